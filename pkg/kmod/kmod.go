@@ -1,0 +1,240 @@
+// Package kmod answers, without running anything, what modprobe(8) and
+// systemd-modules-load(8) would do with one kernel module on one host, and
+// which line of which file decides it.
+//
+// The host is a directory tree (see [Options]): the running system, or a host
+// root mounted into a container. Every path, and every symbolic link met on
+// the way, is resolved inside that tree. Nothing is ever written, no program
+// is run, no module is loaded, and only regular files are opened.
+//
+// Policy depends on who asks, so there is one [Decision] per caller:
+//
+//   - by name: an administrator runs "modprobe sctp". A blacklist does not
+//     apply, an install command does.
+//   - autoload: the kernel runs "modprobe -q -- net-pf-2-proto-132" because a
+//     program opened a socket (net/ipv4/af_inet.c, inet_create). A blacklist
+//     applies, and modprobe still exits 0.
+//   - boot load: systemd-modules-load asks for the names in modules-load.d and
+//     modules_load=. A blacklist applies, and the unit still succeeds.
+//
+// The rules are those of libkmod and systemd as published in their sources;
+// they differ between versions, which is why the versions are part of the
+// input.
+package kmod
+
+import "time"
+
+// Answer is a three-valued truth. Only conclusive evidence gives True or
+// False.
+type Answer string
+
+const (
+	True    Answer = "true"
+	False   Answer = "false"
+	Unknown Answer = "unknown"
+)
+
+// Options say which host is inspected, and under which rules. The zero value
+// is the running system.
+type Options struct {
+	// Root is the root directory of the inspected host; "" means "/".
+	Root string
+	// Proc and Sys are where the kernel's own view is read; "" means "/proc"
+	// and "/sys" of the running process (not below Root: module state and the
+	// command line are not namespaced, and a host root mounted into a
+	// container rarely brings them along).
+	Proc, Sys string
+	// KernelRelease overrides the running kernel's release (uname -r).
+	KernelRelease string
+	// KmodVersion is the major version of kmod whose rules apply; 0 detects
+	// it in the host root.
+	KmodVersion int
+	// SystemdVersion is the major version of systemd whose rules apply; 0
+	// detects it in the host root.
+	SystemdVersion int
+}
+
+// Module names what is asked for, and how the kernel asks for it.
+type Module struct {
+	// Name is the module's real name, as in modules.dep ("sctp").
+	Name string
+	// Autoload and AutoloadIPv6 are the names that the kernel passes to
+	// modprobe in turn when a program asks for the protocol, most specific
+	// first ("net-pf-2-proto-132-type-1", "net-pf-2-proto-132"). Empty when
+	// the module is not autoloaded by a protocol number.
+	Autoload, AutoloadIPv6 []string
+}
+
+// SCTP is the module of RFC 9260 with the aliases of net/sctp/protocol.c, and
+// the requests of inet_create (net/ipv4/af_inet.c) and inet6_create
+// (net/ipv6/af_inet6.c) for SOCK_STREAM.
+func SCTP() Module {
+	return Module{
+		Name:         "sctp",
+		Autoload:     []string{"net-pf-2-proto-132-type-1", "net-pf-2-proto-132"},
+		AutoloadIPv6: []string{"net-pf-10-proto-132-type-1", "net-pf-10-proto-132"},
+	}
+}
+
+// SCTPDiag is the module behind "ss --sctp" (net/sctp/diag.c). RHEL blacklists
+// it in a file of its own.
+func SCTPDiag() Module {
+	return Module{
+		Name:     "sctp_diag",
+		Autoload: []string{"net-pf-16-proto-4-type-2-132"},
+	}
+}
+
+// State is what the running kernel has of a module.
+type State string
+
+const (
+	// Loaded: /sys/module/NAME/initstate is "live".
+	Loaded State = "loaded"
+	// Builtin: compiled into the kernel (modules.builtin).
+	Builtin State = "builtin"
+	// Loading: initstate is "coming".
+	Loading State = "loading"
+	// Unloading: initstate is "going".
+	Unloading State = "unloading"
+	// Loadable: on disk and indexed for this kernel, not in it.
+	Loadable State = "loadable"
+	// Absent: neither in this kernel nor on disk for it.
+	Absent State = "absent"
+	// StateUnknown: what decides it could not be read.
+	StateUnknown State = "unknown"
+)
+
+// InKernel says whether the module's code is usable in the running kernel.
+func (s State) InKernel() bool { return s == Loaded || s == Builtin }
+
+// Cause is the mechanism that stops a module from being loaded, or that keeps
+// the answer from being known. The order of the constants is the order in
+// which they act on a load; the first one that applies is the one to report.
+type Cause int
+
+const (
+	// NoCause: nothing stops it.
+	NoCause Cause = iota
+	// Missing: not in the module index of this kernel.
+	Missing
+	// DeniedByKernel: module_blacklist= (kernel/module/main.c, blacklisted).
+	DeniedByKernel
+	// LoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
+	// kernel.modprobe is empty.
+	LoadingDisabled
+	// Install: an "install" command replaces the insertion.
+	Install
+	// Alias: an "alias" line leads the request somewhere else.
+	Alias
+	// Blacklist: a "blacklist" line or modprobe.blacklist=.
+	Blacklist
+	// CustomInstall: an "install" command whose effect cannot be told without
+	// running it. The answer is Unknown.
+	CustomInstall
+	// Unreadable: a file or directory that decides could not be read. The
+	// answer is Unknown.
+	Unreadable
+	// VersionsDiffer: the host's kmod version could not be told, and the
+	// versions disagree about this host. The answer is Unknown.
+	VersionsDiffer
+)
+
+// Evidence is one line, token or fact that decides or supports an answer.
+type Evidence struct {
+	// File as the inspected host names it: no Root prefix. A token of the
+	// kernel command line has "/proc/cmdline", line 1.
+	File string `json:"file"`
+	// Line is the first physical line of the logical line, from 1; 0 where
+	// the whole file (or its absence) is the evidence.
+	Line int `json:"line"`
+	// Text is the logical line, or the token, as it stands there, made
+	// printable and bounded.
+	Text string `json:"text"`
+	// Effect says in a few words what it does to the caller's request.
+	Effect string `json:"effect"`
+	// Cause is the mechanism this evidence stands for; NoCause for evidence
+	// that asks for a load or allows it.
+	Cause Cause `json:"-"`
+}
+
+// Decision is what would happen if one caller asked for the module now, were
+// it not in the kernel yet.
+type Decision struct {
+	Allowed Answer
+	// Cause is the first mechanism in the order of loading that stops it or
+	// keeps the answer from being known; NoCause if Allowed is True.
+	Cause Cause
+	// Evidence holds everything that decides, the deciding line first.
+	Evidence []Evidence
+}
+
+// BootLoad is what systemd-modules-load would do.
+type BootLoad struct {
+	// Requested says whether modules-load.d or modules_load= asks for the
+	// module (directly or through an alias).
+	Requested Answer
+	// RequestedBy holds the lines and tokens that ask for it.
+	RequestedBy []Evidence
+	// RequestedSince is the latest time at which a file in RequestedBy was
+	// modified; zero for the command line. A file newer than the boot has not
+	// been acted on yet.
+	RequestedSince time.Time
+	Decision
+}
+
+// FindingKind classifies what an inspection noticed besides its answers.
+type FindingKind string
+
+const (
+	// Incomplete: something was skipped (too large, not a regular file, a
+	// loop of links, a limit reached), so the answers may not see all there
+	// is.
+	Incomplete FindingKind = "incomplete"
+	// Unused: a line that looks meant for the module and has no effect.
+	Unused FindingKind = "unused"
+	// Conflict: one file asks for the module, another one stops it.
+	Conflict FindingKind = "conflict"
+	// VersionUnknown: the host's kmod or systemd version could not be told.
+	VersionUnknown FindingKind = "version-unknown"
+)
+
+// Finding is something worth a warning.
+type Finding struct {
+	Kind     FindingKind
+	Evidence []Evidence
+	Message  string
+}
+
+// Kernel identifies the kernel whose modules are looked up.
+type Kernel struct {
+	Release string
+	BootID  string
+	Machine string
+	// BootTime is when the running kernel started (btime of proc_stat(5)),
+	// zero when unknown.
+	BootTime time.Time
+}
+
+// Inspection is everything that was found out about one module on one host.
+type Inspection struct {
+	Module string
+	Kernel Kernel
+	// OS is PRETTY_NAME of os-release(5), "" when unknown.
+	OS string
+	// KmodVersion and SystemdVersion are the major versions whose rules were
+	// applied, 0 when they could not be told.
+	KmodVersion, SystemdVersion int
+
+	State State
+	// Path of the module's file as the host names it, "" when it has none.
+	Path string
+
+	// ByName, Autoload, AutoloadIPv6 and BootLoad are the answers by caller.
+	ByName       Decision
+	Autoload     Decision
+	AutoloadIPv6 Decision
+	BootLoad     BootLoad
+
+	Findings []Finding
+}
