@@ -63,9 +63,16 @@ type Options struct {
 // machine, and this much on one in trouble.
 const DefaultTimeout = 2 * time.Second
 
+// Names of the checks that others read by name.
+const (
+	CheckIPv4Stream  = "ipv4-stream"
+	CheckIPv6Stream  = "ipv6-stream"
+	CheckMultihoming = "multihoming"
+)
+
 // Check is the result of one check.
 type Check struct {
-	// Name is stable: "ipv4-stream", "ipv6-stream", …
+	// Name is stable, as in the constants above.
 	Name   string
 	Result Outcome
 	// Required says whether a failure means that SCTP is not ready.
@@ -88,7 +95,8 @@ type Result struct {
 	Suite      Suite
 	Duration   time.Duration
 	Checks     []Check
-	// Notes are observations that decide nothing (loopback filtered in the
-	// current namespace, checksums switched off, …).
-	Notes []string
+	// LoopbackFiltered says, in words, how SCTP on loopback is filtered in the
+	// namespace the caller runs in, "" when it is not or was not tried. It
+	// decides nothing: the proof of the kernel is made apart from it.
+	LoopbackFiltered string
 }

@@ -1,0 +1,61 @@
+package verdict
+
+import (
+	"fmt"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+)
+
+// probeReason turns where and why a required check stopped into a reason: the
+// one table from errno to verdict. A failed check without an entry here is
+// ProbeFailed, an inconclusive one InspectionFailed.
+//
+// The errno values are those measured at each stage (docs/probe.md).
+func probeReason(c probe.Check) Reason {
+	switch c.Errno {
+	case "EPERM", "EACCES":
+		// seccomp (EPERM), SELinux class sctp_socket (EACCES, at socket() or
+		// as late as recvmsg()), cgroup BPF sock_create (EPERM).
+		return PermissionDenied
+	case "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS":
+		return ResourceExhausted
+	case "ETIMEDOUT":
+		// A dropped packet is silence: the step's deadline passed.
+		return ProbeTimedOut
+	}
+	if c.Result == probe.Unknown {
+		return InspectionFailed
+	}
+	return ProbeFailed
+}
+
+// probeMessage says what a required check met, for people.
+func probeMessage(c probe.Check) string {
+	switch probeReason(c) {
+	case PermissionDenied:
+		return fmt.Sprintf("the probe was refused by a security policy: %s at %s (check %s)", c.Errno, c.Stage, c.Name)
+	case ResourceExhausted:
+		return fmt.Sprintf("the probe ran out of resources: %s at %s (check %s)", c.Errno, c.Stage, c.Name)
+	case ProbeTimedOut:
+		return fmt.Sprintf("the module is there, and packets do not arrive: no answer at %s (check %s)", c.Stage, c.Name)
+	case InspectionFailed:
+		return fmt.Sprintf("the probe could not conclude: check %s%s", c.Name, stopped(c))
+	default:
+		return fmt.Sprintf("the module is there, and SCTP does not work: check %s failed%s", c.Name, stopped(c))
+	}
+}
+
+// stopped is where a check stopped, with its detail, as the end of a sentence.
+func stopped(c probe.Check) string {
+	s := ""
+	if c.Stage != "" {
+		s += " at " + string(c.Stage)
+	}
+	if c.Errno != "" {
+		s += " with " + c.Errno
+	}
+	if c.Detail != "" {
+		s += ": " + c.Detail
+	}
+	return s
+}

@@ -1,0 +1,342 @@
+package verdict
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+)
+
+// Facts is everything a verdict is made of.
+type Facts struct {
+	// Node is the node's name.
+	Node string
+	// Inspection of the module, nil when it failed.
+	Inspection *kmod.Inspection
+	// InspectionError says why there is no Inspection.
+	InspectionError error
+	// Diag is the inspection of sctp_diag, nil when it was not made.
+	Diag *kmod.Inspection
+	// Probe is the probe's result.
+	Probe probe.Result
+	// ModulesLoadUnit is the state of systemd-modules-load.service in words,
+	// when it failed; "" when it did not, or when it is not known.
+	ModulesLoadUnit string
+}
+
+// Judge makes the report. The same facts give the same report, but for nothing.
+func Judge(f Facts) Report {
+	r := Report{
+		APIVersion: APIVersion, Kind: Kind, Node: f.Node,
+		OnBoot: BootUnknown,
+		Module: Module{State: kmod.StateUnknown},
+		Policy: Policy{
+			Autoload:     decision(kmod.Decision{}),
+			AutoloadIPv6: decision(kmod.Decision{}),
+			ModulesLoad:  BootDecision{Requested: kmod.Unknown, Allowed: kmod.Unknown, Evidence: []kmod.Evidence{}},
+			Modprobe:     decision(kmod.Decision{}),
+		},
+		Probe:    probeReport(f.Probe),
+		Warnings: []Warning{},
+	}
+	if i := f.Inspection; i != nil {
+		r.Kernel = Kernel{Release: i.Kernel.Release, BootID: i.Kernel.BootID, Machine: i.Kernel.Machine}
+		r.Host = Host{OS: i.OS}
+		if i.KmodVersion > 0 {
+			r.Host.Kmod = strconv.Itoa(i.KmodVersion)
+		}
+		r.Module = Module{State: i.State, Path: i.Path}
+		r.Policy = Policy{
+			Autoload:     decision(i.Autoload),
+			AutoloadIPv6: decision(i.AutoloadIPv6),
+			ModulesLoad:  bootDecision(i.BootLoad),
+			Modprobe:     decision(i.ByName),
+		}
+		r.OnBoot = onBoot(i)
+	}
+
+	c := conclude(f)
+	r.Reason, r.Message = c.reason, c.message
+	r.Ready = c.reason.Ready()
+	r.Warnings = append(r.Warnings, warnings(f, r)...)
+	r.Remedy = remedy(f, r)
+	return r
+}
+
+// Rebooting is the report of a node whose shutdown has begun: whatever worked
+// until now ends, and the next boot must prove itself.
+func Rebooting(r Report) Report {
+	r.Ready, r.Reason = No, NodeRebooting
+	r.Message = "the node is shutting down; SCTP is proved again after the next boot"
+	r.Remedy = ""
+	return r
+}
+
+func decision(d kmod.Decision) Decision {
+	out := Decision{Allowed: d.Allowed, Evidence: append([]kmod.Evidence{}, d.Evidence...)}
+	if out.Allowed == "" {
+		out.Allowed = kmod.Unknown
+	}
+	return out
+}
+
+// bootDecision shows the lines that stop the load before those that ask for
+// it: the first line is the one to act on.
+func bootDecision(b kmod.BootLoad) BootDecision {
+	d := decision(b.Decision)
+	out := BootDecision{Requested: b.Requested, Allowed: d.Allowed, Evidence: append(d.Evidence, b.RequestedBy...)}
+	if out.Requested == "" {
+		out.Requested = kmod.Unknown
+	}
+	return out
+}
+
+func probeReport(p probe.Result) Probe {
+	out := Probe{
+		Attempted: p.Attempted, CausedLoad: p.CausedLoad,
+		Suite: string(p.Suite), DurationMicros: p.Duration.Microseconds(),
+		Checks: []Check{},
+	}
+	for _, c := range p.Checks {
+		out.Checks = append(out.Checks, Check{
+			Name: c.Name, Result: string(c.Result), Stage: string(c.Stage), Errno: c.Errno,
+			DurationMicros: c.Duration.Microseconds(), Detail: c.Detail,
+		})
+	}
+	return out
+}
+
+// conclusion is a reason with its sentence.
+type conclusion struct {
+	reason  Reason
+	message string
+}
+
+// conclude decides. What works is proved by the probe alone; what does not work
+// is explained by the state, then by the policy.
+func conclude(f Facts) conclusion {
+	i := f.Inspection
+	switch {
+	case f.Probe.Attempted && allRequiredPassed(f.Probe) && !inTransition(i):
+		passed, ran := count(f.Probe)
+		return conclusion{ProbePassed, fmt.Sprintf("SCTP works: %d of %d checks passed", passed, ran)}
+	case i == nil:
+		err := f.InspectionError
+		if err == nil {
+			err = fmt.Errorf("no inspection was made")
+		}
+		return conclusion{InspectionFailed, fmt.Sprintf("the host could not be inspected: %v", err)}
+	case inTransition(i):
+		return conclusion{ModuleInTransition, fmt.Sprintf("the kernel is %s the module %s right now", i.State, i.Module)}
+	case i.State.InKernel():
+		return concludeInKernel(f)
+	case i.State == kmod.StateUnknown:
+		return conclusion{InspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, because(i))}
+	default:
+		return concludeNotLoaded(i)
+	}
+}
+
+func inTransition(i *kmod.Inspection) bool {
+	return i != nil && (i.State == kmod.Loading || i.State == kmod.Unloading)
+}
+
+// allRequiredPassed: a loop over no checks proves nothing, so at least one must
+// have passed.
+func allRequiredPassed(p probe.Result) bool {
+	passed := false
+	for _, c := range p.Checks {
+		if !c.Required {
+			continue
+		}
+		switch c.Result {
+		case probe.Pass:
+			passed = true
+		case probe.Skip:
+		default:
+			return false
+		}
+	}
+	return passed
+}
+
+// count says how many checks passed of those that ran.
+func count(p probe.Result) (passed, ran int) {
+	for _, c := range p.Checks {
+		switch c.Result {
+		case probe.Skip:
+			continue
+		case probe.Pass:
+			passed++
+		}
+		ran++
+	}
+	return passed, ran
+}
+
+// concludeInKernel: the module is there, so the probe has the word. A check
+// that failed says more than one that could not conclude.
+func concludeInKernel(f Facts) conclusion {
+	var undecided *conclusion
+	for _, c := range f.Probe.Checks {
+		if !c.Required || c.Result == probe.Pass || c.Result == probe.Skip {
+			continue
+		}
+		found := conclusion{probeReason(c), probeMessage(c)}
+		if found.reason.Ready() == No {
+			return found
+		}
+		if undecided == nil {
+			undecided = &found
+		}
+	}
+	if undecided != nil {
+		return *undecided
+	}
+	return conclusion{InspectionFailed, fmt.Sprintf("the module %s is in the kernel, and SCTP was not probed", f.Inspection.Module)}
+}
+
+// concludeNotLoaded: the module is not in the kernel; the policy says why. When
+// several mechanisms apply, the first in the order of loading is the reason.
+func concludeNotLoaded(i *kmod.Inspection) conclusion {
+	if i.State == kmod.Absent {
+		return conclusion{ModuleMissing, fmt.Sprintf("kernel %s has no module %s, on disk or built in%s", i.Kernel.Release, i.Module, because(i))}
+	}
+	boot := i.BootLoad
+	if boot.Requested == kmod.True && boot.Allowed == kmod.True {
+		by := boot.RequestedBy
+		if !i.Kernel.BootTime.IsZero() && boot.RequestedSince.After(i.Kernel.BootTime) {
+			return conclusion{ModuleNotLoaded, fmt.Sprintf("not loaded yet: %s asks for %s since after this boot, and takes effect at the next one", where(by), i.Module)}
+		}
+		return conclusion{ModuleLoadFailed, fmt.Sprintf("%s asks for %s at boot, nothing stops it, and it is not loaded", where(by), i.Module)}
+	}
+
+	// Everything that stands in the way, of those who would ask: a socket
+	// always may, boot only if something requests it.
+	var asked []kmod.Decision
+	asked = append(asked, i.Autoload)
+	if boot.Requested != kmod.False {
+		asked = append(asked, boot.Decision)
+	}
+	first := kmod.Decision{Allowed: kmod.True}
+	for _, d := range asked {
+		if d.Allowed == kmod.True || d.Cause == kmod.NoCause {
+			continue
+		}
+		if first.Cause == kmod.NoCause || d.Cause < first.Cause {
+			first = d
+		}
+	}
+	ask := ""
+	if boot.Requested == kmod.True {
+		ask = ", although " + where(boot.RequestedBy) + " asks for it"
+	}
+	switch first.Cause {
+	case kmod.NoCause:
+		return conclusion{ModuleNotLoaded, fmt.Sprintf("nothing stops %s from being loaded, and nothing has loaded it", i.Module)}
+	case kmod.Missing:
+		return conclusion{ModuleMissing, fmt.Sprintf("the module index of kernel %s does not lead to %s%s", i.Kernel.Release, i.Module, by(first))}
+	case kmod.DeniedByKernel:
+		return conclusion{ModuleDeniedByKernel, fmt.Sprintf("the kernel refuses to load %s%s%s", i.Module, by(first), ask)}
+	case kmod.LoadingDisabled:
+		return conclusion{ModuleLoadingDisabled, fmt.Sprintf("module loading is switched off%s%s", by(first), ask)}
+	case kmod.Install:
+		return conclusion{ModuleInstallOverridden, fmt.Sprintf("an install command replaces loading %s%s%s", i.Module, by(first), ask)}
+	case kmod.Alias:
+		return conclusion{ModuleAliasDisabled, fmt.Sprintf("an alias leads requests for %s elsewhere%s%s", i.Module, by(first), ask)}
+	case kmod.Blacklist:
+		return conclusion{ModuleBlacklisted, fmt.Sprintf("%s is blacklisted%s%s", i.Module, by(first), ask)}
+	case kmod.CustomInstall:
+		return conclusion{ModuleInstallOverridden, fmt.Sprintf("an install command of unknown effect replaces loading %s%s%s", i.Module, by(first), ask)}
+	case kmod.VersionsDiffer:
+		return conclusion{InspectionFailed, fmt.Sprintf("the host's kmod version could not be told, and the versions disagree about %s%s (set --kmod-version)", i.Module, by(first))}
+	default:
+		return conclusion{InspectionFailed, fmt.Sprintf("what decides whether %s is loaded could not be read%s", i.Module, by(first))}
+	}
+}
+
+// onBoot says what the next boot will bring with today's files.
+func onBoot(i *kmod.Inspection) OnBoot {
+	if i.State == kmod.Builtin {
+		return BootLoaded
+	}
+	boot := bootAllowed(i.BootLoad.Decision)
+	requested := i.BootLoad.Requested
+	switch {
+	case requested == kmod.True && boot == kmod.True:
+		return BootLoaded
+	case requested == kmod.True && boot != kmod.False,
+		requested != kmod.True && requested != kmod.False && boot != kmod.False:
+		return BootUnknown
+	}
+	// Not requested, or requested in vain.
+	switch i.Autoload.Allowed {
+	case kmod.True:
+		return BootOnDemand
+	case kmod.False:
+		return BootBlocked
+	default:
+		return BootUnknown
+	}
+}
+
+// bootAllowed is the boot's answer without what only this boot knows:
+// kernel.modules_disabled, when it was set by a sysctl and not by "nomodule",
+// is set after systemd-modules-load has run (systemd-sysctl.service is ordered
+// After=systemd-modules-load.service), so it does not stop the next boot's.
+func bootAllowed(d kmod.Decision) kmod.Answer {
+	if d.Cause != kmod.LoadingDisabled {
+		return d.Allowed
+	}
+	for _, e := range d.Evidence {
+		if e.Cause == kmod.NoCause || (e.Cause == kmod.LoadingDisabled && e.File != procCmdline) {
+			continue
+		}
+		return d.Allowed
+	}
+	return kmod.True
+}
+
+// procCmdline is how evidence names the kernel command line.
+const procCmdline = "/proc/cmdline"
+
+// because is what kept the state from being known, as the end of a sentence.
+func because(i *kmod.Inspection) string { return by(i.ByName) }
+
+// by names the evidence that decides, as the end of a sentence.
+func by(d kmod.Decision) string {
+	for _, e := range d.Evidence {
+		if e.Cause == d.Cause {
+			return ": " + Place(e)
+		}
+	}
+	return ""
+}
+
+// where names the lines that ask for the module.
+func where(list []kmod.Evidence) string {
+	if len(list) == 0 {
+		return "the configuration"
+	}
+	return place(list[0])
+}
+
+// Place is evidence as people read it: "file:line: text".
+func Place(e kmod.Evidence) string {
+	if text := strings.TrimSpace(e.Text); text != "" {
+		return place(e) + ": " + text
+	}
+	if e.Effect != "" {
+		return place(e) + ": " + e.Effect
+	}
+	return place(e)
+}
+
+func place(e kmod.Evidence) string {
+	if e.Line == 0 {
+		return e.File
+	}
+	return e.File + ":" + strconv.Itoa(e.Line)
+}

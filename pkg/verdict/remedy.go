@@ -1,0 +1,122 @@
+package verdict
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// The two files with which SCTP is enabled on RHCOS, as OpenShift documents
+// them: the first empties the vendor's blacklist, the second asks for the
+// module at boot.
+const (
+	VendorBlacklist = "/etc/modprobe.d/sctp-blacklist.conf"
+	LoadRequest     = "/etc/modules-load.d/sctp-load.conf"
+)
+
+// remedy says what to do next, in the terms of the host at hand. It is "" when
+// there is nothing to do.
+func remedy(f Facts, r Report) string {
+	i := f.Inspection
+	if i == nil {
+		return "run it on the host itself, or mount the host's root and name it with --root"
+	}
+	switch r.Reason {
+	case ProbePassed:
+		if r.OnBoot == BootBlocked {
+			return atBoot(i, r)
+		}
+		return ""
+	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleDeniedByKernel, ModuleNotLoaded:
+		return atBoot(i, r)
+	case ModuleLoadingDisabled:
+		return "a switched-off module loader cannot be switched on again before a reboot: ask for the module at boot (" +
+			LoadRequest + " holding \"" + i.Module + "\"), which happens before the sysctl is set, and reboot"
+	case ModuleMissing:
+		switch {
+		case IsRHCOS(i.OS):
+			return "the kernel-modules-extra package is not in this node's image; it is part of RHCOS: check that the node runs the release's own kernel (rpm-ostree status)"
+		case strings.HasPrefix(i.OS, "Red Hat"), strings.Contains(i.OS, "CentOS"), strings.Contains(i.OS, "Rocky"), strings.Contains(i.OS, "Alma"):
+			return "install the package kernel-modules-extra for kernel " + i.Kernel.Release
+		default:
+			return "use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel " + i.Kernel.Release
+		}
+	case ModuleLoadFailed:
+		return "read why with \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\"; \"modprobe " + i.Module + "\" shows the error"
+	case ProbeFailed:
+		return "look for the kernel's own words with \"dmesg | grep -i sctp\" (in FIPS mode: net.sctp.cookie_hmac_alg must not be md5)"
+	case ProbeTimedOut:
+		return "look for a rule that drops SCTP on loopback: \"nft list ruleset\", \"iptables -S\""
+	case PermissionDenied:
+		return "let the agent open SCTP sockets: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses them"
+	case ResourceExhausted:
+		return "raise the agent's limits (open files, memory), or free some on the node"
+	case ModuleInTransition:
+		return "look again in a moment"
+	case InspectionFailed:
+		return "give the agent the right to read what it names, then look again"
+	default:
+		return ""
+	}
+}
+
+// atBoot says how to make the next boot load the module: first take away what
+// stops it, then ask for it.
+func atBoot(i *kmod.Inspection, r Report) string {
+	var steps []string
+	for _, e := range stops(i) {
+		steps = append(steps, undo(e))
+	}
+	if i.BootLoad.Requested != kmod.True {
+		steps = append(steps, fmt.Sprintf("put \"%s\" into %s", i.Module, LoadRequest))
+	}
+	switch {
+	case len(steps) == 0:
+		return "reboot the node"
+	case IsRHCOS(i.OS):
+		return strings.Join(steps, "; ") + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it"
+	case i.State.InKernel():
+		return strings.Join(steps, "; ")
+	default:
+		return strings.Join(steps, "; ") + "; then reboot, or run \"modprobe " + i.Module + "\""
+	}
+}
+
+// stops is the evidence that stops a load at boot or on demand, each place
+// once, in the order in which it is to be taken away.
+func stops(i *kmod.Inspection) []kmod.Evidence {
+	var out []kmod.Evidence
+	seen := map[string]bool{}
+	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload} {
+		for _, e := range d.Evidence {
+			key := Place(e)
+			if e.Cause == kmod.NoCause || e.Cause == kmod.LoadingDisabled || seen[key] {
+				continue
+			}
+			seen[key] = true
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// undo says how one line or token is taken away.
+func undo(e kmod.Evidence) string {
+	switch {
+	case e.File == procCmdline:
+		return "remove the kernel argument " + strings.TrimSpace(e.Text)
+	case e.File == VendorBlacklist:
+		return "empty " + e.File
+	case e.Line == 0:
+		return "mend " + e.File
+	default:
+		return fmt.Sprintf("remove line %d of %s (%s)", e.Line, e.File, strings.TrimSpace(e.Text))
+	}
+}
+
+// IsRHCOS says whether an os-release PRETTY_NAME is that of an OpenShift node,
+// where files are written by MachineConfigs only.
+func IsRHCOS(os string) bool {
+	return strings.Contains(os, "CoreOS")
+}

@@ -1,0 +1,239 @@
+// Package verdict turns facts into a verdict: whether SCTP is ready on a node,
+// why, and what to do. It is pure: it reads no file, opens no socket and knows
+// nothing of Kubernetes.
+//
+// The [Report] is the public form of what was found, sctp-agent/v1.
+package verdict
+
+import (
+	"encoding/json"
+	"unicode/utf8"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// The report's type, as its JSON names it.
+const (
+	APIVersion = "sctp-agent/v1"
+	Kind       = "Report"
+)
+
+// Ready is the verdict. Only conclusive evidence gives Yes or No.
+type Ready string
+
+const (
+	Yes       Ready = "true"
+	No        Ready = "false"
+	Undecided Ready = "unknown"
+)
+
+// OnBoot is what the next boot will bring with today's files.
+type OnBoot string
+
+const (
+	// BootLoaded: built in, or requested and not stopped.
+	BootLoaded OnBoot = "loaded"
+	// BootOnDemand: not requested; the first socket would load it.
+	BootOnDemand OnBoot = "on-demand"
+	// BootBlocked: neither boot nor a socket would load it.
+	BootBlocked OnBoot = "blocked"
+	BootUnknown OnBoot = "unknown"
+)
+
+// Report is everything an assessment says about one node.
+type Report struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Node       string    `json:"node"`
+	Ready      Ready     `json:"ready"`
+	Reason     Reason    `json:"reason"`
+	Message    string    `json:"message"`
+	Remedy     string    `json:"remedy"`
+	OnBoot     OnBoot    `json:"onBoot"`
+	Kernel     Kernel    `json:"kernel"`
+	Host       Host      `json:"host"`
+	Module     Module    `json:"module"`
+	Policy     Policy    `json:"policy"`
+	Probe      Probe     `json:"probe"`
+	Warnings   []Warning `json:"warnings"`
+}
+
+// Kernel identifies the running kernel, and the boot the report speaks of.
+type Kernel struct {
+	Release string `json:"release"`
+	BootID  string `json:"bootID"`
+	Machine string `json:"machine"`
+}
+
+// Host identifies the inspected host's userland. Kmod is the major version
+// whose rules were applied, "" when it could not be told.
+type Host struct {
+	OS   string `json:"os"`
+	Kmod string `json:"kmod"`
+}
+
+// Module is the module's state in the running kernel and its file on disk.
+type Module struct {
+	State kmod.State `json:"state"`
+	Path  string     `json:"path"`
+}
+
+// Policy answers, per caller, whether the module would be loaded if it were
+// not in the kernel yet.
+type Policy struct {
+	Autoload     Decision     `json:"autoload"`
+	AutoloadIPv6 Decision     `json:"autoloadIPv6"`
+	ModulesLoad  BootDecision `json:"modulesLoad"`
+	Modprobe     Decision     `json:"modprobe"`
+}
+
+// Decision is one caller's answer with the lines that decide it.
+type Decision struct {
+	Allowed  kmod.Answer     `json:"allowed"`
+	Evidence []kmod.Evidence `json:"evidence"`
+}
+
+// BootDecision adds whether anything asks for the module at boot.
+type BootDecision struct {
+	Requested kmod.Answer     `json:"requested"`
+	Allowed   kmod.Answer     `json:"allowed"`
+	Evidence  []kmod.Evidence `json:"evidence"`
+}
+
+// Probe is the result of the probe.
+type Probe struct {
+	Attempted      bool    `json:"attempted"`
+	CausedLoad     bool    `json:"causedLoad"`
+	Suite          string  `json:"suite"`
+	DurationMicros int64   `json:"durationMicros"`
+	Checks         []Check `json:"checks"`
+	// Folded counts the passed checks left out of Checks to keep a report
+	// within its size limit; absent in a complete report.
+	Folded int `json:"folded,omitempty"`
+}
+
+// Check is the result of one check of the probe.
+type Check struct {
+	Name           string `json:"name"`
+	Result         string `json:"result"`
+	Stage          string `json:"stage"`
+	Errno          string `json:"errno"`
+	DurationMicros int64  `json:"durationMicros"`
+	Detail         string `json:"detail"`
+}
+
+// Warning is something besides the verdict that is worth acting on.
+type Warning struct {
+	Reason  Reason `json:"reason"`
+	Message string `json:"message"`
+}
+
+// MaxAnnotation is the most that the report annotation may hold, in bytes: the
+// report of every node travels with every Node object that anybody watches.
+const MaxAnnotation = 4096
+
+// Compact is the report as JSON without white space, in at most limit bytes.
+// What explains the verdict least goes first: checks that passed, checks that
+// were skipped, supporting evidence, long texts. The verdict, its reason and
+// the boot it speaks of always stay. A limit below what these need (about
+// 1 KiB) yields the smallest form there is.
+func (r Report) Compact(limit int) []byte {
+	var out []byte
+	for _, shrink := range []func(*Report){
+		func(*Report) {},
+		func(r *Report) { r.foldChecks("pass") },
+		func(r *Report) { r.foldChecks("skip") },
+		func(r *Report) { r.clip(400, 4) },
+		func(r *Report) { r.clip(160, 1) },
+		func(r *Report) { r.clip(80, 0); r.foldChecks("fail"); r.foldChecks("unknown") },
+		func(r *Report) { r.clip(40, 0); r.Warnings = nil },
+	} {
+		r = r.clone()
+		shrink(&r)
+		out = r.marshal()
+		if len(out) <= limit {
+			return out
+		}
+	}
+	return out
+}
+
+// marshal cannot fail: every field is a string, a number or a slice of these.
+func (r Report) marshal() []byte {
+	out, err := json.Marshal(r)
+	if err != nil {
+		panic("verdict: a report is not JSON: " + err.Error())
+	}
+	return out
+}
+
+func (r Report) clone() Report {
+	r.Warnings = append([]Warning{}, r.Warnings...)
+	r.Probe.Checks = append([]Check{}, r.Probe.Checks...)
+	for _, e := range []*[]kmod.Evidence{
+		&r.Policy.Autoload.Evidence, &r.Policy.AutoloadIPv6.Evidence,
+		&r.Policy.ModulesLoad.Evidence, &r.Policy.Modprobe.Evidence,
+	} {
+		*e = append([]kmod.Evidence{}, *e...)
+	}
+	return r
+}
+
+// foldChecks leaves out the checks with this result. Passed ones are counted.
+func (r *Report) foldChecks(result string) {
+	kept := r.Probe.Checks[:0]
+	for _, c := range r.Probe.Checks {
+		switch {
+		case c.Result != result:
+			kept = append(kept, c)
+		case result == "pass":
+			r.Probe.Folded++
+		}
+	}
+	r.Probe.Checks = kept
+}
+
+// clip bounds every text to n bytes and every list of evidence to m entries.
+// Twelve warnings are more than anybody reads in an annotation.
+func (r *Report) clip(n, m int) {
+	for _, s := range []*string{
+		&r.Node, &r.Message, &r.Remedy, &r.Kernel.Release, &r.Kernel.BootID, &r.Kernel.Machine,
+		&r.Host.OS, &r.Module.Path,
+	} {
+		*s = clipText(*s, n)
+	}
+	for _, list := range []*[]kmod.Evidence{
+		&r.Policy.Autoload.Evidence, &r.Policy.AutoloadIPv6.Evidence,
+		&r.Policy.ModulesLoad.Evidence, &r.Policy.Modprobe.Evidence,
+	} {
+		if len(*list) > m {
+			*list = (*list)[:m]
+		}
+		for i := range *list {
+			e := &(*list)[i]
+			e.File, e.Text, e.Effect = clipText(e.File, n), clipText(e.Text, n), clipText(e.Effect, n)
+		}
+	}
+	for i := range r.Probe.Checks {
+		r.Probe.Checks[i].Detail = clipText(r.Probe.Checks[i].Detail, n)
+	}
+	if len(r.Warnings) > 12 {
+		r.Warnings = r.Warnings[:12]
+	}
+	for i := range r.Warnings {
+		r.Warnings[i].Message = clipText(r.Warnings[i].Message, n)
+	}
+}
+
+// clipText cuts s to at most n bytes, never inside a character.
+func clipText(s string, n int) string {
+	const mark = "…"
+	if len(s) <= n {
+		return s
+	}
+	cut := n - len(mark)
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + mark
+}

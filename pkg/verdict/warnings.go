@@ -1,0 +1,86 @@
+package verdict
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+)
+
+// warnings are what is true besides the verdict and worth acting on, the most
+// urgent first.
+func warnings(f Facts, r Report) []Warning {
+	var w []Warning
+	add := func(reason Reason, format string, args ...any) {
+		w = append(w, Warning{reason, fmt.Sprintf(format, args...)})
+	}
+	i := f.Inspection
+	if i != nil {
+		switch {
+		case r.Ready == Yes && r.OnBoot == BootBlocked:
+			add(WillNotSurviveReboot, "%s works now, and the next boot will not load it%s", i.Module, stoppedAtBoot(i))
+		case r.Ready == Yes && r.OnBoot == BootOnDemand:
+			add(LoadedOnDemandOnly, "nothing asks for %s at boot: after a reboot it is there only once a program opens a socket", i.Module)
+		case !i.State.InKernel() && r.OnBoot == BootLoaded:
+			add(PendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(i.BootLoad.RequestedBy))
+		}
+	}
+	if f.ModulesLoadUnit != "" {
+		add(ModulesLoadUnitFailed, "systemd-modules-load.service: %s", f.ModulesLoadUnit)
+	}
+	if f.Probe.LoopbackFiltered != "" {
+		add(LoopbackFiltered, "SCTP works in this kernel, and is filtered on loopback where the agent runs: %s", f.Probe.LoopbackFiltered)
+	}
+	if f.Probe.Attempted {
+		if c, found := ipv6Check(f.Probe); found && c.Result != probe.Pass {
+			add(IPv6Unavailable, "SCTP over IPv6 is not proved: %s%s", c.Result, stopped(c))
+		}
+	}
+	if i != nil {
+		for _, finding := range i.Findings {
+			add(findingReason(finding.Kind), "%s", findingText(finding))
+		}
+	}
+	if d := f.Diag; d != nil && i != nil && i.State.InKernel() && !d.State.InKernel() && d.Autoload.Allowed == kmod.False {
+		add(SCTPDiagUnavailable, "\"ss --sctp\" shows nothing on this node%s", by(d.Autoload))
+	}
+	return w
+}
+
+// findingReason names the warning for a kind of finding.
+func findingReason(k kmod.FindingKind) Reason {
+	switch k {
+	case kmod.Conflict:
+		return ConflictingFiles
+	case kmod.Unused:
+		return UnusedDirective
+	default: // kmod.Incomplete, kmod.VersionUnknown
+		return InspectionIncomplete
+	}
+}
+
+func findingText(f kmod.Finding) string {
+	if len(f.Evidence) == 0 || strings.Contains(f.Message, f.Evidence[0].File) {
+		return f.Message
+	}
+	return Place(f.Evidence[0]) + ": " + f.Message
+}
+
+// ipv6Check is the check that concludes IPv6.
+func ipv6Check(p probe.Result) (probe.Check, bool) {
+	for _, c := range p.Checks {
+		if c.Name == probe.CheckIPv6Stream {
+			return c, true
+		}
+	}
+	return probe.Check{}, false
+}
+
+// stoppedAtBoot names what stops the next boot, as the end of a sentence.
+func stoppedAtBoot(i *kmod.Inspection) string {
+	if i.BootLoad.Requested == kmod.True {
+		return by(i.BootLoad.Decision)
+	}
+	return by(i.Autoload)
+}
