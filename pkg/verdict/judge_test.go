@@ -1,0 +1,452 @@
+package verdict
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+)
+
+func allowed() kmod.Decision { return kmod.Decision{Allowed: kmod.True} }
+
+// stoppedBy builds a decision that the given evidence stops.
+func stoppedBy(evidence ...kmod.Evidence) kmod.Decision {
+	d := kmod.Decision{Allowed: kmod.False, Evidence: evidence}
+	for _, e := range evidence {
+		if d.Cause == kmod.NoCause || e.Cause < d.Cause {
+			d.Cause = e.Cause
+		}
+	}
+	return d
+}
+
+func unknownBy(e kmod.Evidence) kmod.Decision {
+	return kmod.Decision{Allowed: kmod.Unknown, Cause: e.Cause, Evidence: []kmod.Evidence{e}}
+}
+
+func vendorBlacklist() kmod.Evidence {
+	return kmod.Evidence{File: VendorBlacklist, Line: 6, Text: "blacklist sctp", Effect: "stops autoload and the load at boot", Cause: kmod.Blacklist}
+}
+
+func installFalse() kmod.Evidence {
+	return kmod.Evidence{File: "/etc/modprobe.d/sctp.conf", Line: 1, Text: "install sctp /bin/false", Effect: "fails instead of loading", Cause: kmod.Install}
+}
+
+func loadRequest() []kmod.Evidence {
+	return []kmod.Evidence{{File: LoadRequest, Line: 1, Text: "sctp", Effect: "asks for sctp at boot"}}
+}
+
+// host is an inspection of a host where nothing stops and nothing asks.
+func host(edit func(*kmod.Inspection)) *kmod.Inspection {
+	i := &kmod.Inspection{
+		Module:      "sctp",
+		Kernel:      kmod.Kernel{Release: "5.14.0-570.el9.x86_64", BootID: "b", Machine: "x86_64", BootTime: time.Unix(1000, 0)},
+		OS:          "Red Hat Enterprise Linux CoreOS 9.6",
+		KmodVersion: 28,
+		State:       kmod.Loadable,
+		ByName:      allowed(), Autoload: allowed(), AutoloadIPv6: allowed(),
+		BootLoad: kmod.BootLoad{Requested: kmod.False, Decision: allowed()},
+	}
+	if edit != nil {
+		edit(i)
+	}
+	return i
+}
+
+func everyCaller(i *kmod.Inspection, d kmod.Decision) {
+	i.ByName, i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision = d, d, d, d
+}
+
+func requested(i *kmod.Inspection) {
+	i.BootLoad.Requested = kmod.True
+	i.BootLoad.RequestedBy = loadRequest()
+	i.BootLoad.RequestedSince = time.Unix(500, 0)
+}
+
+func passed() probe.Result {
+	return probe.Result{Attempted: true, Suite: probe.Quick, Checks: []probe.Check{
+		{Name: probe.CheckIPv4Stream, Result: probe.Pass, Required: true},
+		{Name: probe.CheckIPv6Stream, Result: probe.Pass},
+	}}
+}
+
+// broken is a probe whose required check stopped at a stage with an errno.
+func broken(outcome probe.Outcome, stage probe.Stage, errno string) probe.Result {
+	return probe.Result{Attempted: true, Suite: probe.Quick, Checks: []probe.Check{
+		{Name: probe.CheckIPv4Stream, Result: outcome, Required: true, Stage: stage, Errno: errno},
+		{Name: probe.CheckIPv6Stream, Result: probe.Skip},
+	}}
+}
+
+// TestJudge goes through the contract's table of reasons, one host each, as an
+// administrator meets them.
+func TestJudge(t *testing.T) {
+	for _, c := range []struct {
+		story    string
+		facts    Facts
+		ready    Ready
+		reason   Reason
+		onBoot   OnBoot
+		warnings []Reason
+		says     []string // parts of the message
+		remedy   []string // parts of the remedy; none: there must be no remedy
+	}{
+		{
+			story: "MachineConfig applied and rebooted: all is well",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed()},
+			ready: Yes, reason: ProbePassed, onBoot: BootLoaded, says: []string{"2 of 2 checks passed"},
+		},
+		{
+			story: "SCTP compiled in: nothing can stop it",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Builtin }), Probe: passed()},
+			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
+		},
+		{
+			story: "as RHCOS ships",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
+			})},
+			ready: No, reason: ModuleBlacklisted, onBoot: BootBlocked,
+			says:   []string{"/etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp"},
+			remedy: []string{"empty " + VendorBlacklist, LoadRequest, "MachineConfig"},
+		},
+		{
+			story: "half applied: the blacklist stays, modules-load.d asks; systemd skips it silently",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.Autoload, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
+				requested(i)
+			})},
+			ready: No, reason: ModuleBlacklisted, onBoot: BootBlocked,
+			says:   []string{"sctp-blacklist.conf:6: blacklist sctp, although " + LoadRequest + ":1 asks for it"},
+			remedy: []string{"empty " + VendorBlacklist},
+		},
+		{
+			story: "a hardening file replaces loading, and also blacklists: install comes first in the order of loading",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.ByName = stoppedBy(installFalse())
+				both := stoppedBy(installFalse(), kmod.Evidence{File: "/etc/modprobe.d/sctp.conf", Line: 2, Text: "blacklist sctp", Cause: kmod.Blacklist})
+				i.Autoload, i.BootLoad.Decision = both, both
+				requested(i)
+			})},
+			ready: No, reason: ModuleInstallOverridden, onBoot: BootBlocked,
+			says:   []string{"/etc/modprobe.d/sctp.conf:1: install sctp /bin/false", "although"},
+			remedy: []string{"remove line 1 of /etc/modprobe.d/sctp.conf", "remove line 2"},
+		},
+		{
+			story: "an install command of unknown effect",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				everyCaller(i, unknownBy(kmod.Evidence{File: "/etc/modprobe.d/x.conf", Line: 3, Text: "install sctp /opt/x", Cause: kmod.CustomInstall}))
+			})},
+			ready: No, reason: ModuleInstallOverridden, onBoot: BootUnknown,
+			says: []string{"unknown effect", "x.conf:3"}, remedy: []string{"x.conf"},
+		},
+		{
+			story: "the protocol alias leads nowhere",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/a.conf", Line: 1, Text: "alias net-pf-2-proto-132 off", Cause: kmod.Alias})
+			})},
+			ready: No, reason: ModuleAliasDisabled, onBoot: BootBlocked, says: []string{"a.conf:1"}, remedy: []string{"remove line 1 of /etc/modprobe.d/a.conf"},
+		},
+		{
+			story: "module_blacklist= and a blacklist file: the kernel's word comes first",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				token := kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: "module_blacklist=sctp", Cause: kmod.DeniedByKernel}
+				everyCaller(i, stoppedBy(vendorBlacklist(), token))
+			})},
+			ready: No, reason: ModuleDeniedByKernel, onBoot: BootBlocked,
+			says: []string{"/proc/cmdline:1: module_blacklist=sctp"}, remedy: []string{"remove the kernel argument module_blacklist=sctp"},
+		},
+		{
+			story: "modules_disabled by a sysctl, nothing asks at boot",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.LoadingDisabled}))
+			})},
+			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"/proc/sys/kernel/modules_disabled:1"}, remedy: []string{"reboot"},
+		},
+		{
+			story: "modules_disabled after the boot load: a hardened node that works, and will after the next boot",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.State = kmod.Loaded
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.LoadingDisabled}))
+				requested(i)
+			}), Probe: passed()},
+			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
+		},
+		{
+			story: "nomodule: the boot load is stopped too",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: "nomodule", Cause: kmod.LoadingDisabled}))
+				requested(i)
+			})},
+			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"nomodule"}, remedy: []string{"reboot"},
+		},
+		{
+			story: "no modprobe helper, and nothing requests it",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				d := stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Text: "", Effect: "no helper to load modules", Cause: kmod.LoadingDisabled})
+				i.Autoload, i.AutoloadIPv6 = d, d
+			})},
+			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"/proc/sys/kernel/modprobe"}, remedy: []string{LoadRequest},
+		},
+		{
+			story: "kernel-modules-extra is not installed",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.State, i.OS = kmod.Absent, "Red Hat Enterprise Linux 9.6 (Plow)"
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "does not list sctp", Cause: kmod.Missing}))
+			})},
+			ready: No, reason: ModuleMissing, onBoot: BootBlocked, says: []string{"has no module sctp"}, remedy: []string{"kernel-modules-extra"},
+		},
+		{
+			story: "loadable, never asked for",
+			facts: Facts{Inspection: host(nil)},
+			ready: No, reason: ModuleNotLoaded, onBoot: BootOnDemand, says: []string{"nothing stops"}, remedy: []string{LoadRequest},
+		},
+		{
+			story: "the files were written after this boot",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { requested(i); i.BootLoad.RequestedSince = time.Unix(2000, 0) })},
+			ready: No, reason: ModuleNotLoaded, onBoot: BootLoaded, warnings: []Reason{PendingReboot}, says: []string{"not loaded yet"}, remedy: []string{"reboot"},
+		},
+		{
+			story: "requested before this boot, nothing stops it, and yet not loaded",
+			facts: Facts{Inspection: host(requested)},
+			ready: No, reason: ModuleLoadFailed, onBoot: BootLoaded, warnings: []Reason{PendingReboot}, says: []string{LoadRequest + ":1 asks"}, remedy: []string{"systemd-modules-load"},
+		},
+		{
+			story: "loaded by hand while blacklisted",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.State = kmod.Loaded
+				i.Autoload, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
+			}), Probe: passed()},
+			ready: Yes, reason: ProbePassed, onBoot: BootBlocked, warnings: []Reason{WillNotSurviveReboot}, remedy: []string{"empty " + VendorBlacklist, LoadRequest},
+		},
+		{
+			story: "loaded on demand, nothing asks at boot",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded }), Probe: passed()},
+			ready: Yes, reason: ProbePassed, onBoot: BootOnDemand, warnings: []Reason{LoadedOnDemandOnly},
+		},
+		{
+			story: "the module is there and handshakes fail",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Fail, probe.StageListen, "ENOSYS")},
+			ready: No, reason: ProbeFailed, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"listen", "ENOSYS"}, remedy: []string{"dmesg"},
+		},
+		{
+			story: "a firewall drops SCTP on loopback",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Fail, probe.StageConnect, "ETIMEDOUT")},
+			ready: No, reason: ProbeTimedOut, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"connect"}, remedy: []string{"nft"},
+		},
+		{
+			story: "seccomp refuses the socket",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageSocket, "EPERM")},
+			ready: Undecided, reason: PermissionDenied, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"EPERM at socket"}, remedy: []string{"seccomp"},
+		},
+		{
+			story: "out of file descriptors",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageSocket, "EMFILE")},
+			ready: Undecided, reason: ResourceExhausted, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, remedy: []string{"limits"},
+		},
+		{
+			story: "modprobe.d may not be read",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.Unreadable})
+				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
+			})},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read"},
+		},
+		{
+			story: "modprobe.d may not be read, and SCTP works all the same",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.State = kmod.Loaded
+				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.Unreadable})
+				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
+			}), Probe: passed()},
+			ready: Yes, reason: ProbePassed, onBoot: BootUnknown,
+		},
+		{
+			story: "kmod's version is not known, and matters here",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				everyCaller(i, unknownBy(kmod.Evidence{File: "/usr/local/lib/modprobe.d/x.conf", Line: 1, Text: "blacklist sctp", Cause: kmod.VersionsDiffer}))
+			})},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"--kmod-version"}, remedy: []string{"read"},
+		},
+		{
+			story: "loading right now",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loading })},
+			ready: Undecided, reason: ModuleInTransition, onBoot: BootOnDemand, says: []string{"loading"}, remedy: []string{"moment"},
+		},
+		{
+			story: "unloading right now, although the probe still passed",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Unloading }), Probe: passed()},
+			ready: Undecided, reason: ModuleInTransition, onBoot: BootOnDemand, remedy: []string{"moment"},
+		},
+		{
+			story: "the state may not be read",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnknown })},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootOnDemand, remedy: []string{"read"},
+		},
+		{
+			story: "no such root",
+			facts: Facts{InspectionError: errors.New("open /nowhere: no such file or directory")},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/nowhere"}, remedy: []string{"--root"},
+		},
+		{
+			story: "in the kernel, and no probe was made: nothing is proved",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) })},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootLoaded, says: []string{"not probed"}, remedy: []string{"read"},
+		},
+	} {
+		t.Run(c.story, func(t *testing.T) {
+			r := Judge(c.facts)
+			if r.Ready != c.ready || r.Reason != c.reason || r.OnBoot != c.onBoot {
+				t.Errorf("got ready=%s reason=%s onBoot=%s, want %s %s %s", r.Ready, r.Reason, r.OnBoot, c.ready, c.reason, c.onBoot)
+			}
+			var got []Reason
+			for _, w := range r.Warnings {
+				got = append(got, w.Reason)
+			}
+			if !reflect.DeepEqual(got, c.warnings) {
+				t.Errorf("warnings %v, want %v", r.Warnings, c.warnings)
+			}
+			for _, part := range c.says {
+				if !strings.Contains(r.Message, part) {
+					t.Errorf("the message %q does not say %q", r.Message, part)
+				}
+			}
+			for _, part := range c.remedy {
+				if !strings.Contains(r.Remedy, part) {
+					t.Errorf("the remedy %q does not say %q", r.Remedy, part)
+				}
+			}
+			if len(c.remedy) == 0 && r.Remedy != "" {
+				t.Errorf("nothing is to be done, and the remedy is %q", r.Remedy)
+			}
+			checkReport(t, c.facts, r)
+		})
+	}
+}
+
+// checkReport holds for every report.
+func checkReport(t *testing.T, f Facts, r Report) {
+	t.Helper()
+	if r.Ready != r.Reason.Ready() {
+		t.Errorf("ready=%s does not belong to reason %s", r.Ready, r.Reason)
+	}
+	if r.Message == "" {
+		t.Errorf("no message for %s", r.Reason)
+	}
+	if r.Ready == Yes && (!f.Probe.Attempted || !allRequiredPassed(f.Probe)) {
+		t.Errorf("ready without a proof: %+v", f.Probe)
+	}
+	if r.Ready != Yes && r.Remedy == "" {
+		t.Errorf("%s has no remedy", r.Reason)
+	}
+	text := r.Compact(MaxAnnotation)
+	if len(text) > MaxAnnotation {
+		t.Errorf("the annotation has %d bytes", len(text))
+	}
+	// Programs loop over lists: null is not one.
+	if strings.Contains(string(text), ":null") {
+		t.Errorf("null in %s", text)
+	}
+	var back Report
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Errorf("the annotation is not JSON: %v", err)
+	} else if back.Ready != r.Ready || back.Reason != r.Reason || back.Kernel.BootID != r.Kernel.BootID {
+		t.Errorf("the annotation lost the verdict: %s", text)
+	}
+}
+
+// TestJudgeEveryCombination holds the rules that no combination of facts may
+// break: ready only with a proof, the first cause in the order of loading.
+func TestJudgeEveryCombination(t *testing.T) {
+	causes := []kmod.Cause{kmod.NoCause, kmod.Missing, kmod.DeniedByKernel, kmod.LoadingDisabled, kmod.Install, kmod.Alias,
+		kmod.Blacklist, kmod.CustomInstall, kmod.Unreadable, kmod.VersionsDiffer}
+	reasons := map[kmod.Cause]Reason{
+		kmod.Missing: ModuleMissing, kmod.DeniedByKernel: ModuleDeniedByKernel, kmod.LoadingDisabled: ModuleLoadingDisabled,
+		kmod.Install: ModuleInstallOverridden, kmod.Alias: ModuleAliasDisabled, kmod.Blacklist: ModuleBlacklisted,
+		kmod.CustomInstall: ModuleInstallOverridden, kmod.Unreadable: InspectionFailed, kmod.VersionsDiffer: InspectionFailed,
+		kmod.NoCause: ModuleNotLoaded,
+	}
+	decide := func(c kmod.Cause) kmod.Decision {
+		e := kmod.Evidence{File: "/f", Line: 1, Text: "t", Cause: c}
+		switch {
+		case c == kmod.NoCause:
+			return allowed()
+		case c >= kmod.CustomInstall:
+			return unknownBy(e)
+		default:
+			return stoppedBy(e)
+		}
+	}
+	probes := []probe.Result{{}, passed(), broken(probe.Fail, probe.StageConnect, "ECONNREFUSED"), broken(probe.Unknown, probe.StageSocket, "EPERM"),
+		{Attempted: true}, {Attempted: true, Checks: []probe.Check{{Name: "x", Result: probe.Skip, Required: true}}}}
+	n := 0
+	for _, state := range []kmod.State{kmod.Loaded, kmod.Builtin, kmod.Loading, kmod.Unloading, kmod.Loadable, kmod.Absent, kmod.StateUnknown} {
+		for _, auto := range causes {
+			for _, boot := range causes {
+				for _, asked := range []kmod.Answer{kmod.True, kmod.False, kmod.Unknown} {
+					for p, result := range probes {
+						n++
+						f := Facts{Probe: result, Inspection: host(func(i *kmod.Inspection) {
+							i.State = state
+							i.Autoload, i.BootLoad.Decision = decide(auto), decide(boot)
+							i.BootLoad.Requested = asked
+						})}
+						r := Judge(f)
+						checkReport(t, f, r)
+						at := fmt.Sprintf("state=%s autoload=%d boot=%d requested=%s probe=%d", state, auto, boot, asked, p)
+						if state == kmod.Loadable && p == 0 {
+							first := auto
+							if asked != kmod.False && boot != kmod.NoCause && (first == kmod.NoCause || boot < first) {
+								first = boot
+							}
+							want := reasons[first]
+							if asked == kmod.True && boot == kmod.NoCause {
+								want = ModuleLoadFailed
+							}
+							if r.Reason != want {
+								t.Errorf("%s: reason %s, want %s", at, r.Reason, want)
+							}
+						}
+						if (r.OnBoot == BootLoaded) && state != kmod.Builtin &&
+							(asked != kmod.True || (boot != kmod.NoCause && boot != kmod.LoadingDisabled)) {
+							t.Errorf("%s: onBoot=loaded", at)
+						}
+						if r.OnBoot == BootOnDemand && auto != kmod.NoCause {
+							t.Errorf("%s: onBoot=on-demand", at)
+						}
+					}
+				}
+			}
+		}
+	}
+	if n < 10000 {
+		t.Errorf("only %d combinations", n)
+	}
+}
+
+// TestReasons: every reason of the table is listed once.
+func TestReasons(t *testing.T) {
+	seen := map[Reason]bool{}
+	for _, r := range Reasons() {
+		if seen[r] {
+			t.Errorf("%s is listed twice", r)
+		}
+		seen[r] = true
+	}
+	if len(seen) != 16 {
+		t.Errorf("%d reasons, the contract has 16", len(seen))
+	}
+}
+
+func TestRebooting(t *testing.T) {
+	r := Rebooting(Judge(Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed()}))
+	if r.Ready != No || r.Reason != NodeRebooting || r.OnBoot != BootLoaded {
+		t.Errorf("got %s %s %s", r.Ready, r.Reason, r.OnBoot)
+	}
+}

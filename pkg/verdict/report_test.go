@@ -1,0 +1,121 @@
+package verdict
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+)
+
+// large is a report of a node where everything that can be long is long.
+func large(text string, evidence, checks, warnings int) Report {
+	var list []kmod.Evidence
+	for n := range evidence {
+		list = append(list, kmod.Evidence{File: fmt.Sprintf("/etc/modprobe.d/%d-%s.conf", n, text), Line: n + 1, Text: text, Effect: text, Cause: kmod.Blacklist})
+	}
+	d := kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: list}
+	f := Facts{Node: text, Inspection: host(func(i *kmod.Inspection) {
+		i.State = kmod.Loaded
+		everyCaller(i, d)
+		for range warnings {
+			i.Findings = append(i.Findings, kmod.Finding{Kind: kmod.Unused, Message: text, Evidence: list[:1]})
+		}
+	})}
+	f.Probe = passed()
+	for n := range checks {
+		f.Probe.Checks = append(f.Probe.Checks, probe.Check{Name: fmt.Sprintf("extra-%d", n), Result: probe.Pass, Detail: text})
+	}
+	return Judge(f)
+}
+
+func TestCompactFits(t *testing.T) {
+	for _, text := range []string{"x", strings.Repeat("long ", 100), strings.Repeat("\x01\"\\<", 500), strings.Repeat("é", 3000), "\xff\xfe"} {
+		for _, n := range []int{1, 5, 200} {
+			r := large(text, n, n, n)
+			out := r.Compact(MaxAnnotation)
+			if len(out) > MaxAnnotation {
+				t.Errorf("%d entries of %.10q: %d bytes", n, text, len(out))
+			}
+			var back Report
+			if err := json.Unmarshal(out, &back); err != nil {
+				t.Fatalf("%d entries of %.10q: %v", n, text, err)
+			}
+			if back.Ready != r.Ready || back.Reason != r.Reason || back.Kernel.BootID != r.Kernel.BootID || back.OnBoot != r.OnBoot {
+				t.Errorf("the verdict was lost: %s", out)
+			}
+			if !utf8.Valid(out) {
+				t.Errorf("not UTF-8: %q", out)
+			}
+		}
+	}
+}
+
+// TestCompactFoldsPassedFirst: what explains a verdict stays longest.
+func TestCompactFoldsPassedFirst(t *testing.T) {
+	r := large("a line", 1, 100, 1)
+	r.Probe.Checks = append(r.Probe.Checks, Check{Name: "bad", Result: "fail", Detail: "why"})
+	total := len(r.Probe.Checks)
+	before := len(r.marshal())
+	var back Report
+	if err := json.Unmarshal(r.Compact(MaxAnnotation), &back); err != nil {
+		t.Fatal(err)
+	}
+	if before <= MaxAnnotation {
+		t.Fatalf("the case is too small to prove anything: %d bytes", before)
+	}
+	if len(back.Probe.Checks) != 1 || back.Probe.Checks[0].Name != "bad" || back.Probe.Folded != total-1 {
+		t.Errorf("checks %v, folded %d, want the failed one and %d folded", back.Probe.Checks, back.Probe.Folded, total-1)
+	}
+	if len(back.Warnings) != len(r.Warnings) || len(back.Policy.Autoload.Evidence) != 1 {
+		t.Errorf("more was lost than passed checks: %+v", back)
+	}
+	if len(r.Probe.Checks) != total {
+		t.Errorf("Compact changed the report itself")
+	}
+}
+
+// TestJSONForm holds the names and types of sctp-agent/v1 on a whole report:
+// the field names here are the contract's, not the code's.
+func TestJSONForm(t *testing.T) {
+	r := large("t", 1, 0, 1)
+	var m map[string]any
+	if err := json.Unmarshal(r.marshal(), &m); err != nil {
+		t.Fatal(err)
+	}
+	for path, kind := range map[string]string{
+		"apiVersion": "string", "kind": "string", "node": "string", "ready": "string", "reason": "string", "message": "string", "remedy": "string", "onBoot": "string",
+		"kernel.release": "string", "kernel.bootID": "string", "kernel.machine": "string", "host.os": "string", "host.kmod": "string",
+		"module.state": "string", "module.path": "string",
+		"policy.autoload.allowed": "string", "policy.autoload.evidence.0.file": "string", "policy.autoload.evidence.0.line": "float64",
+		"policy.autoload.evidence.0.text": "string", "policy.autoload.evidence.0.effect": "string",
+		"policy.autoloadIPv6.allowed": "string", "policy.modulesLoad.requested": "string", "policy.modulesLoad.allowed": "string",
+		"policy.modulesLoad.evidence": "[]interface {}", "policy.modprobe.allowed": "string",
+		"probe.attempted": "bool", "probe.causedLoad": "bool", "probe.suite": "string", "probe.durationMicros": "float64",
+		"probe.checks.0.name": "string", "probe.checks.0.result": "string", "probe.checks.0.stage": "string", "probe.checks.0.errno": "string",
+		"probe.checks.0.durationMicros": "float64", "probe.checks.0.detail": "string",
+		"warnings.0.reason": "string", "warnings.0.message": "string",
+	} {
+		var at any = m
+		for _, key := range strings.Split(path, ".") {
+			switch v := at.(type) {
+			case map[string]any:
+				at = v[key]
+			case []any:
+				at = v[0]
+			}
+		}
+		if got := fmt.Sprintf("%T", at); got != kind {
+			t.Errorf("%s is a %s, want %s", path, got, kind)
+		}
+	}
+	if m["apiVersion"] != "sctp-agent/v1" || m["kind"] != "Report" {
+		t.Errorf("%v %v", m["apiVersion"], m["kind"])
+	}
+	if _, there := m["policy"].(map[string]any)["autoload"].(map[string]any)["evidence"].([]any)[0].(map[string]any)["cause"]; there {
+		t.Errorf("evidence shows an internal field")
+	}
+}
