@@ -1,0 +1,300 @@
+package controlplane
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Component is a program of the control plane, by the name of its binary.
+type Component string
+
+// The programs that test/controlplane/components/go.mod knows.
+const (
+	Etcd              Component = "etcd"
+	APIServer         Component = "kube-apiserver"
+	ControllerManager Component = "kube-controller-manager"
+	Scheduler         Component = "kube-scheduler"
+	Kubelet           Component = "kubelet"
+	Kubectl           Component = "kubectl"
+	KubeProxy         Component = "kube-proxy"
+)
+
+// Version is the version of Kubernetes that the components are built as: the
+// one in components/go.mod.
+const Version = "v1.37.2"
+
+func (c Component) pkg() string {
+	if c == Etcd {
+		return "go.etcd.io/etcd/server/v3"
+	}
+	return "k8s.io/kubernetes/cmd/" + string(c)
+}
+
+// ldflags are what Kubernetes' own build sets, as far as behaviour depends on
+// it: a version of "v0.0.0-master" makes kubelet and kubectl warn about skew.
+func ldflags() string {
+	major, minor, _ := strings.Cut(strings.TrimPrefix(Version, "v"), ".")
+	minor, _, _ = strings.Cut(minor, ".")
+	const v = "k8s.io/component-base/version."
+	return fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s", v, Version, v, major, v, minor)
+}
+
+// Progress is what a build has to say about itself.
+type Progress struct {
+	Component Component
+	// Compiled counts the packages compiled so far, out of Packages that the
+	// program consists of; what the build cache already holds is not
+	// compiled again, so a build may end long before the two are equal.
+	Compiled, Packages int
+	Elapsed            time.Duration
+	// Done says that the binary is there.
+	Done bool
+	// Cached says that it was there from the start.
+	Cached bool
+}
+
+func (p Progress) String() string {
+	switch {
+	case p.Cached:
+		return fmt.Sprintf("%s: found in the cache", p.Component)
+	case p.Done:
+		return fmt.Sprintf("%s: built in %s", p.Component, p.Elapsed.Round(time.Second))
+	}
+	if p.Packages == 0 {
+		return fmt.Sprintf("%s: looking at its sources", p.Component)
+	}
+	return fmt.Sprintf("%s: compiling, %d of at most %d packages, %s", p.Component, p.Compiled, p.Packages, p.Elapsed.Round(time.Second))
+}
+
+// CacheDir is where built programs are kept: $SCTP_AGENT_CACHE/bin, or
+// sctp-agent/bin in the user's cache directory.
+func CacheDir() (string, error) {
+	if dir := os.Getenv("SCTP_AGENT_CACHE"); dir != "" {
+		return filepath.Join(dir, "bin"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("finding a place for the build cache: %w", err)
+	}
+	return filepath.Join(home, ".cache", "sctp-agent", "bin"), nil
+}
+
+// Binaries says where built components are.
+type Binaries struct{ dir string }
+
+// Path of a component's binary. It exists if the component was asked for in
+// the call to [Build] that returned b.
+func (b Binaries) Path(c Component) string { return filepath.Join(b.dir, string(c)) }
+
+// Build makes sure that the given components are built, from the modules in
+// components/go.mod, and says where they are. What was built before by the same
+// toolchain from the same modules with the same flags is not built again; a
+// first kube-apiserver takes six to seven minutes on two cores, one from a warm
+// Go build cache some seconds. Concurrent calls, of other processes too, wait
+// for each other.
+//
+// progress may be nil; it is called from one goroutine at a time, at least
+// every two seconds while something is compiled.
+func Build(ctx context.Context, progress func(Progress), components ...Component) (Binaries, error) {
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	src, err := sourceDir()
+	if err != nil {
+		return Binaries{}, err
+	}
+	cache, err := CacheDir()
+	if err != nil {
+		return Binaries{}, err
+	}
+	key, err := cacheKey(ctx, src)
+	if err != nil {
+		return Binaries{}, err
+	}
+	bin := Binaries{dir: filepath.Join(cache, key)}
+	if err := os.MkdirAll(bin.dir, 0o755); err != nil {
+		return Binaries{}, fmt.Errorf("creating the build cache: %w", err)
+	}
+	missing := false
+	for _, c := range components {
+		if _, err := os.Stat(bin.Path(c)); err != nil {
+			missing = true
+		}
+	}
+	if missing {
+		unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+		if err != nil {
+			return Binaries{}, err
+		}
+		defer unlock()
+	}
+	for _, c := range components {
+		if _, err := os.Stat(bin.Path(c)); err == nil {
+			progress(Progress{Component: c, Done: true, Cached: true})
+			continue
+		}
+		if err := build(ctx, src, c, bin.Path(c), progress); err != nil {
+			return Binaries{}, err
+		}
+	}
+	return bin, nil
+}
+
+// sourceDir finds components/go.mod. It cannot be embedded (a module's files
+// end where another module begins), so it is looked for from the working
+// directory upwards: tests run in their package's directory, programs are
+// started from somewhere in the tree.
+func sourceDir() (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("finding the sources of the control plane: %w", err)
+	}
+	for dir := wd; ; dir = filepath.Dir(dir) {
+		for _, below := range []string{"test/controlplane/components", "controlplane/components"} {
+			src := filepath.Join(dir, below)
+			if _, err := os.Stat(filepath.Join(src, "go.mod")); err == nil {
+				return src, nil
+			}
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("finding the sources of the control plane: no test/controlplane/components/go.mod in %s or above", wd)
+		}
+	}
+}
+
+// cacheKey names everything that decides what a built program is.
+func cacheKey(ctx context.Context, src string) (string, error) {
+	h := sha256.New()
+	for _, name := range []string{"go.mod", "go.sum"} {
+		b, err := os.ReadFile(filepath.Join(src, name))
+		if err != nil {
+			return "", fmt.Errorf("reading what the control plane is built from: %w", err)
+		}
+		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
+	}
+	out, err := goCommand(ctx, src, "env", "GOVERSION", "GOOS", "GOARCH", "GOAMD64", "GOARM64").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking the Go toolchain for its version: %w", withStderr(err))
+	}
+	fmt.Fprintf(h, "%s\n%s", out, ldflags())
+	return Version + "-" + hex.EncodeToString(h.Sum(nil))[:12], nil
+}
+
+func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=")
+	// The compilers that the go command started hold its output open; do not
+	// wait for them once it is killed.
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+func withStderr(err error) error {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
+		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
+	}
+	return err
+}
+
+func build(ctx context.Context, src string, c Component, dst string, progress func(Progress)) error {
+	start := time.Now()
+	p := Progress{Component: c}
+	report := func() { p.Elapsed = time.Since(start); progress(p) }
+	report()
+
+	out, err := goCommand(ctx, src, "list", "-deps", c.pkg()).Output()
+	if err != nil {
+		return fmt.Errorf("listing the packages of %s: %w", c, withStderr(err))
+	}
+	p.Packages = bytes.Count(out, []byte("\n"))
+
+	// -v prints each package as it is compiled, on standard error among the
+	// errors themselves.
+	tmp := fmt.Sprintf("%s.%d.tmp", dst, os.Getpid())
+	defer os.Remove(tmp)
+	cmd := goCommand(ctx, src, "build", "-v", "-trimpath", "-ldflags", ldflags(), "-o", tmp, c.pkg())
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return fmt.Errorf("building %s: %w", c, err)
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("building %s: %w", c, err)
+	}
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		s := bufio.NewScanner(stderr)
+		s.Buffer(nil, 1<<20)
+		for s.Scan() {
+			lines <- s.Text()
+		}
+		io.Copy(io.Discard, stderr)
+	}()
+	var last []string
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for open := true; open; {
+		select {
+		case line, ok := <-lines:
+			if open = ok; !ok {
+				break
+			}
+			p.Compiled++
+			if last = append(last, line); len(last) > 20 {
+				last = last[1:]
+			}
+		case <-tick.C:
+			report()
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return fmt.Errorf("building %s: %w\n%s", c, err, strings.Join(last, "\n"))
+	}
+	if err := os.Rename(tmp, dst); err != nil {
+		return fmt.Errorf("keeping the built %s: %w", c, err)
+	}
+	p.Done = true
+	report()
+	return nil
+}
+
+// lock takes an advisory lock that ends with the process.
+func lock(ctx context.Context, path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("locking the build cache: %w", err)
+	}
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { f.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			f.Close()
+			return nil, fmt.Errorf("locking the build cache %s: %w", path, err)
+		}
+		select {
+		case <-ctx.Done():
+			f.Close()
+			return nil, fmt.Errorf("waiting for another build of the control plane: %w", context.Cause(ctx))
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,129 @@
+package controlplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// process is a child that does not outlive us.
+type process struct {
+	name    string
+	logPath string
+	cmd     *exec.Cmd
+	done    chan struct{} // closed when it has ended
+	err     error         // how it ended; valid after done
+}
+
+func startProcess(name, logPath string, argv ...string) (*process, error) {
+	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	defer log.Close()
+	p := &process{name: name, logPath: logPath, done: make(chan struct{})}
+	p.cmd = exec.Command(argv[0], argv[1:]...)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	started := make(chan error, 1)
+	go func() {
+		// PR_SET_PDEATHSIG(2const): the signal comes when the *thread* that
+		// forked ends. Hold on to that thread for the child's life.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("starting %s: %w", name, err)
+	}
+	return p, nil
+}
+
+func (p *process) signal(sig syscall.Signal) error {
+	select {
+	case <-p.done:
+		return fmt.Errorf("signalling %s: it has ended: %v", p.name, p.err)
+	default:
+	}
+	if err := p.cmd.Process.Signal(sig); err != nil {
+		return fmt.Errorf("signalling %s: %w", p.name, err)
+	}
+	return nil
+}
+
+// stop ends it, the hard way if it does not go within the grace.
+func (p *process) stop(grace time.Duration) {
+	// A stopped process does not see SIGTERM.
+	_ = p.signal(syscall.SIGCONT)
+	_ = p.signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+		return
+	case <-time.After(grace):
+	}
+	_ = p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
+// await polls ready until it returns nil, and gives up early if the process
+// ends.
+func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
+	var last error
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		last = ready(attempt)
+		cancel()
+		if last == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return &endedError{p.name, p.err, tail(p.logPath)}
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s to be ready: %w (last: %v)\n%s", p.name, context.Cause(ctx), last, tail(p.logPath))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// endedError: a process ended before it was ready.
+type endedError struct {
+	name string
+	err  error
+	log  string
+}
+
+func (e *endedError) Error() string {
+	return fmt.Sprintf("%s ended before it was ready: %v\n%s", e.name, e.err, e.log)
+}
+
+// addressTaken says that somebody else took the port between picking it and
+// binding it.
+func addressTaken(err error) bool {
+	ended, ok := errors.AsType[*endedError](err)
+	return ok && strings.Contains(ended.log, "address already in use")
+}
+
+// tail of a log, enough to see why a program gave up.
+func tail(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err.Error()
+	}
+	if len(b) > 4000 {
+		b = b[len(b)-4000:]
+	}
+	return string(b)
+}
