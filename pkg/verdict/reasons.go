@@ -94,6 +94,14 @@ func Reasons() []Reason {
 	}
 }
 
+// Warnings lists every reason a warning can have.
+func Warnings() []Reason {
+	return []Reason{
+		WillNotSurviveReboot, PendingReboot, LoadedOnDemandOnly, InspectionIncomplete, ConflictingFiles,
+		SCTPDiagUnavailable, ModulesLoadUnitFailed, IPv6Unavailable, UnusedDirective, LoopbackFiltered,
+	}
+}
+
 // Ready is the verdict that belongs to a reason: every reason stands for
 // exactly one.
 func (r Reason) Ready() Ready {
