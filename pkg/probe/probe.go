@@ -1,9 +1,15 @@
 // Package probe proves that SCTP (RFC 9260) works on the running kernel, with
-// real sockets on loopback: never more than a few milliseconds of work, never
-// beyond its deadline, and nothing left behind.
+// real sockets on loopback: a few milliseconds of work, never beyond its
+// deadline, and nothing left behind.
 //
 // It knows nothing of modules' configuration: whether an SCTP socket may be
-// opened at all is the caller's decision ([Options.AllowLoad]).
+// opened although the protocol is not in the kernel is the caller's decision
+// ([Options.AllowLoad]).
+//
+// The checks run in a child process with a network namespace of its own where
+// the caller provides the child ([Options.Child]) and privilege allows the
+// namespace; otherwise in the current one. docs/probe.md lists the checks and
+// says what a loopback cannot prove.
 package probe
 
 import "time"
@@ -45,29 +51,57 @@ const (
 	StageShutdown Stage = "shutdown"
 )
 
+// Names of the checks whose results stand for more than themselves.
+const (
+	// CheckIPv4Stream is the core of the proof: handshake, echo, shutdown.
+	CheckIPv4Stream = "ipv4-stream"
+	// CheckIPv6Stream is the same over IPv6. It does not decide whether SCTP is
+	// ready, only whether it is so over IPv6.
+	CheckIPv6Stream = "ipv6-stream"
+	// CheckMultihoming: two addresses on each side, the second path confirmed.
+	CheckMultihoming = "multihoming"
+)
+
 // Options of a run. The zero value is the quick suite under the default
-// deadline, never causing a module load.
+// deadline in the calling process, never causing a module load.
 type Options struct {
 	Suite Suite
-	// Timeout bounds the whole run; 0 means [DefaultTimeout].
+	// Timeout bounds the whole run; 0 means [DefaultTimeout], or
+	// [DefaultFullTimeout] for the full suite.
 	Timeout time.Duration
+	// Child is the program that runs the checks, one that calls [ChildMain]
+	// first thing in its main function; [Self] is the running program. ""
+	// runs the checks in the calling process and its network namespace: then
+	// the host's addresses and firewall decide with the kernel, and a kernel
+	// that hangs or kills the prober hangs a thread of the caller or kills it.
+	Child string
 	// AllowLoad lets the probe open an SCTP socket although the protocol is
 	// not registered in the kernel, which makes the kernel load the module
 	// where the host's configuration lets it.
 	AllowLoad bool
-	// Proc is where the kernel's view is read; "" means "/proc".
-	Proc string
+	// LoadTimeout bounds that first socket call, before and apart from
+	// Timeout: the kernel runs modprobe meanwhile, which takes from a tenth of
+	// a second to several. 0 means [DefaultLoadTimeout].
+	LoadTimeout time.Duration
+	// Proc and Sys are where the kernel's view is read; "" means "/proc" and
+	// "/sys".
+	Proc, Sys string
 }
 
-// DefaultTimeout bounds a run: a probe takes about a millisecond on an idle
-// machine, and this much on one in trouble.
-const DefaultTimeout = 2 * time.Second
+// Self names the running program, even if its file has been replaced or
+// removed since (proc_pid_exe(5)).
+const Self = "/proc/self/exe"
 
-// Names of the checks that others read by name.
 const (
-	CheckIPv4Stream  = "ipv4-stream"
-	CheckIPv6Stream  = "ipv6-stream"
-	CheckMultihoming = "multihoming"
+	// DefaultTimeout bounds a run of the quick suite: it takes a few
+	// milliseconds on an idle machine, and this much on one in trouble.
+	DefaultTimeout = 2 * time.Second
+	// DefaultFullTimeout bounds a run of the full suite, some of whose checks
+	// wait for the protocol's own timers.
+	DefaultFullTimeout = 10 * time.Second
+	// DefaultLoadTimeout bounds a module load that the probe was allowed to
+	// cause.
+	DefaultLoadTimeout = 10 * time.Second
 )
 
 // Check is the result of one check.
@@ -77,12 +111,20 @@ type Check struct {
 	Result Outcome
 	// Required says whether a failure means that SCTP is not ready.
 	Required bool
-	// Stage and Errno say where and why it stopped: a name such as
-	// "EPROTONOSUPPORT", or "ETIMEDOUT" where a deadline passed.
-	Stage    Stage
-	Errno    string
+	// RFC is the section whose behaviour the check proves.
+	RFC string
+	// Stage is where it stopped; "" for a check that passed, or that found a
+	// wrong answer rather than no answer.
+	Stage Stage
+	// Errno is the symbolic name of the error number that the kernel gave,
+	// such as "EPROTONOSUPPORT"; "" when it gave none.
+	Errno string
+	// TimedOut says that the deadline of a step passed while it waited for
+	// packets, which is not the kernel's ETIMEDOUT.
+	TimedOut bool
 	Duration time.Duration
-	Detail   string
+	// Detail says in words what was seen.
+	Detail string
 }
 
 // Result of a run.
@@ -94,9 +136,19 @@ type Result struct {
 	CausedLoad bool
 	Suite      Suite
 	Duration   time.Duration
-	Checks     []Check
+	// Isolated says that Checks ran in a network namespace of their own:
+	// they speak of the kernel, not of this host's addresses and firewall.
+	Isolated bool
+	Checks   []Check
+	// Current is the core of the proof once more, in the current network
+	// namespace, if Checks did not run there: a failure here means that
+	// something filters SCTP on this loopback. It decides nothing.
+	Current []Check
 	// LoopbackFiltered says, in words, how SCTP on loopback is filtered in the
-	// namespace the caller runs in, "" when it is not or was not tried. It
-	// decides nothing: the proof of the kernel is made apart from it.
+	// current namespace according to Current, "" when it is not or was not
+	// tried.
 	LoopbackFiltered string
+	// Notes are observations that decide nothing (loopback filtered in the
+	// current namespace, checksums switched off, …).
+	Notes []string
 }

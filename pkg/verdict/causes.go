@@ -12,15 +12,20 @@ import (
 //
 // The errno values are those measured at each stage (docs/probe.md).
 func probeReason(c probe.Check) Reason {
+	if c.TimedOut && c.Result == probe.Fail {
+		// A dropped packet is silence: the step's deadline passed.
+		return ProbeTimedOut
+	}
 	switch c.Errno {
 	case "EPERM", "EACCES":
 		// seccomp (EPERM), SELinux class sctp_socket (EACCES, at socket() or
 		// as late as recvmsg()), cgroup BPF sock_create (EPERM).
 		return PermissionDenied
-	case "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS":
+	case "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN", "ENOSPC",
+		"EADDRINUSE": // the kernel chooses the port: none was left
 		return ResourceExhausted
 	case "ETIMEDOUT":
-		// A dropped packet is silence: the step's deadline passed.
+		// The kernel's own word: it gave up retransmitting.
 		return ProbeTimedOut
 	}
 	if c.Result == probe.Unknown {

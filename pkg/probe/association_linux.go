@@ -1,0 +1,144 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// ends says how the two ends of an association differ from plain ones.
+type ends struct {
+	// client and server are the addresses to bind; none means the first
+	// loopback address.
+	client, server []net.IPAddr
+	// prepare sets further options on the sockets of both ends before they
+	// are bound; accepted sockets inherit them.
+	prepare func(*socket) error
+}
+
+// association is one association with both its ends in this process.
+type association struct {
+	env            *env
+	client, server *socket
+}
+
+// associate performs the four-way handshake (RFC 9260, section 5.1) between
+// two one-to-one sockets. It proves the cookie's MAC too, and with it the hash
+// that the kernel was told to use (FIPS).
+func (e *env) associate(ctx context.Context, how ends) (*association, error) {
+	listener, port, err := e.bound(unix.SOCK_STREAM, how.prepare, how.server)
+	if err != nil {
+		return nil, err
+	}
+	if err := listener.listen(); err != nil {
+		return nil, err
+	}
+	client, clientPort, err := e.bound(unix.SOCK_STREAM, how.prepare, how.client)
+	if err != nil {
+		return nil, err
+	}
+	// How an end is told of the shutdown's completion, which on a one-to-one
+	// socket nothing else tells the side that began it.
+	if err := client.set(optEvents, subscription{Association: 1, Address: 1}); err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "subscribe to association events"}
+	}
+	first := e.family.host(1)
+	if len(how.server) > 0 {
+		first = how.server[0]
+	}
+	if err := client.connect(ctx, at(port, first)); err != nil {
+		return nil, err
+	}
+	server, err := listener.accept(ctx, clientPort)
+	if err != nil {
+		return nil, err
+	}
+	a := &association{env: e, client: client, server: server}
+	for name, s := range map[string]*socket{"client": client, "server": server} {
+		st, err := s.status(StageConnect)
+		if err != nil {
+			return nil, err
+		}
+		if st.State != stateEstablished || st.InStreams != streams || st.OutStreams != streams {
+			return nil, wrong("after the handshake the %s is in state %d with %d streams in and %d out, not established (%d) with %d each",
+				name, st.State, st.InStreams, st.OutStreams, stateEstablished, streams)
+		}
+	}
+	return a, nil
+}
+
+// bound opens a socket of the given style and binds it to the addresses on a
+// port that the kernel chooses. The addresses are always explicit: bound to
+// the wildcard, an end would offer every address of the host to the other
+// (RFC 9260, section 5.1.2).
+func (e *env) bound(style int, prepare func(*socket) error, hosts []net.IPAddr) (*socket, int, error) {
+	s, err := e.socket(style)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := s.setInt(optRecvRcvInfo, 1); err != nil {
+		return nil, 0, &stop{stage: StageSocket, err: err, detail: "set SCTP_RECVRCVINFO"}
+	}
+	if prepare != nil {
+		if err := prepare(s); err != nil {
+			return nil, 0, err
+		}
+	}
+	if len(hosts) == 0 {
+		hosts = []net.IPAddr{e.family.host(1)}
+	}
+	// One address first: the kernel chooses a port for it, the others join.
+	if err := s.bind(at(0, hosts[0])); err != nil {
+		return nil, 0, err
+	}
+	port, err := s.port()
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(hosts) > 1 {
+		if err := s.bind(at(port, hosts[1:]...)); err != nil {
+			return nil, 0, err
+		}
+	}
+	return s, port, nil
+}
+
+// shutdown ends the association gracefully (RFC 9260, section 9.2), begun by
+// the client: the server reads the end, and the client learns that the server
+// has acknowledged it.
+func (a *association) shutdown(ctx context.Context) error {
+	if err := a.client.shutdown(); err != nil {
+		return err
+	}
+	for {
+		m, err := a.server.receiveInto(ctx, StageShutdown, "wait for the end of the association", make([]byte, 1<<10))
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if !m.notification {
+			return wrong("%d bytes arrived that nobody sent", len(m.data))
+		}
+	}
+	for {
+		m, err := a.client.receiveInto(ctx, StageShutdown, "wait for the shutdown to complete", make([]byte, 1<<10))
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		change, ok := m.assocState()
+		switch {
+		case ok && change.State == assocShutdownDone:
+			return nil
+		case ok && change.State == assocLost:
+			return &stop{outcome: Fail, stage: StageShutdown, detail: fmt.Sprintf("the association was lost instead of shut down (error %d)", change.Error)}
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A check is one behaviour to prove. The list in suite_linux.go is the whole
+// suite; everything else here only runs it.
+type check struct {
+	name string
+	// rfc is the section that demands the behaviour.
+	rfc string
+	// suite is the smallest one that the check belongs to.
+	suite Suite
+	// required: a failure means that SCTP is not ready.
+	required bool
+	// current: also run in the current network namespace, where the others
+	// run in one of their own.
+	current bool
+	// private: changes the network namespace (addresses, links, sysctls), so
+	// it runs only where the namespace is the probe's own.
+	private bool
+	family  family
+	// prove returns nil, or a *stop that says where and why not.
+	prove func(context.Context, *env) error
+}
+
+// stop is why a check did not pass. Its zero stage is a wrong answer, not a
+// missing one.
+type stop struct {
+	outcome Outcome // "" is concluded from err
+	stage   Stage
+	// cut: the deadline of the whole run came before that of the step, so
+	// that nothing can be concluded from its passing.
+	cut    bool
+	detail string
+	err    error
+}
+
+func (s *stop) Error() string {
+	text := s.detail
+	if s.err != nil {
+		if text != "" {
+			text += ": "
+		}
+		text += s.err.Error()
+	}
+	if s.stage != "" {
+		text = string(s.stage) + ": " + text
+	}
+	return text
+}
+
+func (s *stop) Unwrap() error { return s.err }
+
+// wrong: the kernel answered, and the answer breaks the RFC.
+func wrong(format string, args ...any) error {
+	return &stop{outcome: Fail, detail: fmt.Sprintf(format, args...)}
+}
+
+// skip: the check does not apply here.
+func skip(format string, args ...any) error {
+	return &stop{outcome: Skip, detail: fmt.Sprintf(format, args...)}
+}
+
+// undecided: something other than SCTP kept the check from concluding.
+func undecided(stage Stage, err error, format string, args ...any) error {
+	return &stop{outcome: Unknown, stage: stage, err: err, detail: fmt.Sprintf(format, args...)}
+}
+
+// conclude turns what a check returned into its result.
+func (c check) conclude(err error, took time.Duration) Check {
+	res := Check{Name: c.name, RFC: c.rfc, Required: c.required, Result: Pass, Duration: took}
+	if err == nil {
+		return res
+	}
+	var s *stop
+	if !errors.As(err, &s) {
+		s = &stop{outcome: Unknown, err: err}
+	}
+	res.Stage = s.stage
+	res.Result = s.outcome
+	res.Detail = err.Error()
+	var errno unix.Errno
+	if errors.As(err, &errno) {
+		res.Errno = errnoName(errno)
+	}
+	res.TimedOut = errors.Is(err, os.ErrDeadlineExceeded)
+	if res.Result == "" {
+		switch {
+		case errors.Is(err, context.Canceled), s.cut, inconclusive(errno):
+			res.Result = Unknown
+		default:
+			res.Result = Fail
+		}
+	}
+	if res.Result != Fail {
+		res.TimedOut = res.TimedOut && !s.cut
+	}
+	return res
+}
+
+// inconclusive error numbers say that the prober was refused or starved, not
+// that the protocol does not work.
+func inconclusive(e unix.Errno) bool {
+	switch e {
+	case unix.EPERM, unix.EACCES, // seccomp, LSM, cgroup BPF
+		unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS,
+		unix.EADDRINUSE,    // with port 0: no ephemeral port left
+		unix.EADDRNOTAVAIL: // no loopback address in this namespace
+		return true
+	}
+	return false
+}
+
+func errnoName(e unix.Errno) string {
+	if name := unix.ErrnoName(e); name != "" {
+		return name
+	}
+	return fmt.Sprintf("errno %d", int(e))
+}
+
+// runChecks runs the checks side by side, so that a black hole costs one
+// step's deadline and not one per check, and hands each result to emit as it
+// comes. It returns when all have concluded or the context ends, whichever is
+// first: a call that hangs in the kernel cannot be taken back, only left.
+func runChecks(ctx context.Context, checks []check, proc string, step time.Duration, emit func(Check)) {
+	type numbered struct {
+		i int
+		Check
+	}
+	results := make(chan numbered, len(checks))
+	for i, c := range checks {
+		go func() {
+			began := time.Now()
+			e := &env{family: c.family, proc: proc, step: step}
+			err := e.run(ctx, c.prove)
+			results <- numbered{i, c.conclude(err, time.Since(began))}
+		}()
+	}
+	// The sockets' deadlines follow the context's, so the checks end with it
+	// by themselves; the margin lets them say so.
+	const margin = 20 * time.Millisecond
+	expired := make(chan struct{})
+	defer context.AfterFunc(ctx, func() {
+		time.Sleep(margin)
+		close(expired)
+	})()
+	left := map[int]bool{}
+	for i := range checks {
+		left[i] = true
+	}
+	for len(left) > 0 {
+		select {
+		case r := <-results:
+			delete(left, r.i)
+			emit(r.Check)
+		case <-expired:
+			for i := range left {
+				emit(checks[i].conclude(undecided("", nil, "a call into the kernel did not return in time"), 0))
+			}
+			return
+		}
+	}
+}

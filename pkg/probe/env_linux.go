@@ -1,0 +1,139 @@
+package probe
+
+import (
+	"context"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ishidawataru/sctp"
+	"golang.org/x/sys/unix"
+)
+
+// family is the address family of a check, and its loopback addresses.
+type family int
+
+const (
+	ipv4 family = unix.AF_INET
+	ipv6 family = unix.AF_INET6
+)
+
+// host is loopback address number n, from 1. The whole of 127.0.0.0/8 is local
+// (RFC 1122, section 3.2.1.3); IPv6 has only one.
+func (f family) host(n byte) net.IPAddr {
+	if f == ipv6 {
+		return net.IPAddr{IP: net.IPv6loopback}
+	}
+	return net.IPAddr{IP: net.IPv4(127, 0, 0, n)}
+}
+
+// at is an SCTP address of one port on some hosts.
+func at(port int, hosts ...net.IPAddr) *sctp.SCTPAddr {
+	return &sctp.SCTPAddr{IPAddrs: hosts, Port: port}
+}
+
+// env is what one check works with: its sockets, all closed when it ends, and
+// the time that one step may take.
+type env struct {
+	family family
+	proc   string
+	step   time.Duration
+
+	mu      sync.Mutex
+	sockets []*socket
+	ended   bool
+}
+
+func (e *env) run(ctx context.Context, prove func(context.Context, *env) error) error {
+	defer e.close()
+	// A step that waits when the context ends is woken by its own deadline
+	// passing: there is no other way to interrupt a wait for a socket.
+	defer context.AfterFunc(ctx, e.interrupt)()
+	if e.family == ipv6 {
+		// Asking for a socket of an unregistered family makes the kernel run
+		// modprobe for it (net/socket.c, __sock_create); with ipv6.disable=1
+		// it does so every time. This file tells without asking.
+		if _, err := os.Stat(filepath.Join(e.proc, "net/if_inet6")); err != nil {
+			return skip("this kernel runs without IPv6")
+		}
+	}
+	return prove(ctx, e)
+}
+
+// interrupt wakes every step that waits.
+func (e *env) interrupt() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	for _, s := range e.sockets {
+		s.file.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+// close closes every socket, aborting what associations are left: after a
+// graceful shutdown there is none, and after a fault an abort is the only end
+// that needs no answer (RFC 9260, section 9.1).
+func (e *env) close() {
+	e.mu.Lock()
+	sockets := e.sockets
+	e.sockets = nil
+	e.mu.Unlock()
+	for _, s := range slices.Backward(sockets) {
+		s.abort()
+	}
+}
+
+// adopt makes a descriptor a socket of this check.
+func (e *env) adopt(fd int, stage Stage) (*socket, error) {
+	s := &socket{env: e, file: os.NewFile(uintptr(fd), "sctp")}
+	var err error
+	if s.raw, err = s.file.SyscallConn(); err == nil {
+		// Fails if the runtime's poller has not taken the descriptor: then
+		// no deadline would hold.
+		err = s.file.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		s.file.Close()
+		return nil, undecided(stage, err, "wait for a socket without blocking a thread")
+	}
+	e.mu.Lock()
+	e.sockets = append(e.sockets, s)
+	ended := e.ended
+	e.mu.Unlock()
+	if ended {
+		e.interrupt()
+	}
+	return s, nil
+}
+
+// socket opens a socket of the given style (SOCK_STREAM is one-to-one,
+// SOCK_SEQPACKET one-to-many; RFC 6458, sections 3 and 4).
+func (e *env) socket(style int) (*socket, error) {
+	fd, err := unix.Socket(int(e.family), style|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	if err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "open an SCTP socket"}
+	}
+	s, err := e.adopt(fd, StageSocket)
+	if err != nil {
+		return nil, err
+	}
+	// Without the first two, messages one way and the shutdown wait for
+	// delayed acknowledgements, 200 ms each (RFC 9260, section 6.2); the third
+	// saves the kernel room for 65535 streams.
+	if err := s.setInt(optNoDelay, 1); err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_NODELAY"}
+	}
+	if err := s.set(optDelayedSack, sackInfo{Frequency: 1}); err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_DELAYED_SACK"}
+	}
+	if err := s.set(optInitMsg, initMsg{OutStreams: streams, MaxInStreams: streams}); err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_INITMSG"}
+	}
+	return s, nil
+}
+
+// streams is how many streams each side asks for, each way.
+const streams = 10

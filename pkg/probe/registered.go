@@ -1,0 +1,65 @@
+package probe
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Registered says whether the SCTP protocol is in the kernel whose /proc is
+// mounted at proc ("" means "/proc"). It opens no socket: asking the kernel
+// for an unregistered protocol makes it load the module (net/ipv4/af_inet.c,
+// inet_create). The list is global, so the answer is the same in every network
+// namespace and container.
+//
+// The file is that of proc_register in net/core/sock.c: a protocol's name,
+// padded, then numbers. "SCTPv6" is a line of its own and no proof of "SCTP".
+func Registered(proc string) (bool, error) {
+	if proc == "" {
+		proc = "/proc"
+	}
+	// /proc/net is a link to self/net, which needs not exist in a host's
+	// /proc seen from another PID namespace; process 1 is always there.
+	f, err := os.Open(filepath.Join(proc, "net/protocols"))
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = os.Open(filepath.Join(proc, "1/net/protocols"))
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for SCTP among the kernel's protocols: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	n := 0
+	for ; lines.Scan(); n++ {
+		if name, _, _ := strings.Cut(lines.Text(), " "); name == "SCTP" {
+			return true, nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return false, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	if n == 0 {
+		return false, fmt.Errorf("read %s: empty, although every kernel has protocols", f.Name())
+	}
+	return false, nil
+}
+
+// settled says whether the module, if SCTP is one, has finished loading. The
+// protocol is registered before the initialisation that its sockets rely on
+// (net/sctp/protocol.c, sctp_init), so a socket opened meanwhile may fail for
+// no lasting reason. A built-in protocol has no initstate.
+func settled(sys string) (state string, ok bool) {
+	if sys == "" {
+		sys = "/sys"
+	}
+	b, err := os.ReadFile(filepath.Join(sys, "module/sctp/initstate"))
+	if err != nil {
+		return "", true
+	}
+	state = strings.TrimSpace(string(b))
+	return state, state == "live"
+}

@@ -1,0 +1,350 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"github.com/ishidawataru/sctp"
+	"golang.org/x/sys/unix"
+)
+
+// socket is a non-blocking SCTP socket in the runtime's poller, so that every
+// wait has a deadline and none holds a thread. Descriptors that
+// ishidawataru/sctp opens itself block, without deadline, up to minutes in a
+// connect; it is used here for addresses and for sending, on descriptors that
+// stay ours.
+type socket struct {
+	env  *env
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// arm gives the step that begins its deadline, and says whether that of the
+// whole run comes first.
+func (s *socket) arm(ctx context.Context) (cut bool, err error) {
+	deadline := time.Now().Add(s.env.step)
+	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
+		deadline, cut = end, true
+	}
+	if err := s.file.SetDeadline(deadline); err != nil {
+		return cut, err
+	}
+	// Looked at after the deadline is set: an interrupt since then sets an
+	// earlier one itself.
+	return cut, ctx.Err()
+}
+
+// wait calls try until it no longer would block.
+func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(func(uintptr) bool) error, try func(fd int) error) error {
+	cut, err := s.arm(ctx)
+	if err == nil {
+		var failed error
+		err = poll(func(fd uintptr) bool {
+			for {
+				failed = try(int(fd))
+				if failed != unix.EINTR {
+					return failed != unix.EAGAIN
+				}
+			}
+		})
+		if err == nil {
+			err = failed
+		}
+	}
+	if err != nil && err != io.EOF {
+		// A context that ended is the caller's word on it, whatever the
+		// poller says.
+		if ctx.Err() == context.Canceled {
+			err = ctx.Err()
+		}
+		return &stop{stage: stage, err: err, cut: cut, detail: what}
+	}
+	return err
+}
+
+// do calls f with the descriptor, without waiting.
+func (s *socket) do(f func(fd int) error) error {
+	var failed error
+	if err := s.raw.Control(func(fd uintptr) { failed = f(int(fd)) }); err != nil {
+		return err
+	}
+	return failed
+}
+
+// set sets an option at the SCTP level to a structure.
+func (s *socket) set(opt int, value any) error {
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.NativeEndian, value); err != nil {
+		return err
+	}
+	return s.do(func(fd int) error { return unix.SetsockoptString(fd, solSCTP, opt, b.String()) })
+}
+
+func (s *socket) setInt(opt, value int) error { return s.set(opt, int32(value)) }
+
+// get reads an option at the SCTP level into a structure, whose value goes in
+// as well: most options name the association or address they speak of.
+func (s *socket) get(opt int, value any) error {
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.NativeEndian, value); err != nil {
+		return err
+	}
+	buf := b.Bytes()
+	return s.do(func(fd int) error {
+		n, err := getsockopt(fd, opt, buf)
+		if err != nil {
+			return err
+		}
+		// An older kernel may know a shorter structure; what it left alone
+		// keeps the value that went in.
+		_ = n
+		return binary.Read(bytes.NewReader(buf), binary.NativeEndian, value)
+	})
+}
+
+// getsockopt is what unix.GetsockoptString is not: it passes the buffer's
+// content in and returns bytes, not a string that ends at the first zero.
+func getsockopt(fd, opt int, buf []byte) (int, error) {
+	n := uint32(len(buf))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), solSCTP, uintptr(opt),
+		uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&n)), 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(n), nil
+}
+
+// bind binds to one port on every address, one after the other as
+// sctp_bindx(3) does.
+func (s *socket) bind(addr *sctp.SCTPAddr) error {
+	raw := addr.ToRawSockAddrBuf()
+	err := s.do(func(fd int) error { return unix.SetsockoptString(fd, solSCTP, optBindxAdd, string(raw)) })
+	if err != nil {
+		return &stop{stage: StageBind, err: err, detail: "bind to " + addr.String()}
+	}
+	return nil
+}
+
+func (s *socket) listen() error {
+	if err := s.do(func(fd int) error { return unix.Listen(fd, 8) }); err != nil {
+		return &stop{stage: StageListen, err: err, detail: "listen"}
+	}
+	return nil
+}
+
+// port is the local port that the kernel chose.
+func (s *socket) port() (port int, err error) {
+	err = s.do(func(fd int) error {
+		sa, err := unix.Getsockname(fd)
+		if err != nil {
+			return err
+		}
+		port = portOf(sa)
+		return nil
+	})
+	if err != nil {
+		return 0, &stop{stage: StageBind, err: err, detail: "ask for the local port"}
+	}
+	return port, nil
+}
+
+func portOf(sa unix.Sockaddr) int {
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return sa.Port
+	case *unix.SockaddrInet6:
+		return sa.Port
+	}
+	return 0
+}
+
+// connect sets up an association, one-to-one style, and returns when it is
+// established (RFC 9260, section 5.1).
+func (s *socket) connect(ctx context.Context, addr *sctp.SCTPAddr) error {
+	raw := addr.ToRawSockAddrBuf()
+	begun := false
+	return s.wait(ctx, StageConnect, "connect to "+addr.String(), s.raw.Write, func(fd int) error {
+		if !begun {
+			begun = true
+			switch err := unix.SetsockoptString(fd, solSCTP, optConnectx, string(raw)); err {
+			case nil:
+			case unix.EINPROGRESS:
+				return unix.EAGAIN
+			default:
+				return err
+			}
+		}
+		if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil {
+			return err
+		} else if n != 0 {
+			return unix.Errno(n)
+		}
+		var st status
+		buf := make([]byte, binary.Size(st))
+		if _, err := getsockopt(fd, optStatus, buf); err == unix.EINVAL {
+			return errNoAssociation
+		} else if err != nil {
+			return err
+		}
+		if _, err := binary.Decode(buf, binary.NativeEndian, &st); err != nil {
+			return err
+		}
+		if st.State != stateEstablished {
+			return unix.EAGAIN
+		}
+		return nil
+	})
+}
+
+var errNoAssociation = errors.New("the association is gone, and the kernel gave no error")
+
+// accept returns the association set up from the given port. Another one may
+// be queued before it: one that was aborted since, or a stranger's.
+func (s *socket) accept(ctx context.Context, fromPort int) (*socket, error) {
+	for {
+		var accepted int
+		var from unix.Sockaddr
+		err := s.wait(ctx, StageAccept, "accept", s.raw.Read, func(fd int) (err error) {
+			accepted, from, err = unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		conn, err := s.env.adopt(accepted, StageAccept)
+		if err != nil {
+			return nil, err
+		}
+		if portOf(from) == fromPort {
+			return conn, nil
+		}
+	}
+}
+
+// message is what one receive call gave: a message, a part of one, or a
+// notification.
+type message struct {
+	data []byte
+	rcvInfo
+	// hasInfo: rcvInfo was delivered with it.
+	hasInfo bool
+	// end: the last part of its message (MSG_EOR).
+	end bool
+	// notification: data is one (RFC 6458, section 6.1).
+	notification bool
+}
+
+func (m message) ppid() uint32 { return binary.BigEndian.Uint32(m.PPID[:]) }
+
+// eventType is the type of a notification.
+func (m message) eventType() uint16 {
+	if !m.notification || len(m.data) < 2 {
+		return 0
+	}
+	return binary.NativeEndian.Uint16(m.data)
+}
+
+// assocState is what an association change says.
+func (m message) assocState() (assocChange, bool) {
+	var c assocChange
+	if m.eventType() != eventAssocChange {
+		return c, false
+	}
+	_, err := binary.Decode(m.data, binary.NativeEndian, &c)
+	return c, err == nil
+}
+
+// send sends one message.
+func (s *socket) send(ctx context.Context, data []byte, info sctp.SndRcvInfo) error {
+	return s.wait(ctx, StageSend, fmt.Sprintf("send %d bytes", len(data)), s.raw.Write, func(fd int) error {
+		// A view of the descriptor, never closed.
+		n, err := sctp.NewSCTPConn(fd, nil).SCTPWrite(data, &info)
+		if err == nil && n != len(data) {
+			return io.ErrShortWrite
+		}
+		return err
+	})
+}
+
+// receiveInto waits for one receive call's worth; io.EOF says that the peer
+// has shut the association down.
+func (s *socket) receiveInto(ctx context.Context, stage Stage, what string, buf []byte) (m message, err error) {
+	oob := make([]byte, 256)
+	err = s.wait(ctx, stage, what, s.raw.Read, func(fd int) error {
+		n, oobn, flags, _, err := unix.Recvmsg(fd, buf, oob, 0)
+		if err != nil {
+			return err
+		}
+		m = message{data: buf[:n], end: flags&unix.MSG_EOR != 0, notification: flags&msgNotification != 0}
+		if n == 0 {
+			return io.EOF // SCTP has no empty messages
+		}
+		cmsgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+		if err != nil {
+			return err
+		}
+		for _, c := range cmsgs {
+			if c.Header.Level == unix.IPPROTO_SCTP && c.Header.Type == cmsgRcvInfo {
+				_, err := binary.Decode(c.Data, binary.NativeEndian, &m.rcvInfo)
+				m.hasInfo = err == nil
+			}
+		}
+		return nil
+	})
+	return m, err
+}
+
+// receive waits for one whole message, and passes over notifications.
+func (s *socket) receive(ctx context.Context, what string) (message, error) {
+	var whole message
+	for {
+		m, err := s.receiveInto(ctx, StageReceive, "wait for "+what, make([]byte, 64<<10))
+		if err == io.EOF {
+			return whole, &stop{outcome: Fail, stage: StageReceive, detail: "the association ended instead of " + what}
+		}
+		if err != nil {
+			return whole, err
+		}
+		if m.notification {
+			continue
+		}
+		m.data = append(whole.data, m.data...)
+		if whole = m; m.end {
+			return whole, nil
+		}
+	}
+}
+
+// status is what the kernel says of the association.
+func (s *socket) status(stage Stage) (status, error) {
+	var st status
+	if err := s.get(optStatus, &st); err != nil {
+		return st, &stop{stage: stage, err: err, detail: "ask for the association's status"}
+	}
+	return st, nil
+}
+
+// shutdown begins a graceful end (RFC 9260, section 9.2): no more is sent,
+// what was sent still arrives.
+func (s *socket) shutdown() error {
+	if err := s.do(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }); err != nil {
+		return &stop{stage: StageShutdown, err: err, detail: "shut the association down"}
+	}
+	return nil
+}
+
+// abort closes the socket at once, aborting its associations.
+func (s *socket) abort() {
+	s.do(func(fd int) error {
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
+	})
+	s.file.Close()
+}
