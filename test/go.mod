@@ -5,7 +5,10 @@ module github.com/sctp-agent/sctp-agent/test
 go 1.26.0
 
 require (
+	github.com/cavaliergopher/cpio v1.0.1
 	github.com/gofrs/flock v0.13.1
+	github.com/hashicorp/yamux v0.1.2
+	github.com/ulikunitz/xz v0.5.17
 	golang.org/x/sys v0.49.0
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
