@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 
@@ -42,8 +41,8 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 	}
 	// How an end is told of the shutdown's completion, which on a one-to-one
 	// socket nothing else tells the side that began it.
-	if err := client.set(optEvents, subscription{Association: 1, Address: 1}); err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "subscribe to association events"}
+	if err := subscribed(client); err != nil {
+		return nil, err
 	}
 	first := e.family.host(1)
 	if len(how.server) > 0 {
@@ -125,20 +124,5 @@ func (a *association) shutdown(ctx context.Context) error {
 			return wrong("%d bytes arrived that nobody sent", len(m.data))
 		}
 	}
-	for {
-		m, err := a.client.receiveInto(ctx, StageShutdown, "wait for the shutdown to complete", make([]byte, 1<<10))
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		change, ok := m.assocState()
-		switch {
-		case ok && change.State == assocShutdownDone:
-			return nil
-		case ok && change.State == assocLost:
-			return &stop{outcome: Fail, stage: StageShutdown, detail: fmt.Sprintf("the association was lost instead of shut down (error %d)", change.Error)}
-		}
-	}
+	return a.client.sawShutdown(ctx, 1)
 }

@@ -74,11 +74,20 @@ func undecided(stage Stage, err error, format string, args ...any) error {
 	return &stop{outcome: Unknown, stage: stage, err: err, detail: fmt.Sprintf(format, args...)}
 }
 
+// concluded is a result that is one already: the child's.
+type concluded Check
+
+func (c concluded) Error() string { return c.Detail }
+
 // conclude turns what a check returned into its result.
 func (c check) conclude(err error, took time.Duration) Check {
 	res := Check{Name: c.name, RFC: c.rfc, Required: c.required, Result: Pass, Duration: took}
 	if err == nil {
 		return res
+	}
+	var have concluded
+	if errors.As(err, &have) {
+		return Check(have)
 	}
 	var s *stop
 	if !errors.As(err, &s) {
@@ -94,6 +103,8 @@ func (c check) conclude(err error, took time.Duration) Check {
 	res.TimedOut = errors.Is(err, os.ErrDeadlineExceeded)
 	if res.Result == "" {
 		switch {
+		case errors.As(err, new(answered)):
+			res.Result = Fail
 		case errors.Is(err, context.Canceled), s.cut, inconclusive(errno):
 			res.Result = Unknown
 		default:
@@ -135,6 +146,7 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 		i int
 		Check
 	}
+	warmUp(ctx, step)
 	results := make(chan numbered, len(checks))
 	for i, c := range checks {
 		go func() {
@@ -167,5 +179,27 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 			}
 			return
 		}
+	}
+}
+
+// warmUp lets the kernel find the hash of the cookie's MAC once (listen
+// allocates it: net/sctp/socket.c, sctp_listen_start): the first search may
+// run modprobe, and a dozen checks side by side would each have it do so.
+func warmUp(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// Whatever fails here fails again in the checks, which report it.
+		e := &env{family: ipv4, step: limit}
+		defer e.close()
+		if s, _, err := e.bound(unix.SOCK_STREAM, nil, nil); err == nil {
+			s.listen()
+		}
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
 	}
 }

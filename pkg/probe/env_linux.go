@@ -120,9 +120,31 @@ func (e *env) socket(style int) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without the first two, messages one way and the shutdown wait for
+	// Without the next two, messages one way and the shutdown wait for
 	// delayed acknowledgements, 200 ms each (RFC 9260, section 6.2); the third
 	// saves the kernel room for 65535 streams.
+	// An ICMP error then ends a connect at once (net/sctp/input.c,
+	// sctp_icmp_error), not when the INIT would be sent again, seconds later.
+	level, opt := unix.IPPROTO_IP, unix.IP_RECVERR
+	if e.family == ipv6 {
+		level, opt = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+	}
+	if err := s.do(func(fd int) error { return unix.SetsockoptInt(fd, level, opt, 1) }); err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "ask for ICMP errors"}
+	}
+	// Without the next two, messages one way and the shutdown wait for
+	// delayed acknowledgements, 200 ms each (RFC 9260, section 6.2); the third
+	// saves the kernel room for 65535 streams.
+	// An ICMP error then ends a connect at once instead of waiting, unseen, to
+	// be asked for (net/sctp/input.c, sctp_icmp_error).
+	if err := s.do(func(fd int) error {
+		if e.family == ipv6 {
+			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
+		}
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
+	}); err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "ask for ICMP errors"}
+	}
 	if err := s.setInt(optNoDelay, 1); err != nil {
 		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_NODELAY"}
 	}

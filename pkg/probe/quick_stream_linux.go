@@ -30,7 +30,7 @@ func proveStream(ctx context.Context, e *env) error {
 func echo(ctx context.Context, from, to *socket) error {
 	nonce := make([]byte, 32)
 	rand.Read(nonce)
-	if err := from.send(ctx, nonce, sctp.SndRcvInfo{}); err != nil {
+	if err := from.send(ctx, nonce, sctp.SndRcvInfo{}, nil); err != nil {
 		return err
 	}
 	m, err := to.receive(ctx, "the nonce")
@@ -40,7 +40,7 @@ func echo(ctx context.Context, from, to *socket) error {
 	if !bytes.Equal(m.data, nonce) {
 		return wrong("received %d bytes that are not the nonce sent", len(m.data))
 	}
-	if err := to.send(ctx, m.data, sctp.SndRcvInfo{}); err != nil {
+	if err := to.send(ctx, m.data, sctp.SndRcvInfo{}, nil); err != nil {
 		return err
 	}
 	if m, err = from.receive(ctx, "the echo of the nonce"); err != nil {

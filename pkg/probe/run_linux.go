@@ -57,11 +57,11 @@ type run struct {
 
 func (r *run) run(ctx context.Context) {
 	if err := readyPoller(); err != nil {
-		r.conclude(CheckIPv4Stream, err)
+		r.report(first().conclude(err, 0))
 		return
 	}
 	if err := r.gate(ctx); err != nil {
-		r.conclude(CheckIPv4Stream, err)
+		r.report(first().conclude(err, 0))
 		return
 	}
 	if !r.result.Attempted {
@@ -69,13 +69,116 @@ func (r *run) run(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
-	run, skipped := selected(r.opts.Suite, false)
-	step := r.opts.Timeout / 4
-	runChecks(ctx, run, r.opts.Proc, step, func(c Check) { r.result.Checks = append(r.result.Checks, c) })
-	for _, c := range skipped {
-		r.result.Checks = append(r.result.Checks, c.conclude(skip("needs a network namespace of its own, which the probe may not make here"), 0))
+	if r.opts.Child == "" {
+		r.inProcess(ctx)
+	} else {
+		r.inChildren(ctx)
+	}
+	r.compare()
+}
+
+func (r *run) report(c Check) { r.result.Checks = append(r.result.Checks, c) }
+
+// task is what a child is asked: with a little less time than there is, so
+// that it ends by itself and says what it saw rather than being killed.
+func (r *run) task() task {
+	margin := min(r.opts.Timeout/10, 100*time.Millisecond)
+	return task{
+		Suite:   r.opts.Suite,
+		Timeout: r.opts.Timeout - margin,
+		Step:    r.opts.Timeout / 4,
+		Proc:    "/proc",
+	}
+}
+
+func (r *run) inProcess(ctx context.Context) {
+	t := r.task()
+	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
+	defer cancel()
+	run, skipped := selected(t.Suite, false)
+	runChecks(ctx, run, t.Proc, t.Step, r.report)
+	r.skip(skipped)
+}
+
+// inChildren runs the suite in a child with its own network namespace, and
+// beside it the smaller pass in the current one; or where no namespace can be
+// made, the suite in the current one.
+func (r *run) inChildren(ctx context.Context) {
+	t := r.task()
+	t.Isolated = true
+	own, err := startChild(ctx, r.opts.Child, t)
+	var current *child
+	if err == nil {
+		r.result.Isolated = true
+		t := r.task()
+		t.Current = true
+		if current, err = startChild(ctx, r.opts.Child, t); err != nil {
+			r.note("SCTP was not tried in the current network namespace: start the probe process: %v", err)
+		}
+	} else {
+		// EPERM without CAP_SYS_ADMIN or under seccomp, ENOSPC where
+		// user.max_net_namespaces is reached, EINVAL in a kernel without
+		// them: whatever it is, the current namespace is left.
+		r.note("the probe has no network namespace of its own: %v", err)
+		t.Isolated = false
+		if own, err = startChild(ctx, r.opts.Child, t); err != nil {
+			r.report(first().conclude(undecided("", err, "start the probe process"), 0))
+			return
+		}
+	}
+	run, skipped := selected(t.Suite, t.Isolated)
+	r.result.Checks = r.take(<-own.answer, run)
+	r.skip(skipped)
+	if current != nil {
+		r.result.Current = r.take(<-current.answer, forCurrent())
+	}
+}
+
+// take is what a child answered, with the checks that it owes.
+func (r *run) take(a answer, asked []check) []Check {
+	for _, n := range a.notes {
+		r.note("%s", n)
+	}
+	results := a.checks
+	for _, c := range asked {
+		if a.err != nil && !slices.ContainsFunc(results, func(have Check) bool { return have.Name == c.name }) {
+			results = append(results, c.conclude(undecided("", a.err, ""), 0))
+		}
+	}
+	sortChecks(results)
+	return results
+}
+
+func (r *run) note(format string, args ...any) {
+	r.result.Notes = append(r.result.Notes, fmt.Sprintf(format, args...))
+}
+
+func (r *run) skip(checks []check) {
+	for _, c := range checks {
+		r.report(c.conclude(skip("needs a network namespace of the probe's own"), 0))
 	}
 	sortChecks(r.result.Checks)
+}
+
+// compare concludes what the pass in the current namespace says beside the
+// proof of the kernel.
+func (r *run) compare() {
+	for _, here := range r.result.Current {
+		for _, proved := range r.result.Checks {
+			if here.Name != proved.Name || proved.Result != Pass {
+				continue
+			}
+			switch here.Result {
+			case Fail:
+				if r.result.LoopbackFiltered != "" {
+					r.result.LoopbackFiltered += "; "
+				}
+				r.result.LoopbackFiltered += here.Name + ": " + here.Detail
+			case Unknown, Skip:
+				r.note("in the current network namespace, %s: %s", here.Name, here.Detail)
+			}
+		}
+	}
 }
 
 // gate decides whether an SCTP socket may be opened, and sets Attempted if so.
@@ -110,42 +213,60 @@ func (r *run) gate(ctx context.Context) error {
 }
 
 // load opens one SCTP socket so that the kernel loads the module. The call
-// waits for modprobe and no deadline reaches it, so it is left behind in its
-// thread if it takes too long.
+// waits for modprobe and no deadline reaches it; it is in a child that can be
+// killed, or is left behind in its thread.
 func (r *run) load(ctx context.Context) error {
 	r.result.Attempted = true
 	ctx, cancel := context.WithTimeout(ctx, r.opts.LoadTimeout)
 	defer cancel()
-	opened := make(chan error, 1)
-	go func() {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
-		if err == nil {
-			err = unix.Close(fd)
-		}
-		opened <- err
-	}()
 	var err error
-	select {
-	case err = <-opened:
-	case <-ctx.Done():
-		return undecided(StageSocket, ctx.Err(), "open an SCTP socket, for which the kernel runs modprobe")
+	if r.opts.Child == "" {
+		opened := make(chan error, 1)
+		go func() { opened <- openOne() }()
+		select {
+		case err = <-opened:
+		case <-ctx.Done():
+			err = undecided(StageSocket, ctx.Err(), "wait for the kernel to load the module")
+		}
+	} else {
+		err = r.loadInChild(ctx)
 	}
 	registered, regErr := Registered(r.opts.Proc)
 	r.result.CausedLoad = regErr == nil && registered
+	return err
+}
+
+func (r *run) loadInChild(ctx context.Context) error {
+	t := r.task()
+	t.Load = true
+	loader, err := startChild(ctx, r.opts.Child, t)
 	if err != nil {
-		return &stop{stage: StageSocket, err: err, detail: "open an SCTP socket, for which the kernel runs modprobe"}
+		return undecided("", err, "start the probe process")
+	}
+	a := <-loader.answer
+	if a.err != nil {
+		return undecided(StageSocket, a.err, "wait for the kernel to load the module")
+	}
+	for _, c := range a.checks {
+		if c.Result != Pass {
+			return concluded(c)
+		}
 	}
 	return nil
 }
 
-// conclude reports one check as stopped by err before it could begin.
-func (r *run) conclude(name string, err error) {
-	for _, c := range checks() {
-		if c.name == name {
-			r.result.Checks = append(r.result.Checks, c.conclude(err, 0))
-		}
+// openOne opens an SCTP socket, for which the kernel may run modprobe.
+func openOne() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	if err != nil {
+		return &stop{stage: StageSocket, err: err, detail: "open an SCTP socket"}
 	}
+	unix.Close(fd)
+	return nil
 }
+
+// first is the check that stands for all when none could begin.
+func first() check { return checks()[0] }
 
 // sortChecks puts results into the order of the suite.
 func sortChecks(results []Check) {

@@ -19,12 +19,13 @@ import (
 // socket is a non-blocking SCTP socket in the runtime's poller, so that every
 // wait has a deadline and none holds a thread. Descriptors that
 // ishidawataru/sctp opens itself block, without deadline, up to minutes in a
-// connect; it is used here for addresses and for sending, on descriptors that
-// stay ours.
+// connect; of that package, addresses and send information are used here.
 type socket struct {
 	env  *env
 	file *os.File
 	raw  syscall.RawConn
+	// buf is reused by receive.
+	buf []byte
 }
 
 // arm gives the step that begins its deadline, and says whether that of the
@@ -58,6 +59,9 @@ func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(f
 		if err == nil {
 			err = failed
 		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			err = errors.Join(err, s.pendingError())
+		}
 	}
 	if err != nil && err != io.EOF {
 		// A context that ended is the caller's word on it, whatever the
@@ -69,6 +73,27 @@ func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(f
 	}
 	return err
 }
+
+// pendingError is what SO_ERROR has, nil if nothing.
+func (s *socket) pendingError() error { return s.do(pendingError) }
+
+func pendingError(fd int) error {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return err
+	}
+	if n != 0 {
+		return answered{unix.Errno(n)}
+	}
+	return nil
+}
+
+// answered is an error that came back over the network, as a packet: whatever
+// its number, it is not this process that was refused. An ICMPv6 "prohibited"
+// is EACCES, for example (net/ipv6/icmp.c, tab_unreach).
+type answered struct{ unix.Errno }
+
+func (a answered) Unwrap() error { return a.Errno }
 
 // do calls f with the descriptor, without waiting.
 func (s *socket) do(f func(fd int) error) error {
@@ -177,19 +202,22 @@ func (s *socket) connect(ctx context.Context, addr *sctp.SCTPAddr) error {
 			switch err := unix.SetsockoptString(fd, solSCTP, optConnectx, string(raw)); err {
 			case nil:
 			case unix.EINPROGRESS:
-				return unix.EAGAIN
+				// An ICMP error may have come back within this very call: then
+				// it waits to be asked for below (net/sctp/input.c,
+				// sctp_icmp_error, where the socket is owned by the caller).
 			default:
 				return err
 			}
 		}
-		if n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil {
+		if err := pendingError(fd); err != nil {
 			return err
-		} else if n != 0 {
-			return unix.Errno(n)
 		}
 		var st status
 		buf := make([]byte, binary.Size(st))
 		if _, err := getsockopt(fd, optStatus, buf); err == unix.EINVAL {
+			if err := pendingError(fd); err != nil {
+				return err
+			}
 			return errNoAssociation
 		} else if err != nil {
 			return err
@@ -262,15 +290,62 @@ func (m message) assocState() (assocChange, bool) {
 	return c, err == nil
 }
 
-// send sends one message.
-func (s *socket) send(ctx context.Context, data []byte, info sctp.SndRcvInfo) error {
+// send sends one message to the peer, or where to is given, to that address:
+// of a one-to-many socket it may be a new peer's (RFC 6458, section 3.1),
+// with the flag addrOver it says which path to take.
+func (s *socket) send(ctx context.Context, data []byte, info sctp.SndRcvInfo, to *sctp.SCTPAddr) error {
+	var sa unix.Sockaddr
+	if to != nil {
+		sa = sockaddr(to)
+	}
+	oob := sendInfo(info)
 	return s.wait(ctx, StageSend, fmt.Sprintf("send %d bytes", len(data)), s.raw.Write, func(fd int) error {
-		// A view of the descriptor, never closed.
-		n, err := sctp.NewSCTPConn(fd, nil).SCTPWrite(data, &info)
+		n, err := unix.SendmsgN(fd, data, oob, sa, unix.MSG_NOSIGNAL)
 		if err == nil && n != len(data) {
 			return io.ErrShortWrite
 		}
 		return err
+	})
+}
+
+// sendInfo is the ancillary data that goes with a message (struct
+// sctp_sndrcvinfo; RFC 6458, section 5.3.2). PPID goes in host order here and
+// in network order on the wire, as every dissector reads it.
+func sendInfo(info sctp.SndRcvInfo) []byte {
+	var ppid [4]byte
+	binary.BigEndian.PutUint32(ppid[:], info.PPID)
+	info.PPID = binary.NativeEndian.Uint32(ppid[:])
+	body, _ := binary.Append(nil, binary.NativeEndian, info)
+	oob := make([]byte, unix.CmsgSpace(len(body)))
+	head := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	head.Level = unix.IPPROTO_SCTP
+	head.Type = cmsgSndRcv
+	head.SetLen(unix.CmsgLen(len(body)))
+	copy(oob[unix.CmsgLen(0):], body)
+	return oob
+}
+
+func sockaddr(a *sctp.SCTPAddr) unix.Sockaddr {
+	ip := a.IPAddrs[0].IP
+	if ip4 := ip.To4(); ip4 != nil {
+		return &unix.SockaddrInet4{Port: a.Port, Addr: [4]byte(ip4)}
+	}
+	return &unix.SockaddrInet6{Port: a.Port, Addr: [16]byte(ip.To16())}
+}
+
+// finish ends one association of a one-to-many socket gracefully: a send call
+// without data and with SCTP_EOF (RFC 6458, section 5.3.2). No Go function
+// makes one: they add a byte to ancillary data that comes alone.
+func (s *socket) finish(ctx context.Context, assoc int32) error {
+	oob := sendInfo(sctp.SndRcvInfo{Flags: unix.MSG_FIN, AssocID: assoc})
+	return s.wait(ctx, StageShutdown, "shut the association down", s.raw.Write, func(fd int) error {
+		m := unix.Msghdr{Control: &oob[0]}
+		m.SetControllen(len(oob))
+		_, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), 0)
+		if errno != 0 {
+			return errno
+		}
+		return nil
 	})
 }
 
@@ -306,7 +381,10 @@ func (s *socket) receiveInto(ctx context.Context, stage Stage, what string, buf 
 func (s *socket) receive(ctx context.Context, what string) (message, error) {
 	var whole message
 	for {
-		m, err := s.receiveInto(ctx, StageReceive, "wait for "+what, make([]byte, 64<<10))
+		if s.buf == nil {
+			s.buf = make([]byte, 64<<10)
+		}
+		m, err := s.receiveInto(ctx, StageReceive, "wait for "+what, s.buf)
 		if err == io.EOF {
 			return whole, &stop{outcome: Fail, stage: StageReceive, detail: "the association ended instead of " + what}
 		}

@@ -3,9 +3,20 @@ package probe
 // checks is every check there is, in the order in which they are reported.
 func checks() []check {
 	return []check{
-		{name: CheckIPv4Stream, rfc: "RFC 9260, sections 5.1, 6, 9.2", suite: Quick, required: true, current: true, family: ipv4, prove: proveStream},
+		{name: CheckIPv4Stream, rfc: "RFC 9260, sections 5.1, 6 and 9.2", suite: Quick, required: true, current: true, family: ipv4, prove: proveStream},
+		{name: "ipv4-boundaries", rfc: "RFC 9260, section 6.10", suite: Quick, required: true, family: ipv4, prove: proveBoundaries},
+		{name: "ipv4-streams", rfc: "RFC 9260, sections 6.5 and 6.6", suite: Quick, required: true, family: ipv4, prove: proveStreams},
+		{name: "ipv4-ppid", rfc: "RFC 9260, section 3.3.1", suite: Quick, required: true, family: ipv4, prove: provePPID},
+		{name: "ipv4-fragmentation", rfc: "RFC 9260, section 6.9", suite: Quick, required: true, family: ipv4, prove: proveFragmentation},
 
-		{name: CheckIPv6Stream, rfc: "RFC 9260, sections 5.1, 6, 9.2", suite: Quick, current: true, family: ipv6, prove: proveStream},
+		{name: CheckIPv6Stream, rfc: "RFC 9260, sections 5.1, 6 and 9.2", suite: Quick, current: true, family: ipv6, prove: proveStream},
+		{name: "ipv6-boundaries", rfc: "RFC 9260, section 6.10", suite: Quick, family: ipv6, prove: proveBoundaries},
+		{name: "ipv6-streams", rfc: "RFC 9260, sections 6.5 and 6.6", suite: Quick, family: ipv6, prove: proveStreams},
+		{name: "ipv6-ppid", rfc: "RFC 9260, section 3.3.1", suite: Quick, family: ipv6, prove: provePPID},
+		{name: "ipv6-fragmentation", rfc: "RFC 9260, section 6.9", suite: Quick, family: ipv6, prove: proveFragmentation},
+
+		{name: "seqpacket", rfc: "RFC 6458, section 3", suite: Quick, family: ipv4, prove: proveSeqpacket},
+		{name: CheckMultihoming, rfc: "RFC 9260, sections 5.1.2, 5.4 and 8.3", suite: Quick, family: ipv4, prove: proveMultihoming},
 	}
 }
 

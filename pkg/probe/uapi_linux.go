@@ -26,6 +26,7 @@ const (
 	optBindxRem           = 101
 	optPeeloff            = 102
 	optConnectx           = 110
+	optAssocStats         = 112
 )
 
 // States of an association as SCTP_STATUS gives them (enum sctp_sstate).
@@ -57,7 +58,20 @@ const (
 )
 
 // Ancillary data (RFC 6458, section 5.3).
-const cmsgRcvInfo = 3
+const (
+	cmsgSndRcv  = 1
+	cmsgRcvInfo = 3
+)
+
+// Flags that go with a message (RFC 6458, section 5.3.2; enum
+// sctp_sinfo_flags). The end of an association is unix.MSG_FIN.
+const (
+	flagUnordered = 1 << 0
+	flagAddrOver  = 1 << 1
+)
+
+// Flags of the parameters of a path (enum sctp_spp_flags).
+const pathHeartbeatNow = 1 << 2
 
 // initMsg is struct sctp_initmsg (RFC 6458, section 8.1.3).
 type initMsg struct {
@@ -116,4 +130,35 @@ type assocChange struct {
 	State, Error          uint16
 	OutStreams, InStreams uint16
 	Assoc                 int32
+}
+
+// assocValue is struct sctp_assoc_value (RFC 6458, section 8.1.16).
+type assocValue struct {
+	Assoc int32
+	Value uint32
+}
+
+// pathParams is struct sctp_paddrparams (RFC 6458, section 8.1.12), packed, in
+// the length that every kernel takes: newer ones have two members more.
+type pathParams struct {
+	Assoc      int32
+	Address    [128]byte
+	HBInterval uint32
+	MaxRxt     uint16
+	MTU        uint32
+	SackDelay  uint32
+	Flags      uint32
+	_          uint16
+}
+
+// assocStats is struct sctp_assoc_stats, Linux's own counters of one
+// association.
+type assocStats struct {
+	Assoc                                            int32
+	_                                                int32
+	RTOAddress                                       [128]byte
+	MaxRTO, InSacks, OutSacks, OutPackets, InPackets uint64
+	Retransmitted, OutOfSequence, Duplicates, Gaps   uint64
+	OutUnordered, InUnordered, OutOrdered, InOrdered uint64
+	OutControl, InControl                            uint64
 }

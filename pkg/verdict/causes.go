@@ -16,6 +16,14 @@ func probeReason(c probe.Check) Reason {
 		// A dropped packet is silence: the step's deadline passed.
 		return ProbeTimedOut
 	}
+	if c.Result == probe.Fail && c.Stage == probe.StageConnect {
+		switch c.Errno {
+		case "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOPROTOOPT", "EACCES":
+			// Answered with an ICMP error on loopback, while the probe's own
+			// socket listens: a firewall's reject.
+			return ProbeTimedOut
+		}
+	}
 	switch c.Errno {
 	case "EPERM", "EACCES":
 		// seccomp (EPERM), SELinux class sctp_socket (EACCES, at socket() or

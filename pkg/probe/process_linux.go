@@ -1,0 +1,176 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// answer is everything that one child said.
+type answer struct {
+	checks []Check
+	notes  []string
+	// err is why it did not say everything: it was killed, or too late.
+	err error
+}
+
+// child is a child process under way. Its answer arrives once.
+type child struct {
+	answer <-chan answer
+}
+
+// startChild starts the program with a task, in a new network namespace if the
+// task says so. The child dies with the context, whatever state it is in, and
+// with this process.
+//
+// Only the call to start it fails here; everything after is in the answer.
+func startChild(ctx context.Context, program string, t task) (*child, error) {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	outRead, outWrite, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	errRead, errWrite, err := os.Pipe()
+	if err != nil {
+		outRead.Close()
+		outWrite.Close()
+		return nil, err
+	}
+	inRead, inWrite, err := os.Pipe()
+	if err != nil {
+		closeAll(outRead, outWrite, errRead, errWrite)
+		return nil, err
+	}
+	cmd := &exec.Cmd{
+		Path:   program,
+		Args:   []string{"sctp-agent-probe", childArg},
+		Env:    []string{},
+		Dir:    "/",
+		Stdin:  inRead,
+		Stdout: outWrite,
+		Stderr: errWrite,
+		SysProcAttr: &syscall.SysProcAttr{
+			// A group of its own, so that a signal to the caller's terminal
+			// does not reach it half-way, and one kill reaches all of it.
+			Setpgid:   true,
+			Pdeathsig: syscall.SIGKILL,
+		},
+	}
+	if t.Isolated {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWNET
+	}
+	// SIGKILL at the parent's death is really at the death of the thread that
+	// started the child (prctl(2), PR_SET_PDEATHSIG), so that thread stays
+	// until the child is gone.
+	started := make(chan error, 1)
+	exited := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		closeAll(inRead, outWrite, errWrite)
+		started <- err
+		if err == nil {
+			exited <- cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
+		closeAll(inWrite, outRead, errRead)
+		return nil, err
+	}
+	// A pipe holds far more than a task, so this does not wait for the child.
+	// A child that is gone by now says so by its silence.
+	inWrite.Write(text)
+	inWrite.Close()
+	answers := make(chan answer, 1)
+	go func() {
+		defer closeAll(outRead, errRead)
+		answers <- listen(ctx, cmd.Process.Pid, outRead, errRead, exited)
+	}()
+	return &child{answer: answers}, nil
+}
+
+func closeAll(files ...*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// listen takes down what the child says until it is done or the context ends,
+// and sees it dead.
+func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan error) answer {
+	var a answer
+	// Wakes the reads below; closing would race with them.
+	stop := context.AfterFunc(ctx, func() { out.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	lines := json.NewDecoder(out)
+	done := false
+	var readErr error
+	for !done && readErr == nil {
+		var l line
+		if readErr = lines.Decode(&l); readErr != nil {
+			break
+		}
+		if l.Check != nil {
+			a.checks = append(a.checks, *l.Check)
+		}
+		if l.Note != "" {
+			a.notes = append(a.notes, l.Note)
+		}
+		done = l.Done
+	}
+	if !done && readErr != io.EOF {
+		// Late, or talking nonsense. A stopped process takes this signal too;
+		// one that hangs in the kernel does when the kernel lets it.
+		unix.Kill(-pid, unix.SIGKILL)
+	}
+	const grace = 30 * time.Millisecond
+	var exit error
+	select {
+	case exit = <-exited:
+	case <-time.After(grace):
+		unix.Kill(-pid, unix.SIGKILL)
+		select {
+		case exit = <-exited:
+		case <-time.After(grace):
+			exit = errors.New("it cannot be killed: a call hangs in the kernel")
+		}
+	}
+	switch {
+	case done:
+	case ctx.Err() != nil:
+		a.err = fmt.Errorf("the probe process did not finish: %w", ctx.Err())
+	case exit != nil:
+		a.err = fmt.Errorf("the probe process ended half-way: %w%s", exit, lastWords(stderr))
+	default:
+		a.err = fmt.Errorf("the probe process ended half-way%s", lastWords(stderr))
+	}
+	return a
+}
+
+// lastWords is the first line of what a process that has ended wrote to its
+// standard error.
+func lastWords(stderr *os.File) string {
+	stderr.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+	buf := make([]byte, 512)
+	n, _ := stderr.Read(buf)
+	text, _, _ := bytes.Cut(buf[:n], []byte("\n"))
+	if len(text) == 0 {
+		return ""
+	}
+	return ": " + strings.ToValidUTF8(string(text), "?")
+}

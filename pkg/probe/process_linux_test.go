@@ -1,0 +1,112 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Whatever the child does, the parent has an answer within 50 ms of the
+// deadline, keeps what was said before, and leaves no process, goroutine or
+// descriptor.
+func TestChildThatMisbehaves(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	for name, tc := range map[string]struct {
+		script string
+		late   bool
+		checks int
+		says   string // "" means a whole answer
+	}{
+		"answers":             {`cat >/dev/null; echo '{"Check":{"Name":"x"}}'; echo '{"Done":true}'`, false, 1, ""},
+		"answers, then stays": {`echo '{"Check":{"Name":"x"}}'; echo '{"Done":true}'; exec sleep 60`, false, 1, ""},
+		"sleeps":              {`exec sleep 60`, true, 0, "did not finish"},
+		"says half":           {`echo '{"Check":{"Name":"x"}}'; exec sleep 60`, true, 1, "did not finish"},
+		"stops itself":        {`echo '{"Check":{"Name":"x"}}'; kill -STOP $$`, true, 1, "did not finish"},
+		"is killed":           {`echo '{"Check":{"Name":"x"}}'; kill -KILL $$`, false, 1, "signal: killed"},
+		"fails":               {`echo 'fatal error: out of memory' >&2; exit 2`, false, 0, "fatal error: out of memory"},
+		"ends early":          {`exit 0`, false, 0, "ended half-way"},
+		"talks nonsense":      {`echo 'hello'; exec sleep 60`, false, 0, "half-way"},
+		"talks without end":   {`while :; do echo '{"Note":""}'; done`, true, 0, "did not finish"},
+		"leaves a grandchild": {`sleep 60 & echo '{"Done":true}'`, false, 0, ""},
+		"ignores signals":     {`trap '' TERM INT HUP; sleep 60; sleep 60`, true, 0, "did not finish"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), "child")
+			if err := os.WriteFile(program, []byte("#!/bin/sh\n"+tc.script+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			fds, goroutines := descriptors(t), runtime.NumGoroutine()
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
+			began := time.Now()
+			c, err := startChild(ctx, program, task{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := <-c.answer
+			took := time.Since(began)
+			switch {
+			case took > timeout+50*time.Millisecond:
+				t.Errorf("took %v, with a deadline of %v", took, timeout)
+			case tc.late != (took >= timeout):
+				t.Errorf("took %v, of %v", took, timeout)
+			}
+			if len(a.checks) != tc.checks {
+				t.Errorf("checks: %+v", a.checks)
+			}
+			if (a.err == nil) != (tc.says == "") || a.err != nil && !strings.Contains(a.err.Error(), tc.says) {
+				t.Errorf("error %v, want %q", a.err, tc.says)
+			}
+			settle(t, "descriptors", fds, func() int { return descriptors(t) })
+			settle(t, "goroutines", goroutines, runtime.NumGoroutine)
+			// Every child of ours has been waited for.
+			if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
+				t.Errorf("a child process is left: %d, %v", pid, err)
+			}
+		})
+	}
+}
+
+func TestChildThatCannotStart(t *testing.T) {
+	fds, goroutines := descriptors(t), runtime.NumGoroutine()
+	if _, err := startChild(context.Background(), "/nonexistent/program", task{}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	settle(t, "descriptors", fds, func() int { return descriptors(t) })
+	settle(t, "goroutines", goroutines, runtime.NumGoroutine)
+}
+
+func TestChildMainLeavesOtherCommandsAlone(t *testing.T) {
+	for _, args := range [][]string{nil, {"sctp-agent"}, {"sctp-agent", "check"}, {"sctp-agent", "check", childArg}} {
+		if ChildMain(args) {
+			t.Errorf("ChildMain(%q) took over", args)
+		}
+	}
+}
+
+func descriptors(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// settle fails unless the count comes back to what it was.
+func settle(t *testing.T, what string, want int, count func() int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Second); count() > want; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("%s: %d at first, %d left", what, want, count())
+			return
+		}
+	}
+}

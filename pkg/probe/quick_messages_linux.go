@@ -1,0 +1,180 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+
+	"github.com/ishidawataru/sctp"
+	"golang.org/x/sys/unix"
+)
+
+// proveBoundaries: a receive call gives one message, never two and never a
+// part without saying so (RFC 9260, section 6.10: chunks bundled into a packet
+// stay messages of their own; RFC 6458, section 5.1: MSG_EOR).
+func proveBoundaries(ctx context.Context, e *env) error {
+	a, err := e.associate(ctx, ends{})
+	if err != nil {
+		return err
+	}
+	var sent [][]byte
+	for _, size := range []int{1, 700, 2, 33} {
+		data := make([]byte, size)
+		rand.Read(data)
+		sent = append(sent, data)
+		if err := a.client.send(ctx, data, sctp.SndRcvInfo{}, nil); err != nil {
+			return err
+		}
+	}
+	for i, want := range sent {
+		// Room for half of the second: the rest must come with the next call.
+		room := 4 << 10
+		if i == 1 {
+			room = len(want) / 2
+		}
+		m, err := a.server.receiveInto(ctx, StageReceive, "wait for a message", make([]byte, room))
+		if err != nil {
+			return err
+		}
+		if m.end != (len(want) <= room) {
+			return wrong("of a message of %d bytes, %d were received with its end marked %v", len(want), len(m.data), m.end)
+		}
+		got := m.data
+		if !m.end {
+			if m, err = a.server.receiveInto(ctx, StageReceive, "wait for the rest of a message", make([]byte, 4<<10)); err != nil {
+				return err
+			}
+			if !m.end {
+				return wrong("the rest of a message of %d bytes came without its end", len(want))
+			}
+			got = append(got, m.data...)
+		}
+		if !bytes.Equal(got, want) {
+			return wrong("message %d of %d bytes was received as %d bytes", i+1, len(want), len(got))
+		}
+	}
+	return a.shutdown(ctx)
+}
+
+// proveStreams: messages keep their stream, those of one stream arrive in the
+// order of their stream sequence numbers, unordered ones are marked so and
+// have no part in it; a stream that was not negotiated is refused (RFC 9260,
+// sections 6.5 and 6.6).
+func proveStreams(ctx context.Context, e *env) error {
+	a, err := e.associate(ctx, ends{})
+	if err != nil {
+		return err
+	}
+	const each = 3 // ordered, unordered, ordered
+	for n := range each {
+		for stream := range uint16(streams) {
+			info := sctp.SndRcvInfo{Stream: stream}
+			if n == 1 {
+				info.Flags = flagUnordered
+			}
+			if err := a.client.send(ctx, []byte{byte(stream), byte(n)}, info, nil); err != nil {
+				return err
+			}
+		}
+	}
+	next := make([]uint16, streams)
+	for range each * streams {
+		m, err := a.server.receive(ctx, "a message on one of the streams")
+		if err != nil {
+			return err
+		}
+		if !m.hasInfo || len(m.data) != 2 || int(m.Stream) >= streams || m.data[0] != byte(m.Stream) {
+			return wrong("a message of stream %v was received on stream %d", m.data, m.Stream)
+		}
+		unordered := m.Flags&flagUnordered != 0
+		switch n := m.data[1]; {
+		case unordered != (n == 1):
+			return wrong("message %d of stream %d was received as unordered: %v", n, m.Stream, unordered)
+		case unordered:
+		case m.SSN != next[m.Stream] || n != byte(m.SSN)*2:
+			return wrong("stream %d gave message %d with sequence number %d, expected %d", m.Stream, n, m.SSN, next[m.Stream])
+		default:
+			next[m.Stream]++
+		}
+	}
+	err = a.client.do(func(fd int) error {
+		_, err := unix.SendmsgN(fd, []byte{0}, sendInfo(sctp.SndRcvInfo{Stream: streams}), nil, unix.MSG_NOSIGNAL)
+		return err
+	})
+	if err != unix.EINVAL {
+		return wrong("sending on stream %d of %d gave %v, not EINVAL", streams, streams, err)
+	}
+	return a.shutdown(ctx)
+}
+
+// Payload protocol identifiers of what telco nodes carry (IANA, "SCTP Payload
+// Protocol Identifiers").
+const (
+	ppidM3UA     = 3
+	ppidS1AP     = 18
+	ppidDiameter = 46
+	ppidNGAP     = 60
+)
+
+// provePPID: the payload protocol identifier arrives as it was sent, byte
+// order included (RFC 9260, section 3.3.1).
+func provePPID(ctx context.Context, e *env) error {
+	a, err := e.associate(ctx, ends{})
+	if err != nil {
+		return err
+	}
+	for _, ppid := range []uint32{ppidNGAP, ppidS1AP, ppidDiameter, ppidM3UA, 0, 0x80000001} {
+		if err := a.client.send(ctx, []byte("ppid"), sctp.SndRcvInfo{PPID: ppid}, nil); err != nil {
+			return err
+		}
+		m, err := a.server.receive(ctx, "a message with a payload protocol identifier")
+		if err != nil {
+			return err
+		}
+		if !m.hasInfo || m.ppid() != ppid {
+			return wrong("payload protocol identifier %d was received as %d", ppid, m.ppid())
+		}
+	}
+	return a.shutdown(ctx)
+}
+
+// proveFragmentation: a message larger than a packet may be is cut up and put
+// together again (RFC 9260, section 6.9). The MTU of a loopback is larger than
+// any message here, so the size of a packet is limited by hand, and the
+// kernel's count of chunks must show that it was kept to.
+func proveFragmentation(ctx context.Context, e *env) error {
+	const maxSeg, size = 1200, 30_000
+	return fragmented(ctx, e, maxSeg, size)
+}
+
+func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
+	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
+		if err := s.set(optMaxSeg, assocValue{Value: uint32(maxSeg)}); err != nil {
+			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
+		}
+		return nil
+	}})
+	if err != nil {
+		return err
+	}
+	data := make([]byte, size)
+	rand.Read(data)
+	if err := a.client.send(ctx, data, sctp.SndRcvInfo{}, nil); err != nil {
+		return err
+	}
+	m, err := a.server.receive(ctx, "a message of many fragments")
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(m.data, data) {
+		return wrong("a message of %d bytes was put together as %d other ones", size, len(m.data))
+	}
+	var stats assocStats
+	if err := a.server.get(optAssocStats, &stats); err != nil {
+		return &stop{stage: StageReceive, err: err, detail: "ask how many chunks arrived"}
+	}
+	if least := uint64(size / maxSeg); stats.InOrdered < least {
+		return wrong("a message of %d bytes came in %d chunks; of at most %d bytes, there must be %d", size, stats.InOrdered, maxSeg, least)
+	}
+	return a.shutdown(ctx)
+}
