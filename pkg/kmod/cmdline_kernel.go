@@ -1,0 +1,80 @@
+package kmod
+
+import "strings"
+
+// maxCharp is the longest value that param_set_charp (kernel/params.c) takes.
+const maxCharp = 1024
+
+// kernelBlacklist finds the effective value of module_blacklist= on a kernel
+// command line, and the token it stands in, as the kernel parses it
+// (lib/cmdline.c, next_arg; kernel/params.c, parse_args): dashes equal
+// underscores in the name of the parameter, quotes around the value or the
+// whole token are removed, "--" ends the parameters, the last one wins, and a
+// value that is too long is rejected.
+//
+// It serves when /sys/module/kernel/parameters/module_blacklist, which has the
+// kernel's own result, is not readable.
+func kernelBlacklist(line string) (value, token string) {
+	for tok := range kernelTokens(line) {
+		if tok == "--" {
+			break
+		}
+		param, val := splitKernelToken(tok)
+		if strings.ReplaceAll(param, "-", "_") == "module_blacklist" && val != "" && len(val) <= maxCharp {
+			value, token = val, tok
+		}
+	}
+	return value, token
+}
+
+// kernelTokens splits at blanks that are not inside double quotes.
+func kernelTokens(line string) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		line = cString(line)
+		start, quoted := -1, false
+		for i := 0; i <= len(line); i++ {
+			end := i == len(line)
+			if end || isSpace(line[i]) && !quoted {
+				if start >= 0 && !yield(line[start:i]) {
+					return
+				}
+				start = -1
+				continue
+			}
+			if start < 0 {
+				start = i
+			}
+			if line[i] == '"' {
+				quoted = !quoted
+			}
+		}
+	}
+}
+
+func splitKernelToken(tok string) (param, value string) {
+	whole := strings.HasPrefix(tok, `"`)
+	if whole {
+		tok = tok[1:]
+	}
+	param, value, found := strings.Cut(tok, "=")
+	if !found {
+		return strings.TrimSuffix(param, `"`), ""
+	}
+	if strings.HasPrefix(value, `"`) {
+		value = strings.TrimSuffix(value[1:], `"`)
+	} else if whole {
+		value = strings.TrimSuffix(value, `"`)
+	}
+	return param, value
+}
+
+// deniedByKernel is the kernel's test of a module against module_blacklist=
+// (kernel/module/main.c, blacklisted): pieces between commas, byte for byte.
+func deniedByKernel(list, module string) bool {
+	for name := range strings.SplitSeq(list, ",") {
+		if name == module {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,73 @@
+package kmod
+
+import (
+	"slices"
+	"strings"
+)
+
+// systemdModulesLoad collects the names of modules_load= from a kernel command
+// line (systemd src/modules-load/modules-load.c and src/basic/proc-cmdline.c;
+// kernel-command-line(7)): dash equals underscore in the key, both kinds of
+// quotes are removed, "--" is nothing special, empty names are dropped. Keys
+// with the prefix "rd." count in the initrd only.
+func systemdModulesLoad(line string, systemd int) []request {
+	var reqs []request
+	var seen []string
+	line, _, _ = strings.Cut(cString(line), "\n")
+	for line != "" {
+		var word, raw string
+		word, raw, line = systemdWord(line, systemd)
+		key, value, ok := strings.Cut(word, "=")
+		if !ok || strings.ReplaceAll(key, "-", "_") != "modules_load" {
+			continue
+		}
+		for name := range strings.SplitSeq(value, ",") {
+			if name == "" || slices.Contains(seen, name) {
+				continue
+			}
+			seen = append(seen, name)
+			reqs = append(reqs, request{
+				source: source{file: procCmdline, line: 1, text: raw},
+				name:   name,
+			})
+		}
+	}
+	return reqs
+}
+
+// systemdWord takes one word as extract_first_word does with
+// EXTRACT_UNQUOTE|EXTRACT_RELAX: blanks separate, quotes of both kinds are
+// removed, an unbalanced one ends with the line. A backslash quotes the next
+// byte in systemd up to 247, and is kept as it stands from 248 on
+// (EXTRACT_RETAIN_ESCAPE).
+func systemdWord(s string, systemd int) (word, raw, rest string) {
+	s = strings.TrimLeft(s, " \t\n\r")
+	var b strings.Builder
+	var quote byte
+	i := 0
+	for ; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '\\':
+			if systemd >= 248 {
+				b.WriteByte(c)
+			} else if i+1 < len(s) {
+				i++
+				b.WriteByte(s[i])
+			}
+		case quote != 0:
+			if c == quote {
+				quote = 0
+			} else {
+				b.WriteByte(c)
+			}
+		case c == '"' || c == '\'':
+			quote = c
+		case c == ' ' || c == '\t' || c == '\n' || c == '\r':
+			return b.String(), s[:i], s[i:]
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), s, ""
+}

@@ -1,0 +1,175 @@
+package kmod
+
+import (
+	"errors"
+	"io/fs"
+	"path"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// configFile is one file that takes part, or one that is shadowed by a file of
+// the same name in a directory of higher rank.
+type configFile struct {
+	name       string // base name, the sorting key
+	path       string // as the host names it
+	data       []byte
+	mtime      time.Time
+	err        error  // why it could not be read; nil if it was, or if it does not exist
+	shadowedBy string // path of the file that takes its place
+}
+
+// fileRule is the part of the rules that differs between modprobe.d and
+// modules-load.d.
+type fileRule struct {
+	// accept is the test of an entry's name.
+	accept func(name string) bool
+	// dirMasks: a sub-directory takes the place of a lower file of its name.
+	dirMasks bool
+	// danglingMasks: so does a link that leads nowhere.
+	danglingMasks bool
+	// dirMayBeFile: a regular file in the place of the directory is read as
+	// one configuration file.
+	dirMayBeFile bool
+}
+
+// modprobeRule is conf_files_filter_out of libkmod-config.c.
+func modprobeRule(kmod int) fileRule {
+	return fileRule{
+		accept: func(name string) bool {
+			if strings.HasPrefix(name, ".") || len(name) < 6 {
+				return false
+			}
+			return strings.HasSuffix(name, ".conf") || kmod <= 32 && strings.HasSuffix(name, ".alias")
+		},
+		danglingMasks: kmod <= 33,
+		dirMayBeFile:  true,
+	}
+}
+
+// modulesLoadRule is conf_files_list_strv of systemd (src/basic/conf-files.c)
+// with no flags, as src/modules-load/modules-load.c calls it.
+func modulesLoadRule() fileRule {
+	return fileRule{
+		accept:        func(name string) bool { return strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") },
+		dirMasks:      true,
+		danglingMasks: true,
+	}
+}
+
+// configSet is the outcome of reading a list of directories.
+type configSet struct {
+	files    []configFile // in the order of reading
+	shadowed []configFile
+	strays   []string // entries whose names do not count
+	dirErrs  []dirError
+}
+
+type dirError struct {
+	dir string
+	err error
+}
+
+// readConfigSet reads the files of several directories, first wins by base
+// name, sorted by base name in byte order over all of them. extra are files
+// that libkmod sorts into the same list; they are optional.
+func readConfigSet(root *hostRoot, dirs []string, rule fileRule, extra ...string) configSet {
+	var set configSet
+	taken := map[string]string{} // base name -> path
+	add := func(f configFile) {
+		if by, ok := taken[f.name]; ok {
+			if by != f.path {
+				f.shadowedBy = by
+				set.shadowed = append(set.shadowed, f)
+			}
+			return
+		}
+		taken[f.name] = f.path
+		set.files = append(set.files, f)
+	}
+	for _, name := range extra {
+		data, mtime, err := root.readFile(name, maxConfigFile)
+		f := configFile{name: path.Base(name), path: name, data: data, mtime: mtime, err: readError(err)}
+		add(f)
+	}
+	seen := map[[2]uint64]bool{}
+	for _, dir := range dirs {
+		set.readDir(root, dir, rule, seen, add)
+	}
+	sort.Slice(set.files, func(i, j int) bool { return set.files[i].name < set.files[j].name })
+	return set
+}
+
+func (set *configSet) readDir(root *hostRoot, dir string, rule fileRule, seen map[[2]uint64]bool, add func(configFile)) {
+	st, err := root.stat(dir)
+	if err != nil {
+		if !absent(err) {
+			set.dirErrs = append(set.dirErrs, dirError{dir, err})
+		}
+		return
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		if rule.dirMayBeFile {
+			data, mtime, err := root.readFile(dir, maxConfigFile)
+			add(configFile{name: path.Base(dir), path: dir, data: data, mtime: mtime, err: readError(err)})
+		}
+		return
+	}
+	// The same directory under a second name (/lib is usr/lib) has nothing new.
+	id := [2]uint64{uint64(st.Dev), st.Ino}
+	if seen[id] {
+		return
+	}
+	seen[id] = true
+	d, err := root.openDir(dir)
+	if err != nil {
+		if !absent(err) {
+			set.dirErrs = append(set.dirErrs, dirError{dir, err})
+		}
+		return
+	}
+	defer d.Close()
+	for _, e := range d.entries {
+		name := e.Name()
+		if !rule.accept(name) {
+			set.strays = append(set.strays, path.Join(dir, name))
+			continue
+		}
+		f := configFile{name: name, path: path.Join(dir, name)}
+		if e.IsDir() {
+			if rule.dirMasks {
+				add(f)
+			}
+			continue
+		}
+		f.data, f.mtime, err = d.readEntry(e, maxConfigFile)
+		switch {
+		case errors.Is(err, unix.EISDIR) && !rule.dirMasks:
+			continue // a link to a directory is a directory to fstatat
+		case err != nil && absent(err) || errors.Is(err, unix.ELOOP):
+			if !rule.danglingMasks {
+				continue
+			}
+		default:
+			f.err = readError(err)
+		}
+		add(f)
+	}
+}
+
+// readError keeps the errors that leave something unknown: a file that is not
+// there, a directory, and the null device have nothing to read.
+func readError(err error) error {
+	switch {
+	case err == nil, absent(err), errors.Is(err, errNullDevice), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ELOOP):
+		return nil
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe
+	}
+	return err
+}

@@ -1,0 +1,484 @@
+package kmod
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+)
+
+// caller is who asks for the module.
+type caller int
+
+const (
+	callerByName caller = iota
+	callerAutoload
+	callerBootLoad
+)
+
+// evaluation applies the rules of one pair of versions to the host.
+type evaluation struct {
+	host *host
+	mod  Module
+	// configuration of modprobe and of systemd-modules-load
+	cfg         *policy
+	modprobeSet configSet
+	dirs        []string
+	loadSet     configSet
+	requests    []request
+	systemd     int
+
+	byName       Decision
+	autoload     Decision
+	autoloadIPv6 Decision
+	boot         BootLoad
+}
+
+func (h *host) evaluate(ctx context.Context, mod Module, kmod, systemd int) (*evaluation, error) {
+	ev := &evaluation{host: h, mod: mod, systemd: systemd, cfg: &policy{kmod: kmod}, dirs: modprobeDirs(kmod)}
+	ev.readModprobe()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ev.readModulesLoad()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ev.byName = ev.decide(callerByName, []string{mod.Name})
+	ev.autoload = ev.decide(callerAutoload, mod.Autoload)
+	ev.autoloadIPv6 = ev.decide(callerAutoload, mod.AutoloadIPv6)
+	ev.boot = ev.bootLoad()
+	return ev, ctx.Err()
+}
+
+func (ev *evaluation) readModprobe() {
+	extra := []string{path.Join(ev.host.moddir, "modules.softdep")}
+	if ev.cfg.kmod >= 33 {
+		extra = append(extra, path.Join(ev.host.moddir, "modules.weakdep"))
+	}
+	ev.modprobeSet = readConfigSet(ev.host.root, ev.dirs, modprobeRule(ev.cfg.kmod), extra...)
+	for _, f := range ev.modprobeSet.files {
+		ev.cfg.parseModprobeFile(f.path, f.data)
+	}
+	ev.cfg.parseKmodCmdline(ev.host.cmdline)
+}
+
+func (ev *evaluation) readModulesLoad() {
+	// A separate /lib is read by builds for split /usr only; on a merged
+	// host it is the same directory again.
+	dirs := modulesLoadDirs(ev.systemd, true)
+	ev.loadSet = readConfigSet(ev.host.root, dirs, modulesLoadRule())
+	ev.requests = systemdModulesLoad(ev.host.cmdline, ev.systemd)
+	for _, f := range ev.loadSet.files {
+		for _, line := range modulesLoadLines(f.data, ev.systemd) {
+			ev.requests = append(ev.requests, request{
+				source: source{file: f.path, line: line.number, text: line.text},
+				name:   line.text,
+				mtime:  f.mtime,
+			})
+		}
+	}
+}
+
+// problems lists what could not be read of a set of configuration files.
+func (set configSet) problems() []Evidence {
+	var list []Evidence
+	for _, d := range set.dirErrs {
+		list = append(list, Evidence{File: d.dir, Effect: "could not be read: " + reason(d.err), Cause: Unreadable})
+	}
+	for _, f := range set.files {
+		if f.err != nil {
+			list = append(list, Evidence{File: f.path, Effect: "could not be read: " + reason(f.err), Cause: Unreadable})
+		}
+	}
+	return list
+}
+
+// decide answers for one caller that asks for the names in turn.
+func (ev *evaluation) decide(who caller, names []string) Decision {
+	return ev.decideRun(who, names, func(kern *kernelImage) {
+		for _, name := range names {
+			p := ev.host.newProcess(ev.cfg, kern)
+			if who == callerBootLoad {
+				p.modulesLoad(name)
+			} else {
+				p.modprobe(name, probeFlags{})
+			}
+		}
+	})
+}
+
+// decideRun answers for the names; run replays what asks for them.
+func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImage)) Decision {
+	h := ev.host
+	if e, ok := h.builtin(); ok {
+		return Decision{Allowed: True, Evidence: []Evidence{e}}
+	}
+	if len(names) == 0 {
+		return Decision{Allowed: False, Cause: Missing, Evidence: []Evidence{{
+			File: path.Join(h.moddir, indexAliases), Cause: Missing,
+			Effect: "no protocol alias is known for " + ev.mod.Name + ", so no program's request loads it",
+		}}}
+	}
+	kern := h.newKernel()
+	run(kern)
+	blockers, helpers := ev.explain(who, names)
+
+	d := Decision{Allowed: False}
+	disabled := who == callerAutoload && h.noHelper
+	switch {
+	case kern.inserted[h.target] && !disabled:
+		d.Allowed = True
+		d.Evidence = helpers
+	case len(kern.unsure) > 0 && !disabled:
+		d.Allowed = Unknown
+		d.Evidence = append(slices.Clone(kern.unsure), blockers...)
+	default:
+		d.Evidence = blockers
+		if len(blockers) == 0 {
+			d.Evidence = kern.stops
+		}
+		if len(d.Evidence) == 0 {
+			d.Evidence = []Evidence{{
+				File: path.Join(h.moddir, indexAliases), Cause: Missing,
+				Effect: "nothing leads from " + strings.Join(names, " or ") + " to " + h.target,
+			}}
+		}
+	}
+	ev.doubt(&d)
+	d.Evidence = tidy(d.Evidence, d.Allowed)
+	if d.Allowed != True && len(d.Evidence) > 0 {
+		d.Cause = d.Evidence[0].Cause
+	}
+	return d
+}
+
+// doubt turns an answer into Unknown if something that could not be read might
+// change it. What the kernel refuses, and a module that is not there, no
+// configuration can change; a blacklist line no other line takes back, but a
+// directory of higher rank may hide the file it stands in.
+func (ev *evaluation) doubt(d *Decision) {
+	problems := append(slices.Clone(ev.host.problems), ev.modprobeSet.problems()...)
+	if len(problems) == 0 {
+		return
+	}
+	if d.Allowed == False {
+		for _, e := range d.Evidence {
+			switch e.Cause {
+			case DeniedByKernel, LoadingDisabled:
+				return
+			case Missing:
+				if len(ev.host.problems) == 0 {
+					return
+				}
+			case Blacklist:
+				if !ev.mayBeHidden(e.File) {
+					return
+				}
+			}
+		}
+	}
+	d.Allowed = Unknown
+	d.Evidence = append(problems, d.Evidence...)
+}
+
+func (ev *evaluation) mayBeHidden(file string) bool {
+	for _, bad := range ev.modprobeSet.dirErrs {
+		if file != procCmdline && slices.Index(ev.dirs, bad.dir) < slices.Index(ev.dirs, path.Dir(file)) {
+			return true
+		}
+	}
+	return false
+}
+
+// tidy sorts evidence by the order in which the mechanisms act and drops
+// repetitions. For an unknown answer, what makes it unknown comes first.
+func tidy(list []Evidence, allowed Answer) []Evidence {
+	rank := func(e Evidence) int {
+		switch {
+		case allowed == Unknown && e.Cause >= CustomInstall:
+			return -int(e.Cause)
+		case e.Cause == NoCause:
+			return 100
+		}
+		return int(e.Cause)
+	}
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Evidence) int { return cmp.Compare(rank(a), rank(b)) })
+	var out []Evidence
+	for _, e := range list {
+		same := func(o Evidence) bool {
+			return o.File == e.File && o.Line == e.Line && o.Text == e.Text && o.Cause == e.Cause
+		}
+		if !slices.ContainsFunc(out, same) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// explain collects every line and fact that stops the module for this caller,
+// also those that an earlier one keeps from being reached: an administrator
+// who removes the first should know of the second. helpers are lines that take
+// part in a load.
+func (ev *evaluation) explain(who caller, names []string) (blockers, helpers []Evidence) {
+	blockers = ev.explainKernel(who)
+	for _, name := range names {
+		b, h := ev.explainName(who, name)
+		blockers, helpers = append(blockers, b...), append(helpers, h...)
+	}
+	return blockers, helpers
+}
+
+// explainKernel collects what does not depend on the configuration.
+func (ev *evaluation) explainKernel(who caller) []Evidence {
+	h := ev.host
+	var list []Evidence
+	file, err := h.moduleFile(h.target)
+	switch {
+	case file == "":
+		list = append(list, h.noModule())
+	case err != nil && (absent(err) || errors.Is(err, errNotRegular)):
+		list = append(list, missingFile(file))
+	default:
+		p := h.newProcess(ev.cfg, h.newKernel())
+		line, _ := h.depline(h.target)
+		_, needs, _ := strings.Cut(line, ":")
+		for _, need := range strings.Fields(needs) {
+			name := moduleName(path.Base(need))
+			if p.inKernel(p.newFromName(name)) {
+				continue
+			}
+			if _, err := h.root.stat(h.modulePath(need)); err != nil && absent(err) {
+				list = append(list, Evidence{File: h.modulePath(need), Cause: Missing,
+					Effect: "needed by " + h.target + ", is not there, though the index lists it"})
+			}
+			if e := h.kernelRefuses(name); e != nil {
+				list = append(list, *e)
+			}
+		}
+	}
+	if e := h.kernelRefuses(h.target); e != nil {
+		list = append(list, *e)
+	}
+	if who == callerAutoload && h.noHelper {
+		list = append(list, Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: LoadingDisabled,
+			Effect: "is empty: the kernel asks nobody to load modules for a program"})
+	}
+	return list
+}
+
+// noModule says how the index of this kernel lacks the module.
+func (h *host) noModule() Evidence {
+	e := Evidence{File: path.Join(h.moddir, indexDep), Cause: Missing, Effect: "does not list " + h.target}
+	if x := h.index(indexDep); x.err != nil {
+		e.Effect = "is not there: this kernel has no index of modules (depmod), or no modules"
+		if _, err := h.root.stat(h.moddir); err != nil && absent(err) {
+			e.File = h.moddir
+			e.Effect = "is not there: no modules are installed for the kernel that runs"
+		}
+	}
+	return e
+}
+
+func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []Evidence) {
+	h := ev.host
+	kern := h.newKernel()
+	p := h.newProcess(ev.cfg, kern)
+	mods, err := p.lookup(name)
+
+	var entry *module // the requested module through which the target is reached
+	var list []*module
+	for _, m := range mods {
+		for _, other := range p.pool {
+			other.visited, other.required = false, false
+		}
+		var l []*module
+		p.probeList(m, true, false, &l)
+		if slices.ContainsFunc(l, func(e *module) bool { return e.name == h.target }) {
+			entry, list = m, l
+			if m.name == h.target {
+				break
+			}
+		}
+	}
+	if entry == nil {
+		diverted := ev.explainDiversion(p, name, mods, err)
+		blockers = append(blockers, diverted...)
+		if len(diverted) == 0 && name != h.target {
+			return nil, nil // just a name that leads nowhere
+		}
+		// What would meet the request if it got here.
+		entry = p.newFromName(h.target)
+		entry.viaAlias = who == callerAutoload
+		for _, other := range p.pool {
+			other.visited, other.required = false, false
+		}
+		p.probeList(entry, true, false, &list)
+	}
+	for _, a := range ev.cfg.aliases {
+		if norm, ok := normalizeAlias(name); ok && a.target == h.target && fnmatch(a.pattern, norm) {
+			helpers = append(helpers, a.evidence(NoCause, "leads "+name+" to "+h.target))
+		}
+	}
+	if who == callerBootLoad || entry.viaAlias {
+		for _, b := range p.blacklistedBy(entry.name) {
+			blockers = append(blockers, b.evidence(Blacklist, ev.blacklistEffect(who, name, entry.name)))
+		}
+	}
+	for _, e := range list {
+		b, hlp := ev.explainInstall(p, e)
+		blockers, helpers = append(blockers, b...), append(helpers, hlp...)
+		if e.name == h.target {
+			break
+		}
+	}
+	return blockers, helpers
+}
+
+func (ev *evaluation) blacklistEffect(who caller, asked, name string) string {
+	switch who {
+	case callerAutoload:
+		return "stops loading when a program asks; modprobe reports success all the same"
+	case callerBootLoad:
+		return "stops loading at boot; systemd-modules-load reports success all the same"
+	}
+	return fmt.Sprintf("stops modprobe %s, because an alias leads to %s", asked, name)
+}
+
+// explainDiversion says which lines lead a request away from the target.
+func (ev *evaluation) explainDiversion(p *process, name string, mods []*module, err error) []Evidence {
+	norm, ok := normalizeAlias(name)
+	if !ok || err != nil {
+		return nil
+	}
+	var list []Evidence
+	for _, a := range ev.cfg.aliases {
+		if fnmatch(a.pattern, norm) {
+			list = append(list, a.evidence(Alias, "leads "+name+" to "+printable(a.target)+" instead"))
+		}
+	}
+	if len(list) > 0 || norm == ev.host.target || len(mods) == 0 {
+		return list
+	}
+	if m := mods[0]; m.install != nil && m.install.pattern == norm {
+		e, _ := ev.explainInstall(p, m)
+		return e
+	}
+	for _, r := range ev.cfg.removes {
+		if r.pattern == norm {
+			return []Evidence{r.evidence(Alias, "takes the name "+name+" before the module's own alias is looked up")}
+		}
+	}
+	return nil
+}
+
+// explainInstall says what an install command does on the way to the target.
+func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers []Evidence) {
+	h := ev.host
+	rule := p.installCommand(m)
+	if rule == nil || p.inKernel(m) && m.name != h.target {
+		return nil, nil
+	}
+	if m.ignorecmd {
+		if m.name != h.target {
+			return nil, nil
+		}
+		e := rule.evidence(NoCause, "is not run: the module has a soft dependency, and then modprobe ignores install commands")
+		helpers = append(helpers, e)
+		if s := ev.cfg.softdepFor(m.name); s != nil {
+			helpers = append(helpers, s.evidence(NoCause, "makes modprobe ignore the install command of "+m.name))
+		}
+		return nil, helpers
+	}
+	if m.name != h.target && !m.required {
+		return nil, nil // a soft dependency; its failure is ignored
+	}
+	scratch := h.newKernel()
+	shell := h.newProcess(ev.cfg, scratch)
+	effect := shell.shell(rule.command)
+	what := "is run instead of loading " + printable(m.name)
+	if m.name != h.target && m.viaAlias == false && m.path == "" && rule.pattern == m.name {
+		what = "is run instead of looking " + printable(m.name) + " up"
+	}
+	switch {
+	case scratch.inserted[h.target] || m.name != h.target && scratch.inserted[m.name]:
+		return nil, []Evidence{rule.evidence(NoCause, what+", and loads it")}
+	case effect == commandUnknown:
+		return []Evidence{rule.evidence(CustomInstall, what+"; its effect cannot be told without running it")}, nil
+	case effect == commandFails:
+		return []Evidence{rule.evidence(Install, what+", and fails")}, nil
+	}
+	return []Evidence{rule.evidence(Install, what+", and does nothing")}, nil
+}
+
+// bootLoad answers for systemd-modules-load: it asks for all names in turn, in
+// one process.
+func (ev *evaluation) bootLoad() BootLoad {
+	h := ev.host
+	boot := BootLoad{Requested: False}
+	var names []string
+	for _, r := range ev.requests {
+		how, ok := ev.asksFor(r.name)
+		if !ok {
+			continue
+		}
+		e := r.evidence(NoCause, how)
+		boot.RequestedBy = append(boot.RequestedBy, e)
+		if r.mtime.After(boot.RequestedSince) {
+			boot.RequestedSince = r.mtime
+		}
+		if !slices.Contains(names, r.name) {
+			names = append(names, r.name)
+		}
+	}
+	if len(names) > 0 {
+		boot.Requested = True
+		boot.Decision = ev.decideRun(callerBootLoad, names, func(kern *kernelImage) {
+			p := h.newProcess(ev.cfg, kern)
+			for _, r := range ev.requests {
+				p.modulesLoad(r.name)
+			}
+		})
+		return boot
+	}
+	boot.RequestedSince = time.Time{}
+	if problems := ev.loadSet.problems(); len(problems) > 0 {
+		boot.Requested = Unknown
+		boot.RequestedBy = problems
+	}
+	boot.Decision = ev.decide(callerBootLoad, []string{ev.mod.Name})
+	return boot
+}
+
+// asksFor says whether a request of systemd-modules-load is for the target: by
+// its name, through an alias, or for a module that needs it.
+func (ev *evaluation) asksFor(name string) (how string, ok bool) {
+	h := ev.host
+	const direct = "asks for the module at boot"
+	if norm, ok := normalizeAlias(name); ok && norm == h.target {
+		return direct, true
+	}
+	p := h.newProcess(ev.cfg, h.newKernel())
+	mods, _ := p.lookup(name)
+	for _, m := range mods {
+		if m.name == h.target {
+			return "asks for the module at boot, through an alias", true
+		}
+	}
+	for _, m := range mods {
+		for _, other := range p.pool {
+			other.visited, other.required = false, false
+		}
+		var list []*module
+		p.probeList(m, true, false, &list)
+		if slices.ContainsFunc(list, func(e *module) bool { return e.name == h.target }) {
+			return "asks at boot for " + printable(m.name) + ", which brings " + h.target + " along", true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,371 @@
+package kmod
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// findings collects what is worth a warning besides the answers.
+func (ev *evaluation) findings() []Finding {
+	var list []Finding
+	list = append(list, ev.incomplete()...)
+	list = append(list, ev.conflicts()...)
+	list = append(list, ev.unusedDirectives()...)
+	list = append(list, ev.unusedRequests()...)
+	list = append(list, ev.unusedTokens()...)
+	return list
+}
+
+// incomplete lists what was skipped because of what it is, not because of who
+// reads it.
+func (ev *evaluation) incomplete() []Finding {
+	var list []Finding
+	add := func(file string, err error) {
+		if err == nil {
+			return
+		}
+		f := Finding{Kind: Incomplete, Evidence: []Evidence{{File: file, Effect: reason(err), Cause: Unreadable}}}
+		switch {
+		case errors.Is(err, errNotRegular):
+			f.Message = fmt.Sprintf("%s is not a regular file and was not opened; modprobe and systemd would open it, and may wait for ever", file)
+		case errors.Is(err, errTooLarge):
+			f.Message = fmt.Sprintf("%s is too large to be read", file)
+		default:
+			f.Message = fmt.Sprintf("%s could not be read: %s", file, reason(err))
+		}
+		list = append(list, f)
+	}
+	for _, set := range []configSet{ev.modprobeSet, ev.loadSet} {
+		for _, d := range set.dirErrs {
+			add(d.dir, d.err)
+		}
+		for _, f := range set.files {
+			add(f.path, f.err)
+		}
+	}
+	for _, e := range ev.host.problems {
+		list = append(list, Finding{Kind: Incomplete, Evidence: []Evidence{e}, Message: e.File + " " + e.Effect})
+	}
+	return list
+}
+
+// conflicts names the line that stops the module although another line asks
+// for it.
+func (ev *evaluation) conflicts() []Finding {
+	boot := ev.boot
+	if boot.Requested != True || boot.Allowed == True {
+		return nil
+	}
+	for _, stop := range boot.Evidence {
+		if stop.Cause != Blacklist && stop.Cause != Install && stop.Cause != Alias && stop.Cause != DeniedByKernel {
+			continue
+		}
+		ask := boot.RequestedBy[0]
+		return []Finding{{
+			Kind:     Conflict,
+			Evidence: []Evidence{stop, ask},
+			Message: fmt.Sprintf("%s (%q) disables %s, although %s (%q) asks for it at boot",
+				place(stop), stop.Text, ev.mod.Name, place(ask), ask.Text),
+		}}
+	}
+	return nil
+}
+
+// place is FILE:LINE, or the file alone where there is no line.
+func place(e Evidence) string {
+	if e.Line == 0 || e.File == procCmdline {
+		return e.File
+	}
+	return fmt.Sprintf("%s:%d", e.File, e.Line)
+}
+
+func unused(e Evidence, why string) Finding {
+	e.Effect = "has no effect: " + why
+	return Finding{Kind: Unused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: %q has no effect: %s", place(e), e.Text, why)}
+}
+
+// unusedDirectives looks for lines of modprobe.d that seem meant for the module
+// and do nothing.
+func (ev *evaluation) unusedDirectives() []Finding {
+	var list []Finding
+	for _, l := range ev.cfg.ignored {
+		if why, ok := ev.whyIgnored(l.text); ok {
+			list = append(list, unused(l.evidence(NoCause, ""), why))
+		}
+	}
+	named := func(src source, name string) {
+		if why, ok := ev.whyMissed(name); ok {
+			list = append(list, unused(src.evidence(NoCause, ""), why))
+		}
+	}
+	for _, b := range ev.cfg.blacklists {
+		if b.file != procCmdline {
+			named(b.source, b.name)
+		}
+	}
+	for _, c := range ev.cfg.installs {
+		named(c.source, c.pattern)
+	}
+	for _, f := range ev.modprobeSet.shadowed {
+		list = append(list, ev.shadowed(f)...)
+	}
+	for _, name := range ev.modprobeSet.strays {
+		list = append(list, ev.strayFile(name)...)
+	}
+	return list
+}
+
+// whyIgnored explains a line that libkmod calls bad, if it seems meant for the
+// module.
+func (ev *evaluation) whyIgnored(text string) (string, bool) {
+	target := ev.mod.Name
+	words := strings.Fields(text)
+	if len(words) == 0 || strings.HasPrefix(words[0], "#") {
+		return "", false
+	}
+	for i, w := range words {
+		if strings.HasPrefix(w, "#") {
+			break
+		}
+		if rest, ok := strings.CutPrefix(w, target+"/"); ok && words[0] == "install" {
+			return fmt.Sprintf("a blank is missing between %s and /%s", target, rest), true
+		}
+		if bare(w) != target {
+			continue
+		}
+		keyword := strings.Trim(words[0], "\ufeff")
+		switch {
+		case i == 0:
+			return "it has no directive; a line here is \"blacklist " + target + "\" or another of modprobe.d(5)", true
+		case keyword != words[0]:
+			return "the file begins with a byte-order mark", true
+		case words[0] == "install" || words[0] == "softdep" || words[0] == "options" || words[0] == "alias" || words[0] == "remove":
+			return "the line is incomplete", true
+		case words[0] != "blacklist":
+			return fmt.Sprintf("%q is not a directive of modprobe.d(5)", printable(words[0])), true
+		}
+	}
+	return "", false
+}
+
+// whyMissed explains a name in a good line that is almost the module's.
+func (ev *evaluation) whyMissed(name string) (string, bool) {
+	target := ev.mod.Name
+	if name == target || strings.ContainsAny(name, "*?[") || bare(name) == target && fnmatch(name, target) {
+		return "", false
+	}
+	switch {
+	case strings.TrimRight(name, "\r") == target:
+		return "the line ends with a carriage return (a DOS text file), which becomes part of the name", true
+	case bare(name) == target:
+		return fmt.Sprintf("the name is compared exactly, and %q is not %q", printable(name), target), true
+	}
+	if nearly(name, target) {
+		if _, known := ev.host.depline(name); !known {
+			if _, known := ev.host.search(indexBuiltin, name); !known {
+				return fmt.Sprintf("there is no module %q; is %q meant?", printable(name), target), true
+			}
+		}
+	}
+	return "", false
+}
+
+// bare strips what people add to a module's name by mistake.
+func bare(word string) string {
+	word, _, _ = strings.Cut(word, "#")
+	word = strings.Trim(word, "\"'`,;\r\u00a0\u200b")
+	word = path.Base(word)
+	for _, suffix := range []string{".xz", ".gz", ".zst"} {
+		word = strings.TrimSuffix(word, suffix)
+	}
+	word = strings.TrimSuffix(word, ".ko")
+	return strings.ReplaceAll(strings.ToLower(word), "-", "_")
+}
+
+// nearly says that one letter is missing, superfluous, wrong or swapped.
+func nearly(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if a == b || len(b)-len(a) > 1 || len(a) < 3 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) < len(b) {
+		return a[i:] == b[i+1:]
+	}
+	if a[i+1:] == b[i+1:] {
+		return true
+	}
+	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}
+
+// shadowed reports directives for the module in a file that another file of
+// the same name replaces. An empty file in its place is how one turns such a
+// file off on purpose, and needs no warning.
+func (ev *evaluation) shadowed(f configFile) []Finding {
+	by := slices.IndexFunc(ev.modprobeSet.files, func(o configFile) bool { return o.path == f.shadowedBy })
+	if by < 0 {
+		return nil
+	}
+	hiding := &policy{kmod: ev.cfg.kmod}
+	hiding.parseModprobeFile(f.shadowedBy, ev.modprobeSet.files[by].data)
+	if len(hiding.blacklists)+len(hiding.installs)+len(hiding.aliases)+len(hiding.softdeps)+len(hiding.options)+len(hiding.ignored) == 0 {
+		return nil
+	}
+	hidden := &policy{kmod: ev.cfg.kmod}
+	hidden.parseModprobeFile(f.path, f.data)
+	var list []Finding
+	why := fmt.Sprintf("%s has the same name and takes the whole file's place", f.shadowedBy)
+	for _, b := range hidden.blacklists {
+		same := func(o blacklistRule) bool { return o.name == b.name }
+		if b.name == ev.mod.Name && !slices.ContainsFunc(hiding.blacklists, same) {
+			list = append(list, unused(b.evidence(NoCause, ""), why))
+		}
+	}
+	for _, c := range hidden.installs {
+		same := func(o commandRule) bool { return o.pattern == c.pattern && o.command == c.command }
+		if fnmatch(c.pattern, ev.mod.Name) && !slices.ContainsFunc(hiding.installs, same) {
+			list = append(list, unused(c.evidence(NoCause, ""), why))
+		}
+	}
+	return list
+}
+
+// strayFile reports a file in modprobe.d that is named after the module and
+// not read because of its suffix. Back-up copies are left alone.
+func (ev *evaluation) strayFile(name string) []Finding {
+	base := path.Base(name)
+	if strings.HasPrefix(base, ".") || !strings.Contains(base, ev.mod.Name) {
+		return nil
+	}
+	switch path.Ext(base) {
+	case "", ".cfg", ".config", ".cnf", ".con", ".txt", ".disabled", ".alias":
+	default:
+		return nil
+	}
+	if path.Ext(base) == ".disabled" {
+		return nil
+	}
+	data, _, err := ev.host.root.readFile(name, maxConfigFile)
+	if err != nil {
+		return nil
+	}
+	stray := &policy{kmod: ev.cfg.kmod}
+	stray.parseModprobeFile(name, data)
+	var list []Finding
+	const why = "files whose names do not end in .conf are not read"
+	for _, b := range stray.blacklists {
+		if b.name == ev.mod.Name {
+			list = append(list, unused(b.evidence(NoCause, ""), why))
+		}
+	}
+	for _, c := range stray.installs {
+		if fnmatch(c.pattern, ev.mod.Name) {
+			list = append(list, unused(c.evidence(NoCause, ""), why))
+		}
+	}
+	return list
+}
+
+// unusedRequests looks for lines of modules-load.d that seem meant for the
+// module and ask for something that does not exist.
+func (ev *evaluation) unusedRequests() []Finding {
+	var list []Finding
+	target := ev.mod.Name
+	for _, r := range ev.requests {
+		if r.file == procCmdline {
+			continue
+		}
+		if _, ok := ev.asksFor(r.name); ok {
+			continue
+		}
+		words := strings.Fields(r.name)
+		if len(words) == 0 {
+			continue
+		}
+		switch {
+		case len(words) == 1 && bare(words[0]) == target && strings.Contains(words[0], "#"),
+			len(words) > 1 && bare(words[0]) == target && strings.HasPrefix(words[1], "#"):
+			list = append(list, unused(r.evidence(NoCause, ""), "a comment cannot follow a module's name here; the whole line is taken for the name"))
+		case len(words) > 1 && (bare(words[0]) == target || bare(words[1]) == target):
+			list = append(list, unused(r.evidence(NoCause, ""), "a line here is one module's name and nothing else"))
+		case len(words) == 1:
+			if why, ok := ev.whyMissed(r.name); ok {
+				list = append(list, unused(r.evidence(NoCause, ""), why))
+			}
+		}
+	}
+	for _, f := range ev.loadSet.shadowed {
+		by := slices.IndexFunc(ev.loadSet.files, func(o configFile) bool { return o.path == f.shadowedBy })
+		if by < 0 || len(modulesLoadLines(ev.loadSet.files[by].data, ev.systemd)) == 0 {
+			continue
+		}
+		has := func(data []byte) (logicalLine, bool) {
+			for _, l := range modulesLoadLines(data, ev.systemd) {
+				if norm, ok := normalizeAlias(l.text); ok && norm == target {
+					return l, true
+				}
+			}
+			return logicalLine{}, false
+		}
+		if _, ok := has(ev.loadSet.files[by].data); ok {
+			continue
+		}
+		if l, ok := has(f.data); ok {
+			e := Evidence{File: f.path, Line: l.number, Text: printable(l.text)}
+			list = append(list, unused(e, fmt.Sprintf("%s has the same name and takes the whole file's place", f.shadowedBy)))
+		}
+	}
+	for _, name := range ev.loadSet.strays {
+		base := path.Base(name)
+		if strings.Contains(base, target) && path.Ext(base) == "" {
+			list = append(list, unused(Evidence{File: name, Text: base}, "files whose names do not end in .conf are not read"))
+		}
+	}
+	return list
+}
+
+// unusedTokens looks for words of the kernel command line that seem meant for
+// the module and do nothing.
+func (ev *evaluation) unusedTokens() []Finding {
+	target := ev.mod.Name
+	var list []Finding
+	for tok := range kernelTokens(ev.host.cmdline) {
+		e := Evidence{File: procCmdline, Line: 1, Text: printable(tok)}
+		key, value, ok := strings.Cut(strings.Trim(tok, `"'`), "=")
+		if !ok || !slices.ContainsFunc(strings.Split(value, ","), func(s string) bool { return bare(s) == target }) {
+			continue
+		}
+		plain := strings.ReplaceAll(key, "-", "_")
+		effective := func() bool {
+			for _, b := range ev.cfg.blacklists {
+				if b.file == procCmdline && b.name == target && strings.Contains(tok, b.text) {
+					return true
+				}
+			}
+			return false
+		}
+		switch {
+		case key == "modprobe.blacklist":
+			if !effective() {
+				list = append(list, unused(e, "modprobe takes the names here literally, quotes and dashes included"))
+			}
+		case plain == "module_blacklist":
+			if !deniedByKernel(ev.host.denied, target) {
+				list = append(list, unused(e, "the kernel's list in force does not name "+target))
+			}
+		case plain == "modprobe_blacklist", plain == "modules_blacklist", plain == "module.blacklist", plain == "blacklist", plain == "modprobe.black_list":
+			list = append(list, unused(e, "no program knows this parameter; modprobe.blacklist= and module_blacklist= exist"))
+		case plain == "rd.modprobe.blacklist", plain == "rd.driver.blacklist", plain == "rdblacklist", plain == "rd.modules_load":
+			list = append(list, unused(e, "it applies to the initial RAM disk only"))
+		}
+	}
+	return list
+}

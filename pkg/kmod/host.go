@@ -1,0 +1,251 @@
+package kmod
+
+import (
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names of the indexes in the module directory.
+const (
+	indexDep            = "modules.dep.bin"
+	indexAliases        = "modules.alias.bin"
+	indexSymbols        = "modules.symbols.bin"
+	indexBuiltin        = "modules.builtin.bin"
+	indexBuiltinAliases = "modules.builtin.alias.bin"
+)
+
+// host is what one inspection has opened and read of the inspected host. It
+// does not depend on versions; a policy does.
+type host struct {
+	root   *hostRoot
+	kernel kernelFiles
+	moddir string
+	target string
+
+	indexes map[string]*hostIndex
+	states  map[string]State
+
+	cmdline    string
+	cmdlineErr error
+
+	// What the kernel itself refuses.
+	denied          string // the value of module_blacklist=
+	deniedBy        Evidence
+	modulesDisabled bool
+	noHelper        bool // kernel.modprobe is empty
+
+	// problems are what could not be read, and matters.
+	problems []Evidence
+}
+
+type hostIndex struct {
+	*index
+	file *os.File
+	err  error
+}
+
+func (h *host) Close() {
+	for _, x := range h.indexes {
+		if x.file != nil {
+			x.file.Close()
+		}
+	}
+	h.root.Close()
+}
+
+func (h *host) problem(file string, err error) {
+	e := Evidence{File: file, Effect: "could not be read: " + reason(err), Cause: Unreadable}
+	for _, have := range h.problems {
+		if have.File == e.File {
+			return
+		}
+	}
+	h.problems = append(h.problems, e)
+}
+
+// index opens an index at its first use. A file that is not there, or is not an
+// index, counts as missing, as in libkmod.
+func (h *host) index(name string) *hostIndex {
+	if x, ok := h.indexes[name]; ok {
+		return x
+	}
+	x := &hostIndex{}
+	h.indexes[name] = x
+	full := path.Join(h.moddir, name)
+	f, _, err := h.root.open(full)
+	if err == nil {
+		x.file = f
+		x.index, err = newIndex(f)
+	}
+	if err != nil {
+		x.err = err
+		if !absent(err) {
+			h.problem(full, err)
+		}
+	}
+	return x
+}
+
+// search looks an exact key up. found is false if the index is missing.
+func (h *host) search(file, key string) (value string, found bool) {
+	x := h.index(file)
+	if x.err != nil {
+		return "", false
+	}
+	value, found, err := x.search(key)
+	if err != nil {
+		h.problem(path.Join(h.moddir, file), err)
+		return "", false
+	}
+	return value, found
+}
+
+// searchWild looks a name up among patterns. A missing index is errNoIndexFile.
+func (h *host) searchWild(file, name string) ([]string, error) {
+	x := h.index(file)
+	if x.err != nil {
+		return nil, errNoIndexFile
+	}
+	values, err := x.searchWild(name)
+	if err != nil {
+		h.problem(path.Join(h.moddir, file), err)
+		return nil, errNoIndexFile
+	}
+	return values, nil
+}
+
+// depline is a module's line of modules.dep: "FILE: NEEDED FILES".
+func (h *host) depline(name string) (line string, found bool) { return h.search(indexDep, name) }
+
+// modulePath makes a path of modules.dep absolute.
+func (h *host) modulePath(file string) string {
+	if path.IsAbs(file) {
+		return file
+	}
+	return h.moddir + "/" + file
+}
+
+// neededBy lists the modules whose symbols a module uses.
+func (h *host) neededBy(name string) []string {
+	line, _ := h.depline(name)
+	_, needs, _ := strings.Cut(line, ":")
+	var names []string
+	for _, file := range strings.Fields(needs) {
+		names = append(names, moduleName(path.Base(file)))
+	}
+	return names
+}
+
+// initState reads what the kernel says about a module (kmod_module_get_initstate):
+// a directory in /sys/module without initstate is built-in code with
+// parameters, or a module on its way in; libkmod takes it for the latter.
+func (h *host) initState(name string) State {
+	if s, ok := h.states[name]; ok {
+		return s
+	}
+	s := h.readInitState(name)
+	h.states[name] = s
+	return s
+}
+
+func (h *host) readInitState(name string) State {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return Absent
+	}
+	dir := path.Join("module", name)
+	text, err := h.kernel.sysFile(path.Join(dir, "initstate"))
+	switch {
+	case err == nil:
+		switch text {
+		case "live\n":
+			return Loaded
+		case "coming\n":
+			return Loading
+		case "going\n":
+			return Unloading
+		}
+		return StateUnknown
+	case absent(err):
+		if st, err := os.Stat(path.Join(h.kernel.sys, dir)); err == nil && st.IsDir() {
+			return Loading
+		}
+		return Absent
+	}
+	return StateUnknown
+}
+
+// kernelRefuses says why the kernel would not take a module, nil if it would
+// (kernel/module/main.c: may_init_module, blacklisted).
+func (h *host) kernelRefuses(name string) *Evidence {
+	if h.modulesDisabled {
+		return &Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: LoadingDisabled,
+			Effect: "no module can be loaded any more until the next boot"}
+	}
+	if deniedByKernel(h.denied, name) {
+		e := h.deniedBy
+		e.Effect = "the kernel refuses " + name + ", whoever asks"
+		return &e
+	}
+	return nil
+}
+
+// readKernelPolicy reads what makes the kernel itself refuse modules or not ask
+// for them.
+func (h *host) readKernelPolicy() {
+	const sysctls = "sys/kernel/"
+	if v, err := h.kernel.procLine(sysctls + "modules_disabled"); err == nil {
+		h.modulesDisabled = v == "1"
+	}
+	// Without CONFIG_MODULES neither file exists; then there is nothing to load.
+	if v, err := h.kernel.procLine(sysctls + "modprobe"); err == nil {
+		h.noHelper = v == ""
+	}
+	h.cmdline, h.cmdlineErr = h.kernel.procFile("cmdline")
+	if h.cmdlineErr != nil {
+		h.problem(procCmdline, h.cmdlineErr)
+	}
+	value, token := kernelBlacklist(h.cmdline)
+	// The kernel's own result is better than our parsing, but only root may
+	// read it.
+	const param = "module/kernel/parameters/module_blacklist"
+	if v, err := h.kernel.sysFile(param); err == nil {
+		v = strings.TrimSuffix(v, "\n")
+		if v == "(null)" { // an unset charp parameter (kernel/params.c)
+			v = ""
+		}
+		if v != value {
+			value, token = v, ""
+		}
+	}
+	h.denied = value
+	h.deniedBy = Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: DeniedByKernel}
+	if token == "" {
+		h.deniedBy = Evidence{File: "/sys/" + param, Line: 1, Text: printable(value), Cause: DeniedByKernel}
+	}
+}
+
+// moduleFile is the file of a module as the index names it, and whether it is
+// there.
+func (h *host) moduleFile(name string) (file string, err error) {
+	line, found := h.depline(name)
+	if !found {
+		return "", nil
+	}
+	file, _, ok := strings.Cut(line, ":")
+	if !ok {
+		return "", nil
+	}
+	file = h.modulePath(file)
+	st, err := h.root.stat(file)
+	if err != nil {
+		return file, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return file, &fs.PathError{Op: "open", Path: file, Err: errNotRegular}
+	}
+	return file, nil
+}

@@ -1,0 +1,198 @@
+package kmod
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Inspect finds out what the host's configuration, its module index and its
+// kernel say about a module. It opens regular files only, inside opts.Root,
+// and changes nothing.
+//
+// What cannot be read makes the answers it could change [Unknown], with the
+// file in their evidence. An error is returned only if nothing can be said at
+// all: the host root cannot be opened, the module has no valid name, or ctx is
+// done.
+func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if m.Name == "" || m.Name != moduleName(m.Name) || strings.ContainsAny(m.Name, "/ \t\r\n\x00") {
+		return nil, fmt.Errorf("inspect module %q: give its name as in modules.dep, with underscores and without .ko", m.Name)
+	}
+	opts = opts.withDefaults()
+	root, err := openHostRoot(opts.Root)
+	if err != nil {
+		hint := "name the directory under which the host's /etc and /lib are"
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "run as a user who may enter it"
+		}
+		return nil, fmt.Errorf("open host root %s: %s (%s)", opts.Root, reason(err), hint)
+	}
+	h := &host{
+		root:    root,
+		kernel:  kernelFiles{proc: opts.Proc, sys: opts.Sys},
+		target:  m.Name,
+		indexes: map[string]*hostIndex{},
+		states:  map[string]State{},
+	}
+	defer h.Close()
+
+	ins := &Inspection{Module: m.Name, Kernel: h.readKernel(opts.KernelRelease)}
+	if ins.Kernel.Release == "" {
+		h.problem("/proc/sys/kernel/osrelease", errors.New("empty or unreadable, so the kernel's modules cannot be found"))
+		h.moddir = "/lib/modules"
+	} else {
+		h.moddir = moduleDir(ins.Kernel.Release)
+	}
+	h.readKernelPolicy()
+	release := readOSRelease(root)
+	ins.OS = release.pretty
+	kmods, systemds := ins.versions(h, opts, release)
+
+	ev, err := ins.evaluateAll(ctx, h, m, kmods, systemds)
+	if err != nil {
+		return nil, err
+	}
+	ins.State = h.state()
+	if file, err := h.moduleFile(m.Name); file != "" && err == nil {
+		ins.Path = file
+	}
+	ins.Findings = append(ins.Findings, ev.findings()...)
+	return ins, nil
+}
+
+func (o Options) withDefaults() Options {
+	if o.Root == "" {
+		o.Root = "/"
+	}
+	if o.Proc == "" {
+		o.Proc = "/proc"
+	}
+	if o.Sys == "" {
+		o.Sys = "/sys"
+	}
+	return o
+}
+
+func (h *host) readKernel(release string) Kernel {
+	k := Kernel{Release: release}
+	if k.Release == "" {
+		k.Release, _ = h.kernel.procLine("sys/kernel/osrelease")
+	}
+	// A release is one path component.
+	if k.Release == "." || k.Release == ".." || strings.ContainsAny(k.Release, "/\x00") {
+		k.Release = ""
+	}
+	k.BootID, _ = h.kernel.procLine("sys/kernel/random/boot_id")
+	k.Machine, _ = h.kernel.procLine("sys/kernel/arch") // since Linux 6.1
+	if k.Machine == "" {
+		k.Machine = machine()
+	}
+	stat, _ := h.kernel.procFile("stat")
+	for line := range strings.Lines(stat) {
+		if rest, ok := strings.CutPrefix(line, "btime "); ok {
+			if sec, err := strconv.ParseInt(strings.TrimSpace(rest), 10, 64); err == nil {
+				k.BootTime = time.Unix(sec, 0)
+			}
+		}
+	}
+	return k
+}
+
+// versions settles whose rules apply. More than one version stands for "cannot
+// be told".
+func (ins *Inspection) versions(h *host, opts Options, release osRelease) (kmods, systemds []int) {
+	kmod, systemd := opts.KmodVersion, opts.SystemdVersion
+	if kmod == 0 {
+		kmod = detectKmod(h.root, ins.Kernel.Machine)
+	}
+	if systemd == 0 {
+		systemd = detectSystemd(h.root, ins.Kernel.Machine)
+	}
+	usual, usualSystemd := release.versionsByRelease()
+	note := func(program string, version int) {
+		e := Evidence{File: "/etc/os-release", Text: printable(release.pretty)}
+		f := Finding{Kind: VersionUnknown, Evidence: []Evidence{e}}
+		if version != 0 {
+			f.Message = fmt.Sprintf("the version of %s was not found in the host root; the rules of %s %d apply, which this release ships", program, program, version)
+		} else {
+			f.Message = fmt.Sprintf("the version of %s was not found in the host root; where the versions differ, the answer is unknown", program)
+		}
+		ins.Findings = append(ins.Findings, f)
+	}
+	if kmod == 0 {
+		kmod = usual
+		note("kmod", kmod)
+	}
+	if systemd == 0 {
+		systemd = usualSystemd
+		note("systemd", systemd)
+	}
+	ins.KmodVersion, ins.SystemdVersion = kmod, systemd
+	kmods, systemds = []int{kmod}, []int{systemd}
+	if kmod == 0 {
+		kmods = kmodRuleChanges
+	}
+	if systemd == 0 {
+		systemds = systemdRuleChanges
+	}
+	return kmods, systemds
+}
+
+// evaluateAll evaluates under every version in question and merges: where all
+// agree the answer stands, where they do not it is unknown. It returns the
+// evaluation under the last one, for the findings.
+func (ins *Inspection) evaluateAll(ctx context.Context, h *host, m Module, kmods, systemds []int) (*evaluation, error) {
+	var last *evaluation
+	for _, systemd := range systemds {
+		for _, kmod := range kmods {
+			ev, err := h.evaluate(ctx, m, kmod, systemd)
+			if err != nil {
+				return nil, err
+			}
+			if last == nil {
+				ins.ByName, ins.Autoload, ins.AutoloadIPv6, ins.BootLoad = ev.byName, ev.autoload, ev.autoloadIPv6, ev.boot
+			} else {
+				ins.ByName = merge(ins.ByName, ev.byName)
+				ins.Autoload = merge(ins.Autoload, ev.autoload)
+				ins.AutoloadIPv6 = merge(ins.AutoloadIPv6, ev.autoloadIPv6)
+				ins.BootLoad = mergeBoot(ins.BootLoad, ev.boot)
+			}
+			last = ev
+		}
+	}
+	return last, nil
+}
+
+func merge(a, b Decision) Decision {
+	if a.Allowed == b.Allowed {
+		// The later version's reasons are as good as the earlier one's.
+		b.Evidence = tidy(append(slices.Clone(b.Evidence), a.Evidence...), b.Allowed)
+		if len(b.Evidence) > 0 && b.Allowed != True {
+			b.Cause = b.Evidence[0].Cause
+		}
+		return b
+	}
+	evidence := tidy(append(slices.Clone(a.Evidence), b.Evidence...), False)
+	return Decision{Allowed: Unknown, Cause: VersionsDiffer, Evidence: evidence}
+}
+
+func mergeBoot(a, b BootLoad) BootLoad {
+	out := b
+	out.Decision = merge(a.Decision, b.Decision)
+	out.RequestedBy = tidy(append(slices.Clone(a.RequestedBy), b.RequestedBy...), True)
+	if a.Requested != b.Requested {
+		out.Requested = Unknown
+	}
+	if a.RequestedSince.After(out.RequestedSince) {
+		out.RequestedSince = a.RequestedSince
+	}
+	return out
+}

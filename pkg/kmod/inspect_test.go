@@ -1,0 +1,113 @@
+package kmod_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod/internal/hostcase"
+)
+
+func readCase(t *testing.T, name string) *hostcase.Case {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := hostcase.Parse(f)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return c
+}
+
+func inspectCase(t *testing.T, c *hostcase.Case) *kmod.Inspection {
+	t.Helper()
+	root := t.TempDir()
+	if err := c.Build(root); err != nil {
+		t.Fatal(err)
+	}
+	ins, err := kmod.Inspect(t.Context(), kmod.Options{
+		Root: root, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"),
+		KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
+	}, kmod.SCTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ins
+}
+
+// TestCases holds the answers to named host roots. Each case tells its story
+// and what the real modprobe and systemd-modules-load did on it, or, for cases
+// where they would hang or where only the kernel decides, what they must not
+// be taken to do.
+func TestCases(t *testing.T) {
+	names, err := filepath.Glob("testdata/cases/*.case")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".case"), func(t *testing.T) {
+			c := readCase(t, name)
+			if c.Story == "" || len(c.Want) == 0 {
+				t.Fatal("a case needs a story and an expectation")
+			}
+			ins := inspectCase(t, c)
+			for key, want := range c.Want {
+				if got := observed(t, ins, key); got != want {
+					t.Errorf("%s: got %s, want %s", key, got, want)
+				}
+			}
+			if t.Failed() {
+				t.Logf("%+v", ins)
+			}
+		})
+	}
+}
+
+func observed(t *testing.T, ins *kmod.Inspection, key string) string {
+	decisions := map[string]kmod.Decision{
+		"modprobe": ins.ByName, "autoload": ins.Autoload, "autoloadIPv6": ins.AutoloadIPv6, "boot": ins.BootLoad.Decision,
+	}
+	places := func(list []kmod.Evidence) string {
+		var out []string
+		for _, e := range list {
+			out = append(out, fmt.Sprintf("%s:%d", e.File, e.Line))
+		}
+		return strings.Join(out, " ")
+	}
+	word, rest, _ := strings.Cut(key, ".")
+	switch word {
+	case "requested":
+		return string(ins.BootLoad.Requested)
+	case "requestedby":
+		return places(ins.BootLoad.RequestedBy)
+	case "state":
+		return string(ins.State)
+	case "cause":
+		return fmt.Sprint(int(decisions[rest].Cause))
+	case "evidence":
+		return places(decisions[rest].Evidence)
+	case "findings":
+		if len(ins.Findings) == 0 {
+			return "none"
+		}
+		return fmt.Sprint(ins.Findings)
+	case "finding":
+		for _, f := range ins.Findings {
+			if string(f.Kind) == rest {
+				return places(f.Evidence[:1])
+			}
+		}
+		return "none"
+	}
+	d, ok := decisions[word]
+	if !ok {
+		t.Fatalf("unknown expectation %q", key)
+	}
+	return string(d.Allowed)
+}

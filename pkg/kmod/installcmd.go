@@ -1,0 +1,306 @@
+package kmod
+
+import (
+	"path"
+	"strconv"
+	"strings"
+)
+
+// commandEffect is what an install command does, as far as it can be told
+// without running it.
+type commandEffect int
+
+const (
+	// commandUnknown: it may load the module or not.
+	commandUnknown commandEffect = iota
+	// commandSucceeds, commandFails: it does nothing that loads a module, and
+	// exits with zero or not.
+	commandSucceeds
+	commandFails
+	// commandHarmless: it loads nothing; its status cannot be told.
+	commandHarmless
+)
+
+// runInstall is what libkmod does with an install command: /bin/sh -c COMMAND
+// (libkmod-module.c, command_do). Only commands that can be understood for
+// certain are followed, among them the usual "/bin/true", "/bin/false" and
+// "modprobe --ignore-install NAME"; any other makes the outcome unknown.
+func (p *process) runInstall(m *module, rule *commandRule) error {
+	effect := p.shell(rule.command)
+	switch effect {
+	case commandSucceeds, commandHarmless:
+		if m.name == p.kern.target && !p.kern.inserted[m.name] {
+			p.kern.stop(rule.evidence(Install, ""))
+		}
+		return nil
+	case commandFails:
+		if m.name == p.kern.target || m.required {
+			p.kern.stop(rule.evidence(Install, ""))
+		}
+		return errCommand
+	}
+	if m.name == p.kern.target || m.required {
+		p.kern.unsure = append(p.kern.unsure, rule.evidence(CustomInstall,
+			"a command of its own replaces loading "+printable(m.name)+"; its effect cannot be told without running it"))
+	}
+	return nil
+}
+
+// shellWord is one word of a command, or one operator.
+type shellWord struct {
+	text     string
+	operator bool
+}
+
+// shellWords splits a command of plain words, quotes, ";", "&&", "||",
+// redirections to /dev/null and a comment. ok is false for anything else the
+// shell would interpret.
+func shellWords(s string) (words []shellWord, ok bool) {
+	i := 0
+	for i < len(s) {
+		switch c := s[i]; {
+		case c == ' ' || c == '\t':
+			i++
+		case c == '#':
+			return words, true
+		case c == ';':
+			words = append(words, shellWord{";", true})
+			i++
+		case strings.HasPrefix(s[i:], "&&"), strings.HasPrefix(s[i:], "||"):
+			words = append(words, shellWord{s[i : i+2], true})
+			i += 2
+		default:
+			n, redirect := nullRedirect(s[i:])
+			if redirect {
+				i += n
+				continue
+			}
+			word, n, ok := shellWordAt(s[i:])
+			if !ok {
+				return nil, false
+			}
+			words = append(words, shellWord{text: word})
+			i += n
+		}
+	}
+	return words, true
+}
+
+// nullRedirect recognises ">/dev/null", "2>/dev/null", "2>&1" and the like.
+func nullRedirect(s string) (n int, ok bool) {
+	for _, r := range []string{">/dev/null", "> /dev/null", "1>/dev/null", "1> /dev/null", "2>/dev/null", "2> /dev/null", "2>&1", ">&2", "1>&2"} {
+		if rest, found := strings.CutPrefix(s, r); found && (rest == "" || strings.IndexByte(" \t;&|", rest[0]) >= 0) {
+			return len(r), true
+		}
+	}
+	return 0, false
+}
+
+func shellWordAt(s string) (word string, n int, ok bool) {
+	var b strings.Builder
+	for n < len(s) {
+		switch c := s[n]; c {
+		case ' ', '\t', ';', '&', '|':
+			if c == '&' && !strings.HasPrefix(s[n:], "&&") || c == '|' && !strings.HasPrefix(s[n:], "||") {
+				return "", 0, false
+			}
+			return b.String(), n, true
+		case '\'', '"':
+			end := strings.IndexByte(s[n+1:], c)
+			if end < 0 {
+				return "", 0, false
+			}
+			quoted := s[n+1 : n+1+end]
+			if c == '"' && strings.ContainsAny(quoted, "$`\\") {
+				return "", 0, false
+			}
+			b.WriteString(quoted)
+			n += end + 2
+		case '$', '`', '(', ')', '{', '}', '<', '>', '*', '?', '[', '~', '!', '\\', '\n':
+			return "", 0, false
+		default:
+			b.WriteByte(c)
+			n++
+		}
+	}
+	return b.String(), n, true
+}
+
+// shell follows a command line as sh(1) would.
+func (p *process) shell(command string) commandEffect {
+	// libkmod replaces this with the module's options.
+	command = strings.ReplaceAll(command, "$CMDLINE_OPTS", "")
+	words, ok := shellWords(command)
+	if !ok {
+		return commandUnknown
+	}
+	status := commandSucceeds
+	run := true
+	for len(words) > 0 {
+		n := 0
+		for n < len(words) && !words[n].operator {
+			n++
+		}
+		args := make([]string, n)
+		for i, w := range words[:n] {
+			args[i] = w.text
+		}
+		if n == 0 {
+			return commandUnknown // a syntax error to the shell, or a trailing redirection
+		}
+		if run {
+			var exits bool
+			if status, exits = p.command(args); status == commandUnknown || exits {
+				return status
+			}
+		}
+		if words = words[n:]; len(words) == 0 {
+			break
+		}
+		op := words[0].text
+		words = words[1:]
+		if len(words) == 0 && op != ";" {
+			return commandUnknown
+		}
+		switch op {
+		case ";":
+			run = true
+		case "&&", "||":
+			if status == commandHarmless {
+				// Either way: fine as long as what follows loads nothing.
+				if !onlyHarmless(words) {
+					return commandUnknown
+				}
+				return commandHarmless
+			}
+			run = (status == commandSucceeds) == (op == "&&")
+		}
+	}
+	return status
+}
+
+// onlyHarmless says that none of these commands loads anything.
+func onlyHarmless(words []shellWord) bool {
+	first := true
+	for _, w := range words {
+		if w.operator {
+			first = true
+			continue
+		}
+		if first && !harmless(w.text) {
+			return false
+		}
+		first = false
+	}
+	return true
+}
+
+func harmless(name string) bool {
+	switch name {
+	case "/bin/true", "/usr/bin/true", "true", ":", "/bin/false", "/usr/bin/false", "false", "exit",
+		"echo", "/bin/echo", "/usr/bin/echo", "printf", "/usr/bin/printf", "logger", "/bin/logger", "/usr/bin/logger":
+		return true
+	}
+	return false
+}
+
+// command is one simple command. exits says that it ends the shell.
+func (p *process) command(args []string) (effect commandEffect, exits bool) {
+	name := args[0]
+	if path.IsAbs(name) {
+		if _, err := p.host.root.stat(name); err != nil {
+			if absent(err) {
+				return commandFails, false // 127, not found
+			}
+			return commandUnknown, false
+		}
+	}
+	switch path.Base(name) {
+	case "modprobe":
+		return p.nestedModprobe(args[1:]), false
+	}
+	if !harmless(name) {
+		return commandUnknown, false
+	}
+	switch path.Base(name) {
+	case "true", ":", "echo", "printf":
+		return commandSucceeds, false
+	case "false":
+		return commandFails, false
+	case "exit":
+		if len(args) == 1 {
+			return commandHarmless, true
+		}
+		n, err := strconv.Atoi(args[1])
+		switch {
+		case err != nil || len(args) > 2 || n < 0:
+			return commandUnknown, true
+		case n%256 == 0:
+			return commandSucceeds, true
+		}
+		return commandFails, true
+	}
+	return commandHarmless, false
+}
+
+// nestedModprobe follows "modprobe [-i] [-q] [-v] [-b] [-a] [--] NAME".
+func (p *process) nestedModprobe(args []string) commandEffect {
+	var flags probeFlags
+	var names []string
+	all, options := false, true
+	for _, a := range args {
+		switch {
+		case options && a == "--":
+			options = false
+		case options && strings.HasPrefix(a, "--"):
+			switch a {
+			case "--ignore-install":
+				flags.ignoreCommand = true
+			case "--use-blacklist":
+				flags.blacklist = true
+			case "--all":
+				all = true
+			case "--quiet", "--verbose", "--syslog":
+			default:
+				return commandUnknown
+			}
+		case options && len(a) > 1 && a[0] == '-':
+			for _, c := range a[1:] {
+				switch c {
+				case 'i':
+					flags.ignoreCommand = true
+				case 'b':
+					flags.blacklist = true
+				case 'a':
+					all = true
+				case 'q', 'v', 's':
+				default:
+					return commandUnknown
+				}
+			}
+		default:
+			names = append(names, a)
+		}
+	}
+	if len(names) == 0 || p.nesting >= maxNesting {
+		return commandUnknown
+	}
+	if !all {
+		names = names[:1] // the others are the module's options
+	}
+	child := &process{host: p.host, cfg: p.cfg, kmod: p.kmod, kern: p.kern, pool: map[string]*module{}, nesting: p.nesting + 1, budget: p.budget}
+	unsure := len(p.kern.unsure)
+	var failed error
+	for _, name := range names {
+		if err := child.modprobe(name, flags); err != nil {
+			failed = err
+		}
+	}
+	switch {
+	case len(p.kern.unsure) > unsure:
+		return commandUnknown
+	case failed != nil:
+		return commandFails
+	}
+	return commandSucceeds
+}

@@ -1,0 +1,530 @@
+package kmod
+
+import (
+	"errors"
+	"path"
+	"strings"
+)
+
+// process replays what one program that uses libkmod does: it has its own pool
+// of module objects, and shares the kernel with other processes. The steps,
+// their order and their oddities are those of libkmod/libkmod-module.c and
+// libkmod.c; the names of the methods follow the originals.
+type process struct {
+	host *host
+	cfg  *policy
+	kmod int
+	kern *kernelImage
+	pool map[string]*module
+	// nesting counts the install commands that run modprobe that has install
+	// commands that run modprobe ...
+	nesting int
+	// budget bounds the steps of all nested processes together.
+	budget *int
+}
+
+// kernelImage is the kernel as the replay sees it: what is loaded now, without
+// the module in question, plus what the replay has inserted.
+type kernelImage struct {
+	target   string
+	inserted map[string]bool
+	// unsure is set when something ran whose effect on the target is unknown.
+	unsure []Evidence
+	// stops are the points where an insertion of the target ended.
+	stops []Evidence
+}
+
+func (k *kernelImage) stop(e ...Evidence) { k.stops = append(k.stops, e...) }
+
+const (
+	maxNesting = 6
+	maxSteps   = 20000
+)
+
+func (h *host) newProcess(cfg *policy, kern *kernelImage) *process {
+	budget := maxSteps
+	return &process{host: h, cfg: cfg, kmod: cfg.kmod, kern: kern, pool: map[string]*module{}, budget: &budget}
+}
+
+func (h *host) newKernel() *kernelImage {
+	return &kernelImage{target: h.target, inserted: map[string]bool{}}
+}
+
+// module is struct kmod_module.
+type module struct {
+	name     string
+	viaAlias bool // made from an alias (mod->alias != NULL)
+	path     string
+	deps     []*module
+	depsRead bool
+	builtin  Answer // Unknown until asked
+	install  *commandRule
+	// installRead: install has been looked up, or set from a command lookup.
+	installRead bool
+	visited     bool
+	ignorecmd   bool
+	required    bool
+}
+
+// Errors of the replay; their texts never reach a user.
+var (
+	errInvalidName = errors.New("EINVAL")
+	errNoModule    = errors.New("ENOENT")
+	errNoIndexFile = errors.New("ENOSYS")
+	errExists      = errors.New("EEXIST")
+	errRefused     = errors.New("EPERM")
+	errCommand     = errors.New("install command failed")
+)
+
+func (p *process) newModule(key, name string, viaAlias bool) *module {
+	if m := p.pool[key]; m != nil {
+		return m
+	}
+	m := &module{name: name, viaAlias: viaAlias, builtin: Unknown}
+	p.pool[key] = m
+	return m
+}
+
+func (p *process) newFromName(name string) *module {
+	name = moduleName(name)
+	return p.newModule(name, name, false)
+}
+
+func (p *process) newFromAlias(alias, name string) (*module, error) {
+	if len(alias)+len(name)+2 > pathMax {
+		return nil, errInvalidName
+	}
+	return p.newModule(name+`\`+alias, name, true), nil
+}
+
+func (p *process) newFromPath(file string) (*module, error) {
+	if _, err := p.host.root.stat(file); err != nil {
+		return nil, err
+	}
+	name := moduleName(path.Base(file))
+	m := p.newModule(name, name, false)
+	switch m.path {
+	case "":
+		m.path = file
+	case file:
+	default:
+		return nil, errExists
+	}
+	if p.kmod >= 30 {
+		m.builtin = False
+	}
+	return m, nil
+}
+
+// readDepline takes a line of modules.dep: the module's file and, after a
+// colon, the files it needs (kmod_module_parse_depline). One missing file makes
+// libkmod forget all of them.
+func (p *process) readDepline(m *module, line string) {
+	if m.depsRead {
+		return
+	}
+	m.depsRead = true
+	file, needs, ok := strings.Cut(line, ":")
+	if !ok {
+		return
+	}
+	if m.path == "" {
+		m.path = p.host.modulePath(file)
+	}
+	var deps []*module
+	for _, need := range strings.FieldsFunc(needs, func(r rune) bool { return r == ' ' || r == '\t' }) {
+		dep, err := p.newFromPath(p.host.modulePath(need))
+		if err != nil {
+			m.depsRead = false
+			return
+		}
+		deps = append([]*module{dep}, deps...)
+	}
+	m.deps = deps
+}
+
+func (p *process) dependencies(m *module) []*module {
+	if !m.depsRead {
+		line, found := p.host.depline(m.name)
+		if !found {
+			return nil
+		}
+		p.readDepline(m, line)
+	}
+	return m.deps
+}
+
+func (p *process) filePath(m *module) string {
+	if m.path == "" {
+		if line, found := p.host.depline(m.name); found {
+			p.readDepline(m, line)
+		}
+	}
+	return m.path
+}
+
+// lookup is kmod_module_new_from_lookup: the first source that knows the name
+// gives all modules. It returns no modules and no error for an unknown name.
+func (p *process) lookup(given string) ([]*module, error) {
+	name, ok := normalizeAlias(given)
+	if !ok {
+		return nil, errInvalidName
+	}
+	sources := []func(string) ([]*module, error){
+		p.lookupConfigAlias,
+		p.lookupDep,
+		p.lookupSymbol,
+		p.lookupCommand,
+		p.lookupAlias,
+	}
+	if p.kmod >= 30 {
+		sources = append(sources, p.lookupBuiltin, p.lookupBuiltinAlias)
+	} else {
+		sources = append(sources, func(name string) ([]*module, error) {
+			mods, err := p.lookupBuiltinAlias(name)
+			if errors.Is(err, errNoIndexFile) {
+				return p.lookupBuiltin(name)
+			}
+			return mods, err
+		})
+	}
+	for _, source := range sources {
+		mods, err := source(name)
+		if err != nil && (p.kmod < 30 || !errors.Is(err, errNoIndexFile)) {
+			return nil, err
+		}
+		if len(mods) > 0 {
+			return mods, nil
+		}
+	}
+	return nil, nil
+}
+
+func (p *process) lookupConfigAlias(name string) ([]*module, error) {
+	var mods []*module
+	for _, a := range p.cfg.aliases {
+		if !fnmatch(a.pattern, name) {
+			continue
+		}
+		m, err := p.newFromAlias(a.pattern, a.target)
+		if err != nil {
+			return nil, err
+		}
+		mods = append(mods, m)
+	}
+	return mods, nil
+}
+
+func (p *process) lookupDep(name string) ([]*module, error) {
+	// Module names have no colon.
+	if strings.Contains(name, ":") {
+		return nil, nil
+	}
+	line, found := p.host.depline(name)
+	if !found {
+		return nil, nil
+	}
+	m := p.newFromName(name)
+	p.readDepline(m, line)
+	return []*module{m}, nil
+}
+
+func (p *process) lookupSymbol(name string) ([]*module, error) {
+	if !strings.HasPrefix(name, "symbol:") {
+		return nil, nil
+	}
+	return p.lookupAliasIndex(indexSymbols, name)
+}
+
+func (p *process) lookupCommand(name string) ([]*module, error) {
+	for i := range p.cfg.installs {
+		if c := &p.cfg.installs[i]; c.pattern == name {
+			m := p.newFromName(name)
+			m.install, m.installRead = c, true
+			return []*module{m}, nil
+		}
+	}
+	for i := range p.cfg.removes {
+		if p.cfg.removes[i].pattern == name {
+			return []*module{p.newFromName(name)}, nil
+		}
+	}
+	return nil, nil
+}
+
+func (p *process) lookupAlias(name string) ([]*module, error) {
+	return p.lookupAliasIndex(indexAliases, name)
+}
+
+func (p *process) lookupAliasIndex(file, name string) ([]*module, error) {
+	names, err := p.host.searchWild(file, name)
+	if err != nil {
+		return nil, err
+	}
+	var mods []*module
+	for _, real := range names {
+		m, err := p.newFromAlias(name, real)
+		if err != nil {
+			return nil, err
+		}
+		mods = append(mods, m)
+	}
+	return mods, nil
+}
+
+func (p *process) lookupBuiltin(name string) ([]*module, error) {
+	if _, found := p.host.search(indexBuiltin, name); !found {
+		return nil, nil
+	}
+	m := p.newFromName(name)
+	m.builtin = True
+	return []*module{m}, nil
+}
+
+func (p *process) lookupBuiltinAlias(name string) ([]*module, error) {
+	mods, err := p.lookupAliasIndex(indexBuiltinAliases, name)
+	for _, m := range mods {
+		m.builtin = True
+	}
+	return mods, err
+}
+
+func (p *process) inKernel(m *module) bool {
+	if m.builtin == Unknown {
+		m.builtin = False
+		if _, found := p.host.search(indexBuiltin, m.name); found {
+			m.builtin = True
+		}
+	}
+	return m.builtin == True || p.live(m.name)
+}
+
+func (p *process) live(name string) bool {
+	if p.kern.inserted[name] {
+		return true
+	}
+	return name != p.kern.target && p.host.initState(name) == Loaded
+}
+
+// blacklistedBy lists the rules that name this module exactly.
+func (p *process) blacklistedBy(name string) []blacklistRule {
+	var rules []blacklistRule
+	for _, b := range p.cfg.blacklists {
+		if b.name == name {
+			rules = append(rules, b)
+		}
+	}
+	return rules
+}
+
+// installCommand is the first install line whose pattern matches.
+func (p *process) installCommand(m *module) *commandRule {
+	if !m.installRead {
+		m.installRead = true
+		for i := range p.cfg.installs {
+			if c := &p.cfg.installs[i]; fnmatch(c.pattern, m.name) {
+				m.install = c
+				break
+			}
+		}
+	}
+	return m.install
+}
+
+// softdeps resolves the first softdep line whose pattern matches; names that
+// resolve to nothing are left out.
+func (p *process) softdeps(m *module) (pre, post []*module) {
+	rule := p.cfg.softdepFor(m.name)
+	if rule == nil {
+		return nil, nil
+	}
+	resolve := func(names []string) (mods []*module) {
+		for _, name := range names {
+			found, _ := p.lookup(name)
+			mods = append(mods, found...)
+		}
+		return mods
+	}
+	return resolve(rule.pre), resolve(rule.post)
+}
+
+func (c *policy) softdepFor(name string) *softdepRule {
+	for i := range c.softdeps {
+		if fnmatch(c.softdeps[i].pattern, name) {
+			return &c.softdeps[i]
+		}
+	}
+	return nil
+}
+
+// probeList is the list of modules to insert, in order (probe_list and
+// fill_softdep of libkmod-module.c). A module with a softdep that resolves
+// loses its install command.
+func (p *process) probeList(m *module, required, ignorecmd bool, list *[]*module) {
+	if m.visited || !p.step() {
+		return
+	}
+	m.visited = true
+	deps := p.dependencies(m)
+	if required {
+		m.required = true
+		for _, d := range deps {
+			d.required = true
+		}
+	}
+	for _, d := range deps {
+		p.withSoftdeps(d, list)
+	}
+	if ignorecmd {
+		*list = append(*list, m)
+		m.ignorecmd = true
+		return
+	}
+	p.withSoftdeps(m, list)
+}
+
+func (p *process) withSoftdeps(m *module, list *[]*module) {
+	if !p.step() {
+		return
+	}
+	pre, post := p.softdeps(m)
+	for _, s := range pre {
+		p.probeList(s, false, false, list)
+	}
+	*list = append(*list, m)
+	m.ignorecmd = len(pre) > 0 || len(post) > 0
+	for _, s := range post {
+		p.probeList(s, false, false, list)
+	}
+}
+
+// step spends one unit of the budget. A configuration that needs more is not a
+// real one; the answer is unknown then.
+func (p *process) step() bool {
+	*p.budget--
+	if *p.budget == 0 {
+		p.kern.unsure = append(p.kern.unsure, Evidence{
+			File: p.host.moddir, Cause: Unreadable,
+			Effect: "the dependencies and soft dependencies do not come to an end",
+		})
+	}
+	return *p.budget > 0
+}
+
+type probeFlags struct {
+	ignoreCommand      bool // modprobe -i
+	blacklist          bool // modprobe -b, systemd, udev
+	blacklistAliasOnly bool // modprobe, always
+}
+
+// probeInsert is kmod_module_probe_insert_module.
+func (p *process) probeInsert(m *module, flags probeFlags) error {
+	if p.inKernel(m) {
+		return nil
+	}
+	if flags.blacklist || flags.blacklistAliasOnly && m.viaAlias {
+		if rules := p.blacklistedBy(m.name); len(rules) > 0 {
+			if m.name == p.kern.target {
+				for _, b := range rules {
+					p.kern.stop(b.evidence(Blacklist, ""))
+				}
+			}
+			return nil
+		}
+	}
+	for _, other := range p.pool {
+		other.visited, other.required = false, false
+	}
+	var list []*module
+	p.probeList(m, true, flags.ignoreCommand, &list)
+
+	var err error
+	for _, e := range list {
+		cmd := p.installCommand(e)
+		switch {
+		case p.inKernel(e):
+			err = errExists
+		case cmd != nil && !e.ignorecmd:
+			err = p.runInstall(e, cmd)
+		default:
+			err = p.insert(e)
+		}
+		if errors.Is(err, errExists) || !e.required {
+			err = nil
+		} else if err != nil {
+			break
+		}
+	}
+	return err
+}
+
+// insert is kmod_module_insert_module and what the kernel says to it
+// (kernel/module/main.c, load_module).
+func (p *process) insert(m *module) error {
+	target := m.name == p.kern.target
+	file := p.filePath(m)
+	if file == "" {
+		return errNoModule
+	}
+	st, err := p.host.root.stat(file)
+	if err == nil {
+		err = regular(st, file)
+	}
+	if err != nil {
+		if !absent(err) {
+			p.kern.unsure = append(p.kern.unsure, Evidence{File: file, Cause: Unreadable, Effect: reason(err)})
+		} else if target {
+			p.kern.stop(missingFile(file))
+		}
+		return errNoModule
+	}
+	if e := p.host.kernelRefuses(m.name); e != nil {
+		if target {
+			p.kern.stop(*e)
+		}
+		return errRefused
+	}
+	// A module that uses symbols of one that is not there is refused.
+	for _, need := range p.host.neededBy(m.name) {
+		if !p.live(need) {
+			if _, found := p.host.search(indexBuiltin, need); !found {
+				return errNoModule
+			}
+		}
+	}
+	p.kern.inserted[m.name] = true
+	return nil
+}
+
+func missingFile(file string) Evidence {
+	return Evidence{File: file, Cause: Missing, Effect: "the module's file is not there, though the index lists it"}
+}
+
+// modprobe is one run of modprobe(8) with one name (tools/modprobe.c, insmod):
+// every module the name stands for is tried; the last one gives the status.
+func (p *process) modprobe(name string, flags probeFlags) error {
+	flags.blacklistAliasOnly = true
+	mods, err := p.lookup(name)
+	if err != nil {
+		return err
+	}
+	if len(mods) == 0 {
+		return errNoModule
+	}
+	for _, m := range mods {
+		err = p.probeInsert(m, flags)
+	}
+	return err
+}
+
+// modulesLoad is what systemd-modules-load does with one name
+// (src/shared/module-util.c, module_load_and_warn).
+func (p *process) modulesLoad(name string) {
+	mods, err := p.lookup(name)
+	if err != nil {
+		return
+	}
+	for _, m := range mods {
+		p.probeInsert(m, probeFlags{blacklist: true})
+	}
+}

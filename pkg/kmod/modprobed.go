@@ -1,0 +1,171 @@
+package kmod
+
+import "strings"
+
+// source says where a rule stands.
+type source struct {
+	file string // as the host names it
+	line int    // first physical line, from 1
+	text string // the logical line, raw
+}
+
+func (s source) evidence(cause Cause, effect string) Evidence {
+	return Evidence{File: s.file, Line: s.line, Text: printable(s.text), Effect: effect, Cause: cause}
+}
+
+type (
+	// blacklistRule is "blacklist NAME" or one piece of modprobe.blacklist=.
+	blacklistRule struct {
+		source
+		name string
+	}
+	// commandRule is "install PATTERN COMMAND" or "remove PATTERN COMMAND".
+	commandRule struct {
+		source
+		pattern, command string
+	}
+	// aliasRule is "alias PATTERN TARGET".
+	aliasRule struct {
+		source
+		pattern, target string
+	}
+	// softdepRule is "softdep PATTERN pre: NAMES post: NAMES".
+	softdepRule struct {
+		source
+		pattern   string
+		pre, post []string
+	}
+	// ignoredLine is a line that libkmod reports as bad and skips.
+	ignoredLine struct {
+		source
+	}
+)
+
+// policy is the whole configuration in the order in which libkmod holds it:
+// files by name, then the kernel command line.
+type policy struct {
+	kmod       int // whose rules were applied
+	blacklists []blacklistRule
+	installs   []commandRule
+	removes    []commandRule
+	aliases    []aliasRule
+	softdeps   []softdepRule
+	options    []source // only kept for findings
+	ignored    []ignoredLine
+}
+
+// parseModprobeFile adds the rules of one file (modprobe.d(5); libkmod
+// libkmod-config.c, kmod_config_parse). Bytes of any kind are input; what
+// libkmod does not understand it skips, and so do we.
+func (p *policy) parseModprobeFile(file string, data []byte) {
+	for line := range logicalLines(data, p.kmod) {
+		if line.text == "" || line.text[0] == '#' {
+			continue
+		}
+		src := source{file: file, line: line.number, text: line.text}
+		keyword, rest, ok := nextWord(line.text)
+		if !ok {
+			continue
+		}
+		if !p.parseDirective(src, keyword, rest) {
+			p.ignored = append(p.ignored, ignoredLine{src})
+		}
+	}
+}
+
+func (p *policy) parseDirective(src source, keyword, rest string) bool {
+	switch keyword {
+	case "alias", "blacklist", "options", "install", "remove", "softdep":
+	case "weakdep": // since 33; it never loads anything
+		if p.kmod < 33 {
+			return false
+		}
+	default: // "include" and "config", too: libkmod says so and goes on
+		return false
+	}
+	name, rest, ok := nextWord(rest)
+	if !ok {
+		return false
+	}
+	name, ok = underscores(name)
+	if !ok {
+		return false
+	}
+	switch keyword {
+	case "blacklist":
+		p.blacklists = append(p.blacklists, blacklistRule{src, name})
+		return true
+	case "alias":
+		target, _, ok := nextWord(rest)
+		if !ok {
+			return false
+		}
+		if target, ok = underscores(target); !ok {
+			return false
+		}
+		p.aliases = append(p.aliases, aliasRule{src, name, target})
+		return true
+	}
+	// The others take the rest of the line as it is, leading blanks included.
+	if rest == "" {
+		return false
+	}
+	switch keyword {
+	case "install":
+		p.installs = append(p.installs, commandRule{src, name, rest})
+	case "remove":
+		p.removes = append(p.removes, commandRule{src, name, rest})
+	case "softdep":
+		pre, post := parseSoftdep(rest)
+		p.softdeps = append(p.softdeps, softdepRule{src, name, pre, post})
+	case "options":
+		p.options = append(p.options, src)
+	}
+	return true
+}
+
+// parseSoftdep splits the rest of a softdep line (libkmod-config.c,
+// kmod_config_add_softdep). Words before "pre:" or "post:" are dropped. It
+// keeps an oddity of the original: after two separators in a row at the very
+// start, the first word is taken with its leading blank, so that
+// "softdep sctp  pre: x" has no effect.
+func parseSoftdep(line string) (pre, post []string) {
+	var list *[]string
+	start, wasSpace := 0, false
+	for i := 0; ; i++ {
+		end := i == len(line)
+		if !end {
+			if !isSpace(line[i]) {
+				wasSpace = false
+				continue
+			}
+			if wasSpace {
+				start = i + 1
+				continue
+			}
+			wasSpace = true
+			if start >= i {
+				continue
+			}
+		}
+		word := ""
+		if start < i {
+			word = line[start:i]
+		}
+		switch {
+		case word == "pre:":
+			list = &pre
+		case word == "post:":
+			list = &post
+		case list != nil && (!end || !wasSpace):
+			*list = append(*list, word)
+		}
+		start = i + 1
+		if end {
+			return pre, post
+		}
+	}
+}
+
+// isSpace is isspace(3) in the C locale.
+func isSpace(c byte) bool { return strings.IndexByte(" \t\n\v\f\r", c) >= 0 }

@@ -1,0 +1,42 @@
+package kmod
+
+import "path"
+
+// This file is the one place that knows where a host keeps what decides.
+
+// modprobeDirs are the directories of modprobe.d(5), first wins, by version of
+// kmod: default_config_paths in libkmod/libkmod.c. /usr/local/lib came with
+// kmod 29, DISTCONFDIR (/usr/lib unless configured otherwise) with kmod 32.
+func modprobeDirs(kmod int) []string {
+	switch {
+	case kmod <= 28:
+		return []string{"/etc/modprobe.d", "/run/modprobe.d", "/lib/modprobe.d"}
+	case kmod <= 31:
+		return []string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/lib/modprobe.d"}
+	default:
+		return []string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d", "/lib/modprobe.d"}
+	}
+}
+
+// modulesLoadDirs are the directories of modules-load.d(5), first wins, by
+// version of systemd: CONF_PATHS in src/basic/def.h, later constants.h. The
+// last one existed in split-usr builds only; on a merged root it names the
+// same files again, and equal names are dropped.
+func modulesLoadDirs(systemd int, splitUsr bool) []string {
+	dirs := []string{"/etc/modules-load.d", "/run/modules-load.d", "/usr/local/lib/modules-load.d", "/usr/lib/modules-load.d"}
+	if systemd <= 252 && splitUsr {
+		dirs = append(dirs, "/lib/modules-load.d")
+	}
+	return dirs
+}
+
+// moduleDir is where depmod(8) keeps one kernel's modules.
+func moduleDir(release string) string { return path.Join("/lib/modules", release) }
+
+// ConfigDirs lists the directories whose files decide whether a module may be
+// loaded and is asked for, for every version of kmod and systemd, as the host
+// names them: what to watch for changes. Some may not exist.
+func (o Options) ConfigDirs() []string {
+	dirs := modprobeDirs(latestKmod)
+	return append(dirs, modulesLoadDirs(earliestSystemd, true)...)
+}

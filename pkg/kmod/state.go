@@ -1,0 +1,101 @@
+package kmod
+
+import (
+	"bufio"
+	"bytes"
+	"os"
+	"path"
+	"strings"
+)
+
+// builtin says whether the target is compiled into the kernel, and where that
+// is written. modules.builtin.bin is what libkmod reads; the text file serves
+// where only the kernel package's own files are there.
+func (h *host) builtin() (Evidence, bool) {
+	const effect = "lists the module: it is compiled into the kernel"
+	if _, found := h.search(indexBuiltin, h.target); found {
+		return Evidence{File: path.Join(h.moddir, indexBuiltin), Effect: effect}, true
+	}
+	if h.index(indexBuiltin).err == nil {
+		return Evidence{}, false
+	}
+	name := path.Join(h.moddir, "modules.builtin")
+	data, _, err := h.root.readFile(name, maxConfigFile)
+	if err != nil {
+		return Evidence{}, false
+	}
+	number := 0
+	for line := range bytes.Lines(data) {
+		number++
+		text := strings.TrimRight(string(line), "\n")
+		if moduleName(path.Base(text)) == h.target {
+			return Evidence{File: name, Line: number, Text: printable(text), Effect: effect}, true
+		}
+	}
+	return Evidence{}, false
+}
+
+// state finds out what the running kernel has of the target.
+func (h *host) state() State {
+	if _, ok := h.builtin(); ok {
+		return Builtin
+	}
+	listed := h.procModules()
+	switch s := h.initState(h.target); s {
+	case Loaded, Unloading:
+		return s
+	case Loading:
+		// libkmod calls a directory without initstate "coming". Only code
+		// that is not a loadable module has such a directory for long.
+		if _, err := os.Stat(path.Join(h.kernel.sys, "module", h.target, "initstate")); err == nil || listed != Absent {
+			return Loading
+		}
+		return Builtin
+	case StateUnknown:
+		if listed != Absent {
+			return listed
+		}
+		return StateUnknown
+	}
+	if listed != Absent {
+		return listed
+	}
+	file, err := h.moduleFile(h.target)
+	switch {
+	case file != "" && err == nil:
+		return Loadable
+	case err != nil && !absent(err), len(h.problems) > 0:
+		return StateUnknown
+	}
+	return Absent
+}
+
+// procModules is the module's state in /proc/modules (kernel/module/procfs.c,
+// m_show): NAME SIZE REFCNT USERS STATE ADDRESS. Absent if it is not listed;
+// StateUnknown if the file cannot be read.
+func (h *host) procModules() State {
+	text, err := h.kernel.procFile("modules")
+	if err != nil {
+		if absent(err) {
+			return Absent // a kernel without loadable modules
+		}
+		return StateUnknown
+	}
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		if len(fields) < 5 || fields[0] != h.target {
+			continue
+		}
+		switch fields[4] {
+		case "Live":
+			return Loaded
+		case "Loading":
+			return Loading
+		case "Unloading":
+			return Unloading
+		}
+		return StateUnknown
+	}
+	return Absent
+}
