@@ -1,0 +1,393 @@
+package machineconfig
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// documented is the MachineConfig of OpenShift's documentation ("Using Stream
+// Control Transmission Protocol"), as data.
+const documented = `{"apiVersion":"machineconfiguration.openshift.io/v1","kind":"MachineConfig",
+"metadata":{"name":"load-sctp-module","labels":{"machineconfiguration.openshift.io/role":"worker"}},
+"spec":{"config":{"ignition":{"version":"3.2.0"},"storage":{"files":[
+{"path":"/etc/modprobe.d/sctp-blacklist.conf","mode":420,"overwrite":true,"contents":{"source":"data:,"}},
+{"path":"/etc/modules-load.d/sctp-load.conf","mode":420,"overwrite":true,"contents":{"source":"data:,sctp"}}]}}}}`
+
+func printed(t *testing.T, roles []string, diag bool) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Write(&b, roles, Files(diag)); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// The printed MachineConfig is the documented one, but for its name.
+func TestWriteIsTheDocumentedMachineConfig(t *testing.T) {
+	var got, want map[string]any
+	if err := yaml.UnmarshalStrict([]byte(printed(t, []string{"worker"}, false)), &got); err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal([]byte(documented), &want); err != nil {
+		t.Fatal(err)
+	}
+	want["metadata"].(map[string]any)["name"] = "99-worker-load-sctp"
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
+// A role is a label's value, which must stay a string whatever YAML makes of
+// its spelling, and a part of the object's name.
+func TestWriteRoles(t *testing.T) {
+	for _, role := range []string{"worker", "infra-2", "7", "1e3", "0o17", "no", "true", "null"} {
+		configs, err := Decode(strings.NewReader(printed(t, []string{role, "master"}, false)), "printed")
+		if err != nil {
+			t.Errorf("role %q: %v", role, err)
+			continue
+		}
+		if len(configs) != 2 || configs[0].Role != role || configs[1].Role != "master" || configs[0].Name == configs[1].Name {
+			t.Errorf("role %q: got %+v", role, configs)
+		}
+	}
+	for _, bad := range [][]string{nil, {""}, {"Worker"}, {"a b"}, {"x\ny: z"}, {"-x"}, {strings.Repeat("x", 60)}, {"worker", "worker"}} {
+		var b bytes.Buffer
+		if err := Write(&b, bad, Files(false)); err == nil {
+			t.Errorf("roles %q are printed:\n%s", bad, b.String())
+		}
+	}
+}
+
+// The other formats write the same files.
+func TestOtherFormats(t *testing.T) {
+	for _, diag := range []bool{false, true} {
+		var b bytes.Buffer
+		if err := WriteButane(&b, Files(diag)); err != nil {
+			t.Fatal(err)
+		}
+		var butane struct {
+			Variant, Version string
+			Storage          struct {
+				Files []struct {
+					Path      string
+					Mode      uint32
+					Overwrite bool
+					Contents  struct{ Inline string }
+				}
+			}
+		}
+		if err := yaml.UnmarshalStrict(b.Bytes(), &butane); err != nil {
+			t.Fatal(err)
+		}
+		var got []File
+		for _, f := range butane.Storage.Files {
+			if !f.Overwrite {
+				t.Errorf("%s is not overwritten", f.Path)
+			}
+			got = append(got, File{Path: f.Path, Mode: f.Mode, Contents: f.Contents.Inline})
+		}
+		sameFiles(t, "butane", got, Files(diag))
+
+		// The script runs over a root that has the vendor's files.
+		root := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(root, "etc/modprobe.d"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, verdict.VendorBlacklist), []byte("blacklist sctp\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b.Reset()
+		if err := WriteScript(&b, Files(diag)); err != nil {
+			t.Fatal(err)
+		}
+		sh := exec.Command("/bin/sh", "-eu")
+		sh.Stdin = &b
+		sh.Env = append(os.Environ(), "ROOT="+root)
+		if out, err := sh.CombinedOutput(); err != nil {
+			t.Fatalf("the script fails: %v\n%s", err, out)
+		}
+		got = nil
+		for _, f := range Files(diag) {
+			text, err := os.ReadFile(filepath.Join(root, f.Path))
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			info, err := os.Stat(filepath.Join(root, f.Path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, File{Path: f.Path, Mode: uint32(info.Mode().Perm()), Contents: strings.TrimSuffix(string(text), "\n")})
+		}
+		sameFiles(t, "script", got, Files(diag))
+	}
+}
+
+func sameFiles(t *testing.T, what string, got, want []File) {
+	t.Helper()
+	for i := range want {
+		want[i].Why = ""
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s writes %+v, want %+v", what, got, want)
+	}
+}
+
+func zipped(s string) string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(s)); err != nil {
+		panic(err)
+	}
+	if err := z.Close(); err != nil {
+		panic(err)
+	}
+	return base64.StdEncoding.EncodeToString(b.Bytes())
+}
+
+// object makes a MachineConfig for the worker pool out of storage.files.
+func object(name string, files ...string) string {
+	return machineConfig(name, "worker", `"storage":{"files":[`+strings.Join(files, ",")+`]}`, "")
+}
+
+func machineConfig(name, role, config, spec string) string {
+	if config != "" {
+		config = "," + config
+	}
+	return fmt.Sprintf(`{"kind":"MachineConfig","metadata":{"name":%q,"labels":{%q:%q}},"spec":{"config":{"ignition":{"version":"3.2.0"}%s}%s}}`,
+		name, RoleLabel, role, config, spec)
+}
+
+func file(path, source string) string {
+	return fmt.Sprintf(`{"path":%q,"contents":{"source":%q}}`, path, source)
+}
+
+func TestJudge(t *testing.T) {
+	const (
+		empty = verdict.VendorBlacklist
+		load  = verdict.LoadRequest
+		// 90 characters of comment, then the name: as a tool would write it.
+		long = "# enables the stream control transmission protocol for the network functions of this pool\nsctp\n"
+	)
+	enabling := object("load-sctp-module", file(empty, "data:,"), file(load, "data:,sctp"))
+	for _, c := range []struct {
+		name    string
+		objects []string
+		enabled kmod.Answer
+		onBoot  verdict.OnBoot
+		// message is a part of the message or of the notes.
+		message string
+	}{
+		{"documented", []string{documented}, kmod.True, verdict.BootLoaded, "MachineConfig load-sctp-module"},
+		{"own", []string{printedOnce()}, kmod.True, verdict.BootLoaded, "99-worker-load-sctp"},
+		{"the request alone does not undo the vendor's blacklist", []string{object("a", file(load, "data:,sctp"))},
+			kmod.False, verdict.BootBlocked, "delivered with the operating system"},
+		{"an emptied blacklist alone loads nothing at boot", []string{object("a", file(empty, "data:,"))},
+			kmod.False, verdict.BootOnDemand, "first SCTP socket"},
+		{"nothing to do with sctp", []string{object("a", file("/etc/motd", "data:,sctp"))},
+			kmod.False, verdict.BootBlocked, "sctp-blacklist.conf"},
+		{"other names, same effect: the vendor's file linked to /dev/null", []string{machineConfig("a", "worker",
+			`"storage":{"files":[`+file("/etc/modules-load.d/telco.conf", "data:,sctp%0A")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null"}]}`, "")},
+			kmod.True, verdict.BootLoaded, "telco.conf"},
+		{"right name, wrong contents", []string{object("a", file(empty, "data:,"), file(load, "data:,stcp"))},
+			kmod.False, verdict.BootOnDemand, ""},
+		{"options behind the name make it another name", []string{object("a", file(empty, "data:,"), file(load, "data:,sctp%20%23%20load%20it"))},
+			kmod.False, verdict.BootOnDemand, ""},
+		{"a comment in place of an empty file", []string{object("a", file(empty, "data:,%23%20blacklist%20sctp%0A"), file(load, "data:,sctp"))},
+			kmod.True, verdict.BootLoaded, ""},
+		{"the blacklist left in, URL-encoded", []string{object("a", file(empty, "data:,blacklist%20sctp"), file(load, "data:,sctp"))},
+			kmod.False, verdict.BootBlocked, "blacklist sctp"},
+		{"base64", []string{object("a", file(empty, "data:;base64,"), file(load, "data:text/plain;charset=utf-8;base64,"+base64.StdEncoding.EncodeToString([]byte(long))))},
+			kmod.True, verdict.BootLoaded, "sctp-load.conf:2"},
+		{"base64 without its padding, folded", []string{object("a", file(empty, "data:,"), file(load, "data:;base64,c2N0\n cA"))},
+			kmod.True, verdict.BootLoaded, ""},
+		{"gzip", []string{object("a", file(empty, "data:,"), `{"path":"`+load+`","contents":{"compression":"gzip","source":"data:;base64,`+zipped(long)+`"}}`)},
+			kmod.True, verdict.BootLoaded, ""},
+		{"gzip that hides a denial", []string{enabling, object("b", `{"path":"/etc/modprobe.d/z.conf","contents":{"compression":"gzip","source":"data:;base64,`+zipped("install sctp /bin/false\n")+`"}}`)},
+			kmod.False, verdict.BootBlocked, "MachineConfig b"},
+		{"hardening under another name", []string{enabling, object("75-stig", file("/etc/modprobe.d/sctp.conf", "data:,install%20sctp%20%2Fbin%2Ffalse%0Ablacklist%20sctp%0A"))},
+			kmod.False, verdict.BootBlocked, "MachineConfig 75-stig"},
+		{"of two with the same file, the later name wins", []string{object("99-z", file(load, "data:,")), object("00-a", file(empty, "data:,"), file(load, "data:,sctp"))},
+			kmod.False, verdict.BootOnDemand, ""},
+		{"and the other way round", []string{object("00-z", file(load, "data:,")), object("99-a", file(empty, "data:,"), file(load, "data:,sctp"))},
+			kmod.True, verdict.BootLoaded, ""},
+		{"module_blacklist= as a kernel argument", []string{enabling, machineConfig("args", "worker", "", `,"kernelArguments":["quiet","module_blacklist=sctp"]`)},
+			kmod.False, verdict.BootBlocked, "module_blacklist=sctp"},
+		{"modprobe.blacklist= as a kernel argument", []string{enabling, machineConfig("args", "worker", "", `,"kernelArguments":["modprobe.blacklist=dccp,sctp"]`)},
+			kmod.False, verdict.BootBlocked, "modprobe.blacklist="},
+		{"modules_load= as a kernel argument", []string{object("a", file(empty, "data:,")), machineConfig("args", "worker", "", `,"kernelArguments":["modules_load=sctp"]`)},
+			kmod.True, verdict.BootLoaded, "modules_load=sctp"},
+		{"no spec.config at all", []string{enabling, `{"kind":"MachineConfig","metadata":{"name":"b","labels":{"` + RoleLabel + `":"worker"}},"spec":{"kernelArguments":["quiet"]}}`},
+			kmod.True, verdict.BootLoaded, ""},
+		{"contents elsewhere", []string{enabling, object("b", file("/etc/modprobe.d/x.conf", "https://example.com/x.conf"))},
+			kmod.Unknown, verdict.BootUnknown, "MachineConfig b: /etc/modprobe.d/x.conf"},
+		{"contents elsewhere, of no concern", []string{enabling, object("b", file("/etc/x.conf", "https://example.com/x.conf"))},
+			kmod.True, verdict.BootLoaded, ""},
+		{"contents elsewhere, replaced by a later one", []string{object("b", file(load, "https://example.com/x.conf")), enabling},
+			kmod.True, verdict.BootLoaded, ""},
+		{"another configuration merged in", []string{enabling, `{"kind":"MachineConfig","metadata":{"name":"b","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"ignition":{"version":"3.2.0","config":{"merge":[{"source":"https://example.com/w.ign"}]}}}}}`},
+			kmod.Unknown, verdict.BootUnknown, "refers to another configuration"},
+		{"broken base64", []string{object("b", file(load, "data:;base64,!!"))}, kmod.Unknown, verdict.BootUnknown, "base64"},
+		{"broken gzip", []string{object("b", `{"path":"`+load+`","contents":{"compression":"gzip","source":"data:,sctp"}}`)}, kmod.Unknown, verdict.BootUnknown, "gzip"},
+		{"a compression nobody knows", []string{object("b", `{"path":"`+load+`","contents":{"compression":"zip","source":"data:,sctp"}}`)}, kmod.Unknown, verdict.BootUnknown, "zip"},
+		{"appended to what the host has", []string{object("b", `{"path":"`+load+`","append":[{"source":"data:,sctp"}]}`)}, kmod.Unknown, verdict.BootUnknown, "appends"},
+		{"a path that leads out of the root", []string{enabling, object("b", file("/../../../../../modprobe.d/x.conf", "data:,blacklist%20sctp"))},
+			kmod.True, verdict.BootLoaded, ""},
+		{"specification 2.2", []string{`{"kind":"MachineConfig","metadata":{"name":"old","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"ignition":{"version":"2.2.0"},"storage":{"files":[
+			{"filesystem":"root","path":"` + empty + `","mode":420,"contents":{"source":"data:,"}},
+			{"filesystem":"root","path":"` + load + `","mode":420,"append":false,"contents":{"source":"data:,sctp","verification":{}}}]}}}}`},
+			kmod.True, verdict.BootLoaded, "MachineConfig old"},
+		{"a unit's command is pointed out, not judged", []string{machineConfig("unit", "worker",
+			`"systemd":{"units":[{"name":"sctp.service","contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n"}]}`, "")},
+			kmod.False, verdict.BootBlocked, "unit sctp.service of MachineConfig unit"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := leftovers(t)
+			var configs []Config
+			for _, text := range c.objects {
+				more, err := Decode(strings.NewReader(text), "input")
+				if err != nil {
+					t.Fatal(err)
+				}
+				configs = append(configs, more...)
+			}
+			pools := Pools(configs)
+			if len(pools) != 1 || pools[0].Role != "worker" {
+				t.Fatalf("pools %+v", pools)
+			}
+			e, err := Judge(context.Background(), pools[0], Host{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.Enabled != c.enabled || e.OnBoot != c.onBoot {
+				t.Errorf("enabled %s, on boot %s; want %s, %s (%s)", e.Enabled, e.OnBoot, c.enabled, c.onBoot, e.Why())
+			}
+			if said := e.Why() + "\n" + strings.Join(e.Notes, "\n"); !strings.Contains(said, c.message) {
+				t.Errorf("it does not say %q, but: %s", c.message, said)
+			}
+			if after := leftovers(t); !reflect.DeepEqual(before, after) {
+				t.Errorf("left behind: %v, before: %v", after, before)
+			}
+		})
+	}
+}
+
+func printedOnce() string {
+	var b bytes.Buffer
+	if err := Write(&b, []string{"worker"}, Files(true)); err != nil {
+		panic(err)
+	}
+	return b.String()
+}
+
+func leftovers(t *testing.T) []string {
+	t.Helper()
+	out, err := filepath.Glob(filepath.Join(os.TempDir(), "sctp-agent-machineconfig-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// The master pool gets nothing of the workers'; a custom pool gets all of it.
+func TestPools(t *testing.T) {
+	stream := documented + "\n" + machineConfig("infra-stig", "infra",
+		`"storage":{"files":[`+file("/etc/modprobe.d/zz.conf", "data:,"+url.PathEscape("install sctp /bin/false"))+`]}`, "") +
+		"\n" + machineConfig("master-motd", "master", "", "")
+	configs, err := Decode(strings.NewReader(stream), "stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]kmod.Answer{}
+	for _, p := range Pools(configs, "edge", "worker") {
+		e, err := Judge(context.Background(), p, Host{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[p.Role] = e.Enabled
+	}
+	want := map[string]kmod.Answer{"worker": kmod.True, "infra": kmod.False, "master": kmod.False, "edge": kmod.True}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestDecode(t *testing.T) {
+	list := `{"kind":"List","items":[` + documented + `,{"kind":"ConfigMap","metadata":{"name":"x"}}]}`
+	plain := `{"ignition":{"version":"3.2.0"},"storage":{"files":[]}}`
+	for name, c := range map[string]struct {
+		text  string
+		names []string
+		err   string
+	}{
+		"json":               {documented, []string{"load-sctp-module"}, ""},
+		"yaml, two":          {"---\n" + printedOnce() + "---\n\n---\n" + printedOnce(), []string{"99-worker-load-sctp", "99-worker-load-sctp"}, ""},
+		"a list":             {list, []string{"load-sctp-module"}, ""},
+		"an ignition file":   {plain, []string{"input"}, ""},
+		"nothing":            {"", nil, "no MachineConfig"},
+		"another kind":       {"kind: Pod\n", nil, "no MachineConfig"},
+		"not yaml":           {"\t: {{{", nil, "document 1"},
+		"a scalar":           {"sctp", nil, "not a manifest"},
+		"a number as a path": {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
+		"lists in lists":     {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			configs, err := Decode(strings.NewReader(c.text), "input")
+			if c.err != "" {
+				if err == nil || !strings.Contains(err.Error(), c.err) {
+					t.Fatalf("error %v, want one with %q", err, c.err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, config := range configs {
+				names = append(names, config.Name)
+			}
+			if !reflect.DeepEqual(names, c.names) {
+				t.Errorf("got %v, want %v", names, c.names)
+			}
+		})
+	}
+}
+
+// A small object must not unfold into a large file.
+func TestDecodeBoundsContents(t *testing.T) {
+	bomb := `{"path":"` + verdict.LoadRequest + `","contents":{"compression":"gzip","source":"data:;base64,` + zipped(strings.Repeat("#\n", 4<<20)) + `"}}`
+	configs, err := Decode(strings.NewReader(object("bomb", bomb)), "input")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(configs[0].Files) != 0 || len(configs[0].Unread) != 1 || !strings.Contains(configs[0].Unread[0].Err.Error(), "more than") {
+		t.Errorf("got %+v", configs[0].Unread)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(documented))
+	f.Add([]byte(printedOnce()))
+	f.Add([]byte(`{"kind":"List","items":[{}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		configs, err := Decode(bytes.NewReader(text), "input")
+		if err == nil && len(configs) == 0 {
+			t.Error("neither a configuration nor an error")
+		}
+	})
+}
