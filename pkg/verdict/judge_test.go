@@ -19,7 +19,7 @@ func allowed() kmod.Decision { return kmod.Decision{Allowed: kmod.True} }
 func stoppedBy(evidence ...kmod.Evidence) kmod.Decision {
 	d := kmod.Decision{Allowed: kmod.False, Evidence: evidence}
 	for _, e := range evidence {
-		if d.Cause == kmod.NoCause || e.Cause < d.Cause {
+		if e.Cause != kmod.NoCause && (d.Cause == kmod.NoCause || e.Cause < d.Cause) {
 			d.Cause = e.Cause
 		}
 	}
@@ -110,7 +110,8 @@ func TestJudge(t *testing.T) {
 		{
 			story: "as RHCOS ships",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
+				found := kmod.Evidence{File: "/lib/modules/x/modules.alias.bin", Text: "net-pf-2-proto-132", Effect: "leads to sctp"}
+				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision = stoppedBy(vendorBlacklist(), found), stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
 			})},
 			ready: No, reason: ModuleBlacklisted, onBoot: BootBlocked,
 			says:   []string{"/etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp"},
@@ -251,6 +252,43 @@ func TestJudge(t *testing.T) {
 			ready: Undecided, reason: ResourceExhausted, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, remedy: []string{"limits"},
 		},
 		{
+			story: "one check ran out of memory, another one failed: a failure is conclusive",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: probe.Result{Attempted: true, Checks: []probe.Check{
+				{Name: "a", Result: probe.Unknown, Required: true, Stage: probe.StageSocket, Errno: "ENOMEM"},
+				{Name: "b", Result: probe.Fail, Required: true, Stage: probe.StageConnect, Errno: "ECONNREFUSED"},
+			}}},
+			ready: No, reason: ProbeFailed, onBoot: BootLoaded, says: []string{"check b"}, remedy: []string{"dmesg"},
+		},
+		{
+			story: "RHEL's second file: sctp works, ss --sctp does not",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed(), Diag: host(func(i *kmod.Inspection) {
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.Blacklist})
+			})},
+			ready: Yes, reason: ProbePassed, onBoot: BootLoaded, warnings: []Reason{SCTPDiagUnavailable},
+		},
+		{
+			story: "sctp_diag is blacklisted, and loaded all the same",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed(), Diag: host(func(i *kmod.Inspection) {
+				i.State = kmod.Loaded
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.Blacklist})
+			})},
+			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
+		},
+		{
+			story: "the unit failed, loopback is filtered, a file was skipped, a line has no effect, files disagree",
+			facts: Facts{ModulesLoadUnit: "failed (exit-code)", Probe: func() probe.Result { p := passed(); p.LoopbackFiltered = "no answer at connect"; return p }(),
+				Inspection: host(func(i *kmod.Inspection) {
+					i.State = kmod.Loaded
+					requested(i)
+					i.Findings = []kmod.Finding{
+						{Kind: kmod.Incomplete, Message: "too large"}, {Kind: kmod.VersionUnknown, Message: "no version"},
+						{Kind: kmod.Unused, Message: "misspelt"}, {Kind: kmod.Conflict, Message: "two files"},
+					}
+				})},
+			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
+			warnings: []Reason{ModulesLoadUnitFailed, LoopbackFiltered, InspectionIncomplete, InspectionIncomplete, UnusedDirective, ConflictingFiles},
+		},
+		{
 			story: "modprobe.d may not be read",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.Unreadable})
@@ -322,6 +360,9 @@ func TestJudge(t *testing.T) {
 					t.Errorf("the remedy %q does not say %q", r.Remedy, part)
 				}
 			}
+			if strings.Contains(r.Remedy, "modules.alias") {
+				t.Errorf("the remedy %q takes away what stops nothing", r.Remedy)
+			}
 			if len(c.remedy) == 0 && r.Remedy != "" {
 				t.Errorf("nothing is to be done, and the remedy is %q", r.Remedy)
 			}
@@ -339,7 +380,16 @@ func checkReport(t *testing.T, f Facts, r Report) {
 	if r.Message == "" {
 		t.Errorf("no message for %s", r.Reason)
 	}
-	if r.Ready == Yes && (!f.Probe.Attempted || !allRequiredPassed(f.Probe)) {
+	proofs := 0
+	for _, c := range f.Probe.Checks {
+		switch {
+		case c.Required && c.Result == probe.Pass:
+			proofs++
+		case c.Required && c.Result != probe.Skip && r.Ready == Yes:
+			t.Errorf("ready although %s: %s", c.Name, c.Result)
+		}
+	}
+	if r.Ready == Yes && (!f.Probe.Attempted || proofs == 0) {
 		t.Errorf("ready without a proof: %+v", f.Probe)
 	}
 	if r.Ready != Yes && r.Remedy == "" {
