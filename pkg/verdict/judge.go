@@ -100,8 +100,12 @@ func probeReport(p probe.Result) Probe {
 		Checks: []Check{},
 	}
 	for _, c := range p.Checks {
+		errno := c.Errno
+		if errno == "" && c.TimedOut {
+			errno = "ETIMEDOUT"
+		}
 		out.Checks = append(out.Checks, Check{
-			Name: c.Name, Result: string(c.Result), Stage: string(c.Stage), Errno: c.Errno,
+			Name: c.Name, Result: string(c.Result), Stage: string(c.Stage), Errno: errno,
 			DurationMicros: c.Duration.Microseconds(), Detail: c.Detail,
 		})
 	}
