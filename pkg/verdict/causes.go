@@ -50,7 +50,7 @@ func probeMessage(c probe.Check) string {
 	case ResourceExhausted:
 		return fmt.Sprintf("the probe ran out of resources: %s at %s (check %s)", c.Errno, c.Stage, c.Name)
 	case ProbeTimedOut:
-		return fmt.Sprintf("the module is there, and packets do not arrive: no answer at %s (check %s)", c.Stage, c.Name)
+		return fmt.Sprintf("the module is there, and packets do not arrive: check %s%s", c.Name, stopped(c))
 	case InspectionFailed:
 		return fmt.Sprintf("the probe could not conclude: check %s%s", c.Name, stopped(c))
 	default:
@@ -64,8 +64,11 @@ func stopped(c probe.Check) string {
 	if c.Stage != "" {
 		s += " at " + string(c.Stage)
 	}
-	if c.Errno != "" {
+	switch {
+	case c.Errno != "":
 		s += " with " + c.Errno
+	case c.TimedOut:
+		s += " (no answer)"
 	}
 	if c.Detail != "" {
 		s += ": " + c.Detail

@@ -262,7 +262,7 @@ func TestJudge(t *testing.T) {
 			story: "one check ran out of memory, another one failed: a failure is conclusive",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: probe.Result{Attempted: true, Checks: []probe.Check{
 				{Name: "a", Result: probe.Unknown, Required: true, Stage: probe.StageSocket, Errno: "ENOMEM"},
-				{Name: "b", Result: probe.Fail, Required: true, Stage: probe.StageConnect, Errno: "ECONNREFUSED"},
+				{Name: "b", Result: probe.Fail, Required: true, Stage: probe.StageListen, Errno: "ENOSYS"},
 			}}},
 			ready: No, reason: ProbeFailed, onBoot: BootLoaded, says: []string{"check b"}, remedy: []string{"dmesg"},
 		},

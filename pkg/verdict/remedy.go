@@ -36,7 +36,7 @@ func remedy(f Facts, r Report) string {
 	case ModuleMissing:
 		switch {
 		case IsRHCOS(i.OS):
-			return "the kernel-modules-extra package is not in this node's image; it is part of RHCOS: check that the node runs the release's own kernel (rpm-ostree status)"
+			return "RHCOS ships the module: check with \"rpm-ostree status\" that the node runs the release's own kernel, with its kernel-modules-extra"
 		case strings.HasPrefix(i.OS, "Red Hat"), strings.Contains(i.OS, "CentOS"), strings.Contains(i.OS, "Rocky"), strings.Contains(i.OS, "Alma"):
 			return "install the package kernel-modules-extra for kernel " + i.Kernel.Release
 		default:

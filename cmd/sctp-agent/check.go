@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sctp-agent/sctp-agent/pkg/assess"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+func newCheckCommand() *cobra.Command {
+	var (
+		host   hostFlags
+		output outputFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Inspect and probe this host once; print the verdict, the evidence and the remedy",
+		Long: `check inspects this host's modprobe.d and modules-load.d, its kernel command
+line and module index, looks whether the module is in the kernel, and, if it
+is, proves SCTP with loopback sockets.
+
+It needs no privilege. What it may not read makes the answer "unknown", never
+a wrong "ready". It opens no SCTP socket, and so causes no module load, unless
+the module is in the kernel already or --autoload=allow is given.
+
+Exit status: 0 ready, 1 not ready, 2 unknown, or the command failed or was
+misused. (So it serves as a node-problem-detector custom plugin.)`,
+		Example: `  sctp-agent check
+  sctp-agent check -o json | jq -r .reason
+  sctp-agent check --root /host
+  sctp-agent check --suite full`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			opts, err := host.options()
+			if err != nil {
+				return err
+			}
+			if opts.Node == "" {
+				// Only a name for the report: an unknown one decides nothing.
+				opts.Node, _ = os.Hostname()
+			}
+			report := assess.Assess(cmd.Context(), opts)
+			err = output.print(cmd.OutOrStdout(), report, func(w io.Writer, p palette) error {
+				return printReport(w, p, report)
+			})
+			if err != nil {
+				return fmt.Errorf("print the report: %w", err)
+			}
+			switch report.Ready {
+			case verdict.Yes:
+				return nil
+			case verdict.No:
+				return exitError(exitNo)
+			default:
+				return exitError(exitUnknown)
+			}
+		},
+	}
+	host.register(cmd)
+	output.register(cmd)
+	return cmd
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// agent is the program under test, built once: exit codes, signals and closed
+// pipes are those of a process.
+var agent string // set once, by TestMain
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "sctp-agent")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		agent = filepath.Join(dir, "sctp-agent")
+		build := exec.Command("go", "build", "-o", agent, ".")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			panic(string(out))
+		}
+		return m.Run()
+	}())
+}
+
+type outcome struct {
+	stdout, stderr string
+	code           int
+	took           time.Duration
+}
+
+// run runs the program; no run may crash or take long.
+func run(t *testing.T, edit func(*exec.Cmd), args ...string) outcome {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, agent, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if edit != nil {
+		edit(cmd)
+	}
+	start := time.Now()
+	err := cmd.Run()
+	o := outcome{stdout.String(), stderr.String(), 0, time.Since(start)}
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		o.code = exit.ExitCode()
+	case err != nil:
+		t.Fatal(err)
+	}
+	if strings.Contains(o.stderr, "goroutine ") || strings.Contains(o.stderr, "panic") {
+		t.Errorf("a stack trace:\n%s", o.stderr)
+	}
+	if o.code < 0 {
+		t.Errorf("%q died by a signal:\n%s", args, o.stderr)
+	}
+	return o
+}
+
+// hostTree makes a host root from a map of path to content; a content of
+// "-> target" is a link.
+func hostTree(t *testing.T, files map[string]string) string {
+	t.Helper()
+	root := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		var err error
+		if target, isLink := strings.CutPrefix(content, "-> "); isLink {
+			err = os.Symlink(target, path)
+		} else {
+			err = os.WriteFile(path, []byte(content), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func decodeReport(t *testing.T, o outcome) verdict.Report {
+	t.Helper()
+	var r verdict.Report
+	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
+		t.Fatalf("stdout is not a report: %v\n%s\n%s", err, o.stdout, o.stderr)
+	}
+	return r
+}
+
+// TestThisMachine: the kernel at hand decides what is right; where it has no
+// SCTP, the program says so plainly and at once.
+func TestThisMachine(t *testing.T) {
+	protocols, err := os.ReadFile("/proc/net/protocols")
+	if err != nil {
+		t.Fatal(err)
+	}
+	registered := regexp.MustCompile(`(?m)^SCTP `).Match(protocols)
+	o := run(t, nil, "check", "-o", "json")
+	r := decodeReport(t, o)
+	if registered {
+		if r.Ready == verdict.No && !strings.HasPrefix(string(r.Reason), "Probe") {
+			t.Errorf("this kernel has SCTP registered, and the report says %s", r.Reason)
+		}
+		return
+	}
+	if o.code == exitYes || r.Ready == verdict.Yes {
+		t.Errorf("this kernel has no SCTP, and the report says ready=%s, exit %d", r.Ready, o.code)
+	}
+	if r.Probe.Attempted || r.Probe.CausedLoad {
+		t.Errorf("a socket was opened: %+v", r.Probe)
+	}
+	if o.took > time.Second {
+		t.Errorf("it took %v to say so", o.took)
+	}
+	after, err := os.ReadFile("/proc/net/protocols")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if regexp.MustCompile(`(?m)^SCTP `).Match(after) {
+		t.Errorf("SCTP was loaded by the check")
+	}
+}
+
+// TestExitCodes: the code is the verdict, and 2 is for all that is no verdict.
+func TestExitCodes(t *testing.T) {
+	missing := hostTree(t, map[string]string{"etc/modprobe.d/a.conf": "", "usr/lib/modules/9.9.9/modules.dep": ""})
+	for _, c := range []struct {
+		name   string
+		args   []string
+		code   int
+		stderr string
+	}{
+		{"a flag that does not exist", []string{"check", "--nonsense"}, 2, "unknown flag: --nonsense"},
+		{"a word too many", []string{"check", "now"}, 2, "now"},
+		{"a command that does not exist", []string{"chekc"}, 2, "chekc"},
+		{"a form that does not exist", []string{"check", "-o", "xml"}, 2, "json"},
+		{"an autoload policy that does not exist", []string{"check", "--autoload", "yes"}, 2, `want "never" or "allow"`},
+		{"a suite that does not exist", []string{"check", "--suite", "all"}, 2, `want "quick" or "full"`},
+		{"less than no time", []string{"check", "--timeout", "-1s"}, 2, "--timeout"},
+		{"no such root", []string{"check", "--root", "/does/not/exist"}, 2, ""},
+		{"a root that is a file", []string{"check", "--root", "/etc/hostname"}, 2, ""},
+		{"help", []string{"check", "--help"}, 0, ""},
+		{"version", []string{"version"}, 0, ""},
+		{"a root without this kernel's modules", []string{"check", "--root", missing, "--kernel-release", "9.9.9-none"}, 1, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := run(t, nil, c.args...)
+			if o.code != c.code {
+				t.Errorf("exit %d, want %d\n%s\n%s", o.code, c.code, o.stdout, o.stderr)
+			}
+			if !strings.Contains(o.stderr, c.stderr) {
+				t.Errorf("stderr does not say %q:\n%s", c.stderr, o.stderr)
+			}
+		})
+	}
+}
+
+// TestNoSuchRoot names the directory and what to do.
+func TestNoSuchRoot(t *testing.T) {
+	o := run(t, nil, "check", "--root", "/does/not/exist", "-o", "json")
+	r := decodeReport(t, o)
+	if o.code != exitUnknown || r.Ready != verdict.Undecided || r.Reason != verdict.InspectionFailed ||
+		!strings.Contains(r.Message, "/does/not/exist") || !strings.Contains(r.Remedy, "--root") {
+		t.Errorf("exit %d, %s %s: %s; %s", o.code, r.Ready, r.Reason, r.Message, r.Remedy)
+	}
+}
+
+// TestReaderGone: a result that could not be delivered is not a success.
+func TestReaderGone(t *testing.T) {
+	for _, form := range []string{"json", "yaml", "table"} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		o := run(t, func(c *exec.Cmd) { c.Stdout = w }, "check", "-o", form)
+		w.Close()
+		if o.code != exitUnknown || !strings.Contains(o.stderr, "broken pipe") {
+			t.Errorf("-o %s into a closed pipe: exit %d, %q", form, o.code, o.stderr)
+		}
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o = run(t, func(c *exec.Cmd) { c.Stdout = full }, "check", "-o", form)
+		full.Close()
+		if o.code != exitUnknown || !strings.Contains(o.stderr, "no space left") {
+			t.Errorf("-o %s onto a full disk: exit %d, %q", form, o.code, o.stderr)
+		}
+	}
+}
+
+// TestUnreadable: an ordinary user who may not read modprobe.d gets no verdict
+// about what it decides, never a wrong one.
+func TestUnreadable(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to run the program as another user")
+	}
+	root := hostTree(t, map[string]string{
+		"etc/modprobe.d/sctp-blacklist.conf": "blacklist sctp\n",
+		"etc/modules-load.d/sctp.conf":       "sctp",
+	})
+	for dir := root; dir != "/"; dir = filepath.Dir(dir) {
+		if dir == os.TempDir() {
+			break
+		}
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(filepath.Dir(agent), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(filepath.Join(root, "etc/modprobe.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := run(t, func(c *exec.Cmd) {
+		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}, "check", "--root", root, "-o", "json")
+	r := decodeReport(t, o)
+	if r.Policy.Autoload.Allowed == "true" || r.Policy.ModulesLoad.Allowed == "true" || r.OnBoot == verdict.BootLoaded {
+		t.Errorf("an unreadable directory was taken for an empty one: %+v", r.Policy)
+	}
+	if !strings.Contains(o.stdout, "/etc/modprobe.d") {
+		t.Errorf("the unreadable directory is not named:\n%s", o.stdout)
+	}
+}
+
+// TestForms: the three forms say the same.
+func TestForms(t *testing.T) {
+	asJSON := decodeReport(t, run(t, nil, "check", "-o", "json"))
+	o := run(t, nil, "check", "-o", "yaml")
+	var asYAML verdict.Report
+	if err := yaml.UnmarshalStrict([]byte(o.stdout), &asYAML); err != nil {
+		t.Fatal(err)
+	}
+	table := run(t, nil, "check")
+	if asYAML.Reason != asJSON.Reason || asYAML.Ready != asJSON.Ready || !strings.Contains(table.stdout, string(asJSON.Reason)) ||
+		!strings.Contains(table.stdout, asJSON.Message) || !strings.Contains(table.stdout, asJSON.Remedy[:20]) {
+		t.Errorf("json: %+v\nyaml: %+v\ntable:\n%s", asJSON, asYAML, table.stdout)
+	}
+	if strings.Contains(table.stdout, "\x1b") {
+		t.Errorf("colour into a pipe:\n%q", table.stdout)
+	}
+	if first, _, _ := strings.Cut(table.stdout, "\n"); !strings.Contains(first, string(asJSON.Reason)) {
+		t.Errorf("the verdict is not first: %s", first)
+	}
+}
