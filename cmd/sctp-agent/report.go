@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,23 +55,34 @@ func printReport(w io.Writer, p palette, r verdict.Report) error {
 	return t.err
 }
 
-// printEvidence shows every line that decides once, and for whom: several
-// callers meet the same lines.
+// printEvidence shows every line that decides once, with what it does to whom:
+// several callers meet the same lines.
 func printEvidence(t *textWriter, p palette, policy verdict.Policy) {
-	type entry struct {
-		evidence kmod.Evidence
-		callers  []string
+	type effect struct {
+		text    string
+		callers []string
 	}
-	var entries []*entry
-	seen := map[kmod.Evidence]*entry{}
+	type entry struct {
+		place   string
+		effects []effect
+	}
+	var entries []entry
 	add := func(caller string, list []kmod.Evidence) {
 		for _, e := range list {
-			if seen[e] == nil {
-				seen[e] = &entry{evidence: e}
-				entries = append(entries, seen[e])
+			place := verdict.Place(e)
+			at := slices.IndexFunc(entries, func(x entry) bool { return x.place == place })
+			if at < 0 {
+				at = len(entries)
+				entries = append(entries, entry{place: place})
 			}
-			if callers := seen[e].callers; len(callers) == 0 || callers[len(callers)-1] != caller {
-				seen[e].callers = append(callers, caller)
+			effects := &entries[at].effects
+			of := slices.IndexFunc(*effects, func(x effect) bool { return x.text == e.Effect })
+			if of < 0 {
+				of = len(*effects)
+				*effects = append(*effects, effect{text: e.Effect})
+			}
+			if callers := &(*effects)[of].callers; !slices.Contains(*callers, caller) {
+				*callers = append(*callers, caller)
 			}
 		}
 	}
@@ -84,12 +96,14 @@ func printEvidence(t *textWriter, p palette, policy verdict.Policy) {
 	t.line("")
 	t.line("%s", p.head("Evidence"))
 	for _, e := range entries {
-		t.line("  %s", verdict.Place(e.evidence))
-		note := strings.Join(e.callers, ", ")
-		if e.evidence.Effect != "" && e.evidence.Text != "" {
-			note += ": " + e.evidence.Effect
+		t.line("  %s", e.place)
+		for _, x := range e.effects {
+			note := strings.Join(x.callers, ", ")
+			if !strings.HasSuffix(e.place, x.text) {
+				note += ": " + x.text
+			}
+			t.line("      %s", note)
 		}
-		t.line("      %s", note)
 	}
 }
 
@@ -111,22 +125,44 @@ func printProbe(t *textWriter, p palette, r verdict.Report) {
 	if probe.CausedLoad {
 		t.line("  the probe caused the module to be loaded (--autoload=allow)")
 	}
+	var passed []string
 	for _, c := range probe.Checks {
-		result := c.Result
+		if c.Result == "pass" {
+			passed = append(passed, c.Name)
+			continue
+		}
+		result := fmt.Sprintf("%-8s", c.Result)
 		switch c.Result {
-		case "pass":
-			result = p.good(result)
 		case "fail":
 			result = p.bad(result)
 		case "unknown":
 			result = p.warn(result)
 		}
-		detail := strings.TrimSpace(strings.Join([]string{c.Stage, c.Errno, c.Detail}, " "))
-		if detail == "" {
-			detail = micros(c.DurationMicros).String()
-		}
-		t.line("  %-8s %-22s %s", result, c.Name, detail)
+		t.line("  %s %s", result, strings.Join(words(c.Name, c.Stage, c.Errno, c.Detail), " "))
 	}
+	result := p.good("pass    ")
+	for _, line := range wrap(passed, 68) {
+		t.line("  %s %s", result, line)
+		result = "        "
+	}
+}
+
+// words are those that are not empty.
+func words(list ...string) []string {
+	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
+}
+
+// wrap joins words into lines of at most width characters.
+func wrap(list []string, width int) []string {
+	var lines []string
+	for _, word := range list {
+		if last := len(lines) - 1; last >= 0 && len(lines[last])+1+len(word) <= width {
+			lines[last] += " " + word
+		} else {
+			lines = append(lines, word)
+		}
+	}
+	return lines
 }
 
 func verdictWord(p palette, ready verdict.Ready) string {

@@ -301,7 +301,15 @@ func TestJudge(t *testing.T) {
 				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.Unreadable})
 				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
 			})},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read"},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read /etc/modprobe.d"},
+		},
+		{
+			story: "a FIFO among the files: modprobe itself would hang",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d/f.conf", Effect: "could not be read: not a regular file", Cause: kmod.Unreadable})
+				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
+			})},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/etc/modprobe.d/f.conf"}, remedy: []string{"remove", "/etc/modprobe.d/f.conf"},
 		},
 		{
 			story: "modprobe.d may not be read, and SCTP works all the same",
@@ -317,7 +325,7 @@ func TestJudge(t *testing.T) {
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				everyCaller(i, unknownBy(kmod.Evidence{File: "/usr/local/lib/modprobe.d/x.conf", Line: 1, Text: "blacklist sctp", Cause: kmod.VersionsDiffer}))
 			})},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"--kmod-version"}, remedy: []string{"read"},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"--kmod-version"}, remedy: []string{"--kmod-version"},
 		},
 		{
 			story: "loading right now",

@@ -55,10 +55,28 @@ func remedy(f Facts, r Report) string {
 	case ModuleInTransition:
 		return "look again in a moment"
 	case InspectionFailed:
-		return "give the agent the right to read what it names, then look again"
+		return readable(i)
 	default:
 		return ""
 	}
+}
+
+// readable says how what could not be read becomes readable.
+func readable(i *kmod.Inspection) string {
+	for _, d := range []kmod.Decision{i.Autoload, i.BootLoad.Decision, i.ByName} {
+		for _, e := range d.Evidence {
+			switch {
+			case e.Cause == kmod.VersionsDiffer || d.Cause == kmod.VersionsDiffer:
+				return "name the host's version of kmod with --kmod-version (\"modprobe --version\" on the host prints it)"
+			case e.Cause != kmod.Unreadable:
+			case strings.Contains(e.Effect, "denied") || strings.Contains(e.Effect, "not permitted"):
+				return "give the agent the right to read " + e.File + ", or run it as root"
+			default:
+				return "look at " + e.File + " on the host, and mend or remove it"
+			}
+		}
+	}
+	return "give the agent the right to read /proc and /sys, then look again"
 }
 
 // atBoot says how to make the next boot load the module: first take away what
