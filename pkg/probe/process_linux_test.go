@@ -17,7 +17,7 @@ import (
 // deadline, keeps what was said before, and leaves no process, goroutine or
 // descriptor.
 func TestChildThatMisbehaves(t *testing.T) {
-	const timeout = 300 * time.Millisecond
+	const timeout = 800 * time.Millisecond
 	for name, tc := range map[string]struct {
 		script string
 		late   bool
@@ -45,6 +45,7 @@ func TestChildThatMisbehaves(t *testing.T) {
 			fds, goroutines := descriptors(t), runtime.NumGoroutine()
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
+			lag := watchLag()
 			began := time.Now()
 			c, err := startChild(ctx, program, task{})
 			if err != nil {
@@ -52,9 +53,10 @@ func TestChildThatMisbehaves(t *testing.T) {
 			}
 			a := <-c.answer
 			took := time.Since(began)
+			late := lag()
 			switch {
-			case took > timeout+50*time.Millisecond:
-				t.Errorf("took %v, with a deadline of %v", took, timeout)
+			case took > timeout+50*time.Millisecond+late:
+				t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
 			case tc.late != (took >= timeout):
 				t.Errorf("took %v, of %v", took, timeout)
 			}
@@ -108,5 +110,29 @@ func settle(t *testing.T, what string, want int, count func() int) {
 			t.Errorf("%s: %d at first, %d left", what, want, count())
 			return
 		}
+	}
+}
+
+// watchLag measures how late this machine wakes those who sleep: on a busy one
+// no deadline holds better than that. The function returned gives the worst
+// since, twice over: once for each side.
+func watchLag() func() time.Duration {
+	stop, worst := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var most time.Duration
+		for {
+			began := time.Now()
+			select {
+			case <-stop:
+				worst <- 2 * most
+				return
+			case <-time.After(time.Millisecond):
+				most = max(most, time.Since(began)-time.Millisecond)
+			}
+		}
+	}()
+	return func() time.Duration {
+		close(stop)
+		return <-worst
 	}
 }

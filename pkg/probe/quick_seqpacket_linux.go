@@ -13,7 +13,9 @@ import (
 // proveSeqpacket: one one-to-many socket serves several peers, each an
 // association of its own that the first message sets up, and ends each of them
 // gracefully (RFC 6458, section 3; RFC 9260, sections 5.1 and 9.2).
-func proveSeqpacket(ctx context.Context, e *env) error {
+func proveSeqpacket(ctx context.Context, e *env) error { return serve(ctx, e, 3) }
+
+func serve(ctx context.Context, e *env, n int) error {
 	server, port, err := e.bound(unix.SOCK_SEQPACKET, subscribed, nil)
 	if err != nil {
 		return err
@@ -26,7 +28,7 @@ func proveSeqpacket(ctx context.Context, e *env) error {
 		nonce []byte
 	}
 	var peers []peer
-	for range 3 {
+	for range n {
 		s, _, err := e.bound(unix.SOCK_SEQPACKET, subscribed, nil)
 		if err != nil {
 			return err

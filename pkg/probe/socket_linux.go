@@ -66,8 +66,14 @@ func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(f
 	if err != nil && err != io.EOF {
 		// A context that ended is the caller's word on it, whatever the
 		// poller says.
-		if ctx.Err() == context.Canceled {
+		switch ctx.Err() {
+		case context.Canceled:
 			err = ctx.Err()
+		case context.DeadlineExceeded:
+			cut = true
+			if err == ctx.Err() {
+				err = os.ErrDeadlineExceeded
+			}
 		}
 		return &stop{stage: stage, err: err, cut: cut, detail: what}
 	}
@@ -106,11 +112,8 @@ func (s *socket) do(f func(fd int) error) error {
 
 // set sets an option at the SCTP level to a structure.
 func (s *socket) set(opt int, value any) error {
-	var b bytes.Buffer
-	if err := binary.Write(&b, binary.NativeEndian, value); err != nil {
-		return err
-	}
-	return s.do(func(fd int) error { return unix.SetsockoptString(fd, solSCTP, opt, b.String()) })
+	text := string(encode(value))
+	return s.do(func(fd int) error { return unix.SetsockoptString(fd, solSCTP, opt, text) })
 }
 
 func (s *socket) setInt(opt, value int) error { return s.set(opt, int32(value)) }
@@ -118,11 +121,7 @@ func (s *socket) setInt(opt, value int) error { return s.set(opt, int32(value)) 
 // get reads an option at the SCTP level into a structure, whose value goes in
 // as well: most options name the association or address they speak of.
 func (s *socket) get(opt int, value any) error {
-	var b bytes.Buffer
-	if err := binary.Write(&b, binary.NativeEndian, value); err != nil {
-		return err
-	}
-	buf := b.Bytes()
+	buf := encode(value)
 	return s.do(func(fd int) error {
 		n, err := getsockopt(fd, opt, buf)
 		if err != nil {
@@ -215,10 +214,9 @@ func (s *socket) connect(ctx context.Context, addr *sctp.SCTPAddr) error {
 		var st status
 		buf := make([]byte, binary.Size(st))
 		if _, err := getsockopt(fd, optStatus, buf); err == unix.EINVAL {
-			if err := pendingError(fd); err != nil {
-				return err
-			}
-			return errNoAssociation
+			// A one-to-one socket has no association to speak of until it is
+			// established (net/sctp/socket.c, sctp_id2assoc).
+			return unix.EAGAIN
 		} else if err != nil {
 			return err
 		}
@@ -231,8 +229,6 @@ func (s *socket) connect(ctx context.Context, addr *sctp.SCTPAddr) error {
 		return nil
 	})
 }
-
-var errNoAssociation = errors.New("the association is gone, and the kernel gave no error")
 
 // accept returns the association set up from the given port. Another one may
 // be queued before it: one that was aborted since, or a stranger's.
@@ -315,7 +311,7 @@ func sendInfo(info sctp.SndRcvInfo) []byte {
 	var ppid [4]byte
 	binary.BigEndian.PutUint32(ppid[:], info.PPID)
 	info.PPID = binary.NativeEndian.Uint32(ppid[:])
-	body, _ := binary.Append(nil, binary.NativeEndian, info)
+	body := encode(info)
 	oob := make([]byte, unix.CmsgSpace(len(body)))
 	head := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
 	head.Level = unix.IPPROTO_SCTP

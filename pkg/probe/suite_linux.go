@@ -17,6 +17,19 @@ func checks() []check {
 
 		{name: "seqpacket", rfc: "RFC 6458, section 3", suite: Quick, family: ipv4, prove: proveSeqpacket},
 		{name: CheckMultihoming, rfc: "RFC 9260, sections 5.1.2, 5.4 and 8.3", suite: Quick, family: ipv4, prove: proveMultihoming},
+
+		{name: "peel-off", rfc: "RFC 6458, section 9.2", suite: Full, family: ipv4, prove: provePeeloff},
+		{name: "abort", rfc: "RFC 9260, section 9.1", suite: Full, family: ipv4, prove: proveAbort},
+		{name: "large-message", rfc: "RFC 9260, section 6.9", suite: Full, family: ipv4, prove: proveLargeMessage},
+		{name: "many-associations", rfc: "RFC 6458, section 3", suite: Full, family: ipv4, prove: proveManyAssociations},
+		{name: "stream-reconfiguration", rfc: "RFC 6525, sections 5.1.2 and 5.1.5", suite: Full, family: ipv4, prove: proveReconfig},
+		{name: "authentication", rfc: "RFC 4895, sections 6.2 and 6.3", suite: Full, family: ipv4, prove: proveAuth},
+		{name: "address-reconfiguration", rfc: "RFC 5061, sections 4 and 5.1", suite: Full, family: ipv4, prove: proveAsconf},
+		{name: "ecn", rfc: "RFC 9260, appendix A", suite: Full, family: ipv4, prove: proveECN},
+		{name: "interleaving", rfc: "RFC 8260, section 2", suite: Full, private: true, family: ipv4, prove: proveInterleaving},
+		{name: "udp-encapsulation", rfc: "RFC 6951, section 5", suite: Full, private: true, family: ipv4, prove: proveUDP},
+		{name: "failover", rfc: "RFC 9260, sections 6.4.1 and 8.2", suite: Full, private: true, family: ipv4, prove: proveFailover},
+		{name: "partial-reliability", rfc: "RFC 3758, sections 3.5 and 4.1", suite: Full, private: true, family: ipv4, prove: provePartialReliability},
 	}
 }
 

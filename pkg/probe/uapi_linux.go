@@ -10,10 +10,8 @@ const solSCTP = 132
 // Socket options (RFC 6458, section 8).
 const (
 	optRTOInfo            = 0
-	optAssocInfo          = 1
 	optInitMsg            = 2
 	optNoDelay            = 3
-	optDisableFragments   = 8
 	optPeerAddrParams     = 9
 	optEvents             = 11
 	optMaxSeg             = 13
@@ -21,12 +19,27 @@ const (
 	optPeerAddrInfo       = 15
 	optDelayedSack        = 16
 	optFragmentInterleave = 18
+	optAuthChunk          = 21
+	optAuthKey            = 23
+	optAuthActiveKey      = 24
 	optRecvRcvInfo        = 32
-	optBindxAdd           = 100
-	optBindxRem           = 101
-	optPeeloff            = 102
-	optConnectx           = 110
-	optAssocStats         = 112
+
+	optBindxAdd              = 100
+	optConnectx              = 110
+	optAssocStats            = 112
+	optPRSupported           = 113
+	optPRAssocStatus         = 115
+	optReconfigSupported     = 117
+	optEnableStreamReset     = 118
+	optResetStreams          = 119
+	optAddStreams            = 121
+	optPeeloffFlags          = 122
+	optStreamScheduler       = 123
+	optInterleavingSupported = 125
+	optAsconfSupported       = 128
+	optAuthSupported         = 129
+	optECNSupported          = 130
+	optRemoteUDPPort         = 132
 )
 
 // States of an association as SCTP_STATUS gives them (enum sctp_sstate).
@@ -68,6 +81,7 @@ const (
 const (
 	flagUnordered = 1 << 0
 	flagAddrOver  = 1 << 1
+	flagLifetime  = 1 << 4 // SCTP_PR_SCTP_TTL: the lifetime is one (RFC 7496)
 )
 
 // Flags of the parameters of a path (enum sctp_spp_flags).
@@ -161,4 +175,73 @@ type assocStats struct {
 	Retransmitted, OutOfSequence, Duplicates, Gaps   uint64
 	OutUnordered, InUnordered, OutOrdered, InOrdered uint64
 	OutControl, InControl                            uint64
+}
+
+// rtoInfo is struct sctp_rtoinfo (RFC 6458, section 8.1.1), in milliseconds.
+type rtoInfo struct {
+	Assoc             int32
+	Initial, Max, Min uint32
+}
+
+// peeloffFlags is sctp_peeloff_flags_arg_t, Linux's SCTP_SOCKOPT_PEELOFF with
+// flags for the new descriptor.
+type peeloffFlags struct {
+	Assoc, FD int32
+	Flags     uint32
+}
+
+// Requests that an end lets its peer and itself make (RFC 6525, section 6.3.1).
+const (
+	resetStreamRequests = 1 << 0
+	changeAssocRequests = 1 << 2
+)
+
+const resetOutgoing = 1 << 1 // SCTP_STREAM_RESET_OUTGOING
+
+// resetStreams is struct sctp_reset_streams with a list of one (RFC 6525,
+// section 6.3.2).
+type resetStreams struct {
+	Assoc        int32
+	Flags, Count uint16
+	Stream       uint16
+}
+
+// addStreams is struct sctp_add_streams (RFC 6525, section 6.3.4).
+type addStreams struct {
+	Assoc   int32
+	In, Out uint16
+}
+
+// authKey is struct sctp_authkey (RFC 6458, section 8.3.2) before its key.
+type authKey struct {
+	Assoc          int32
+	Number, Length uint16
+}
+
+// authKeyID is struct sctp_authkeyid (RFC 6458, section 8.1.9).
+type authKeyID struct {
+	Assoc  int32
+	Number uint16
+	_      uint16
+}
+
+// schedulerRoundRobin is SCTP_SS_RR of enum sctp_sched_type.
+const schedulerRoundRobin = 2
+
+// udpEncaps is struct sctp_udpencaps (RFC 6951, section 6.1): the port in
+// network order. The address is aligned to 8 bytes.
+type udpEncaps struct {
+	Assoc   int32
+	_       int32
+	Address [128]byte
+	Port    [2]byte
+	_       [6]byte
+}
+
+// prStatus is struct sctp_prstatus (RFC 7496, section 4.4): messages given up
+// before and after they were sent.
+type prStatus struct {
+	Assoc          int32
+	Stream, Policy uint16
+	Unsent, Sent   uint64
 }

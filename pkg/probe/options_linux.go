@@ -1,0 +1,87 @@
+package probe
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// encode lays a structure out as the kernel has it.
+func encode(value any) []byte {
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.NativeEndian, value); err != nil {
+		panic(err) // not a structure of uapi_linux.go
+	}
+	return b.Bytes()
+}
+
+// unsupported turns the refusal of an option that the kernel does not know,
+// or was built without, into a skip.
+func unsupported(err error, feature string) error {
+	if errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return skip("this kernel does not know %s: %v", feature, err)
+	}
+	return &stop{stage: StageSocket, err: err, detail: "turn on " + feature}
+}
+
+// enable turns on an extension for a socket's later associations.
+func (s *socket) enable(opt int, value uint32, feature string) error {
+	if err := s.set(opt, assocValue{Value: value}); err != nil {
+		return unsupported(err, feature)
+	}
+	return nil
+}
+
+// enabled says whether an association has an extension.
+func (s *socket) enabled(opt int) (bool, error) {
+	var v assocValue
+	if err := s.get(opt, &v); err != nil {
+		return false, &stop{stage: StageConnect, err: err, detail: fmt.Sprintf("ask for SCTP option %d", opt)}
+	}
+	return v.Value != 0, nil
+}
+
+// sysctl sets a kernel parameter of the probe's own network namespace; the
+// check must be private.
+func (e *env) sysctl(name, value string) error {
+	err := os.WriteFile(filepath.Join(e.proc, "sys", name), []byte(value), 0)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return skip("this kernel has no %s", filepath.ToSlash(name))
+	case errors.Is(err, unix.EROFS), errors.Is(err, os.ErrPermission):
+		return skip("%s cannot be set here: %v", name, err)
+	case err != nil:
+		return undecided("", err, "set %s", name)
+	}
+	return nil
+}
+
+// waitUntil asks again and again, for what no event tells of. A millisecond
+// between is nothing to loopback.
+func (s *socket) waitUntil(ctx context.Context, stage Stage, what string, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, s.env.step)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for {
+		if ok, err := done(); ok || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			err := ctx.Err()
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = os.ErrDeadlineExceeded
+			}
+			return &stop{stage: stage, err: err, detail: "wait for " + what}
+		case <-tick.C:
+		}
+	}
+}
