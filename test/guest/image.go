@@ -377,7 +377,7 @@ func (b *builder) modules(ctx context.Context, kernelTree, release string, own, 
 		name = strings.ReplaceAll(name, "-", "_")
 		files := deps[name]
 		if files == nil && must && !builtin[name] {
-			return nil, fmt.Errorf("Linux %s has no module %s", release, name)
+			return nil, fmt.Errorf("no module %s in Linux %s", name, release)
 		}
 		for _, f := range files {
 			picked[f] = true

@@ -1,0 +1,51 @@
+// Command prepare fetches and builds what the tests need before they need it:
+// the programs of the control plane, the guests' kernels and user space. It
+// shows progress, and is done in a moment when all is there.
+//
+//	prepare controlplane guests
+package main
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+	"github.com/sctp-agent/sctp-agent/test/guest"
+)
+
+func main() {
+	log.SetFlags(0)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) < 2 {
+		log.Fatal("usage: prepare controlplane|guests ...")
+	}
+	for _, what := range os.Args[1:] {
+		if err := prepare(ctx, what); err != nil {
+			log.Fatalf("prepare: %v", err)
+		}
+	}
+}
+
+func prepare(ctx context.Context, what string) error {
+	switch what {
+	case "controlplane":
+		_, err := controlplane.Build(ctx, func(p controlplane.Progress) { fmt.Println(p) }, controlplane.Etcd, controlplane.APIServer)
+		return err
+	case "guests":
+		for _, kernel := range []guest.Kernel{guest.Linux61, guest.Linux510, guest.Linux612} {
+			start := time.Now()
+			if err := guest.Prepare(ctx, guest.Config{Kernel: kernel}); err != nil {
+				return err
+			}
+			fmt.Printf("Linux %s and its user space: ready in %v\n", kernel, time.Since(start).Round(time.Second))
+		}
+		return nil
+	}
+	return fmt.Errorf("nothing is called %q", what)
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestSummary(t *testing.T) {
+	const passes = `{"Action":"start","Package":"p"}
+{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p"}
+`
+	for name, c := range map[string]struct {
+		runs   []string
+		broken []string
+		want   string
+		ok     bool
+	}{
+		"all is well": {
+			runs: []string{passes, passes},
+			want: "2 passed, 0 failed, 0 skipped\n", ok: true,
+		},
+		"nothing ran": {
+			runs: []string{`{"Action":"pass","Package":"p"}` + "\n"},
+			want: "failed: no test ran\n0 passed, 1 failed, 0 skipped\n",
+		},
+		"skipped, with its reason": {
+			runs: []string{passes + `{"Action":"run","Package":"p","Test":"TestS"}
+{"Action":"output","Package":"p","Test":"TestS","Output":"    s_test.go:7: no IPv6 here\n"}
+{"Action":"output","Package":"p","Test":"TestS","Output":"--- SKIP: TestS (0.00s)\n"}
+{"Action":"skip","Package":"p","Test":"TestS"}
+`},
+			want: "skipped: p TestS: s_test.go:7: no IPv6 here\n1 passed, 0 failed, 1 skipped\n", ok: true,
+		},
+		"failed": {
+			runs: []string{passes, `{"Action":"run","Package":"q","Test":"TestF"}
+{"Action":"fail","Package":"q","Test":"TestF"}
+{"Action":"fail","Package":"q"}
+`},
+			want: "failed: q TestF\n1 passed, 1 failed, 0 skipped\n",
+		},
+		"a process that died in a test": {
+			runs: []string{passes + `{"Action":"run","Package":"q","Test":"TestHangs"}
+{"Action":"fail","Package":"q"}
+`},
+			want: "failed: q TestHangs\n1 passed, 1 failed, 0 skipped\n",
+		},
+		"a package that does not compile": {
+			runs: []string{passes + `{"Action":"fail","Package":"q"}` + "\n"},
+			want: "failed: q\n1 passed, 1 failed, 0 skipped\n",
+		},
+		"a stage without tests": {
+			runs:   []string{passes},
+			broken: []string{"vet"},
+			want:   "failed: vet\n1 passed, 1 failed, 0 skipped\n",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSummary()
+			for _, run := range c.runs {
+				if err := s.add(strings.NewReader(run)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.broken = append(s.broken, c.broken...)
+			var out strings.Builder
+			if ok := s.write(&out); ok != c.ok {
+				t.Errorf("all is well: %v", ok)
+			}
+			if out.String() != c.want {
+				t.Errorf("got\n%swant\n%s", out.String(), c.want)
+			}
+		})
+	}
+}
+
+func TestSummaryRefusesWhatIsNoEvent(t *testing.T) {
+	if err := newSummary().add(strings.NewReader("FAIL\n")); err == nil {
+		t.Error("no error")
+	}
+}
