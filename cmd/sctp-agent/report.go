@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -50,6 +51,13 @@ func printReport(w io.Writer, p palette, r verdict.Report) error {
 		t.line("%s", p.head("What to do"))
 		for _, step := range strings.Split(r.Remedy, "; ") {
 			t.line("  %s", step)
+		}
+	}
+	if verdict.WantsMachineConfig(r) {
+		t.line("")
+		t.line("%s", p.head("The MachineConfig for the pool \"worker\" (for others: sctp-agent machineconfig --role NAME)"))
+		if t.err == nil {
+			t.err = machineconfig.Write(t.w, []string{"worker"}, machineconfig.Files(false))
 		}
 	}
 	return t.err

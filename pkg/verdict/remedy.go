@@ -133,6 +133,22 @@ func undo(e kmod.Evidence) string {
 	}
 }
 
+// WantsMachineConfig says whether the report's remedy is files that on this
+// host are written by a MachineConfig.
+func WantsMachineConfig(r Report) bool {
+	if !IsRHCOS(r.Host.OS) {
+		return false
+	}
+	switch r.Reason {
+	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleNotLoaded:
+		return r.OnBoot != BootLoaded
+	case ProbePassed:
+		return r.OnBoot == BootBlocked
+	default:
+		return false
+	}
+}
+
 // IsRHCOS says whether an os-release PRETTY_NAME is that of an OpenShift node,
 // where files are written by MachineConfigs only.
 func IsRHCOS(os string) bool {

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// rhcos is what is found on an OpenShift node as it ships.
+func rhcos(edit func(*kmod.Inspection)) verdict.Facts {
+	line := kmod.Evidence{File: verdict.VendorBlacklist, Line: 6, Text: "blacklist sctp", Effect: "stops loading when a program asks", Cause: kmod.Blacklist}
+	atBoot := line
+	atBoot.Effect = "stops loading at boot"
+	i := &kmod.Inspection{
+		Module: "sctp", State: kmod.Loadable, OS: "Red Hat Enterprise Linux CoreOS 9.6", KmodVersion: 28,
+		Autoload:     kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: []kmod.Evidence{line}},
+		AutoloadIPv6: kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: []kmod.Evidence{line}},
+		ByName:       kmod.Decision{Allowed: kmod.True},
+		BootLoad:     kmod.BootLoad{Requested: kmod.False, Decision: kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: []kmod.Evidence{atBoot}}},
+	}
+	if edit != nil {
+		edit(i)
+	}
+	return verdict.Facts{Node: "worker-0", Inspection: i}
+}
+
+// TestPrintReport: verdict, then evidence once per line with what it does to
+// whom, then the remedy, on RHCOS with the MachineConfig; no blank nor colour
+// astray.
+func TestPrintReport(t *testing.T) {
+	var out strings.Builder
+	if err := printReport(&out, palette{}, verdict.Judge(rhcos(nil))); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	last := -1
+	for _, part := range []string{
+		"SCTP on worker-0: NOT READY (ModuleBlacklisted)\n",
+		"sctp is blacklisted: /etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp\n",
+		"Evidence\n  /etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp\n" +
+			"      socket, socket v6: stops loading when a program asks\n" +
+			"      at boot: stops loading at boot\n",
+		"What to do\n  empty /etc/modprobe.d/sctp-blacklist.conf\n  put \"sctp\" into /etc/modules-load.d/sctp-load.conf",
+		"kind: MachineConfig",
+	} {
+		at := strings.Index(text, part)
+		if at <= last {
+			t.Errorf("missing, or not in its place: %q in\n%s", part, text)
+		}
+		last = at
+	}
+	if strings.Contains(text, "\x1b") || strings.Contains(text, "%!") {
+		t.Errorf("colour or a broken format:\n%q", text)
+	}
+}
+
+// TestMachineConfigOnlyWhereItHelps: a MachineConfig is shown on OpenShift
+// nodes only, and only when files are the remedy.
+func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
+	for _, c := range []struct {
+		story string
+		facts verdict.Facts
+		shown bool
+	}{
+		{"blacklisted RHCOS", rhcos(nil), true},
+		{"blacklisted Fedora", rhcos(func(i *kmod.Inspection) { i.OS = "Fedora Linux 44" }), false},
+		{"RHCOS without the module", rhcos(func(i *kmod.Inspection) { i.State = kmod.Absent }), false},
+		{"RHCOS with both files, not rebooted", rhcos(func(i *kmod.Inspection) {
+			allowed := kmod.Decision{Allowed: kmod.True}
+			i.Autoload, i.BootLoad = allowed, kmod.BootLoad{Requested: kmod.True, Decision: allowed}
+		}), false},
+		{"RHCOS, loaded by hand", func() verdict.Facts {
+			f := rhcos(func(i *kmod.Inspection) { i.State = kmod.Loaded })
+			f.Probe = probe.Result{Attempted: true, Checks: []probe.Check{{Name: "x", Required: true, Result: probe.Pass}}}
+			return f
+		}(), true},
+	} {
+		var out strings.Builder
+		if err := printReport(&out, palette{}, verdict.Judge(c.facts)); err != nil {
+			t.Fatal(err)
+		}
+		if shown := strings.Contains(out.String(), "kind: MachineConfig"); shown != c.shown {
+			t.Errorf("%s: MachineConfig shown: %v\n%s", c.story, shown, out.String())
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	lines := wrap(strings.Fields("one two three four five six"), 9)
+	if strings.Join(lines, "|") != "one two|three|four five|six" {
+		t.Errorf("%q", lines)
+	}
+}
