@@ -1,0 +1,331 @@
+// Package agent is the loop of "sctp-agent run": something happened → assess →
+// let the Node say so. It decides nothing itself: what is true is the
+// assessment's business, what the Node says the writer's.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// Writer keeps the Node true to the newest report; see pkg/nodelabel.
+type Writer interface {
+	// Run works until ctx ends.
+	Run(ctx context.Context) error
+	// Publish makes a report the newest one. It does not block.
+	Publish(verdict.Report)
+	// Flush waits until the Node says what was published last.
+	Flush(ctx context.Context) error
+}
+
+// Trigger notices that an assessment is due.
+type Trigger interface {
+	// Run calls fire, with a word on why, each time something happened that
+	// may change the verdict, until ctx ends. An error says that it cannot
+	// notice anything (any more).
+	Run(ctx context.Context, fire func(why string)) error
+	// Name of the trigger, for logs and metrics.
+	Name() string
+}
+
+// Config of an agent.
+type Config struct {
+	// Assess makes a report. It is bounded by ctx, and its errors are in the
+	// report.
+	Assess func(context.Context) verdict.Report
+	Writer Writer
+	// Triggers make the agent look at once. Without them it looks every
+	// Resync only.
+	Triggers []Trigger
+	// Resync is the mean time between assessments while nothing happens; 0
+	// means [DefaultResync]. Each one comes after 0.8 to 1.2 times as long.
+	Resync time.Duration
+	// AssessTimeout bounds one assessment; 0 means [DefaultAssessTimeout].
+	AssessTimeout time.Duration
+	// Shutdown notices that the node shuts down; nil where there is no way to
+	// know.
+	Shutdown ShutdownWatch
+	// Metrics hears of everything; nil for none.
+	Metrics *Metrics
+	Log     *slog.Logger
+}
+
+const (
+	// DefaultResync is slow: it is the safety net below the triggers.
+	DefaultResync = 10 * time.Minute
+	// DefaultAssessTimeout is far beyond what reading some files and a probe
+	// take.
+	DefaultAssessTimeout = 20 * time.Second
+
+	// A burst of triggers is one assessment: it waits until nothing happened
+	// for settle, but no longer than settleMost after the first.
+	settle, settleMost = 50 * time.Millisecond, 250 * time.Millisecond
+
+	// While the answer is unknown it is asked for again, more and more
+	// seldom; a module on its way in or out needs milliseconds.
+	firstRecheck, lastRecheck = 200 * time.Millisecond, time.Minute
+	// A trigger that fails is started again; until it works the agent looks
+	// this often itself.
+	withoutTrigger = time.Minute
+	// At the end, the Node may still be told what was found last.
+	lastFlush = 2 * time.Second
+)
+
+// Agent is one node's agent.
+type Agent struct {
+	cfg  Config
+	fire chan string
+	// progress is when the loop last came round, in nanoseconds of the
+	// monotonic clock since start; busy says that it is assessing.
+	start    time.Time
+	progress atomic.Int64
+	period   atomic.Int64
+	broken   atomic.Int32 // triggers that do not work
+}
+
+// New makes an agent. It does nothing before Run.
+func New(cfg Config) *Agent {
+	if cfg.Resync <= 0 {
+		cfg.Resync = DefaultResync
+	}
+	if cfg.AssessTimeout <= 0 {
+		cfg.AssessTimeout = DefaultAssessTimeout
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Agent{cfg: cfg, fire: make(chan string, 1), start: time.Now()}
+}
+
+// Run works until ctx ends, and then leaves the Node as it is: what was true a
+// moment ago is still the best there is to say.
+func (a *Agent) Run(ctx context.Context) error {
+	if a.cfg.Assess == nil || a.cfg.Writer == nil {
+		return errors.New("an agent needs something to assess with and something to write with")
+	}
+	// The writer outlives the loop by a moment, for the last words.
+	writerCtx, stopWriter := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWriter()
+	writerErr := make(chan error, 1)
+	go func() { writerErr <- a.cfg.Writer.Run(writerCtx) }()
+
+	var wg sync.WaitGroup
+	loopCtx, stopLoop := context.WithCancel(ctx)
+	defer wg.Wait()
+	defer stopLoop()
+	for _, t := range a.cfg.Triggers {
+		wg.Go(func() { a.runTrigger(loopCtx, t) })
+	}
+	var shutdown <-chan Shutdown
+	if a.cfg.Shutdown != nil {
+		ch := make(chan Shutdown)
+		shutdown = ch
+		wg.Go(func() { a.runShutdownWatch(loopCtx, ch) })
+	}
+
+	a.loop(loopCtx, shutdown, writerErr)
+
+	flush, cancel := context.WithTimeout(writerCtx, lastFlush)
+	_ = a.cfg.Writer.Flush(flush)
+	cancel()
+	stopWriter()
+	select {
+	case err := <-writerErr:
+		return err
+	case <-time.After(lastFlush):
+		return errors.New("the writer did not end")
+	}
+}
+
+func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr chan error) {
+	var (
+		last      *verdict.Report
+		rebooting bool
+		unknowns  int
+	)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	why := "start"
+	for {
+		a.alive()
+		select {
+		case <-ctx.Done():
+			return
+		case err := <-writerErr:
+			// Only ever at the end; kept for Run to return.
+			writerErr <- err
+			return
+		case s := <-shutdown:
+			rebooting = s.Begins
+			if s.Begins {
+				if last != nil {
+					r := verdict.Rebooting(*last)
+					a.publish(r, last, "shutdown")
+					last = &r
+				}
+				flush, cancel := context.WithTimeout(ctx, lastFlush)
+				if err := a.cfg.Writer.Flush(flush); err != nil {
+					a.cfg.Log.Warn("the node shuts down before its label could be turned", "error", err.Error())
+				}
+				cancel()
+				s.Release()
+				continue
+			}
+			why = "shutdown cancelled"
+		case why = <-a.fire:
+			a.settle(ctx)
+		case <-timer.C:
+		}
+		if rebooting {
+			// Whatever is found now is not worth publishing: services stop
+			// and modules may go in any order.
+			continue
+		}
+		r := a.assess(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		a.publish(r, last, why)
+		last = &r
+
+		wait := jitter(a.cfg.Resync)
+		if a.broken.Load() > 0 {
+			wait = min(wait, jitter(withoutTrigger))
+		}
+		if r.Ready == verdict.Undecided {
+			wait = min(wait, jitter(min(firstRecheck<<min(unknowns, 20), lastRecheck)))
+			unknowns++
+		} else {
+			unknowns = 0
+		}
+		a.period.Store(int64(wait))
+		timer.Reset(wait)
+		why = "resync"
+	}
+}
+
+// settle swallows a burst.
+func (a *Agent) settle(ctx context.Context) {
+	most := time.NewTimer(settleMost)
+	defer most.Stop()
+	quiet := time.NewTimer(settle)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-most.C:
+			return
+		case <-quiet.C:
+			return
+		case <-a.fire:
+			quiet.Reset(settle)
+		}
+	}
+}
+
+func (a *Agent) assess(ctx context.Context) verdict.Report {
+	ctx, cancel := context.WithTimeout(ctx, a.cfg.AssessTimeout)
+	defer cancel()
+	start := time.Now()
+	r := a.cfg.Assess(ctx)
+	a.cfg.Metrics.assessed(r, time.Since(start))
+	return r
+}
+
+// publish hands a report to the writer, and logs it if it says something new.
+func (a *Agent) publish(r verdict.Report, last *verdict.Report, why string) {
+	a.cfg.Writer.Publish(r)
+	a.cfg.Metrics.published(r)
+	if last != nil && last.Ready == r.Ready && last.Reason == r.Reason && last.OnBoot == r.OnBoot {
+		return
+	}
+	attrs := []any{"ready", string(r.Ready), "reason", string(r.Reason), "onBoot", string(r.OnBoot), "trigger", why, "message", r.Message}
+	if last != nil {
+		attrs = append(attrs, "was", string(last.Ready), "wasReason", string(last.Reason))
+	}
+	if e := evidence(r); e != "" {
+		attrs = append(attrs, "evidence", e)
+	}
+	a.cfg.Log.Info("verdict", attrs...)
+}
+
+func (a *Agent) runTrigger(ctx context.Context, t Trigger) {
+	const first, last = time.Second, 5 * time.Minute
+	for failures := 0; ctx.Err() == nil; failures++ {
+		a.cfg.Metrics.trigger(t.Name(), true)
+		start := time.Now()
+		err := t.Run(ctx, func(why string) {
+			a.cfg.Metrics.fired(t.Name())
+			select {
+			case a.fire <- why:
+			default:
+				// One is waiting already, and has not been looked at.
+			}
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(start) > last {
+			failures = 0
+		}
+		a.cfg.Metrics.trigger(t.Name(), false)
+		a.cfg.Log.Warn("a trigger does not work; looking more often instead", "trigger", t.Name(), "every", withoutTrigger.String(), "error", errText(err))
+		a.broken.Add(1)
+		select {
+		case a.fire <- "trigger lost":
+		default:
+		}
+		pause := time.NewTimer(jitter(min(first<<min(failures, 20), last)))
+		select {
+		case <-ctx.Done():
+		case <-pause.C:
+		}
+		pause.Stop()
+		a.broken.Add(-1)
+	}
+}
+
+func errText(err error) string {
+	if err == nil {
+		return "it ended"
+	}
+	return err.Error()
+}
+
+func (a *Agent) alive() { a.progress.Store(int64(time.Since(a.start))) }
+
+// Healthy says whether the loop makes progress: it must come round within its
+// own waiting time and the time that an assessment may take.
+func (a *Agent) Healthy() bool {
+	idle := time.Since(a.start) - time.Duration(a.progress.Load())
+	allowed := max(time.Duration(a.period.Load()), withoutTrigger) + 2*a.cfg.AssessTimeout
+	return idle < allowed
+}
+
+// jitter is a random duration from 0.8 to 1.2 times d.
+func jitter(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return d - d/5 + rand.N(2*d/5+1)
+}
+
+// evidence is the line that decides, as "file:line: text".
+func evidence(r verdict.Report) string {
+	for _, list := range [][]kmod.Evidence{r.Policy.Autoload.Evidence, r.Policy.ModulesLoad.Evidence, r.Policy.Modprobe.Evidence} {
+		if len(list) > 0 {
+			return fmt.Sprintf("%s:%d: %s", list[0].File, list[0].Line, list[0].Text)
+		}
+	}
+	return ""
+}

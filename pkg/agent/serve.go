@@ -1,0 +1,62 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Handler serves /metrics, /healthz and /readyz.
+//
+// /healthz is the loop's own progress: a node without SCTP is a healthy agent,
+// and so is one whose API server is away. /readyz is ready once the Node has
+// been seen to say a conclusive report of this process; concluded may be nil.
+func (a *Agent) Handler(concluded func() bool) http.Handler {
+	mux := http.NewServeMux()
+	if m := a.cfg.Metrics; m != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(m.Gatherer(), promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
+	}
+	status := func(ok func() bool, no string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if !ok() {
+				http.Error(w, no, http.StatusServiceUnavailable)
+				return
+			}
+			fmt.Fprintln(w, "ok")
+		}
+	}
+	mux.Handle("GET /healthz", status(a.Healthy, "the loop is stuck"))
+	if concluded == nil {
+		concluded = func() bool { return true }
+	}
+	mux.Handle("GET /readyz", status(concluded, "the Node does not say a conclusive report yet"))
+	return mux
+}
+
+// Serve answers on the address ("127.0.0.1:9475", ":9475") until ctx ends.
+func Serve(ctx context.Context, address string, h http.Handler) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("serving metrics and health: %w", err)
+	}
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 16 << 10,
+	}
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = srv.Shutdown(grace)
+	})
+	defer stop()
+	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving metrics and health: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,257 @@
+package nodelabel
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+)
+
+// requestTimeout bounds every request but a watch. An API server under load
+// queues requests for up to a minute (API priority and fairness); asking again
+// sooner only lengthens the queue.
+const requestTimeout = 30 * time.Second
+
+// client speaks to the API server about one Node. It is a bare REST client: the
+// typed clientset registers every API there is, which would more than double
+// the program's size and memory.
+type client struct {
+	rest rest.Interface
+	node string
+	// status says that conditions are wanted; without it the server sends
+	// the metadata only, a fraction of a Node.
+	status bool
+}
+
+func newClient(cfg *rest.Config, node string, status bool) (*client, error) {
+	cfg = rest.CopyConfig(cfg)
+	scheme := runtime.NewScheme()
+	// Status, for errors.
+	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
+	cfg.GroupVersion = &schema.GroupVersion{Version: "v1"}
+	cfg.APIPath = "/api"
+	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	// The writer paces itself.
+	cfg.QPS = -1
+	c, err := rest.RESTClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("building a client for %s: %w", cfg.Host, err)
+	}
+	return &client{rest: c, node: node, status: status}, nil
+}
+
+func (c *client) accept() string {
+	if c.status {
+		return "application/json"
+	}
+	return "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+}
+
+func (c *client) get(ctx context.Context) (*node, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	body, err := raw(c.rest.Get().Resource("nodes").Name(c.node).
+		SetHeader("Accept", c.accept()).MaxRetries(0).Do(ctx))
+	return decodeNode("reading node "+c.node, body, err)
+}
+
+// apply what the agent owns, by server-side apply on nodes/status: the smallest
+// grant that carries labels, annotations and a condition, and cannot touch the
+// spec.
+func (c *client) apply(ctx context.Context, want Metadata, cond *Condition) (*node, error) {
+	type metadata struct {
+		Name        string            `json:"name"`
+		Labels      map[string]string `json:"labels,omitempty"`
+		Annotations map[string]string `json:"annotations,omitempty"`
+	}
+	type status struct {
+		Conditions []Condition `json:"conditions"`
+	}
+	obj := struct {
+		APIVersion string   `json:"apiVersion"`
+		Kind       string   `json:"kind"`
+		Metadata   metadata `json:"metadata"`
+		Status     *status  `json:"status,omitempty"`
+	}{"v1", "Node", metadata{c.node, want.Labels, want.Annotations}, nil}
+	if cond != nil {
+		obj.Status = &status{[]Condition{*cond}}
+	}
+	body, err := json.Marshal(obj)
+	if err != nil {
+		return nil, fmt.Errorf("encoding node %s: %w", c.node, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	// Forced: the agent is the authority on its own keys.
+	out, err := raw(c.rest.Patch(types.ApplyYAMLPatchType).Resource("nodes").Name(c.node).SubResource("status").
+		Param("fieldManager", FieldManager).Param("force", "true").
+		SetHeader("Accept", c.accept()).MaxRetries(0).Body(body).Do(ctx))
+	return decodeNode("applying to node "+c.node, out, err)
+}
+
+// remove keys that an apply leaves behind.
+func (c *client) remove(ctx context.Context, labels, annotations []string) (*node, error) {
+	null := func(keys []string) map[string]any {
+		m := map[string]any{}
+		for _, k := range keys {
+			m[k] = nil
+		}
+		return m
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": null(labels), "annotations": null(annotations)}})
+	if err != nil {
+		return nil, fmt.Errorf("encoding node %s: %w", c.node, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	out, err := raw(c.rest.Patch(types.MergePatchType).Resource("nodes").Name(c.node).SubResource("status").
+		Param("fieldManager", FieldManager).
+		SetHeader("Accept", c.accept()).MaxRetries(0).Body(body).Do(ctx))
+	return decodeNode("removing keys from node "+c.node, out, err)
+}
+
+// raw is an answer's body, or the error that the server gave in it (which
+// Result.Raw leaves out).
+func raw(res rest.Result) ([]byte, error) {
+	if err := res.Error(); err != nil {
+		return nil, err
+	}
+	return res.Raw()
+}
+
+func decodeNode(doing string, body []byte, err error) (*node, error) {
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", doing, err)
+	}
+	n := new(node)
+	if err := json.Unmarshal(body, n); err != nil {
+		return nil, fmt.Errorf("%s: decoding the answer: %w", doing, err)
+	}
+	if n.Metadata.UID == "" {
+		return nil, fmt.Errorf("%s: the answer is no Node", doing)
+	}
+	return n, nil
+}
+
+// watch the Node from a resource version on ("" for its present state first)
+// until the server ends the watch, the connection breaks or ctx ends. changed is
+// called with each version, and with nil when the Node is deleted.
+func (c *client) watch(ctx context.Context, from string, timeout time.Duration, opened func(), changed func(*node)) error {
+	// The server ends a watch after the time asked for; a server that does
+	// not, or a connection that died unnoticed, is given up a minute later.
+	ctx, cancel := context.WithTimeout(ctx, timeout+time.Minute)
+	defer cancel()
+	doing := "watching node " + c.node
+	req := c.rest.Get().Resource("nodes").
+		Param("watch", "true").
+		Param("fieldSelector", "metadata.name="+c.node).
+		Param("timeoutSeconds", strconv.Itoa(int(timeout.Seconds()))).
+		SetHeader("Accept", c.accept()).MaxRetries(0)
+	if from != "" {
+		req = req.Param("resourceVersion", from)
+	}
+	stream, err := req.Stream(ctx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	defer stream.Close()
+	opened()
+	for dec := json.NewDecoder(stream); ; {
+		var event struct {
+			Type   string          `json:"type"`
+			Object json.RawMessage `json:"object"`
+		}
+		if err := dec.Decode(&event); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return fmt.Errorf("%s: %w", doing, err)
+		}
+		switch event.Type {
+		case "ADDED", "MODIFIED":
+			n, err := decodeNode(doing, event.Object, nil)
+			if err != nil {
+				return err
+			}
+			changed(n)
+		case "DELETED":
+			changed(nil)
+		case "ERROR":
+			var status metav1.Status
+			if err := json.Unmarshal(event.Object, &status); err != nil {
+				return fmt.Errorf("%s: decoding an error: %w", doing, err)
+			}
+			return fmt.Errorf("%s: %w", doing, &apierrors.StatusError{ErrStatus: status})
+		}
+	}
+}
+
+// Outcome classifies what came of a write, for metrics.
+type Outcome string
+
+const (
+	// Applied: the Node was changed.
+	Applied Outcome = "applied"
+	// PutBack: the Node was changed back after somebody else's edit.
+	PutBack Outcome = "put-back"
+	// Conflict: somebody else wrote at the same time (409).
+	Conflict Outcome = "conflict"
+	// Throttled: the API server asked for patience (429).
+	Throttled Outcome = "throttled"
+	// Unauthorized: the token was refused (401).
+	Unauthorized Outcome = "unauthorized"
+	// Forbidden: RBAC or an admission policy refused (403, 422).
+	Forbidden Outcome = "forbidden"
+	// NodeMissing: there is no such Node (404).
+	NodeMissing Outcome = "node-missing"
+	// ServerError: the API server failed (5xx).
+	ServerError Outcome = "server-error"
+	// Unreachable: no answer at all, or not in time.
+	Unreachable Outcome = "unreachable"
+)
+
+// Outcomes lists every outcome.
+func Outcomes() []Outcome {
+	return []Outcome{Applied, PutBack, Conflict, Throttled, Unauthorized, Forbidden, NodeMissing, ServerError, Unreachable}
+}
+
+func classify(err error) Outcome {
+	var status apierrors.APIStatus
+	switch {
+	case err == nil:
+		return Applied
+	case apierrors.IsTooManyRequests(err):
+		return Throttled
+	case apierrors.IsUnauthorized(err):
+		return Unauthorized
+	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
+		return Forbidden
+	case apierrors.IsNotFound(err):
+		return NodeMissing
+	case apierrors.IsConflict(err):
+		return Conflict
+	case errors.As(err, &status):
+		return ServerError
+	default:
+		return Unreachable
+	}
+}
+
+// askedDelay is how long the server asked to be left alone (Retry-After).
+func askedDelay(err error) time.Duration {
+	if s, ok := apierrors.SuggestsClientDelay(err); ok {
+		return time.Duration(s) * time.Second
+	}
+	return 0
+}

@@ -1,0 +1,176 @@
+package nodelabel
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// Metadata is a set of labels and annotations.
+type Metadata struct {
+	Labels, Annotations map[string]string
+}
+
+// Names of the checks behind labels of their own.
+const (
+	checkIPv6        = "ipv6-stream"
+	checkMultihoming = "multihoming"
+)
+
+// Desired says what the Node should say, given the report and what the agent
+// itself said before.
+//
+// said holds the keys that the agent wrote and that nobody has changed since.
+// bootID is the running boot as far as the caller knows it: a report whose
+// inspection failed may lack it. With no boot ID at all, what was said before is
+// not trusted.
+//
+// The rules are those of the contract, section 4:
+//
+//   - a conclusive report decides every label;
+//   - "unknown" keeps the labels of this boot and moves only annotations;
+//   - labels of an earlier boot are never kept;
+//   - since moves when ready or reason does;
+//   - how long the probe took is not news: as long as nothing else in the report
+//     changes, the annotation stays as it is.
+func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.Time) Metadata {
+	if r.Kernel.BootID != "" {
+		bootID = r.Kernel.BootID
+	}
+	before, parsed := parseReport(said.Annotations[k.Report()])
+	sameBoot := parsed && bootID != "" && before.Kernel.BootID == bootID
+
+	// Once per boot the probe may have caused the load; the next assessment
+	// finds the module loaded and would forget.
+	if sameBoot && before.Probe.CausedLoad {
+		r.Probe.CausedLoad = true
+	}
+
+	out := Metadata{Labels: map[string]string{}, Annotations: map[string]string{
+		k.Reason():  string(r.Reason),
+		k.Message(): r.Message,
+		k.Since():   k.since(r, before, said, now),
+		k.Report():  reportText(r, said.Annotations[k.Report()]),
+	}}
+	set := func(key, value string) {
+		if value != "" {
+			out.Labels[key] = value
+		}
+	}
+	keep := func(key string) {
+		if sameBoot {
+			set(key, said.Labels[key])
+		}
+	}
+
+	if r.Ready != verdict.Yes && r.Ready != verdict.No {
+		if sameBoot {
+			for _, key := range k.Labels() {
+				keep(key)
+			}
+		} else if r.OnBoot != verdict.BootUnknown {
+			// The files alone decide it; the verdict is what is missing.
+			set(k.OnBoot(), string(r.OnBoot))
+		}
+		return out
+	}
+
+	set(k.Ready(), string(r.Ready))
+	if r.OnBoot == verdict.BootUnknown {
+		keep(k.OnBoot())
+	} else {
+		set(k.OnBoot(), string(r.OnBoot))
+	}
+	for key, check := range map[string]string{k.IPv6(): checkIPv6, k.Multihoming(): checkMultihoming} {
+		switch result(r, check) {
+		case "pass":
+			// Workloads may select by this label alone: it promises no more
+			// than ready does.
+			if r.Ready == verdict.Yes {
+				set(key, "true")
+			}
+		case "fail":
+			set(key, "false")
+		case "unknown":
+			if r.Ready == verdict.Yes {
+				keep(key)
+			}
+		}
+	}
+	return out
+}
+
+// result of a check, "" when it was not made.
+func result(r verdict.Report, name string) string {
+	for _, c := range r.Probe.Checks {
+		if c.Name == name {
+			return c.Result
+		}
+	}
+	return ""
+}
+
+// since is the time said before, unless ready or reason changed, or what was
+// said is no time or lies in the future.
+func (k Keys) since(r, before verdict.Report, said Metadata, now time.Time) string {
+	text := said.Annotations[k.Since()]
+	at, err := time.Parse(time.RFC3339, text)
+	if err == nil && !at.After(now.Add(time.Minute)) && before.Ready == r.Ready && said.Annotations[k.Reason()] == string(r.Reason) {
+		return text
+	}
+	return now.UTC().Format(time.RFC3339)
+}
+
+func parseReport(text string) (verdict.Report, bool) {
+	var r verdict.Report
+	if text == "" || json.Unmarshal([]byte(text), &r) != nil || r.APIVersion != verdict.APIVersion {
+		return verdict.Report{}, false
+	}
+	return r, true
+}
+
+// reportText is the report annotation: before, as long as only durations
+// differ.
+//
+// What is left out to fit the limit is decided without the durations, which are
+// filled in afterwards: else a report close to the limit would be cut here
+// today, there tomorrow.
+func reportText(r verdict.Report, before string) string {
+	const digits = 10 // of a duration, beyond the 0 that stands for it
+	limit := verdict.MaxAnnotation - digits*(len(r.Probe.Checks)+1)
+	timeless := withoutDurations(r).Compact(limit)
+	if old, ok := parseReport(before); ok {
+		if text, err := json.Marshal(withoutDurations(old)); err == nil && string(text) == string(timeless) {
+			return before
+		}
+	}
+	var full verdict.Report
+	if json.Unmarshal(timeless, &full) != nil {
+		return string(timeless)
+	}
+	full.Probe.DurationMicros = r.Probe.DurationMicros
+	for i := range full.Probe.Checks {
+		for _, c := range r.Probe.Checks {
+			if c.Name == full.Probe.Checks[i].Name {
+				full.Probe.Checks[i].DurationMicros = c.DurationMicros
+			}
+		}
+	}
+	text, err := json.Marshal(full)
+	if err != nil || len(text) > verdict.MaxAnnotation {
+		return string(timeless)
+	}
+	return string(text)
+}
+
+func withoutDurations(r verdict.Report) verdict.Report {
+	r.Probe.DurationMicros = 0
+	checks := make([]verdict.Check, len(r.Probe.Checks))
+	copy(checks, r.Probe.Checks)
+	for i := range checks {
+		checks[i].DurationMicros = 0
+	}
+	r.Probe.Checks = checks
+	return r
+}

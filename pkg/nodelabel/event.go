@@ -1,0 +1,108 @@
+package nodelabel
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// event is what an Event about the Node says.
+type event struct {
+	node    *node
+	kind    string // Normal or Warning
+	reason  string
+	message string
+}
+
+// Limits on Events: a flapping node must not fill etcd.
+const (
+	eventBurst   = 10
+	eventRefill  = time.Minute
+	eventMessage = 1024
+)
+
+// emit hands an Event over, and drops it rather than wait.
+func (w *Writer) emit(e event) {
+	if !w.cfg.Events || e.node == nil {
+		return
+	}
+	select {
+	case w.events <- e:
+	default:
+		w.cfg.Log.Warn("too many Events; dropped one", "reason", e.reason)
+	}
+}
+
+func (w *Writer) sendEvents(ctx context.Context) {
+	tokens, last := float64(eventBurst), time.Now()
+	for {
+		var e event
+		select {
+		case e = <-w.events:
+		case <-ctx.Done():
+			// What is left goes out, if it goes out at once.
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+			defer cancel()
+			for {
+				select {
+				case e := <-w.events:
+					_ = w.client.event(last, w.cfg.Component, e, time.Now())
+				default:
+					return
+				}
+			}
+		}
+		now := time.Now()
+		tokens = min(eventBurst, tokens+now.Sub(last).Seconds()/eventRefill.Seconds())
+		last = now
+		if tokens < 1 {
+			w.cfg.Log.Warn("too many Events; dropped one", "reason", e.reason)
+			continue
+		}
+		tokens--
+		// Events are for people, and best effort: one more try, then the
+		// log line has to do.
+		err := w.client.event(context.WithoutCancel(ctx), w.cfg.Component, e, now)
+		if err != nil && ctx.Err() == nil {
+			sleep(ctx, max(spread(2*time.Second), askedDelay(err)))
+			err = w.client.event(ctx, w.cfg.Component, e, now)
+		}
+		if err != nil && ctx.Err() == nil {
+			w.cfg.Log.Warn("an Event could not be created", "reason", e.reason, "error", err.Error())
+		}
+	}
+}
+
+// event creates an Event about the Node, in the namespace "default" as every
+// Event about an object without a namespace.
+func (c *client) event(ctx context.Context, component string, e event, now time.Time) error {
+	at := now.UTC().Format(time.RFC3339)
+	message := e.message
+	if len(message) > eventMessage {
+		message = message[:eventMessage]
+	}
+	body, err := json.Marshal(map[string]any{
+		"apiVersion": "v1", "kind": "Event",
+		"metadata": map[string]any{"generateName": c.node + ".", "namespace": "default"},
+		"involvedObject": map[string]any{
+			"apiVersion": "v1", "kind": "Node", "name": c.node, "uid": e.node.Metadata.UID,
+		},
+		"type": e.kind, "reason": e.reason, "message": message,
+		"source":             map[string]any{"component": component, "host": c.node},
+		"reportingComponent": component,
+		"reportingInstance":  c.node,
+		"firstTimestamp":     at,
+		"lastTimestamp":      at,
+		"count":              1,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding an Event: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := c.rest.Post().Namespace("default").Resource("events").MaxRetries(0).Body(body).Do(ctx).Error(); err != nil {
+		return fmt.Errorf("creating an Event: %w", err)
+	}
+	return nil
+}
