@@ -422,8 +422,15 @@ func (ev *evaluation) bootLoad() BootLoad {
 	h := ev.host
 	boot := BootLoad{Requested: False}
 	var names []string
+	kern := h.newKernel()
+	replay := h.newProcess(ev.cfg, kern)
 	for _, r := range ev.requests {
 		how, ok := ev.asksFor(r.name)
+		before := kern.inserted[h.target]
+		replay.modulesLoad(r.name)
+		if !ok && !before && kern.inserted[h.target] {
+			how, ok = "asks at boot for "+printable(r.name)+", whose install command loads "+h.target, true
+		}
 		if !ok {
 			continue
 		}

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/kmod/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 )
 
 func readCase(t *testing.T, name string) *hostcase.Case {

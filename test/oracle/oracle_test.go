@@ -1,0 +1,129 @@
+package oracle
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+)
+
+// needPrograms skips where the real programs cannot run at all.
+func needPrograms(t *testing.T) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("the real programs run in a chroot, which needs root")
+	}
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the stand-in kernel is written for amd64")
+	}
+}
+
+// place is a directory in memory if there is one.
+func place(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "kmod-oracle")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+// TestGenerated holds the library against the real modprobe and
+// systemd-modules-load on a slice of the generated roots; kmod-oracle runs
+// many more. 100 % is the bar.
+func TestGenerated(t *testing.T) {
+	needPrograms(t)
+	roots := 100
+	if testing.Short() {
+		roots = 25
+	}
+	for _, v := range Versions {
+		t.Run(fmt.Sprintf("kmod%d-systemd%d", v.Kmod, v.Systemd), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			report, err := Compare(ctx, v, 1, 0, roots, 1, place(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log("\n" + report.String())
+			for _, d := range report.Disagreements {
+				t.Errorf("%s\n%s", d.Case.Story, d)
+			}
+			for caller, c := range report.Callers {
+				// A generator whose roots all end alike proves nothing.
+				if c.Loaded < roots/10 || c.Loaded > roots*9/10 {
+					t.Errorf("%s: %d of %d roots end with the module loaded; the roots are too much alike", caller, c.Loaded, roots)
+				}
+				if c.Compared < roots*8/10 {
+					t.Errorf("%s: only %d of %d roots compared", caller, c.Compared, roots)
+				}
+			}
+		})
+	}
+}
+
+// TestCases runs the real programs on the named cases of pkg/kmod: what those
+// expect is what really happens.
+func TestCases(t *testing.T) {
+	needPrograms(t)
+	names, err := filepath.Glob("../../pkg/kmod/testdata/cases/*.case")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	roots := map[int]*Root{}
+	for _, v := range Versions {
+		dir := place(t)
+		tools, err := Prepare(t.Context(), v, filepath.Join(dir, "programs"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if roots[v.Kmod], err = tools.NewRoot(filepath.Join(dir, "root")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".case"), func(t *testing.T) {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := hostcase.Parse(strings.NewReader(string(text)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(text), "\nfifo ") {
+				t.Skip("the real programs would wait for ever")
+			}
+			root := roots[c.Kmod]
+			if root == nil {
+				t.Skipf("no real kmod %d here", c.Kmod)
+			}
+			// The release with this kmod has its own systemd.
+			c.Systemd = root.tools.Systemd
+			real, ours, err := root.Compare(t.Context(), c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, caller := range Callers {
+				want := c.Want[caller]
+				if want != "unknown" && real[caller] != "" && real[caller] != want {
+					t.Errorf("%s: the real programs say %s, the case %s", caller, real[caller], want)
+				}
+				if ours[caller] != want {
+					t.Errorf("%s: the library says %s, the case %s", caller, ours[caller], want)
+				}
+			}
+			if t.Failed() {
+				t.Log(root.Log.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,294 @@
+package oracle
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// Callers are what is compared, in the order of a report.
+var Callers = []string{"modprobe", "autoload", "autoloadIPv6", "boot", "requested"}
+
+// Outcome is what one side says, by caller: "true", "false", "unknown", or ""
+// where the real programs cannot be asked.
+type Outcome map[string]string
+
+// Root is a place where cases are built and run, one at a time.
+type Root struct {
+	tools *Tools
+	dir   string
+	// Log has the output of the last programs.
+	Log bytes.Buffer
+}
+
+// NewRoot furnishes an empty directory with hard links to the tools.
+func (t *Tools) NewRoot(dir string) (*Root, error) {
+	err := filepath.WalkDir(t.dir, func(name string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(t.dir, name)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(dir, rel), 0o755)
+		}
+		return os.Link(name, filepath.Join(dir, rel))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("furnish %s: %w", dir, err)
+	}
+	return &Root{tools: t, dir: dir}, nil
+}
+
+// caseDirs is everything a case may write.
+var caseDirs = []string{"etc", "run", "usr", "lib", "proc", "sys"}
+
+// Compare builds a case and asks both sides. The case is gone afterwards.
+func (r *Root) Compare(ctx context.Context, c *hostcase.Case) (real, ours Outcome, err error) {
+	defer func() {
+		for _, d := range caseDirs {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, d)))
+		}
+	}()
+	r.Log.Reset()
+	// The root has its own programs.
+	own := *c
+	own.Entries = slices.DeleteFunc(slices.Clone(c.Entries), func(e hostcase.Entry) bool {
+		return strings.HasPrefix(e.Path, "bin/") || strings.HasPrefix(e.Path, "sbin/")
+	})
+	if err := own.Build(r.dir); err != nil {
+		return nil, nil, fmt.Errorf("build case: %w", err)
+	}
+	if ours, err = r.inspect(ctx, c); err != nil {
+		return nil, nil, err
+	}
+	if real, err = r.ask(ctx, c, ours); err != nil {
+		return nil, nil, err
+	}
+	return real, ours, nil
+}
+
+func (r *Root) inspect(ctx context.Context, c *hostcase.Case) (Outcome, error) {
+	ins, err := kmod.Inspect(ctx, kmod.Options{
+		Root: r.dir, Proc: filepath.Join(r.dir, "proc"), Sys: filepath.Join(r.dir, "sys"),
+		KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
+	}, kmod.SCTP())
+	if err != nil {
+		return nil, err
+	}
+	return Outcome{
+		"modprobe":     string(ins.ByName.Allowed),
+		"autoload":     string(ins.Autoload.Allowed),
+		"autoloadIPv6": string(ins.AutoloadIPv6.Allowed),
+		"boot":         string(ins.BootLoad.Allowed),
+		"requested":    string(ins.BootLoad.Requested),
+	}, nil
+}
+
+// ask runs the real programs for every caller, each on a kernel without the
+// module.
+func (r *Root) ask(ctx context.Context, c *hostcase.Case, ours Outcome) (Outcome, error) {
+	real := Outcome{}
+	module := kmod.SCTP()
+	insertedBy := func(runs ...[]string) (string, error) {
+		if err := r.resetKernel(c); err != nil {
+			return "", err
+		}
+		for _, argv := range runs {
+			if _, _, err := r.run(ctx, argv...); err != nil {
+				return "", err
+			}
+			if r.endless() {
+				return "", nil
+			}
+			if r.inserted(module.Name) {
+				return "true", nil
+			}
+		}
+		return "false", nil
+	}
+	var err error
+	if real["modprobe"], err = insertedBy([]string{modprobe, module.Name}); err != nil {
+		return nil, err
+	}
+	for caller, names := range map[string][]string{"autoload": module.Autoload, "autoloadIPv6": module.AutoloadIPv6} {
+		var runs [][]string
+		for _, name := range names {
+			// kernel/module/kmod.c, call_modprobe; without a helper it
+			// is not called.
+			if !c.NoHelper {
+				runs = append(runs, []string{modprobe, "-q", "--", name})
+			}
+		}
+		if real[caller], err = insertedBy(runs...); err != nil {
+			return nil, err
+		}
+	}
+	if slices.Contains(c.Builtin, module.Name) {
+		// In the kernel already, however the configuration reads.
+		for _, caller := range []string{"modprobe", "autoload", "autoloadIPv6"} {
+			real[caller] = "true"
+		}
+	}
+	return real, r.askBoot(ctx, c, module.Name, real)
+}
+
+var loadingLine = regexp.MustCompile(`(?m)^(?:.*: )?(?:Loading module: |load: )(.*)$`)
+
+// askBoot runs systemd-modules-load, whose log names what it asks for.
+func (r *Root) askBoot(ctx context.Context, c *hostcase.Case, module string, real Outcome) error {
+	if err := r.resetKernel(c); err != nil {
+		return err
+	}
+	_, log, err := r.run(ctx, modulesLoad)
+	if err != nil || r.endless() {
+		return err
+	}
+	inserted := r.inserted(module)
+	var names []string
+	for _, m := range loadingLine.FindAllStringSubmatch(log, -1) {
+		names = append(names, m[1])
+	}
+	requested, sure := inserted, true
+	for _, name := range names {
+		if requested {
+			break
+		}
+		if strings.ReplaceAll(name, "-", "_") == module {
+			requested = true
+			break
+		}
+		// An alias of it, or something that needs it: modprobe resolves.
+		if strings.HasPrefix(name, "-") {
+			continue
+		}
+		resolved, _, err := r.run(ctx, modprobe, "-R", "--", name)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(strings.Fields(resolved), module) {
+			requested = true
+			break
+		}
+		for _, m := range c.Modules {
+			if slices.Contains(m.Needs, module) && slices.Contains(strings.Fields(resolved), m.Name) {
+				sure = false
+			}
+		}
+		for _, e := range c.Entries {
+			if strings.Contains(e.Content, "softdep") {
+				sure = false // it may bring the module along, and be blacklisted
+			}
+		}
+	}
+	switch {
+	case requested:
+		real["requested"] = "true"
+	case sure:
+		real["requested"] = "false"
+	}
+	switch {
+	case slices.Contains(c.Builtin, module):
+		real["boot"] = "true"
+	case requested:
+		real["boot"] = fmt.Sprint(inserted)
+	case sure:
+		// Nobody asks; what would happen if someone did.
+		if err := r.resetKernel(c); err != nil {
+			return err
+		}
+		if _, _, err := r.run(ctx, modprobe, "-b", module); err != nil || r.endless() {
+			return err
+		}
+		real["boot"] = fmt.Sprint(r.inserted(module))
+	}
+	return nil
+}
+
+func (r *Root) inserted(module string) bool {
+	_, err := os.Stat(filepath.Join(r.dir, "sys/module", module, "initstate"))
+	return err == nil
+}
+
+// resetKernel takes out what an earlier run inserted.
+func (r *Root) resetKernel(c *hostcase.Case) error {
+	if err := os.RemoveAll(filepath.Join(r.dir, "sys/endless")); err != nil {
+		return err
+	}
+	dir := filepath.Join(r.dir, "sys/module")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "kernel" || slices.Contains(c.Live, e.Name()) {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runTimeout bounds one program. A real one takes milliseconds.
+const runTimeout = 20 * time.Second
+
+// endless says that the programs went round in a circle of install commands,
+// until the stand-in kernel ended it. There is no outcome then.
+func (r *Root) endless() bool {
+	_, err := os.Stat(filepath.Join(r.dir, "sys/endless"))
+	return err == nil
+}
+
+// run runs a program inside the root and returns its output. Its exit status
+// does not matter, a program that does not end does.
+func (r *Root) run(ctx context.Context, argv ...string) (stdout, stderr string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = []string{
+		"PATH=/sbin:/bin", "LD_LIBRARY_PATH=/tools/lib", "LD_PRELOAD=/tools/kernel.so",
+		"SYSTEMD_LOG_TARGET=console", "SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_COLOR=0", "SYSTEMD_LOG_LOCATION=0",
+	}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: r.dir, Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	fmt.Fprintf(&r.Log, "$ %s\n%s%s", strings.Join(argv, " "), out.String(), errs.String())
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return "", "", fmt.Errorf("run %s in %s: %w", path.Base(argv[0]), r.dir, err)
+	}
+	if ctx.Err() != nil {
+		return "", "", fmt.Errorf("%s did not end: %w\n%s", strings.Join(argv, " "), ctx.Err(), firstLine(errs.Bytes()))
+	}
+	if bytes.Contains(errs.Bytes(), []byte("error while loading shared libraries")) {
+		return "", "", fmt.Errorf("run %s: %s", argv[0], firstLine(errs.Bytes()))
+	}
+	return out.String(), errs.String(), nil
+}
+
+func firstLine(b []byte) string {
+	s := bufio.NewScanner(bytes.NewReader(b))
+	s.Scan()
+	return s.Text()
+}
