@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func readCase(t *testing.T, name string) *hostcase.Case {
