@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -78,7 +79,15 @@ causes the module to be loaded unless told to.`,
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	if filepath.Base(os.Args[0]) == "kubectl-sctp" {
+		// kubectl runs plugins by this name.
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sctp"}
+	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newCheckCommand(), newVersionCommand())
+	root.AddCommand(
+		newCheckCommand(),
+		newAuditCommand(), newMachineConfigCommand(), newCleanupCommand(),
+		newVersionCommand(),
+	)
 	return root
 }

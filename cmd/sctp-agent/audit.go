@@ -1,0 +1,322 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+func newAuditCommand() *cobra.Command {
+	var (
+		cluster  clusterFlags
+		output   pageFlag
+		opts     audit.Options
+		failOn   string
+		watch    bool
+		interval time.Duration
+		timeout  time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Look at the whole cluster: every node's verdict, and where workloads do not fit it",
+		Long: `audit reads what the agents wrote on the Nodes, and which pods, Services,
+NetworkPolicies and MachineConfigs have to do with SCTP. It prints a table of the
+nodes, then what is wrong, the worst first, each with its evidence and its fix.
+
+It needs read-only rights. What it may not read it says, together with what was
+therefore not checked. Installed as kubectl-sctp it is a kubectl plugin.
+
+Exit status: 0 nothing found (at or above --fail-on), 1 something was, 2 nothing
+was found but not all could be seen, or the command failed or was misused.`,
+		Example: `  sctp-agent audit
+  sctp-agent audit --selector node-role.kubernetes.io/worker --fail-on critical
+  sctp-agent audit -o html > sctp.html
+  kubectl sctp audit --watch`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			fail, err := severity(failOn)
+			if err != nil {
+				return err
+			}
+			if interval < time.Second || timeout <= 0 {
+				return fmt.Errorf("--interval wants at least 1s, and --timeout more than 0")
+			}
+			client, keys, err := cluster.open()
+			if err != nil {
+				return err
+			}
+			opts.Keys = keys
+			once := func(ctx context.Context) (audit.Result, error) {
+				ctx, cancel := context.WithTimeout(ctx, timeout)
+				defer cancel()
+				return runAudit(ctx, client, opts)
+			}
+			out := cmd.OutOrStdout()
+			show := func(r audit.Result) error {
+				err := output.print(out, r,
+					func(w io.Writer, p palette) error { return printAudit(w, p, r) },
+					func(w io.Writer) error { return audit.WriteHTML(w, r) })
+				if err != nil {
+					return fmt.Errorf("print the audit: %w", err)
+				}
+				return nil
+			}
+			if watch {
+				return watchAudit(cmd.Context(), interval, once, show, cmd.ErrOrStderr())
+			}
+			r, err := once(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := show(r); err != nil {
+				return err
+			}
+			return auditExit(r, fail)
+		},
+	}
+	flags := cmd.Flags()
+	cluster.register(cmd)
+	output.register(cmd)
+	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "look at the nodes with these labels only")
+	flags.StringSliceVarP(&opts.Namespaces, "namespace", "n", nil, "look at workloads in these namespaces only (default: all)")
+	flags.StringVar(&opts.AgentSelector, "agent-selector", audit.AgentSelector, "labels of the agent's pods")
+	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `the severity from which exit status is 1: "critical", "warning", "info" or "never"`)
+	flags.BoolVarP(&watch, "watch", "w", false, "look again and again, and print when something has changed")
+	flags.DurationVar(&interval, "interval", 30*time.Second, "how long --watch waits before it looks again")
+	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of one look at the cluster")
+	return cmd
+}
+
+func severity(s string) (audit.Severity, error) {
+	for _, known := range []audit.Severity{audit.Critical, audit.Warning, audit.Info} {
+		if s == string(known) {
+			return known, nil
+		}
+	}
+	if s == "never" {
+		return "", nil
+	}
+	return "", fmt.Errorf(`--fail-on %q: want "critical", "warning", "info" or "never"`, s)
+}
+
+func runAudit(ctx context.Context, client *api.Client, opts audit.Options) (audit.Result, error) {
+	snapshot, err := audit.Collect(ctx, client, opts)
+	if err != nil {
+		return audit.Result{}, err
+	}
+	return audit.Examine(snapshot), nil
+}
+
+// auditExit turns a result into the exit status. fail is "" for never.
+func auditExit(r audit.Result, fail audit.Severity) error {
+	if fail == "" {
+		return nil
+	}
+	if worst := r.Worst(); worst != "" && worst.Rank() <= fail.Rank() {
+		return exitError(exitNo)
+	}
+	if len(r.Unseen) > 0 {
+		return exitError(exitUnknown)
+	}
+	return nil
+}
+
+// watchAudit shows each result that differs from the one before, until the
+// context ends. An API server that is away for a while is no reason to end.
+func watchAudit(ctx context.Context, interval time.Duration, once func(context.Context) (audit.Result, error), show func(audit.Result) error, stderr io.Writer) error {
+	var last audit.Result
+	shown := false
+	for {
+		r, err := once(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !shown:
+			return err
+		case err != nil:
+			fmt.Fprintf(stderr, "sctp-agent: %v; looking again in %v\n", err, interval)
+		default:
+			changed := r
+			changed.Time = last.Time
+			if !shown || !reflect.DeepEqual(changed, last) {
+				if err := show(r); err != nil {
+					return err
+				}
+				last, shown = r, true
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(interval):
+		}
+	}
+}
+
+// most is how many findings of one kind the table shows in full.
+const most = 5
+
+func printAudit(w io.Writer, p palette, r audit.Result) error {
+	t := &textWriter{w: w}
+	podsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool { return u.Source == audit.SourcePods })
+	rows := make([][]string, len(r.Nodes))
+	for i, n := range r.Nodes {
+		rows[i] = []string{n.Name, orDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, podsSeen)}
+	}
+	columns := []column{{"NODE", true}, {"POOL", true}, {"READY", false}, {"ON-BOOT", false}, {"MODULE", false}, {"SINCE", false}, {"AGENT", true}}
+	t.table(p, columns, rows,
+		func(c int, cell, padded string) string {
+			switch {
+			case c == 2 && cell == string(verdict.Yes):
+				return p.good(padded)
+			case c == 2 && cell == string(verdict.No), c == 3 && cell == string(verdict.BootBlocked):
+				return p.bad(padded)
+			case c == 2, c == 6 && (cell == "none" || cell == "not ready"):
+				return p.warn(padded)
+			}
+			return padded
+		},
+		func(row int) string { return nodeNote(r.Nodes[row]) })
+
+	if len(r.Pools) > 0 {
+		t.line("")
+		t.line("%s", p.head("Machine config pools"))
+		for _, pool := range r.Pools {
+			word := p.warn("unknown")
+			switch pool.Enables {
+			case kmod.True:
+				word = p.good("enables SCTP")
+			case kmod.False:
+				word = p.bad("does not enable SCTP")
+			}
+			t.line("  %s: %s, %d of %d nodes updated", pool.Name, word, pool.Updated, pool.Nodes)
+			t.wrapped(6, pool.Message)
+		}
+	}
+
+	for start := 0; start < len(r.Findings); {
+		end := start
+		for end < len(r.Findings) && r.Findings[end].Kind == r.Findings[start].Kind {
+			end++
+		}
+		printFindings(t, p, r.Findings[start:end])
+		start = end
+	}
+
+	if len(r.Unseen) > 0 {
+		t.line("")
+		t.line("%s", p.warn("Not seen"))
+		for _, u := range r.Unseen {
+			t.wrapped(2, u.Why)
+			if len(u.NotChecked) > 0 {
+				t.wrapped(6, "therefore not checked: "+strings.Join(kindNames(u.NotChecked), ", "))
+			}
+		}
+	}
+
+	s := r.Summary
+	t.line("")
+	t.line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
+	t.line("%s", findingsText(p, s))
+	return t.err
+}
+
+func findingsText(p palette, s audit.Summary) string {
+	if s.Critical+s.Warnings+s.Infos == 0 {
+		return p.good("Nothing found.")
+	}
+	return fmt.Sprintf("Findings: %d critical, %d warnings, %d infos.", s.Critical, s.Warnings, s.Infos)
+}
+
+// printFindings prints the findings of one kind.
+func printFindings(t *textWriter, p palette, list []audit.Finding) {
+	head := strings.ToUpper(string(list[0].Severity))
+	switch list[0].Severity {
+	case audit.Critical:
+		head = p.bad(head)
+	case audit.Warning:
+		head = p.warn(head)
+	}
+	t.line("")
+	t.line("%s  %s", head, p.head(list[0].Kind.Title()))
+	for i, f := range list {
+		if i == most {
+			t.line("  … and %d more (-o json lists all)", len(list)-most)
+			break
+		}
+		t.wrapped(2, f.Object.String()+": "+f.Message)
+		for _, e := range f.Evidence {
+			t.wrapped(6, e)
+		}
+		// The same fix is said once, behind the last it is for.
+		if next := i + 1; next >= len(list) || next == most || list[next].Fix != f.Fix {
+			t.wrapped(4, "→ "+f.Fix)
+		}
+	}
+}
+
+func kindNames(kinds []audit.Kind) []string {
+	out := make([]string, len(kinds))
+	for i, k := range kinds {
+		out[i] = string(k)
+	}
+	return out
+}
+
+// nodeNote says why a node is not ready, below its row.
+func nodeNote(n audit.NodeRow) string {
+	if n.Ready == verdict.Yes && n.Reason == verdict.ProbePassed {
+		return ""
+	}
+	text := strings.TrimSuffix(string(n.Reason)+": "+n.Message, ": ")
+	if n.Reason == "" {
+		text = n.Message
+	}
+	// Two lines at most: the finding, or -o json, has all of it.
+	if r := []rune(text); len(r) > 2*width-12 {
+		text = string(r[:2*width-13]) + "…"
+	}
+	return text
+}
+
+func agentText(a *audit.AgentRow, podsSeen bool) string {
+	switch {
+	case a == nil && !podsSeen:
+		return "?"
+	case a == nil:
+		return "none"
+	case !a.Ready:
+		return "not ready"
+	default:
+		return a.Version
+	}
+}
+
+// age is how long ago something was, in the largest unit that fits.
+func age(now time.Time, since *time.Time) string {
+	if since == nil {
+		return "-"
+	}
+	d := max(0, now.Sub(*since))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd", d/(24*time.Hour))
+	}
+}

@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/cleanup"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+)
+
+func newCleanupCommand() *cobra.Command {
+	var (
+		cluster clusterFlags
+		output  outputFlag
+		opts    cleanup.Options
+		yes     bool
+		dryRun  bool
+		timeout time.Duration
+	)
+	cmd := &cobra.Command{
+		Use:   "cleanup",
+		Short: "Remove every label, annotation, condition and taint the agent ever wrote",
+		Long: `cleanup removes from the Nodes every label, annotation and taint with the agent's
+prefix, and the agent's condition. Remove the DaemonSet first: an agent that runs
+writes them anew.
+
+It first shows what it would remove. Then it asks, on a terminal; elsewhere it
+removes nothing unless --yes is given.
+
+Exit status: 0 everything is removed, or there was nothing; 1 something is left
+(not asked for, or declined); 2 the command failed or was misused.`,
+		Example: `  sctp-agent cleanup             # show, then ask
+  sctp-agent cleanup --yes`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if yes && dryRun {
+				return errors.New("--yes and --dry-run exclude each other")
+			}
+			client, keys, err := cluster.open()
+			if err != nil {
+				return err
+			}
+			opts.Keys = keys
+			list := func() ([]cleanup.Node, error) {
+				ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+				defer cancel()
+				return cleanup.Find(ctx, client, opts)
+			}
+			found, err := list()
+			if err != nil {
+				return err
+			}
+			err = output.print(cmd.OutOrStdout(), append([]cleanup.Node{}, found...), func(w io.Writer, p palette) error {
+				return printCleanup(w, p, found)
+			})
+			if err != nil {
+				return fmt.Errorf("print what would be removed: %w", err)
+			}
+			if len(found) == 0 {
+				return nil
+			}
+			if !yes {
+				if dryRun || !isTerminal(cmd.InOrStdin()) {
+					fmt.Fprintf(cmd.ErrOrStderr(), "Nothing was removed (--yes removes it).\n")
+					return exitError(exitNo)
+				}
+				agreed, err := ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("Remove all of this from %d nodes?", len(found)))
+				if err != nil {
+					return err
+				}
+				if !agreed {
+					return exitError(exitNo)
+				}
+			}
+			return removeAll(cmd.Context(), client, found, opts, timeout, cmd.ErrOrStderr())
+		},
+	}
+	cluster.register(cmd)
+	output.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "clean up the nodes with these labels only")
+	flags.BoolVar(&yes, "yes", false, "remove without asking")
+	flags.BoolVar(&dryRun, "dry-run", false, "only show what would be removed")
+	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of listing the nodes, and of each node's removal")
+	return cmd
+}
+
+// removeAll goes on after a failure: what can be removed is.
+func removeAll(ctx context.Context, client *api.Client, found []cleanup.Node, opts cleanup.Options, timeout time.Duration, progress io.Writer) error {
+	var failed []error
+	for _, n := range found {
+		err := func() error {
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			return cleanup.Remove(ctx, client, n.Name, opts)
+		}()
+		if err != nil {
+			failed = append(failed, err)
+			if ctx.Err() != nil {
+				break
+			}
+		}
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("%d of %d nodes are not cleaned up: %w", len(failed), len(found), errors.Join(failed...))
+	}
+	fmt.Fprintf(progress, "Removed from %d nodes.\n", len(found))
+	return nil
+}
+
+func printCleanup(w io.Writer, p palette, found []cleanup.Node) error {
+	t := &textWriter{w: w}
+	if len(found) == 0 {
+		t.line("Nothing of the agent's is on any node.")
+	}
+	for _, n := range found {
+		t.line("%s", p.head(n.Name))
+		for _, part := range []struct {
+			name string
+			keys []string
+		}{{"labels", n.Labels}, {"annotations", n.Annotations}, {"taints", n.Taints}} {
+			if len(part.keys) > 0 {
+				t.wrapped(2, part.name+": "+strings.Join(part.keys, ", "))
+			}
+		}
+		if n.Condition {
+			t.line("  condition: %s", nodelabel.ConditionType)
+		}
+	}
+	return t.err
+}
+
+func isTerminal(r io.Reader) bool {
+	file, isFile := r.(*os.File)
+	if !isFile {
+		return false
+	}
+	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
+	return err == nil
+}
+
+// ask puts a question, and gives up when the context ends: a read from a
+// terminal cannot be interrupted, so it is left behind.
+func ask(ctx context.Context, in io.Reader, out io.Writer, question string) (bool, error) {
+	fmt.Fprintf(out, "%s [y/N] ", question)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(in).ReadString('\n') // an end of input is a no
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		return a == "y" || a == "yes", nil
+	case <-ctx.Done():
+		fmt.Fprintln(out)
+		return false, context.Cause(ctx)
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
+)
+
+func newMachineConfigCommand() *cobra.Command {
+	var (
+		roles  []string
+		diag   bool
+		format string
+		check  []string
+		host   machineconfig.Host
+		output outputFlag
+	)
+	cmd := &cobra.Command{
+		Use:   "machineconfig",
+		Short: "Print the MachineConfig that enables SCTP for a pool, or judge given ones",
+		Long: `machineconfig prints the MachineConfig that makes the nodes of a pool load sctp at
+every boot: it empties the vendor's blacklist and asks for the module. Applying
+it makes the machine-config-operator reboot the pool's nodes, one after another.
+
+With --check it prints nothing to apply: it reads MachineConfigs (or Ignition
+configurations) and tells, pool by pool, whether they enable SCTP. They are
+judged by what the module tools would do with their files on a node as RHCOS
+delivers it, not by the files' names.
+
+Exit status of --check: 0 every pool judged loads sctp at its next boot, 1 one
+does not, 2 that could not be told, or the command was misused.`,
+		Example: `  sctp-agent machineconfig | oc apply -f -
+  sctp-agent machineconfig --role worker --role master --include-diag
+  sctp-agent machineconfig --format butane | butane > sctp.ign
+  oc get machineconfig -o yaml | sctp-agent machineconfig --check -`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			out := cmd.OutOrStdout()
+			if cmd.Flags().Changed("check") {
+				// --check takes one file; a shell's pattern makes more.
+				var only []string
+				if cmd.Flags().Changed("role") {
+					only = roles
+				}
+				return checkMachineConfigs(cmd.Context(), cmd.InOrStdin(), out, &output, append(check, args...), only, host)
+			}
+			if len(args) > 0 {
+				return fmt.Errorf("unexpected argument %q (files are judged with --check)", args[0])
+			}
+			files := machineconfig.Files(diag)
+			switch format {
+			case "machineconfig":
+				return machineconfig.Write(out, roles, files)
+			case "butane":
+				return machineconfig.WriteButane(out, files)
+			case "modprobe.d":
+				return machineconfig.WriteScript(out, files)
+			}
+			return fmt.Errorf(`--format %q: want "machineconfig", "butane" or "modprobe.d"`, format)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringSliceVar(&roles, "role", []string{"worker"}, "pool to print it for, or to judge; repeatable")
+	flags.BoolVar(&diag, "include-diag", false, `also make "ss --sctp" work (sctp_diag)`)
+	flags.StringVar(&format, "format", "machineconfig", `"machineconfig", "butane" or "modprobe.d" (a shell script for other hosts)`)
+	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in this file ("-": standard input) and in those that follow`)
+	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")
+	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of RHEL 9)")
+	output.register(cmd)
+	return cmd
+}
+
+// checkMachineConfigs judges the pools that the files' configurations make up.
+func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *outputFlag, names, only []string, host machineconfig.Host) error {
+	var configs []machineconfig.Config
+	for _, name := range names {
+		more, err := decodeFile(stdin, name)
+		if err != nil {
+			return err
+		}
+		configs = append(configs, more...)
+	}
+	wanted := map[string]bool{}
+	for _, role := range only {
+		wanted[role] = true
+	}
+	effects := []machineconfig.Effect{}
+	for _, pool := range machineconfig.Pools(configs, only...) {
+		if len(wanted) > 0 && !wanted[pool.Role] {
+			continue
+		}
+		effect, err := machineconfig.Judge(ctx, pool, host)
+		if err != nil {
+			return err
+		}
+		effects = append(effects, effect)
+		delete(wanted, pool.Role)
+	}
+	for _, role := range only {
+		if wanted[role] {
+			return fmt.Errorf("no MachineConfig applies to pool %q in %s", role, strings.Join(names, ", "))
+		}
+	}
+	err := output.print(out, effects, func(w io.Writer, p palette) error {
+		t := &textWriter{w: w}
+		for _, e := range effects {
+			word := p.warn("UNKNOWN")
+			switch e.Enabled {
+			case kmod.True:
+				word = p.good("ENABLES SCTP")
+			case kmod.False:
+				word = p.bad("DOES NOT ENABLE SCTP")
+			}
+			t.line("pool %s: %s", orDash(e.Role), word)
+			t.line("  %s", e.Message)
+			for _, line := range e.Evidence {
+				t.line("  %s", line)
+			}
+			for _, note := range e.Notes {
+				t.line("  note: %s", note)
+			}
+		}
+		return t.err
+	})
+	if err != nil {
+		return fmt.Errorf("print the result: %w", err)
+	}
+	code := exitYes
+	for _, e := range effects {
+		switch {
+		case e.Enabled == kmod.False:
+			code = exitNo
+		case e.Enabled == kmod.Unknown && code == exitYes:
+			code = exitUnknown
+		}
+	}
+	if code == exitYes {
+		return nil
+	}
+	return exitError(code)
+}
+
+func decodeFile(stdin io.Reader, name string) ([]machineconfig.Config, error) {
+	if name == "-" {
+		return machineconfig.Decode(stdin, "standard input")
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return machineconfig.Decode(f, name)
+}

@@ -1,0 +1,164 @@
+package audit
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Kind names a kind of finding. The values are public API.
+type Kind string
+
+const (
+	// PodOnUnreadyNode: a pod uses SCTP on a node that does not have it.
+	PodOnUnreadyNode Kind = "PodOnUnreadyNode"
+	// EndpointOnUnreadyNode: a Service sends SCTP to a node that does not
+	// have it.
+	EndpointOnUnreadyNode Kind = "EndpointOnUnreadyNode"
+	// ReportOlderThanBoot: the node has been rebooted since its report.
+	ReportOlderThanBoot Kind = "ReportOlderThanBoot"
+	// LabelContradictsReport: a label is not what the report says.
+	LabelContradictsReport Kind = "LabelContradictsReport"
+	// PoolUndoesSCTP: a pool's next configuration takes SCTP away.
+	PoolUndoesSCTP Kind = "PoolUndoesSCTP"
+	// NodeLosesSCTPAtReboot: SCTP works, and the next boot will not bring it.
+	NodeLosesSCTPAtReboot Kind = "NodeLosesSCTPAtReboot"
+	// NodeNotReadyInPool: a node has no SCTP where others of its pool do.
+	NodeNotReadyInPool Kind = "NodeNotReadyInPool"
+	// PodOnUnprovedNode: a pod uses SCTP on a node that has not proved it.
+	PodOnUnprovedNode Kind = "PodOnUnprovedNode"
+	// PoolStuck: a pool that is to get SCTP is paused or degraded.
+	PoolStuck Kind = "PoolStuck"
+	// NodeUnproved: the agent could not conclude.
+	NodeUnproved Kind = "NodeUnproved"
+	// ReportUnreadable: the report annotation is no report.
+	ReportUnreadable Kind = "ReportUnreadable"
+	// NodeWithoutAgent: no agent's pod on the node.
+	NodeWithoutAgent Kind = "NodeWithoutAgent"
+	// AgentNotReady: the agent's pod on the node is not ready.
+	AgentNotReady Kind = "AgentNotReady"
+	// ServiceUnsuitable: a kind of Service that does not carry SCTP, or not
+	// everywhere.
+	ServiceUnsuitable Kind = "ServiceUnsuitable"
+	// PolicyPortUnused: a NetworkPolicy names an SCTP port nobody listens on.
+	PolicyPortUnused Kind = "PolicyPortUnused"
+	// PoolProgressing: a pool is getting SCTP right now.
+	PoolProgressing Kind = "PoolProgressing"
+)
+
+// Severity of a finding.
+type Severity string
+
+const (
+	// Critical: SCTP traffic fails now, or what schedulers act on is wrong.
+	Critical Severity = "critical"
+	// Warning: it will fail, or cannot be told.
+	Warning Severity = "warning"
+	// Info: worth knowing.
+	Info Severity = "info"
+)
+
+// Rank orders severities, the worst first.
+func (s Severity) Rank() int {
+	return slices.Index([]Severity{Critical, Warning, Info}, s)
+}
+
+// Object is what a finding is about.
+type Object struct {
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name"`
+}
+
+func (o Object) String() string {
+	if o.Namespace == "" {
+		return o.Name
+	}
+	return o.Namespace + "/" + o.Name
+}
+
+// Finding is something wrong, or worth knowing.
+type Finding struct {
+	Kind     Kind     `json:"kind"`
+	Severity Severity `json:"severity"`
+	Object   Object   `json:"object"`
+	Message  string   `json:"message"`
+	// Evidence is what was read that shows it.
+	Evidence []string `json:"evidence"`
+	// Fix is what to do.
+	Fix string `json:"fix"`
+}
+
+// report is how a check says what it found. fix replaces the check's own where
+// it is not "".
+type report func(o Object, fix, message string, evidence ...string)
+
+// check is one kind of finding.
+type check struct {
+	kind     Kind
+	severity Severity
+	// title heads the findings of this kind.
+	title string
+	fix   string
+	// needs are the sources without which it is not looked for.
+	needs []Source
+	find  func(*view, report)
+}
+
+// Title heads a group of findings of one kind.
+func (k Kind) Title() string {
+	for _, c := range checks() {
+		if c.kind == k {
+			return c.title
+		}
+	}
+	return string(k)
+}
+
+// Kinds lists every kind of finding.
+func Kinds() []Kind {
+	var out []Kind
+	for _, c := range checks() {
+		out = append(out, c.kind)
+	}
+	return out
+}
+
+// examine runs all checks that have what they need.
+func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
+	missing := map[Source]int{}
+	for i, u := range s.Unseen {
+		u.NotChecked = []Kind{}
+		unseen = append(unseen, u)
+		missing[u.Source] = i
+	}
+	findings = []Finding{}
+	v := newView(s)
+	for _, c := range checks() {
+		blind := false
+		for _, source := range c.needs {
+			if i, found := missing[source]; found {
+				unseen[i].NotChecked = append(unseen[i].NotChecked, c.kind)
+				blind = true
+			}
+		}
+		if blind {
+			continue
+		}
+		start := len(findings)
+		c.find(v, func(o Object, fix, message string, evidence ...string) {
+			if evidence == nil {
+				evidence = []string{}
+			}
+			findings = append(findings, Finding{
+				Kind: c.kind, Severity: c.severity, Object: o, Message: message,
+				Evidence: evidence, Fix: cmp.Or(fix, c.fix),
+			})
+		})
+		// The checks stand in the order of their urgency.
+		slices.SortStableFunc(findings[start:], func(a, b Finding) int {
+			return strings.Compare(a.Object.String(), b.Object.String())
+		})
+	}
+	return findings, unseen
+}

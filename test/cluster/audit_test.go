@@ -1,0 +1,658 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+)
+
+const (
+	agentNamespace = "sctp-agent"
+	workloads      = "core"
+	wideName       = "ip-10-201-103-47.eu-central-1.compute.internal"
+)
+
+// seed fills a cluster.
+type seed struct {
+	t      *testing.T
+	ctx    context.Context
+	client kubernetes.Interface
+}
+
+func must[T any](s *seed) func(T, error) T {
+	return func(v T, err error) T {
+		s.t.Helper()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func (s *seed) namespace(name string) {
+	s.t.Helper()
+	must[*corev1.Namespace](s)(s.client.CoreV1().Namespaces().Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}))
+	// Pods need their namespace's service account; no controller makes it here.
+	must[*corev1.ServiceAccount](s)(s.client.CoreV1().ServiceAccounts(name).Create(s.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}))
+}
+
+func report(name string, ready verdict.Ready, reason verdict.Reason, onBoot verdict.OnBoot) verdict.Report {
+	r := verdict.Judge(verdict.Facts{Node: name})
+	r.Ready, r.Reason, r.OnBoot = ready, reason, onBoot
+	r.Remedy = ""
+	r.Message = fmt.Sprintf("as the test wants it: %s", reason)
+	r.Kernel = verdict.Kernel{Release: "5.14.0-570.el9.x86_64", BootID: "boot-of-" + name, Machine: "x86_64"}
+	r.Module = verdict.Module{State: kmod.Loaded}
+	if ready == verdict.No {
+		r.Module.State = kmod.Loadable
+	}
+	return r
+}
+
+// node creates a Node as kubelet and agent leave it.
+func (s *seed) node(name, role string, r *verdict.Report, change func(*corev1.Node)) error {
+	var keys nodelabel.Keys
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"node-role.kubernetes.io/" + role: ""}}}
+	status := corev1.NodeStatus{
+		NodeInfo:   corev1.NodeSystemInfo{BootID: "boot-of-" + name},
+		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
+	}
+	if r != nil {
+		if r.Ready != verdict.Undecided {
+			n.Labels[keys.Ready()] = string(r.Ready)
+		}
+		n.Labels[keys.OnBoot()] = string(r.OnBoot)
+		n.Annotations = map[string]string{
+			keys.Reason(): string(r.Reason), keys.Message(): r.Message,
+			keys.Since():  time.Now().Add(-3 * time.Hour).UTC().Format(time.RFC3339),
+			keys.Report(): string(r.Compact(verdict.MaxAnnotation)),
+		}
+	}
+	n.Status = status
+	if change != nil {
+		change(n)
+	}
+	status = n.Status
+	created, err := s.client.CoreV1().Nodes().Create(s.ctx, n, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	created.Status = status
+	_, err = s.client.CoreV1().Nodes().UpdateStatus(s.ctx, created, metav1.UpdateOptions{})
+	return err
+}
+
+// pod creates a pod that runs, on a node.
+func (s *seed) pod(namespace, name, node string, labels map[string]string, ports []corev1.ContainerPort) error {
+	p, err := s.client.CoreV1().Pods(namespace).Create(s.ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
+		Spec: corev1.PodSpec{
+			NodeName:   node,
+			Containers: []corev1.Container{{Name: "main", Image: "registry.example.com/app:v1.4.2", Ports: ports}},
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	p.Status.Phase = corev1.PodRunning
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	_, err = s.client.CoreV1().Pods(namespace).UpdateStatus(s.ctx, p, metav1.UpdateOptions{})
+	return err
+}
+
+func (s *seed) ok(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func sctp(port int32) []corev1.ContainerPort {
+	return []corev1.ContainerPort{{Name: "ngap", ContainerPort: port, Protocol: corev1.ProtocolSCTP}}
+}
+
+func (s *seed) agentOn(node string) error {
+	return s.pod(agentNamespace, "sctp-agent-"+node[:min(19, len(node))], node, map[string]string{"app.kubernetes.io/name": "sctp-agent"}, nil)
+}
+
+// machineConfigAPI serves the two kinds of the machine-config-operator that the
+// audit reads.
+func machineConfigAPI(t *testing.T, cfg *rest.Config) dynamic.Interface {
+	t.Helper()
+	client, err := dynamic.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crds := client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	for kind, plural := range map[string]string{"MachineConfig": "machineconfigs", "MachineConfigPool": "machineconfigpools"} {
+		_, err := crds.Create(t.Context(), &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+			"metadata": map[string]any{"name": plural + ".machineconfiguration.openshift.io", "annotations": map[string]any{
+				"api-approved.kubernetes.io": "unapproved, for a test"}},
+			"spec": map[string]any{
+				"group": "machineconfiguration.openshift.io", "scope": "Cluster",
+				"names": map[string]any{"kind": kind, "plural": plural, "singular": strings.ToLower(kind), "listKind": kind + "List"},
+				"versions": []any{map[string]any{"name": "v1", "served": true, "storage": true,
+					"schema": map[string]any{"openAPIV3Schema": map[string]any{"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}},
+			},
+		}}, metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Served a moment after they are established.
+	for plural := range map[string]bool{"machineconfigs": true, "machineconfigpools": true} {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+			_, err := client.Resource(machineConfigResource(plural)).List(t.Context(), metav1.ListOptions{})
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	return client
+}
+
+func machineConfigResource(plural string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "machineconfiguration.openshift.io", Version: "v1", Resource: plural}
+}
+
+// rendered is a rendered MachineConfig: everything the operator puts on a pool's
+// nodes, here the printed one's files and one that has nothing to do with them.
+func rendered(name string, enables bool) *unstructured.Unstructured {
+	files := []any{map[string]any{"path": "/etc/motd", "mode": int64(420), "contents": map[string]any{"source": "data:,hello"}}}
+	if enables {
+		for _, f := range machineconfig.Files(false) {
+			files = append(files, map[string]any{"path": f.Path, "mode": int64(f.Mode), "overwrite": true, "contents": map[string]any{"source": "data:," + f.Contents}})
+		}
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": machineconfig.APIVersion, "kind": machineconfig.Kind, "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"config": map[string]any{"ignition": map[string]any{"version": "3.2.0"}, "storage": map[string]any{"files": files}}},
+	}}
+}
+
+func machineConfigPool(name, current, target string, machines, updated int64, degraded string) *unstructured.Unstructured {
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": machineconfig.APIVersion, "kind": "MachineConfigPool", "metadata": map[string]any{"name": name},
+		"spec": map[string]any{"configuration": map[string]any{"name": target}},
+		"status": map[string]any{"configuration": map[string]any{"name": current}, "machineCount": machines, "updatedMachineCount": updated,
+			"conditions": []any{map[string]any{"type": "Degraded", "status": map[bool]string{true: "True", false: "False"}[degraded != ""], "message": degraded}}},
+	}}
+}
+
+// troubled is a cluster that shows every kind of finding once.
+func troubled(t *testing.T, cp *controlplane.ControlPlane) {
+	s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
+	s.namespace(agentNamespace)
+	s.namespace(workloads)
+	good := func(name string) *verdict.Report {
+		r := report(name, verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+		return &r
+	}
+	bad := func(name string) *verdict.Report {
+		r := report(name, verdict.No, verdict.ModuleBlacklisted, verdict.BootBlocked)
+		r.Remedy = "empty /etc/modprobe.d/sctp-blacklist.conf"
+		return &r
+	}
+	nodes := []struct {
+		name, role string
+		r          *verdict.Report
+		agent      bool
+		change     func(*corev1.Node)
+	}{
+		{"good-0", "worker", good("good-0"), true, nil},
+		{wideName, "worker", bad(wideName), true, nil}, // NodeNotReadyInPool
+		{"stale", "worker", good("stale"), true, func(n *corev1.Node) { n.Status.NodeInfo.BootID = "another" }},
+		{"edited", "worker", good("edited"), true, func(n *corev1.Node) { n.Labels[nodelabel.Keys{}.Ready()] = "false" }},
+		{"fading", "infra", func() *verdict.Report { r := good("fading"); r.OnBoot = verdict.BootBlocked; return r }(), true, nil},
+		{"undecided", "infra", func() *verdict.Report {
+			r := report("undecided", verdict.Undecided, verdict.PermissionDenied, verdict.BootUnknown)
+			return &r
+		}(), true, func(n *corev1.Node) { delete(n.Labels, nodelabel.Keys{}.OnBoot()) }},
+		{"garbled", "infra", good("garbled"), true, func(n *corev1.Node) { n.Annotations[nodelabel.Keys{}.Report()] = "{" }},
+		{"agentless", "infra", nil, false, nil},
+		{"crashing", "infra", good("crashing"), true, nil},
+		{"about-to-lose", "edge", good("about-to-lose"), true, func(n *corev1.Node) {
+			n.Annotations["machineconfiguration.openshift.io/currentConfig"] = "rendered-edge-1"
+		}},
+	}
+	for _, n := range nodes {
+		s.ok(s.node(n.name, n.role, n.r, n.change))
+		if n.agent {
+			s.ok(s.agentOn(n.name))
+		}
+	}
+	p := must[*corev1.Pod](s)(s.client.CoreV1().Pods(agentNamespace).Get(s.ctx, "sctp-agent-crashing", metav1.GetOptions{}))
+	p.Status.Conditions[0].Status = corev1.ConditionFalse
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 5m0s"}}}}
+	must[*corev1.Pod](s)(s.client.CoreV1().Pods(agentNamespace).UpdateStatus(s.ctx, p, metav1.UpdateOptions{}))
+
+	s.ok(s.pod(workloads, "amf-0", wideName, map[string]string{"app": "amf"}, sctp(38412)))
+	s.ok(s.pod(workloads, "amf-1", "stale", map[string]string{"app": "amf"}, sctp(38412)))
+	s.ok(s.pod(workloads, "web-0", wideName, map[string]string{"app": "web"}, []corev1.ContainerPort{{ContainerPort: 80}}))
+
+	services := s.client.CoreV1().Services(workloads)
+	for name, kind := range map[string]corev1.ServiceType{"amf": corev1.ServiceTypeClusterIP, "outside": corev1.ServiceTypeLoadBalancer} {
+		must[*corev1.Service](s)(services.Create(s.ctx, &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: corev1.ServiceSpec{Type: kind, Selector: map[string]string{"app": "amf"}, Ports: []corev1.ServicePort{{
+				Name: "ngap", Port: 38412, Protocol: corev1.ProtocolSCTP,
+			}}},
+		}, metav1.CreateOptions{}))
+	}
+	must[*discoveryv1.EndpointSlice](s)(s.client.DiscoveryV1().EndpointSlices(workloads).Create(s.ctx, &discoveryv1.EndpointSlice{
+		ObjectMeta:  metav1.ObjectMeta{Name: "amf-1", Labels: map[string]string{discoveryv1.LabelServiceName: "amf"}},
+		AddressType: discoveryv1.AddressTypeIPv4,
+		Ports:       []discoveryv1.EndpointPort{{Name: new("ngap"), Port: new(int32(38412)), Protocol: new(corev1.ProtocolSCTP)}},
+		Endpoints: []discoveryv1.Endpoint{{
+			Addresses: []string{"10.128.0.7"}, NodeName: new(wideName), Conditions: discoveryv1.EndpointConditions{Ready: new(true)},
+			TargetRef: &corev1.ObjectReference{Kind: "Pod", Namespace: workloads, Name: "amf-0"},
+		}},
+	}, metav1.CreateOptions{}))
+	must[*networkingv1.NetworkPolicy](s)(s.client.NetworkingV1().NetworkPolicies(workloads).Create(s.ctx, &networkingv1.NetworkPolicy{
+		ObjectMeta: metav1.ObjectMeta{Name: "ngap"},
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "amf"}},
+			Ingress:     []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{{Protocol: new(corev1.ProtocolSCTP), Port: new(intstr.FromInt32(36412))}}}},
+		},
+	}, metav1.CreateOptions{}))
+
+	mcs := machineConfigAPI(t, cp.Admin())
+	for name, enables := range map[string]bool{"rendered-worker-1": false, "rendered-worker-2": true, "rendered-edge-1": true, "rendered-edge-2": false} {
+		must[*unstructured.Unstructured](s)(mcs.Resource(machineConfigResource("machineconfigs")).Create(s.ctx, rendered(name, enables), metav1.CreateOptions{}))
+	}
+	for _, pool := range []*unstructured.Unstructured{
+		machineConfigPool("worker", "rendered-worker-1", "rendered-worker-2", 4, 1, ""),
+		machineConfigPool("infra", "rendered-worker-1", "rendered-worker-2", 5, 2, "node fading: disk full"),
+		machineConfigPool("edge", "rendered-edge-1", "rendered-edge-2", 1, 0, ""),
+	} {
+		must[*unstructured.Unstructured](s)(mcs.Resource(machineConfigResource("machineconfigpools")).Create(s.ctx, pool, metav1.CreateOptions{}))
+	}
+}
+
+func decodeAudit(t *testing.T, text string) audit.Result {
+	t.Helper()
+	var r audit.Result
+	if err := json.Unmarshal([]byte(text), &r); err != nil {
+		t.Fatalf("%v in:\n%s", err, text)
+	}
+	return r
+}
+
+func kinds(r audit.Result) []audit.Kind {
+	var out []audit.Kind
+	for _, f := range r.Findings {
+		if !slices.Contains(out, f.Kind) {
+			out = append(out, f.Kind)
+		}
+	}
+	return out
+}
+
+// The audit of a cluster that shows every kind of finding, read as a person, as
+// a program and in a browser; with all rights and with few.
+func TestAudit(t *testing.T) {
+	bin := program(t)
+	cp := controlPlane(t, controlplane.Options{})
+	troubled(t, cp)
+	admin := kubeconfig(t, cp, "admin", "system:masters")
+
+	t.Run("json", func(t *testing.T) {
+		r := run(t, bin, "audit", "--kubeconfig", admin, "-o", "json")
+		if r.code != 1 || r.stderr != "" {
+			t.Errorf("exit status %d, stderr %q", r.code, r.stderr)
+		}
+		result := decodeAudit(t, r.stdout)
+		if got := kinds(result); !slices.Equal(got, audit.Kinds()) {
+			t.Errorf("kinds found %v\nall kinds   %v", got, audit.Kinds())
+		}
+		if s := result.Summary; s.Nodes != 10 || s.Ready != 5 || s.NotReady != 2 || s.Unknown != 3 {
+			t.Errorf("summary %+v", s)
+		}
+		if len(result.Unseen) != 0 {
+			t.Errorf("not seen: %+v", result.Unseen)
+		}
+		for _, f := range result.Findings {
+			if f.Kind == audit.PodOnUnreadyNode && (f.Object.Name != "amf-0" || !slices.Contains(f.Evidence, "Service core/amf sends to its port 38412/SCTP")) {
+				t.Errorf("got %+v", f)
+			}
+		}
+	})
+
+	t.Run("table", func(t *testing.T) {
+		r := run(t, bin, "audit", "--kubeconfig", admin)
+		t.Logf("\n%s", r.stdout)
+		fits(t, r.stdout)
+		for _, want := range []string{"CRITICAL  Pods that use SCTP on nodes that do not have it", "core/amf-0", "→ empty /etc/modprobe.d/sctp-blacklist.conf", "10 nodes: 5 ready, 2 not ready, 3 unknown", "v1.4.2"} {
+			if !strings.Contains(r.stdout, want) {
+				t.Errorf("the table does not say %q", want)
+			}
+		}
+	})
+
+	t.Run("exit status", func(t *testing.T) {
+		for _, c := range []struct {
+			args []string
+			code int
+		}{
+			{[]string{"--fail-on", "critical"}, 1},
+			{[]string{"--fail-on", "never"}, 0},
+			{[]string{"--selector", "node-role.kubernetes.io/infra", "--fail-on", "critical"}, 1}, // the edge pool's
+			{[]string{"--fail-on", "bad"}, 2},
+			{[]string{"--selector", "a b"}, 2},
+			{[]string{"--prefix", "kubernetes.io/"}, 2},
+			{[]string{"--context", "nobody"}, 2},
+		} {
+			if r := run(t, bin, append([]string{"audit", "--kubeconfig", admin}, c.args...)...); r.code != c.code {
+				t.Errorf("%v: exit status %d, want %d: %s", c.args, r.code, c.code, r.stderr)
+			}
+		}
+	})
+
+	t.Run("few rights", func(t *testing.T) {
+		s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
+		must[*rbacv1.ClusterRole](s)(s.client.RbacV1().ClusterRoles().Create(s.ctx, &rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: "see-nodes"},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"list"}}},
+		}, metav1.CreateOptions{}))
+		must[*rbacv1.ClusterRoleBinding](s)(s.client.RbacV1().ClusterRoleBindings().Create(s.ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "see-nodes"},
+			Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "visitor"}},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "see-nodes"},
+		}, metav1.CreateOptions{}))
+		visitor := kubeconfig(t, cp, "visitor")
+		var r ran
+		// The authorizer learns of the binding a moment later.
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+			r = run(t, bin, "audit", "--kubeconfig", visitor, "--selector", "kubernetes.io/hostname=nobody")
+			if r.stderr == "" || time.Now().After(deadline) {
+				break
+			}
+		}
+		if r.code != 2 {
+			t.Errorf("exit status %d without the right to see pods, want 2: %s", r.code, r.stderr)
+		}
+		fits(t, r.stdout)
+		for _, want := range []string{"the right to list pods is missing", "the right to list machineconfigpools is missing", "therefore not checked: PodOnUnreadyNode"} {
+			if !strings.Contains(strings.Join(strings.Fields(r.stdout), " "), want) {
+				t.Errorf("it does not say %q:\n%s", want, r.stdout)
+			}
+		}
+		r = run(t, bin, "audit", "--kubeconfig", visitor)
+		if r.code != 1 || !strings.Contains(r.stdout, "Reports from before the node's last boot") {
+			t.Errorf("what can be seen is not examined (exit status %d):\n%s", r.code, r.stdout)
+		}
+		r = run(t, bin, "audit", "--kubeconfig", kubeconfig(t, cp, "nobody"))
+		if r.code != 2 || !strings.Contains(r.stderr, "list nodes: forbidden: the right to list nodes is missing") || r.stdout != "" {
+			t.Errorf("without rights: exit status %d, %q, %q", r.code, r.stdout, r.stderr)
+		}
+	})
+
+	t.Run("html", func(t *testing.T) {
+		r := run(t, bin, "audit", "--kubeconfig", admin, "-o", "html")
+		page := filepath.Join(t.TempDir(), "audit.html")
+		if err := os.WriteFile(page, []byte(r.stdout), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, foreign := range []string{"http://", "https://", "src=", "href=", "@import"} {
+			if strings.Contains(r.stdout, foreign) {
+				t.Errorf("the page refers to something else: %s", foreign)
+			}
+		}
+		dom := browse(t, "file://"+page)
+		for _, want := range []string{"<td>" + wideName + "</td>", "10 of 10 nodes", "Pods that use SCTP on nodes that do not have it (1)", `data-kind="PolicyPortUnused"`, "edge: enables SCTP: false"} {
+			if !strings.Contains(dom, want) {
+				t.Errorf("the page does not show %q", want)
+			}
+		}
+		dom = browse(t, "file://"+page+"#infra%20true")
+		if !strings.Contains(dom, "3 of 10 nodes") || strings.Contains(dom, "<td>good-0</td>") || !strings.Contains(dom, "<td>fading</td>") {
+			t.Errorf("the filter does not narrow the rows:\n%s", dom[strings.Index(dom, "id=\"nodes\""):])
+		}
+	})
+
+	// Last: it takes away what the others look at.
+	t.Run("cleanup", func(t *testing.T) { testCleanup(t, bin, cp, admin) })
+}
+
+// browse loads a page in a real browser and returns what it shows.
+func browse(t *testing.T, url string) string {
+	t.Helper()
+	browser := ""
+	for _, name := range []string{"chromium-headless-shell", "chromium", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Skip("no Chromium on this machine (Debian: chromium-headless-shell)")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(), "--virtual-time-budget=2000", "--dump-dom", url)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v", browser, err)
+	}
+	return string(out)
+}
+
+// Names are foreign input: one that would end the script, or open a tag, is
+// shown as it is.
+func TestAuditPageShowsForeignTextAsText(t *testing.T) {
+	evil := `</script><script>document.title="taken"</script><img src=x onerror=document.title="taken">`
+	r := audit.Examine(&audit.Snapshot{Nodes: []audit.Node{{Name: "n", Message: evil, Reason: verdict.ProbeFailed, Ready: "false"}}})
+	page := filepath.Join(t.TempDir(), "audit.html")
+	f, err := os.Create(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := audit.WriteHTML(f, r); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dom := browse(t, "file://"+page)
+	if strings.Contains(dom, "<title>taken") || !strings.Contains(dom, "&lt;/script&gt;&lt;script&gt;") {
+		t.Errorf("foreign text was not shown as text:\n%s", dom)
+	}
+}
+
+func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin string) {
+	s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
+	// Besides what the agent wrote: a condition, a taint of ours and one of
+	// others', and a key of another version.
+	n := must[*corev1.Node](s)(s.client.CoreV1().Nodes().Get(s.ctx, "good-0", metav1.GetOptions{}))
+	n.Labels["sctp-agent/from-the-future"] = "x"
+	n.Labels["sctp-agent.example.com/ready"] = "not-ours"
+	n.Annotations["example.com/keep"] = "not ours"
+	n.Spec.Taints = []corev1.Taint{{Key: "example.com/keep", Effect: corev1.TaintEffectNoSchedule}, {Key: "sctp-agent/not-ready", Effect: corev1.TaintEffectNoSchedule}}
+	n = must[*corev1.Node](s)(s.client.CoreV1().Nodes().Update(s.ctx, n, metav1.UpdateOptions{}))
+	n.Status.Conditions = append([]corev1.NodeCondition{{Type: nodelabel.ConditionType, Status: corev1.ConditionTrue}}, n.Status.Conditions...)
+	must[*corev1.Node](s)(s.client.CoreV1().Nodes().UpdateStatus(s.ctx, n, metav1.UpdateOptions{}))
+
+	ours := func() (out []string) {
+		list := must[*corev1.NodeList](s)(s.client.CoreV1().Nodes().List(s.ctx, metav1.ListOptions{}))
+		for _, n := range list.Items {
+			for key := range n.Labels {
+				if strings.HasPrefix(key, "sctp-agent/") {
+					out = append(out, n.Name+" "+key)
+				}
+			}
+			for key := range n.Annotations {
+				if strings.HasPrefix(key, "sctp-agent/") {
+					out = append(out, n.Name+" "+key)
+				}
+			}
+			for _, c := range n.Status.Conditions {
+				if c.Type == nodelabel.ConditionType {
+					out = append(out, n.Name+" condition")
+				}
+			}
+			for _, taint := range n.Spec.Taints {
+				if strings.HasPrefix(taint.Key, "sctp-agent/") {
+					out = append(out, n.Name+" taint")
+				}
+			}
+		}
+		return out
+	}
+	before := ours()
+
+	// Without a terminal nobody can be asked: nothing happens.
+	r := run(t, bin, "cleanup", "--kubeconfig", admin)
+	fits(t, r.stdout)
+	if r.code != 1 || !strings.Contains(r.stderr, "Nothing was removed") || !strings.Contains(r.stdout, "sctp-agent/from-the-future") {
+		t.Errorf("exit status %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := run(t, bin, "cleanup", "--kubeconfig", admin, "--dry-run"); r.code != 1 {
+		t.Errorf("--dry-run: exit status %d", r.code)
+	}
+	if now := ours(); len(now) != len(before) {
+		t.Fatalf("a dry run removed something: %v", now)
+	}
+
+	r = run(t, bin, "cleanup", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--yes")
+	if r.code != 2 || !strings.Contains(r.stderr, "nodes/") && !strings.Contains(r.stderr, "forbidden") {
+		t.Errorf("without rights: exit status %d, %s", r.code, r.stderr)
+	}
+
+	r = run(t, bin, "cleanup", "--kubeconfig", admin, "--yes")
+	if r.code != 0 {
+		t.Errorf("exit status %d: %s", r.code, r.stderr)
+	}
+	if now := ours(); len(now) != 0 {
+		t.Errorf("left on the nodes: %v", now)
+	}
+	n = must[*corev1.Node](s)(s.client.CoreV1().Nodes().Get(s.ctx, "good-0", metav1.GetOptions{}))
+	if n.Labels["sctp-agent.example.com/ready"] == "" || n.Annotations["example.com/keep"] == "" || len(n.Spec.Taints) != 1 || len(n.Status.Conditions) != 1 {
+		t.Errorf("something of others' was touched: %v %v %v %v", n.Labels, n.Annotations, n.Spec.Taints, n.Status.Conditions)
+	}
+	if r := run(t, bin, "cleanup", "--kubeconfig", admin); r.code != 0 || !strings.Contains(r.stdout, "Nothing of the agent's") {
+		t.Errorf("a second time: exit status %d, %s", r.code, r.stdout)
+	}
+}
+
+// TestAuditAtScale prints what an audit of 5,000 nodes and 20,000 pods takes.
+func TestAuditAtScale(t *testing.T) {
+	const nodeCount, podCount, sctpPods, unready = 5000, 20000, 2000, 50
+	bin := program(t)
+	cp := controlPlane(t, controlplane.Options{APIServerArgs: []string{"--max-requests-inflight=2000", "--max-mutating-requests-inflight=2000"}})
+	s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
+	s.namespace(agentNamespace)
+	s.namespace(workloads)
+	name := func(i int) string { return fmt.Sprintf("worker-%04d", i) }
+	start := time.Now()
+	inParallel(t, nodeCount, func(i int) error {
+		r := report(name(i), verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+		if i < unready {
+			r = report(name(i), verdict.No, verdict.ModuleBlacklisted, verdict.BootBlocked)
+		}
+		return s.node(name(i), "worker", &r, nil)
+	})
+	inParallel(t, podCount, func(i int) error {
+		switch {
+		case i < nodeCount:
+			return s.agentOn(name(i))
+		case i < nodeCount+sctpPods:
+			return s.pod(workloads, fmt.Sprintf("sctp-%d", i), name(i%nodeCount), map[string]string{"app": "sctp"}, sctp(38412))
+		default:
+			return s.pod(workloads, fmt.Sprintf("web-%d", i), name(i%nodeCount), map[string]string{"app": "web"}, []corev1.ContainerPort{{ContainerPort: 80}})
+		}
+	})
+	t.Logf("%d nodes and %d pods created in %v", nodeCount, podCount, time.Since(start).Round(time.Second))
+
+	admin := kubeconfig(t, cp, "admin", "system:masters")
+	for range 2 {
+		r := run(t, bin, "audit", "--kubeconfig", admin, "-o", "json")
+		t.Logf("audit: %.1f s, peak memory %d MiB, %d KiB of JSON", r.elapsed.Seconds(), r.peakKiB>>10, len(r.stdout)>>10)
+		result := decodeAudit(t, r.stdout)
+		perKind := map[audit.Kind]int{}
+		for _, f := range result.Findings {
+			perKind[f.Kind]++
+		}
+		// Pods 5000 to 6999 are on nodes 0 to 1999.
+		if r.code != 1 || len(result.Nodes) != nodeCount || perKind[audit.NodeNotReadyInPool] != unready || perKind[audit.PodOnUnreadyNode] != unready || len(perKind) != 2 {
+			t.Errorf("exit status %d, %d nodes, findings %v; %s", r.code, len(result.Nodes), perKind, r.stderr)
+		}
+		if r.elapsed > 20*time.Second || r.peakKiB > 512<<10 {
+			t.Errorf("too slow or too large: %v, %d KiB", r.elapsed, r.peakKiB)
+		}
+	}
+	table := run(t, bin, "audit", "--kubeconfig", admin)
+	fits(t, table.stdout)
+	if !strings.Contains(table.stdout, "… and 45 more") {
+		t.Error("the table lists every finding of a kind")
+	}
+}
+
+// inParallel calls f for 0 to n-1 from a few goroutines.
+func inParallel(t *testing.T, n int, f func(int) error) {
+	t.Helper()
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	var once sync.Once
+	var failed error
+	for range 16 {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := f(i); err != nil {
+					once.Do(func() { failed = err })
+					next.Store(int64(n))
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		t.Fatal(failed)
+	}
+}
+
+// Linked under the plugin's name, the program is that plugin.
+func TestKubectlPlugin(t *testing.T) {
+	plugin := filepath.Join(t.TempDir(), "kubectl-sctp")
+	if err := os.Symlink(program(t), plugin); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, plugin, "audit", "--help"); r.code != 0 || !strings.Contains(r.stdout, "kubectl sctp audit [flags]") {
+		t.Errorf("exit status %d:\n%s", r.code, r.stdout)
+	}
+}

@@ -1,0 +1,121 @@
+// Package cluster tests the administrator's commands, as programs, against a
+// real API server and real nodes.
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+)
+
+// controlPlane starts a control plane for one test.
+func controlPlane(t *testing.T, opts controlplane.Options) *controlplane.ControlPlane {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // it may have to be built
+	defer cancel()
+	opts.Progress = func(p controlplane.Progress) { t.Log(p) }
+	cp, err := controlplane.Start(ctx, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cp.Stop)
+	return cp
+}
+
+// clientFor makes a typed client that does not pace itself.
+func clientFor(t *testing.T, cfg *rest.Config) kubernetes.Interface {
+	t.Helper()
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS = -1
+	c, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// program builds the product as it is released.
+func program(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sctp-agent")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/sctp-agent")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// kubeconfig writes a kubeconfig for a user.
+func kubeconfig(t *testing.T, cp *controlplane.ControlPlane, user string, groups ...string) string {
+	t.Helper()
+	cfg, err := cp.ClientConfig(user, groups...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := controlplane.Kubeconfig(cfg, cp.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// ran is what a run of the program gave.
+type ran struct {
+	stdout, stderr string
+	code           int
+	elapsed        time.Duration
+	peakKiB        int64
+}
+
+// run runs the program to its end.
+func run(t *testing.T, path string, args ...string) ran {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	start := time.Now()
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	r := ran{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), elapsed: time.Since(start)}
+	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		r.peakKiB = usage.Maxrss
+	}
+	return r
+}
+
+// fits fails for lines that a terminal of 80 columns breaks, and for colour.
+func fits(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if n := len([]rune(line)); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+		if strings.ContainsRune(line, '\x1b') {
+			t.Errorf("an escape sequence in a pipe: %q", line)
+		}
+	}
+}
