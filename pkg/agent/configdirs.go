@@ -1,0 +1,228 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// ConfigDirs is the trigger of files that are written, replaced or removed in
+// directories that may themselves be made, removed or replaced (inotify(7)).
+//
+// Each directory is watched, and the directory it is in (or, as long as that is
+// missing, the nearest one above that exists). What inotify cannot see (a link's
+// target outside these directories, a file system of another machine) is left to
+// the slow resync.
+type ConfigDirs struct {
+	// Root is the host's root; links are resolved inside it.
+	Root string
+	// Dirs as the host names them ("/etc/modprobe.d").
+	Dirs []string
+	// Relevant says whether a file of this name matters.
+	Relevant func(dir, name string) bool
+}
+
+// Name of the trigger.
+func (ConfigDirs) Name() string { return "inotify" }
+
+// Run fires until ctx ends.
+func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watching the configuration: %w", err)
+	}
+	defer w.Close()
+	s := dirWatch{ConfigDirs: t, w: w, watched: map[string]inode{}}
+	if err := s.scan(); err != nil {
+		return err
+	}
+	// What happened before the watches were there.
+	fire("configuration watch started")
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err, ok := <-w.Errors:
+			if !ok {
+				return errors.New("watching the configuration: the watch ended")
+			}
+			if !errors.Is(err, fsnotify.ErrEventOverflow) {
+				return fmt.Errorf("watching the configuration: %w", err)
+			}
+			if err := s.scan(); err != nil {
+				return err
+			}
+			fire("inotify events lost")
+		case e, ok := <-w.Events:
+			if !ok {
+				return errors.New("watching the configuration: the watch ended")
+			}
+			what, structural := s.concerns(e)
+			if structural {
+				if err := s.scan(); err != nil {
+					return err
+				}
+			}
+			if what != "" {
+				// After scan: what was written into a new directory
+				// before it was watched is seen by the assessment.
+				fire(what)
+			}
+		}
+	}
+}
+
+type inode struct{ dev, ino uint64 }
+
+// dirWatch is the state of one run.
+type dirWatch struct {
+	ConfigDirs
+	w *fsnotify.Watcher
+	// watched holds what is watched, by path on this side.
+	watched map[string]inode
+	// dirs are the directories themselves, resolved; steps are the names
+	// whose coming and going changes what is to be watched.
+	dirs  map[string]string // path → the host's name
+	steps map[string]bool
+}
+
+// scan watches what is there now. What is made below a directory before that is
+// watched goes unnoticed, so it looks again until nothing is new.
+func (s *dirWatch) scan() error {
+	for {
+		added, err := s.scanOnce()
+		if err != nil || !added {
+			return err
+		}
+	}
+}
+
+func (s *dirWatch) scanOnce() (added bool, err error) {
+	s.dirs, s.steps = map[string]string{}, map[string]bool{}
+	want := map[string]inode{}
+	for _, dir := range s.Dirs {
+		path, err := securejoin.SecureJoin(s.Root, dir)
+		if err != nil {
+			return false, fmt.Errorf("watching %s: %w", dir, err)
+		}
+		if id, ok := identify(path); ok {
+			want[path] = id
+			s.dirs[path] = dir
+		}
+		for step := path; ; step = filepath.Dir(step) {
+			s.steps[step] = true
+			parent := filepath.Dir(step)
+			if parent == step {
+				break
+			}
+			if id, ok := identify(parent); ok {
+				want[parent] = id
+				break
+			}
+		}
+	}
+	for path, id := range s.watched {
+		// Another directory of the same name counts as gone.
+		if want[path] != id {
+			// It may have gone by itself.
+			_ = s.w.Remove(path)
+			delete(s.watched, path)
+		}
+	}
+	for path, id := range want {
+		if s.watched[path] == id {
+			continue
+		}
+		err := s.w.Add(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue // it went in between; its parent will tell
+		case err != nil:
+			// ENOSPC: fs.inotify.max_user_watches; EACCES.
+			return false, fmt.Errorf("watching %s: %w", path, err)
+		}
+		s.watched[path] = id
+		added = true
+	}
+	return added, nil
+}
+
+func identify(path string) (inode, bool) {
+	fi, err := os.Stat(path)
+	if err != nil || !fi.IsDir() {
+		return inode{}, false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok {
+		return inode{}, false
+	}
+	return inode{st.Dev, st.Ino}, true
+}
+
+// concerns says whether an event matters, and whether the directories
+// themselves changed.
+func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
+	if s.steps[e.Name] {
+		if e.Has(fsnotify.Write) || e.Op == fsnotify.Chmod {
+			if dir, ok := s.dirs[e.Name]; ok {
+				return dir + " changed", true
+			}
+			return "", false
+		}
+		return e.Name + " changed", true
+	}
+	if _, ok := s.watched[e.Name]; ok && (e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
+		return e.Name + " went away", true
+	}
+	if dir, ok := s.dirs[filepath.Dir(e.Name)]; ok {
+		name := filepath.Base(e.Name)
+		if s.Relevant == nil || s.Relevant(dir, name) {
+			return filepath.Join(dir, name) + " changed", false
+		}
+	}
+	return "", false
+}
+
+// modulesDir holds one directory for each kernel's modules and their index.
+const modulesDir = "/lib/modules"
+
+// RelevantConfig says which files of modprobe.d(5), modules-load.d(5) and
+// depmod(8)'s directory matter.
+func RelevantConfig(dir, name string) bool {
+	if strings.HasPrefix(dir, modulesDir+"/") {
+		return strings.HasPrefix(name, "modules.")
+	}
+	return strings.HasSuffix(name, ".conf")
+}
+
+// WatchHost is the trigger of everything on disk that decides: the directories
+// of modprobe.d and modules-load.d, and the running kernel's module index.
+func WatchHost(host kmod.Options) ConfigDirs {
+	root := host.Root
+	if root == "" {
+		root = "/"
+	}
+	release := host.KernelRelease
+	if release == "" {
+		var u unix.Utsname
+		if unix.Uname(&u) == nil {
+			release = unix.ByteSliceToString(u.Release[:])
+		}
+	}
+	dirs := host.ConfigDirs()
+	if release != "" {
+		dirs = append(dirs, filepath.Join(modulesDir, release))
+	}
+	return ConfigDirs{Root: root, Dirs: dirs, Relevant: RelevantConfig}
+}

@@ -1,0 +1,135 @@
+package agent
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Whatever an administrator or a package manager does to the directories is
+// noticed at once; what does not matter is not.
+func TestConfigDirs(t *testing.T) {
+	must := func(t *testing.T, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(t *testing.T, path string) {
+		t.Helper()
+		must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		must(t, os.WriteFile(path, []byte("blacklist sctp\n"), 0o644))
+	}
+	for _, tt := range []struct {
+		name   string
+		before func(t *testing.T, root string)
+		do     func(t *testing.T, root string)
+		want   string // part of the reason; "" for silence
+	}{
+		{"a file is written", nil, func(t *testing.T, root string) { write(t, root+"/etc/modprobe.d/sctp.conf") }, "/etc/modprobe.d/sctp.conf"},
+		{"a file is replaced by rename",
+			func(t *testing.T, root string) {
+				write(t, root+"/etc/modprobe.d/sctp.conf")
+				write(t, root+"/etc/modprobe.d/.tmp")
+			},
+			func(t *testing.T, root string) {
+				must(t, os.Rename(root+"/etc/modprobe.d/.tmp", root+"/etc/modprobe.d/sctp.conf"))
+			}, "/etc/modprobe.d/sctp.conf"},
+		{"a file is removed",
+			func(t *testing.T, root string) { write(t, root+"/etc/modprobe.d/sctp.conf") },
+			func(t *testing.T, root string) { must(t, os.Remove(root+"/etc/modprobe.d/sctp.conf")) }, "/etc/modprobe.d/sctp.conf"},
+		{"a file becomes unreadable",
+			func(t *testing.T, root string) { write(t, root+"/etc/modprobe.d/sctp.conf") },
+			func(t *testing.T, root string) { must(t, os.Chmod(root+"/etc/modprobe.d/sctp.conf", 0)) }, "/etc/modprobe.d/sctp.conf"},
+		{"a directory is made, with a file", nil, func(t *testing.T, root string) { write(t, root+"/run/modprobe.d/sctp.conf") }, "modprobe.d"},
+		{"a directory far below is made", nil, func(t *testing.T, root string) { write(t, root+"/usr/local/lib/modprobe.d/sctp.conf") }, "local"},
+		{"a directory is removed",
+			func(t *testing.T, root string) { write(t, root+"/etc/modprobe.d/sctp.conf") },
+			func(t *testing.T, root string) { must(t, os.RemoveAll(root+"/etc/modprobe.d")) }, "modprobe.d"},
+		{"a directory is replaced by another",
+			func(t *testing.T, root string) { write(t, root+"/etc/new/sctp.conf") },
+			func(t *testing.T, root string) {
+				must(t, os.Rename(root+"/etc/modprobe.d", root+"/etc/old"))
+				must(t, os.Rename(root+"/etc/new", root+"/etc/modprobe.d"))
+			}, "modprobe.d"},
+		{"through a link inside the root",
+			func(t *testing.T, root string) {
+				must(t, os.MkdirAll(root+"/opt/conf", 0o755))
+				must(t, os.Remove(root+"/etc/modprobe.d"))
+				must(t, os.Symlink("/opt/conf", root+"/etc/modprobe.d"))
+			},
+			func(t *testing.T, root string) { write(t, root+"/opt/conf/sctp.conf") }, "sctp.conf"},
+		{"an editor's temporary file", nil, func(t *testing.T, root string) { write(t, root+"/etc/modprobe.d/.sctp.conf.swp") }, ""},
+		{"another directory beside", nil, func(t *testing.T, root string) { write(t, root+"/etc/cron.d/x.conf") }, ""},
+		{"a file is read",
+			func(t *testing.T, root string) { write(t, root+"/etc/modprobe.d/sctp.conf") },
+			func(t *testing.T, root string) {
+				_, err := os.ReadFile(root + "/etc/modprobe.d/sctp.conf")
+				must(t, err)
+			}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			for _, d := range []string{"/etc/modprobe.d", "/run", "/usr"} {
+				must(t, os.MkdirAll(root+d, 0o755))
+			}
+			if tt.before != nil {
+				tt.before(t, root)
+			}
+			fired := startConfigDirs(t, root)
+			tt.do(t, root)
+			got := collect(fired, 300*time.Millisecond)
+			if tt.want == "" && len(got) > 0 {
+				t.Fatalf("fired: %q", got)
+			}
+			if tt.want != "" && !strings.Contains(strings.Join(got, "\n"), tt.want) {
+				t.Fatalf("fired: %q, want something about %s", got, tt.want)
+			}
+			// And the watch goes on: a file in the directory is noticed
+			// afterwards, wherever it now is.
+			write(t, root+"/usr/local/lib/modprobe.d/later.conf")
+			must(t, os.MkdirAll(root+"/etc", 0o755))
+			if got := collect(fired, 300*time.Millisecond); len(got) == 0 {
+				t.Fatal("nothing was noticed afterwards")
+			}
+			write(t, root+"/usr/local/lib/modprobe.d/later.conf")
+			if got := collect(fired, 300*time.Millisecond); !strings.Contains(strings.Join(got, "\n"), "later.conf") {
+				t.Fatalf("the new directory is not watched: %q", got)
+			}
+		})
+	}
+}
+
+func startConfigDirs(t *testing.T, root string) chan string {
+	t.Helper()
+	fired := make(chan string, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	w := ConfigDirs{Root: root, Dirs: []string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d"}, Relevant: RelevantConfig}
+	go func() { done <- w.Run(ctx, func(why string) { fired <- why }) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	<-fired
+	return fired
+}
+
+// collect what is fired until it is quiet.
+func collect(fired chan string, quiet time.Duration) []string {
+	var got []string
+	for {
+		select {
+		case why := <-fired:
+			got = append(got, why)
+		case <-time.After(quiet):
+			return got
+		}
+	}
+}
