@@ -85,7 +85,7 @@ causes the module to be loaded unless told to.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newCheckCommand(),
+		newCheckCommand(), newRunCommand(),
 		newAuditCommand(), newMachineConfigCommand(), newCleanupCommand(),
 		newVersionCommand(),
 	)

@@ -19,9 +19,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// agent is the program under test, built once: exit codes, signals and closed
+// program is what is under test, built once: exit codes, signals and closed
 // pipes are those of a process.
-var agent string // set once, by TestMain
+var program string // set once, by TestMain
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -30,8 +30,8 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		agent = filepath.Join(dir, "sctp-agent")
-		build := exec.Command("go", "build", "-o", agent, ".")
+		program = filepath.Join(dir, "sctp-agent")
+		build := exec.Command("go", "build", "-o", program, ".")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
 			panic(string(out))
@@ -51,7 +51,7 @@ func run(t *testing.T, edit func(*exec.Cmd), args ...string) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, agent, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if edit != nil {
@@ -160,6 +160,9 @@ func TestExitCodes(t *testing.T) {
 		{"less than no time", []string{"check", "--timeout", "-1s"}, 2, "--timeout"},
 		{"no such root", []string{"check", "--root", "/does/not/exist"}, 2, ""},
 		{"a root that is a file", []string{"check", "--root", "/etc/hostname"}, 2, ""},
+		{"run without a node's name", []string{"run"}, 2, "NODE_NAME"},
+		{"run with a prefix that is Kubernetes' own", []string{"run", "--node-name", "n", "--prefix", "kubernetes.io/"}, 2, "reserved"},
+		{"run without a cluster", []string{"run", "--node-name", "n", "--kubeconfig", "/does/not/exist"}, 2, "/does/not/exist"},
 		{"help", []string{"check", "--help"}, 0, ""},
 		{"version", []string{"version"}, 0, ""},
 		{"a root without this kernel's modules", []string{"check", "--root", missing, "--kernel-release", "9.9.9-none"}, 1, ""},
@@ -229,7 +232,7 @@ func TestUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Chmod(filepath.Dir(agent), 0o755); err != nil {
+	if err := os.Chmod(filepath.Dir(program), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(filepath.Join(root, "etc/modprobe.d"), 0o700); err != nil {

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sctp-agent/sctp-agent/pkg/agent"
+	"github.com/sctp-agent/sctp-agent/pkg/assess"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// runFlags are those of run alone.
+type runFlags struct {
+	host      hostFlags
+	access    api.Access
+	prefix    string
+	resync    time.Duration
+	listen    string
+	condition bool
+	events    bool
+	taint     string
+	logFormat string
+	logLevel  slog.LevelVar
+}
+
+func newRunCommand() *cobra.Command {
+	var f runFlags
+	cmd := &cobra.Command{
+		Use:   "run",
+		Short: "Keep this Node's labels and annotations true (the DaemonSet's process)",
+		Long: `run assesses this host whenever something happened that may change the verdict,
+and lets the Node say so: labels for schedulers, annotations for people.
+
+It writes by server-side apply as field manager "sctp-agent", only its own
+keys, and only when something changed. An API server that is away is waited
+for. What is "unknown" never overwrites an earlier verdict of the same boot.
+
+It needs NODE_NAME, and the right to get, watch and patch status of its own
+Node (manifests/base/rbac.yaml).`,
+		Example: `  NODE_NAME=worker-0 sctp-agent run --root /host
+  sctp-agent run --node-name worker-0 --kubeconfig agent.kubeconfig`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd.Context(), cmd.ErrOrStderr())
+		},
+	}
+	f.host.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.access.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config, then the pod's own service account)")
+	flags.StringVar(&f.prefix, "prefix", nodelabel.DefaultPrefix, "prefix of the labels and annotations")
+	flags.DurationVar(&f.resync, "resync", agent.DefaultResync, "mean time between assessments while nothing happens")
+	flags.StringVar(&f.listen, "listen", "", `address of /metrics, /healthz and /readyz, such as ":9475" (default: none)`)
+	flags.BoolVar(&f.condition, "condition", false, "also keep the Node condition "+nodelabel.ConditionType)
+	flags.BoolVar(&f.events, "events", true, "create one Event per transition")
+	flags.StringVar(&f.taint, "startup-taint", "", `taint ("key" or "key:effect") to remove from the Node once SCTP is proved (default: none)`)
+	flags.StringVar(&f.logFormat, "log-format", "text", `"text" or "json"`)
+	flags.TextVar(&f.logLevel, "log-level", &f.logLevel, `"debug", "info", "warn" or "error"`)
+	return cmd
+}
+
+func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
+	log, err := f.logger(stderr)
+	if err != nil {
+		return err
+	}
+	opts, err := f.host.options()
+	if err != nil {
+		return err
+	}
+	if opts.Node == "" {
+		return errors.New("the Node's name is missing: set NODE_NAME (in a pod: from spec.nodeName) or --node-name")
+	}
+	keys, err := nodelabel.NewKeys(f.prefix)
+	if err != nil {
+		return fmt.Errorf("--prefix: %w", err)
+	}
+	rest, err := f.access.Config()
+	if err != nil {
+		return err
+	}
+
+	build := currentVersion()
+	var writer *nodelabel.Writer
+	metrics := agent.NewMetrics(agent.MetricsOptions{
+		Build:     agent.BuildInfo{Version: build.Version, Commit: build.Commit, GoVersion: build.Go},
+		Proc:      f.host.host.Proc,
+		Contested: func() bool { return writer != nil && writer.Fighting() },
+	})
+	writer, err = nodelabel.NewWriter(nodelabel.Config{
+		REST: rest, Node: opts.Node, Keys: keys,
+		Condition: f.condition, Events: f.events, StartupTaint: f.taint,
+		Component: "sctp-agent", Observe: metrics.Wrote, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	a := agent.New(agent.Config{
+		Assess:  func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
+		Writer:  writer,
+		Resync:  f.resync,
+		Metrics: metrics,
+		Log:     log,
+	})
+
+	if f.listen == "" {
+		return a.Run(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := agent.Serve(ctx, f.listen, a.Handler(writer.Concluded)); err != nil {
+			cancel(err)
+		}
+	}()
+	err = a.Run(ctx)
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	cancel(nil)
+	<-served
+	return err
+}
+
+func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
+	opts := &slog.HandlerOptions{Level: &f.logLevel}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf(`--log-format %q: want "text" or "json"`, f.logFormat)
+}
