@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/agent"
 	"github.com/sctp-agent/sctp-agent/pkg/assess"
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -103,11 +105,12 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	a := agent.New(agent.Config{
-		Assess:  func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
-		Writer:  writer,
-		Resync:  f.resync,
-		Metrics: metrics,
-		Log:     log,
+		Assess:   func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
+		Writer:   writer,
+		Triggers: triggers(opts.Host),
+		Resync:   f.resync,
+		Metrics:  metrics,
+		Log:      log,
 	})
 
 	if f.listen == "" {
@@ -128,6 +131,23 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	cancel(nil)
 	<-served
 	return err
+}
+
+// triggers are what makes the agent look at once: modules that come and go, and
+// configuration files that change.
+func triggers(host kmod.Options) []agent.Trigger {
+	return []agent.Trigger{
+		agent.ModuleEvents{Modules: []string{kmod.SCTP().Name, kmod.SCTPDiag().Name}},
+		agent.ConfigDirs{
+			Root: host.Root,
+			Dirs: host.ConfigDirs(),
+			// modprobe.d(5) and modules-load.d(5); kmod before 33 also reads
+			// *.alias.
+			Relevant: func(_, name string) bool {
+				return strings.HasSuffix(name, ".conf") || strings.HasSuffix(name, ".alias")
+			},
+		},
+	}
 }
 
 func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
