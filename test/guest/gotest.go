@@ -18,7 +18,7 @@ import (
 // there. No test having run is a failure.
 func (g *Guest) RunGoTest(ctx context.Context, t *testing.T, pkg string, args ...string) {
 	t.Helper()
-	program, err := goBuild(ctx, g.image.machine.arch, "test", "-c", pkg)
+	program, err := goBuild(ctx, g.image.machine.arch, pkg, "test", "-c")
 	if err != nil {
 		t.Fatalf("building the tests of %s: %v", pkg, err)
 	}

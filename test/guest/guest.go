@@ -4,7 +4,7 @@
 // A guest is a Debian kernel under QEMU's software emulation with an
 // initramfs that has what bears on modules on a real host: that release's
 // kmod, its systemd-modules-load (run at boot under the conditions of its
-// unit), the kernel's own modules as depmod(8) indexes them. Commands run in
+// unit) and systemd-sysctl, the kernel's own modules as depmod(8) indexes them. Commands run in
 // it, and files go in and out, over a virtio port; output is byte-exact and
 // exit codes are the programs' own.
 //
@@ -55,7 +55,8 @@ type Config struct {
 	Files []File
 	// Remove are paths that are not on the guest's disk although a guest
 	// normally has them: removed by the first process, before anything reads
-	// them.
+	// them. Patterns as of path/filepath.Match; one that matches nothing
+	// fails the boot.
 	Remove []string
 	// MemoryMiB is the guest's memory; 0 means 512.
 	MemoryMiB int

@@ -119,36 +119,12 @@ func buildImage(ctx context.Context, cfg Config) (image, error) {
 
 // imageVersion changes when the code below makes something else of the same
 // inputs.
-const imageVersion = 1
+const imageVersion = 2
 
 // buildInit compiles the guest's first process. The go command's cache makes
 // this a matter of a moment.
 func buildInit(ctx context.Context, arch string) ([]byte, error) {
-	return goBuild(ctx, arch, "build", "github.com/sctp-agent/sctp-agent/test/guest/init")
-}
-
-// goBuild runs "go build" or "go test -c" for a static Linux program, and
-// returns the program.
-func goBuild(ctx context.Context, arch string, args ...string) ([]byte, error) {
-	dir, err := os.MkdirTemp("", "guest-build-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	program := filepath.Join(dir, "program")
-	flags := []string{"-trimpath", "-o", program}
-	i := 1
-	if args[0] == "test" {
-		i = 2
-	}
-	cmd := exec.CommandContext(ctx, "go", slices.Concat(args[:i], flags, args[i:])...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, stderr.Bytes())
-	}
-	return os.ReadFile(program)
+	return goBuild(ctx, arch, testModule+"/guest/init", "build")
 }
 
 type builder struct {
@@ -221,7 +197,8 @@ func (b *builder) skeleton(extra []string, init []byte) error {
 	}
 	for _, p := range systemd {
 		switch dir, name := path.Split(merged(p)); {
-		case strings.HasSuffix(dir, "/modprobe.d/"), strings.HasSuffix(dir, "/modules-load.d/"), name == "systemd-modules-load":
+		case strings.HasSuffix(dir, "/modprobe.d/"), strings.HasSuffix(dir, "/modules-load.d/"), strings.HasSuffix(dir, "/sysctl.d/"),
+			name == "systemd-modules-load", name == "systemd-sysctl":
 			paths = append(paths, p)
 		}
 	}
@@ -239,7 +216,7 @@ func (b *builder) skeleton(extra []string, init []byte) error {
 			return fmt.Errorf("/%s of the Debian packages: %w", p, err)
 		}
 	}
-	for _, want := range []string{"usr/bin/kmod", "usr/sbin/modprobe", "usr/bin/busybox", "usr/lib/systemd/systemd-modules-load"} {
+	for _, want := range []string{"usr/bin/kmod", "usr/sbin/modprobe", "usr/bin/busybox", "usr/lib/systemd/systemd-modules-load", "usr/lib/systemd/systemd-sysctl"} {
 		if !b.seen[want] {
 			return fmt.Errorf("/%s is in none of the Debian packages", want)
 		}

@@ -1,8 +1,8 @@
 // Command init is the first process of a guest. It does what a real host's
 // init does as far as modules are concerned: mounts the kernel's file
 // systems, then runs the real systemd-modules-load if the conditions of its
-// unit hold. After that it serves requests from the machine that runs the
-// guest.
+// unit hold, and systemd-sysctl. After that it serves requests from the machine
+// that runs the guest.
 package main
 
 import (
@@ -15,7 +15,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -109,9 +108,18 @@ func prepareDisk() error {
 	if err != nil {
 		return err
 	}
-	for _, path := range paths {
-		if err := os.RemoveAll(path); err != nil {
-			return err
+	for _, pattern := range paths {
+		matches, err := filepath.Glob(pattern)
+		if err != nil {
+			return fmt.Errorf("%s: %w", pattern, err)
+		}
+		if len(matches) == 0 {
+			return fmt.Errorf("no file to remove matches %s", pattern)
+		}
+		for _, path := range matches {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -199,6 +207,16 @@ func runModulesLoad() (wire.Boot, error) {
 	return wire.Boot{ModulesLoadRan: true, ModulesLoadExit: cmd.ProcessState.ExitCode(), ModulesLoadOutput: out}, nil
 }
 
+// runSysctl runs systemd-sysctl, which systemd orders after
+// systemd-modules-load: a sysctl that forbids loading modules comes too late
+// for what modules-load.d asks for.
+func runSysctl() {
+	if out, err := exec.Command("/usr/lib/systemd/systemd-sysctl").CombinedOutput(); err != nil {
+		// As on a real host: the boot goes on.
+		log.Printf("systemd-sysctl: %v\n%s", err, out)
+	}
+}
+
 func modulesLoadWanted() (bool, error) {
 	cmdline, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
@@ -250,11 +268,9 @@ func serveMain() error {
 	if err != nil {
 		return err
 	}
+	runSysctl()
 	if err := configureNet(); err != nil {
 		return err
-	}
-	if syscall.Getuid() != 0 {
-		return errors.New("not root")
 	}
 	return serve(boot)
 }
