@@ -334,12 +334,17 @@ func inKernel(t *testing.T, g *guest.Guest) bool {
 	return run(t, g, guest.Shell("cat /sys/module/sctp/initstate 2>/dev/null || true")) == "live"
 }
 
+// checkJSON is the command under test. A guest under software emulation on a
+// busy machine takes some seconds to load a module, and to run a probe that
+// takes a millisecond elsewhere.
+var checkJSON = []string{"check", "-o", "json", "--timeout=30s"}
+
 // check runs "sctp-agent check -o json".
 func check(t *testing.T, g *guest.Guest, args ...string) (report, guest.Result) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	res, err := g.Run(ctx, guest.Command{Path: agent, Args: append([]string{"check", "-o", "json"}, args...)})
+	res, err := g.Run(ctx, guest.Command{Path: agent, Args: append(slices.Clone(checkJSON), args...)})
 	if err != nil {
 		t.Fatal(err)
 	}
