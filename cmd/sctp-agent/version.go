@@ -9,8 +9,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker (-X main.version=…) for a release.
-var version = "devel"
+// version and commit are set by the linker (-X main.version=…) where an image
+// is built, out of reach of the repository.
+var (
+	version = "devel"
+	commit  = "unknown"
+)
 
 // versionInfo identifies a build.
 type versionInfo struct {
@@ -23,7 +27,7 @@ type versionInfo struct {
 func currentVersion() versionInfo {
 	v := versionInfo{
 		Version:  version,
-		Commit:   "unknown",
+		Commit:   commit,
 		Go:       runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}

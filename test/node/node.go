@@ -170,12 +170,12 @@ func (n *Node) startQEMU(img Image, tools, seed string) error {
 		"-drive", "file=" + seed + ",if=virtio,format=raw,readonly=on",
 		"-device", "virtio-rng-pci",
 		"-netdev", fmt.Sprintf("user,id=host,ipv6=off,hostfwd=tcp:127.0.0.1:%d-10.0.2.15:%d", n.port, guestapi.Port),
-		"-device", "virtio-net-pci,netdev=host,mac=52:54:00:00:02:" + n.addr.macSuffix(),
+		"-device", "virtio-net-pci,romfile=,netdev=host,mac=52:54:00:00:02:" + n.addr.macSuffix(),
 	}
 	if n.cfg.Link != nil {
 		args = append(args,
 			"-netdev", "stream,id=link,server=off,addr.type=unix,addr.path="+n.cfg.Link.path,
-			"-device", "virtio-net-pci,netdev=link,mac=52:54:00:00:77:"+n.addr.macSuffix())
+			"-device", "virtio-net-pci,romfile=,netdev=link,mac=52:54:00:00:77:"+n.addr.macSuffix())
 	}
 	n.qemu = exec.Command("qemu-system-x86_64", args...)
 	// Where QEMU keeps what the guest writes (snapshot=on).

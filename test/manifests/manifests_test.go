@@ -1,0 +1,339 @@
+// Package manifests_test checks what "kubectl apply -k" would send, without a
+// cluster: each object decodes strictly into its API's own Go type, and
+// nothing changes unnoticed.
+package manifests_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	machineconfigv1 "github.com/openshift/api/machineconfiguration/v1"
+	securityv1 "github.com/openshift/api/security/v1"
+	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+const (
+	root     = "../../manifests"
+	overlays = root + "/overlays"
+	examples = root + "/examples"
+)
+
+// nodeReadinessRule is the part of readiness.node.x-k8s.io/v1alpha1 that the
+// rule uses; the API's module cannot be had from the Go proxy.
+type nodeReadinessRule struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Spec              struct {
+		Conditions []struct {
+			Type           string                 `json:"type"`
+			RequiredStatus corev1.ConditionStatus `json:"requiredStatus"`
+		} `json:"conditions"`
+		EnforcementMode string               `json:"enforcementMode"`
+		Taint           corev1.Taint         `json:"taint"`
+		NodeSelector    metav1.LabelSelector `json:"nodeSelector"`
+	} `json:"spec"`
+}
+
+// newObject makes an empty object of the API's own type.
+func newObject(meta metav1.TypeMeta) (any, error) {
+	switch meta.APIVersion + " " + meta.Kind {
+	case "v1 Namespace":
+		return new(corev1.Namespace), nil
+	case "v1 ServiceAccount":
+		return new(corev1.ServiceAccount), nil
+	case "v1 ConfigMap":
+		return new(corev1.ConfigMap), nil
+	case "v1 Service":
+		return new(corev1.Service), nil
+	case "apps/v1 DaemonSet":
+		return new(appsv1.DaemonSet), nil
+	case "apps/v1 Deployment":
+		return new(appsv1.Deployment), nil
+	case "networking.k8s.io/v1 NetworkPolicy":
+		return new(networkingv1.NetworkPolicy), nil
+	case "rbac.authorization.k8s.io/v1 ClusterRole":
+		return new(rbacv1.ClusterRole), nil
+	case "rbac.authorization.k8s.io/v1 ClusterRoleBinding":
+		return new(rbacv1.ClusterRoleBinding), nil
+	case "rbac.authorization.k8s.io/v1 Role":
+		return new(rbacv1.Role), nil
+	case "rbac.authorization.k8s.io/v1 RoleBinding":
+		return new(rbacv1.RoleBinding), nil
+	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy":
+		return new(admissionv1.ValidatingAdmissionPolicy), nil
+	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding":
+		return new(admissionv1.ValidatingAdmissionPolicyBinding), nil
+	case "security.openshift.io/v1 SecurityContextConstraints":
+		return new(securityv1.SecurityContextConstraints), nil
+	case "machineconfiguration.openshift.io/v1 MachineConfig":
+		return new(machineconfigv1.MachineConfig), nil
+	case "monitoring.coreos.com/v1 PodMonitor":
+		return new(monitoringv1.PodMonitor), nil
+	case "monitoring.coreos.com/v1 PrometheusRule":
+		return new(monitoringv1.PrometheusRule), nil
+	case "readiness.node.x-k8s.io/v1alpha1 NodeReadinessRule":
+		return new(nodeReadinessRule), nil
+	}
+	return nil, fmt.Errorf("no API type is known for %s %s", meta.APIVersion, meta.Kind)
+}
+
+// decode reads a stream of YAML documents, each strictly into its own type: a
+// field that the API does not have, or has twice, is an error.
+func decode(stream []byte) ([]any, error) {
+	var objects []any
+	r := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(stream)))
+	for {
+		doc, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			return objects, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var meta struct {
+			metav1.TypeMeta `json:",inline"`
+			Metadata        struct{ Name string }
+		}
+		if err := yaml.Unmarshal(doc, &meta); err != nil {
+			return nil, err
+		}
+		obj, err := newObject(meta.TypeMeta)
+		if err != nil {
+			return nil, err
+		}
+		// The API server's own strict decoder: encoding/json would take
+		// "hostnetwork" for hostNetwork.
+		data, err := yaml.YAMLToJSONStrict(doc)
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", meta.Kind, meta.Metadata.Name, err)
+		}
+		strict, err := kjson.UnmarshalStrict(data, obj)
+		if err := errors.Join(append(strict, err)...); err != nil {
+			return nil, fmt.Errorf("%s %s: %w", meta.Kind, meta.Metadata.Name, err)
+		}
+		objects = append(objects, obj)
+	}
+}
+
+// kustomize renders a directory as "kubectl apply -k" does.
+func kustomize(t *testing.T, dir string) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // the first build of kubectl
+	defer cancel()
+	bin, err := controlplane.Build(ctx, nil, controlplane.Kubectl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, bin.Path(controlplane.Kubectl), "kustomize", dir)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("rendering %s: %v\n%s", dir, err, stderr.Bytes())
+	}
+	if stderr.Len() > 0 {
+		t.Errorf("rendering %s: %s", dir, stderr.Bytes())
+	}
+	return out
+}
+
+// renders are all that is held by golden files.
+func renders(t *testing.T) map[string]string {
+	t.Helper()
+	dirs := map[string]string{
+		"kubernetes-all": "testdata/kubernetes-all",
+		"openshift-all":  "testdata/openshift-all",
+		"examples":       examples,
+	}
+	entries, err := os.ReadDir(overlays)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		dirs[e.Name()] = filepath.Join(overlays, e.Name())
+	}
+	return dirs
+}
+
+func TestRendersAreGoldenAndDecode(t *testing.T) {
+	for name, dir := range renders(t) {
+		t.Run(name, func(t *testing.T) {
+			got := kustomize(t, dir)
+			if objects, err := decode(got); err != nil {
+				t.Error(err)
+			} else if len(objects) < 3 {
+				t.Errorf("%d objects", len(objects))
+			}
+			golden := filepath.Join("testdata", "golden", name+".yaml")
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s is not what %s holds (if that is meant: go test ./manifests -update):\n%s", dir, golden, firstDifference(want, got))
+			}
+		})
+	}
+}
+
+// Strict means strict: what the other tests rely on.
+func TestDecodeRefusesUnknownFields(t *testing.T) {
+	for _, doc := range []string{
+		"apiVersion: v1\nkind: Namespace\nmetadata: {name: x, lables: {}}\n",
+		"apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: x}\nspec: {template: {spec: {hostnetwork: true}}}\n",
+		"apiVersion: v2\nkind: Namespace\nmetadata: {name: x}\n",
+	} {
+		if _, err := decode([]byte(doc)); err == nil {
+			t.Errorf("no error for:\n%s", doc)
+		}
+	}
+}
+
+func TestMachineConfigExamplesDecode(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(examples, "machineconfig-*.yaml"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("found %v, %v", files, err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		objects, err := decode(b)
+		if err != nil {
+			t.Errorf("%s: %v", f, err)
+			continue
+		}
+		mc := objects[0].(*machineconfigv1.MachineConfig)
+		role := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(f), "machineconfig-"), ".yaml")
+		if got := mc.Labels["machineconfiguration.openshift.io/role"]; got != role {
+			t.Errorf("%s: for the role %q", f, got)
+		}
+	}
+}
+
+// daemonSet of a rendered directory.
+func daemonSet(t *testing.T, dir string) *appsv1.DaemonSet {
+	t.Helper()
+	objects, err := decode(kustomize(t, dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range objects {
+		if ds, ok := o.(*appsv1.DaemonSet); ok {
+			return ds
+		}
+	}
+	t.Fatalf("%s has no DaemonSet", dir)
+	return nil
+}
+
+// Whatever the profile: nothing of the host is writable, and nothing is made
+// there.
+func TestHostIsReadOnly(t *testing.T) {
+	for name, dir := range renders(t) {
+		if name == "examples" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			spec := daemonSet(t, dir).Spec.Template.Spec
+			if len(spec.Containers) != 1 || len(spec.InitContainers) != 0 {
+				t.Fatalf("want one container, have %d and %d", len(spec.Containers), len(spec.InitContainers))
+			}
+			hostPaths := map[string]*corev1.HostPathVolumeSource{}
+			for _, v := range spec.Volumes {
+				if v.HostPath == nil {
+					t.Errorf("volume %s is not of the host", v.Name)
+					continue
+				}
+				hostPaths[v.Name] = v.HostPath
+			}
+			for _, m := range spec.Containers[0].VolumeMounts {
+				if !m.ReadOnly || m.MountPropagation == nil || *m.MountPropagation != corev1.MountPropagationHostToContainer {
+					t.Errorf("%s: read-only %v, propagation %v", m.MountPath, m.ReadOnly, m.MountPropagation)
+				}
+				// Any other type has the kubelet or the runtime make it.
+				if p := hostPaths[m.Name]; p.Type == nil || *p.Type != corev1.HostPathDirectory {
+					t.Errorf("%s: hostPath type %v", m.MountPath, p.Type)
+				}
+				if want := filepath.Join("/host", hostPaths[m.Name].Path); m.MountPath != want {
+					t.Errorf("%s of the host at %s", hostPaths[m.Name].Path, m.MountPath)
+				}
+			}
+			if sc := spec.Containers[0].SecurityContext; sc.ReadOnlyRootFilesystem == nil || !*sc.ReadOnlyRootFilesystem {
+				t.Error("the container's root is writable")
+			}
+			if spec.HostPID || spec.HostIPC {
+				t.Error("shares namespaces of the host that it does not need")
+			}
+			if _, limited := spec.Containers[0].Resources.Limits[corev1.ResourceCPU]; limited {
+				t.Error("has a CPU limit")
+			}
+		})
+	}
+}
+
+// The hardened profile passes the Pod Security Standard "restricted" in all but
+// its volumes.
+func TestHardened(t *testing.T) {
+	spec := daemonSet(t, filepath.Join(overlays, "kubernetes-hardened")).Spec.Template.Spec
+	sc := spec.Containers[0].SecurityContext
+	if sc.Privileged != nil || sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation {
+		t.Errorf("privilege: %+v", sc)
+	}
+	if sc.RunAsUser != nil {
+		t.Errorf("the container's user %d stands above the pod's", *sc.RunAsUser)
+	}
+	if sc.Capabilities == nil || len(sc.Capabilities.Drop) != 1 || sc.Capabilities.Drop[0] != "ALL" || len(sc.Capabilities.Add) != 0 {
+		t.Errorf("capabilities: %+v", sc.Capabilities)
+	}
+	psc := spec.SecurityContext
+	if psc.RunAsNonRoot == nil || !*psc.RunAsNonRoot || psc.RunAsUser == nil || *psc.RunAsUser == 0 ||
+		psc.SeccompProfile == nil || psc.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault {
+		t.Errorf("pod: %+v", psc)
+	}
+	for _, v := range spec.Volumes {
+		if v.HostPath.Path == "/" {
+			t.Error("the whole host is mounted")
+		}
+	}
+}
+
+func firstDifference(want, got []byte) string {
+	w, g := strings.Split(string(want), "\n"), strings.Split(string(got), "\n")
+	for i := range min(len(w), len(g)) {
+		if w[i] != g[i] {
+			return fmt.Sprintf("line %d:\n- %s\n+ %s", i+1, w[i], g[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
+}
