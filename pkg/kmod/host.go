@@ -44,8 +44,16 @@ type host struct {
 
 type hostIndex struct {
 	*index
-	file *os.File
+	file *hostFile
 	err  error
+	// found remembers the keys that were looked up.
+	found map[string]indexAnswer
+	wild  map[string][]string
+}
+
+type indexAnswer struct {
+	value string
+	found bool
 }
 
 func (h *host) Close() {
@@ -73,13 +81,13 @@ func (h *host) index(name string) *hostIndex {
 	if x, ok := h.indexes[name]; ok {
 		return x
 	}
-	x := &hostIndex{}
+	x := &hostIndex{found: map[string]indexAnswer{}, wild: map[string][]string{}}
 	h.indexes[name] = x
 	full := path.Join(h.moddir, name)
-	f, _, err := h.root.open(full)
+	f, err := h.root.open(full)
 	if err == nil {
 		x.file = f
-		x.index, err = newIndex(f)
+		x.index, err = newIndex(&blockReader{r: f})
 	}
 	if err != nil {
 		x.err = err
@@ -96,11 +104,15 @@ func (h *host) search(file, key string) (value string, found bool) {
 	if x.err != nil {
 		return "", false
 	}
+	if a, ok := x.found[key]; ok {
+		return a.value, a.found
+	}
 	value, found, err := x.search(key)
 	if err != nil {
 		h.problem(path.Join(h.moddir, file), err)
-		return "", false
+		value, found = "", false
 	}
+	x.found[key] = indexAnswer{value, found}
 	return value, found
 }
 
@@ -110,8 +122,13 @@ func (h *host) searchWild(file, name string) ([]string, error) {
 	if x.err != nil {
 		return nil, errNoIndexFile
 	}
+	if values, ok := x.wild[name]; ok {
+		return values, nil
+	}
 	values, err := x.searchWild(name)
-	if err != nil {
+	if err == nil {
+		x.wild[name] = values
+	} else {
 		h.problem(path.Join(h.moddir, file), err)
 		return nil, errNoIndexFile
 	}

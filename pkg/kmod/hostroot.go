@@ -38,8 +38,23 @@ var (
 // hostRoot gives read access to the files of the inspected host. All names are
 // absolute, as that host sees them; symbolic links, absolute ones too, are
 // resolved inside the root, as chroot(2) would.
+//
+// It remembers the directories it came through and what it looked at: one
+// inspection meets the same few again and again.
 type hostRoot struct {
+	dir   *os.File // O_PATH
+	dirs  map[string]dirResult
+	stats map[string]statResult
+}
+
+type dirResult struct {
 	dir *os.File // O_PATH
+	err error
+}
+
+type statResult struct {
+	st  unix.Stat_t
+	err error
 }
 
 func openHostRoot(name string) (*hostRoot, error) {
@@ -47,80 +62,229 @@ func openHostRoot(name string) (*hostRoot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hostRoot{dir: dir}, nil
+	return &hostRoot{dir: dir, dirs: map[string]dirResult{}, stats: map[string]statResult{}}, nil
 }
 
-func (r *hostRoot) Close() error { return r.dir.Close() }
+func (r *hostRoot) Close() {
+	for _, d := range r.dirs {
+		if d.err == nil {
+			d.dir.Close()
+		}
+	}
+	r.dir.Close()
+}
 
-// handle resolves name and returns an O_PATH handle, which opens nothing yet:
-// a FIFO or a device is only looked at.
-func (r *hostRoot) handle(name string) (*os.File, *unix.Stat_t, error) {
+// resolve opens an O_PATH handle of whatever name leads to: nothing is opened
+// for reading yet, a FIFO or a device is only looked at.
+func (r *hostRoot) resolve(name string) (*os.File, error) {
 	h, err := pathrs.OpenatInRoot(r.dir, name)
 	if err != nil {
-		return nil, nil, plainError("open", name, err)
+		return nil, plainError("open", name, err)
 	}
-	var st unix.Stat_t
-	if err := unix.Fstat(int(h.Fd()), &st); err != nil {
-		h.Close()
-		return nil, nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+	return h, nil
+}
+
+// directory is the handle of a directory; it stays open until Close. Plain
+// components are opened one below the other, without following anything; where
+// one is a link, the path library takes the whole way.
+func (r *hostRoot) directory(name string) (*os.File, error) {
+	if name == "/" || name == "." {
+		return r.dir, nil
 	}
-	return h, &st, nil
+	d, ok := r.dirs[name]
+	if !ok {
+		d.dir, d.err = r.openDirectory(name)
+		r.dirs[name] = d
+	}
+	return d.dir, d.err
+}
+
+func (r *hostRoot) openDirectory(name string) (*os.File, error) {
+	if strings.Contains(name, "..") {
+		return r.resolve(name)
+	}
+	parent, err := r.directory(path.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Openat(int(parent.Fd()), path.Base(name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	switch err {
+	case nil:
+		return os.NewFile(uintptr(fd), name), nil
+	case unix.ENOTDIR, unix.ELOOP:
+		return r.resolve(name)
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+}
+
+// lstat looks at the last component of a name without following it.
+func (r *hostRoot) lstat(name string) (parent *os.File, st unix.Stat_t, err error) {
+	if strings.HasSuffix(name, "/..") {
+		return nil, st, &fs.PathError{Op: "open", Path: name, Err: unix.EISDIR}
+	}
+	parent, err = r.directory(path.Dir(name))
+	if err != nil {
+		return nil, st, err
+	}
+	if err := unix.Fstatat(int(parent.Fd()), path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return nil, st, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	return parent, st, nil
 }
 
 // stat follows links inside the root.
 func (r *hostRoot) stat(name string) (*unix.Stat_t, error) {
-	h, st, err := r.handle(name)
-	if err != nil {
-		return nil, err
+	s, ok := r.stats[name]
+	if !ok {
+		s.st, s.err = r.statOnce(name)
+		r.stats[name] = s
 	}
-	h.Close()
+	return &s.st, s.err
+}
+
+func (r *hostRoot) statOnce(name string) (unix.Stat_t, error) {
+	_, st, err := r.lstat(name)
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return st, err
+	}
+	h, err := r.resolve(name)
+	if err != nil {
+		return st, err
+	}
+	defer h.Close()
+	if err := unix.Fstat(int(h.Fd()), &st); err != nil {
+		return st, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
 	return st, nil
 }
 
 // open opens a regular file for reading. Anything else is refused unopened:
 // errNullDevice for /dev/null, errNotRegular otherwise.
-func (r *hostRoot) open(name string) (*os.File, *unix.Stat_t, error) {
-	h, st, err := r.handle(name)
+func (r *hostRoot) open(name string) (*hostFile, error) {
+	parent, st, err := r.lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return openRegular(int(parent.Fd()), &st, name)
+	}
+	h, err := r.resolve(name)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) && r.leadsToNull(name) {
-			return nil, nil, errNullDevice
+			return nil, errNullDevice
 		}
-		return nil, nil, err
+		return nil, err
 	}
 	defer h.Close()
-	if err := regular(st, name); err != nil {
-		return nil, nil, err
+	if err := unix.Fstat(int(h.Fd()), &st); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	f, err := pathrs.Reopen(h, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC)
+	if err := regular(&st, name); err != nil {
+		return nil, err
+	}
+	f, err := pathrs.Reopen(h, readFlags)
 	if err != nil {
-		return nil, nil, plainError("open", name, err)
+		return nil, plainError("open", name, err)
 	}
-	return f, st, nil
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return &hostFile{fd: fd, name: name, st: st}, nil
+}
+
+// readFlags make sure that nothing waits and nothing becomes a terminal, should
+// a file turn into something else between the look and the opening.
+const readFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+
+// openRegular opens an entry of a directory that has been looked at and is not
+// a link.
+func openRegular(dir int, st *unix.Stat_t, name string) (*hostFile, error) {
+	if err := regular(st, name); err != nil {
+		return nil, err
+	}
+	fd, err := unix.Openat(dir, path.Base(name), readFlags|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	f := &hostFile{fd: fd, name: name}
+	if err := unix.Fstat(fd, &f.st); err != nil {
+		f.Close()
+		return nil, &fs.PathError{Op: "stat", Path: name, Err: err}
+	}
+	if err := regular(&f.st, name); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// hostFile is an open regular file. It is a bare descriptor: os.File would ask
+// the poller about each of some dozens of small files.
+type hostFile struct {
+	fd   int
+	name string
+	st   unix.Stat_t
+}
+
+func (f *hostFile) Close() error { return unix.Close(f.fd) }
+
+func (f *hostFile) mtime() time.Time { return time.Unix(f.st.Mtim.Unix()) }
+
+// ReadAt reads like io.ReaderAt says.
+func (f *hostFile) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := unix.Pread(f.fd, p[done:], off+int64(done))
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return done, &fs.PathError{Op: "read", Path: f.name, Err: err}
+		case n == 0:
+			return done, io.EOF
+		}
+		done += max(n, 0)
+	}
+	return done, nil
+}
+
+// readAll reads a whole file of at most limit bytes.
+func (f *hostFile) readAll(limit int64) ([]byte, error) {
+	if f.st.Size > limit {
+		return nil, &fs.PathError{Op: "read", Path: f.name, Err: errTooLarge}
+	}
+	// One byte more than the size: a regular file that ends before it gives
+	// all of itself at once.
+	buf := make([]byte, f.st.Size+1)
+	n, err := unix.Pread(f.fd, buf, 0)
+	if err != nil {
+		return nil, &fs.PathError{Op: "read", Path: f.name, Err: err}
+	}
+	if int64(n) == f.st.Size {
+		return buf[:n], nil
+	}
+	buf = buf[:n]
+	// It grew or shrank meanwhile.
+	rest, err := io.ReadAll(io.NewSectionReader(f, int64(n), limit+1-int64(n)))
+	if err != nil {
+		return nil, err
+	}
+	if buf = append(buf, rest...); int64(len(buf)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: f.name, Err: errTooLarge}
+	}
+	return buf, nil
 }
 
 // readFile reads a whole regular file of at most limit bytes.
 func (r *hostRoot) readFile(name string, limit int64) ([]byte, time.Time, error) {
-	f, st, err := r.open(name)
+	f, err := r.open(name)
 	if err != nil {
 		return nil, time.Time{}, err
 	}
 	defer f.Close()
-	return readRegular(f, st, name, limit)
-}
-
-func readRegular(f *os.File, st *unix.Stat_t, name string, limit int64) ([]byte, time.Time, error) {
-	mtime := time.Unix(st.Mtim.Unix())
-	if st.Size > limit {
-		return nil, mtime, &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
-	}
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, mtime, plainError("read", name, err)
-	}
-	if int64(len(data)) > limit {
-		return nil, mtime, &fs.PathError{Op: "read", Path: name, Err: errTooLarge}
-	}
-	return data, mtime, nil
+	data, err := f.readAll(limit)
+	return data, f.mtime(), err
 }
 
 // leadsToNull says whether name is a link to /dev/null. Host roots are often
@@ -144,17 +308,21 @@ func (r *hostRoot) leadsToNull(name string) bool {
 }
 
 func (r *hostRoot) readlink(name string) (string, error) {
-	dir, err := pathrs.OpenatInRoot(r.dir, path.Dir(name))
+	dir, err := r.directory(path.Dir(name))
 	if err != nil {
-		return "", plainError("readlink", name, err)
+		return "", err
 	}
-	defer dir.Close()
-	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(int(dir.Fd()), path.Base(name), buf)
-	if err != nil {
-		return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+	buf := make([]byte, 512)
+	for {
+		n, err := unix.Readlinkat(int(dir.Fd()), path.Base(name), buf)
+		if err != nil {
+			return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
+		}
+		if n < len(buf) {
+			return string(buf[:n]), nil
+		}
+		buf = make([]byte, 2*len(buf))
 	}
-	return string(buf[:n]), nil
 }
 
 // hostDir is one open directory of the host, with its entries sorted by name.
@@ -169,15 +337,16 @@ func (d *hostDir) Close() error { return d.f.Close() }
 
 // openDir lists a directory of at most maxDirEntries entries.
 func (r *hostRoot) openDir(name string) (*hostDir, error) {
-	h, _, err := r.handle(name)
+	h, err := r.directory(name)
 	if err != nil {
 		return nil, err
 	}
-	defer h.Close()
-	f, err := pathrs.Reopen(h, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC)
+	// A directory can be reopened through itself.
+	fd, err := unix.Openat(int(h.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, plainError("open", name, err)
+		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
+	f := os.NewFile(uintptr(fd), name)
 	entries, err := f.ReadDir(maxDirEntries + 1)
 	if err != nil && !errors.Is(err, io.EOF) {
 		f.Close()
@@ -198,21 +367,13 @@ func (d *hostDir) readEntry(e fs.DirEntry, limit int64) ([]byte, time.Time, erro
 	if !e.Type().IsRegular() {
 		return d.root.readFile(name, limit)
 	}
-	fd, err := unix.Openat(int(d.f.Fd()), e.Name(),
-		unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	f, err := openRegular(int(d.f.Fd()), &unix.Stat_t{Mode: unix.S_IFREG}, name)
 	if err != nil {
-		return nil, time.Time{}, &fs.PathError{Op: "open", Path: name, Err: err}
-	}
-	f := os.NewFile(uintptr(fd), name)
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, time.Time{}, &fs.PathError{Op: "stat", Path: name, Err: err}
-	}
-	if err := regular(&st, name); err != nil {
 		return nil, time.Time{}, err
 	}
-	return readRegular(f, &st, name, limit)
+	defer f.Close()
+	data, err := f.readAll(limit)
+	return data, f.mtime(), err
 }
 
 // regular refuses everything that is not a plain file, by name.
@@ -266,21 +427,34 @@ type kernelFiles struct {
 
 func (k kernelFiles) read(base, name string) (string, error) {
 	full := path.Join(base, name)
-	f, err := os.OpenFile(full, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(full, readFlags, 0)
 	if err != nil {
-		return "", err
+		return "", &fs.PathError{Op: "open", Path: full, Err: err}
 	}
+	f := &hostFile{fd: fd, name: full}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil {
-		return "", err
-	} else if !fi.Mode().IsRegular() {
-		return "", &fs.PathError{Op: "read", Path: full, Err: errNotRegular}
+	if err := unix.Fstat(fd, &f.st); err != nil {
+		return "", &fs.PathError{Op: "stat", Path: full, Err: err}
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxKernelFile))
-	if err != nil {
+	if err := regular(&f.st, full); err != nil {
 		return "", err
 	}
-	return string(data), nil
+	// Files of /proc and /sys have no size; a short read is not their end.
+	var data []byte
+	for buf := make([]byte, 4096); ; {
+		n, err := unix.Read(fd, buf)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return "", &fs.PathError{Op: "read", Path: full, Err: err}
+		case n == 0:
+			return string(data), nil
+		}
+		if data = append(data, buf[:n]...); len(data) > maxKernelFile {
+			return "", &fs.PathError{Op: "read", Path: full, Err: errTooLarge}
+		}
+	}
 }
 
 func (k kernelFiles) procFile(name string) (string, error) { return k.read(k.proc, name) }

@@ -57,6 +57,52 @@ func newIndex(r io.ReaderAt) (*index, error) {
 	return &index{r: r, root: binary.BigEndian.Uint32(head[8:]), budget: maxIndexNodes}, nil
 }
 
+// blockReader keeps the blocks it has read. The nodes of a trie that a few
+// lookups touch share most of them. It is bounded: a hostile index only makes
+// it slower.
+type blockReader struct {
+	r      io.ReaderAt
+	blocks map[int64][]byte
+}
+
+const (
+	blockSize = 4096
+	maxBlocks = 256
+)
+
+func (b *blockReader) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		at := off + int64(done)
+		block, err := b.block(at / blockSize)
+		if err != nil {
+			return done, err
+		}
+		within := int(at % blockSize)
+		if within >= len(block) {
+			return done, io.EOF
+		}
+		done += copy(p[done:], block[within:])
+	}
+	return done, nil
+}
+
+func (b *blockReader) block(n int64) ([]byte, error) {
+	if block, ok := b.blocks[n]; ok {
+		return block, nil
+	}
+	block := make([]byte, blockSize)
+	got, err := b.r.ReadAt(block, n*blockSize)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if b.blocks == nil || len(b.blocks) >= maxBlocks {
+		b.blocks = map[int64][]byte{}
+	}
+	b.blocks[n] = block[:got]
+	return b.blocks[n], nil
+}
+
 type indexValue struct {
 	priority uint32
 	value    string

@@ -112,32 +112,39 @@ type osRelease struct {
 }
 
 func readOSRelease(root *hostRoot) osRelease {
-	var os osRelease
 	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
-		data, _, err := root.readFile(name, maxConfigFile)
-		if err != nil {
+		if data, _, err := root.readFile(name, maxConfigFile); err == nil {
+			return parseOSRelease(data)
+		}
+	}
+	return osRelease{}
+}
+
+func parseOSRelease(data []byte) osRelease {
+	var os osRelease
+	rhel := ""
+	for line := range bytes.Lines(data) {
+		key, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
+		if !ok {
 			continue
 		}
-		for line := range bytes.Lines(data) {
-			key, value, ok := strings.Cut(strings.TrimSpace(string(line)), "=")
-			if !ok || strings.HasPrefix(key, "#") {
-				continue
-			}
-			value = unquote(value)
-			switch key {
-			case "PRETTY_NAME":
-				os.pretty = printable(value)
-			case "ID":
-				os.id = value
-			case "ID_LIKE":
-				os.like = value
-			case "VERSION_ID":
-				os.version = value
-			case "RHEL_VERSION": // RHCOS: VERSION_ID is OpenShift's
-				os.version = value
-			}
+		value = unquote(value)
+		switch key {
+		case "PRETTY_NAME":
+			os.pretty = printable(value)
+		case "ID":
+			os.id = value
+		case "ID_LIKE":
+			os.like = value
+		case "VERSION_ID":
+			os.version = value
+		case "RHEL_VERSION":
+			rhel = value
 		}
-		return os
+	}
+	if rhel != "" {
+		// RHCOS: VERSION_ID is OpenShift's.
+		os.version = rhel
 	}
 	return os
 }

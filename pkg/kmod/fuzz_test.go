@@ -1,0 +1,195 @@
+package kmod
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+)
+
+// Every parser takes any bytes, ends, and keeps to what its callers rely on.
+// The seeds are the lines people write and the ones that broke something.
+
+func seedTexts(f *testing.F, add func(text string)) {
+	f.Helper()
+	names, err := filepath.Glob("testdata/cases/*.case")
+	if err != nil || len(names) == 0 {
+		f.Fatalf("no cases: %v", err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		c, err := hostcase.Parse(bytes.NewReader(text))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, e := range c.Entries {
+			add(e.Content)
+		}
+		add(c.Cmdline)
+	}
+}
+
+func FuzzModprobeFile(f *testing.F) {
+	seedTexts(f, func(text string) { f.Add([]byte(text), 30) })
+	f.Add([]byte("black\\\nlist sctp\n\\"), 28)
+	f.Add([]byte("# comment \\\nblacklist sctp\x00x\r\n"), 34)
+	f.Add([]byte("softdep sctp  pre: a post: b c\nalias [a- b\ninstall x\t\n"), 33)
+	f.Fuzz(func(t *testing.T, data []byte, kmod int) {
+		p := &policy{kmod: kmod}
+		p.parseModprobeFile("/etc/modprobe.d/x.conf", data)
+		lines := 1 + bytes.Count(data, []byte("\n"))
+		check := func(s source) {
+			if s.line < 1 || s.line > lines {
+				t.Fatalf("line %d of %d", s.line, lines)
+			}
+			if len(printable(s.text)) > maxText+16 {
+				t.Fatal("unbounded text")
+			}
+		}
+		rules := len(p.blacklists) + len(p.installs) + len(p.removes) + len(p.aliases) + len(p.softdeps) + len(p.options) + len(p.ignored)
+		if rules > lines {
+			t.Fatalf("%d rules from %d lines", rules, lines)
+		}
+		for _, b := range p.blacklists {
+			check(b.source)
+			if b.name == "" || strings.ContainsAny(b.name, " \t\n\x00") {
+				t.Fatalf("name %q", b.name)
+			}
+		}
+		for _, s := range p.softdeps {
+			check(s.source)
+			if slices.Contains(s.pre, "") || slices.Contains(s.post, "") {
+				t.Fatal("an empty soft dependency")
+			}
+		}
+		for _, i := range p.ignored {
+			check(i.source)
+		}
+	})
+}
+
+func FuzzModulesLoadFile(f *testing.F) {
+	seedTexts(f, func(text string) { f.Add([]byte(text), 252) })
+	f.Add([]byte("sctp\r\n\r\x00;x\n # y\nz"), 247)
+	f.Add(bytes.Repeat([]byte("x"), 5000), 239)
+	f.Fuzz(func(t *testing.T, data []byte, systemd int) {
+		last := 0
+		for _, l := range modulesLoadLines(data, systemd) {
+			if l.number < last || l.number > 1+bytes.Count(data, []byte("\n")) {
+				t.Fatalf("line number %d after %d", l.number, last)
+			}
+			last = l.number
+			if l.text == "" || strings.ContainsAny(l.text, "\n\x00") || strings.ContainsAny(l.text[:1], "#; \t") {
+				t.Fatalf("%q is no name", l.text)
+			}
+		}
+	})
+}
+
+func FuzzCmdline(f *testing.F) {
+	seedTexts(f, func(text string) { f.Add(text) })
+	f.Add(`"modprobe.blacklist=a,sctp,b" modules_load='sc'tp -- module_blacklist="sctp`)
+	f.Add("modprobe.blacklist=x=sctp rd.modprobe.blacklist=sctp\tmodules-load=a\\,b")
+	f.Fuzz(func(t *testing.T, line string) {
+		for _, version := range []int{25, 28, 29, 34} {
+			p := &policy{kmod: version}
+			p.parseKmodCmdline(line)
+			for _, b := range p.blacklists {
+				if !strings.Contains(line, strings.Trim(b.name, `"`)) {
+					t.Fatalf("kmod %d: %q is not in the line", version, b.name)
+				}
+			}
+		}
+		value, token := kernelBlacklist(line)
+		if len(value) > maxCharp || !strings.Contains(line, token) {
+			t.Fatalf("value %q, token %q", value, token)
+		}
+		for _, version := range []int{239, 252} {
+			for _, r := range systemdModulesLoad(line, version) {
+				if r.name == "" || strings.Contains(r.name, ",") {
+					t.Fatalf("systemd %d: %q", version, r.name)
+				}
+			}
+		}
+	})
+}
+
+func FuzzIndex(f *testing.F) {
+	var x hostcase.Index
+	x.Add("net_pf_2_proto_132", "sctp", 0)
+	x.Add("net_pf_*_proto_13[1-3]", "other", 1)
+	x.Add("sctp", "kernel/net/sctp/sctp.ko.xz: kernel/lib/libcrc32c.ko.xz", 0)
+	x.Add("sctp_diag", "kernel/net/sctp/sctp_diag.ko.xz:", 0)
+	f.Add(x.Bytes(), "net_pf_2_proto_132")
+	f.Add(x.Bytes()[:40], "sctp")
+	f.Add([]byte("\xb0\x07\xf4\x57\x00\x02\x00\x01\x20\x00\x00\x0c\x00\xff\x20\x00\x00\x0c"), "loop")
+	f.Fuzz(func(t *testing.T, data []byte, key string) {
+		x, err := newIndex(&blockReader{r: bytes.NewReader(data)})
+		if err != nil {
+			return
+		}
+		x.budget = 20000
+		value, found, err := x.search(key)
+		if found && (err != nil || len(value) > maxIndexString+blockSize) {
+			t.Fatalf("found %q with error %v", value, err)
+		}
+		x.searchWild(key)
+	})
+}
+
+func FuzzFnmatch(f *testing.F) {
+	for _, p := range []string{"sctp", "net-pf-*-proto-132", "s[a-d]tp", "s[!a]tp", "[", "\\", "*?*", "[]a]", "[[:alpha:]]*", "[a-"} {
+		f.Add(p, "sctp")
+	}
+	f.Fuzz(func(t *testing.T, pattern, s string) {
+		fnmatch(pattern, s)
+		// A pattern without specials matches itself and nothing else.
+		if !strings.ContainsAny(pattern, `*?[\`) && fnmatch(pattern, s) != (pattern == s) {
+			t.Fatalf("%q against %q", pattern, s)
+		}
+		if !fnmatch("*", s) || !fnmatch(strings.Repeat("?", len(s)), s) {
+			t.Fatalf("wildcards do not match %q", s)
+		}
+		quoted := regexpMeta.Replace(s)
+		if !fnmatch(quoted, s) {
+			t.Fatalf("%q does not match %q", quoted, s)
+		}
+	})
+}
+
+var regexpMeta = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
+
+func FuzzInstallCommand(f *testing.F) {
+	for _, c := range []string{"/bin/true", "/bin/false # off", "exit 3", "modprobe -i sctp || true", "echo 'a b' >/dev/null 2>&1; false", "`x`", "a && ", ";", "'", "$CMDLINE_OPTS"} {
+		f.Add(c)
+	}
+	f.Fuzz(func(t *testing.T, command string) {
+		words, ok := shellWords(command)
+		if !ok {
+			return
+		}
+		for _, w := range words {
+			if !w.operator && strings.ContainsAny(w.text, "\n") && !strings.ContainsAny(command, `'"`) {
+				t.Fatalf("%q has the word %q", command, w.text)
+			}
+		}
+	})
+}
+
+func FuzzVersions(f *testing.F) {
+	f.Add("ID=\"rhcos\"\nID_LIKE=\"rhel fedora\"\nVERSION_ID=\"4.16\"\nRHEL_VERSION=9.4\nPRETTY_NAME='x'\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		os := parseOSRelease([]byte(text))
+		if len(os.pretty) > maxText+16 {
+			t.Fatal("unbounded name")
+		}
+		os.versionsByRelease()
+	})
+}

@@ -1,0 +1,149 @@
+package oracle
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/debian"
+)
+
+// The files of modprobe.d as an RHCOS node has them: one per module with a
+// network alias from kernel-modules-extra, and those of other packages.
+var extraModules = []string{
+	"act_sample", "af_802154", "appletalk", "atm", "ax25", "batman-adv", "can-bcm", "can-gw", "dccp_ipv4", "dccp_ipv6", "ieee802154_6lowpan",
+	"l2tp_eth", "l2tp_ip", "l2tp_netlink", "netrom", "rds", "rose", "sctp_diag", "sctp", "tipc", "tipc_diag", "xt_u32",
+}
+
+var otherFiles = map[string]string{
+	"usr/lib/modprobe.d/dist-blacklist.conf":    "# watchdog drivers\nblacklist i8xx_tco\nblacklist iTCO_wdt\n# framebuffers\nblacklist aty128fb\nblacklist cirrusfb\nblacklist radeonfb\n# sound\nblacklist snd-pcsp\nblacklist pcspkr\n",
+	"usr/lib/modprobe.d/systemd.conf":           "options bonding max_bonds=0\noptions dummy numdummies=0\n",
+	"usr/lib/modprobe.d/mlx4.conf":              "install mlx4_core /sbin/modprobe --ignore-install mlx4_core $CMDLINE_OPTS\n",
+	"usr/lib/modprobe.d/lockd.conf":             "# Set the TCP port that the NFS lock manager should use.\n#options lockd nlm_tcpport\n",
+	"usr/lib/modprobe.d/kvm.conf":               "# Setting modprobe kvm_intel/kvm_amd nested = 1\n#options kvm_intel nested=1\n",
+	"etc/modprobe.d/tuned.conf":                 "# This file specifies additional parameters to kernel modules added by Tuned.\n",
+	"etc/modprobe.d/truescale.conf":             "install ib_qib modprobe -i ib_qib $CMDLINE_OPTS\n",
+	"usr/lib/modprobe.d/firewalld-sysctls.conf": "install nf_conntrack /usr/sbin/modprobe --ignore-install nf_conntrack $CMDLINE_OPTS\n",
+}
+
+// benchRoot builds, once, a host root with the modules of a full distribution
+// kernel, indexed by the real depmod, and the real modprobe.
+func benchRoot(b *testing.B) (root, release string) {
+	b.Helper()
+	if os.Geteuid() != 0 {
+		b.Skip("the real modprobe runs in a chroot, which needs root")
+	}
+	ctx := b.Context()
+	tree, release, err := debian.Open(debian.Bookworm, "amd64").Kernel(ctx, "linux-image-amd64")
+	if err != nil {
+		b.Fatal(err)
+	}
+	root, err = cache.Once(ctx, "kmod-bench/"+release, func(ctx context.Context, dir string) error {
+		if _, err := Prepare(ctx, Versions[1], dir); err != nil {
+			return err
+		}
+		for _, d := range []string{"usr/lib/modules", "etc/modprobe.d", "etc/modules-load.d", "usr/lib/modprobe.d", "proc", "sys", "run"} {
+			if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+				return err
+			}
+		}
+		if err := os.Symlink("usr/lib", filepath.Join(dir, "lib")); err != nil {
+			return err
+		}
+		if err := os.CopyFS(filepath.Join(dir, "usr/lib/modules", release), os.DirFS(filepath.Join(tree, "usr/lib/modules", release))); err != nil {
+			return err
+		}
+		for _, m := range extraModules {
+			text := "# This kernel module can be automatically loaded by non-root users. To\n# enhance system security, the module is blacklisted by default to ensure\n# system administrators make the module available for use as needed.\n# See https://access.redhat.com/articles/3760101 for more details.\n#\n# Remove the blacklist by adding a comment # at the start of the line.\nblacklist " + m + "\n"
+			if err := os.WriteFile(filepath.Join(dir, "etc/modprobe.d", m+"-blacklist.conf"), []byte(text), 0o644); err != nil {
+				return err
+			}
+		}
+		for name, text := range otherFiles {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, "etc/modules-load.d/sctp-load.conf"), []byte("sctp"), 0o644); err != nil {
+			return err
+		}
+		if err := os.Link(filepath.Join(dir, "sbin/modprobe"), filepath.Join(dir, "sbin/depmod")); err != nil {
+			return err
+		}
+		if out, err := inRoot(ctx, dir, "/sbin/depmod", release).CombinedOutput(); err != nil {
+			return fmt.Errorf("depmod: %w\n%s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return root, release
+}
+
+func inRoot(ctx context.Context, root string, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	cmd.Env = []string{"LD_LIBRARY_PATH=/tools/lib"}
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
+	return cmd
+}
+
+// BenchmarkRealModprobe is one dry run of the real program on the root of
+// BenchmarkInspect: it answers for one caller.
+func BenchmarkRealModprobe(b *testing.B) {
+	root, release := benchRoot(b)
+	for b.Loop() {
+		out, err := inRoot(b.Context(), root, "/sbin/modprobe", "-n", "-v", "-S", release, "sctp").Output()
+		if err != nil || !strings.Contains(string(out), "/sctp.ko") {
+			b.Fatalf("modprobe: %v: %s", err, out)
+		}
+	}
+}
+
+// BenchmarkForkExec is a program that does nothing, in the same root: what any
+// way of asking a program costs at least.
+func BenchmarkForkExec(b *testing.B) {
+	root, _ := benchRoot(b)
+	for b.Loop() {
+		if err := inRoot(b.Context(), root, "/bin/true").Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkInspect is a whole inspection: every caller, with evidence,
+// versions, state and findings.
+func BenchmarkInspect(b *testing.B) {
+	root, release := benchRoot(b)
+	var size int64
+	files := 0
+	filepath.WalkDir(filepath.Join(root, "usr/lib/modules", release), func(name string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(name, ".bin") {
+			if fi, err := d.Info(); err == nil {
+				size += fi.Size()
+				files++
+			}
+		}
+		return nil
+	})
+	for b.Loop() {
+		ins, err := kmod.Inspect(b.Context(), kmod.Options{Root: root, KernelRelease: release, KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if ins.State != kmod.Loadable || ins.Autoload.Allowed != kmod.False || ins.ByName.Allowed != kmod.True || ins.BootLoad.Requested != kmod.True {
+			b.Fatalf("wrong answer: %+v", ins)
+		}
+	}
+	b.ReportMetric(float64(size)/1e6, "index-MB")
+	b.ReportMetric(float64(files), "index-files")
+}

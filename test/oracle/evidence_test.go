@@ -1,0 +1,148 @@
+package oracle
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// TestEvidenceIsAllOfIt takes the evidence at its word: whoever removes every
+// line that a "false" names has nothing left that stops the module. Where that
+// is not so, a line was missing from the evidence. And a "false" always names
+// something.
+func TestEvidenceIsAllOfIt(t *testing.T) {
+	roots := 150
+	if testing.Short() {
+		roots = 40
+	}
+	dir := place(t)
+	fixed := 0
+	for n := range roots {
+		v := Versions[n%len(Versions)]
+		c := Generate(v, 7, n)
+		for caller := range 4 {
+			c := *c
+			c.Entries = slices.Clone(c.Entries)
+			for round := 0; ; round++ {
+				ins := inspect(t, dir, &c)
+				d := []kmod.Decision{ins.ByName, ins.Autoload, ins.AutoloadIPv6, ins.BootLoad.Decision}[caller]
+				if d.Allowed != kmod.False {
+					fixed++
+					break
+				}
+				if len(d.Evidence) == 0 || d.Cause == kmod.NoCause {
+					t.Fatalf("root %d, %s: false without a reason\n%s", n, Callers[caller], c.Format())
+				}
+				if d.Evidence[0].Cause != d.Cause {
+					t.Errorf("root %d, %s: the first evidence is not for the cause", n, Callers[caller])
+				}
+				if slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause <= kmod.LoadingDisabled }) {
+					break // not a matter of configuration
+				}
+				if round == 12 {
+					t.Errorf("root %d, %s: still false: %+v\n%s", n, Callers[caller], d, c.Format())
+					break
+				}
+				for _, e := range d.Evidence {
+					remove(t, &c, e)
+				}
+			}
+		}
+	}
+	if fixed < roots {
+		t.Errorf("only %d answers could be turned", fixed)
+	}
+}
+
+func inspect(t *testing.T, dir string, c *hostcase.Case) *kmod.Inspection {
+	t.Helper()
+	root, err := os.MkdirTemp(dir, "root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(root)
+	if err := c.Build(root); err != nil {
+		t.Fatal(err)
+	}
+	ins, err := kmod.Inspect(t.Context(), kmod.Options{
+		Root: root, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"),
+		KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
+	}, kmod.SCTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ins
+}
+
+// remove takes a line of evidence out of the case, as an administrator would
+// who opens that file at that line.
+func remove(t *testing.T, c *hostcase.Case, e kmod.Evidence) {
+	t.Helper()
+	if e.File == "/proc/cmdline" {
+		if !strings.Contains(c.Cmdline, e.Text) {
+			t.Errorf("the command line %q has no %q", c.Cmdline, e.Text)
+		}
+		c.Cmdline = strings.Replace(c.Cmdline, e.Text, "gone", 1)
+		return
+	}
+	name, ok := resolve(c, strings.TrimPrefix(e.File, "/"))
+	if !ok {
+		t.Errorf("evidence names %s, which is not in the case:\n%s", e.File, c.Format())
+		return
+	}
+	for i := range c.Entries {
+		if c.Entries[i].Path != name {
+			continue
+		}
+		lines := strings.SplitAfter(c.Entries[i].Content, "\n")
+		if e.Line < 1 || e.Line > len(lines) {
+			t.Errorf("%s:%d: the file has %d lines", e.File, e.Line, len(lines))
+			return
+		}
+		// The logical line may go on for several.
+		last := e.Line - 1
+		for strings.HasSuffix(lines[last], "\\\n") && last+1 < len(lines) {
+			last++
+		}
+		for n := e.Line - 1; n <= last; n++ {
+			lines[n] = "\n" // the other lines keep their numbers
+		}
+		c.Entries[i].Content = strings.Join(lines, "")
+	}
+}
+
+// resolve follows the links of a case.
+func resolve(c *hostcase.Case, name string) (string, bool) {
+	for range 8 {
+		if !c.Split && strings.HasPrefix(name, "lib/") {
+			name = "usr/" + name
+		}
+		moved := false
+		for _, e := range c.Entries {
+			switch {
+			case e.Kind == hostcase.Link && (e.Path == name || strings.HasPrefix(name, e.Path+"/")):
+				target := e.Content
+				if !strings.HasPrefix(target, "/") {
+					target = filepath.Join("/", filepath.Dir(e.Path), target)
+				}
+				name = strings.TrimPrefix(filepath.Clean(target+strings.TrimPrefix(name, e.Path)), "/")
+				moved = true
+			case e.Path == name:
+				return name, true
+			}
+			if moved {
+				break
+			}
+		}
+		if !moved {
+			break
+		}
+	}
+	return fmt.Sprint(name), false
+}
