@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 )
 
 // requestTimeout bounds every request but a watch. An API server under load
@@ -42,6 +43,13 @@ func newClient(cfg *rest.Config, node string, status bool) (*client, error) {
 	cfg.GroupVersion = &schema.GroupVersion{Version: "v1"}
 	cfg.APIPath = "/api"
 	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	if cfg.BearerTokenFile != "" {
+		// client-go's own way reads the file again a minute later, whatever
+		// the server said; this one also at once after a 401.
+		source := transport.NewCachedFileTokenSource(cfg.BearerTokenFile)
+		cfg.BearerTokenFile, cfg.BearerToken = "", ""
+		cfg.Wrap(transport.ResettableTokenSourceWrapTransport(source))
+	}
 	// The writer paces itself.
 	cfg.QPS = -1
 	c, err := rest.RESTClientFor(cfg)

@@ -352,6 +352,14 @@ func (cp *ControlPlane) stopAll() {
 	}
 }
 
+// EtcdURL is where etcd answers, without authentication.
+func (cp *ControlPlane) EtcdURL() string {
+	return "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(cp.etcdPort))
+}
+
+// SetEtcdArgs replaces Options.EtcdArgs for the next start of etcd.
+func (cp *ControlPlane) SetEtcdArgs(args ...string) { cp.opts.EtcdArgs = args }
+
 // PID of a running component; 0 when it does not run.
 func (cp *ControlPlane) PID(c Component) int {
 	cp.mu.Lock()

@@ -30,7 +30,8 @@ type NodeTokenOptions struct {
 	Namespace, ServiceAccount string
 	// TTL is the token's life; 0 means one day. The API server grants no less
 	// than ten minutes, so a shorter token (already expired, even: negative)
-	// is signed here, with the control plane's own key.
+	// is signed here, with the control plane's own key. The API server
+	// accepts a token for a minute after it expired.
 	TTL time.Duration
 }
 
