@@ -146,6 +146,8 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 		i int
 		Check
 	}
+	late := watchLag()
+	defer late.end()
 	warmUp(ctx, step)
 	results := make(chan numbered, len(checks))
 	for i, c := range checks {
@@ -172,6 +174,10 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 		select {
 		case r := <-results:
 			delete(left, r.i)
+			if l := late.soFar(); r.Result == Fail && r.TimedOut && l > step/2 {
+				r.Result = Unknown
+				r.Detail += fmt.Sprintf(" (inconclusive: this machine wakes processes %v late)", l.Round(time.Millisecond))
+			}
 			emit(r.Check)
 		case <-expired:
 			for i := range left {

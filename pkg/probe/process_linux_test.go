@@ -53,7 +53,8 @@ func TestChildThatMisbehaves(t *testing.T) {
 			}
 			a := <-c.answer
 			took := time.Since(began)
-			late := lag()
+			late := 2 * lag.soFar() // once for each side of a wait
+			lag.end()
 			switch {
 			case took > timeout+50*time.Millisecond+late:
 				t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
@@ -110,29 +111,5 @@ func settle(t *testing.T, what string, want int, count func() int) {
 			t.Errorf("%s: %d at first, %d left", what, want, count())
 			return
 		}
-	}
-}
-
-// watchLag measures how late this machine wakes those who sleep: on a busy one
-// no deadline holds better than that. The function returned gives the worst
-// since, twice over: once for each side.
-func watchLag() func() time.Duration {
-	stop, worst := make(chan struct{}), make(chan time.Duration)
-	go func() {
-		var most time.Duration
-		for {
-			began := time.Now()
-			select {
-			case <-stop:
-				worst <- 2 * most
-				return
-			case <-time.After(time.Millisecond):
-				most = max(most, time.Since(began)-time.Millisecond)
-			}
-		}
-	}()
-	return func() time.Duration {
-		close(stop)
-		return <-worst
 	}
 }

@@ -1,0 +1,89 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestGrowth: ten thousand probes in a row leave no growth in descriptors,
+// threads, memory or associations. It is for a guest of test/probe; in others
+// it would open SCTP sockets, and have the module loaded.
+func TestGrowth(t *testing.T) {
+	onlyInGuest(t)
+	if err := openOne(); err != nil { // loads the module
+		t.Fatal(err)
+	}
+	core := forCurrent()[:1]
+	probes := func(n int) {
+		t.Helper()
+		for range n {
+			runChecks(context.Background(), core, "/proc", 20*time.Second, func(c Check) {
+				if c.Result != Pass {
+					t.Fatalf("%+v", c)
+				}
+			})
+		}
+	}
+	probes(500) // what the runtime and the kernel keep for good
+	before := measure(t)
+	began := time.Now()
+	const n = 10_000
+	probes(n)
+	after := measure(t)
+	t.Logf("%d probes, %v each\nbefore %+v\nafter  %+v", n, time.Since(began)/n, before, after)
+	if after.descriptors > before.descriptors || after.threads > before.threads+4 || after.goroutines > before.goroutines ||
+		after.endpoints > 0 || after.associations > 0 {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	// A leak of one small object per probe would be 640 KiB.
+	if after.resident > before.resident+512 || after.slab > before.slab+1024 {
+		t.Errorf("memory in KiB: before %+v, after %+v", before, after)
+	}
+}
+
+type measured struct {
+	descriptors, threads, goroutines int
+	endpoints, associations          int
+	// resident is this process's memory, slab the kernel's objects, in KiB.
+	resident, slab int
+}
+
+func measure(t *testing.T) (m measured) {
+	t.Helper()
+	runtime.GC()
+	time.Sleep(time.Second) // the kernel frees sockets a little later (RCU)
+	m.descriptors = descriptors(t)
+	m.goroutines = runtime.NumGoroutine()
+	field := func(file, name string) (n int) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if rest, ok := strings.CutPrefix(line, name+":"); ok {
+				if _, err := fmt.Sscan(rest, &n); err != nil {
+					t.Fatal(err)
+				}
+				return n
+			}
+		}
+		t.Fatalf("%s has no %s", file, name)
+		return 0
+	}
+	m.threads = field("/proc/self/status", "Threads")
+	m.resident = field("/proc/self/status", "RssAnon")
+	m.slab = field("/proc/meminfo", "SUnreclaim")
+	for file, n := range map[string]*int{"eps": &m.endpoints, "assocs": &m.associations} {
+		text, err := os.ReadFile("/proc/net/sctp/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		*n = strings.Count(string(text), "\n") - 1
+	}
+	return m
+}

@@ -1,0 +1,55 @@
+package probe_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/test/guest"
+)
+
+const inguest = "github.com/sctp-agent/sctp-agent/test/probe/inguest"
+
+// hostname says to the tests in the guest that this is one.
+const hostname = "probe-guest"
+
+func boot(t *testing.T, cfg guest.Config) *guest.Guest {
+	t.Helper()
+	cfg.Name = hostname
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	g, err := guest.Boot(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	t.Logf("Linux %s booted in %v", g.Release, g.BootTime.Round(time.Millisecond))
+	return g
+}
+
+// TestProbe runs the suites, and every fault, on each kernel.
+func TestProbe(t *testing.T) {
+	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
+		t.Run(string(kernel), func(t *testing.T) {
+			g := boot(t, guest.Config{Kernel: kernel})
+			g.RunGoTest(t.Context(), t, inguest, "-test.skip=^TestOnly")
+		})
+	}
+}
+
+// TestBootedOtherwise are the faults that a host is booted with.
+func TestBootedOtherwise(t *testing.T) {
+	for cmdline, name := range map[string]string{
+		"ipv6.disable=1": "TestOnlyWithoutIPv6",
+		"fips=1":         "TestOnlyFIPS",
+	} {
+		t.Run(cmdline, func(t *testing.T) {
+			boot(t, guest.Config{Cmdline: cmdline}).RunGoTest(t.Context(), t, inguest, "-test.run=^"+name+"$")
+		})
+	}
+}
+
+// TestGrowth is in the package, to reach what one probe consists of.
+func TestGrowth(t *testing.T) {
+	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestGrowth$", "-test.timeout=30m")
+}

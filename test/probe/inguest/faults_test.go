@@ -1,0 +1,415 @@
+package inguest
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// Rules of nftables, on what comes in over loopback. The chunk type is the
+// 13th byte of the packet (RFC 9260, sections 3.1 and 3.2); "sctp chunk" is not
+// in every kernel.
+const (
+	dropAll        = "meta l4proto sctp drop"
+	dropInitAck    = "meta l4proto sctp @th,96,8 2 drop"
+	dropCookieEcho = "meta l4proto sctp @th,96,8 10 drop"
+	dropData       = "meta l4proto sctp @th,96,8 0 drop"
+	dropShutdown   = "meta l4proto sctp @th,96,8 7 drop"
+)
+
+// filter installs one rule until the test ends.
+func filter(t *testing.T, hook, rule string) {
+	t.Helper()
+	shell(t, fmt.Sprintf(`nft add table inet faults
+nft add chain inet faults f '{ type filter hook %s priority 0; }'
+nft add rule inet faults f %s`, hook, rule),
+		"nft delete table inet faults")
+}
+
+// fault is something wrong with the host, and what the probe makes of it where
+// it has only the host's network namespace.
+type fault struct {
+	name   string
+	inject func(*testing.T)
+	// check is the one that the fault is about; "" means ipv4-stream.
+	check string
+	// result, stage, errno and timedOut are how it ends.
+	result   probe.Outcome
+	stage    probe.Stage
+	errno    string
+	timedOut bool
+	// reason is the verdict.
+	reason verdict.Reason
+}
+
+// Steps have a quarter of the whole time, 2 s: what waits for packets in vain
+// ends then, and what is refused ends at once.
+func faults() []fault {
+	list := []fault{
+		{name: "drop all on input", inject: func(t *testing.T) { filter(t, "input", dropAll) },
+			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+		{name: "drop all on output", inject: func(t *testing.T) { filter(t, "output", dropAll) },
+			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+		{name: "drop INIT-ACK", inject: func(t *testing.T) { filter(t, "input", dropInitAck) },
+			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+		{name: "drop COOKIE-ECHO", inject: func(t *testing.T) { filter(t, "input", dropCookieEcho) },
+			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+		{name: "drop DATA", inject: func(t *testing.T) { filter(t, "input", dropData) },
+			result: probe.Fail, stage: probe.StageReceive, timedOut: true, reason: verdict.ProbeTimedOut},
+		{name: "drop SHUTDOWN", inject: func(t *testing.T) { filter(t, "input", dropShutdown) },
+			result: probe.Fail, stage: probe.StageShutdown, timedOut: true, reason: verdict.ProbeTimedOut},
+		{name: "loopback down", inject: func(t *testing.T) {
+			// ::1 goes with it, and comes back with it; 127.0.0.1 stays.
+			shell(t, "ip link set lo down", "ip link set lo up")
+		}, result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+		{name: "127.0.0.1 removed", inject: func(t *testing.T) {
+			shell(t, "ip addr del 127.0.0.1/8 dev lo", "ip addr add 127.0.0.1/8 dev lo")
+		}, result: probe.Unknown, stage: probe.StageBind, errno: "EADDRNOTAVAIL", reason: verdict.InspectionFailed},
+		{name: "::1 removed", inject: func(t *testing.T) {
+			shell(t, "ip addr del ::1/128 dev lo", "ip addr add ::1/128 dev lo")
+		}, check: probe.CheckIPv6Stream, result: probe.Skip, reason: verdict.ProbePassed},
+		{name: "no port left", inject: func(t *testing.T) {
+			shell(t, "sysctl -qw net.ipv4.ip_local_port_range='40000 40000'", "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'")
+			fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Close(fd) })
+			if err := unix.Bind(fd, &unix.SockaddrInet6{Port: 40000}); err != nil {
+				t.Fatal(err)
+			}
+		}, result: probe.Unknown, stage: probe.StageBind, errno: "EADDRINUSE", reason: verdict.ResourceExhausted},
+	}
+	// What each ICMP error becomes: net/ipv4/icmp.c, icmp_err_convert.
+	for icmp, errno := range map[string]string{
+		"net-unreachable": "ENETUNREACH", "host-unreachable": "EHOSTUNREACH", "prot-unreachable": "ENOPROTOOPT", "port-unreachable": "ECONNREFUSED",
+		"net-prohibited": "ENETUNREACH", "host-prohibited": "EHOSTUNREACH", "admin-prohibited": "EHOSTUNREACH",
+	} {
+		list = append(list, fault{name: "reject with ICMP " + icmp, inject: func(t *testing.T) {
+			filter(t, "input", "meta nfproto ipv4 meta l4proto sctp reject with icmp type "+icmp)
+		}, result: probe.Fail, stage: probe.StageConnect, errno: errno, reason: verdict.ProbeTimedOut})
+	}
+	// net/ipv6/icmp.c, tab_unreach. The proof over IPv4 stands.
+	for icmp, errno := range map[string]string{
+		"no-route": "ENETUNREACH", "admin-prohibited": "EACCES", "addr-unreachable": "EHOSTUNREACH",
+		"port-unreachable": "ECONNREFUSED", "policy-fail": "EACCES", "reject-route": "EACCES",
+	} {
+		list = append(list, fault{name: "reject with ICMPv6 " + icmp, inject: func(t *testing.T) {
+			filter(t, "input", "meta nfproto ipv6 meta l4proto sctp reject with icmpv6 type "+icmp)
+		}, check: probe.CheckIPv6Stream, result: probe.Fail, stage: probe.StageConnect, errno: errno, reason: verdict.ProbePassed})
+	}
+	return list
+}
+
+func TestFaults(t *testing.T) {
+	loaded(t)
+	for _, f := range faults() {
+		t.Run(f.name, func(t *testing.T) {
+			f.inject(t)
+			f.judge(t, conclusive(t, probe.Options{}))
+		})
+	}
+}
+
+// conclusive runs the probe, under its usual deadline and then, on a machine
+// too busy for that, under longer ones: a probe that had no time to conclude
+// says so.
+func conclusive(t *testing.T, opts probe.Options) probe.Result {
+	t.Helper()
+	for opts.Timeout = probe.DefaultTimeout; ; opts.Timeout *= 2 {
+		r := run(t, opts)
+		again := false
+		for _, c := range append(slices.Clone(r.Checks), r.Current...) {
+			busy := strings.Contains(c.Detail, "inconclusive") || strings.Contains(c.Detail, "did not finish") || strings.Contains(c.Detail, "did not return")
+			again = again || busy && c.Result == probe.Unknown
+		}
+		if !again || opts.Timeout > time.Minute {
+			return r
+		}
+		t.Logf("no conclusion within %v: again", opts.Timeout)
+	}
+}
+
+func (f fault) judge(t *testing.T, r probe.Result) {
+	t.Helper()
+	name := f.check
+	if name == "" {
+		name = probe.CheckIPv4Stream
+	}
+	c := find(t, r.Checks, name)
+	if c.Result != f.result || c.Stage != f.stage || c.Errno != f.errno || c.TimedOut != f.timedOut || c.Detail == "" {
+		for _, c := range r.Checks {
+			t.Logf("%+v", c)
+		}
+		t.Errorf("%+v\nwant %s at %q, errno %q, timed out %v", c, f.result, f.stage, f.errno, f.timedOut)
+	}
+	if got := judged(r); got.Reason != f.reason {
+		t.Errorf("%s: %s; want %s", got.Reason, got.Message, f.reason)
+	}
+}
+
+// loaded has the module in the kernel, with the hash of the cookie: their first
+// use is slow, and not what is measured.
+func loaded(t *testing.T) {
+	t.Helper()
+	shell(t, "modprobe sctp")
+	run(t, probe.Options{Timeout: 20 * time.Second})
+}
+
+// TestFaultsDoNotReachTheProof: in a namespace of its own the probe proves the
+// kernel whatever the host's loopback is like, and says what it saw there.
+func TestFaultsDoNotReachTheProof(t *testing.T) {
+	loaded(t)
+	for name, tc := range map[string]struct {
+		inject func(*testing.T)
+		says   string // in LoopbackFiltered
+		notes  string // or in the notes
+	}{
+		"drop all":          {func(t *testing.T) { filter(t, "input", dropAll) }, "ipv6-stream: connect", ""},
+		"drop DATA":         {func(t *testing.T) { filter(t, "input", dropData) }, "ipv4-stream: receive", ""},
+		"reject":            {func(t *testing.T) { filter(t, "input", "meta l4proto sctp reject") }, "connection refused", ""},
+		"loopback down":     {func(t *testing.T) { shell(t, "ip link set lo down", "ip link set lo up") }, "ipv4-stream: connect", "ipv6-stream"},
+		"127.0.0.1 removed": {func(t *testing.T) { shell(t, "ip addr del 127.0.0.1/8 dev lo", "ip addr add 127.0.0.1/8 dev lo") }, "", "cannot assign requested address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.inject(t)
+			r := conclusive(t, probe.Options{Child: probe.Self})
+			for _, c := range r.Checks {
+				if c.Result != probe.Pass {
+					t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
+				}
+			}
+			if got := judged(r); got.Reason != verdict.ProbePassed || !r.Isolated {
+				t.Errorf("isolated %v, %s: %s", r.Isolated, got.Reason, got.Message)
+			}
+			if (r.LoopbackFiltered == "") != (tc.says == "") || !strings.Contains(r.LoopbackFiltered, tc.says) {
+				t.Errorf("filtered: %q, want %q", r.LoopbackFiltered, tc.says)
+			}
+			if notes := strings.Join(r.Notes, "\n"); !strings.Contains(notes, tc.notes) {
+				t.Errorf("notes: %q, want %q", notes, tc.notes)
+			}
+		})
+	}
+}
+
+// TestRefused: a policy that refuses the socket call decides nothing about
+// SCTP, and the kernel is not even asked for the module.
+func TestRefused(t *testing.T) {
+	loaded(t)
+	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOMEM, unix.ENOBUFS, unix.ENFILE} {
+		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
+			want := fault{result: probe.Unknown, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ResourceExhausted}
+			if errno == unix.EPERM || errno == unix.EACCES {
+				want.reason = verdict.PermissionDenied
+			}
+			for _, child := range []string{"", probe.Self} {
+				want.judge(t, crippled{Refuse: errno, Options: probe.Options{Child: child}}.run(t))
+			}
+		})
+	}
+	for _, errno := range []syscall.Errno{unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT, unix.EAFNOSUPPORT} {
+		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
+			fault{result: probe.Fail, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ProbeFailed}.
+				judge(t, crippled{Refuse: errno}.run(t))
+		})
+	}
+}
+
+// TestDescriptors: whatever number of them is left, the probe passes or says
+// that they ran out.
+func TestDescriptors(t *testing.T) {
+	loaded(t)
+	reasons := map[verdict.Reason]int{}
+	for _, child := range []string{"", probe.Self} {
+		for n := uint64(6); n < 64; n += 1 + n/6 {
+			r := crippled{Files: n, Options: probe.Options{Child: child, Timeout: 10 * time.Second}}.run(t)
+			got := judged(r)
+			reasons[got.Reason]++
+			if got.Reason != verdict.ResourceExhausted && got.Reason != verdict.ProbePassed {
+				t.Errorf("with %d descriptors, child %q: %s: %s", n, child, got.Reason, got.Message)
+			}
+		}
+	}
+	if reasons[verdict.ResourceExhausted] == 0 || reasons[verdict.ProbePassed] == 0 {
+		t.Errorf("verdicts: %v", reasons)
+	}
+	t.Logf("verdicts: %v", reasons)
+}
+
+// TestMemory: a child that cannot get any decides nothing.
+func TestMemory(t *testing.T) {
+	loaded(t)
+	r := crippled{Memory: 64 << 20, Options: probe.Options{Child: probe.Self}}.run(t)
+	fault{result: probe.Unknown, reason: verdict.InspectionFailed}.judge(t, r)
+	if c := find(t, r.Checks, probe.CheckIPv4Stream); !strings.Contains(c.Detail, "the probe process") {
+		t.Errorf("%+v", c)
+	}
+}
+
+// TestOnlyWithoutIPv6 is for a guest booted with ipv6.disable=1: the IPv6
+// checks do not apply, and finding that out makes the kernel run nothing.
+func TestOnlyWithoutIPv6(t *testing.T) {
+	loaded(t)
+	shell(t, `printf '#!/bin/sh\necho "$@" >>/tmp/modprobe.log\n' >/tmp/modprobe
+chmod +x /tmp/modprobe
+echo /tmp/modprobe >/proc/sys/kernel/modprobe`)
+	for _, child := range []string{"", probe.Self} {
+		r := conclusive(t, probe.Options{Child: child})
+		fault{check: probe.CheckIPv6Stream, result: probe.Skip, reason: verdict.ProbePassed}.judge(t, r)
+	}
+	if asked, err := os.ReadFile("/tmp/modprobe.log"); !os.IsNotExist(err) {
+		t.Errorf("the kernel ran modprobe (%v):\n%s", err, asked)
+	}
+	// So would it have been seen.
+	if _, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM, 0); err != unix.EAFNOSUPPORT {
+		t.Errorf("a socket of IPv6: %v", err)
+	}
+	if _, err := os.Stat("/tmp/modprobe.log"); err != nil {
+		t.Errorf("a call of modprobe would not have been seen: %v", err)
+	}
+}
+
+// TestOnlyFIPS is for a guest booted with fips=1: a host set to MD5 cookies
+// cannot listen, which is its namespace's fault and not the kernel's.
+func TestOnlyFIPS(t *testing.T) {
+	loaded(t)
+	shell(t, "[ $(cat /proc/sys/crypto/fips_enabled) = 1 ]; sysctl -qw net.sctp.cookie_hmac_alg=md5")
+	fault{result: probe.Fail, stage: probe.StageListen, errno: "ENOSYS", reason: verdict.ProbeFailed}.judge(t, conclusive(t, probe.Options{}))
+	r := conclusive(t, probe.Options{Child: probe.Self})
+	if got := judged(r); got.Reason != verdict.ProbePassed || !strings.Contains(r.LoopbackFiltered, "listen") {
+		t.Errorf("%s: %s; filtered %q", got.Reason, got.Message, r.LoopbackFiltered)
+	}
+}
+
+// TestChildKilledOrStopped while it waits for packets that a filter drops: the
+// answer is there at the deadline, decides nothing and hides nothing.
+func TestChildKilledOrStopped(t *testing.T) {
+	loaded(t)
+	filter(t, "input", dropAll)
+	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGSEGV} {
+		t.Run(unix.SignalName(signal), func(t *testing.T) {
+			const timeout = 8 * time.Second
+			before := leftovers(t)
+			// Without privilege there is one child, in this namespace.
+			wait := crippled{Options: probe.Options{Child: probe.Self, Timeout: timeout}, User: true}.startRun(t)
+			for began := time.Now(); ; time.Sleep(time.Millisecond) {
+				child := grandchild(t)
+				if child != 0 && lines(t, "/proc/net/sctp/eps") > 3 { // it is under way
+					if err := unix.Kill(child, signal); err != nil {
+						t.Error(err)
+					}
+					break
+				}
+				if time.Since(began) > timeout {
+					t.Error("the probe's child did not get under way")
+					break
+				}
+			}
+			r := wait()
+			if r.Duration > timeout+100*time.Millisecond {
+				t.Errorf("took %v", r.Duration)
+			}
+			if signal != syscall.SIGSTOP && r.Duration >= timeout {
+				t.Errorf("took %v although the child was dead", r.Duration)
+			}
+			fault{result: probe.Unknown, reason: verdict.InspectionFailed}.judge(t, r)
+			if c := find(t, r.Checks, probe.CheckIPv4Stream); !strings.Contains(c.Detail, "the probe process") {
+				t.Errorf("%+v", c)
+			}
+			before.mustBeBack(t)
+		})
+	}
+}
+
+// grandchild is a child of a child, 0 if there is none.
+func grandchild(t *testing.T) int {
+	t.Helper()
+	for _, parent := range childrenOf(t, os.Getpid()) {
+		for _, child := range childrenOf(t, parent) {
+			return child
+		}
+	}
+	return 0
+}
+
+// TestNamespaces: fifty probes in children, each with a network namespace,
+// leave none (net_namespace of slabinfo(5) counts them; the kernel frees them a
+// little later).
+func TestNamespaces(t *testing.T) {
+	loaded(t)
+	before := namespaces(t)
+	for range 50 {
+		if r := probe.Run(t.Context(), probe.Options{Child: probe.Self, Timeout: 20 * time.Second}); !r.Isolated || judged(r).Ready != verdict.Yes {
+			t.Fatalf("%+v", r)
+		}
+	}
+	var now int
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if now = namespaces(t); now <= before {
+			return
+		}
+	}
+	t.Errorf("%d network namespaces before, %d after", before, now)
+}
+
+func namespaces(t *testing.T) int {
+	t.Helper()
+	text, err := os.ReadFile("/proc/slabinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var name string
+		var active int
+		if _, err := fmt.Sscan(line, &name, &active); err == nil && name == "net_namespace" {
+			return active
+		}
+	}
+	t.Fatal("slabinfo has no net_namespace")
+	return 0
+}
+
+// TestParallel: 200 probes at once, in this process and in children. However
+// slow that makes the machine, nothing is found broken and nothing is left.
+func TestParallel(t *testing.T) {
+	loaded(t)
+	for _, tc := range []struct {
+		name    string
+		options probe.Options
+		passes  bool
+	}{
+		{"in this process", probe.Options{Timeout: 4 * time.Minute}, true},
+		{"in children", probe.Options{Child: probe.Self}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			before := leftovers(t)
+			results := make([]probe.Result, 200)
+			var all sync.WaitGroup
+			began := time.Now()
+			for i := range results {
+				all.Go(func() { results[i] = probe.Run(t.Context(), tc.options) })
+			}
+			all.Wait()
+			reasons := map[verdict.Reason]int{}
+			for _, r := range results {
+				got := judged(r)
+				reasons[got.Reason]++
+				if got.Ready == verdict.No || tc.passes && got.Ready != verdict.Yes {
+					t.Errorf("%s: %s", got.Reason, got.Message)
+				}
+			}
+			t.Logf("took %v: %v", time.Since(began).Round(time.Millisecond), reasons)
+			before.mustBeBack(t)
+		})
+	}
+}

@@ -1,0 +1,316 @@
+package inguest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+)
+
+// hostname of the guests that these tests are for.
+const hostname = "probe-guest"
+
+// TestMain makes the test program what the product is: its own child. It is
+// also a program that does something to itself and then runs the probe.
+func TestMain(m *testing.M) {
+	if probe.ChildMain(os.Args) {
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == crippledArg {
+		crippledMain()
+		return
+	}
+	if name, err := os.Hostname(); err != nil || name != hostname {
+		fmt.Printf("not in a guest of test/probe: on %s nothing is run\n", name)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const crippledArg = "crippled"
+
+// crippled is a probe run by a process that something was done to.
+type crippled struct {
+	Options probe.Options
+	// Files is the limit of descriptors, 0 leaves it.
+	Files uint64
+	// Refuse is the error number with which a seccomp filter answers
+	// socket(…, IPPROTO_SCTP), 0 has no filter.
+	Refuse syscall.Errno
+	// Memory limits the address space from then on, in bytes; 0 leaves it.
+	Memory uint64
+	// User runs it without any privilege.
+	User bool
+}
+
+// run runs the probe in such a process.
+func (c crippled) run(t *testing.T) probe.Result {
+	t.Helper()
+	return c.startRun(t)()
+}
+
+// startRun starts it and returns the function that waits for its result.
+func (c crippled) startRun(t *testing.T) func() probe.Result {
+	t.Helper()
+	wait := c.start(t)
+	return func() (r probe.Result) {
+		if err := json.Unmarshal(wait(), &r); err != nil {
+			t.Error(err)
+		}
+		return r
+	}
+}
+
+// start starts it and returns the function that waits for its output.
+func (c crippled) start(t *testing.T) func() []byte {
+	t.Helper()
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", crippledArg)
+	cmd.Stdin = strings.NewReader(string(text))
+	var out, stderr strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if c.User {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	}
+	if err := cmd.Start(); err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	return func() []byte {
+		defer cancel()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the process that runs the probe: %v\n%s", err, stderr.String())
+		}
+		return []byte(out.String())
+	}
+}
+
+func crippledMain() {
+	fail := func(err error) {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	var c crippled
+	if err := json.NewDecoder(os.Stdin).Decode(&c); err != nil {
+		fail(err)
+	}
+	if c.Refuse != 0 {
+		if err := refuseSCTP(c.Refuse); err != nil {
+			fail(fmt.Errorf("install the filter: %w", err))
+		}
+	}
+	if c.Files != 0 {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: c.Files, Max: c.Files}); err != nil {
+			fail(fmt.Errorf("limit descriptors: %w", err))
+		}
+	}
+	if c.Memory != 0 {
+		if err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: c.Memory, Max: c.Memory}); err != nil {
+			fail(fmt.Errorf("limit memory: %w", err))
+		}
+	}
+	text, err := json.Marshal(probe.Run(context.Background(), c.Options))
+	if err != nil {
+		fail(err)
+	}
+	os.Stdout.Write(text)
+}
+
+// refuseSCTP has every thread of this process, and its children, told errno
+// where they ask for an SCTP socket, as a container's seccomp profile does.
+func refuseSCTP(errno syscall.Errno) error {
+	arch := map[string]uint32{
+		"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64, "s390x": unix.AUDIT_ARCH_S390X,
+	}[runtime.GOARCH]
+	// Offsets in struct seccomp_data: nr 0, arch 4, args 16, 8 bytes each; the
+	// low half of an argument comes first only on little-endian machines.
+	protocol := uint32(16 + 2*8)
+	if runtime.GOARCH == "s390x" {
+		protocol += 4
+	}
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 4},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: arch, Jf: 5},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: protocol},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.IPPROTO_SCTP, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
+		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	return seccomp(filter)
+}
+
+// run runs the program's own probe, in this process or its children, and
+// fails unless it keeps to its deadline and leaves nothing.
+func run(t *testing.T, opts probe.Options) probe.Result {
+	t.Helper()
+	timeout := opts.Timeout
+	if timeout == 0 {
+		timeout = probe.DefaultTimeout
+		if opts.Suite == probe.Full {
+			timeout = probe.DefaultFullTimeout
+		}
+	}
+	before := leftovers(t)
+	lag := watchLag()
+	began := time.Now()
+	r := probe.Run(t.Context(), opts)
+	took := time.Since(began)
+	if late := lag(); took > timeout+50*time.Millisecond+late {
+		t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
+	}
+	before.mustBeBack(t)
+	return r
+}
+
+// find returns the check of a name, which must be there.
+func find(t *testing.T, checks []probe.Check, name string) probe.Check {
+	t.Helper()
+	for _, c := range checks {
+		if c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("no check %s among %d", name, len(checks))
+	return probe.Check{}
+}
+
+// leftover is what a probe could leave behind.
+type leftover struct {
+	descriptors, goroutines, threads, processes int
+	endpoints, associations                     int
+}
+
+func leftovers(t *testing.T) leftover {
+	t.Helper()
+	return leftover{
+		descriptors:  entries(t, "/proc/self/fd"),
+		goroutines:   runtime.NumGoroutine(),
+		threads:      entries(t, "/proc/self/task"),
+		processes:    len(childrenOf(t, os.Getpid())),
+		endpoints:    lines(t, "/proc/net/sctp/eps"),
+		associations: lines(t, "/proc/net/sctp/assocs"),
+	}
+}
+
+// mustBeBack fails unless there is soon no more than there was. Threads are
+// the runtime's to keep; a few come and stay for good.
+func (l leftover) mustBeBack(t *testing.T) {
+	t.Helper()
+	var now leftover
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		now = leftovers(t)
+		if now.descriptors <= l.descriptors && now.goroutines <= l.goroutines && now.threads <= l.threads+20 &&
+			now.processes <= l.processes && now.endpoints <= l.endpoints && now.associations <= l.associations {
+			return
+		}
+	}
+	t.Errorf("left behind: %+v before, %+v after", l, now)
+}
+
+func entries(t *testing.T, dir string) int {
+	t.Helper()
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(list)
+}
+
+// lines counts the entries of a table of /proc/net/sctp.
+func lines(t *testing.T, file string) int {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if os.IsNotExist(err) {
+		return 0 // the module is not loaded
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Count(string(text), "\n") - 1 // its heading
+}
+
+// childrenOf are the processes of a parent, dead ones that nobody has waited
+// for too.
+func childrenOf(t *testing.T, parent int) (pids []int) {
+	t.Helper()
+	list, err := os.ReadDir("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range list {
+		var pid, ppid int
+		if _, err := fmt.Sscan(e.Name(), &pid); err != nil {
+			continue
+		}
+		text, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue // it is gone
+		}
+		// pid (name) state ppid …; a name may hold anything.
+		rest := string(text[strings.LastIndexByte(string(text), ')')+1:])
+		var state string
+		if _, err := fmt.Sscan(rest, &state, &ppid); err == nil && ppid == parent {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// watchLag measures how late this machine wakes those who sleep; the function
+// returned gives twice the worst since: once for each side of a wait.
+func watchLag() func() time.Duration {
+	stop, worst := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		var most time.Duration
+		for {
+			began := time.Now()
+			select {
+			case <-stop:
+				worst <- 2 * most
+				return
+			case <-time.After(time.Millisecond):
+				most = max(most, time.Since(began)-time.Millisecond)
+			}
+		}
+	}()
+	return func() time.Duration {
+		close(stop)
+		return <-worst
+	}
+}
+
+// shell changes the guest; undo runs when the test ends.
+func shell(t *testing.T, script string, undo ...string) {
+	t.Helper()
+	do := func(script string) {
+		t.Helper()
+		if out, err := exec.Command("/bin/sh", "-ec", script).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", script, err, out)
+		}
+	}
+	for _, u := range undo {
+		t.Cleanup(func() { do(u) })
+	}
+	do(script)
+}
