@@ -1,0 +1,410 @@
+package kmod_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// host builds a root with a loadable sctp and the given entries.
+func host(t *testing.T, entries ...hostcase.Entry) (root string, opts kmod.Options) {
+	t.Helper()
+	c := &hostcase.Case{
+		Entries: entries,
+		Modules: []hostcase.Module{
+			{Name: "libcrc32c", File: "kernel/lib/libcrc32c.ko.xz"},
+			{Name: "sctp", File: "kernel/net/sctp/sctp.ko.xz", Needs: []string{"libcrc32c"}},
+		},
+		Aliases: []hostcase.Alias{{Pattern: "net_pf_2_proto_132", Name: "sctp"}, {Pattern: "net_pf_10_proto_132", Name: "sctp"}},
+	}
+	root = t.TempDir()
+	if err := c.Build(root); err != nil {
+		t.Fatal(err)
+	}
+	return root, kmod.Options{
+		Root: root, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"), KmodVersion: 28, SystemdVersion: 252,
+	}
+}
+
+func file(path, content string) hostcase.Entry {
+	return hostcase.Entry{Kind: hostcase.File, Path: path, Content: content}
+}
+
+func link(path, target string) hostcase.Entry {
+	return hostcase.Entry{Kind: hostcase.Link, Path: path, Content: target}
+}
+
+func inspect(t *testing.T, opts kmod.Options) *kmod.Inspection {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ins, err := kmod.Inspect(ctx, opts, kmod.SCTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ins
+}
+
+// TestLinksStayInside: however a link is written, it leads to a file of the
+// inspected host, never to one outside the root.
+func TestLinksStayInside(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "outside.conf")
+	if err := os.WriteFile(outside, []byte("blacklist sctp\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	outsideDir := filepath.Dir(outside)
+	up := strings.Repeat("../", 30)
+	for name, entries := range map[string][]hostcase.Entry{
+		"absolute file":      {link("etc/modprobe.d/x.conf", outside)},
+		"relative file":      {link("etc/modprobe.d/x.conf", up+strings.TrimPrefix(outside, "/"))},
+		"absolute directory": {link("etc/modprobe.d", outsideDir)},
+		"relative directory": {link("run/modprobe.d", up+strings.TrimPrefix(outsideDir, "/"))},
+		"by proc":            {link("etc/modprobe.d/x.conf", "/proc/self/root"+outside)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, opts := host(t, entries...)
+			if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.True {
+				t.Errorf("a file outside the root decided: %+v", ins.Autoload)
+			}
+		})
+	}
+	// The same name inside the root is what the host itself would see.
+	for name, entry := range map[string]hostcase.Entry{
+		"absolute": link("etc/modprobe.d/x.conf", "/usr/share/inside.conf"),
+		"relative": link("etc/modprobe.d/x.conf", "../../usr/share/inside.conf"),
+		"too far":  link("etc/modprobe.d/x.conf", up+"usr/share/inside.conf"),
+	} {
+		t.Run("inside "+name, func(t *testing.T) {
+			_, opts := host(t, entry, file("usr/share/inside.conf", "blacklist sctp\n"))
+			ins := inspect(t, opts)
+			if ins.Autoload.Allowed != kmod.False || ins.Autoload.Evidence[0].File != "/etc/modprobe.d/x.conf" {
+				t.Errorf("got %+v", ins.Autoload)
+			}
+		})
+	}
+}
+
+// TestNothingButFilesIsOpened: FIFOs, sockets and devices in every place are
+// named and left alone, and the answers they could change are unknown.
+func TestNothingButFilesIsOpened(t *testing.T) {
+	for _, place := range []string{
+		"etc/modprobe.d/x.conf", "usr/lib/modprobe.d/x.conf",
+		"usr/lib/modules/" + hostcase.Release + "/modules.softdep",
+	} {
+		t.Run(place, func(t *testing.T) {
+			_, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: place})
+			ins := inspect(t, opts)
+			if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Cause != kmod.Unreadable {
+				t.Errorf("autoload: %+v", ins.Autoload)
+			}
+			want := "/" + place
+			want = strings.Replace(want, "/usr/lib/mod", "/lib/mod", 1)
+			if ins.Autoload.Evidence[0].File != want {
+				t.Errorf("evidence names %s, want %s", ins.Autoload.Evidence[0].File, want)
+			}
+			found := false
+			for _, f := range ins.Findings {
+				found = found || f.Kind == kmod.Incomplete
+			}
+			if !found {
+				t.Error("no finding says that something was skipped")
+			}
+		})
+	}
+	t.Run("modules-load.d", func(t *testing.T) {
+		_, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: "etc/modules-load.d/x.conf"})
+		ins := inspect(t, opts)
+		if ins.BootLoad.Requested != kmod.Unknown || ins.Autoload.Allowed != kmod.True {
+			t.Errorf("requested %s, autoload %s", ins.BootLoad.Requested, ins.Autoload.Allowed)
+		}
+	})
+	t.Run("index", func(t *testing.T) {
+		root, opts := host(t)
+		index := filepath.Join(root, "usr/lib/modules", hostcase.Release, "modules.dep.bin")
+		if err := os.Remove(index); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mkfifo(index, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.Unknown || ins.State != kmod.StateUnknown {
+			t.Errorf("by name %+v, state %s", ins.ByName, ins.State)
+		}
+	})
+}
+
+// TestUnreadable tells what may not be read from what is not there. As root
+// everything can be read, so it runs as another user.
+func TestUnreadable(t *testing.T) {
+	root, opts := host(t, file("etc/modprobe.d/x.conf", "# nothing\n"), file("run/modprobe.d/y.conf", "blacklist sctp\n"))
+	for dir := root; dir != "/"; dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o755) // the test's own directories
+	}
+	asOther := func(t *testing.T, check func(*kmod.Inspection)) {
+		t.Helper()
+		ins, err := inspectAs(t, 65534, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(ins)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	asOther(t, func(ins *kmod.Inspection) {
+		if ins.Autoload.Allowed != kmod.False {
+			t.Errorf("readable: %+v", ins.Autoload)
+		}
+	})
+	dir := filepath.Join(root, "etc/modprobe.d")
+	if err := os.Chmod(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	asOther(t, func(ins *kmod.Inspection) {
+		// /etc may hide the file in /run that blacklists.
+		if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Cause != kmod.Unreadable || ins.Autoload.Evidence[0].File != "/etc/modprobe.d" {
+			t.Errorf("unreadable directory: %+v", ins.Autoload)
+		}
+		if ins.ByName.Allowed != kmod.Unknown {
+			t.Errorf("by name: %+v", ins.ByName)
+		}
+	})
+	os.Chmod(dir, 0o755)
+	if err := os.Chmod(filepath.Join(dir, "x.conf"), 0); err != nil {
+		t.Fatal(err)
+	}
+	asOther(t, func(ins *kmod.Inspection) {
+		// Nothing in a file takes a blacklist back.
+		if ins.Autoload.Allowed != kmod.False || ins.Autoload.Cause != kmod.Blacklist {
+			t.Errorf("unreadable file: %+v", ins.Autoload)
+		}
+		if ins.ByName.Allowed != kmod.Unknown {
+			t.Errorf("by name: %+v", ins.ByName)
+		}
+	})
+}
+
+// TestLimits: what is larger than anything real is not read, and said so.
+func TestLimits(t *testing.T) {
+	root, opts := host(t)
+	big := filepath.Join(root, "etc/modprobe.d/big.conf")
+	if err := os.MkdirAll(filepath.Dir(big), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(big)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Truncate(1 << 40); err != nil { // a hole; nobody may try to read it
+		t.Fatal(err)
+	}
+	f.Close()
+	ins := inspect(t, opts)
+	if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Evidence[0].File != "/etc/modprobe.d/big.conf" {
+		t.Errorf("huge file: %+v", ins.Autoload)
+	}
+	os.Remove(big)
+	for i := range 5000 {
+		name := filepath.Join(filepath.Dir(big), strings.Repeat("a", 10)+string(rune('a'+i%26))+strings.Repeat("b", i/26)+".conf")
+		if err := os.WriteFile(name, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Evidence[0].File != "/etc/modprobe.d" {
+		t.Errorf("huge directory: %+v", ins.Autoload)
+	}
+}
+
+// TestNoEnd: configurations in which modprobe would go on for ever.
+func TestNoEnd(t *testing.T) {
+	start := time.Now()
+	for name, text := range map[string]string{
+		"install runs modprobe without -i": "install sctp /sbin/modprobe sctp\n",
+		"two installs in a circle":         "install sctp /sbin/modprobe libcrc32c && /sbin/modprobe -i sctp\ninstall libcrc32c /sbin/modprobe -i sctp\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, opts := host(t, file("etc/modprobe.d/x.conf", text), file("sbin/modprobe", "#!"))
+			if ins := inspect(t, opts); ins.ByName.Allowed != kmod.Unknown {
+				t.Errorf("by name: %+v", ins.ByName)
+			}
+		})
+	}
+	t.Run("softdeps in a circle", func(t *testing.T) {
+		_, opts := host(t, file("etc/modprobe.d/x.conf", "softdep sctp pre: libcrc32c sctp\nsoftdep libcrc32c post: sctp\n"))
+		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.True {
+			t.Errorf("by name: %+v", ins.ByName)
+		}
+	})
+	if time.Since(start) > 10*time.Second {
+		t.Errorf("took %v", time.Since(start))
+	}
+}
+
+func TestNoRoot(t *testing.T) {
+	_, opts := host(t)
+	opts.Root = filepath.Join(opts.Root, "missing")
+	_, err := kmod.Inspect(t.Context(), opts, kmod.SCTP())
+	if err == nil || !strings.Contains(err.Error(), opts.Root) {
+		t.Errorf("missing root: %v", err)
+	}
+	opts.Root = filepath.Join(filepath.Dir(opts.Root), "proc/cmdline")
+	if _, err := kmod.Inspect(t.Context(), opts, kmod.SCTP()); err == nil || !strings.Contains(err.Error(), "not a directory") {
+		t.Errorf("root is a file: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, opts = host(t)
+	if _, err := kmod.Inspect(ctx, opts, kmod.SCTP()); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	if _, err := kmod.Inspect(t.Context(), opts, kmod.Module{Name: "../../etc/passwd"}); err == nil {
+		t.Error("a path passed for a module's name")
+	}
+}
+
+// TestReadsOnly: an inspection leaves no trace in the tree.
+func TestReadsOnly(t *testing.T) {
+	root, opts := host(t, file("etc/modprobe.d/x.conf", "install sctp touch /etc/touched\n"))
+	before := snapshot(t, root)
+	inspect(t, opts)
+	if after := snapshot(t, root); after != before {
+		t.Errorf("the tree changed:\n%s\n---\n%s", before, after)
+	}
+}
+
+func snapshot(t *testing.T, root string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.Walk(root, func(name string, fi os.FileInfo, err error) error {
+		if err != nil {
+			return err
+		}
+		b.WriteString(name + " " + fi.Mode().String() + " " + fi.ModTime().String() + "\n")
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// TestStates reads the module's state as the kernel writes it.
+func TestStates(t *testing.T) {
+	for name, tc := range map[string]struct {
+		sys, proc string
+		want      kmod.State
+	}{
+		"not there":           {"", "", kmod.Loadable},
+		"live":                {"live\n", "sctp 401408 2 - Live 0x0\n", kmod.Loaded},
+		"coming":              {"coming\n", "sctp 401408 1 - Loading 0x0\n", kmod.Loading},
+		"going":               {"going\n", "sctp 401408 0 - Unloading 0x0\n", kmod.Unloading},
+		"garbage, but listed": {"liv", "sctp 401408 2 - Live 0x0 (OE)\n", kmod.Loaded},
+		"garbage":             {"liv", "sctp_diag 401408 2 sctp, Live 0x0\n", kmod.StateUnknown},
+		"only in proc":        {"", "a 1 0 - Live 0x0\nsctp 401408 2 - Live 0x0\n", kmod.Loaded},
+		"users name it":       {"", "libcrc32c 401408 2 sctp, Live 0x0\n", kmod.Loadable},
+		"directory alone":     {"dir", "", kmod.Builtin},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, opts := host(t)
+			dir := filepath.Join(root, "sys/module/sctp")
+			if tc.sys != "" {
+				if err := os.MkdirAll(dir, 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if tc.sys != "" && tc.sys != "dir" {
+				if err := os.WriteFile(filepath.Join(dir, "initstate"), []byte(tc.sys), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(filepath.Join(root, "proc/modules"), []byte(tc.proc), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ins := inspect(t, opts)
+			if ins.State != tc.want {
+				t.Errorf("got %s, want %s", ins.State, tc.want)
+			}
+			if want := "/lib/modules/" + hostcase.Release + "/kernel/net/sctp/sctp.ko.xz"; ins.Path != want {
+				t.Errorf("path %s, want %s", ins.Path, want)
+			}
+			if ins.Kernel.Release != hostcase.Release || ins.Kernel.BootTime.Unix() != 1700000000 || ins.Kernel.BootID == "" {
+				t.Errorf("kernel %+v", ins.Kernel)
+			}
+		})
+	}
+}
+
+// TestVersions finds the versions in the host's own files.
+func TestVersions(t *testing.T) {
+	rhcos := file("etc/os-release", "NAME=\"Red Hat Enterprise Linux CoreOS\"\nID=\"rhcos\"\nID_LIKE=\"rhel fedora\"\nRHEL_VERSION=\"9.4\"\nVERSION_ID=\"4.16\"\nPRETTY_NAME=\"Red Hat Enterprise Linux CoreOS 416.94\"\n")
+	for name, tc := range map[string]struct {
+		entries       []hostcase.Entry
+		kmod, systemd int
+		finding       bool
+	}{
+		"libraries": {[]hostcase.Entry{
+			link("usr/lib64/libkmod.so.2", "libkmod.so.2.3.6"), file("usr/lib/systemd/libsystemd-shared-252-32.el9_4.so", ""),
+		}, 28, 252, false},
+		"banner": {[]hostcase.Entry{
+			file("usr/bin/kmod", "\x7fELF\x00\x00kmod version 34\x00"), file("usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so", ""),
+		}, 34, 257, false},
+		"release":       {[]hostcase.Entry{rhcos}, 28, 252, true},
+		"nothing known": {nil, 0, 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, opts := host(t, tc.entries...)
+			opts.KmodVersion, opts.SystemdVersion = 0, 0
+			if err := os.WriteFile(filepath.Join(root, "proc/sys/kernel/arch"), []byte("x86_64\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ins := inspect(t, opts)
+			if ins.KmodVersion != tc.kmod || ins.SystemdVersion != tc.systemd {
+				t.Errorf("kmod %d, systemd %d; want %d, %d", ins.KmodVersion, ins.SystemdVersion, tc.kmod, tc.systemd)
+			}
+			found := false
+			for _, f := range ins.Findings {
+				found = found || f.Kind == kmod.VersionUnknown
+			}
+			if found != tc.finding {
+				t.Errorf("findings %+v", ins.Findings)
+			}
+			// The versions agree about this host.
+			if ins.Autoload.Allowed != kmod.True {
+				t.Errorf("autoload: %+v", ins.Autoload)
+			}
+		})
+	}
+	t.Run("they differ", func(t *testing.T) {
+		// kmod 28 does not read this directory.
+		_, opts := host(t, file("usr/local/lib/modprobe.d/x.conf", "blacklist sctp\n"))
+		opts.KmodVersion, opts.SystemdVersion = 0, 0
+		ins := inspect(t, opts)
+		if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Cause != kmod.VersionsDiffer {
+			t.Errorf("autoload: %+v", ins.Autoload)
+		}
+		if ins.ByName.Allowed != kmod.True {
+			t.Errorf("by name: %+v", ins.ByName)
+		}
+	})
+}
+
+// TestBootTimes: the request is as old as the newest file that makes it.
+func TestBootTimes(t *testing.T) {
+	root, opts := host(t, file("etc/modules-load.d/a.conf", "sctp\n"), file("etc/modules-load.d/b.conf", "dummy\n"))
+	when := time.Unix(1600000000, 0)
+	if err := os.Chtimes(filepath.Join(root, "etc/modules-load.d/a.conf"), when, when); err != nil {
+		t.Fatal(err)
+	}
+	if ins := inspect(t, opts); !ins.BootLoad.RequestedSince.Equal(when) {
+		t.Errorf("since %v", ins.BootLoad.RequestedSince)
+	}
+}
