@@ -402,7 +402,7 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 	shell := h.newProcess(ev.cfg, scratch)
 	effect := shell.shell(rule.command)
 	what := "is run instead of loading " + printable(m.name)
-	if m.name != h.target && m.viaAlias == false && m.path == "" && rule.pattern == m.name {
+	if m.name != h.target && !m.viaAlias && m.path == "" && rule.pattern == m.name {
 		what = "is run instead of looking " + printable(m.name) + " up"
 	}
 	switch {

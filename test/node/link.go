@@ -119,7 +119,7 @@ func (link *Link) serve() {
 		link.mu.Unlock()
 		go send(c, out)
 		go func() {
-			if err := link.receive(c); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+			if err := link.receive(c); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 				fmt.Fprintln(os.Stderr, "link:", err)
 			}
 			link.mu.Lock()
