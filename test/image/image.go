@@ -1,0 +1,171 @@
+// Package image builds the agent's container image from the Dockerfile, with
+// buildah and without a registry: the builder stage stands on a base made of
+// this machine's own Go toolchain and a static busybox.
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// Platforms that the image is made for.
+func Platforms() []string {
+	return []string{"linux/amd64", "linux/arm64", "linux/ppc64le", "linux/s390x"}
+}
+
+// Options of a build.
+type Options struct {
+	// Dir takes the archive and the build's own storage.
+	Dir string
+	// Ref is the image's full name.
+	Ref string
+	// Version and Revision end up in the binary and in the labels.
+	Version, Revision string
+	// Platform is one of [Platforms]; "" means linux/amd64.
+	Platform string
+}
+
+// Build makes the image, and returns the path of an archive in the form of
+// "docker save", which container runtimes import.
+func Build(ctx context.Context, opts Options) (archive string, err error) {
+	if opts.Platform == "" {
+		opts.Platform = "linux/amd64"
+	}
+	source, err := sourceRoot()
+	if err != nil {
+		return "", err
+	}
+	b := builder{root: filepath.Join(opts.Dir, "storage")}
+	defer func() { err = errors.Join(err, b.remove()) }()
+	base, err := b.base(ctx)
+	if err != nil {
+		return "", fmt.Errorf("making the base of the builder: %w", err)
+	}
+	env, err := goEnv(ctx, "GOROOT", "GOMODCACHE", "GOCACHE", "GOPROXY")
+	if err != nil {
+		return "", err
+	}
+	if err := b.run(ctx, "build", "--isolation=chroot", "--pull-never", "--platform", opts.Platform,
+		"--volume", env["GOROOT"]+":/usr/local/go:ro",
+		"--volume", env["GOMODCACHE"]+":/go/pkg/mod",
+		"--volume", env["GOCACHE"]+":/root/.cache/go-build",
+		"--build-arg", "BUILDER="+base, "--build-arg", "BUILDPLATFORM=linux/"+runtime.GOARCH,
+		"--build-arg", "VERSION="+opts.Version, "--build-arg", "REVISION="+opts.Revision,
+		"--build-arg", "CREATED="+time.Now().UTC().Format(time.RFC3339),
+		"--tag", opts.Ref, "--file", filepath.Join(source, "Dockerfile"), source); err != nil {
+		return "", fmt.Errorf("building %s for %s: %w", opts.Ref, opts.Platform, err)
+	}
+	archive = filepath.Join(opts.Dir, strings.NewReplacer("/", "-", ":", "-").Replace(opts.Ref+"-"+opts.Platform)+".tar")
+	if err := b.run(ctx, "push", "--quiet", opts.Ref, "docker-archive:"+archive+":"+opts.Ref); err != nil {
+		return "", fmt.Errorf("writing %s: %w", archive, err)
+	}
+	return archive, nil
+}
+
+// builder is buildah with a storage of its own.
+type builder struct{ root string }
+
+func (b builder) run(ctx context.Context, args ...string) error {
+	_, err := b.output(ctx, args...)
+	return err
+}
+
+func (b builder) output(ctx context.Context, args ...string) (string, error) {
+	// vfs copies each layer, and works on every file system; the layers are
+	// small.
+	global := []string{"--storage-driver", "vfs", "--root", b.root, "--runroot", b.root + "-run"}
+	cmd := exec.CommandContext(ctx, "buildah", append(global, args...)...)
+	cmd.WaitDelay = 10 * time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		log := stdout.String() + stderr.String()
+		if len(log) > 4000 {
+			log = log[len(log)-4000:]
+		}
+		return "", fmt.Errorf("buildah %s: %w\n%s", args[0], err, log)
+	}
+	return strings.TrimSpace(stdout.String()), nil
+}
+
+// base makes an image that the builder stage can stand on: a shell, and what
+// Go's TLS trusts. The toolchain itself is mounted.
+func (b builder) base(ctx context.Context) (ref string, err error) {
+	const name = "localhost/go-builder:test"
+	ctr, err := b.output(ctx, "from", "scratch")
+	if err != nil {
+		return "", err
+	}
+	env, err := goEnv(ctx, "GOPROXY")
+	if err != nil {
+		return "", err
+	}
+	empty := b.root + "-empty"
+	if err := os.Mkdir(empty, 0o755); err != nil {
+		return "", err
+	}
+	defer os.Remove(empty)
+	for _, args := range [][]string{
+		{"copy", "--quiet", ctr, empty, "/tmp"},
+		{"copy", "--quiet", ctr, "/bin/busybox", "/bin/busybox"},
+		{"copy", "--quiet", ctr, "/bin/busybox", "/bin/sh"},
+		{"copy", "--quiet", ctr, "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-certificates.crt"},
+		{"config", "--env", "PATH=/usr/local/go/bin:/bin", "--env", "GOPATH=/go", "--env", "HOME=/root",
+			"--env", "GOTOOLCHAIN=local", "--env", "GOPROXY=" + env["GOPROXY"], ctr},
+		{"commit", "--quiet", "--rm", ctr, name},
+	} {
+		if err := b.run(ctx, args...); err != nil {
+			return "", err
+		}
+	}
+	return name, nil
+}
+
+// remove what layers of other users' files could keep from being removed by
+// os.RemoveAll alone.
+func (b builder) remove() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_ = b.run(ctx, "rm", "--all")
+	return errors.Join(os.RemoveAll(b.root), os.RemoveAll(b.root+"-run"))
+}
+
+func goEnv(ctx context.Context, names ...string) (map[string]string, error) {
+	out, err := exec.CommandContext(ctx, "go", append([]string{"env"}, names...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("asking the Go toolchain for %v: %w", names, err)
+	}
+	lines := strings.Split(strings.TrimRight(string(out), "\n"), "\n")
+	if len(lines) != len(names) {
+		return nil, fmt.Errorf("asking the Go toolchain for %v: %q", names, out)
+	}
+	env := map[string]string{}
+	for i, name := range names {
+		env[name] = lines[i]
+	}
+	return env, nil
+}
+
+// sourceRoot finds the Dockerfile, from the working directory upwards.
+func sourceRoot() (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for dir := wd; ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "Dockerfile")); err == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("no Dockerfile in %s or above", wd)
+		}
+	}
+}

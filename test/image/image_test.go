@@ -1,0 +1,208 @@
+package image_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/sctp-agent/sctp-agent/test/image"
+)
+
+const (
+	ref      = "ghcr.io/sctp-agent/sctp-agent:v0.0.1-test"
+	version  = "v0.0.1-test"
+	revision = "0123456789abcdef0123456789abcdef01234567"
+)
+
+// The image is one static binary of the right machine, its licence, and
+// nothing else, for each platform.
+func TestImage(t *testing.T) {
+	machines := map[string]elf.Machine{
+		"linux/amd64": elf.EM_X86_64, "linux/arm64": elf.EM_AARCH64,
+		"linux/ppc64le": elf.EM_PPC64, "linux/s390x": elf.EM_S390,
+	}
+	for _, platform := range image.Platforms() {
+		t.Run(platform, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			start := time.Now()
+			archive, err := image.Build(ctx, image.Options{
+				Dir: t.TempDir(), Ref: ref, Version: version, Revision: revision, Platform: platform,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			took := time.Since(start)
+			img, err := tarball.ImageFromPath(archive, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkConfig(t, img, platform)
+			files := contents(t, img)
+			var names []string
+			for name := range files {
+				names = append(names, name)
+			}
+			slices.Sort(names)
+			if want := []string{"licenses/LICENSE", "usr/bin/sctp-agent"}; !slices.Equal(names, want) {
+				t.Fatalf("files %v, want %v", names, want)
+			}
+			binary := files["usr/bin/sctp-agent"]
+			checkBinary(t, binary, machines[platform])
+			t.Logf("%s: built in %.1f s, binary %.1f MB, compressed %.1f MB", platform, took.Seconds(), mega(int64(len(binary))), mega(compressed(t, img)))
+
+			bom := sbom(t, binary)
+			if platform != "linux/amd64" {
+				return
+			}
+			if dir := os.Getenv("SCTP_AGENT_ARTIFACTS"); dir != "" {
+				if err := os.WriteFile(filepath.Join(dir, "sctp-agent.cdx.json"), bom, 0o644); err != nil {
+					t.Error(err)
+				}
+			}
+			exe := filepath.Join(t.TempDir(), "sctp-agent")
+			if err := os.WriteFile(exe, binary, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			out, err := exec.CommandContext(ctx, exe, "version").CombinedOutput()
+			if err != nil || !strings.Contains(string(out), version) || !strings.Contains(string(out), revision) {
+				t.Errorf("sctp-agent version: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func checkConfig(t *testing.T, img v1.Image, platform string) {
+	t.Helper()
+	file, err := img.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := file.OS + "/" + file.Architecture; got != platform {
+		t.Errorf("the image says %s", got)
+	}
+	c := file.Config
+	if c.User != "65532:65532" || !slices.Equal(c.Entrypoint, []string{"/usr/bin/sctp-agent"}) || len(c.Cmd) != 0 {
+		t.Errorf("user %q, entrypoint %q, command %q", c.User, c.Entrypoint, c.Cmd)
+	}
+	const prefix = "org.opencontainers.image."
+	for _, key := range []string{"title", "description", "source", "documentation", "licenses", "created"} {
+		if c.Labels[prefix+key] == "" {
+			t.Errorf("no label %s%s", prefix, key)
+		}
+	}
+	if got := c.Labels[prefix+"version"]; got != version {
+		t.Errorf("version label %q", got)
+	}
+	if got := c.Labels[prefix+"revision"]; got != revision {
+		t.Errorf("revision label %q", got)
+	}
+}
+
+// checkBinary: for this machine, and without a dynamic linker.
+func checkBinary(t *testing.T, binary []byte, want elf.Machine) {
+	t.Helper()
+	f, err := elf.NewFile(bytes.NewReader(binary))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Machine != want {
+		t.Errorf("a binary for %v, want %v", f.Machine, want)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("the binary is dynamic: it has a segment %v", p.Type)
+		}
+	}
+}
+
+// contents of the image's file system: the regular files.
+func contents(t *testing.T, img v1.Image) map[string][]byte {
+	t.Helper()
+	r := mutate.Extract(img)
+	defer r.Close()
+	files := map[string][]byte{}
+	for tr := tar.NewReader(r); ; {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeDir {
+			continue
+		}
+		b, err := io.ReadAll(tr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[strings.TrimPrefix(h.Name, "/")] = b
+	}
+}
+
+// sbom writes the bill of materials, and reads it back.
+func sbom(t *testing.T, binary []byte) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	if err := image.WriteSBOM(&buf, bytes.NewReader(binary), int64(len(binary))); err != nil {
+		t.Fatal(err)
+	}
+	var bom cdx.BOM
+	if err := cdx.NewBOMDecoder(bytes.NewReader(buf.Bytes()), cdx.BOMFileFormatJSON).Decode(&bom); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, c := range *bom.Components {
+		found[c.Name] = c.Version != "" && strings.HasPrefix(c.PackageURL, "pkg:golang/")
+	}
+	for _, name := range []string{"std", "k8s.io/client-go", "golang.org/x/sys"} {
+		if !found[name] {
+			t.Errorf("the bill of materials lacks %s, or its version", name)
+		}
+	}
+	return buf.Bytes()
+}
+
+func compressed(t *testing.T, img v1.Image) int64 {
+	t.Helper()
+	layers, err := img.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum int64
+	for _, l := range layers {
+		size, err := l.Size()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += size
+	}
+	return sum
+}
+
+func mega(n int64) float64 { return float64(n) / 1e6 }
+
+// A builder that finds no Dockerfile says so.
+func TestBuildOutsideOfTheProject(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if _, err := image.Build(t.Context(), image.Options{Dir: t.TempDir(), Ref: ref}); err == nil || !strings.Contains(err.Error(), "Dockerfile") {
+		t.Error(fmt.Sprint("error: ", err))
+	}
+}

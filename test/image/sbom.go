@@ -1,0 +1,62 @@
+package image
+
+import (
+	"crypto/sha256"
+	"debug/buildinfo"
+	"encoding/hex"
+	"fmt"
+	"io"
+
+	cdx "github.com/CycloneDX/cyclonedx-go"
+)
+
+// WriteSBOM writes the bill of materials of a Go binary, as CycloneDX JSON: the
+// modules that the linker put into it, by what the binary itself says.
+func WriteSBOM(w io.Writer, binary io.ReaderAt, size int64) error {
+	info, err := buildinfo.Read(binary)
+	if err != nil {
+		return fmt.Errorf("reading what the binary was built from: %w", err)
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(binary, 0, size)); err != nil {
+		return fmt.Errorf("hashing the binary: %w", err)
+	}
+	settings := map[string]string{}
+	for _, s := range info.Settings {
+		settings[s.Key] = s.Value
+	}
+	bom := cdx.NewBOM()
+	main := cdx.Component{
+		BOMRef: info.Main.Path, Type: cdx.ComponentTypeApplication, Name: "sctp-agent", Version: info.Main.Version,
+		Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum.Sum(nil))}},
+		Properties: &[]cdx.Property{
+			{Name: "go:GOOS", Value: settings["GOOS"]}, {Name: "go:GOARCH", Value: settings["GOARCH"]},
+			{Name: "go:CGO_ENABLED", Value: settings["CGO_ENABLED"]},
+		},
+	}
+	bom.Metadata = &cdx.Metadata{Component: &main}
+	components := []cdx.Component{{
+		BOMRef: "std", Type: cdx.ComponentTypeLibrary, Name: "std", Version: info.GoVersion,
+		PackageURL: "pkg:golang/std@" + info.GoVersion[len("go"):],
+	}}
+	refs := []string{"std"}
+	for _, m := range info.Deps {
+		if m.Replace != nil {
+			m = m.Replace
+		}
+		purl := "pkg:golang/" + m.Path + "@" + m.Version
+		components = append(components, cdx.Component{
+			BOMRef: purl, Type: cdx.ComponentTypeLibrary, Name: m.Path, Version: m.Version, PackageURL: purl,
+			// The module's hash of go.sum (golang.org/x/mod/sumdb/dirhash), which
+			// is no hash of a file.
+			Properties: &[]cdx.Property{{Name: "go:h1", Value: m.Sum}},
+		})
+		refs = append(refs, purl)
+	}
+	bom.Components = &components
+	bom.Dependencies = &[]cdx.Dependency{{Ref: main.BOMRef, Dependencies: &refs}}
+	if err := cdx.NewBOMEncoder(w, cdx.BOMFileFormatJSON).SetPretty(true).Encode(bom); err != nil {
+		return fmt.Errorf("writing the bill of materials: %w", err)
+	}
+	return nil
+}
