@@ -27,6 +27,26 @@ func kernelBlacklist(line string) (value, token string) {
 	return value, token
 }
 
+// noModuleToken is the token that sets kernel.modules_disabled from the start of
+// the boot, "" if there is none (kernel/module/main.c: core_param(nomodule,
+// modules_disabled, bint, 0)). Without one it was a sysctl, later.
+func noModuleToken(line string) string {
+	token := ""
+	for tok := range kernelTokens(line) {
+		if tok == "--" {
+			break
+		}
+		if param, val := splitKernelToken(tok); param == "nomodule" {
+			// kstrtobool (lib/kstrtox.c); a parameter without a value is on.
+			if val != "" && !strings.ContainsAny(val[:1], "yYtT1") && !strings.EqualFold(val, "on") {
+				tok = ""
+			}
+			token = tok
+		}
+	}
+	return token
+}
+
 // kernelTokens splits at blanks that are not inside double quotes.
 func kernelTokens(line string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {

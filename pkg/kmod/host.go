@@ -199,6 +199,10 @@ func (h *host) readInitState(name string) State {
 // (kernel/module/main.c: may_init_module, blacklisted).
 func (h *host) kernelRefuses(name string) *Evidence {
 	if h.modulesDisabled {
+		if token := noModuleToken(h.cmdline); token != "" {
+			return &Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: LoadingDisabled,
+				Effect: "no module can be loaded in any boot with this argument"}
+		}
 		return &Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: LoadingDisabled,
 			Effect: "no module can be loaded any more until the next boot"}
 	}
