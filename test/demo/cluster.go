@@ -105,7 +105,7 @@ func (n *node) startAgent(ctx context.Context) {
 		defer close(run.done)
 		run.res, run.err = n.guest.Run(ctx, guest.Command{
 			Path: agentPath,
-			Args: []string{"run", "--kubeconfig", kubeconfigPath, "--timeout=30s"},
+			Args: []string{"run", "--kubeconfig", kubeconfigPath, "--timeout=60s"},
 			Env:  []string{"NODE_NAME=" + n.name},
 		})
 	}()

@@ -272,7 +272,7 @@ func check(ctx context.Context, n *node) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	// Software emulation is slow; everywhere else the default will do.
-	res, err := n.guest.Run(ctx, guest.Command{Path: agentPath, Args: []string{"check", "--timeout=30s"}})
+	res, err := n.guest.Run(ctx, guest.Command{Path: agentPath, Args: []string{"check", "--timeout=60s"}})
 	if err != nil {
 		return "", err
 	}

@@ -38,7 +38,7 @@ func goBuild(ctx context.Context, arch, pkg string, how ...string) ([]byte, erro
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "program")
-	cmd := exec.CommandContext(ctx, "go", slices.Concat(how, []string{"-trimpath", "-o", program, pkg})...)
+	cmd := exec.CommandContext(ctx, "go", slices.Concat(how, []string{"-trimpath", "-buildvcs=false", "-o", program, pkg})...)
 	cmd.Dir = moduleDir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
 	var stderr bytes.Buffer

@@ -82,7 +82,7 @@ func TestRun(t *testing.T) {
 		if _, err := g.Run(ctx, guest.Shell("exec sleep 1234")); err == nil {
 			t.Error("no error")
 		}
-		if d := time.Since(start); d > 10*time.Second {
+		if d := time.Since(start); d > time.Minute {
 			t.Errorf("took %v", d)
 		}
 		if got := sh(t, g, "for i in 1 2 3 4 5 6 7 8 9 10; do pidof sleep || exit 0; usleep 300000; done"); strings.Count(got, "\n") > 8 {

@@ -337,7 +337,7 @@ func inKernel(t *testing.T, g *guest.Guest) bool {
 // checkJSON is the command under test. A guest under software emulation on a
 // busy machine takes some seconds to load a module, and to run a probe that
 // takes a millisecond elsewhere.
-var checkJSON = []string{"check", "-o", "json", "--timeout=30s"}
+var checkJSON = []string{"check", "-o", "json", "--timeout=60s"}
 
 // check runs "sctp-agent check -o json".
 func check(t *testing.T, g *guest.Guest, args ...string) (report, guest.Result) {
