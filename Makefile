@@ -1,7 +1,7 @@
 # What the tests and the demo download or build is kept in
 # $SCTP_AGENT_CACHE, by default ~/.cache/sctp-agent.
 
-.PHONY: build demo test oracle bench deps
+.PHONY: build demo test test-arch oracle bench deps
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/sctp-agent ./cmd/sctp-agent
@@ -22,9 +22,16 @@ test: deps
 oracle:
 	@cd test && exec go run ./oracle/kmod-oracle $(ORACLE)
 
-# A whole inspection of a host against one dry run of the real modprobe.
+# The probe on arm64 and s390x (big-endian), emulated.
+test-arch: deps
+	@hack/deps qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-s390x
+	@cd test && go test -count=1 -timeout 90m -run '^TestArch$$' -v ./probe -arch
+
+# A whole inspection of a host against one dry run of the real modprobe; the
+# probe's core against the least C program that does the same.
 bench:
 	@cd test && go test -run '^$$' -bench . -benchmem ./oracle
+	@cd test && go test -run '^$$' -bench . -benchtime 1x ./probe
 
 # The system's programs that the tests and the demo need.
 deps:

@@ -2,6 +2,7 @@ package probe_test
 
 import (
 	"context"
+	"flag"
 	"testing"
 	"time"
 
@@ -27,12 +28,32 @@ func boot(t *testing.T, cfg guest.Config) *guest.Guest {
 	return g
 }
 
-// TestProbe runs the suites, and every fault, on each kernel.
+// TestProbe runs the suites, and every fault, on each kernel. What is about
+// this program rather than the kernel is the same on all of them.
 func TestProbe(t *testing.T) {
 	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
 		t.Run(string(kernel), func(t *testing.T) {
 			g := boot(t, guest.Config{Kernel: kernel})
-			g.RunGoTest(t.Context(), t, inguest, "-test.skip=^TestOnly")
+			skip := "-test.skip=^TestOnly"
+			if kernel != guest.Linux61 {
+				skip += "|^Test(Descriptors|Memory|Namespaces|Parallel)$"
+			}
+			g.RunGoTest(t.Context(), t, inguest, skip, "-test.timeout=30m")
+		})
+	}
+}
+
+// arch asks for TestArch: an hour of emulation, and further emulators.
+var arch = flag.Bool("arch", false, "run TestArch")
+
+// TestArch runs the suites on other machines, one of them big-endian.
+func TestArch(t *testing.T) {
+	if !*arch {
+		t.Skip("make test-arch runs this")
+	}
+	for _, kernel := range []guest.Kernel{guest.Linux510ARM64, guest.Linux612ARM64, guest.Linux612S390X} {
+		t.Run(string(kernel), func(t *testing.T) {
+			boot(t, guest.Config{Kernel: kernel}).RunGoTest(t.Context(), t, inguest, "-test.run=^Test(Unloaded|AllowLoad|Quick|Full|WithoutPrivilege|Refused)$")
 		})
 	}
 }
