@@ -140,13 +140,19 @@ func (r *Root) ask(ctx context.Context, c *hostcase.Case, ours Outcome) (Outcome
 			return nil, err
 		}
 	}
-	if slices.Contains(c.Builtin, module.Name) {
+	if builtin(c, module.Name) {
 		// In the kernel already, however the configuration reads.
 		for _, caller := range []string{"modprobe", "autoload", "autoloadIPv6"} {
 			real[caller] = "true"
 		}
 	}
 	return real, r.askBoot(ctx, c, module.Name, real)
+}
+
+// builtin says that the module is in the kernel from the start: a load changes
+// nothing, and the outcome is the same however the configuration reads.
+func builtin(c *hostcase.Case, module string) bool {
+	return slices.Contains(c.Builtin, module) && !slices.Contains(c.Without, "modules.builtin.bin")
 }
 
 var loadingLine = regexp.MustCompile(`(?m)^(?:.*: )?(?:Loading module: |load: )(.*)$`)
@@ -182,12 +188,12 @@ func (r *Root) askBoot(ctx context.Context, c *hostcase.Case, module string, rea
 		if err != nil {
 			return err
 		}
-		if slices.Contains(strings.Fields(resolved), module) {
+		if slices.Contains(strings.Split(resolved, "\n"), module) {
 			requested = true
 			break
 		}
 		for _, m := range c.Modules {
-			if slices.Contains(m.Needs, module) && slices.Contains(strings.Fields(resolved), m.Name) {
+			if slices.Contains(m.Needs, module) && slices.Contains(strings.Split(resolved, "\n"), m.Name) {
 				sure = false
 			}
 		}
@@ -204,7 +210,7 @@ func (r *Root) askBoot(ctx context.Context, c *hostcase.Case, module string, rea
 		real["requested"] = "false"
 	}
 	switch {
-	case slices.Contains(c.Builtin, module):
+	case builtin(c, module):
 		real["boot"] = "true"
 	case requested:
 		real["boot"] = fmt.Sprint(inserted)
