@@ -149,7 +149,9 @@ func FuzzFnmatch(f *testing.F) {
 		f.Add(p, "sctp")
 	}
 	f.Fuzz(func(t *testing.T, pattern, s string) {
-		fnmatch(pattern, s)
+		if fnmatch(pattern, s) && !fnmatch(pattern+"*", s) {
+			t.Fatalf("%q matches %q, but not with a star after it", pattern, s)
+		}
 		// A pattern without specials matches itself and nothing else.
 		if !strings.ContainsAny(pattern, `*?[\`) && fnmatch(pattern, s) != (pattern == s) {
 			t.Fatalf("%q against %q", pattern, s)

@@ -62,13 +62,20 @@ func TestLinksStayInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	outsideDir := filepath.Dir(outside)
+	if err := os.MkdirAll(filepath.Join(outsideDir, "host-etc/modprobe.d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(outsideDir, "host-etc/modprobe.d/x.conf"), []byte("blacklist sctp\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	up := strings.Repeat("../", 30)
 	for name, entries := range map[string][]hostcase.Entry{
-		"absolute file":      {link("etc/modprobe.d/x.conf", outside)},
-		"relative file":      {link("etc/modprobe.d/x.conf", up+strings.TrimPrefix(outside, "/"))},
-		"absolute directory": {link("etc/modprobe.d", outsideDir)},
-		"relative directory": {link("run/modprobe.d", up+strings.TrimPrefix(outsideDir, "/"))},
-		"by proc":            {link("etc/modprobe.d/x.conf", "/proc/self/root"+outside)},
+		"absolute file":          {link("etc/modprobe.d/x.conf", outside)},
+		"relative file":          {link("etc/modprobe.d/x.conf", up+strings.TrimPrefix(outside, "/"))},
+		"absolute directory":     {link("etc/modprobe.d", outsideDir)},
+		"relative directory":     {link("run/modprobe.d", up+strings.TrimPrefix(outsideDir, "/"))},
+		"a directory on the way": {link("etc", filepath.Join(outsideDir, "host-etc"))},
+		"by proc":                {link("etc/modprobe.d/x.conf", "/proc/self/root"+outside)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, opts := host(t, entries...)

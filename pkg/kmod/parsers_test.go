@@ -1,0 +1,146 @@
+package kmod
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestKernelBlacklist holds the reading of the kernel command line to what the
+// kernel does with it (lib/cmdline.c, kernel/params.c). It serves only where
+// the kernel's own result may not be read.
+func TestKernelBlacklist(t *testing.T) {
+	long := strings.Repeat("x", 1100)
+	for line, want := range map[string]string{
+		"ro module_blacklist=sctp quiet":                 "sctp",
+		"module-blacklist=sctp":                          "sctp",
+		"module_blacklist=a,sctp module_blacklist=b":     "b",
+		`module_blacklist="sctp"`:                        "sctp",
+		`"module_blacklist=a,sctp"`:                      "a,sctp",
+		"-- module_blacklist=sctp":                       "",
+		"module_blacklist=a -- module_blacklist=sctp":    "a",
+		"xmodule_blacklist=sctp":                         "",
+		"module_blacklist=sctp\tro":                      "sctp",
+		"module_blacklist=sctp module_blacklist=" + long: "sctp",
+		"module_blacklist":                               "",
+		`foo="a module_blacklist=sctp"`:                  "",
+	} {
+		if got, _ := kernelBlacklist(line); got != want {
+			t.Errorf("%q: got %q, want %q", line, got, want)
+		}
+	}
+	for list, want := range map[string]bool{"sctp": true, "a,sctp": true, "sctp,b": true, "sctpx": false, "a,xsctp": false, "": false, "SCTP": false} {
+		if got := deniedByKernel(list, "sctp"); got != want {
+			t.Errorf("list %q: %v", list, got)
+		}
+	}
+}
+
+// TestModulesLoadLines covers systemd 239 (RHEL 8), which no Debian release has
+// for the oracle, besides the later reader.
+func TestModulesLoadLines(t *testing.T) {
+	long := strings.Repeat("x", 3000)
+	for _, tc := range []struct {
+		text   string
+		v239   string
+		v252   string
+		reason string
+	}{
+		{"sctp\r\n", "1:sctp", "1:sctp", "blanks at the ends go"},
+		{"a\rsctp\nb", "1:a\rsctp 2:b", "1:a 1:sctp 2:b", "only the later one ends lines at a carriage return"},
+		{"a\x00sctp\nb", "1:a 2:b", "1:a 1:sctp 2:b", "a NUL hides the rest from fgets"},
+		{"\n;x\n #y\n z ", "4:z", "4:z", "comments, also indented"},
+		{long, "1:" + long[:2047] + " 1:" + long[2047:], "1:" + long, "fgets has a buffer of 2048"},
+	} {
+		for version, want := range map[int]string{239: tc.v239, 252: tc.v252} {
+			var got []string
+			for _, l := range modulesLoadLines([]byte(tc.text), version) {
+				got = append(got, fmt.Sprintf("%d:%s", l.number, l.text))
+			}
+			if s := strings.Join(got, " "); s != want {
+				t.Errorf("systemd %d, %q: got %q, want %q (%s)", version, tc.text, s, want, tc.reason)
+			}
+		}
+	}
+}
+
+func TestFnmatch(t *testing.T) {
+	for _, tc := range []struct {
+		pattern, s string
+		want       bool
+	}{
+		{"sctp", "sctp", true}, {"sctp", "sctpx", false}, {"s*p", "sctp", true}, {"*", "", true}, {"?", "", false},
+		{"s[a-d]tp", "sctp", true}, {"s[!a]tp", "sctp", true}, {"s[^c]tp", "sctp", false}, {"s[]c]tp", "sctp", true},
+		{"s[a-]tp", "s-tp", true}, {"[[:alpha:]]ctp", "sctp", true}, {`s\ctp`, "sctp", true}, {`\*`, "*", true}, {`\*`, "x", false},
+		{`sctp\`, "sctp", false}, {"*a*b", "xaxb", true}, {"*a*b", "xaxbx", false}, {"net_pf_*_proto_13[1-3]", "net_pf_2_proto_132", true},
+		{"a*/b", "a/x/b", true}, {"*", ".hidden", true}, {"[", "[", true}, {"s\xff", "s\xff", true},
+	} {
+		if got := fnmatch(tc.pattern, tc.s); got != tc.want {
+			t.Errorf("fnmatch(%q, %q) = %v", tc.pattern, tc.s, got)
+		}
+	}
+}
+
+func TestShellWords(t *testing.T) {
+	for command, want := range map[string]string{
+		"/bin/true":                     "/bin/true",
+		"/bin/true # why; not":          "/bin/true",
+		"echo 'a b'; false":             "echo|a b|;|false",
+		"a>/dev/null":                   "?", // a redirection sticks to the word before it
+		"a >/dev/null 2>&1 && b || c":   "a|&&|b||||c",
+		"a | b":                         "?",
+		"a & b":                         "?",
+		"$(x)":                          "?",
+		`"a$b"`:                         "?",
+		"a\nb":                          "?",
+		"/bin/true;/bin/false":          "/bin/true|;|/bin/false",
+		"modprobe -i sctp x=\"1 2\" # ": "modprobe|-i|sctp|x=1 2",
+	} {
+		words, ok := shellWords(command)
+		got := "?"
+		if ok {
+			var texts []string
+			for _, w := range words {
+				texts = append(texts, w.text)
+			}
+			got = strings.Join(texts, "|")
+		}
+		if got != want {
+			t.Errorf("%q: got %q, want %q", command, got, want)
+		}
+	}
+}
+
+// TestPrintable: any bytes can stand in a configuration, and none may spoil a
+// terminal or a report.
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"blacklist\tsctp\r": `blacklist sctp\r`,
+		"\x1b[2J\x00\xff":   `\u001b[2J\u0000\ufffd`,
+		"\ufeffblacklist":   `\ufeffblacklist`,
+		"größe":             "größe",
+	} {
+		if got := printable(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+	if got := printable(strings.Repeat("é", 1000)); len(got) > maxText+8 || !strings.HasSuffix(got, "…") {
+		t.Errorf("%d bytes", len(got))
+	}
+}
+
+// TestRuleChanges: every version at which a rule changes is tried when the
+// version cannot be told.
+func TestRuleChanges(t *testing.T) {
+	for v := 26; v <= latestKmod+2; v++ {
+		if !slices.Equal(modprobeDirs(v), modprobeDirs(v-1)) && !slices.Contains(kmodRuleChanges, v) {
+			t.Errorf("kmod %d reads other directories and is not tried", v)
+		}
+	}
+	for v := earliestSystemd + 1; v < 270; v++ {
+		if !slices.Equal(modulesLoadDirs(v, true), modulesLoadDirs(v-1, true)) && !slices.Contains(systemdRuleChanges, v) {
+			t.Errorf("systemd %d reads other directories and is not tried", v)
+		}
+	}
+}
