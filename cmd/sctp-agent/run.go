@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +28,8 @@ type runFlags struct {
 	condition bool
 	events    bool
 	taint     string
+	bus       string
+	nfdDir    string
 	logFormat string
 	logLevel  slog.LevelVar
 }
@@ -63,6 +64,8 @@ Node (manifests/base/rbac.yaml).`,
 	flags.BoolVar(&f.condition, "condition", false, "also keep the Node condition "+nodelabel.ConditionType)
 	flags.BoolVar(&f.events, "events", true, "create one Event per transition")
 	flags.StringVar(&f.taint, "startup-taint", "", `taint ("key" or "key:effect") to remove from the Node once SCTP is proved (default: none)`)
+	flags.StringVar(&f.bus, "system-bus", "", "socket of the host's system bus, to turn the label before the node shuts down (default: none)")
+	flags.StringVar(&f.nfdDir, "nfd-features-dir", "", "directory in which node-feature-discovery looks for feature files (default: none)")
 	flags.StringVar(&f.logFormat, "log-format", "text", `"text" or "json"`)
 	flags.TextVar(&f.logLevel, "log-level", &f.logLevel, `"debug", "info", "warn" or "error"`)
 	return cmd
@@ -104,14 +107,33 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	var shutdown agent.ShutdownWatch
+	if f.bus != "" {
+		shutdown = agent.Logind{Bus: f.bus}
+		opts.ModulesLoadUnit = func(ctx context.Context) string {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			return agent.ModulesLoadUnit(ctx, f.bus)
+		}
+	}
+	var outputs []func(verdict.Report) error
+	if f.nfdDir != "" {
+		outputs = append(outputs, agent.FeatureFile{Dir: f.nfdDir}.Write)
+	}
 	a := agent.New(agent.Config{
 		Assess:   func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
 		Writer:   writer,
 		Triggers: triggers(opts.Host),
+		Shutdown: shutdown,
+		Outputs:  outputs,
 		Resync:   f.resync,
 		Metrics:  metrics,
 		Log:      log,
 	})
+
+	notified, stopNotify := context.WithCancel(ctx)
+	defer stopNotify()
+	go a.NotifySystemd(notified, writer.Concluded)
 
 	if f.listen == "" {
 		return a.Run(ctx)
@@ -134,19 +156,11 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 }
 
 // triggers are what makes the agent look at once: modules that come and go, and
-// configuration files that change.
+// files that decide and change.
 func triggers(host kmod.Options) []agent.Trigger {
 	return []agent.Trigger{
 		agent.ModuleEvents{Modules: []string{kmod.SCTP().Name, kmod.SCTPDiag().Name}},
-		agent.ConfigDirs{
-			Root: host.Root,
-			Dirs: host.ConfigDirs(),
-			// modprobe.d(5) and modules-load.d(5); kmod before 33 also reads
-			// *.alias.
-			Relevant: func(_, name string) bool {
-				return strings.HasSuffix(name, ".conf") || strings.HasSuffix(name, ".alias")
-			},
-		},
+		agent.WatchHost(host),
 	}
 }
 

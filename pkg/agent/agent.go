@@ -54,6 +54,9 @@ type Config struct {
 	// Shutdown notices that the node shuts down; nil where there is no way to
 	// know.
 	Shutdown ShutdownWatch
+	// Outputs hear of every report besides the Node, such as a feature file;
+	// an error is logged once until it goes away.
+	Outputs []func(verdict.Report) error
 	// Metrics hears of everything; nil for none.
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -90,6 +93,8 @@ type Agent struct {
 	progress atomic.Int64
 	period   atomic.Int64
 	broken   atomic.Int32 // triggers that do not work
+	// outputErr is what each output failed with last; of the loop alone.
+	outputErr []string
 }
 
 // New makes an agent. It does nothing before Run.
@@ -103,7 +108,7 @@ func New(cfg Config) *Agent {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Agent{cfg: cfg, fire: make(chan string, 1), start: time.Now()}
+	return &Agent{cfg: cfg, fire: make(chan string, 1), start: time.Now(), outputErr: make([]string, len(cfg.Outputs))}
 }
 
 // Run works until ctx ends, and then leaves the Node as it is: what was true a
@@ -246,6 +251,15 @@ func (a *Agent) assess(ctx context.Context) verdict.Report {
 func (a *Agent) publish(r verdict.Report, last *verdict.Report, why string) {
 	a.cfg.Writer.Publish(r)
 	a.cfg.Metrics.published(r)
+	for i, output := range a.cfg.Outputs {
+		switch err := output(r); {
+		case err == nil:
+			a.outputErr[i] = ""
+		case a.outputErr[i] != err.Error():
+			a.outputErr[i] = err.Error()
+			a.cfg.Log.Warn("an optional output failed", "error", err.Error())
+		}
+	}
 	if last != nil && last.Ready == r.Ready && last.Reason == r.Reason && last.OnBoot == r.OnBoot {
 		return
 	}

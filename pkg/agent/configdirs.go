@@ -203,7 +203,8 @@ func RelevantConfig(dir, name string) bool {
 	if strings.HasPrefix(dir, modulesDir+"/") {
 		return strings.HasPrefix(name, "modules.")
 	}
-	return strings.HasSuffix(name, ".conf")
+	// kmod before 33 also reads *.alias.
+	return strings.HasSuffix(name, ".conf") || strings.HasSuffix(name, ".alias")
 }
 
 // WatchHost is the trigger of everything on disk that decides: the directories

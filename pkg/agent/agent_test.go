@@ -1,0 +1,407 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// notebook is a writer that writes down.
+type notebook struct {
+	mu       sync.Mutex
+	reports  []verdict.Report
+	flushErr error
+}
+
+func (n *notebook) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+
+func (n *notebook) Publish(r verdict.Report) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.reports = append(n.reports, r)
+}
+
+func (n *notebook) Flush(ctx context.Context) error {
+	if n.flushErr != nil {
+		<-ctx.Done()
+		return n.flushErr
+	}
+	return nil
+}
+
+func (n *notebook) all() []verdict.Report {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return append([]verdict.Report(nil), n.reports...)
+}
+
+// hand is a trigger and a shutdown watch worked by hand.
+type hand struct {
+	fired     chan string
+	shutdowns chan Shutdown
+	err       chan error
+}
+
+func newHand() *hand {
+	return &hand{fired: make(chan string), shutdowns: make(chan Shutdown), err: make(chan error)}
+}
+
+func (h *hand) Name() string { return "hand" }
+
+func (h *hand) Run(ctx context.Context, fire func(string)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case why := <-h.fired:
+			fire(why)
+		case err := <-h.err:
+			return err
+		}
+	}
+}
+
+type shutdownHand struct{ *hand }
+
+func (h shutdownHand) Run(ctx context.Context, notice func(Shutdown)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case s := <-h.shutdowns:
+			notice(s)
+		}
+	}
+}
+
+func reportOf(reason verdict.Reason) verdict.Report {
+	r := verdict.Judge(verdict.Facts{Node: "n"})
+	r.Reason, r.Ready = reason, reason.Ready()
+	return r
+}
+
+// start runs an agent in the test's bubble of time.
+func start(t *testing.T, cfg Config) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	a := New(cfg)
+	go func() { done <- a.Run(ctx) }()
+	synctest.Wait()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A burst is one assessment; at rest there is one in ten minutes or so.
+func TestBurstAndRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n int
+		h, w := newHand(), &notebook{}
+		stop := start(t, Config{
+			Assess: func(context.Context) verdict.Report { n++; return reportOf(verdict.ModuleNotLoaded) },
+			Writer: w, Triggers: []Trigger{h},
+		})
+		if n != 1 {
+			t.Fatalf("%d assessments at the start", n)
+		}
+		for range 100 {
+			h.fired <- "burst"
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if n != 2 {
+			t.Errorf("%d assessments for a burst of 100", n-1)
+		}
+		// A stream that never ends does not keep it from looking.
+		for range 1000 {
+			h.fired <- "stream"
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n < 20 || n > 60 {
+			t.Errorf("%d assessments in ten seconds of events", n-2)
+		}
+		before := n
+		time.Sleep(time.Hour)
+		if got := n - before; got < 5 || got > 8 {
+			t.Errorf("%d assessments in an hour at rest", got)
+		}
+		stop()
+	})
+}
+
+// What is unknown is asked for again soon, and then less and less often.
+func TestUnknownIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n int
+		reason := verdict.ModuleInTransition
+		stop := start(t, Config{
+			Assess: func(context.Context) verdict.Report { n++; return reportOf(reason) },
+			Writer: &notebook{},
+		})
+		time.Sleep(500 * time.Millisecond)
+		if n < 2 {
+			t.Error("a module in transition is not looked at again within half a second")
+		}
+		time.Sleep(time.Hour)
+		if n > 90 {
+			t.Errorf("%d assessments in an hour of not knowing", n)
+		}
+		reason = verdict.ProbePassed
+		time.Sleep(2 * time.Minute)
+		before := n
+		time.Sleep(5 * time.Minute)
+		if n != before {
+			t.Error("it goes on asking although it knows")
+		}
+		stop()
+	})
+}
+
+// Without a trigger, the agent looks every minute instead.
+func TestBrokenTrigger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n int
+		h := newHand()
+		m := NewMetrics(MetricsOptions{})
+		stop := start(t, Config{
+			Assess: func(context.Context) verdict.Report { n++; return reportOf(verdict.ModuleNotLoaded) },
+			Writer: &notebook{}, Triggers: []Trigger{h}, Metrics: m,
+		})
+		for range 12 {
+			h.err <- errors.New("inotify: too many watches")
+		}
+		synctest.Wait()
+		if testutil.ToFloat64(m.triggerWorks.WithLabelValues("hand")) != 0 {
+			t.Error("a broken trigger is shown as working")
+		}
+		// It has failed so often that it is left alone for some five minutes.
+		before := n
+		time.Sleep(3*time.Minute + 30*time.Second)
+		if got := n - before; got < 2 || got > 5 {
+			t.Errorf("%d assessments in three and a half minutes without a trigger", got)
+		}
+		time.Sleep(5 * time.Minute)
+		if testutil.ToFloat64(m.triggerWorks.WithLabelValues("hand")) != 1 {
+			t.Error("the trigger was not started again")
+		}
+		stop()
+	})
+}
+
+// A shutdown turns the verdict before the lock is released; a writer that
+// cannot does not hold the shutdown up for long; one that is called off is
+// followed by a new look.
+func TestShutdown(t *testing.T) {
+	for _, stuck := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h, w := newHand(), &notebook{}
+			if stuck {
+				w.flushErr = errors.New("no API server")
+			}
+			stop := start(t, Config{
+				Assess: func(context.Context) verdict.Report { return reportOf(verdict.ProbePassed) },
+				Writer: w, Shutdown: shutdownHand{h}, Triggers: []Trigger{h},
+			})
+			released := make(chan struct{})
+			begin := time.Now()
+			h.shutdowns <- Shutdown{Begins: true, Release: func() { close(released) }}
+			<-released
+			if took := time.Since(begin); took > 2*time.Second {
+				t.Errorf("the shutdown was held up for %s", took)
+			}
+			reports := w.all()
+			if got := reports[len(reports)-1]; got.Reason != verdict.NodeRebooting || got.Ready != verdict.No {
+				t.Errorf("the last word before the shutdown is %s %s", got.Ready, got.Reason)
+			}
+			h.fired <- "services stop"
+			time.Sleep(time.Second)
+			if got := w.all(); len(got) != len(reports) {
+				t.Error("what is found while the node shuts down was published")
+			}
+			h.shutdowns <- Shutdown{Begins: false, Release: func() {}}
+			time.Sleep(time.Second)
+			reports = w.all()
+			if got := reports[len(reports)-1].Reason; got != verdict.ProbePassed {
+				t.Errorf("after a shutdown that was called off: %s", got)
+			}
+			stop()
+		})
+	}
+}
+
+// One line per transition, with the evidence, and silence otherwise.
+func TestLogsTransitionsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var buf bytes.Buffer
+		var mu sync.Mutex
+		reason := verdict.ModuleNotLoaded
+		h := newHand()
+		stop := start(t, Config{
+			Assess: func(context.Context) verdict.Report { return reportOf(reason) },
+			Writer: &notebook{}, Triggers: []Trigger{h},
+			Log: slog.New(slog.NewTextHandler(lockedWriter{&mu, &buf}, nil)),
+		})
+		for _, reason = range []verdict.Reason{verdict.ModuleNotLoaded, verdict.ProbePassed, verdict.ProbePassed} {
+			h.fired <- "test"
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Hour)
+		stop()
+		mu.Lock()
+		defer mu.Unlock()
+		if n := strings.Count(buf.String(), "\n"); n != 2 || !strings.Contains(buf.String(), "wasReason=ModuleNotLoaded") {
+			t.Errorf("%d lines:\n%s", n, buf.String())
+		}
+	})
+}
+
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  *bytes.Buffer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// A loop that hangs is unhealthy; a node without SCTP is not.
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		var hanging bool
+		a := New(Config{
+			Assess: func(context.Context) verdict.Report {
+				if hanging {
+					<-hang
+				}
+				return reportOf(verdict.ModuleMissing)
+			},
+			Writer: &notebook{},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		get := func(path string) int {
+			rec := httptest.NewRecorder()
+			a.Handler(func() bool { return false }).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, path, nil))
+			return rec.Code
+		}
+		time.Sleep(3 * time.Hour)
+		if get("/healthz") != 200 || get("/readyz") != 503 {
+			t.Errorf("healthz %d, readyz %d on a node without SCTP that the API server never heard of", get("/healthz"), get("/readyz"))
+		}
+		hanging = true
+		time.Sleep(time.Hour)
+		if get("/healthz") != 503 {
+			t.Error("a loop that hangs is healthy")
+		}
+		close(hang)
+		cancel()
+		<-done
+	})
+}
+
+// The metrics are clean, complete from the start, and say what was found.
+func TestMetrics(t *testing.T) {
+	proc := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(proc, "net/sctp"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// As net/sctp/proc.c prints it.
+	snmp := "SctpCurrEstab                   \t2\nSctpActiveEstabs                \t7\nSctpT3RtxExpireds               \t1\nSctpInPktBacklog                \t0\nnonsense\n"
+	if err := os.WriteFile(filepath.Join(proc, "net/sctp/snmp"), []byte(snmp), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m := NewMetrics(MetricsOptions{Build: BuildInfo{Version: "v1"}, Proc: proc, Contested: func() bool { return true }})
+	r := reportOf(verdict.ProbePassed)
+	r.Probe = verdict.Probe{Attempted: true, DurationMicros: 1500, Checks: []verdict.Check{{Name: "ipv4-stream", Result: "pass"}}}
+	m.assessed(r, time.Millisecond)
+	m.published(r)
+	m.Wrote(nodelabel.Applied)
+	problems, err := testutil.GatherAndLint(m.Gatherer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	rec := httptest.NewRecorder()
+	New(Config{Metrics: m}).Handler(nil).ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for _, want := range []string{
+		`sctp_agent_ready{ready="true"} 1`, `sctp_agent_ready{ready="false"} 0`,
+		`sctp_agent_reason{reason="ProbePassed"} 1`, `sctp_agent_reason{reason="ModuleBlacklisted"} 0`,
+		`sctp_agent_check_result{check="ipv4-stream",result="pass"} 1`,
+		`sctp_agent_node_writes_total{outcome="applied"} 1`, `sctp_agent_node_writes_total{outcome="throttled"} 0`,
+		`sctp_agent_labels_contested 1`, `sctp_agent_probe_duration_seconds_count 1`,
+		`sctp_associations 2`, `sctp_active_estabs_total 7`, `sctp_t3_rtx_expireds_total 1`, `sctp_in_pkt_backlog_total 0`,
+	} {
+		if !strings.Contains(rec.Body.String(), want+"\n") {
+			t.Errorf("/metrics lacks %s", want)
+		}
+	}
+	if strings.Contains(rec.Body.String(), "go_") {
+		t.Error("/metrics shows what is not the agent's")
+	}
+}
+
+func TestFeatureFile(t *testing.T) {
+	dir := t.TempDir()
+	f := FeatureFile{Dir: dir}
+	read := func() string {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 1 {
+			t.Fatalf("%v, %v: want one file", entries, err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, FeatureFileName))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	r := reportOf(verdict.ProbePassed)
+	r.Kernel.BootID, r.OnBoot = "one", verdict.BootLoaded
+	for _, tt := range []struct {
+		name   string
+		boot   string
+		reason verdict.Reason
+		want   string
+	}{
+		{"proved", "one", verdict.ProbePassed, "# boot one\nsctp.ready=true\nsctp.reason=ProbePassed\nsctp.on-boot=loaded\n"},
+		{"unknown in the same boot", "one", verdict.PermissionDenied, "# boot one\nsctp.ready=true\nsctp.reason=ProbePassed\nsctp.on-boot=loaded\n"},
+		{"unknown in the next boot", "two", verdict.PermissionDenied, "# boot two\nsctp.on-boot=loaded\n"},
+		{"no", "two", verdict.ModuleMissing, "# boot two\nsctp.ready=false\nsctp.reason=ModuleMissing\nsctp.on-boot=loaded\n"},
+	} {
+		r.Kernel.BootID, r.Reason, r.Ready = tt.boot, tt.reason, tt.reason.Ready()
+		if err := f.Write(r); err != nil {
+			t.Fatal(err)
+		}
+		if got := read(); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	if err := (FeatureFile{Dir: filepath.Join(dir, "missing")}).Write(r); err == nil {
+		t.Error("no error about a directory that is missing")
+	}
+}

@@ -1,0 +1,151 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// systemBus starts a message bus of its own.
+func systemBus(t *testing.T) (socket string) {
+	t.Helper()
+	daemon, err := exec.LookPath("dbus-daemon")
+	if err != nil {
+		t.Skip("needs dbus-daemon (Debian package dbus-daemon)")
+	}
+	dir := t.TempDir()
+	socket = filepath.Join(dir, "bus")
+	conf := filepath.Join(dir, "bus.conf")
+	err = os.WriteFile(conf, []byte(`<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><listen>unix:path=`+socket+`</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow send_destination="*" eavesdrop="true"/><allow eavesdrop="true"/><allow own="*"/><allow user="*"/></policy></busconfig>`), 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(daemon, "--config-file="+conf, "--nofork", "--print-address")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if !bufio.NewScanner(out).Scan() {
+		t.Fatal("dbus-daemon does not start")
+	}
+	return socket
+}
+
+// login1 stands in for systemd-logind: it hands out the reading end of a pipe,
+// and knows when the other side closed its copy.
+type fakeLogin1 struct {
+	locks chan *os.File
+	err   *dbus.Error
+}
+
+func (l *fakeLogin1) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
+	if l.err != nil {
+		return 0, l.err
+	}
+	if what != "shutdown" || mode != "delay" || who == "" || why == "" {
+		return 0, dbus.MakeFailedError(errors.New("bad arguments"))
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return 0, dbus.MakeFailedError(err)
+	}
+	l.locks <- r
+	// The message holds a duplicate once it is sent.
+	time.AfterFunc(200*time.Millisecond, func() { w.Close() })
+	return dbus.UnixFD(w.Fd()), nil
+}
+
+// released waits until nobody holds the lock.
+func released(lock *os.File, limit time.Duration) bool {
+	_ = lock.SetReadDeadline(time.Now().Add(limit))
+	_, err := lock.Read(make([]byte, 1))
+	return !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func TestLogind(t *testing.T) {
+	socket := systemBus(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	conn, err := dialBus(ctx, socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	login := &fakeLogin1{locks: make(chan *os.File, 4)}
+	if err := conn.Export(login, login1Path, login1Mgr); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.RequestName(login1, 0); err != nil {
+		t.Fatal(err)
+	}
+	notices := make(chan Shutdown)
+	ended := make(chan error, 1)
+	run, stop := context.WithCancel(ctx)
+	go func() { ended <- Logind{Bus: socket}.Run(run, func(s Shutdown) { notices <- s }) }()
+
+	lock := <-login.locks
+	if released(lock, 500*time.Millisecond) {
+		t.Fatal("the lock is not held")
+	}
+	prepare := func(begins bool) {
+		t.Helper()
+		if err := conn.Emit(login1Path, login1Mgr+".PrepareForShutdown", begins); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prepare(true)
+	s := <-notices
+	if !s.Begins || released(lock, 200*time.Millisecond) {
+		t.Fatal("the lock was let go before the agent said so")
+	}
+	s.Release()
+	if !released(lock, 2*time.Second) {
+		t.Fatal("the lock is still held after its release: the shutdown hangs")
+	}
+	prepare(false)
+	if s := <-notices; s.Begins {
+		t.Fatal("a shutdown that was called off looks like one that begins")
+	}
+	again := <-login.locks
+	if released(again, 500*time.Millisecond) {
+		t.Fatal("no new lock after the shutdown was called off")
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if !released(again, 2*time.Second) {
+		t.Error("the lock outlives the watch")
+	}
+}
+
+// Without a bus, with a bus without logind, and with a logind that refuses,
+// there is an error and no hang.
+func TestLogindUnavailable(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := (Logind{Bus: filepath.Join(t.TempDir(), "none")}).Run(ctx, nil); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("no bus: %v", err)
+	}
+	socket := systemBus(t)
+	if err := (Logind{Bus: socket}).Run(ctx, nil); err == nil {
+		t.Error("no logind: no error")
+	}
+	if got := ModulesLoadUnit(ctx, socket); got != "" {
+		t.Errorf("no systemd: %q", got)
+	}
+}
