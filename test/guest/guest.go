@@ -224,7 +224,7 @@ func (g *Guest) arguments(initrd, socket string) []string {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-serial", "stdio", "-monitor", "none",
 		"-kernel", g.image.kernel, "-initrd", initrd,
-		"-append", strings.TrimSpace("console=" + m.console + " quiet panic=-1 " + g.cfg.Cmdline),
+		"-append", strings.TrimSpace("console=" + m.console + " quiet panic=-1 " + m.cmdline + " " + g.cfg.Cmdline),
 		"-chardev", "socket,id=port,path=" + socket,
 		"-device", "virtio-serial-" + m.bus,
 		"-device", "virtserialport,chardev=port,name=" + wire.PortName,

@@ -28,6 +28,8 @@ type machine struct {
 	image   string // package of the kernel
 	qemu    []string
 	console string
+	// cmdline is what the kernel needs to be told.
+	cmdline string
 	// bus is the suffix of QEMU's virtio devices.
 	bus string
 	// own are the modules that the guest itself needs.
@@ -60,6 +62,9 @@ func (k Kernel) machine() (machine, error) {
 		m.arch, m.triplet, m.image = "amd64", "x86_64-linux-gnu", "linux-image-cloud-amd64"
 		m.qemu = []string{"qemu-system-x86_64", "-machine", "q35", "-cpu", "qemu64"}
 		m.console, m.bus = "ttyS0", "pci"
+		// An emulated timer on a busy machine is late; the kernel would call
+		// it broken and panic (arch/x86/kernel/apic/io_apic.c, check_timer).
+		m.cmdline = "no_timer_check"
 		m.own = []string{"virtio_pci", "virtio_console", "virtio_net"}
 	}
 	return m, nil
