@@ -316,7 +316,7 @@ func boot(t *testing.T, cfg guest.Config) *guest.Guest {
 // run runs a command that must succeed.
 func run(t *testing.T, g *guest.Guest, c guest.Command) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	res, err := g.Run(ctx, c)
 	if err != nil {
@@ -342,7 +342,7 @@ var checkJSON = []string{"check", "-o", "json", "--timeout=60s"}
 // check runs "sctp-agent check -o json".
 func check(t *testing.T, g *guest.Guest, args ...string) (report, guest.Result) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	res, err := g.Run(ctx, guest.Command{Path: agent, Args: append(slices.Clone(checkJSON), args...)})
 	if err != nil {
