@@ -1,0 +1,175 @@
+package manifests_test
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+)
+
+const account = "system:serviceaccount:sctp-agent:sctp-agent"
+
+// The agent is granted what it calls and nothing else: every right of the
+// manifests is used in the life of a writer with all its options, and no call
+// is refused. The API server's audit log says what was called.
+func TestRBACIsExact(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // the first build of the API server
+	defer cancel()
+	rendered := kustomize(t, "testdata/rbac")
+	objects, err := decode(rendered)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp, err := controlplane.Start(ctx, controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cp.Stop)
+	if err := cp.Apply(ctx, rendered); err != nil {
+		t.Fatal(err)
+	}
+	client, err := cp.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "worker-0"
+	_, err = client.CoreV1().Nodes().Create(ctx, &corev1.Node{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "sctp-agent/unproved", Effect: corev1.TaintEffectNoSchedule}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := cp.NodeToken(ctx, controlplane.NodeTokenOptions{Node: name, Namespace: "sctp-agent", ServiceAccount: "sctp-agent"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	live(ctx, t, client, nodelabel.Config{
+		REST: cp.TokenConfig(token), Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
+		Component: "sctp-agent", Log: slog.New(slog.DiscardHandler),
+	})
+
+	granted := rights(objects)
+	used := map[string]bool{}
+	events, err := cp.AuditEvents()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		if e.User.Username != account || e.ObjectRef == nil {
+			continue
+		}
+		right := e.Verb + " " + e.ObjectRef.Resource
+		if e.ObjectRef.Subresource != "" {
+			right += "/" + e.ObjectRef.Subresource
+		}
+		used[right] = true
+		if e.ResponseStatus != nil && e.ResponseStatus.Code == 403 {
+			t.Errorf("refused: %s %s", e.Verb, e.RequestURI)
+		}
+	}
+	g, u := slices.Sorted(maps.Keys(granted)), slices.Sorted(maps.Keys(used))
+	if !slices.Equal(g, u) {
+		t.Errorf("granted\n\t%s\nused\n\t%s", strings.Join(g, "\n\t"), strings.Join(u, "\n\t"))
+	}
+}
+
+// live lets a writer do everything that it ever does.
+func live(ctx context.Context, t *testing.T, client kubernetes.Interface, cfg nodelabel.Config) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	w, err := nodelabel.NewWriter(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	running, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- w.Run(running) }()
+	defer func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Errorf("the writer ended: %v", err)
+		}
+	}()
+	say := func(reason verdict.Reason) {
+		t.Helper()
+		r := verdict.Judge(verdict.Facts{Node: cfg.Node})
+		r.Reason, r.Ready, r.Message = reason, reason.Ready(), string(reason)
+		r.Kernel.BootID = "11111111-1111-4111-8111-111111111111"
+		w.Publish(r)
+		if err := w.Flush(ctx); err != nil {
+			t.Fatalf("publishing %s: %v", reason, err)
+		}
+	}
+	say(verdict.ModuleBlacklisted)
+	say(verdict.ProbePassed)
+	until(ctx, t, "the startup taint to go", func() bool {
+		n, err := client.CoreV1().Nodes().Get(ctx, cfg.Node, metav1.GetOptions{})
+		// The API server adds one of its own to a new Node.
+		return err == nil && !slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == cfg.StartupTaint })
+	})
+	until(ctx, t, "an Event for each transition", func() bool {
+		list, err := client.CoreV1().Events(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
+		return err == nil && len(list.Items) >= 2
+	})
+	// A foreign edit is noticed by the watch, and put back.
+	n, err := client.CoreV1().Nodes().Get(ctx, cfg.Node, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Labels["sctp-agent/ready"] = "false"
+	if _, err := client.CoreV1().Nodes().Update(ctx, n, metav1.UpdateOptions{FieldManager: "somebody"}); err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, "the label to be put back", func() bool {
+		n, err := client.CoreV1().Nodes().Get(ctx, cfg.Node, metav1.GetOptions{})
+		return err == nil && n.Labels["sctp-agent/ready"] == "true"
+	})
+}
+
+func until(ctx context.Context, t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waiting for %s: %v", what, context.Cause(ctx))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// rights that the objects grant, "verb resource".
+func rights(objects []any) map[string]bool {
+	granted := map[string]bool{}
+	add := func(rules []rbacv1.PolicyRule) {
+		for _, rule := range rules {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					granted[verb+" "+resource] = true
+				}
+			}
+		}
+	}
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *rbacv1.ClusterRole:
+			add(o.Rules)
+		case *rbacv1.Role:
+			add(o.Rules)
+		}
+	}
+	return granted
+}
