@@ -123,10 +123,9 @@ func (a *Archive) cached(ctx context.Context, key []string, fill func(context.Co
 
 // withMirror calls use with an apt that has the suite's package lists. Where
 // that fails with lists of an earlier day (packages are replaced by newer
-// ones), it tries once more with new lists; and where the machine's mirror no
-// longer has the suite, with the archive of old ones.
+// ones), it tries once more with new lists.
 func (a *Archive) withMirror(ctx context.Context, state string, use func(*apt) error) error {
-	mirrors, err := machineMirrors(ctx)
+	m, err := machineMirror(ctx)
 	if err != nil {
 		return err
 	}
@@ -136,42 +135,38 @@ func (a *Archive) withMirror(ctx context.Context, state string, use func(*apt) e
 			return nil
 		}
 	}
-	var failed error
-	for _, m := range mirrors {
-		err := apt.update(ctx, m)
-		if err == nil {
-			return use(apt)
-		}
-		failed = errors.Join(failed, err)
+	if err := apt.update(ctx, m); err != nil {
+		return err
 	}
-	return failed
+	return use(apt)
 }
 
 type mirror struct{ main, security string }
 
-// machineMirrors are the mirrors to try: that of this machine, so that a
-// local mirror or proxy is used, then Debian's own for suites that have left
-// it.
-func machineMirrors(ctx context.Context) ([]mirror, error) {
-	m := mirror{main: "http://deb.debian.org/debian", security: "http://deb.debian.org/debian-security"}
+// machineMirror is the mirror that this machine's apt uses, so that a local
+// mirror or proxy is used here too.
+func machineMirror(ctx context.Context) (mirror, error) {
 	out, err := run(ctx, "apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages")
 	if err != nil {
-		return nil, err
+		return mirror{}, err
 	}
-	var main, security bool
+	var m mirror
 	for uri := range strings.FieldsSeq(string(out)) {
 		uri = strings.TrimRight(uri, "/")
 		switch {
-		case strings.HasSuffix(uri, "/debian") && !main:
-			m.main, main = uri, true
-		case strings.HasSuffix(uri, "/debian-security") && !security:
-			m.security, security = uri, true
+		case strings.HasSuffix(uri, "/debian") && m.main == "":
+			m.main = uri
+		case strings.HasSuffix(uri, "/debian-security") && m.security == "":
+			m.security = uri
 		}
 	}
-	return []mirror{m, {
-		main:     "http://archive.debian.org/debian",
-		security: "http://archive.debian.org/debian-security",
-	}}, nil
+	if m.main == "" {
+		return mirror{}, errors.New("this machine's apt sources name no Debian mirror (a URI that ends in /debian)")
+	}
+	if m.security == "" {
+		m.security = m.main + "-security"
+	}
+	return m, nil
 }
 
 // keyring is where the package debian-archive-keyring keeps the keys of all
