@@ -80,14 +80,21 @@ func (t *Tunnel) Close() {
 	os.RemoveAll(t.dir)
 }
 
-// node that has the address, or the range that a pod's address is from.
+// node of the name (which the API server prefers), with the address, or with
+// the range that a pod's address is from.
 func (t *Tunnel) node(host string) (*Node, error) {
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return nil, err
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, n := range t.nodes {
+		// The guest knows its own name (/etc/hosts).
+		if n.Name() == host {
+			return n, nil
+		}
+	}
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return nil, fmt.Errorf("no node is called %s", host)
+	}
 	for _, n := range t.nodes {
 		for _, a := range n.Addresses() {
 			if netip.MustParseAddr(a) == addr {
