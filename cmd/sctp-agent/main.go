@@ -86,8 +86,9 @@ causes the module to be loaded unless told to.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(), newRunCommand(),
-		newAuditCommand(), newMachineConfigCommand(), newCleanupCommand(),
+		newAuditCommand(), newVerifyCommand(), newMachineConfigCommand(), newCleanupCommand(),
 		newVersionCommand(),
+		newVerifyListenCommand(), newVerifyDialCommand(),
 	)
 	return root
 }

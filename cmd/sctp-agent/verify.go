@@ -1,0 +1,326 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+func newVerifyCommand() *cobra.Command {
+	var (
+		cluster clusterFlags
+		output  pageFlag
+		opts    verify.Options
+		quiet   bool
+	)
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Prove SCTP end to end: pod to pod, ClusterIP, NodePort, NetworkPolicy; cleans up",
+		Long: `verify runs a listener and diallers on each ready node (or on those named), as
+pods of the agent's own image in a namespace of their own, and tries every path
+between them: straight from pod to pod, through a Service's cluster address,
+through node ports, over IPv4 and IPv6. Each path is proved by a handshake, a
+nonce that comes back, and messages of 1 byte to 64 KiB.
+
+What fails is told apart: refused, no route, dropped on the way there, dropped on
+the way back, messages lost, Services not served, a module that is missing.
+
+It needs the right to create namespaces, pods, services, service accounts (and
+network policies with --network-policy), and the API server alone: no route to
+pods or nodes from here, no exec, no logs. The namespace is deleted whatever
+happens; one that a lost run left behind is deleted by the next run.
+
+Exit status: 0 everything works, 1 something does not, 2 that could not be told,
+or the command failed or was misused.`,
+		Example: `  sctp-agent verify
+  sctp-agent verify --node worker-0 --node worker-1 --network-policy
+  sctp-agent verify -o html > verify.html`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if opts.Timeout < 10*time.Second || opts.PathTimeout <= 0 {
+				return errors.New("--timeout wants at least 10s, and --path-timeout more than 0")
+			}
+			client, keys, err := cluster.open()
+			if err != nil {
+				return err
+			}
+			opts.Keys = keys
+			stderr := cmd.ErrOrStderr()
+			start := time.Now()
+			opts.Progress = func(what string) {
+				if !quiet {
+					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), what)
+				}
+			}
+			r, err := verify.Run(cmd.Context(), client, opts)
+			if r == nil {
+				return err
+			}
+			printErr := output.print(cmd.OutOrStdout(), r,
+				func(w io.Writer, p palette) error { return printVerify(w, p, r) },
+				func(w io.Writer) error { return verify.WriteHTML(w, r) })
+			if err = errors.Join(err, printErr); err != nil {
+				return err
+			}
+			switch r.Verdict() {
+			case verdict.Yes:
+				return nil
+			case verdict.No:
+				return exitError(exitNo)
+			default:
+				return exitError(exitUnknown)
+			}
+		},
+	}
+	cluster.register(cmd)
+	output.register(cmd)
+	flags := cmd.Flags()
+	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all nodes that are ready for SCTP)")
+	flags.StringVar(&opts.Image, "image", "", "image of the pods (default: that of the agent's pods)")
+	flags.StringVar(&opts.Command, "command", verify.DefaultCommand, "path of sctp-agent in that image")
+	flags.BoolVar(&opts.Policy, "network-policy", false, "also try whether a NetworkPolicy for SCTP ports is enforced")
+	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")
+	flags.DurationVar(&opts.PathTimeout, "path-timeout", verify.DefaultPathTimeout, "how long each step on a path may take")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "do not say on stderr what is being done")
+	return cmd
+}
+
+// short is an outcome in a cell of the matrix.
+func short(o peer.Outcome) string {
+	switch o {
+	case peer.OK:
+		return "ok"
+	case peer.Refused:
+		return "REFUSED"
+	case peer.NoRoute:
+		return "NOROUTE"
+	case peer.Dropped:
+		return "DROPPED"
+	case peer.OneWay:
+		return "ONE-WAY"
+	case peer.NetworkDown:
+		return "DOWN"
+	case peer.Lost, peer.Corrupt:
+		return "LOST"
+	case peer.ModuleMissing:
+		return "NOMOD"
+	case peer.Denied:
+		return "DENIED"
+	default:
+		return "?"
+	}
+}
+
+// cellWidth and cells per block keep a matrix within the terminal.
+const (
+	cellWidth = 9
+	perBlock  = (width - 6) / cellWidth
+)
+
+func printVerify(w io.Writer, p palette, r *verify.Result) error {
+	t := &textWriter{w: w}
+	for _, n := range r.Nodes {
+		state := p.good("listens")
+		switch {
+		case n.Fault == peer.ModuleMissing:
+			state = p.bad("no SCTP in the kernel")
+		case n.Fault != "":
+			state = p.warn("took no part")
+		}
+		t.line("%3d  %s: %s", n.Index, n.Name, state)
+	}
+	for _, m := range []struct {
+		kind  verify.PathKind
+		title string
+	}{
+		{verify.PathPod, "pod to pod"},
+		{verify.PathClusterIP, "pod to Service (ClusterIP) of the node's listener"},
+		{verify.PathNodePort, "pod to node port of the node (its own and another's listener)"},
+		{verify.PathAllowed, "NetworkPolicy: the port it allows"},
+		{verify.PathDenied, "NetworkPolicy: a port it does not allow"},
+	} {
+		for _, family := range []string{"IPv4", "IPv6"} {
+			printMatrix(t, p, r, m.kind, family, m.title)
+		}
+	}
+	for _, f := range r.Findings {
+		t.line("")
+		head := p.bad(f.Kind)
+		if f.Kind == verify.FindingUndecided {
+			head = p.warn(f.Kind)
+		}
+		t.line("%s", head)
+		t.wrapped(2, f.Message)
+		for i, e := range f.Evidence {
+			if i == 2*most {
+				t.line("      … and %d more (-o json lists all)", len(f.Evidence)-i)
+				break
+			}
+			t.wrapped(6, e)
+		}
+		t.wrapped(4, "→ "+f.Fix)
+	}
+	ok := 0
+	for _, path := range r.Paths {
+		if path.Outcome == peer.OK {
+			ok++
+		}
+	}
+	t.line("")
+	t.line("%d nodes, %d of %d paths reach their end, %.1f s", len(r.Nodes), ok, len(r.Paths), float64(r.DurationMillis)/1000)
+	if r.Policy != "" {
+		t.line("NetworkPolicy for SCTP: %s", r.Policy)
+	}
+	switch r.Verdict() {
+	case verdict.Yes:
+		t.line("%s", p.good("SCTP works"))
+	case verdict.No:
+		t.line("%s", p.bad("SCTP does not work everywhere"))
+	default:
+		t.line("%s", p.warn("Could not be told everywhere"))
+	}
+	return t.err
+}
+
+// printMatrix prints paths of one kind: from the node of the row to that of the
+// column (for node ports: through it). A cell is the round trip's time, or the
+// worst that happened.
+func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKind, family, title string) {
+	type pair struct{ from, to string }
+	cells := map[pair]verify.Path{}
+	for _, path := range r.Paths {
+		if path.Kind != kind || path.Family != family {
+			continue
+		}
+		at := pair{path.From, path.To}
+		if path.Via != "" {
+			at.to = path.Via
+		}
+		if old, found := cells[at]; !found || old.Outcome == peer.OK {
+			cells[at] = path
+		}
+	}
+	if len(cells) == 0 {
+		return
+	}
+	t.line("")
+	t.line("%s", p.head(title+", "+family))
+	for start := 0; start < len(r.Nodes); start += perBlock {
+		block := r.Nodes[start:min(start+perBlock, len(r.Nodes))]
+		head := "  from"
+		for _, to := range block {
+			head += fmt.Sprintf("%*d", cellWidth, to.Index)
+		}
+		t.line("%s", head)
+		for _, from := range r.Nodes {
+			line := fmt.Sprintf("%6d", from.Index)
+			for _, to := range block {
+				path, found := cells[pair{from.Name, to.Name}]
+				cell, paint := "-", p.warn
+				switch {
+				case !found:
+					paint = func(s string) string { return s }
+				case path.Outcome == peer.OK:
+					cell, paint = rtt(path.RTTMicros), p.good
+				default:
+					cell, paint = short(path.Outcome), p.bad
+				}
+				// What a policy does not allow is to be dropped.
+				if found && kind == verify.PathDenied {
+					if path.Outcome == peer.OK {
+						cell, paint = "OPEN", p.bad
+					} else {
+						cell, paint = "blocked", p.good
+					}
+				}
+				line += strings.Repeat(" ", max(1, cellWidth-len(cell))) + paint(cell)
+			}
+			t.line("%s", line)
+		}
+	}
+}
+
+func rtt(micros int64) string {
+	if micros < 10_000 {
+		return fmt.Sprintf("%.2fms", float64(micros)/1000)
+	}
+	return fmt.Sprintf("%.0fms", float64(micros)/1000)
+}
+
+// What follows runs inside the pods that verify creates.
+
+func newVerifyListenCommand() *cobra.Command {
+	var (
+		cfg    peer.ListenConfig
+		result string
+	)
+	cmd := &cobra.Command{
+		Use:    "verify-listen",
+		Short:  "Run by verify in a pod: echo SCTP messages",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return saying(result, cmd.ErrOrStderr(), peer.Listen(cmd.Context(), cfg))
+		},
+	}
+	flags := cmd.Flags()
+	flags.IntVar(&cfg.Index, "index", 0, "what to answer to who it is")
+	flags.IntSliceVar(&cfg.Ports, "port", nil, "SCTP port to listen on; repeatable")
+	flags.StringVar(&cfg.Control, "control", ":8080", "TCP address to tell packet counters on")
+	flags.StringVar(&result, "result", "/dev/termination-log", "file that gets the result")
+	return cmd
+}
+
+func newVerifyDialCommand() *cobra.Command {
+	var result string
+	cmd := &cobra.Command{
+		Use:    "verify-dial",
+		Short:  "Run by verify in a pod: try the paths of the job in $" + verify.JobVariable,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var job peer.Job
+			if err := json.Unmarshal([]byte(os.Getenv(verify.JobVariable)), &job); err != nil {
+				return saying(result, cmd.ErrOrStderr(), peer.Say{Fault: peer.Unknown, Detail: fmt.Sprintf("$%s: %v", verify.JobVariable, err)})
+			}
+			return saying(result, cmd.ErrOrStderr(), peer.Dial(cmd.Context(), job))
+		},
+	}
+	cmd.Flags().StringVar(&result, "result", "/dev/termination-log", "file that gets the result")
+	return cmd
+}
+
+// saying leaves a peer's word where kubelet finds it.
+func saying(path string, stderr io.Writer, say peer.Say) error {
+	text, err := json.Marshal(say)
+	if err != nil {
+		return err
+	}
+	// Not truncated, not created: it is a file that kubelet has mounted.
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("leave the result: %w", err)
+	}
+	if _, err := f.Write(text); err != nil {
+		f.Close()
+		return fmt.Errorf("leave the result: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("leave the result: %w", err)
+	}
+	if say.Fault != "" {
+		fmt.Fprintf(stderr, "sctp-agent: %s: %s\n", say.Fault, say.Detail)
+		return exitError(exitUnknown)
+	}
+	return nil
+}

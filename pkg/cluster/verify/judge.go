@@ -1,0 +1,260 @@
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+)
+
+// Kinds of findings. The values are public API.
+const (
+	FindingModuleMissing  = "ModuleMissing"
+	FindingDropped        = "SCTPDropped"
+	FindingOneWay         = "SCTPDroppedOneWay"
+	FindingNetworkDown    = "NetworkDown"
+	FindingNoRoute        = "NoRoute"
+	FindingRefused        = "Refused"
+	FindingMessagesLost   = "MessagesLost"
+	FindingServices       = "ServicesNotServed"
+	FindingNodePorts      = "NodePortsNotServed"
+	FindingTargetPort     = "ServiceWrongPort"
+	FindingNotEnforced    = "PolicyNotEnforced"
+	FindingPolicyBlocks   = "PolicyBlocksAllowed"
+	FindingUndecided      = "Undecided"
+	FindingServiceBroken  = "ServiceBroken"
+	FindingNodePortBroken = "NodePortBroken"
+)
+
+// judge explains what failed. A path through a Service is only spoken of where
+// the same two pods reach each other without it: else the cause is theirs.
+func judge(r *Result, ports map[string][]int32) []Finding {
+	j := &judgement{r: r, out: []Finding{}, podOK: map[[3]string]bool{}}
+	for _, p := range r.Paths {
+		if p.Kind == PathPod && p.Outcome == peer.OK {
+			j.podOK[[3]string{p.From, p.To, p.Family}] = true
+		}
+	}
+	j.nodes()
+	j.pods()
+	j.services(ports)
+	j.policy()
+	return j.out
+}
+
+type judgement struct {
+	r   *Result
+	out []Finding
+	// podOK are the pairs (and families) that work without a Service.
+	podOK map[[3]string]bool
+}
+
+func (j *judgement) add(kind, fix, message string, evidence ...string) {
+	if evidence == nil {
+		evidence = []string{}
+	}
+	j.out = append(j.out, Finding{Kind: kind, Message: message, Evidence: evidence, Fix: fix})
+}
+
+func (j *judgement) nodes() {
+	for _, n := range j.r.Nodes {
+		switch n.Fault {
+		case "":
+		case peer.ModuleMissing:
+			j.add(FindingModuleMissing, "see \"sctp-agent check\" on the node, or its Node's annotations, for the remedy",
+				fmt.Sprintf("node %s has no SCTP in its kernel; its paths were not tried", n.Name), n.Detail)
+		case peer.Denied:
+			j.add(FindingUndecided, "let pods open SCTP sockets: seccomp profile, SELinux (class sctp_socket)",
+				fmt.Sprintf("node %s: a security policy refuses SCTP sockets to pods", n.Name), n.Detail)
+		default:
+			j.add(FindingUndecided, "see the pod's events; --image names an image the node can get",
+				fmt.Sprintf("node %s took no part", n.Name), n.Detail)
+		}
+	}
+}
+
+// podFindings tells each way in which pods fail to reach each other.
+func podFinding(o peer.Outcome) (kind, message, fix string) {
+	switch o {
+	case peer.Dropped:
+		return FindingDropped, "SCTP packets are dropped on the way (TCP passes)",
+			"look for a firewall, security group or network policy that lets TCP and UDP through and not IP protocol 132"
+	case peer.OneWay:
+		return FindingOneWay, "SCTP packets arrive, and the answers are dropped (TCP passes)",
+			"look at the way back: a stateful firewall or NAT that does not know SCTP, or an asymmetric route"
+	case peer.NetworkDown:
+		return FindingNetworkDown, "neither SCTP nor TCP gets there",
+			"it is the pod network between these nodes, not SCTP: routes, tunnel, CNI plugin"
+	case peer.NoRoute:
+		return FindingNoRoute, "there is no route, or a firewall rejects it",
+			"see the routes to the pod network on the node, and rules that reject with ICMP"
+	case peer.Refused:
+		return FindingRefused, "the packets are refused although a listener is there",
+			"look for a rule that rejects SCTP (an ABORT or ICMP answers in the listener's place)"
+	case peer.Lost, peer.Corrupt:
+		return FindingMessagesLost, "the handshake succeeds, and messages do not come through",
+			"compare the MTU of the pod network with that of the way; look at checksum offload (ethtool -K … tx-checksum-sctp off)"
+	default:
+		return FindingUndecided, "could not be told", "see the errors"
+	}
+}
+
+func (j *judgement) pods() {
+	groups := map[peer.Outcome][]string{}
+	var order []peer.Outcome
+	for _, p := range j.r.Paths {
+		if p.Kind != PathPod || p.Outcome == peer.OK {
+			continue
+		}
+		o := p.Outcome
+		if o == peer.Corrupt {
+			o = peer.Lost
+		}
+		if groups[o] == nil {
+			order = append(order, o)
+		}
+		groups[o] = append(groups[o], p.text())
+	}
+	for _, o := range order {
+		kind, message, fix := podFinding(o)
+		j.add(kind, fix, message, groups[o]...)
+	}
+}
+
+// text is a failed path as people read it.
+func (p *Path) text() string {
+	s := fmt.Sprintf("%s → %s, %s", p.From, p.To, p.Family)
+	if p.Via != "" && p.Via != p.To {
+		s = fmt.Sprintf("%s → %s through node %s, %s", p.From, p.To, p.Via, p.Family)
+	}
+	s += fmt.Sprintf(" (%s): %s", p.Address, p.Outcome)
+	if p.FailedSize > 0 {
+		s += fmt.Sprintf(", a message of %d bytes", p.FailedSize)
+	}
+	if p.Errno != "" && p.Errno != "ETIMEDOUT" {
+		s += ", " + p.Errno
+	}
+	return s
+}
+
+// services tells a Service that leads to a wrong port, and nodes that do not
+// serve Services at all, apart from single paths that fail. ports are the
+// endpoints' ports by node, as the API server has them.
+func (j *judgement) services(ports map[string][]int32) {
+	wrong := map[string]bool{}
+	for _, n := range j.r.Nodes {
+		for _, port := range ports[n.Name] {
+			if port != EchoPort && !wrong[n.Name] {
+				wrong[n.Name] = true
+				j.add(FindingTargetPort, "correct the Service's targetPort",
+					fmt.Sprintf("the Service for node %s sends to port %d, on which nobody listens", n.Name, port),
+					append([]string{fmt.Sprintf("its endpoints have port %d, the listener has %d", port, EchoPort)}, j.failed(func(p Path) bool {
+						return p.To == n.Name && (p.Kind == PathClusterIP || p.Kind == PathNodePort)
+					})...)...)
+			}
+		}
+	}
+	for _, c := range []struct {
+		kind  PathKind
+		where func(Path) string
+		all   string // finding where a node serves none
+		one   string // finding where single paths fail
+		what  string
+	}{
+		{PathClusterIP, func(p Path) string { return p.From }, FindingServices, FindingServiceBroken, "cluster addresses of Services"},
+		{PathNodePort, func(p Path) string { return p.Via }, FindingNodePorts, FindingNodePortBroken, "node ports"},
+	} {
+		bad, good := map[string][]string{}, map[string]int{}
+		var order []string
+		for _, p := range j.r.Paths {
+			if p.Kind != c.kind || wrong[p.To] {
+				continue
+			}
+			where := c.where(p)
+			if p.Outcome == peer.OK {
+				good[where]++
+				continue
+			}
+			if !j.podOK[[3]string{p.From, p.To, p.Family}] || p.Via != "" && p.Via != p.To && !j.podOK[[3]string{p.Via, p.To, p.Family}] {
+				continue
+			}
+			if bad[where] == nil {
+				order = append(order, where)
+			}
+			bad[where] = append(bad[where], p.text())
+		}
+		var single []string
+		for _, node := range order {
+			if good[node] > 0 {
+				single = append(single, bad[node]...)
+				continue
+			}
+			j.add(c.all, "see kube-proxy (or what stands in its place) on the node: is it running, does it know SCTP?",
+				fmt.Sprintf("node %s does not serve %s; the pods behind them are reached directly", node, c.what), bad[node]...)
+		}
+		if len(single) > 0 {
+			j.add(c.one, "see the rules for these Services on the nodes named (kube-proxy or what stands in its place), and what lies between the nodes",
+				fmt.Sprintf("some %s fail where the pods behind them are reached directly", c.what), single...)
+		}
+	}
+}
+
+func (j *judgement) failed(want func(Path) bool) (out []string) {
+	for _, p := range j.r.Paths {
+		if p.Outcome != peer.OK && want(p) {
+			out = append(out, p.text())
+		}
+	}
+	return out
+}
+
+// policy says whether the NetworkPolicy was enforced, on the paths that worked
+// before there was one.
+func (j *judgement) policy() {
+	if j.r.Policy == "" {
+		return
+	}
+	before := map[[3]string]bool{}
+	for _, p := range j.r.Paths {
+		if p.Kind == PathBefore && p.Outcome == peer.OK {
+			before[[3]string{p.From, p.To, p.Family}] = true
+		}
+	}
+	var open, blocked []string
+	shut := 0
+	for _, p := range j.r.Paths {
+		key := [3]string{p.From, p.To, p.Family}
+		switch {
+		case p.Kind == PathDenied && before[key] && p.Outcome == peer.OK:
+			open = append(open, p.text())
+		case p.Kind == PathDenied && before[key] && p.Outcome.Conclusive():
+			shut++
+		case p.Kind == PathAllowed && p.Outcome != peer.OK && j.podOK[key]:
+			blocked = append(blocked, p.text())
+		}
+	}
+	slices.Sort(open)
+	switch {
+	case len(open) > 0:
+		j.r.Policy = "not-enforced"
+		j.add(FindingNotEnforced, "use a network plugin that enforces NetworkPolicy for SCTP; without one, policies change nothing",
+			"a NetworkPolicy that does not allow a port is not enforced", open...)
+	case shut > 0:
+		j.r.Policy = "enforced"
+	default:
+		j.r.Policy = "unknown"
+		j.add(FindingUndecided, "mend the paths first", "whether NetworkPolicy is enforced cannot be told: no path worked before")
+	}
+	if len(blocked) > 0 {
+		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", blocked...)
+	}
+}
+
+// families of a list of addresses, by address.
+func family(address string) string {
+	if strings.Contains(address, ":") {
+		return "IPv6"
+	}
+	return "IPv4"
+}

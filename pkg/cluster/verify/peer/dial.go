@@ -1,0 +1,239 @@
+package peer
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+)
+
+// who asks a listener for its index: the question comes back with the index
+// behind it. Everything else comes back as it is.
+const who = "WHO "
+
+// Dial does a job. It opens no SCTP socket where the protocol is not in the
+// kernel, and so causes no module load.
+func Dial(ctx context.Context, job Job) Say {
+	if say, ok := registered(); !ok {
+		return say
+	}
+	results := make([]Result, len(job.Targets))
+	parallel := make(chan struct{}, max(1, job.Parallel))
+	var wg sync.WaitGroup
+	for i, target := range job.Targets {
+		parallel <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-parallel }()
+			results[i] = reach(ctx, job, target)
+		})
+	}
+	wg.Wait()
+	return Say{Results: results}
+}
+
+// registered says whether the protocol is in the kernel.
+func registered() (Say, bool) {
+	found, err := probe.Registered("")
+	switch {
+	case err != nil:
+		return Say{Fault: Unknown, Detail: err.Error()}, false
+	case !found:
+		return Say{Fault: ModuleMissing, Detail: "the kernel has no SCTP (/proc/net/protocols)"}, false
+	}
+	return Say{}, true
+}
+
+// reach tries a target as long as its patience lasts.
+func reach(ctx context.Context, job Job, t Target) Result {
+	patience := time.Now().Add(t.Patience.Duration())
+	for {
+		r := attempt(job, t)
+		if job.Diagnose && r.Outcome == Dropped && t.Control != "" {
+			r.Outcome = diagnose(ctx, job, t)
+		}
+		again := r.Outcome != OK
+		if t.WantBlocked {
+			again = r.Outcome == OK
+		}
+		if !again || time.Now().After(patience) {
+			return r
+		}
+		select {
+		case <-ctx.Done():
+			return r
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// pings is how many round trips the median is taken of.
+const pings = 5
+
+// attempt proves one path: handshake, a nonce that comes back with the
+// listener's index, messages of all sizes, round-trip times.
+func attempt(job Job, t Target) (r Result) {
+	r = Result{ID: t.ID, Peer: -1}
+	fail := func(err error) Result {
+		r.Outcome, r.Errno = classify(err)
+		return r
+	}
+	to, err := netip.ParseAddrPort(t.Address)
+	if err != nil {
+		return fail(err)
+	}
+	step := job.Timeout.Duration()
+	start := time.Now()
+	s, err := dial(to, start.Add(step))
+	if err != nil {
+		return fail(err)
+	}
+	defer s.close()
+	r.Handshake = time.Since(start)
+
+	buf := make([]byte, MaxMessage+64)
+	echo := func(message []byte) ([]byte, error) {
+		if err := s.file.SetDeadline(time.Now().Add(step)); err != nil {
+			return nil, err
+		}
+		if err := s.send(message); err != nil {
+			return nil, err
+		}
+		return s.receive(buf)
+	}
+	// Whatever goes wrong from here on, the handshake had succeeded.
+	lost := func(size int, err error) Result {
+		r.Outcome, r.Size = Lost, size
+		_, r.Errno = classify(err)
+		return r
+	}
+	corrupt := func(size int) Result {
+		r.Outcome, r.Size = Corrupt, size
+		return r
+	}
+
+	question := who + rand.Text()
+	answer, err := echo([]byte(question))
+	if err != nil {
+		return lost(len(question), err)
+	}
+	index, found := strings.CutPrefix(string(answer), question+" ")
+	if r.Peer, err = strconv.Atoi(index); !found || err != nil {
+		r.Peer = -1
+		return corrupt(len(question))
+	}
+	for _, size := range job.Sizes {
+		message := make([]byte, size)
+		rand.Read(message) // never fails (crypto/rand)
+		message[0] = 0     // no question
+		answer, err := echo(message)
+		if err != nil {
+			return lost(size, err)
+		}
+		if !bytes.Equal(answer, message) {
+			return corrupt(size)
+		}
+	}
+	var trips []time.Duration
+	for range pings {
+		start := time.Now()
+		if _, err := echo([]byte("ping")); err != nil {
+			return lost(len("ping"), err)
+		}
+		trips = append(trips, time.Since(start))
+	}
+	slices.Sort(trips)
+	r.RTT = trips[len(trips)/2]
+	r.Outcome = OK
+	return r
+}
+
+// classify names what an error of the handshake means.
+func classify(err error) (Outcome, string) {
+	var errno unix.Errno
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return Dropped, "ETIMEDOUT"
+	case errors.Is(err, io.EOF):
+		return Lost, "EOF"
+	case !errors.As(err, &errno):
+		return Unknown, err.Error()[:min(40, len(err.Error()))]
+	}
+	name := unix.ErrnoName(errno)
+	var call *os.SyscallError
+	connecting := errors.As(err, &call) && call.Syscall == "connect"
+	switch errno {
+	case unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT:
+		return ModuleMissing, name
+	case unix.ECONNREFUSED, unix.ENOPROTOOPT, unix.ECONNRESET, unix.ECONNABORTED:
+		return Refused, name
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EADDRNOTAVAIL:
+		return NoRoute, name
+	case unix.ETIMEDOUT:
+		return Dropped, name
+	case unix.EACCES, unix.EPERM:
+		if connecting {
+			// An ICMP "administratively prohibited", as a firewall's reject.
+			return NoRoute, name
+		}
+		return Denied, name
+	default:
+		return Unknown, name
+	}
+}
+
+// diagnose tells what becomes of packets to a listener that does not answer: it
+// asks it over TCP how many SCTP packets it has got, sends some, and asks again.
+func diagnose(ctx context.Context, job Job, t Target) Outcome {
+	before, err := counters(ctx, t.Control, job.Timeout.Duration())
+	if err != nil {
+		return NetworkDown
+	}
+	if r := attempt(job, t); r.Outcome != Dropped {
+		return r.Outcome
+	}
+	after, err := counters(ctx, t.Control, job.Timeout.Duration())
+	switch {
+	case err != nil:
+		return NetworkDown
+	case after.In > before.In:
+		return OneWay
+	default:
+		return Dropped
+	}
+}
+
+func counters(ctx context.Context, address string, timeout time.Duration) (c Counters, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+countersPath, nil)
+	if err != nil {
+		return c, err
+	}
+	// A pod's environment may name a proxy; this is between two pods.
+	client := http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true}}
+	response, err := client.Do(request)
+	if err != nil {
+		return c, err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return c, fmt.Errorf("%s: %s", address, response.Status)
+	}
+	return c, json.NewDecoder(response.Body).Decode(&c)
+}

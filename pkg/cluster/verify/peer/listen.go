@@ -1,0 +1,179 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ListenConfig is what a listener is told.
+type ListenConfig struct {
+	// Index is the listener's answer to who it is.
+	Index int
+	// Ports to listen on, SCTP, over IPv4 and, where there is any, IPv6.
+	Ports []int
+	// Control is the TCP address to tell [Counters] on, such as ":8080".
+	Control string
+}
+
+// Paths of the control server.
+const (
+	// ReadyPath answers 200 once the listener listens.
+	ReadyPath    = "/ready"
+	countersPath = "/counters"
+)
+
+// Counters of a network namespace's SCTP (/proc/net/sctp/snmp).
+type Counters struct {
+	// In and Out count packets, whatever their kind.
+	In  int64 `json:"in"`
+	Out int64 `json:"out"`
+}
+
+// idle bounds how long an association may be silent.
+const idle = time.Minute
+
+// Listen echoes until the context ends. Like [Dial] it causes no module load.
+func Listen(ctx context.Context, cfg ListenConfig) Say {
+	if say, ok := registered(); !ok {
+		return say
+	}
+	fault := func(err error) Say {
+		outcome, _ := classify(err)
+		if outcome != ModuleMissing && outcome != Denied {
+			outcome = Unknown
+		}
+		return Say{Fault: outcome, Detail: err.Error()}
+	}
+	control, err := net.Listen("tcp", cfg.Control)
+	if err != nil {
+		return fault(err)
+	}
+	var sockets []*socket
+	defer func() {
+		for _, s := range sockets {
+			s.close()
+		}
+	}()
+	for _, port := range cfg.Ports {
+		s, err := listen(unix.AF_INET, port)
+		if err != nil {
+			return fault(fmt.Errorf("listen on SCTP port %d: %w", port, err))
+		}
+		sockets = append(sockets, s)
+		s, err = listen(unix.AF_INET6, port)
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
+			continue // no IPv6 in this kernel or namespace
+		}
+		if err != nil {
+			return fault(fmt.Errorf("listen on SCTP port %d, IPv6: %w", port, err))
+		}
+		sockets = append(sockets, s)
+	}
+
+	mux := http.NewServeMux()
+	mux.HandleFunc(ReadyPath, func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc(countersPath, func(w http.ResponseWriter, _ *http.Request) {
+		c, err := readCounters("/proc/net/sctp/snmp")
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		_ = json.NewEncoder(w).Encode(c) // a client that went away
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, len(sockets)+1)
+	go func() { failed <- server.Serve(control) }()
+	defer server.Close()
+	var conns sync.WaitGroup
+	for _, s := range sockets {
+		go func() { failed <- serve(s, cfg.Index, &conns) }()
+	}
+	select {
+	case <-ctx.Done():
+		return Say{}
+	case err := <-failed:
+		return fault(err)
+	}
+}
+
+// serve accepts until the socket is closed.
+func serve(listener *socket, index int, conns *sync.WaitGroup) error {
+	for {
+		s, err := listener.accept()
+		switch {
+		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+			time.Sleep(10 * time.Millisecond)
+			continue
+		case err != nil:
+			return err
+		}
+		conns.Go(func() {
+			defer s.close()
+			echoAll(s, index)
+		})
+	}
+}
+
+// echoAll sends back what comes until the peer ends.
+func echoAll(s *socket, index int) {
+	buf := make([]byte, MaxMessage+64)
+	for {
+		if s.file.SetDeadline(time.Now().Add(idle)) != nil {
+			return
+		}
+		message, err := s.receive(buf)
+		if err != nil {
+			return
+		}
+		if strings.HasPrefix(string(message[:min(len(who), len(message))]), who) {
+			message = append(message, " "+strconv.Itoa(index)...)
+		}
+		if s.send(message) != nil {
+			return
+		}
+	}
+}
+
+// readCounters reads lines "SctpInSCTPPacks <n>" (net/sctp/proc.c).
+func readCounters(path string) (c Counters, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return c, err
+	}
+	defer f.Close()
+	found := 0
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		fields := strings.Fields(lines.Text())
+		if len(fields) != 2 {
+			continue
+		}
+		n, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil {
+			continue
+		}
+		switch fields[0] {
+		case "SctpInSCTPPacks":
+			c.In = n
+			found++
+		case "SctpOutSCTPPacks":
+			c.Out = n
+			found++
+		}
+	}
+	if found != 2 {
+		return c, fmt.Errorf("%s has no packet counters", path)
+	}
+	return c, nil
+}

@@ -1,0 +1,121 @@
+package peer
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Outcome of trying a path.
+type Outcome string
+
+const (
+	// OK: handshake, echo of a nonce and of messages of all sizes.
+	OK Outcome = "ok"
+	// Refused: an ABORT, or an ICMP "port unreachable": somebody answered,
+	// and nobody listens there.
+	Refused Outcome = "refused"
+	// NoRoute: the network or host is unreachable.
+	NoRoute Outcome = "no-route"
+	// Dropped: silence.
+	Dropped Outcome = "dropped"
+	// OneWay: packets arrive, and the answers do not.
+	OneWay Outcome = "one-way"
+	// NetworkDown: TCP does not get there either.
+	NetworkDown Outcome = "network-down"
+	// Lost: the handshake succeeded, and a message or its echo was lost.
+	Lost Outcome = "lost"
+	// Corrupt: an echo was not what was sent.
+	Corrupt Outcome = "corrupt"
+	// ModuleMissing: the kernel has no SCTP.
+	ModuleMissing Outcome = "module-missing"
+	// Denied: a security policy refuses SCTP sockets.
+	Denied Outcome = "denied"
+	// Unknown: none of these.
+	Unknown Outcome = "unknown"
+)
+
+// Conclusive says whether the outcome tells something of the path.
+func (o Outcome) Conclusive() bool { return o != Unknown && o != Denied && o != "" }
+
+// Target is a path to try.
+type Target struct {
+	ID int `json:"id"`
+	// Address is IP:port.
+	Address string `json:"a"`
+	// Patience is how long the path is tried anew while it fails: a Service
+	// takes a moment until it is there. 0 means once.
+	Patience Millis `json:"p,omitempty"`
+	// WantBlocked: tried anew while it succeeds.
+	WantBlocked bool `json:"b,omitempty"`
+	// Control is the listener's TCP address, to tell why packets vanish.
+	Control string `json:"c,omitempty"`
+}
+
+// Millis is a duration in milliseconds.
+type Millis int64
+
+// Duration of it.
+func (m Millis) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
+
+// Job is what one dialler does.
+type Job struct {
+	Targets []Target `json:"targets"`
+	// Sizes of the messages, in bytes.
+	Sizes []int `json:"sizes"`
+	// Timeout of each step: the handshake, an echo.
+	Timeout Millis `json:"timeout"`
+	// Parallel targets; 0 means one after the other.
+	Parallel int `json:"parallel,omitempty"`
+	// Diagnose dropped paths. Only truthful while nobody else sends SCTP to
+	// the listeners.
+	Diagnose bool `json:"diagnose,omitempty"`
+}
+
+// Result of one target.
+type Result struct {
+	ID      int
+	Outcome Outcome
+	// Handshake and RTT: the duration of the handshake, and the median round
+	// trip of a small message.
+	Handshake, RTT time.Duration
+	// Size of the message that was lost or corrupted.
+	Size int
+	// Errno is the error's name, "" where there was none.
+	Errno string
+	// Peer is the index of the listener that answered, -1 when none did.
+	Peer int
+}
+
+// MarshalJSON makes a result a short list: dozens of them must fit into a
+// termination message of 4096 bytes.
+func (r Result) MarshalJSON() ([]byte, error) {
+	return json.Marshal([]any{r.ID, r.Outcome, r.Handshake.Microseconds(), r.RTT.Microseconds(), r.Size, r.Errno, r.Peer})
+}
+
+// UnmarshalJSON reads that list.
+func (r *Result) UnmarshalJSON(text []byte) error {
+	var handshake, rtt int64
+	fields := []any{&r.ID, &r.Outcome, &handshake, &rtt, &r.Size, &r.Errno, &r.Peer}
+	want := len(fields)
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return err
+	}
+	if len(fields) != want {
+		return fmt.Errorf("a result of %d fields, want %d", len(fields), want)
+	}
+	r.Handshake, r.RTT = time.Duration(handshake)*time.Microsecond, time.Duration(rtt)*time.Microsecond
+	return nil
+}
+
+// Say is what a peer leaves behind as its container's termination message.
+type Say struct {
+	// Fault is why it could not do its work; "" when it did.
+	Fault Outcome `json:"fault,omitempty"`
+	// Detail of the fault, for people.
+	Detail  string   `json:"detail,omitempty"`
+	Results []Result `json:"results,omitempty"`
+}
+
+// MaxTargets of one job: what fits into a termination message.
+const MaxTargets = 60

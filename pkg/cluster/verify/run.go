@@ -1,0 +1,651 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// Options of a run. The zero value tries all ready nodes with the image of the
+// agent that runs on them.
+type Options struct {
+	Keys nodelabel.Keys
+	// Nodes to try; none means all that are ready for SCTP.
+	Nodes []string
+	// Image of the pods; "" means that of the agent's pods.
+	Image string
+	// Command is the program's path in the image; "" means [DefaultCommand].
+	Command string
+	// Policy also tries whether NetworkPolicy is enforced.
+	Policy bool
+	// Timeout of the whole run, and PathTimeout of each step of a path; 0
+	// means [DefaultTimeout] and [DefaultPathTimeout].
+	Timeout, PathTimeout time.Duration
+	// Progress hears what is being done; it may be nil.
+	Progress func(string)
+}
+
+// Defaults of [Options].
+const (
+	DefaultCommand     = "/sctp-agent"
+	DefaultTimeout     = 5 * time.Minute
+	DefaultPathTimeout = 5 * time.Second
+)
+
+// cleanupTimeout bounds taking everything away again.
+const cleanupTimeout = 90 * time.Second
+
+// nobody is whom the pods run as, where the platform does not say.
+const nobody = 65532
+
+// servicePatience is how long a path through a Service may take to be there.
+const servicePatience = 20 * time.Second
+
+// sizes of the messages that are sent: one byte, what fits a packet, what does
+// not, and the largest that the default socket buffers take well.
+func sizes() []int { return []int{1, 512, 1400, 9000, peer.MaxMessage} }
+
+// run is the state of one run.
+type run struct {
+	*runner
+	c         *api.Client
+	opts      Options
+	namespace string
+	result    *Result
+	// services by node index, as the API server made them.
+	services map[int]*corev1.Service
+	diallers int
+}
+
+// Run does a whole run. Whatever happens, the namespace is deleted before it
+// returns, with a deadline of its own. An error means that nothing can be said;
+// what is wrong with SCTP is in the result.
+func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err error) {
+	opts.Timeout = cmp.Or(opts.Timeout, DefaultTimeout)
+	opts.PathTimeout = cmp.Or(opts.PathTimeout, DefaultPathTimeout)
+	if opts.Progress == nil {
+		opts.Progress = func(string) {}
+	}
+	start := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, opts.Timeout, fmt.Errorf("not done within %v", opts.Timeout))
+	defer cancel()
+
+	if err := Sweep(ctx, c, opts.Progress); err != nil {
+		return nil, err
+	}
+	r := &run{c: c, opts: opts, services: map[int]*corev1.Service{}, result: &Result{
+		APIVersion: APIVersion, Kind: ResultKind, Time: start.UTC().Truncate(time.Second),
+		Paths: []Path{}, Findings: []Finding{},
+	}}
+	if err := r.chooseNodes(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.prepare(ctx); err != nil {
+		return nil, err
+	}
+	var namespace corev1.Namespace
+	if err := c.Create(ctx, namespaces(), "", newNamespace(start.Add(opts.Timeout+cleanupTimeout)), &namespace); err != nil {
+		return nil, err
+	}
+	r.namespace = namespace.Name
+	defer func() {
+		// The caller's context may have ended: Ctrl-C is when cleaning up
+		// matters most.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanupTimeout)
+		defer cancel()
+		if e := r.remove(ctx); e != nil {
+			err = errors.Join(err, e)
+		}
+	}()
+	if err := r.try(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = fmt.Errorf("%w (%w)", cause, err)
+		}
+		return nil, err
+	}
+	r.result.DurationMillis = time.Since(start).Milliseconds()
+	return r.result, nil
+}
+
+// Sweep deletes the namespaces of runs that were cut off and whose time is over.
+func Sweep(ctx context.Context, c *api.Client, progress func(string)) error {
+	var old []string
+	err := api.List(ctx, c, namespaces(), api.ListOptions{LabelSelector: labelRun}, func(n *corev1.Namespace) {
+		until, err := time.Parse(time.RFC3339, n.Annotations[annotationUntil])
+		if err == nil && time.Now().After(until) && n.DeletionTimestamp == nil {
+			old = append(old, n.Name)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("look for what an earlier run left: %w", err)
+	}
+	for _, name := range old {
+		progress("deleting namespace " + name + ", left by an earlier run")
+		if err := c.Delete(ctx, namespaces(), "", name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chooseNodes reads the nodes that take part.
+func (r *run) chooseNodes(ctx context.Context) error {
+	wanted := map[string]bool{}
+	for _, name := range r.opts.Nodes {
+		wanted[name] = true
+	}
+	ready := 0
+	err := api.List(ctx, r.c, nodes(), api.ListOptions{}, func(n *corev1.Node) {
+		hasSCTP := n.Labels[r.opts.Keys.Ready()] == string(verdict.Yes)
+		if hasSCTP {
+			ready++
+		}
+		if len(wanted) > 0 && !wanted[n.Name] || len(wanted) == 0 && !hasSCTP {
+			return
+		}
+		delete(wanted, n.Name)
+		node := Node{Name: n.Name, Index: len(r.result.Nodes), Addresses: []string{}, PodAddresses: []string{}}
+		for _, a := range n.Status.Addresses {
+			if a.Type == corev1.NodeInternalIP {
+				node.Addresses = append(node.Addresses, a.Address)
+			}
+		}
+		for _, c := range n.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+				node.Fault, node.Detail = peer.Unknown, "kubelet is not ready: "+c.Message
+			}
+		}
+		r.result.Nodes = append(r.result.Nodes, node)
+	})
+	if err != nil {
+		return err
+	}
+	// wanted has become empty when all were found.
+	for _, name := range r.opts.Nodes {
+		if !slices.ContainsFunc(r.result.Nodes, func(n Node) bool { return n.Name == name }) {
+			return fmt.Errorf("there is no node %q", name)
+		}
+	}
+	if len(r.result.Nodes) == 0 {
+		return fmt.Errorf("no node is ready for SCTP (label %s=true): see \"sctp-agent audit\", or name nodes", r.opts.Keys.Ready())
+	}
+	return nil
+}
+
+// prepare finds the image and what the platform wants of pods.
+func (r *run) prepare(ctx context.Context) error {
+	r.runner = &runner{image: r.opts.Image, command: cmp.Or(r.opts.Command, DefaultCommand), life: r.opts.Timeout + cleanupTimeout}
+	if r.image == "" {
+		err := api.List(ctx, r.c, pods(), api.ListOptions{LabelSelector: audit.AgentSelector}, func(p *corev1.Pod) {
+			if len(p.Spec.Containers) > 0 {
+				r.image = p.Spec.Containers[0].Image
+			}
+		})
+		if err != nil {
+			return fmt.Errorf("look for the agent's image: %w", err)
+		}
+	}
+	if r.image == "" {
+		return errors.New("no agent runs in this cluster, so its image is not known: name it with --image")
+	}
+	r.result.Image = r.image
+	// OpenShift assigns users itself, and refuses others.
+	err := r.c.Get(ctx, api.Resource{GroupVersion: "security.openshift.io/v1", Name: "securitycontextconstraints"}, "", "restricted-v2", nil)
+	switch {
+	case api.IsNotFound(err):
+		r.user = new(int64(nobody))
+	case err != nil && !api.IsForbidden(err):
+		return err
+	}
+	return nil
+}
+
+// try creates everything, waits, and judges.
+func (r *run) try(ctx context.Context) error {
+	r.opts.Progress(fmt.Sprintf("namespace %s: %d listeners", r.namespace, len(r.result.Nodes)))
+	if err := r.c.Create(ctx, accounts(), r.namespace, newAccount(), nil); err != nil {
+		return err
+	}
+	for i := range r.result.Nodes {
+		n := &r.result.Nodes[i]
+		if n.Fault != "" {
+			continue
+		}
+		if err := r.c.Create(ctx, pods(), r.namespace, r.listener(n), nil); err != nil {
+			return err
+		}
+		var s corev1.Service
+		if err := r.c.Create(ctx, services(), r.namespace, service(n), &s); err != nil {
+			return err
+		}
+		r.services[n.Index] = &s
+	}
+	if err := r.awaitListeners(ctx); err != nil {
+		return err
+	}
+	if err := r.dial(ctx, r.paths(), false); err != nil {
+		return err
+	}
+	if err := r.diagnose(ctx); err != nil {
+		return err
+	}
+	if r.opts.Policy {
+		r.result.Policy = "unknown"
+		if err := r.tryPolicy(ctx); err != nil {
+			return err
+		}
+	}
+	ports, err := r.endpointPorts(ctx)
+	if err != nil {
+		return err
+	}
+	r.result.Findings = judge(r.result, ports)
+	return nil
+}
+
+// pollInterval is how often pods are looked at.
+const pollInterval = time.Second
+
+// poll lists the pods of a role until done says so. An API server that is away
+// is waited for, as long as the context lasts.
+func (r *run) poll(ctx context.Context, role string, done func([]corev1.Pod) bool) error {
+	for {
+		var list []corev1.Pod
+		err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace, LabelSelector: labelRole + "=" + role}, func(p *corev1.Pod) {
+			list = append(list, *p)
+		})
+		var refused *api.Error
+		switch {
+		case err == nil:
+			if done(list) {
+				return nil
+			}
+		case errors.As(err, &refused) && refused.Code >= 400 && refused.Code < 500:
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("waiting for pods in namespace %s: %w", r.namespace, context.Cause(ctx)), err)
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// awaitListeners waits until each listener listens or has said why not. Half of
+// the time is theirs; a node that needs more takes no part.
+func (r *run) awaitListeners(ctx context.Context) error {
+	until := time.Now().Add(r.opts.Timeout / 2)
+	said := -1
+	return r.poll(ctx, roleListener, func(list []corev1.Pod) bool {
+		waiting := 0
+		for i := range list {
+			p := &list[i]
+			n := r.nodeOf(p)
+			if n == nil || n.Fault != "" {
+				continue
+			}
+			switch {
+			case terminated(p):
+				say := sayOf(p)
+				n.Fault, n.Detail = cmp.Or(say.Fault, peer.Unknown), say.Detail
+			case isReady(p):
+				n.PodAddresses = n.PodAddresses[:0]
+				for _, ip := range p.Status.PodIPs {
+					n.PodAddresses = append(n.PodAddresses, ip.IP)
+				}
+			case time.Now().After(until):
+				n.Fault, n.Detail = peer.Unknown, "its listener did not start: "+trouble(p)
+			default:
+				waiting++
+			}
+		}
+		if waiting != said {
+			said = waiting
+			r.opts.Progress(fmt.Sprintf("waiting for %d listeners", waiting))
+		}
+		return waiting == 0
+	})
+}
+
+func (r *run) nodeOf(p *corev1.Pod) *Node {
+	index, err := strconv.Atoi(p.Labels[labelIndex])
+	if err != nil || index < 0 || index >= len(r.result.Nodes) {
+		return nil
+	}
+	return &r.result.Nodes[index]
+}
+
+func terminated(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+}
+
+func isReady(p *corev1.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue && len(p.Status.PodIPs) > 0
+		}
+	}
+	return false
+}
+
+// trouble is why a pod does not run.
+func trouble(p *corev1.Pod) string {
+	for _, s := range p.Status.ContainerStatuses {
+		if w := s.State.Waiting; w != nil {
+			return strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
+		}
+	}
+	return cmp.Or(p.Status.Message, p.Status.Reason, string(p.Status.Phase), "no status")
+}
+
+// sayOf is what a pod left as its termination message.
+func sayOf(p *corev1.Pod) peer.Say {
+	for _, s := range p.Status.ContainerStatuses {
+		t := s.State.Terminated
+		if t == nil {
+			continue
+		}
+		var say peer.Say
+		if err := json.Unmarshal([]byte(t.Message), &say); err == nil {
+			return say
+		}
+		return peer.Say{Fault: peer.Unknown, Detail: fmt.Sprintf("its pod ended with exit status %d, %s: %s", t.ExitCode, t.Reason, cmp.Or(t.Message, "no word"))}
+	}
+	return peer.Say{Fault: peer.Unknown, Detail: "its pod ended: " + trouble(p)}
+}
+
+// planned is a path with what its dialler is told.
+type planned struct {
+	Path
+	target peer.Target
+}
+
+// taking are the nodes whose listener listens.
+func (r *run) taking() []*Node {
+	var out []*Node
+	for i := range r.result.Nodes {
+		if n := &r.result.Nodes[i]; n.Fault == "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// paths are all paths between the nodes that take part.
+func (r *run) paths() []planned {
+	var out []planned
+	all := r.taking()
+	for _, from := range all {
+		add := func(kind PathKind, to, via *Node, address string, port int32, patience time.Duration) {
+			p := planned{Path: Path{Kind: kind, From: from.Name, To: to.Name, Family: family(address), Address: net.JoinHostPort(address, strconv.Itoa(int(port)))}}
+			if via != nil {
+				p.Via = via.Name
+			}
+			p.target = peer.Target{Address: p.Address, Patience: peer.Millis(patience.Milliseconds())}
+			for _, a := range to.PodAddresses {
+				if family(a) == p.Family && kind == PathPod {
+					p.target.Control = net.JoinHostPort(a, strconv.Itoa(controlPort))
+				}
+			}
+			out = append(out, p)
+		}
+		for i, to := range all {
+			for _, a := range to.PodAddresses {
+				add(PathPod, to, nil, a, EchoPort, 0)
+				if r.opts.Policy && (len(all) == 1 || to == next(all, from)) {
+					add(PathBefore, to, nil, a, DeniedPort, 0)
+				}
+			}
+			s := r.services[to.Index]
+			for _, a := range s.Spec.ClusterIPs {
+				if hasFamily(to.PodAddresses, a) && hasFamily(from.PodAddresses, a) {
+					add(PathClusterIP, to, nil, a, EchoPort, servicePatience)
+				}
+			}
+			for _, a := range to.Addresses {
+				if !serves(s, a) || !hasFamily(to.PodAddresses, a) || !hasFamily(from.PodAddresses, a) {
+					continue
+				}
+				// Each node's port is tried for the pod on it, and for one
+				// elsewhere, to which it forwards.
+				add(PathNodePort, to, to, a, s.Spec.Ports[0].NodePort, servicePatience)
+				if far := all[(i+1)%len(all)]; far != to {
+					add(PathNodePort, far, to, a, r.services[far.Index].Spec.Ports[0].NodePort, servicePatience)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// next is the node behind another, in a ring.
+func next(all []*Node, n *Node) *Node {
+	i := slices.Index(all, n)
+	return all[(i+1)%len(all)]
+}
+
+func hasFamily(addresses []string, like string) bool {
+	return slices.ContainsFunc(addresses, func(a string) bool { return family(a) == family(like) })
+}
+
+// serves says whether a Service has the address's family, and so a node port of
+// it.
+func serves(s *corev1.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
+
+// dial has the paths tried, by pods on the nodes they come from, and adds their
+// outcomes to the result.
+func (r *run) dial(ctx context.Context, paths []planned, diagnose bool) error {
+	outcomes, err := r.outcomes(ctx, paths, diagnose)
+	if err != nil {
+		return err
+	}
+	for i, p := range paths {
+		p.Path.set(outcomes[i])
+		r.result.Paths = append(r.result.Paths, p.Path)
+	}
+	return nil
+}
+
+func (p *Path) set(o peer.Result) {
+	p.Outcome, p.Errno, p.FailedSize = o.Outcome, o.Errno, o.Size
+	p.HandshakeMicros, p.RTTMicros = o.Handshake.Microseconds(), o.RTT.Microseconds()
+}
+
+// outcomes runs diallers and waits for them; the results are in the order of
+// the paths.
+func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]peer.Result, error) {
+	out := make([]peer.Result, len(paths))
+	byNode := map[string][]int{}
+	for i, p := range paths {
+		out[i] = peer.Result{ID: i, Outcome: peer.Unknown, Errno: "its dialler said nothing", Peer: -1}
+		byNode[p.From] = append(byNode[p.From], i)
+	}
+	running := map[string]bool{}
+	for _, n := range r.taking() {
+		for ids := range slices.Chunk(byNode[n.Name], peer.MaxTargets) {
+			job := peer.Job{Sizes: sizes(), Timeout: peer.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 4, Diagnose: diagnose}
+			if diagnose {
+				job.Parallel = 1
+			}
+			for _, id := range ids {
+				t := paths[id].target
+				t.ID = id
+				job.Targets = append(job.Targets, t)
+			}
+			name := fmt.Sprintf("dialler-%d", r.diallers)
+			r.diallers++
+			pod, err := r.dialler(name, n, job)
+			if err != nil {
+				return nil, err
+			}
+			if err := r.c.Create(ctx, pods(), r.namespace, pod, nil); err != nil {
+				return nil, err
+			}
+			running[name] = true
+			if diagnose {
+				// One at a time, or they would count each other's packets.
+				if err := r.collect(ctx, running, out); err != nil {
+					return nil, err
+				}
+			}
+		}
+	}
+	return out, r.collect(ctx, running, out)
+}
+
+// collect waits until the diallers have ended, and takes what they say.
+func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.Result) error {
+	before := -1
+	return r.poll(ctx, roleDialler, func(list []corev1.Pod) bool {
+		for i := range list {
+			p := &list[i]
+			if !running[p.Name] || !terminated(p) {
+				continue
+			}
+			delete(running, p.Name)
+			say := sayOf(p)
+			for _, result := range say.Results {
+				if result.ID >= 0 && result.ID < len(out) {
+					out[result.ID] = result
+				}
+			}
+			if n := r.nodeOf(p); say.Fault != "" && n != nil {
+				n.Fault, n.Detail = say.Fault, say.Detail
+			}
+		}
+		if len(running) != before {
+			before = len(running)
+			r.opts.Progress(fmt.Sprintf("waiting for %d diallers", before))
+		}
+		return len(running) == 0
+	})
+}
+
+// diagnosed bounds how many failed paths of each node are looked into: the
+// cause is rarely another for the rest.
+const diagnosed = 6
+
+// diagnose finds out what becomes of packets on direct paths that were dropped.
+func (r *run) diagnose(ctx context.Context) error {
+	var paths []planned
+	var index []int
+	perNode := map[string]int{}
+	for i, p := range r.result.Paths {
+		if p.Kind != PathPod || p.Outcome != peer.Dropped {
+			continue
+		}
+		if perNode[p.From]++; perNode[p.From] > diagnosed {
+			continue
+		}
+		host, _, err := net.SplitHostPort(p.Address)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, planned{Path: p, target: peer.Target{Address: p.Address, Control: net.JoinHostPort(host, strconv.Itoa(controlPort))}})
+		index = append(index, i)
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	r.opts.Progress(fmt.Sprintf("%d paths are silent: finding out where packets go", len(paths)))
+	outcomes, err := r.outcomes(ctx, paths, true)
+	if err != nil {
+		return err
+	}
+	for i, o := range outcomes {
+		if o.Outcome != peer.Unknown {
+			r.result.Paths[index[i]].set(o)
+		}
+	}
+	return nil
+}
+
+// policyPatience is how long a network plugin may take to enforce a policy.
+const policyPatience = 20 * time.Second
+
+// tryPolicy creates the NetworkPolicy and tries a port that it allows and one
+// that it does not.
+func (r *run) tryPolicy(ctx context.Context) error {
+	r.opts.Progress("NetworkPolicy: allowing one SCTP port")
+	if err := r.c.Create(ctx, policies(), r.namespace, policy(), nil); err != nil {
+		return err
+	}
+	var paths []planned
+	all := r.taking()
+	for _, from := range all {
+		to := next(all, from)
+		for _, a := range to.PodAddresses {
+			for kind, port := range map[PathKind]int{PathAllowed: EchoPort, PathDenied: DeniedPort} {
+				p := planned{Path: Path{Kind: kind, From: from.Name, To: to.Name, Family: family(a), Address: net.JoinHostPort(a, strconv.Itoa(port))}}
+				p.target = peer.Target{Address: p.Address, Patience: peer.Millis(policyPatience.Milliseconds()), WantBlocked: kind == PathDenied}
+				paths = append(paths, p)
+			}
+		}
+	}
+	return r.dial(ctx, paths, false)
+}
+
+// endpointPorts are the ports of the Services' endpoints, by node.
+func (r *run) endpointPorts(ctx context.Context) (map[string][]int32, error) {
+	nodeOf := map[string]string{}
+	for _, n := range r.result.Nodes {
+		if s := r.services[n.Index]; s != nil {
+			nodeOf[s.Name] = n.Name
+		}
+	}
+	out := map[string][]int32{}
+	err := api.List(ctx, r.c, endpointSlices(), api.ListOptions{Namespace: r.namespace}, func(s *discoveryv1.EndpointSlice) {
+		node := nodeOf[s.Labels[discoveryv1.LabelServiceName]]
+		for _, p := range s.Ports {
+			if node != "" && p.Port != nil && len(s.Endpoints) > 0 {
+				out[node] = append(out[node], *p.Port)
+			}
+		}
+	})
+	return out, err
+}
+
+// remove deletes the namespace and waits until it is gone.
+func (r *run) remove(ctx context.Context) error {
+	r.opts.Progress("deleting namespace " + r.namespace)
+	failed := func(err error) error {
+		return fmt.Errorf("namespace %s is left behind (the next run deletes it after its time): %w", r.namespace, err)
+	}
+	for {
+		err := r.c.Delete(ctx, namespaces(), "", r.namespace)
+		if err == nil {
+			err = r.c.Get(ctx, namespaces(), "", r.namespace, nil)
+			if api.IsNotFound(err) {
+				return nil
+			}
+			if err == nil {
+				err = errors.New("it is still being deleted")
+			}
+		}
+		// It answers 409 while it is being deleted.
+		if api.IsForbidden(err) {
+			return failed(err)
+		}
+		select {
+		case <-ctx.Done():
+			return failed(err)
+		case <-time.After(pollInterval):
+		}
+	}
+}
