@@ -1,0 +1,133 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// works is a result of three nodes on which every path works.
+func works() *Result {
+	r := &Result{}
+	names := []string{"a", "b", "c"}
+	for i, n := range names {
+		r.Nodes = append(r.Nodes, Node{Name: n, Index: i})
+	}
+	for _, from := range names {
+		for i, to := range names {
+			path := Path{From: from, To: to, Family: "IPv4", Outcome: peer.OK}
+			for _, kind := range []PathKind{PathPod, PathClusterIP} {
+				path.Kind = kind
+				r.Paths = append(r.Paths, path)
+			}
+			path.Kind, path.Via = PathNodePort, to
+			r.Paths = append(r.Paths, path)
+			path.To = names[(i+1)%3]
+			r.Paths = append(r.Paths, path)
+		}
+	}
+	return r
+}
+
+func spoil(r *Result, o peer.Outcome, which func(Path) bool) {
+	for i := range r.Paths {
+		if which(r.Paths[i]) {
+			r.Paths[i].Outcome = o
+		}
+	}
+}
+
+func TestJudge(t *testing.T) {
+	between := func(p Path, x, y string) bool { return p.From == x && p.To == y }
+	for _, c := range []struct {
+		name  string
+		spoil func(*Result)
+		ports map[string][]int32
+		want  []string
+		// says is part of the first finding.
+		says    string
+		verdict verdict.Ready
+	}{
+		{"all works", func(*Result) {}, nil, nil, "", verdict.Yes},
+		{"nothing was tried", func(r *Result) { r.Paths = nil }, nil, nil, "", verdict.Undecided},
+		{"dropped between two, Services with it", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
+		}, nil, []string{FindingDropped}, "a → b", verdict.No},
+		{"each way has its own cause", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, peer.OneWay, func(p Path) bool { return between(p, "b", "a") })
+		}, nil, []string{FindingDropped, FindingOneWay}, "", verdict.No},
+		{"the network is down", func(r *Result) {
+			spoil(r, peer.NetworkDown, func(p Path) bool { return between(p, "a", "b") })
+		}, nil, []string{FindingNetworkDown}, "neither SCTP nor TCP", verdict.No},
+		{"large messages are lost", func(r *Result) {
+			spoil(r, peer.Lost, func(p Path) bool { return between(p, "a", "b") })
+			for i := range r.Paths {
+				if r.Paths[i].Outcome == peer.Lost {
+					r.Paths[i].FailedSize = 9000
+				}
+			}
+		}, nil, []string{FindingMessagesLost}, "a message of 9000 bytes", verdict.No},
+		{"kube-proxy does not run on b", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool {
+				return p.Kind == PathClusterIP && p.From == "b" || p.Kind == PathNodePort && p.Via == "b"
+			})
+		}, nil, []string{FindingServices, FindingNodePorts}, "node b does not serve", verdict.No},
+		{"one Service fails", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
+		}, nil, []string{FindingServiceBroken}, "a → b", verdict.No},
+		{"one node port does not forward", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" && p.To == "c" })
+		}, nil, []string{FindingNodePortBroken}, "through node b", verdict.No},
+		{"a node port cannot forward where the pods do not reach each other", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return p.From == "b" && p.To == "c" || p.Via == "b" && p.To == "c" })
+		}, nil, []string{FindingDropped}, "b → c", verdict.No},
+		{"wrong target port", func(r *Result) {
+			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
+		}, map[string][]int32{"a": {EchoPort}, "b": {9, 9}, "c": {EchoPort}}, []string{FindingTargetPort}, "sends to port 9", verdict.No},
+		{"no module", func(r *Result) {
+			r.Nodes[1].Fault = peer.ModuleMissing
+			r.Paths = slices.DeleteFunc(r.Paths, func(p Path) bool { return p.From == "b" || p.To == "b" || p.Via == "b" })
+		}, nil, []string{FindingModuleMissing}, "node b", verdict.No},
+		{"a node took no part", func(r *Result) {
+			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "ErrImagePull"
+		}, nil, []string{FindingUndecided}, "ErrImagePull", verdict.Undecided},
+		{"policy enforced", func(r *Result) { policyPaths(r, peer.OK, peer.OK, peer.Dropped) }, nil, nil, "", verdict.Yes},
+		{"policy not enforced", func(r *Result) { policyPaths(r, peer.OK, peer.OK, peer.OK) }, nil, []string{FindingNotEnforced}, "", verdict.No},
+		{"policy blocks what it allows", func(r *Result) { policyPaths(r, peer.OK, peer.Dropped, peer.Dropped) }, nil, []string{FindingPolicyBlocks}, "", verdict.No},
+		{"policy, and nothing worked before", func(r *Result) { policyPaths(r, peer.Dropped, peer.OK, peer.Dropped) }, nil, []string{FindingUndecided}, "", verdict.Undecided},
+		{"policy, and the second look said nothing", func(r *Result) { policyPaths(r, peer.OK, peer.OK, peer.Unknown) }, nil, []string{FindingUndecided}, "", verdict.Undecided},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := works()
+			c.spoil(r)
+			r.Findings = judge(r, c.ports)
+			var got []string
+			for _, f := range r.Findings {
+				got = append(got, f.Kind)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			if len(r.Findings) > 0 {
+				f := r.Findings[0]
+				if text := f.Message + "\n" + strings.Join(f.Evidence, "\n"); !strings.Contains(text, c.says) {
+					t.Errorf("it does not say %q: %s", c.says, text)
+				}
+			}
+			if got := r.Verdict(); got != c.verdict {
+				t.Errorf("verdict %s, want %s", got, c.verdict)
+			}
+		})
+	}
+}
+
+func policyPaths(r *Result, before, allowed, denied peer.Outcome) {
+	r.Policy = "unknown"
+	for kind, o := range map[PathKind]peer.Outcome{PathBefore: before, PathAllowed: allowed, PathDenied: denied} {
+		r.Paths = append(r.Paths, Path{Kind: kind, From: "a", To: "b", Family: "IPv4", Outcome: o})
+	}
+}

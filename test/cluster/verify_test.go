@@ -1,0 +1,378 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+	"github.com/sctp-agent/sctp-agent/test/node"
+)
+
+const agentImage = "localhost/sctp-agent:test"
+
+// pair is a cluster of two full guests.
+type pair struct {
+	t      *testing.T
+	ctx    context.Context
+	cp     *controlplane.ControlPlane
+	client kubernetes.Interface
+	link   *node.Link
+	nodes  [2]*node.Node
+	bin    string
+	admin  string
+}
+
+// bootPair boots worker-0 with SCTP, and worker-1 as RHCOS is delivered.
+func bootPair(t *testing.T) *pair {
+	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
+	t.Cleanup(cancel)
+	p := &pair{t: t, ctx: ctx, bin: program(t)}
+	p.cp = controlPlane(t, controlplane.Options{APIServerArgs: []string{"--service-cluster-ip-range=10.0.0.0/24,fd00:10::/112"}})
+	if err := p.cp.StartComponent(ctx, controlplane.ControllerManager); err != nil {
+		t.Fatal(err)
+	}
+	p.client = clientFor(t, p.cp.Admin())
+	p.admin = kubeconfig(t, p.cp, "admin", "system:masters")
+	archive := filepath.Join(t.TempDir(), "image.tar")
+	err := node.WriteImage(archive, agentImage, node.ImageConfig{Entrypoint: []string{verify.DefaultCommand}, User: "65532:65532"},
+		map[string]string{verify.DefaultCommand: p.bin})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.link, err = node.NewLink(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.link.Close)
+	blacklisted := []node.File{{Path: "/etc/modprobe.d/sctp-blacklist.conf", Content: "blacklist sctp\n"}}
+	files := [2][]node.File{hostFiles(), blacklisted}
+	var wg sync.WaitGroup
+	for i := range p.nodes {
+		wg.Go(func() {
+			n, err := node.Boot(ctx, node.Config{
+				Name: fmt.Sprintf("worker-%d", i), ControlPlane: p.cp, Link: p.link, KubeProxy: true,
+				Images: []string{archive}, Files: files[i], Logf: t.Logf,
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(n.Close)
+			p.nodes[i] = n
+			if err := n.WaitReady(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return p
+}
+
+// hostFiles are the files of the printed MachineConfig.
+func hostFiles() (out []node.File) {
+	for _, f := range machineconfig.Files(false) {
+		out = append(out, node.File{Path: f.Path, Content: f.Contents})
+	}
+	return out
+}
+
+// ready says on the Node what the agent there would.
+func (p *pair) ready(i int, value verdict.Ready) {
+	p.t.Helper()
+	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, nodelabel.Keys{}.Ready(), value)
+	if _, err := p.client.CoreV1().Nodes().Patch(p.ctx, p.nodes[i].Name(), types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pair) loaded(i int) bool {
+	p.t.Helper()
+	out, err := p.nodes[i].Run(p.ctx, "cat", "/proc/modules")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return slices.ContainsFunc(strings.Split(out, "\n"), func(line string) bool { return strings.HasPrefix(line, "sctp ") })
+}
+
+// verify runs the program against the cluster, and sees that it leaves nothing.
+func (p *pair) verify(t *testing.T, args ...string) (ran, *verify.Result) {
+	t.Helper()
+	r := run(t, p.bin, append([]string{"verify", "--kubeconfig", p.admin, "--image", agentImage, "-o", "json"}, args...)...)
+	t.Logf("verify %v: exit status %d after %.1f s\n%s", args, r.code, r.elapsed.Seconds(), r.stderr)
+	p.clean(t)
+	if r.stdout == "" {
+		return r, nil
+	}
+	var result verify.Result
+	if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {
+		t.Fatalf("%v in:\n%s", err, r.stdout)
+	}
+	outcomes := map[string]int{}
+	for _, path := range result.Paths {
+		outcomes[fmt.Sprintf("%s %s %s", path.Kind, path.Family, path.Outcome)]++
+	}
+	t.Logf("paths: %v", outcomes)
+	for _, f := range result.Findings {
+		t.Logf("%s: %s\n  %s", f.Kind, f.Message, strings.Join(f.Evidence, "\n  "))
+	}
+	return r, &result
+}
+
+// clean fails if a namespace of a run is there still.
+func (p *pair) clean(t *testing.T) {
+	t.Helper()
+	list, err := p.client.CoreV1().Namespaces().List(p.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range list.Items {
+		t.Errorf("left behind: namespace %s", n.Name)
+	}
+}
+
+func findingKinds(r *verify.Result) []string {
+	out := []string{}
+	for _, f := range r.Findings {
+		out = append(out, f.Kind)
+	}
+	return out
+}
+
+// expect fails unless exactly these findings were made.
+func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...string) {
+	t.Helper()
+	if result == nil {
+		t.Fatalf("no result: %s", r.stderr)
+	}
+	if r.code != code {
+		t.Errorf("exit status %d, want %d", r.code, code)
+	}
+	if got := findingKinds(result); !slices.Equal(got, append([]string{}, kinds...)) {
+		t.Errorf("findings %q, want %q", got, kinds)
+	}
+}
+
+// The whole of it on one real cluster: one node ready, one not, then both, and
+// each fault that can be put in.
+func TestVerify(t *testing.T) {
+	p := bootPair(t)
+	p.ready(0, verdict.Yes)
+	p.ready(1, verdict.No)
+
+	t.Run("one node is ready", func(t *testing.T) {
+		r, result := p.verify(t)
+		expect(t, r, result, 0)
+		if len(result.Nodes) != 1 || len(result.Paths) == 0 {
+			t.Errorf("nodes %+v", result.Nodes)
+		}
+	})
+	t.Run("the module is missing on one node", func(t *testing.T) {
+		r, result := p.verify(t, "--node", "worker-0,worker-1")
+		expect(t, r, result, 1, verify.FindingModuleMissing)
+		if p.loaded(1) {
+			t.Error("verify had the module loaded")
+		}
+	})
+
+	// The printed MachineConfig's files on the blacklisted guest, and a reboot.
+	for _, f := range hostFiles() {
+		if err := p.nodes[1].WriteFile(p.ctx, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.loaded(1) {
+		t.Fatal("the module is there before the reboot")
+	}
+	if err := p.nodes[1].Reboot(p.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if !p.loaded(1) {
+		t.Fatal("the MachineConfig's files do not load the module at boot")
+	}
+	if err := p.nodes[1].WaitReady(p.ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.ready(1, verdict.Yes)
+
+	t.Run("healthy", func(t *testing.T) {
+		r, result := p.verify(t)
+		expect(t, r, result, 0)
+		// 4 pairs over two families; per pair a Service; node ports of two
+		// nodes, each leading to its own pod and to the other's, from two pods.
+		want := map[verify.PathKind]int{verify.PathPod: 8, verify.PathClusterIP: 8, verify.PathNodePort: 16}
+		got := map[verify.PathKind]int{}
+		for _, path := range result.Paths {
+			got[path.Kind]++
+			if path.RTTMicros == 0 || path.HandshakeMicros == 0 {
+				t.Errorf("no time measured: %+v", path)
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("paths %v, want %v", got, want)
+		}
+	})
+	t.Run("read as a person", func(t *testing.T) {
+		r := run(t, p.bin, "verify", "--kubeconfig", p.admin, "--image", agentImage, "--quiet")
+		t.Logf("\n%s", r.stdout)
+		fits(t, r.stdout)
+		if r.code != 0 || r.stderr != "" || !strings.Contains(r.stdout, "SCTP works") {
+			t.Errorf("exit status %d: %s", r.code, r.stderr)
+		}
+	})
+	t.Run("dropped between the nodes", func(t *testing.T) {
+		p.link.Filter(func(f node.Frame) bool { return !f.SCTP() })
+		defer p.link.Filter(nil)
+		r, result := p.verify(t)
+		expect(t, r, result, 1, verify.FindingDropped)
+		for _, path := range result.Paths {
+			if want := path.From != path.To; path.Kind == verify.PathPod && (path.Outcome == peer.Dropped) != want {
+				t.Errorf("%+v", path)
+			}
+		}
+	})
+	t.Run("dropped one way", func(t *testing.T) {
+		p.link.Filter(func(f node.Frame) bool { return f.From != 1 || !f.SCTP() })
+		defer p.link.Filter(nil)
+		r, result := p.verify(t)
+		if result == nil {
+			t.Fatal(r.stderr)
+		}
+		if got := findingKinds(result); r.code != 1 || len(got) != 2 || !slices.Contains(got, verify.FindingOneWay) || !slices.Contains(got, verify.FindingDropped) {
+			t.Errorf("exit status %d, findings %q", r.code, got)
+		}
+		for _, path := range result.Paths {
+			want := map[string]peer.Outcome{"worker-0": peer.OneWay, "worker-1": peer.Dropped}[path.From]
+			if path.Kind == verify.PathPod && path.From != path.To && path.Outcome != want {
+				t.Errorf("want %s: %+v", want, path)
+			}
+		}
+	})
+	t.Run("kube-proxy stopped", func(t *testing.T) {
+		if _, err := p.nodes[1].Run(p.ctx, "systemctl", "stop", "kube-proxy"); err != nil {
+			t.Fatal(err)
+		}
+		defer func() {
+			if _, err := p.nodes[1].Run(p.ctx, "systemctl", "start", "kube-proxy"); err != nil {
+				t.Fatal(err)
+			}
+		}()
+		r, result := p.verify(t)
+		expect(t, r, result, 1, verify.FindingServices, verify.FindingNodePorts)
+		for _, f := range result.Findings {
+			if !strings.Contains(f.Message, "worker-1") {
+				t.Errorf("it does not name the node: %s", f.Message)
+			}
+		}
+	})
+	t.Run("wrong target port", func(t *testing.T) {
+		stop := p.spoilService(t)
+		defer stop()
+		r, result := p.verify(t)
+		expect(t, r, result, 1, verify.FindingTargetPort)
+	})
+	t.Run("no engine enforces NetworkPolicy", func(t *testing.T) {
+		r, result := p.verify(t, "--network-policy")
+		expect(t, r, result, 1, verify.FindingNotEnforced)
+		if result.Policy != "not-enforced" {
+			t.Errorf("policy %q", result.Policy)
+		}
+	})
+	t.Run("interrupted", p.interrupted)
+	t.Run("ten runs on the healthy cluster", func(t *testing.T) {
+		for range 10 {
+			r, result := p.verify(t)
+			expect(t, r, result, 0)
+		}
+	})
+}
+
+// spoilService gives the first Service of the next run another target port as
+// soon as it appears.
+func (p *pair) spoilService(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			list, err := p.client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"})
+			if err == nil {
+				for _, s := range list.Items {
+					if s.Name == "listener-1" && s.Spec.Ports[0].TargetPort.IntVal != 9 {
+						_, err = p.client.CoreV1().Services(s.Namespace).Patch(ctx, s.Name, types.JSONPatchType,
+							[]byte(`[{"op":"replace","path":"/spec/ports/0/targetPort","value":9}]`), metav1.PatchOptions{})
+						if err != nil {
+							t.Log(err)
+						}
+					}
+				}
+			}
+			time.Sleep(200 * time.Millisecond)
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// interrupted: Ctrl-C in the middle leaves nothing; what a killed run leaves,
+// the next one takes away once its time is over.
+func (p *pair) interrupted(t *testing.T) {
+	cmd := start(t, p.bin, "verify", "--kubeconfig", p.admin, "--image", agentImage)
+	p.awaitNamespace(t)
+	if err := cmd.Process.Signal(interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 2 {
+		t.Errorf("exit status %d, want 2", cmd.ProcessState.ExitCode())
+	}
+	p.clean(t)
+
+	cmd = start(t, p.bin, "verify", "--kubeconfig", p.admin, "--image", agentImage)
+	name := p.awaitNamespace(t)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	past := fmt.Sprintf(`{"metadata":{"annotations":{"sctp-agent-verify/until":%q}}}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+	if _, err := p.client.CoreV1().Namespaces().Patch(p.ctx, name, types.MergePatchType, []byte(past), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r, result := p.verify(t)
+	expect(t, r, result, 0)
+	if !strings.Contains(r.stderr, name+", left by an earlier run") {
+		t.Errorf("the earlier run's namespace is not spoken of: %s", r.stderr)
+	}
+}
+
+// awaitNamespace waits for the namespace of a run that has just been started.
+func (p *pair) awaitNamespace(t *testing.T) string {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		list, err := p.client.CoreV1().Pods(metav1.NamespaceAll).List(p.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := slices.IndexFunc(list.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil }); i >= 0 {
+			return list.Items[i].Namespace
+		}
+	}
+	t.Fatal("no pod of the run appeared")
+	return ""
+}
