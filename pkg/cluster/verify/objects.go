@@ -101,6 +101,7 @@ func (r *runner) pod(name, node, role string, index int, args []string, env []co
 			ServiceAccountName:            "verify",
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
+			DNSPolicy:                     corev1.DNSDefault,
 			TerminationGracePeriodSeconds: new(int64(1)),
 			ActiveDeadlineSeconds:         new(int64(r.life / time.Second)),
 			SecurityContext: &corev1.PodSecurityContext{

@@ -202,6 +202,11 @@ func classify(err error) (Outcome, string) {
 func diagnose(ctx context.Context, job Job, t Target) Outcome {
 	before, err := counters(ctx, t.Control, job.Timeout.Duration())
 	if err != nil {
+		// An SCTP socket with no route to its peer is silent, one of TCP is
+		// not.
+		if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
+			return NoRoute
+		}
 		return NetworkDown
 	}
 	if r := attempt(job, t); r.Outcome != Dropped {

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+)
+
+// A matrix of many nodes, with long names and everything that can go wrong,
+// fits a terminal, says each in its cell, and has no colour in a pipe.
+func TestPrintVerify(t *testing.T) {
+	r := &verify.Result{DurationMillis: 61_234, Policy: "not-enforced"}
+	for i := range 19 {
+		r.Nodes = append(r.Nodes, verify.Node{Index: i, Name: fmt.Sprintf("ip-10-201-103-%d.eu-central-1.compute.internal", i)})
+	}
+	outcomes := []peer.Outcome{
+		peer.OK, peer.Refused, peer.NoRoute, peer.Dropped, peer.OneWay, peer.NetworkDown, peer.Lost, peer.Corrupt, peer.ModuleMissing, peer.Denied, peer.Unknown,
+	}
+	n := 0
+	for _, kind := range []verify.PathKind{verify.PathPod, verify.PathNodePort, verify.PathDenied} {
+		for _, from := range r.Nodes {
+			for _, to := range r.Nodes {
+				p := verify.Path{Kind: kind, From: from.Name, To: to.Name, Family: "IPv4", Outcome: outcomes[n%len(outcomes)], RTTMicros: int64(n) * 137}
+				if kind == verify.PathNodePort {
+					p.Via = to.Name
+				}
+				n++
+				r.Paths = append(r.Paths, p)
+			}
+		}
+	}
+	r.Nodes[3].Fault = peer.ModuleMissing
+	r.Findings = []verify.Finding{{Kind: verify.FindingDropped, Message: strings.Repeat("words and ", 20), Evidence: make([]string, 30), Fix: "mend it"}}
+	var b bytes.Buffer
+	if err := printVerify(&b, newPalette(&b), r); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	for line := range strings.Lines(text) {
+		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > width {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if strings.ContainsRune(text, '\x1b') {
+		t.Error("colour in a pipe")
+	}
+	for _, want := range []string{"REFUSED", "NOROUTE", "DROPPED", "ONE-WAY", "DOWN", "LOST", "NOMOD", "DENIED", "?", "OPEN", "blocked", "no SCTP in the kernel", "… and 20 more", "SCTP does not work everywhere", "NetworkPolicy for SCTP: not-enforced", "61.2 s"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if strings.Contains(text, "IPv6") {
+		t.Error("a matrix without paths is shown")
+	}
+}
+
+func TestShorten(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		n    int
+		want string
+	}{{"worker-0", 8, "worker-0"}, {"worker-10", 8, "work…-10"}, {"wörker-10", 8, "wörk…-10"}} {
+		if got := shorten(c.in, c.n); got != c.want || len([]rune(got)) > c.n {
+			t.Errorf("shorten(%q, %d) = %q, want %q", c.in, c.n, got, c.want)
+		}
+	}
+}

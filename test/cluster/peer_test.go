@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/test/guest"
+)
+
+// TestPeers has the listener and the dialler of verify tell apart, on a real
+// kernel, whatever a network between two namespaces can do to packets.
+func TestPeers(t *testing.T) {
+	ctx := t.Context()
+	bin, err := guest.Program("/bin/sctp-agent", program(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := guest.Boot(ctx, guest.Config{
+		Files:    []guest.File{bin, guest.Text("/tmp/listener", ""), guest.Text("/tmp/dialler", "")},
+		Packages: []string{"iproute2", "nftables"},
+		Modules:  []string{"veth", "nf_tables", "nft_reject_inet"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	sh := func(script string) string {
+		t.Helper()
+		res, err := g.Run(ctx, guest.Shell("set -e\n"+script))
+		if err != nil || res.ExitCode != 0 {
+			t.Fatalf("%s\n%v, exit code %d\n%s%s", script, err, res.ExitCode, res.Stdout, res.Stderr)
+		}
+		return string(res.Stdout)
+	}
+	dial := func(job peer.Job) peer.Say {
+		t.Helper()
+		text, err := json.Marshal(job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := sh(fmt.Sprintf(": > /tmp/dialler; %s='%s' /bin/ip netns exec a /bin/sctp-agent verify-dial --result /tmp/dialler || true; cat /tmp/dialler", verify.JobVariable, text))
+		var say peer.Say
+		if err := json.Unmarshal([]byte(out), &say); err != nil {
+			t.Fatalf("%v in %q", err, out)
+		}
+		return say
+	}
+	sh(`modprobe -a veth nf_tables nft_reject_inet # BusyBox has an ip of its own
+/bin/ip netns add a; /bin/ip netns add b
+/bin/ip link add toB netns a type veth peer name toA netns b
+for n in a b; do /bin/ip -n $n link set lo up; done
+/bin/ip -n a address add 10.9.0.1/24 dev toB; /bin/ip -n b address add 10.9.0.2/24 dev toA
+/bin/ip -n a address add fd09::1/64 dev toB nodad; /bin/ip -n b address add fd09::2/64 dev toA nodad
+/bin/ip -n a link set toB up; /bin/ip -n b link set toA up`)
+
+	const v4, v6 = "10.9.0.2:38412", "[fd09::2]:38412"
+	job := func(address string) peer.Job {
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return peer.Job{
+			Targets: []peer.Target{{ID: 1, Address: address, Control: net.JoinHostPort(host, "8080")}},
+			Sizes:   []int{1, 512, 1400, 9000, peer.MaxMessage}, Timeout: 6000, Diagnose: true,
+		}
+	}
+	if say := dial(job(v4)); say.Fault != peer.ModuleMissing || strings.Contains(sh("cat /proc/modules"), "sctp ") {
+		t.Fatalf("without the module: %+v", say)
+	}
+	sh("modprobe sctp")
+	// The guest ends what a command leaves behind, so this one lasts.
+	listening, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, _ = g.Run(listening, guest.Shell("exec /bin/ip netns exec b /bin/sctp-agent verify-listen --index 7 --port 38412 --result /tmp/listener"))
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+	sh("i=0; until /bin/ip netns exec b cat /proc/net/sctp/eps | grep -q 38412; do i=$((i+1)); [ $i -lt 600 ]; sleep 0.1; done")
+
+	// A rule set is that of one namespace; what leaves it is filtered there,
+	// what is to enter it is too.
+	filter := func(namespace, rules string) string {
+		return fmt.Sprintf("/bin/ip netns exec %s nft -f - <<'EOF'\ntable inet f { chain i { type filter hook input priority 0; %s; }; }\nEOF\n", namespace, rules)
+	}
+	for _, c := range []struct {
+		name    string
+		rules   string
+		address string
+		want    peer.Outcome
+		size    int
+	}{
+		{"IPv4", "", v4, peer.OK, 0},
+		{"IPv6", "", v6, peer.OK, 0},
+		{"nobody listens", "", "10.9.0.2:9", peer.Refused, 0},
+		{"no route", "", "192.0.2.1:38412", peer.NoRoute, 0},
+		{"nobody has the address", "", "10.9.0.77:38412", peer.NoRoute, 0},
+		{"dropped on the way there", filter("b", "meta l4proto sctp drop"), v4, peer.Dropped, 0},
+		{"dropped on the way there, IPv6", filter("b", "meta l4proto sctp drop"), v6, peer.Dropped, 0},
+		{"dropped on the way back", filter("a", "meta l4proto sctp drop"), v4, peer.OneWay, 0},
+		{"dropped on the way back, IPv6", filter("a", "meta l4proto sctp drop"), v6, peer.OneWay, 0},
+		{"everything is dropped", filter("b", "meta l4proto { sctp, tcp } drop"), v4, peer.NetworkDown, 0},
+		{"rejected as prohibited", filter("b", "meta l4proto sctp reject with icmpx type admin-prohibited"), v4, peer.NoRoute, 0},
+		{"rejected as prohibited, IPv6", filter("b", "meta l4proto sctp reject with icmpx type admin-prohibited"), v6, peer.NoRoute, 0},
+		{"rejected as unreachable", filter("b", "meta l4proto sctp reject"), v4, peer.Refused, 0},
+		{"large packets are lost there", filter("b", "meta l4proto sctp meta length > 1000 drop"), v4, peer.Lost, 1400},
+		{"large packets are lost on the way back", filter("a", "meta l4proto sctp meta length > 1000 drop"), v4, peer.Lost, 1400},
+		{"IPv4, after all that", "", v4, peer.OK, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sh("for n in a b; do /bin/ip netns exec $n nft flush ruleset; done\n" + c.rules)
+			j := job(c.address)
+			say := dial(j)
+			if len(say.Results) != 1 {
+				t.Fatalf("got %+v", say)
+			}
+			r := say.Results[0]
+			t.Logf("%+v", r)
+			if r.ID != 1 || r.Outcome != c.want || r.Size != c.size {
+				t.Errorf("outcome %s (size %d), want %s (size %d)", r.Outcome, r.Size, c.want, c.size)
+			}
+			if c.want == peer.OK && (r.Peer != 7 || r.RTT == 0 || r.Handshake == 0) {
+				t.Errorf("not proved by the listener: %+v", r)
+			}
+		})
+	}
+}
