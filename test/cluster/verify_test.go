@@ -43,8 +43,8 @@ type pair struct {
 	admin  string
 }
 
-// bootPair boots worker-0 with SCTP, and worker-1 as RHCOS is delivered.
-func bootPair(t *testing.T) *pair {
+// bootPair boots two nodes with these files.
+func bootPair(t *testing.T, files [2][]node.File) *pair {
 	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
 	t.Cleanup(cancel)
 	p := &pair{t: t, ctx: ctx, bin: program(t)}
@@ -64,8 +64,6 @@ func bootPair(t *testing.T) *pair {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.link.Close)
-	blacklisted := []node.File{{Path: "/etc/modprobe.d/sctp-blacklist.conf", Content: "blacklist sctp\n"}}
-	files := [2][]node.File{hostFiles(), blacklisted}
 	var wg sync.WaitGroup
 	for i := range p.nodes {
 		wg.Go(func() {
@@ -175,10 +173,11 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 	}
 }
 
-// The whole of it on one real cluster: one node ready, one not, then both, and
-// each fault that can be put in.
-func TestVerify(t *testing.T) {
-	p := bootPair(t)
+// One node has SCTP and one is as RHCOS delivers it; then that one gets the
+// printed MachineConfig's files, and a reboot.
+func TestVerifyOneNodeThenBoth(t *testing.T) {
+	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
+	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})
 	p.ready(0, verdict.Yes)
 	p.ready(1, verdict.No)
 
@@ -197,7 +196,6 @@ func TestVerify(t *testing.T) {
 		}
 	})
 
-	// The printed MachineConfig's files on the blacklisted guest, and a reboot.
 	for _, f := range hostFiles() {
 		if err := p.nodes[1].WriteFile(p.ctx, f); err != nil {
 			t.Fatal(err)
@@ -215,6 +213,21 @@ func TestVerify(t *testing.T) {
 	if err := p.nodes[1].WaitReady(p.ctx); err != nil {
 		t.Fatal(err)
 	}
+	p.ready(1, verdict.Yes)
+	t.Run("both are ready", func(t *testing.T) {
+		r, result := p.verify(t)
+		expect(t, r, result, 0)
+		if len(result.Nodes) != 2 {
+			t.Errorf("nodes %+v", result.Nodes)
+		}
+	})
+}
+
+// Each fault that can be put between two nodes that have SCTP is found, and
+// none is where there is none.
+func TestVerifyFaults(t *testing.T) {
+	p := bootPair(t, [2][]node.File{hostFiles(), hostFiles()})
+	p.ready(0, verdict.Yes)
 	p.ready(1, verdict.Yes)
 
 	t.Run("healthy", func(t *testing.T) {
