@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -20,11 +19,11 @@ import (
 )
 
 // kubeNode is a Node object as the agent leaves it.
-func kubeNode(name, role string, r verdict.Report) corev1.Node {
+func kubeNode(name, role string, r verdict.Report) api.Node {
 	r.APIVersion, r.Kind, r.Node = verdict.APIVersion, verdict.Kind, name
 	r.Kernel.BootID = "boot-of-" + name
 	var keys nodelabel.Keys
-	n := corev1.Node{}
+	n := api.Node{}
 	n.Name = name
 	n.Status.NodeInfo.BootID = r.Kernel.BootID
 	n.Labels = map[string]string{rolePrefix + role: "", keys.OnBoot(): string(r.OnBoot)}
@@ -60,7 +59,7 @@ func effect(enabled kmod.Answer) *machineconfig.Effect {
 // pool with workloads, and a pool without SCTP that nobody asks it of.
 func healthy() *Snapshot {
 	s := &Snapshot{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC), HasPools: true}
-	for _, n := range []corev1.Node{
+	for _, n := range []api.Node{
 		kubeNode("master-0", "master", blacklisted()),
 		kubeNode("worker-0", "worker", ready()), kubeNode("worker-1", "worker", ready()),
 	} {
@@ -71,21 +70,21 @@ func healthy() *Snapshot {
 		Ports: []Port{{"amf", "ngap", 38412}}, Services: []string{"core/amf"}, Listens: []int32{38412},
 	}}
 	s.Services = []Service{{
-		Namespace: "core", Name: "amf", Type: corev1.ServiceTypeClusterIP,
-		Ports:     []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}},
+		Namespace: "core", Name: "amf", Type: api.ServiceTypeClusterIP,
+		Ports:     []api.ServicePort{{Port: 38412, Protocol: api.ProtocolSCTP}},
 		Endpoints: []Endpoint{{Address: "10.1.0.1", Node: "worker-0", Pod: "amf-0", Ready: true, Port: 38412}},
 	}, {
-		Namespace: "core", Name: "outside", Type: corev1.ServiceTypeLoadBalancer, Addresses: []string{"192.0.2.1"},
-		Ports: []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}},
+		Namespace: "core", Name: "outside", Type: api.ServiceTypeLoadBalancer, Addresses: []string{"192.0.2.1"},
+		Ports: []api.ServicePort{{Port: 38412, Protocol: api.ProtocolSCTP}},
 	}}
 	s.Policies = []Policy{{
 		Namespace: "core", Name: "ngap",
-		Spec: networkingv1.NetworkPolicySpec{
+		Spec: api.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "amf"}},
-			Ingress:     []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412)), sctpPort(intstr.FromString("ngap")), {Protocol: new(corev1.ProtocolSCTP)}}}},
-			Egress: []networkingv1.NetworkPolicyEgressRule{
-				{Ports: []networkingv1.NetworkPolicyPort{sctpPort(intstr.FromInt32(9))}, To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.0/24"}}}},
-				{Ports: []networkingv1.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412))}, To: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
+			Ingress:     []api.NetworkPolicyIngressRule{{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412)), sctpPort(intstr.FromString("ngap")), {Protocol: new(api.ProtocolSCTP)}}}},
+			Egress: []api.NetworkPolicyEgressRule{
+				{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(9))}, To: []api.NetworkPolicyPeer{{IPBlock: &api.IPBlock{CIDR: "192.0.2.0/24"}}}},
+				{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412))}, To: []api.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
 			},
 		},
 	}}
@@ -97,8 +96,8 @@ func healthy() *Snapshot {
 	return s
 }
 
-func sctpPort(p intstr.IntOrString) networkingv1.NetworkPolicyPort {
-	return networkingv1.NetworkPolicyPort{Protocol: new(corev1.ProtocolSCTP), Port: &p}
+func sctpPort(p intstr.IntOrString) api.NetworkPolicyPort {
+	return api.NetworkPolicyPort{Protocol: new(api.ProtocolSCTP), Port: &p}
 }
 
 // TestFindings holds every kind to a case that shows it, and to the healthy
@@ -162,8 +161,8 @@ func TestFindings(t *testing.T) {
 			[]string{"AgentNotReady worker-1"}, "CrashLoopBackOff"},
 		{"a pod that waits for a node", func(s *Snapshot) { s.Pods = append(s.Pods, Pod{Namespace: "core", Name: "smf-0"}) }, nil, ""},
 		{"no load balancer takes it", func(s *Snapshot) { s.Services[1].Addresses = nil }, []string{"ServiceUnsuitable core/outside"}, "status.loadBalancer is empty"},
-		{"an alias in DNS", func(s *Snapshot) { s.Services[1].Type = corev1.ServiceTypeExternalName }, []string{"ServiceUnsuitable core/outside"}, "no ports"},
-		{"a NodePort", func(s *Snapshot) { s.Services[1].Type = corev1.ServiceTypeNodePort }, nil, ""},
+		{"an alias in DNS", func(s *Snapshot) { s.Services[1].Type = api.ServiceTypeExternalName }, []string{"ServiceUnsuitable core/outside"}, "no ports"},
+		{"a NodePort", func(s *Snapshot) { s.Services[1].Type = api.ServiceTypeNodePort }, nil, ""},
 		{"a policy for another port", func(s *Snapshot) { s.Policies[0].Spec.Ingress[0].Ports[0].Port.IntVal = 38413 },
 			[]string{"PolicyPortUnused core/ngap"}, "spec.ingress[0] allows port 38413/SCTP"},
 		{"a policy for a range that covers it", func(s *Snapshot) {
@@ -176,7 +175,7 @@ func TestFindings(t *testing.T) {
 			[]string{"PolicyPortUnused core/ngap"}, "none of the pods it selects"},
 		{"a policy for another protocol", func(s *Snapshot) {
 			p := &s.Policies[0].Spec.Ingress[0].Ports[0]
-			p.Port.IntVal, p.Protocol = 1, new(corev1.ProtocolTCP)
+			p.Port.IntVal, p.Protocol = 1, new(api.ProtocolTCP)
 		}, nil, ""},
 		{"egress to a port of nobody", func(s *Snapshot) { s.Policies[0].Spec.Egress[1].Ports[0].Port.IntVal = 1 },
 			[]string{"PolicyPortUnused core/ngap"}, "spec.egress[1]"},
@@ -276,7 +275,7 @@ func TestPool(t *testing.T) {
 		{map[string]string{"eks.amazonaws.com/nodegroup": "telco"}, nil, "telco"},
 		{nil, nil, ""},
 	} {
-		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: c.labels, Annotations: c.annotations}}
+		n := api.Node{ObjectMeta: metav1.ObjectMeta{Labels: c.labels, Annotations: c.annotations}}
 		if got := pool(&n); got != c.want {
 			t.Errorf("pool of %v %v: %q, want %q", c.labels, c.annotations, got, c.want)
 		}

@@ -5,12 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -325,10 +324,10 @@ func unsuitableServices(v *view, found report) {
 			ports[i] = fmt.Sprintf("port %d/SCTP", p.Port)
 		}
 		switch {
-		case s.Type == corev1.ServiceTypeExternalName:
+		case s.Type == api.ServiceTypeExternalName:
 			found(o, "address the name itself: an ExternalName is an alias in DNS, and has no ports",
 				"an ExternalName Service carries no traffic, its SCTP ports have no effect", ports...)
-		case s.Type == corev1.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
+		case s.Type == api.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
 			found(o, "", "a load balancer was asked for, and none carries it: many providers do not support SCTP",
 				append(ports, "status.loadBalancer is empty")...)
 		}
@@ -379,11 +378,11 @@ func (v *view) selected(namespace string, selector metav1.LabelSelector) []Pod {
 	return out
 }
 
-func anyListens(pods []Pod, port networkingv1.NetworkPolicyPort) bool {
+func anyListens(pods []Pod, port api.NetworkPolicyPort) bool {
 	return slices.ContainsFunc(pods, func(p Pod) bool { return p.listens(port) })
 }
 
-func (p *Pod) listens(port networkingv1.NetworkPolicyPort) bool {
+func (p *Pod) listens(port api.NetworkPolicyPort) bool {
 	if port.Port == nil {
 		return true // any SCTP port, and the pod has one
 	}
@@ -398,11 +397,11 @@ func (p *Pod) listens(port networkingv1.NetworkPolicyPort) bool {
 	return slices.ContainsFunc(p.Ports, func(have Port) bool { return within(have.Number) }) || slices.ContainsFunc(p.Listens, within)
 }
 
-func leavesCluster(to []networkingv1.NetworkPolicyPeer) bool {
-	return len(to) == 0 || slices.ContainsFunc(to, func(p networkingv1.NetworkPolicyPeer) bool { return p.IPBlock != nil })
+func leavesCluster(to []api.NetworkPolicyPeer) bool {
+	return len(to) == 0 || slices.ContainsFunc(to, func(p api.NetworkPolicyPeer) bool { return p.IPBlock != nil })
 }
 
-func portText(p networkingv1.NetworkPolicyPort) string {
+func portText(p api.NetworkPolicyPort) string {
 	switch {
 	case p.Port == nil:
 		return "all SCTP ports"

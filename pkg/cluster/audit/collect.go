@@ -9,9 +9,6 @@ import (
 	"sync"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
@@ -78,7 +75,7 @@ func Collect(ctx context.Context, c *api.Client, opts Options) (*Snapshot, error
 	var wg sync.WaitGroup
 	var nodesErr error
 	wg.Go(func() {
-		nodesErr = api.List(ctx, c, resource(SourceNodes), api.ListOptions{LabelSelector: opts.NodeSelector}, func(n *corev1.Node) {
+		nodesErr = api.List(ctx, c, resource(SourceNodes), api.ListOptions{LabelSelector: opts.NodeSelector}, func(n *api.Node) {
 			s.Nodes = append(s.Nodes, node(n, opts.Keys))
 		})
 	})
@@ -129,10 +126,10 @@ func list[T any](ctx context.Context, c *api.Client, source Source, opts Options
 // endpoints by namespace/pod.
 func (s *Snapshot) collectServices(ctx context.Context, c *api.Client, opts Options, unseen func(Source, error)) map[string][]backing {
 	byName := map[string]int{}
-	list(ctx, c, SourceServices, opts, unseen, func(svc *corev1.Service) {
+	list(ctx, c, SourceServices, opts, unseen, func(svc *api.Service) {
 		out := Service{Namespace: svc.Namespace, Name: svc.Name, Type: svc.Spec.Type}
 		for _, p := range svc.Spec.Ports {
-			if p.Protocol == corev1.ProtocolSCTP {
+			if p.Protocol == api.ProtocolSCTP {
 				out.Ports = append(out.Ports, p)
 			}
 		}
@@ -146,13 +143,13 @@ func (s *Snapshot) collectServices(ctx context.Context, c *api.Client, opts Opti
 		s.Services = append(s.Services, out)
 	})
 	backings := map[string][]backing{}
-	list(ctx, c, SourceSlices, opts, unseen, func(slice *discoveryv1.EndpointSlice) {
-		name := slice.Labels[discoveryv1.LabelServiceName]
+	list(ctx, c, SourceSlices, opts, unseen, func(slice *api.EndpointSlice) {
+		name := slice.Labels[api.LabelServiceName]
 		if name == "" {
 			return
 		}
 		for _, p := range slice.Ports {
-			if p.Protocol == nil || *p.Protocol != corev1.ProtocolSCTP || p.Port == nil {
+			if p.Protocol == nil || *p.Protocol != api.ProtocolSCTP || p.Port == nil {
 				continue
 			}
 			for _, e := range slice.Endpoints {
@@ -184,7 +181,7 @@ func (s *Snapshot) collectServices(ctx context.Context, c *api.Client, opts Opti
 // agent's by node.
 func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options, agents labels.Selector, endpoints map[string][]backing, unseen func(Source, error)) map[string]*AgentPod {
 	byNode := map[string]*AgentPod{}
-	seeAgent := func(p *corev1.Pod) {
+	seeAgent := func(p *api.Pod) {
 		if p.Spec.NodeName == "" || p.DeletionTimestamp != nil || !agents.Matches(labels.Set(p.Labels)) {
 			return
 		}
@@ -193,7 +190,7 @@ func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options,
 			byNode[p.Spec.NodeName] = agentPod(p)
 		}
 	}
-	list(ctx, c, SourcePods, opts, unseen, func(p *corev1.Pod) {
+	list(ctx, c, SourcePods, opts, unseen, func(p *api.Pod) {
 		seeAgent(p)
 		if found := pod(p, endpoints); found != nil {
 			s.Pods = append(s.Pods, *found)
@@ -210,7 +207,7 @@ func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options,
 }
 
 func (s *Snapshot) collectPolicies(ctx context.Context, c *api.Client, opts Options, unseen func(Source, error)) {
-	list(ctx, c, SourcePolicies, opts, unseen, func(p *networkingv1.NetworkPolicy) {
+	list(ctx, c, SourcePolicies, opts, unseen, func(p *api.NetworkPolicy) {
 		for _, r := range p.Spec.Ingress {
 			if namesSCTP(r.Ports) {
 				s.Policies = append(s.Policies, Policy{p.Namespace, p.Name, p.Spec})
@@ -226,12 +223,12 @@ func (s *Snapshot) collectPolicies(ctx context.Context, c *api.Client, opts Opti
 	})
 }
 
-func namesSCTP(ports []networkingv1.NetworkPolicyPort) bool {
+func namesSCTP(ports []api.NetworkPolicyPort) bool {
 	return slices.ContainsFunc(ports, isSCTP)
 }
 
-func isSCTP(p networkingv1.NetworkPolicyPort) bool {
-	return p.Protocol != nil && *p.Protocol == corev1.ProtocolSCTP
+func isSCTP(p api.NetworkPolicyPort) bool {
+	return p.Protocol != nil && *p.Protocol == api.ProtocolSCTP
 }
 
 // machineConfigPool is what is read of a MachineConfigPool.
@@ -270,7 +267,7 @@ func (s *Snapshot) collectPools(ctx context.Context, c *api.Client, unseen func(
 			Paused: p.Spec.Paused,
 		}
 		for _, condition := range p.Status.Conditions {
-			if condition.Type == "Degraded" && condition.Status == string(corev1.ConditionTrue) {
+			if condition.Type == "Degraded" && condition.Status == string(api.ConditionTrue) {
 				out.Degraded, out.Trouble = true, condition.Message
 			}
 		}

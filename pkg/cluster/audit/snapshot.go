@@ -12,9 +12,7 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -132,8 +130,8 @@ type Port struct {
 // Service is a Service with SCTP ports.
 type Service struct {
 	Namespace, Name string
-	Type            corev1.ServiceType
-	Ports           []corev1.ServicePort
+	Type            api.ServiceType
+	Ports           []api.ServicePort
 	// Addresses that a load balancer gave it.
 	Addresses []string
 	// Endpoints are its SCTP endpoints.
@@ -150,7 +148,7 @@ type Endpoint struct {
 // Policy is a NetworkPolicy that names SCTP.
 type Policy struct {
 	Namespace, Name string
-	Spec            networkingv1.NetworkPolicySpec
+	Spec            api.NetworkPolicySpec
 }
 
 // Pool is a machine config pool.
@@ -174,7 +172,7 @@ type Rendered struct {
 }
 
 // node reads a Node object.
-func node(n *corev1.Node, keys nodelabel.Keys) Node {
+func node(n *api.Node, keys nodelabel.Keys) Node {
 	out := Node{
 		Name:    n.Name,
 		Pool:    pool(n),
@@ -186,8 +184,8 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	}
 	out.Since, _ = time.Parse(time.RFC3339, n.Annotations[keys.Since()]) // shown, never decided on
 	for _, c := range n.Status.Conditions {
-		if c.Type == corev1.NodeReady {
-			out.KubeletReady = c.Status == corev1.ConditionTrue
+		if c.Type == api.NodeReady {
+			out.KubeletReady = c.Status == api.ConditionTrue
 		}
 	}
 	text, found := n.Annotations[keys.Report()]
@@ -228,7 +226,7 @@ const configAnnotation = "machineconfiguration.openshift.io/currentConfig"
 
 // pool is the group of nodes set up alike that a node belongs to. "worker"
 // comes last: nodes of a custom pool are workers too.
-func pool(n *corev1.Node) string {
+func pool(n *api.Node) string {
 	if name, found := strings.CutPrefix(n.Annotations[configAnnotation], "rendered-"); found {
 		if cut := strings.LastIndexByte(name, '-'); cut > 0 {
 			return name[:cut]
@@ -257,16 +255,16 @@ func pool(n *corev1.Node) string {
 
 // pod reads a Pod object; nil when it does not use SCTP. endpoints are the SCTP
 // endpoints by namespace/pod.
-func pod(p *corev1.Pod, endpoints map[string][]backing) *Pod {
-	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
+func pod(p *api.Pod, endpoints map[string][]backing) *Pod {
+	if p.Status.Phase == api.PodSucceeded || p.Status.Phase == api.PodFailed {
 		return nil
 	}
 	out := Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Labels: p.Labels}
 	// Sidecars are init containers that keep running.
-	for _, list := range [][]corev1.Container{p.Spec.Containers, p.Spec.InitContainers} {
+	for _, list := range [][]api.Container{p.Spec.Containers, p.Spec.InitContainers} {
 		for _, c := range list {
 			for _, port := range c.Ports {
-				if port.Protocol == corev1.ProtocolSCTP {
+				if port.Protocol == api.ProtocolSCTP {
 					out.Ports = append(out.Ports, Port{c.Name, port.Name, port.ContainerPort})
 				}
 			}
@@ -289,15 +287,15 @@ type backing struct {
 }
 
 // agentPod reads the agent's pod.
-func agentPod(p *corev1.Pod) *AgentPod {
+func agentPod(p *api.Pod) *AgentPod {
 	out := &AgentPod{Namespace: p.Namespace, Name: p.Name, Trouble: string(p.Status.Phase)}
 	if len(p.Spec.Containers) > 0 {
 		out.Image = p.Spec.Containers[0].Image
 		out.Version = imageVersion(out.Image)
 	}
 	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			out.Ready = c.Status == corev1.ConditionTrue
+		if c.Type == api.PodReady {
+			out.Ready = c.Status == api.ConditionTrue
 			if c.Message != "" {
 				out.Trouble = c.Message
 			}

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
@@ -40,7 +38,7 @@ func nodes() api.Resource { return api.Resource{GroupVersion: "v1", Name: "nodes
 // prefix counts, so that what other versions wrote goes too.
 func Find(ctx context.Context, c *api.Client, opts Options) ([]Node, error) {
 	var out []Node
-	err := api.List(ctx, c, nodes(), api.ListOptions{LabelSelector: opts.NodeSelector}, func(n *corev1.Node) {
+	err := api.List(ctx, c, nodes(), api.ListOptions{LabelSelector: opts.NodeSelector}, func(n *api.Node) {
 		if found := find(n, opts.Keys); found != nil {
 			out = append(out, *found)
 		}
@@ -48,7 +46,7 @@ func Find(ctx context.Context, c *api.Client, opts Options) ([]Node, error) {
 	return out, err
 }
 
-func find(n *corev1.Node, keys nodelabel.Keys) *Node {
+func find(n *api.Node, keys nodelabel.Keys) *Node {
 	out := Node{
 		Name:        n.Name,
 		Labels:      owned(n.Labels, keys.Prefix()),
@@ -102,7 +100,7 @@ func Remove(ctx context.Context, c *api.Client, name string, opts Options) error
 }
 
 func remove(ctx context.Context, c *api.Client, name string, opts Options) error {
-	var n corev1.Node
+	var n api.Node
 	if err := c.Get(ctx, nodes(), "", name, &n); err != nil {
 		return err
 	}
