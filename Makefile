@@ -28,10 +28,13 @@ test-arch: deps
 	@cd test && go test -count=1 -timeout 90m -run '^TestArch$$' -v ./probe -arch
 
 # A whole inspection of a host against one dry run of the real modprobe; the
-# probe's core against the least C program that does the same.
+# probe's core against the least C program that does the same; one agent at rest
+# and at work beside a floor, and a simulated cluster on one API server
+# (BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form).
 bench:
 	@cd test && go test -run '^$$' -bench . -benchmem ./oracle
 	@cd test && go test -run '^$$' -bench . -benchtime 1x ./probe
+	@cd test && exec go run ./bench $(BENCH)
 
 # The system's programs that the tests and the demo need.
 deps:

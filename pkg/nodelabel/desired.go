@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -11,12 +12,6 @@ import (
 type Metadata struct {
 	Labels, Annotations map[string]string
 }
-
-// Names of the checks behind labels of their own.
-const (
-	checkIPv6        = "ipv6-stream"
-	checkMultihoming = "multihoming"
-)
 
 // Desired says what the Node should say, given the report and what the agent
 // itself said before.
@@ -82,7 +77,7 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	} else {
 		set(k.OnBoot(), string(r.OnBoot))
 	}
-	for key, check := range map[string]string{k.IPv6(): checkIPv6, k.Multihoming(): checkMultihoming} {
+	for key, check := range map[string]string{k.IPv6(): probe.CheckIPv6Stream, k.Multihoming(): probe.CheckMultihoming} {
 		switch result(r, check) {
 		case "pass":
 			// Workloads may select by this label alone: it promises no more

@@ -167,7 +167,7 @@ func TestAttacks(t *testing.T) {
 // Node itself, only the policy stands between a stolen token and the spec.
 func TestAttacksWithStartupTaintGrant(t *testing.T) {
 	c := ownCluster(t, controlplane.Options{})
-	manifest, err := os.ReadFile("../../manifests/options/startup-taint/rbac.yaml")
+	manifest, err := os.ReadFile("../../manifests/components/startup-taint/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -422,7 +422,7 @@ func TestBusyNode(t *testing.T) {
 // nothing else of the spec does.
 func TestStartupTaint(t *testing.T) {
 	c := ownCluster(t, controlplane.Options{})
-	manifest, err := os.ReadFile("../../manifests/options/startup-taint/rbac.yaml")
+	manifest, err := os.ReadFile("../../manifests/components/startup-taint/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

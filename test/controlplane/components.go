@@ -83,7 +83,8 @@ func (p Progress) String() string {
 // sctp-agent/bin in the user's cache directory.
 func CacheDir() (string, error) {
 	if dir := os.Getenv("SCTP_AGENT_CACHE"); dir != "" {
-		return filepath.Join(dir, "bin"), nil
+		dir, err := filepath.Abs(dir)
+		return filepath.Join(dir, "bin"), err
 	}
 	home, err := os.UserHomeDir()
 	if err != nil {

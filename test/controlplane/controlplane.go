@@ -90,6 +90,12 @@ func Start(ctx context.Context, opts Options) (*ControlPlane, error) {
 		}
 		cp.ownsDir = true
 	}
+	if cp.dir, err = filepath.Abs(cp.dir); err != nil {
+		return nil, fmt.Errorf("starting the control plane: %w", err)
+	}
+	if err := os.MkdirAll(cp.dir, 0o755); err != nil {
+		return nil, fmt.Errorf("starting the control plane: %w", err)
+	}
 	if err := cp.start(ctx); err != nil {
 		cp.Stop()
 		return nil, fmt.Errorf("starting the control plane: %w", err)
