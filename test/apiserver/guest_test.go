@@ -2,7 +2,10 @@ package apiserver
 
 import (
 	"context"
+	"os"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -105,22 +108,38 @@ func TestChangeToLabel(t *testing.T) {
 	t.Logf("file to Node, %d changes: median %s, p90 %s, p99 %s, most %s", len(files),
 		files[len(files)/2], files[len(files)*9/10], files[len(files)*99/100], files[len(files)-1])
 	t.Logf("modprobe sctp to ready=true, probe included: %s", load)
-	// Under software emulation, on whatever machine this is; bare metal is
-	// some ten times faster.
-	if p99 := files[len(files)*99/100]; p99 > guestLimit {
-		t.Errorf("p99 = %s, want at most %s", p99, guestLimit)
+	limit := limitFor(t)
+	if p99 := files[len(files)*99/100]; p99 > limit {
+		t.Errorf("p99 = %s, want at most %s", p99, limit)
 	}
-	if load > 10*guestLimit {
-		t.Errorf("a loaded module took %s", load)
+	// modprobe itself takes its time under emulation.
+	if load > 5*limit {
+		t.Errorf("a loaded module took %s, want at most %s", load, 5*limit)
 	}
 	if got := c.node(t, "latency").Labels["sctp-agent/ready"]; got != "true" {
 		t.Errorf("ready = %q", got)
 	}
 }
 
-// guestLimit is the target of a second, times what a guest under emulation on a
-// machine that does other things at the same time may take.
-const guestLimit = 3 * time.Second
+// limitFor is the promise, one second, where the emulated guest has processors
+// to run on; on a machine that does other things at the same time, only that it
+// comes at all is tested.
+func limitFor(t *testing.T) time.Duration {
+	t.Helper()
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	load, err := strconv.ParseFloat(strings.Fields(string(b))[0], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if perCPU := load / float64(runtime.NumCPU()); perCPU > 1.5 {
+		t.Logf("%.1f processes wait for each processor: the limit is 15 s instead of 1 s", perCPU)
+		return 15 * time.Second
+	}
+	return time.Second
+}
 
 // nodeReasons sends each reason that the Node gives.
 func nodeReasons(t *testing.T, ctx context.Context, client kubernetes.Interface, node string) <-chan string {
