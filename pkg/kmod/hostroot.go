@@ -31,6 +31,9 @@ var (
 	errNotRegular = errors.New("not a regular file")
 	// errTooLarge: a limit above was reached.
 	errTooLarge = errors.New("larger than any real one, not read")
+	// errNotMounted: a link that leads nowhere, in a root of which only parts
+	// are mounted.
+	errNotMounted = errors.New("leads out of what is mounted of the host, or nowhere")
 	// errNullDevice: /dev/null, or a link to it. Reads as empty.
 	errNullDevice = errors.New("the null device")
 )
@@ -45,6 +48,9 @@ type hostRoot struct {
 	dir   *os.File // O_PATH
 	dirs  map[string]dirResult
 	stats map[string]statResult
+	// partial: only some directories of the host are mounted here, each for
+	// itself. A link that leads nowhere may then lead out of what is mounted.
+	partial bool
 }
 
 type dirResult struct {
@@ -62,7 +68,24 @@ func openHostRoot(name string) (*hostRoot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hostRoot{dir: dir, dirs: map[string]dirResult{}, stats: map[string]statResult{}}, nil
+	return &hostRoot{dir: dir, dirs: map[string]dirResult{}, stats: map[string]statResult{}, partial: isPartial(int(dir.Fd()))}, nil
+}
+
+// isPartial tells a host's own root from a directory into which directories of
+// a host are mounted one by one, as a container has them that is not given the
+// whole root: /etc is another file system than the root, and there is not even
+// a mount point for /dev and /proc, without which no host boots.
+func isPartial(root int) bool {
+	var top, etc, st unix.Stat_t
+	if unix.Fstat(root, &top) != nil || unix.Fstatat(root, "etc", &etc, unix.AT_SYMLINK_NOFOLLOW) != nil || top.Dev == etc.Dev {
+		return false
+	}
+	for _, name := range []string{"dev", "proc"} {
+		if unix.Fstatat(root, name, &st, unix.AT_SYMLINK_NOFOLLOW) != unix.ENOENT {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *hostRoot) Close() {
@@ -79,7 +102,11 @@ func (r *hostRoot) Close() {
 func (r *hostRoot) resolve(name string) (*os.File, error) {
 	h, err := pathrs.OpenatInRoot(r.dir, name)
 	if err != nil {
-		return nil, plainError("open", name, err)
+		err = plainError("open", name, err)
+		if r.partial && errors.Is(err, fs.ErrNotExist) {
+			err = &fs.PathError{Op: "open", Path: name, Err: errNotMounted}
+		}
+		return nil, err
 	}
 	return h, nil
 }
@@ -170,7 +197,7 @@ func (r *hostRoot) open(name string) (*hostFile, error) {
 	}
 	h, err := r.resolve(name)
 	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) && r.leadsToNull(name) {
+		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotMounted)) && r.leadsToNull(name) {
 			return nil, errNullDevice
 		}
 		return nil, err

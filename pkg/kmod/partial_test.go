@@ -1,0 +1,74 @@
+package kmod_test
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// TestPartialRoot: a container that is given /etc, /usr and /lib of a host one
+// by one does not see where a link into /opt leads. That is unknown, where the
+// same link in a whole root leads nowhere, as modprobe would find; a link to
+// /dev/null is a mask in both.
+func TestPartialRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount")
+	}
+	for _, tt := range []struct {
+		name  string
+		entry hostcase.Entry
+		want  kmod.Answer
+	}{
+		{"into what is not mounted", link("etc/modprobe.d/x.conf", "/opt/x.conf"), kmod.Unknown},
+		{"a directory that is not mounted", link("etc/modprobe.d", "/opt/modprobe.d"), kmod.Unknown},
+		{"to the null device", link("etc/modprobe.d/x.conf", "/dev/null"), kmod.True},
+		{"inside of what is mounted", link("etc/modprobe.d/x.conf", "../x.conf"), kmod.True},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			root, opts := host(t, tt.entry, file("etc/x.conf", "# nothing\n"))
+			if got := inspect(t, opts).ByName.Allowed; got != kmod.True {
+				t.Errorf("in a whole root: %s, want %s", got, kmod.True)
+			}
+			opts.Root = mountParts(t, root)
+			if got := inspect(t, opts).ByName.Allowed; got != tt.want {
+				t.Errorf("in a partial root: %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
+// mountParts mounts the directories of a host, but no more than the hardened
+// manifests do, into an empty root. The rest of the test runs in a mount
+// namespace of its own thread, which ends with it.
+func mountParts(t *testing.T, host string) string {
+	t.Helper()
+	runtime.LockOSThread() // never unlocked: the thread is not to be used again
+	must := func(what string, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	// The thread shares its root and working directory with the others.
+	must("unshare", unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS))
+	must("making mounts private", unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
+	root := t.TempDir()
+	must("mounting an empty root", unix.Mount("tmpfs", root, "tmpfs", 0, ""))
+	t.Cleanup(func() { _ = unix.Unmount(root, unix.MNT_DETACH) })
+	for _, dir := range []string{"etc", "usr", "lib"} {
+		from := filepath.Join(host, dir)
+		if _, err := os.Stat(from); err != nil {
+			continue
+		}
+		to := filepath.Join(root, dir)
+		must("making "+to, os.Mkdir(to, 0o755))
+		must("mounting "+dir, unix.Mount(from, to, "", unix.MS_BIND, ""))
+	}
+	return root
+}
