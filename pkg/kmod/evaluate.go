@@ -422,33 +422,46 @@ func (ev *evaluation) bootLoad() BootLoad {
 	h := ev.host
 	boot := BootLoad{Requested: False}
 	var names []string
+	asking := map[string]bool{}
 	kern := h.newKernel()
 	replay := h.newProcess(ev.cfg, kern)
 	for _, r := range ev.requests {
 		how, ok := ev.asksFor(r.name)
-		before := kern.inserted[h.target]
+		before, unsure := kern.inserted[h.target], len(kern.unsure)
 		replay.modulesLoad(r.name)
-		if !ok && !before && kern.inserted[h.target] {
-			how, ok = "asks at boot for "+printable(r.name)+", whose install command loads "+h.target, true
-		}
-		if !ok {
+		requested := True
+		switch {
+		case ok:
+		case !before && kern.inserted[h.target]:
+			how = "asks at boot for " + printable(r.name) + ", whose install command loads " + h.target
+		case ev.mayConcern(r.name, kern.unsure[unsure:]):
+			how = "asks at boot for " + printable(r.name) + ", whose install command may load " + h.target
+			requested = Unknown
+		default:
 			continue
 		}
-		e := r.evidence(NoCause, how)
-		boot.RequestedBy = append(boot.RequestedBy, e)
+		if boot.Requested != True {
+			boot.Requested = requested
+		}
+		boot.RequestedBy = append(boot.RequestedBy, r.evidence(NoCause, how))
 		if r.mtime.After(boot.RequestedSince) {
 			boot.RequestedSince = r.mtime
 		}
+		asking[r.name] = true
 		if !slices.Contains(names, r.name) {
 			names = append(names, r.name)
 		}
 	}
 	if len(names) > 0 {
-		boot.Requested = True
 		boot.Decision = ev.decideRun(callerBootLoad, names, func(kern *kernelImage) {
 			p := h.newProcess(ev.cfg, kern)
 			for _, r := range ev.requests {
+				unsure := len(kern.unsure)
 				p.modulesLoad(r.name)
+				if !asking[r.name] {
+					// What other modules' commands do is their affair.
+					kern.unsure = kern.unsure[:unsure]
+				}
 			}
 		})
 		return boot
@@ -460,6 +473,21 @@ func (ev *evaluation) bootLoad() BootLoad {
 	}
 	boot.Decision = ev.decide(callerBootLoad, []string{ev.mod.Name})
 	return boot
+}
+
+// mayConcern says whether commands that cannot be understood, run for a request
+// of another name, may be about the target: they say its name, or the name is
+// one of its aliases.
+func (ev *evaluation) mayConcern(name string, unsure []Evidence) bool {
+	if len(unsure) == 0 {
+		return false
+	}
+	if norm, ok := normalizeAlias(name); ok {
+		if real, err := ev.host.searchWild(indexAliases, norm); err == nil && slices.Contains(real, ev.host.target) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(unsure, func(e Evidence) bool { return strings.Contains(e.Text, ev.host.target) })
 }
 
 // asksFor says whether a request of systemd-modules-load is for the target: by

@@ -52,6 +52,7 @@ func (h *host) newKernel() *kernelImage {
 
 // module is struct kmod_module.
 type module struct {
+	key      string // in the pool
 	name     string
 	viaAlias bool // made from an alias (mod->alias != NULL)
 	path     string
@@ -80,9 +81,26 @@ func (p *process) newModule(key, name string, viaAlias bool) *module {
 	if m := p.pool[key]; m != nil {
 		return m
 	}
-	m := &module{name: name, viaAlias: viaAlias, builtin: Unknown}
+	m := &module{key: key, name: name, viaAlias: viaAlias, builtin: Unknown}
 	p.pool[key] = m
 	return m
+}
+
+// release forgets all objects but those that are still in use, and what these
+// depend on: libkmod counts references, and an object that is made again has
+// lost what an earlier lookup set in it.
+func (p *process) release(inUse []*module) {
+	clear(p.pool)
+	var keep func(mods []*module)
+	keep = func(mods []*module) {
+		for _, m := range mods {
+			if p.pool[m.key] == nil {
+				p.pool[m.key] = m
+				keep(m.deps)
+			}
+		}
+	}
+	keep(inUse)
 }
 
 func (p *process) newFromName(name string) *module {
@@ -513,7 +531,9 @@ func (p *process) modprobe(name string, flags probeFlags) error {
 	}
 	for _, m := range mods {
 		err = p.probeInsert(m, flags)
+		p.release(mods)
 	}
+	p.release(nil)
 	return err
 }
 
@@ -526,5 +546,7 @@ func (p *process) modulesLoad(name string) {
 	}
 	for _, m := range mods {
 		p.probeInsert(m, probeFlags{blacklist: true})
+		p.release(mods)
 	}
+	p.release(nil)
 }
