@@ -273,11 +273,11 @@ const (
 
 func (c *Client) do(ctx context.Context, verb, method string, r Resource, namespace, name, subresource string, query url.Values, contentType string, body []byte) ([]byte, error) {
 	failed := &Error{Verb: verb, Resource: r, Namespace: namespace, Name: name}
-	u := *c.base
-	u.Path = strings.TrimSuffix(u.Path, "/") + r.path(namespace, name)
+	p := r.path(namespace, name)
 	if subresource != "" {
-		u.Path += "/" + subresource
+		p += "/" + subresource
 	}
+	u := c.base.JoinPath(p) // keeps what is escaped
 	u.RawQuery = query.Encode()
 	for attempt := 1; ; attempt++ {
 		answer, wait, err := c.once(ctx, method, u.String(), contentType, body, failed)
