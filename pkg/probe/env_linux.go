@@ -148,10 +148,10 @@ func (e *env) socket(style int) (*socket, error) {
 	if err := s.setInt(optNoDelay, 1); err != nil {
 		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_NODELAY"}
 	}
-	if err := s.set(optDelayedSack, sackInfo{Frequency: 1}); err != nil {
+	if err := s.set(optDelayedSack, raw(sackInfo{Frequency: 1})); err != nil {
 		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_DELAYED_SACK"}
 	}
-	if err := s.set(optInitMsg, initMsg{OutStreams: streams, MaxInStreams: streams}); err != nil {
+	if err := s.set(optInitMsg, raw(initMsg{OutStreams: streams, MaxInStreams: streams})); err != nil {
 		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_INITMSG"}
 	}
 	return s, nil

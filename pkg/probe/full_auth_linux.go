@@ -72,13 +72,13 @@ func proveAuth(ctx context.Context, e *env) error {
 // useKey gives an association a shared key and sends with it.
 func (s *socket) useKey(number uint16, text string) error {
 	key := fmt.Appendf(nil, "%s", text)
-	head := encode(authKey{Number: number, Length: uint16(len(key))})
+	head := raw(authKey{Number: number, Length: uint16(len(key))})
 	if err := s.do(func(fd int) error {
 		return unix.SetsockoptString(fd, solSCTP, optAuthKey, string(head)+string(key))
 	}); err != nil {
 		return &stop{stage: StageConnect, err: err, detail: "set a shared key"}
 	}
-	if err := s.set(optAuthActiveKey, authKeyID{Number: number}); err != nil {
+	if err := s.set(optAuthActiveKey, raw(authKeyID{Number: number})); err != nil {
 		return &stop{stage: StageConnect, err: err, detail: "choose a shared key"}
 	}
 	return nil

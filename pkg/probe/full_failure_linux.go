@@ -19,7 +19,7 @@ import (
 // fastTimers makes lost packets cost tenths of a second, not seconds (RFC
 // 9260, section 6.3.1; the defaults are those of section 16).
 func fastTimers(s *socket) error {
-	if err := s.set(optRTOInfo, rtoInfo{Initial: 60, Max: 120, Min: 60}); err != nil {
+	if err := s.set(optRTOInfo, raw(rtoInfo{Initial: 60, Max: 120, Min: 60})); err != nil {
 		return &stop{stage: StageSocket, err: err, detail: "set SCTP_RTOINFO"}
 	}
 	return nil
@@ -119,7 +119,7 @@ func provePartialReliability(ctx context.Context, e *env) error {
 	}
 	if err := a.client.waitUntil(ctx, StageSend, "a message to be given up", func() (bool, error) {
 		given := prStatus{Policy: flagLifetime}
-		if err := a.client.get(optPRAssocStatus, &given); err != nil {
+		if err := a.client.get(optPRAssocStatus, bytesOf(&given)); err != nil {
 			return false, unsupported(err, "the count of messages given up")
 		}
 		return given.Sent > 0, nil

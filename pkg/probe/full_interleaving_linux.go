@@ -20,7 +20,7 @@ func proveInterleaving(ctx context.Context, e *env) error {
 		if err := s.setInt(optFragmentInterleave, 2); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_FRAGMENT_INTERLEAVE"}
 		}
-		if err := s.set(optMaxSeg, assocValue{Value: 1200}); err != nil {
+		if err := s.set(optMaxSeg, raw(assocValue{Value: 1200})); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
 		}
 		return s.enable(optInterleavingSupported, 1, "message interleaving")
@@ -45,7 +45,7 @@ func proveInterleaving(ctx context.Context, e *env) error {
 	}
 	// Without this the sender finishes the long message first (RFC 8260,
 	// section 3.2: round robin).
-	if err := a.client.set(optStreamScheduler, assocValue{Value: schedulerRoundRobin}); err != nil {
+	if err := a.client.set(optStreamScheduler, raw(assocValue{Value: schedulerRoundRobin})); err != nil {
 		return &stop{stage: StageSend, err: err, detail: "choose the round-robin scheduler"}
 	}
 	if err := a.client.send(ctx, long, sctp.SndRcvInfo{Stream: 1}, nil); err != nil {

@@ -61,7 +61,7 @@ func provePeeloff(ctx context.Context, e *env) error {
 // descriptor would block or leak into a child process.
 func (s *socket) peelOff(assoc int32) (*socket, error) {
 	arg := peeloffFlags{Assoc: assoc, Flags: unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC}
-	if err := s.get(optPeeloffFlags, &arg); err != nil {
+	if err := s.get(optPeeloffFlags, bytesOf(&arg)); err != nil {
 		return nil, &stop{stage: StageAccept, err: err, detail: "branch an association off"}
 	}
 	return s.env.adopt(int(arg.FD), StageAccept)

@@ -38,13 +38,13 @@ func proveReconfig(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	if err := a.client.set(optResetStreams, resetStreams{Flags: resetOutgoing, Count: 1, Stream: stream}); err != nil {
+	if err := a.client.set(optResetStreams, raw(resetStreams{Flags: resetOutgoing, Count: 1, Stream: stream})); err != nil {
 		return &stop{stage: StageSend, err: err, detail: "reset a stream"}
 	}
 	if err := next("the first message after the reset", 0); err != nil {
 		return err
 	}
-	if err := a.client.set(optAddStreams, addStreams{Out: 2}); err != nil {
+	if err := a.client.set(optAddStreams, raw(addStreams{Out: 2})); err != nil {
 		return &stop{stage: StageSend, err: err, detail: "add streams"}
 	}
 	// The new streams are usable when the peer has agreed; a message on the

@@ -25,7 +25,7 @@ func proveUDP(ctx context.Context, e *env) error {
 		client: []net.IPAddr{here},
 		server: []net.IPAddr{here},
 		prepare: func(s *socket) error {
-			if err := s.set(optRemoteUDPPort, udpEncaps{Port: [2]byte{9899 >> 8, 9899 & 0xff}}); err != nil {
+			if err := s.set(optRemoteUDPPort, raw(udpEncaps{Port: [2]byte{9899 >> 8, 9899 & 0xff}})); err != nil {
 				return unsupported(err, "encapsulation in UDP")
 			}
 			return nil

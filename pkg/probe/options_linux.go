@@ -1,26 +1,26 @@
 package probe
 
 import (
-	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// encode lays a structure out as the kernel has it.
-func encode(value any) []byte {
-	var b bytes.Buffer
-	if err := binary.Write(&b, binary.NativeEndian, value); err != nil {
-		panic(err) // not a structure of uapi_linux.go
-	}
-	return b.Bytes()
+// bytesOf is a structure of uapi_linux.go as the kernel has it: they have no
+// padding that the kernel's do not have, and no pointers.
+func bytesOf[T any](v *T) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
 }
+
+// raw is a copy of one.
+func raw[T any](v T) []byte { return slices.Clone(bytesOf(&v)) }
 
 // unsupported turns the refusal of an option that the kernel does not know,
 // or was built without, into a skip.
@@ -33,7 +33,7 @@ func unsupported(err error, feature string) error {
 
 // enable turns on an extension for a socket's later associations.
 func (s *socket) enable(opt int, value uint32, feature string) error {
-	if err := s.set(opt, assocValue{Value: value}); err != nil {
+	if err := s.set(opt, raw(assocValue{Value: value})); err != nil {
 		return unsupported(err, feature)
 	}
 	return nil
@@ -42,7 +42,7 @@ func (s *socket) enable(opt int, value uint32, feature string) error {
 // enabled says whether an association has an extension.
 func (s *socket) enabled(opt int) (bool, error) {
 	var v assocValue
-	if err := s.get(opt, &v); err != nil {
+	if err := s.get(opt, bytesOf(&v)); err != nil {
 		return false, &stop{stage: StageConnect, err: err, detail: fmt.Sprintf("ask for SCTP option %d", opt)}
 	}
 	return v.Value != 0, nil

@@ -149,7 +149,7 @@ func proveFragmentation(ctx context.Context, e *env) error {
 
 func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-		if err := s.set(optMaxSeg, assocValue{Value: uint32(maxSeg)}); err != nil {
+		if err := s.set(optMaxSeg, raw(assocValue{Value: uint32(maxSeg)})); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
 		}
 		return nil
@@ -170,7 +170,7 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 		return wrong("a message of %d bytes was put together as %d other ones", size, len(m.data))
 	}
 	var stats assocStats
-	if err := a.server.get(optAssocStats, &stats); err != nil {
+	if err := a.server.get(optAssocStats, bytesOf(&stats)); err != nil {
 		return &stop{stage: StageReceive, err: err, detail: "ask how many chunks arrived"}
 	}
 	if least := uint64(size / maxSeg); stats.InOrdered < least {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"io"
 	"net"
 
@@ -47,7 +48,8 @@ func proveMultihoming(ctx context.Context, e *env) error {
 // confirm asks for a heartbeat to one of the peer's addresses and waits until
 // it has been answered. The socket must be subscribed to address events.
 func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
-	params := pathParams{Flags: pathHeartbeatNow}
+	params := pathParams{}
+	binary.NativeEndian.PutUint32(params.Flags[:], pathHeartbeatNow)
 	copy(params.Address[:], addr.ToRawSockAddrBuf())
 	asked := false
 	for {
@@ -60,7 +62,7 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 			return nil
 		case !asked:
 			asked = true
-			if err := s.set(optPeerAddrParams, params); err != nil {
+			if err := s.set(optPeerAddrParams, raw(params)); err != nil {
 				return &stop{stage: StageConnect, err: err, detail: "ask for a heartbeat to " + addr.String()}
 			}
 			continue
@@ -82,7 +84,7 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 func (s *socket) pathState(addr *sctp.SCTPAddr) (int32, error) {
 	var info peerAddrInfo
 	copy(info.Address[:], addr.ToRawSockAddrBuf())
-	if err := s.get(optPeerAddrInfo, &info); err != nil {
+	if err := s.get(optPeerAddrInfo, bytesOf(&info)); err != nil {
 		return 0, &stop{stage: StageConnect, err: err, detail: "ask for the state of the path to " + addr.String()}
 	}
 	return info.State, nil

@@ -73,7 +73,7 @@ func serve(ctx context.Context, e *env, n int) error {
 }
 
 func subscribed(s *socket) error {
-	if err := s.set(optEvents, subscription{Association: 1, Address: 1}); err != nil {
+	if err := s.set(optEvents, raw(subscription{Association: 1, Address: 1})); err != nil {
 		return &stop{stage: StageSocket, err: err, detail: "subscribe to association events"}
 	}
 	return nil

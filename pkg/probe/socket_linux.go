@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -111,39 +110,29 @@ func (s *socket) do(f func(fd int) error) error {
 }
 
 // set sets an option at the SCTP level to a structure.
-func (s *socket) set(opt int, value any) error {
-	text := string(encode(value))
-	return s.do(func(fd int) error { return unix.SetsockoptString(fd, solSCTP, opt, text) })
+func (s *socket) set(opt int, value []byte) error {
+	return s.do(func(fd int) error { return unix.SetsockoptString(fd, solSCTP, opt, string(value)) })
 }
 
-func (s *socket) setInt(opt, value int) error { return s.set(opt, int32(value)) }
+func (s *socket) setInt(opt, value int) error { return s.set(opt, raw(int32(value))) }
 
 // get reads an option at the SCTP level into a structure, whose value goes in
-// as well: most options name the association or address they speak of.
-func (s *socket) get(opt int, value any) error {
-	buf := encode(value)
-	return s.do(func(fd int) error {
-		n, err := getsockopt(fd, opt, buf)
-		if err != nil {
-			return err
-		}
-		// An older kernel may know a shorter structure; what it left alone
-		// keeps the value that went in.
-		_ = n
-		return binary.Read(bytes.NewReader(buf), binary.NativeEndian, value)
-	})
+// as well: most options name the association or address they speak of. What a
+// kernel that knows a shorter structure leaves alone keeps that value.
+func (s *socket) get(opt int, value []byte) error {
+	return s.do(func(fd int) error { return getsockopt(fd, opt, value) })
 }
 
 // getsockopt is what unix.GetsockoptString is not: it passes the buffer's
 // content in and returns bytes, not a string that ends at the first zero.
-func getsockopt(fd, opt int, buf []byte) (int, error) {
+func getsockopt(fd, opt int, buf []byte) error {
 	n := uint32(len(buf))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), solSCTP, uintptr(opt),
 		uintptr(unsafe.Pointer(&buf[0])), uintptr(unsafe.Pointer(&n)), 0)
 	if errno != 0 {
-		return 0, errno
+		return errno
 	}
-	return int(n), nil
+	return nil
 }
 
 // bind binds to one port on every address, one after the other as
@@ -215,15 +204,11 @@ func (s *socket) connect(ctx context.Context, addr *sctp.SCTPAddr) error {
 			return err
 		}
 		var st status
-		buf := make([]byte, binary.Size(st))
-		if _, err := getsockopt(fd, optStatus, buf); err == unix.EINVAL {
+		if err := getsockopt(fd, optStatus, bytesOf(&st)); err == unix.EINVAL {
 			// A one-to-one socket has no association to speak of until it is
 			// established (net/sctp/socket.c, sctp_id2assoc).
 			return unix.EAGAIN
 		} else if err != nil {
-			return err
-		}
-		if _, err := binary.Decode(buf, binary.NativeEndian, &st); err != nil {
 			return err
 		}
 		if st.State != stateEstablished {
@@ -285,8 +270,7 @@ func (m message) assocState() (assocChange, bool) {
 	if m.eventType() != eventAssocChange {
 		return c, false
 	}
-	_, err := binary.Decode(m.data, binary.NativeEndian, &c)
-	return c, err == nil
+	return c, copy(bytesOf(&c), m.data) == len(bytesOf(&c))
 }
 
 // send sends one message to the peer, or where to is given, to that address:
@@ -314,7 +298,7 @@ func sendInfo(info sctp.SndRcvInfo) []byte {
 	var ppid [4]byte
 	binary.BigEndian.PutUint32(ppid[:], info.PPID)
 	info.PPID = binary.NativeEndian.Uint32(ppid[:])
-	body := encode(info)
+	body := bytesOf(&info)
 	oob := make([]byte, unix.CmsgSpace(len(body)))
 	head := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
 	head.Level = unix.IPPROTO_SCTP
@@ -367,8 +351,8 @@ func (s *socket) receiveInto(ctx context.Context, stage Stage, what string, buf 
 		}
 		for _, c := range cmsgs {
 			if c.Header.Level == unix.IPPROTO_SCTP && c.Header.Type == cmsgRcvInfo {
-				_, err := binary.Decode(c.Data, binary.NativeEndian, &m.rcvInfo)
-				m.hasInfo = err == nil
+				into := bytesOf(&m.rcvInfo)
+				m.hasInfo = copy(into, c.Data) == len(into)
 			}
 		}
 		return nil
@@ -381,7 +365,7 @@ func (s *socket) receive(ctx context.Context, what string) (message, error) {
 	var whole message
 	for {
 		if s.buf == nil {
-			s.buf = make([]byte, 16<<10)
+			s.buf = make([]byte, 4<<10)
 		}
 		m, err := s.receiveInto(ctx, StageReceive, "wait for "+what, s.buf)
 		if err == io.EOF {
@@ -403,7 +387,7 @@ func (s *socket) receive(ctx context.Context, what string) (message, error) {
 // status is what the kernel says of the association.
 func (s *socket) status(stage Stage) (status, error) {
 	var st status
-	if err := s.get(optStatus, &st); err != nil {
+	if err := s.get(optStatus, bytesOf(&st)); err != nil {
 		return st, &stop{stage: stage, err: err, detail: "ask for the association's status"}
 	}
 	return st, nil

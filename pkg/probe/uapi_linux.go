@@ -2,8 +2,8 @@ package probe
 
 // What include/uapi/linux/sctp.h defines and golang.org/x/sys/unix does not.
 // Numbers and layouts are the kernel's; the names follow RFC 6458 (sections
-// named below). Structures here have no padding the compiler would add: they
-// are written field by field in the machine's byte order.
+// named below). Structures are laid out like the kernel's, so that their memory
+// can be handed over; where the kernel's are packed, fields are bytes.
 
 const solSCTP = 132
 
@@ -158,11 +158,11 @@ type pathParams struct {
 	Assoc      int32
 	Address    [128]byte
 	HBInterval uint32
-	MaxRxt     uint16
-	MTU        uint32
-	SackDelay  uint32
-	Flags      uint32
-	_          uint16
+	// A 16-bit maximum of retransmissions, then 32-bit MTU and delay.
+	_ [10]byte
+	// In the machine's byte order, at an offset that no 32-bit field has.
+	Flags [4]byte
+	_     [2]byte
 }
 
 // assocStats is struct sctp_assoc_stats, Linux's own counters of one
