@@ -39,7 +39,7 @@ func TestImage(t *testing.T) {
 	}
 	for _, platform := range image.Platforms() {
 		t.Run(platform, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 			defer cancel()
 			start := time.Now()
 			archive, err := image.Build(ctx, image.Options{

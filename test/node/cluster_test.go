@@ -56,7 +56,7 @@ func pod(name, node string, args ...string) *corev1.Pod {
 // offers, and do not once the network between the nodes drops it; the API
 // server reaches their logs.
 func TestTwoNodes(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	tunnel, err := node.NewTunnel()
 	if err != nil {

@@ -200,6 +200,8 @@ authentication:
   x509: {clientCAFile: ` + clusterCA + `}
 authorization: {mode: Webhook}
 clusterDomain: cluster.local
+# Nobody is there; without it kubelet warns at every pod.
+clusterDNS: [10.0.0.10]
 resolvConf: ""
 # Nothing is pulled, and the disk of a guest is a thin layer.
 imageGCHighThresholdPercent: 100

@@ -1,0 +1,502 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+	"github.com/sctp-agent/sctp-agent/test/image"
+	"github.com/sctp-agent/sctp-agent/test/node"
+)
+
+const (
+	readyLabel  = "sctp-agent/ready"
+	onBootLabel = "sctp-agent/on-boot"
+	reasonKey   = "sctp-agent/reason"
+	reportKey   = "sctp-agent/report"
+	namespace   = "sctp-agent"
+	repository  = "ghcr.io/sctp-agent/sctp-agent"
+	// What the manifests name, and what comes after it.
+	firstVersion, nextVersion = "v0.1.0", "v0.1.1"
+	manifests                 = "../../manifests"
+)
+
+// deployment is one cluster of one node, to which the manifests are applied.
+type deployment struct {
+	*testing.T
+	cp         *controlplane.ControlPlane
+	client     kubernetes.Interface
+	node       *node.Node
+	kubectl    string
+	kubeconfig string
+	times      []string
+}
+
+// TestDeployment goes through the life of the DaemonSet on a real node: from
+// "kubectl apply -k" on a node with a blacklist to its removal without a trace.
+func TestDeployment(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
+	defer cancel()
+	d := &deployment{T: t}
+	t.Cleanup(func() {
+		for _, s := range d.times {
+			t.Log(s)
+		}
+	})
+	d.start(ctx)
+
+	d.stage("apply, to the label false", func() {
+		d.run(ctx, "apply", "-k", manifests+"/overlays/kubernetes")
+		d.awaitNode(ctx, "false", verdict.ModuleBlacklisted)
+	})
+	d.checkBlacklisted(ctx)
+	d.awaitRollout(ctx)
+	// It waits for a node with SCTP.
+	selecting := pod("selecting", "", "open")
+	selecting.Spec.NodeSelector = map[string]string{readyLabel: "true"}
+	if _, err := d.client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, selecting, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+
+	d.stage("MachineConfig files and reboot, to the label true", func() {
+		d.enableSCTP(ctx)
+		if p := d.pod(ctx, "selecting"); p.Status.Phase != corev1.PodPending || p.Spec.NodeName != "" {
+			t.Fatalf("before SCTP was proved the workload is %s on %q", p.Status.Phase, p.Spec.NodeName)
+		}
+		if err := d.node.Reboot(ctx); err != nil {
+			t.Fatal(err)
+		}
+		d.awaitNode(ctx, "true", verdict.ProbePassed)
+	})
+	if got := d.get(ctx).Labels[onBootLabel]; got != "loaded" {
+		t.Errorf("%s is %q after the reboot", onBootLabel, got)
+	}
+	d.stage("workload that waited for the label", func() {
+		await(ctx, t, d.client, "selecting", corev1.PodRunning)
+		d.awaitLog(ctx, "selecting", "SCTP socket open")
+	})
+
+	d.stage("rolling update", func() {
+		d.labelled(ctx, func() {
+			d.run(ctx, "-n", namespace, "set", "image", "daemonset/sctp-agent", "agent="+repository+":"+nextVersion)
+			d.awaitRollout(ctx)
+		})
+	})
+	d.stage("host network", func() {
+		d.labelled(ctx, func() {
+			d.run(ctx, "apply", "-k", "testdata/host-network")
+			d.awaitRollout(ctx)
+		})
+	})
+	if p := d.agentPod(ctx); !p.Spec.HostNetwork || p.Status.PodIP != p.Status.HostIP {
+		t.Errorf("host network %v, pod %s, node %s", p.Spec.HostNetwork, p.Status.PodIP, p.Status.HostIP)
+	}
+	d.stage("hardened profile", func() {
+		d.labelled(ctx, func() {
+			d.run(ctx, "apply", "-k", manifests+"/overlays/kubernetes-hardened")
+			d.awaitRollout(ctx)
+		})
+	})
+	d.checkHardened(ctx)
+
+	d.stage("delete -k", func() {
+		d.run(ctx, "delete", "-k", manifests+"/overlays/kubernetes-hardened", "--wait=true", "--timeout=5m")
+	})
+	if d.get(ctx).Labels[readyLabel] != "true" {
+		t.Error("the label went with the agent: schedulers would have noticed its removal, and its upgrade by delete and apply")
+	}
+	d.stage("cleanup", func() { d.cleanup(ctx) })
+	d.checkNothingLeft(ctx)
+}
+
+func (d *deployment) stage(name string, do func()) {
+	d.Helper()
+	start := time.Now()
+	do()
+	d.times = append(d.times, fmt.Sprintf("%-50s %6.1f s", name, time.Since(start).Seconds()))
+}
+
+func (d *deployment) start(ctx context.Context) {
+	d.Helper()
+	var images []string
+	d.stage("images", func() {
+		for _, v := range []string{firstVersion, nextVersion} {
+			archive, err := image.Build(ctx, image.Options{Dir: d.TempDir(), Ref: repository + ":" + v, Version: v, Revision: "test"})
+			if err != nil {
+				d.Fatal(err)
+			}
+			images = append(images, archive)
+		}
+		images = append(images, workload(ctx, d.T))
+	})
+	tunnel, err := node.NewTunnel()
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.Cleanup(tunnel.Close)
+	d.stage("control plane", func() {
+		if d.cp, err = controlplane.Start(ctx, controlplane.Options{APIServerArgs: tunnel.APIServerArgs()}); err != nil {
+			d.Fatal(err)
+		}
+		d.Cleanup(d.cp.Stop)
+		for _, c := range []controlplane.Component{controlplane.ControllerManager, controlplane.Scheduler} {
+			if err := d.cp.StartComponent(ctx, c); err != nil {
+				d.Fatal(err)
+			}
+		}
+	})
+	if d.client, err = d.cp.Client(); err != nil {
+		d.Fatal(err)
+	}
+	bin, err := controlplane.Build(ctx, nil, controlplane.Kubectl)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.kubectl = bin.Path(controlplane.Kubectl)
+	config, err := node.Kubeconfig(d.cp.Admin(), d.cp.URL())
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.kubeconfig = filepath.Join(d.TempDir(), "kubeconfig")
+	if err := os.WriteFile(d.kubeconfig, config, 0o600); err != nil {
+		d.Fatal(err)
+	}
+	d.stage("node, to Ready", func() {
+		d.node, err = node.Boot(ctx, node.Config{
+			Name: "worker-0", ControlPlane: d.cp, KubeProxy: true, Images: images, Logf: d.Logf,
+			// As RHEL's kernel-modules-extra brings it.
+			Files: []node.File{{Path: "/etc/modprobe.d/sctp-blacklist.conf", Content: "# Remove this line to enable SCTP.\nblacklist sctp\n"}},
+		})
+		if err != nil {
+			d.Fatal(err)
+		}
+		d.Cleanup(d.node.Close)
+		tunnel.Add(d.node)
+		if err := d.node.WaitReady(ctx); err != nil {
+			d.Fatal(err)
+		}
+	})
+}
+
+// run runs kubectl.
+func (d *deployment) run(ctx context.Context, args ...string) string {
+	d.Helper()
+	cmd := exec.CommandContext(ctx, d.kubectl, append([]string{"--kubeconfig", d.kubeconfig}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		d.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.Bytes())
+	}
+	// What "kubectl apply" warns about, users see.
+	if stderr.Len() > 0 {
+		d.Errorf("kubectl %s says: %s", strings.Join(args, " "), stderr.Bytes())
+	}
+	return string(out)
+}
+
+func (d *deployment) get(ctx context.Context) *corev1.Node {
+	d.Helper()
+	n, err := d.client.CoreV1().Nodes().Get(ctx, d.node.Name(), metav1.GetOptions{})
+	if err != nil {
+		d.Fatal(err)
+	}
+	return n
+}
+
+func (d *deployment) pod(ctx context.Context, name string) *corev1.Pod {
+	d.Helper()
+	p, err := d.client.CoreV1().Pods(metav1.NamespaceDefault).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		d.Fatal(err)
+	}
+	return p
+}
+
+// report that the Node carries.
+func (d *deployment) report(ctx context.Context) verdict.Report {
+	d.Helper()
+	var r verdict.Report
+	if err := json.Unmarshal([]byte(d.get(ctx).Annotations[reportKey]), &r); err != nil {
+		d.Fatalf("the annotation %s: %v", reportKey, err)
+	}
+	return r
+}
+
+// awaitNode waits until the Node says so.
+func (d *deployment) awaitNode(ctx context.Context, ready string, reason verdict.Reason) {
+	d.Helper()
+	d.await(ctx, fmt.Sprintf("the Node to say %s, %s", ready, reason), func() (bool, string) {
+		n := d.get(ctx)
+		said := fmt.Sprintf("%s=%q, %s=%q", readyLabel, n.Labels[readyLabel], reasonKey, n.Annotations[reasonKey])
+		return n.Labels[readyLabel] == ready && n.Annotations[reasonKey] == string(reason), said
+	})
+}
+
+// awaitRollout waits until the newest DaemonSet's pod runs and is ready.
+func (d *deployment) awaitRollout(ctx context.Context) {
+	d.Helper()
+	d.await(ctx, "the DaemonSet's rollout", func() (bool, string) {
+		ds, err := d.client.AppsV1().DaemonSets(namespace).Get(ctx, "sctp-agent", metav1.GetOptions{})
+		if err != nil {
+			return false, err.Error()
+		}
+		s := ds.Status
+		return s.ObservedGeneration == ds.Generation && s.DesiredNumberScheduled == 1 && s.UpdatedNumberScheduled == 1 && s.NumberReady == 1,
+			fmt.Sprintf("%+v", s)
+	})
+}
+
+func (d *deployment) await(ctx context.Context, what string, done func() (bool, string)) {
+	d.Helper()
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Minute)
+	defer cancel()
+	for {
+		ok, state := done()
+		if ok {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			d.diagnose()
+			d.Fatalf("waiting for %s: it is %s", what, state)
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// diagnose prints what one would ask for first.
+func (d *deployment) diagnose() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, args := range [][]string{
+		{"get", "nodes,pods,daemonsets", "-A", "-o", "wide"},
+		{"-n", namespace, "describe", "pods"},
+		{"-n", namespace, "logs", "daemonset/sctp-agent", "--tail=30"},
+	} {
+		out, _ := exec.CommandContext(ctx, d.kubectl, append([]string{"--kubeconfig", d.kubeconfig}, args...)...).CombinedOutput()
+		d.Logf("kubectl %s\n%s", strings.Join(args, " "), out)
+	}
+}
+
+func (d *deployment) awaitLog(ctx context.Context, name, want string) {
+	d.Helper()
+	d.await(ctx, fmt.Sprintf("%q in the log of %s", want, name), func() (bool, string) {
+		log, err := d.client.CoreV1().Pods(metav1.NamespaceDefault).GetLogs(name, &corev1.PodLogOptions{}).DoRaw(ctx)
+		if err != nil {
+			return false, err.Error()
+		}
+		return strings.Contains(string(log), want), string(log)
+	})
+}
+
+func (d *deployment) agentPod(ctx context.Context) *corev1.Pod {
+	d.Helper()
+	list, err := d.client.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=agent"})
+	if err != nil {
+		d.Fatal(err)
+	}
+	var live []corev1.Pod
+	for _, p := range list.Items {
+		if p.DeletionTimestamp == nil {
+			live = append(live, p)
+		}
+	}
+	if len(live) != 1 {
+		d.Fatalf("%d pods of the agent", len(live))
+	}
+	return &live[0]
+}
+
+func (d *deployment) checkBlacklisted(ctx context.Context) {
+	d.Helper()
+	r := d.report(ctx)
+	found := false
+	for _, e := range r.Policy.Autoload.Evidence {
+		found = found || e.File == "/etc/modprobe.d/sctp-blacklist.conf" && e.Line == 2
+	}
+	if !found {
+		d.Errorf("the report does not name the line that blacklists: %+v", r.Policy)
+	}
+	if out, err := d.node.Run(ctx, "cat", "/proc/modules"); err != nil || strings.Contains(out, "sctp ") {
+		d.Errorf("the agent's probe has loaded the module (%v)", err)
+	}
+	if r.OnBoot != verdict.BootBlocked && r.OnBoot != verdict.BootOnDemand {
+		d.Errorf("next boot: %s", r.OnBoot)
+	}
+}
+
+// enableSCTP writes what OpenShift's documented MachineConfig writes.
+func (d *deployment) enableSCTP(ctx context.Context) {
+	d.Helper()
+	for _, f := range []node.File{
+		{Path: "/etc/modprobe.d/sctp-blacklist.conf"},
+		{Path: "/etc/modules-load.d/sctp-load.conf", Content: "sctp"},
+	} {
+		if err := d.node.WriteFile(ctx, f); err != nil {
+			d.Fatal(err)
+		}
+	}
+}
+
+// labelled fails if the Node is without the label, or denies it, at any moment
+// while do runs.
+func (d *deployment) labelled(ctx context.Context, do func()) {
+	d.Helper()
+	n := d.get(ctx)
+	w, err := d.client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{
+		FieldSelector: "metadata.name=" + d.node.Name(), ResourceVersion: n.ResourceVersion,
+	})
+	if err != nil {
+		d.Fatal(err)
+	}
+	lost := make(chan string, 1)
+	var stopped atomic.Bool
+	seen := 0
+	go func() {
+		defer close(lost)
+		for e := range w.ResultChan() {
+			n, ok := e.Object.(*corev1.Node)
+			if !ok || e.Type == watch.Error {
+				// So ends a watch that is stopped in the middle of a read, too.
+				if !stopped.Load() {
+					lost <- fmt.Sprintf("the watch broke: %v", e.Object)
+				}
+				return
+			}
+			if seen++; n.Labels[readyLabel] != "true" {
+				lost <- fmt.Sprintf("at version %s the label is %q (%s)", n.ResourceVersion, n.Labels[readyLabel], n.Annotations[reasonKey])
+				return
+			}
+		}
+		if !stopped.Load() {
+			lost <- "the watch ended"
+		}
+	}()
+	do()
+	if got := d.get(ctx).Labels[readyLabel]; got != "true" {
+		d.Errorf("after it the label is %q", got)
+	}
+	// What was written until now is on its way.
+	time.Sleep(time.Second)
+	stopped.Store(true)
+	w.Stop()
+	if msg, bad := <-lost; bad {
+		d.Errorf("meanwhile: %s", msg)
+	}
+	if seen == 0 {
+		d.Log("the Node did not change at all meanwhile")
+	}
+}
+
+// checkHardened: the same verdict; and what it cannot see it does not call
+// clean.
+func (d *deployment) checkHardened(ctx context.Context) {
+	d.Helper()
+	p := d.agentPod(ctx)
+	if sc := p.Spec.Containers[0].SecurityContext; sc.Privileged != nil && *sc.Privileged {
+		d.Fatal("the hardened profile is privileged")
+	}
+	r := d.report(ctx)
+	if r.Ready != verdict.Yes || !r.Probe.Attempted {
+		d.Errorf("the hardened profile has not proved SCTP: %s, %s", r.Ready, r.Reason)
+	}
+	for _, w := range r.Warnings {
+		d.Logf("hardened: warning %s: %s", w.Reason, w.Message)
+	}
+	// A file that only root may read, and a new agent, which sees nothing else
+	// than this of the host.
+	secret := node.File{Path: "/etc/modprobe.d/zz-secret.conf", Content: "install sctp /bin/false\n", Mode: 0o600}
+	if err := d.node.WriteFile(ctx, secret); err != nil {
+		d.Fatal(err)
+	}
+	d.run(ctx, "-n", namespace, "delete", "pod", p.Name, "--wait=true")
+	d.awaitRollout(ctx)
+	d.await(ctx, "the file that cannot be read to be reported", func() (bool, string) {
+		r := d.report(ctx)
+		state := fmt.Sprintf("on boot %s, by name %s, warnings %v", r.OnBoot, r.Policy.Modprobe.Allowed, r.Warnings)
+		return r.OnBoot == verdict.BootUnknown, state
+	})
+	r = d.report(ctx)
+	d.Logf("hardened, with a file that only root reads: ready %s, on boot %s, modprobe %s", r.Ready, r.OnBoot, r.Policy.Modprobe.Allowed)
+	if _, has := d.get(ctx).Labels[readyLabel]; !has {
+		d.Error("what cannot be read has removed the label of a proved node")
+	}
+	if _, err := d.node.Run(ctx, "rm", secret.Path); err != nil {
+		d.Fatal(err)
+	}
+	d.await(ctx, "the next boot to be known again", func() (bool, string) {
+		r := d.report(ctx)
+		return r.OnBoot == verdict.BootLoaded, string(r.OnBoot)
+	})
+	// A link that leads out of what this profile mounts.
+	out := "/etc/modprobe.d/zz-out.conf"
+	if _, err := d.node.Run(ctx, "ln", "-s", "/opt/sctp.conf", out); err != nil {
+		d.Fatal(err)
+	}
+	d.await(ctx, "the link out of what is mounted to be reported", func() (bool, string) {
+		r := d.report(ctx)
+		return r.OnBoot == verdict.BootUnknown, string(r.OnBoot)
+	})
+	if _, err := d.node.Run(ctx, "rm", out); err != nil {
+		d.Fatal(err)
+	}
+}
+
+func (d *deployment) cleanup(ctx context.Context) {
+	d.Helper()
+	exe := filepath.Join(d.TempDir(), "sctp-agent")
+	build := exec.CommandContext(ctx, "go", "build", "-o", exe, "./cmd/sctp-agent")
+	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		d.Fatalf("building sctp-agent: %v\n%s", err, out)
+	}
+	out, err := exec.CommandContext(ctx, exe, "cleanup", "--yes", "--kubeconfig", d.kubeconfig).CombinedOutput()
+	if err != nil {
+		d.Fatalf("sctp-agent cleanup: %v\n%s", err, out)
+	}
+	d.Logf("sctp-agent cleanup\n%s", out)
+}
+
+func (d *deployment) checkNothingLeft(ctx context.Context) {
+	d.Helper()
+	n := d.get(ctx)
+	for _, m := range []map[string]string{n.Labels, n.Annotations} {
+		for k := range m {
+			if strings.HasPrefix(k, "sctp-agent/") {
+				d.Errorf("the Node still has %s", k)
+			}
+		}
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == "SCTPReady" {
+			d.Error("the Node still has the condition")
+		}
+	}
+	out := d.run(ctx, "get", "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,roles,rolebindings,namespaces", "-A", "-o", "name")
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "sctp-agent") {
+			d.Errorf("the cluster still has %s", strings.TrimSpace(line))
+		}
+	}
+	// The host: nothing was ever made there.
+	if out, err := d.node.Shell(ctx, "ls -d /host /run/modprobe.d /usr/local/lib/modprobe.d /etc/kubernetes/node-feature-discovery 2>/dev/null || true"); err != nil || strings.TrimSpace(out) != "" {
+		d.Errorf("on the host there is now (%v)\n%s", err, out)
+	}
+}
