@@ -226,7 +226,8 @@ func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKin
 			line := fmt.Sprintf("%6d", from.Index)
 			for _, to := range block {
 				path, found := cells[pair{from.Name, to.Name}]
-				cell, paint := "-", p.warn
+				cell := "-"
+				var paint func(string) string
 				switch {
 				case !found:
 					paint = func(s string) string { return s }

@@ -11,9 +11,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/transport"
@@ -37,12 +35,9 @@ type client struct {
 
 func newClient(cfg *rest.Config, node string, status bool) (*client, error) {
 	cfg = rest.CopyConfig(cfg)
-	scheme := runtime.NewScheme()
-	// Status, for errors.
-	metav1.AddToGroupVersion(scheme, schema.GroupVersion{Version: "v1"})
 	cfg.GroupVersion = &schema.GroupVersion{Version: "v1"}
 	cfg.APIPath = "/api"
-	cfg.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
+	cfg.NegotiatedSerializer = statusCodec{}
 	if cfg.BearerTokenFile != "" {
 		// client-go's own way reads the file again a minute later, whatever
 		// the server said; this one also at once after a 401.

@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
@@ -51,8 +49,8 @@ func policies() api.Resource {
 	return api.Resource{GroupVersion: "networking.k8s.io/v1", Name: "networkpolicies"}
 }
 
-func newNamespace(until time.Time) *corev1.Namespace {
-	return &corev1.Namespace{
+func newNamespace(until time.Time) *api.Namespace {
+	return &api.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
 		ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "sctp-agent-verify-",
@@ -67,8 +65,8 @@ func newNamespace(until time.Time) *corev1.Namespace {
 	}
 }
 
-func newAccount() *corev1.ServiceAccount {
-	return &corev1.ServiceAccount{
+func newAccount() *api.ServiceAccount {
+	return &api.ServiceAccount{
 		TypeMeta:                     metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
 		ObjectMeta:                   metav1.ObjectMeta{Name: "verify"},
 		AutomountServiceAccountToken: new(false),
@@ -86,60 +84,60 @@ type runner struct {
 	user *int64
 }
 
-func (r *runner) pod(name, node, role string, index int, args []string, env []corev1.EnvVar) *corev1.Pod {
-	return &corev1.Pod{
+func (r *runner) pod(name, node, role string, index int, args []string, env []api.EnvVar) *api.Pod {
+	return &api.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:   name,
 			Labels: map[string]string{labelRun: "true", labelRole: role, labelIndex: strconv.Itoa(index)},
 		},
-		Spec: corev1.PodSpec{
+		Spec: api.PodSpec{
 			// Each node is meant, whatever its taints; no scheduler is needed.
 			NodeName:                      node,
-			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
-			RestartPolicy:                 corev1.RestartPolicyNever,
+			Tolerations:                   []api.Toleration{{Operator: api.TolerationOpExists}},
+			RestartPolicy:                 api.RestartPolicyNever,
 			ServiceAccountName:            "verify",
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
-			DNSPolicy:                     corev1.DNSDefault,
+			DNSPolicy:                     api.DNSDefault,
 			TerminationGracePeriodSeconds: new(int64(1)),
 			ActiveDeadlineSeconds:         new(int64(r.life / time.Second)),
-			SecurityContext: &corev1.PodSecurityContext{
+			SecurityContext: &api.PodSecurityContext{
 				RunAsNonRoot:   new(true),
 				RunAsUser:      r.user,
-				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+				SeccompProfile: &api.SeccompProfile{Type: api.SeccompProfileTypeRuntimeDefault},
 			},
-			Containers: []corev1.Container{{
+			Containers: []api.Container{{
 				Name:            "verify",
 				Image:           r.image,
-				ImagePullPolicy: corev1.PullIfNotPresent,
+				ImagePullPolicy: api.PullIfNotPresent,
 				Command:         []string{r.command},
 				Args:            args,
 				Env:             env,
-				SecurityContext: &corev1.SecurityContext{
+				SecurityContext: &api.SecurityContext{
 					AllowPrivilegeEscalation: new(false),
 					ReadOnlyRootFilesystem:   new(true),
-					Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+					Capabilities:             &api.Capabilities{Drop: []string{"ALL"}},
 				},
 			}},
 		},
 	}
 }
 
-func (r *runner) listener(n *Node) *corev1.Pod {
+func (r *runner) listener(n *Node) *api.Pod {
 	p := r.pod(fmt.Sprintf("listener-%d", n.Index), n.Name, roleListener, n.Index, []string{
 		"verify-listen", "--index", strconv.Itoa(n.Index),
 		"--port", strconv.Itoa(EchoPort), "--port", strconv.Itoa(DeniedPort),
 		"--control", fmt.Sprintf(":%d", controlPort),
 	}, nil)
 	c := &p.Spec.Containers[0]
-	c.Ports = []corev1.ContainerPort{
-		{Name: "echo", ContainerPort: EchoPort, Protocol: corev1.ProtocolSCTP},
-		{Name: "denied", ContainerPort: DeniedPort, Protocol: corev1.ProtocolSCTP},
-		{Name: "control", ContainerPort: controlPort, Protocol: corev1.ProtocolTCP},
+	c.Ports = []api.ContainerPort{
+		{Name: "echo", ContainerPort: EchoPort, Protocol: api.ProtocolSCTP},
+		{Name: "denied", ContainerPort: DeniedPort, Protocol: api.ProtocolSCTP},
+		{Name: "control", ContainerPort: controlPort, Protocol: api.ProtocolTCP},
 	}
-	c.ReadinessProbe = &corev1.Probe{
-		ProbeHandler:     corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: peer.ReadyPath, Port: intstr.FromInt32(controlPort)}},
+	c.ReadinessProbe = &api.Probe{
+		HTTPGet:          &api.HTTPGetAction{Path: peer.ReadyPath, Port: intstr.FromInt32(controlPort)},
 		PeriodSeconds:    1,
 		TimeoutSeconds:   5,
 		FailureThreshold: 120,
@@ -150,44 +148,44 @@ func (r *runner) listener(n *Node) *corev1.Pod {
 // JobVariable is the environment variable that holds a dialler's job.
 const JobVariable = "SCTP_AGENT_VERIFY_JOB"
 
-func (r *runner) dialler(name string, n *Node, job peer.Job) (*corev1.Pod, error) {
+func (r *runner) dialler(name string, n *Node, job peer.Job) (*api.Pod, error) {
 	text, err := json.Marshal(job)
 	if err != nil {
 		return nil, err
 	}
 	return r.pod(name, n.Name, roleDialler, n.Index, []string{"verify-dial"},
-		[]corev1.EnvVar{{Name: JobVariable, Value: string(text)}}), nil
+		[]api.EnvVar{{Name: JobVariable, Value: string(text)}}), nil
 }
 
 // service leads to the listener of one node, so that every path has one end.
-func service(n *Node) *corev1.Service {
-	return &corev1.Service{
+func service(n *Node) *api.Service {
+	return &api.Service{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("listener-%d", n.Index), Labels: map[string]string{labelRun: "true"}},
-		Spec: corev1.ServiceSpec{
-			Type:           corev1.ServiceTypeNodePort,
+		Spec: api.ServiceSpec{
+			Type:           api.ServiceTypeNodePort,
 			Selector:       map[string]string{labelRole: roleListener, labelIndex: strconv.Itoa(n.Index)},
-			IPFamilyPolicy: new(corev1.IPFamilyPolicyPreferDualStack),
-			Ports: []corev1.ServicePort{{
-				Name: "echo", Port: EchoPort, TargetPort: intstr.FromInt32(EchoPort), Protocol: corev1.ProtocolSCTP,
+			IPFamilyPolicy: new(api.IPFamilyPolicyPreferDualStack),
+			Ports: []api.ServicePort{{
+				Name: "echo", Port: EchoPort, TargetPort: intstr.FromInt32(EchoPort), Protocol: api.ProtocolSCTP,
 			}},
 		},
 	}
 }
 
 // policy allows one SCTP port of the listeners, and their control port.
-func policy() *networkingv1.NetworkPolicy {
-	port := func(p corev1.Protocol, n int32) networkingv1.NetworkPolicyPort {
-		return networkingv1.NetworkPolicyPort{Protocol: &p, Port: new(intstr.FromInt32(n))}
+func policy() *api.NetworkPolicy {
+	port := func(p api.Protocol, n int32) api.NetworkPolicyPort {
+		return api.NetworkPolicyPort{Protocol: &p, Port: new(intstr.FromInt32(n))}
 	}
-	return &networkingv1.NetworkPolicy{
+	return &api.NetworkPolicy{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"},
 		ObjectMeta: metav1.ObjectMeta{Name: "allow-echo"},
-		Spec: networkingv1.NetworkPolicySpec{
+		Spec: api.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{labelRole: roleListener}},
-			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
-			Ingress: []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{
-				port(corev1.ProtocolSCTP, EchoPort), port(corev1.ProtocolTCP, controlPort),
+			PolicyTypes: []api.PolicyType{api.PolicyTypeIngress},
+			Ingress: []api.NetworkPolicyIngressRule{{Ports: []api.NetworkPolicyPort{
+				port(api.ProtocolSCTP, EchoPort), port(api.ProtocolTCP, controlPort),
 			}}},
 		},
 	}

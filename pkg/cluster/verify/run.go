@@ -12,9 +12,6 @@ import (
 	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
-
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
@@ -69,7 +66,7 @@ type run struct {
 	namespace string
 	result    *Result
 	// services by node index, as the API server made them.
-	services map[int]*corev1.Service
+	services map[int]*api.Service
 	diallers int
 }
 
@@ -89,7 +86,7 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 	if err := Sweep(ctx, c, opts.Progress); err != nil {
 		return nil, err
 	}
-	r := &run{c: c, opts: opts, services: map[int]*corev1.Service{}, result: &Result{
+	r := &run{c: c, opts: opts, services: map[int]*api.Service{}, result: &Result{
 		APIVersion: APIVersion, Kind: ResultKind, Time: start.UTC().Truncate(time.Second),
 		Paths: []Path{}, Findings: []Finding{},
 	}}
@@ -99,7 +96,7 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	var namespace corev1.Namespace
+	var namespace api.Namespace
 	if err := c.Create(ctx, namespaces(), "", newNamespace(start.Add(opts.Timeout+cleanupTimeout)), &namespace); err != nil {
 		return nil, err
 	}
@@ -126,7 +123,7 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 // Sweep deletes the namespaces of runs that were cut off and whose time is over.
 func Sweep(ctx context.Context, c *api.Client, progress func(string)) error {
 	var old []string
-	err := api.List(ctx, c, namespaces(), api.ListOptions{LabelSelector: labelRun}, func(n *corev1.Namespace) {
+	err := api.List(ctx, c, namespaces(), api.ListOptions{LabelSelector: labelRun}, func(n *api.Namespace) {
 		until, err := time.Parse(time.RFC3339, n.Annotations[annotationUntil])
 		if err == nil && time.Now().After(until) && n.DeletionTimestamp == nil {
 			old = append(old, n.Name)
@@ -151,7 +148,7 @@ func (r *run) chooseNodes(ctx context.Context) error {
 		wanted[name] = true
 	}
 	ready := 0
-	err := api.List(ctx, r.c, nodes(), api.ListOptions{}, func(n *corev1.Node) {
+	err := api.List(ctx, r.c, nodes(), api.ListOptions{}, func(n *api.Node) {
 		hasSCTP := n.Labels[r.opts.Keys.Ready()] == string(verdict.Yes)
 		if hasSCTP {
 			ready++
@@ -162,12 +159,12 @@ func (r *run) chooseNodes(ctx context.Context) error {
 		delete(wanted, n.Name)
 		node := Node{Name: n.Name, Index: len(r.result.Nodes), Addresses: []string{}, PodAddresses: []string{}}
 		for _, a := range n.Status.Addresses {
-			if a.Type == corev1.NodeInternalIP {
+			if a.Type == api.NodeInternalIP {
 				node.Addresses = append(node.Addresses, a.Address)
 			}
 		}
 		for _, c := range n.Status.Conditions {
-			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+			if c.Type == api.NodeReady && c.Status != api.ConditionTrue {
 				node.Fault, node.Detail = peer.Unknown, "kubelet is not ready: "+c.Message
 			}
 		}
@@ -192,7 +189,7 @@ func (r *run) chooseNodes(ctx context.Context) error {
 func (r *run) prepare(ctx context.Context) error {
 	r.runner = &runner{image: r.opts.Image, command: cmp.Or(r.opts.Command, DefaultCommand), life: r.opts.Timeout + cleanupTimeout}
 	if r.image == "" {
-		err := api.List(ctx, r.c, pods(), api.ListOptions{LabelSelector: audit.AgentSelector}, func(p *corev1.Pod) {
+		err := api.List(ctx, r.c, pods(), api.ListOptions{LabelSelector: audit.AgentSelector}, func(p *api.Pod) {
 			if len(p.Spec.Containers) > 0 {
 				r.image = p.Spec.Containers[0].Image
 			}
@@ -230,7 +227,7 @@ func (r *run) try(ctx context.Context) error {
 		if err := r.c.Create(ctx, pods(), r.namespace, r.listener(n), nil); err != nil {
 			return err
 		}
-		var s corev1.Service
+		var s api.Service
 		if err := r.c.Create(ctx, services(), r.namespace, service(n), &s); err != nil {
 			return err
 		}
@@ -264,10 +261,10 @@ const pollInterval = time.Second
 
 // poll lists the pods of a role until done says so. An API server that is away
 // is waited for, as long as the context lasts.
-func (r *run) poll(ctx context.Context, role string, done func([]corev1.Pod) bool) error {
+func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) bool) error {
 	for {
-		var list []corev1.Pod
-		err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace, LabelSelector: labelRole + "=" + role}, func(p *corev1.Pod) {
+		var list []api.Pod
+		err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace, LabelSelector: labelRole + "=" + role}, func(p *api.Pod) {
 			list = append(list, *p)
 		})
 		var refused *api.Error
@@ -292,7 +289,7 @@ func (r *run) poll(ctx context.Context, role string, done func([]corev1.Pod) boo
 func (r *run) awaitListeners(ctx context.Context) error {
 	until := time.Now().Add(r.opts.Timeout / 2)
 	said := -1
-	return r.poll(ctx, roleListener, func(list []corev1.Pod) bool {
+	return r.poll(ctx, roleListener, func(list []api.Pod) bool {
 		waiting := 0
 		for i := range list {
 			p := &list[i]
@@ -323,7 +320,7 @@ func (r *run) awaitListeners(ctx context.Context) error {
 	})
 }
 
-func (r *run) nodeOf(p *corev1.Pod) *Node {
+func (r *run) nodeOf(p *api.Pod) *Node {
 	index, err := strconv.Atoi(p.Labels[labelIndex])
 	if err != nil || index < 0 || index >= len(r.result.Nodes) {
 		return nil
@@ -331,21 +328,21 @@ func (r *run) nodeOf(p *corev1.Pod) *Node {
 	return &r.result.Nodes[index]
 }
 
-func terminated(p *corev1.Pod) bool {
-	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
+func terminated(p *api.Pod) bool {
+	return p.Status.Phase == api.PodFailed || p.Status.Phase == api.PodSucceeded
 }
 
-func isReady(p *corev1.Pod) bool {
+func isReady(p *api.Pod) bool {
 	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue && len(p.Status.PodIPs) > 0
+		if c.Type == api.PodReady {
+			return c.Status == api.ConditionTrue && len(p.Status.PodIPs) > 0
 		}
 	}
 	return false
 }
 
 // trouble is why a pod does not run.
-func trouble(p *corev1.Pod) string {
+func trouble(p *api.Pod) string {
 	for _, s := range p.Status.ContainerStatuses {
 		if w := s.State.Waiting; w != nil {
 			return strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
@@ -355,7 +352,7 @@ func trouble(p *corev1.Pod) string {
 }
 
 // sayOf is what a pod left as its termination message.
-func sayOf(p *corev1.Pod) peer.Say {
+func sayOf(p *api.Pod) peer.Say {
 	for _, s := range p.Status.ContainerStatuses {
 		t := s.State.Terminated
 		if t == nil {
@@ -446,7 +443,7 @@ func hasFamily(addresses []string, like string) bool {
 
 // serves says whether a Service has the address's family, and so a node port of
 // it.
-func serves(s *corev1.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
+func serves(s *api.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
 
 // dial has the paths tried, by pods on the nodes they come from, and adds their
 // outcomes to the result.
@@ -512,7 +509,7 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]p
 // collect waits until the diallers have ended, and takes what they say.
 func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.Result) error {
 	before := -1
-	return r.poll(ctx, roleDialler, func(list []corev1.Pod) bool {
+	return r.poll(ctx, roleDialler, func(list []api.Pod) bool {
 		for i := range list {
 			p := &list[i]
 			if !running[p.Name] || !terminated(p) {
@@ -610,8 +607,8 @@ func (r *run) endpointPorts(ctx context.Context) (map[string][]int32, error) {
 		}
 	}
 	out := map[string][]int32{}
-	err := api.List(ctx, r.c, endpointSlices(), api.ListOptions{Namespace: r.namespace}, func(s *discoveryv1.EndpointSlice) {
-		node := nodeOf[s.Labels[discoveryv1.LabelServiceName]]
+	err := api.List(ctx, r.c, endpointSlices(), api.ListOptions{Namespace: r.namespace}, func(s *api.EndpointSlice) {
+		node := nodeOf[s.Labels[api.LabelServiceName]]
 		for _, p := range s.Ports {
 			if node != "" && p.Port != nil && len(s.Endpoints) > 0 {
 				out[node] = append(out[node], *p.Port)
