@@ -1,7 +1,7 @@
 # What the tests and the demo download or build is kept in
 # $SCTP_AGENT_CACHE, by default ~/.cache/sctp-agent.
 
-.PHONY: build demo test test-arch oracle bench deps
+.PHONY: build demo test test-node test-long test-arch oracle bench deps
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/sctp-agent ./cmd/sctp-agent
@@ -15,6 +15,15 @@ demo: deps
 # server, tests with real kernels.
 test: deps
 	@hack/test
+
+# Full nodes with kubelet and a container runtime: the DaemonSet's life on one,
+# and "sctp-agent verify" on two. About an hour on two processors.
+test-node: deps
+	@cd test && go test -count=1 -timeout 120m -v -run '^Test(Deployment|TwoNodes|Verify.*)$$' ./node ./cluster
+
+# 10,000 probes in a row, and 200 at once.
+test-long: deps
+	@cd test && go test -count=1 -timeout 120m -v -run '^Test(Growth|Probe)$$' ./probe
 
 # pkg/kmod against the real modprobe and systemd-modules-load of three Debian
 # releases, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"

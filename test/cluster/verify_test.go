@@ -176,6 +176,9 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 // One node has SCTP and one is as RHCOS delivers it; then that one gets the
 // printed MachineConfig's files, and a reboot.
 func TestVerifyOneNodeThenBoth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots full nodes with kubelet: make test-node")
+	}
 	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
 	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})
 	p.ready(0, verdict.Yes)
@@ -226,6 +229,9 @@ func TestVerifyOneNodeThenBoth(t *testing.T) {
 // Each fault that can be put between two nodes that have SCTP is found, and
 // none is where there is none.
 func TestVerifyFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots full nodes with kubelet: make test-node")
+	}
 	p := bootPair(t, [2][]node.File{hostFiles(), hostFiles()})
 	p.ready(0, verdict.Yes)
 	p.ready(1, verdict.Yes)

@@ -56,6 +56,9 @@ func pod(name, node string, args ...string) *corev1.Pod {
 // offers, and do not once the network between the nodes drops it; the API
 // server reaches their logs.
 func TestTwoNodes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots full nodes with kubelet: make test-node")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	tunnel, err := node.NewTunnel()

@@ -38,6 +38,9 @@ func TestProbe(t *testing.T) {
 			if kernel != guest.Linux61 {
 				skip += "|^Test(Descriptors|Memory|Namespaces|Parallel)$"
 			}
+			if testing.Short() && kernel == guest.Linux61 {
+				skip += "|^TestParallel$" // make test-long
+			}
 			g.RunGoTest(t.Context(), t, inguest, skip, "-test.timeout=30m")
 		})
 	}
@@ -72,5 +75,8 @@ func TestBootedOtherwise(t *testing.T) {
 
 // TestGrowth is in the package, to reach what one probe consists of.
 func TestGrowth(t *testing.T) {
+	if testing.Short() {
+		t.Skip("10,000 probes take long in emulation: make test-long")
+	}
 	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestGrowth$", "-test.timeout=30m")
 }
