@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,34 @@ func reportOf(reason verdict.Reason) verdict.Report {
 	return r
 }
 
+// script is an assessment that says what it is told to, and counts.
+type script struct {
+	mu     sync.Mutex
+	n      int
+	reason verdict.Reason
+}
+
+func says(reason verdict.Reason) *script { return &script{reason: reason} }
+
+func (s *script) assess(context.Context) verdict.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.n++
+	return reportOf(s.reason)
+}
+
+func (s *script) say(reason verdict.Reason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reason = reason
+}
+
+func (s *script) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n
+}
+
 // start runs an agent in the test's bubble of time.
 func start(t *testing.T, cfg Config) (stop func()) {
 	t.Helper()
@@ -114,34 +143,34 @@ func start(t *testing.T, cfg Config) (stop func()) {
 // A burst is one assessment; at rest there is one in ten minutes or so.
 func TestBurstAndRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n int
+		s := says(verdict.ModuleNotLoaded)
 		h, w := newHand(), &notebook{}
 		stop := start(t, Config{
-			Assess: func(context.Context) verdict.Report { n++; return reportOf(verdict.ModuleNotLoaded) },
+			Assess: s.assess,
 			Writer: w, Triggers: []Trigger{h},
 		})
-		if n != 1 {
-			t.Fatalf("%d assessments at the start", n)
+		if s.count() != 1 {
+			t.Fatalf("%d assessments at the start", s.count())
 		}
 		for range 100 {
 			h.fired <- "burst"
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(time.Second)
-		if n != 2 {
-			t.Errorf("%d assessments for a burst of 100", n-1)
+		if s.count() != 2 {
+			t.Errorf("%d assessments for a burst of 100", s.count()-1)
 		}
 		// A stream that never ends does not keep it from looking.
 		for range 1000 {
 			h.fired <- "stream"
 			time.Sleep(10 * time.Millisecond)
 		}
-		if n < 20 || n > 60 {
-			t.Errorf("%d assessments in ten seconds of events", n-2)
+		if s.count() < 20 || s.count() > 60 {
+			t.Errorf("%d assessments in ten seconds of events", s.count()-2)
 		}
-		before := n
+		before := s.count()
 		time.Sleep(time.Hour)
-		if got := n - before; got < 5 || got > 8 {
+		if got := s.count() - before; got < 5 || got > 8 {
 			t.Errorf("%d assessments in an hour at rest", got)
 		}
 		stop()
@@ -151,25 +180,24 @@ func TestBurstAndRest(t *testing.T) {
 // What is unknown is asked for again soon, and then less and less often.
 func TestUnknownIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n int
-		reason := verdict.ModuleInTransition
+		s := says(verdict.ModuleInTransition)
 		stop := start(t, Config{
-			Assess: func(context.Context) verdict.Report { n++; return reportOf(reason) },
+			Assess: s.assess,
 			Writer: &notebook{},
 		})
 		time.Sleep(500 * time.Millisecond)
-		if n < 2 {
+		if s.count() < 2 {
 			t.Error("a module in transition is not looked at again within half a second")
 		}
 		time.Sleep(time.Hour)
-		if n > 90 {
-			t.Errorf("%d assessments in an hour of not knowing", n)
+		if s.count() > 90 {
+			t.Errorf("%d assessments in an hour of not knowing", s.count())
 		}
-		reason = verdict.ProbePassed
+		s.say(verdict.ProbePassed)
 		time.Sleep(2 * time.Minute)
-		before := n
+		before := s.count()
 		time.Sleep(5 * time.Minute)
-		if n != before {
+		if s.count() != before {
 			t.Error("it goes on asking although it knows")
 		}
 		stop()
@@ -179,11 +207,11 @@ func TestUnknownIsAskedAgain(t *testing.T) {
 // Without a trigger, the agent looks every minute instead.
 func TestBrokenTrigger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n int
+		s := says(verdict.ModuleNotLoaded)
 		h := newHand()
 		m := NewMetrics(MetricsOptions{})
 		stop := start(t, Config{
-			Assess: func(context.Context) verdict.Report { n++; return reportOf(verdict.ModuleNotLoaded) },
+			Assess: s.assess,
 			Writer: &notebook{}, Triggers: []Trigger{h}, Metrics: m,
 		})
 		for range 12 {
@@ -194,9 +222,9 @@ func TestBrokenTrigger(t *testing.T) {
 			t.Error("a broken trigger is shown as working")
 		}
 		// It has failed so often that it is left alone for some five minutes.
-		before := n
+		before := s.count()
 		time.Sleep(3*time.Minute + 30*time.Second)
-		if got := n - before; got < 2 || got > 5 {
+		if got := s.count() - before; got < 2 || got > 5 {
 			t.Errorf("%d assessments in three and a half minutes without a trigger", got)
 		}
 		time.Sleep(5 * time.Minute)
@@ -253,14 +281,15 @@ func TestLogsTransitionsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var buf bytes.Buffer
 		var mu sync.Mutex
-		reason := verdict.ModuleNotLoaded
+		s := says(verdict.ModuleNotLoaded)
 		h := newHand()
 		stop := start(t, Config{
-			Assess: func(context.Context) verdict.Report { return reportOf(reason) },
+			Assess: s.assess,
 			Writer: &notebook{}, Triggers: []Trigger{h},
 			Log: slog.New(slog.NewTextHandler(lockedWriter{&mu, &buf}, nil)),
 		})
-		for _, reason = range []verdict.Reason{verdict.ModuleNotLoaded, verdict.ProbePassed, verdict.ProbePassed} {
+		for _, reason := range []verdict.Reason{verdict.ModuleNotLoaded, verdict.ProbePassed, verdict.ProbePassed} {
+			s.say(reason)
 			h.fired <- "test"
 			time.Sleep(time.Second)
 		}
@@ -289,10 +318,10 @@ func (l lockedWriter) Write(p []byte) (int, error) {
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan struct{})
-		var hanging bool
+		var hanging atomic.Bool
 		a := New(Config{
 			Assess: func(context.Context) verdict.Report {
-				if hanging {
+				if hanging.Load() {
 					<-hang
 				}
 				return reportOf(verdict.ModuleMissing)
@@ -311,7 +340,7 @@ func TestHealth(t *testing.T) {
 		if get("/healthz") != 200 || get("/readyz") != 503 {
 			t.Errorf("healthz %d, readyz %d on a node without SCTP that the API server never heard of", get("/healthz"), get("/readyz"))
 		}
-		hanging = true
+		hanging.Store(true)
 		time.Sleep(time.Hour)
 		if get("/healthz") != 503 {
 			t.Error("a loop that hangs is healthy")

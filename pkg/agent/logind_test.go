@@ -65,8 +65,9 @@ func (l *fakeLogin1) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Er
 	}
 	l.locks <- r
 	// The message holds a duplicate once it is sent.
-	time.AfterFunc(200*time.Millisecond, func() { w.Close() })
-	return dbus.UnixFD(w.Fd()), nil
+	fd := dbus.UnixFD(w.Fd())
+	time.AfterFunc(time.Second, func() { w.Close() })
+	return fd, nil
 }
 
 // released waits until nobody holds the lock.
@@ -98,7 +99,7 @@ func TestLogind(t *testing.T) {
 	go func() { ended <- Logind{Bus: socket}.Run(run, func(s Shutdown) { notices <- s }) }()
 
 	lock := <-login.locks
-	if released(lock, 500*time.Millisecond) {
+	if released(lock, 1500*time.Millisecond) {
 		t.Fatal("the lock is not held")
 	}
 	prepare := func(begins bool) {
@@ -121,7 +122,7 @@ func TestLogind(t *testing.T) {
 		t.Fatal("a shutdown that was called off looks like one that begins")
 	}
 	again := <-login.locks
-	if released(again, 500*time.Millisecond) {
+	if released(again, 1500*time.Millisecond) {
 		t.Fatal("no new lock after the shutdown was called off")
 	}
 	stop()

@@ -56,7 +56,7 @@ func TestChildThatMisbehaves(t *testing.T) {
 			late := 2 * lag.soFar() // once for each side of a wait
 			lag.end()
 			switch {
-			case took > timeout+50*time.Millisecond+late:
+			case took > timeout+grace+late:
 				t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
 			case tc.late != (took >= timeout):
 				t.Errorf("took %v, of %v", took, timeout)
