@@ -43,10 +43,10 @@ func TestChildThatMisbehaves(t *testing.T) {
 				t.Fatal(err)
 			}
 			fds, goroutines := descriptors(t), runtime.NumGoroutine()
-			ctx, cancel := context.WithTimeout(context.Background(), timeout)
-			defer cancel()
 			lag := watchLag()
 			began := time.Now()
+			ctx, cancel := context.WithTimeout(context.Background(), timeout)
+			defer cancel()
 			c, err := startChild(ctx, program, task{})
 			if err != nil {
 				t.Fatal(err)
