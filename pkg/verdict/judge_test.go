@@ -304,6 +304,11 @@ func TestJudge(t *testing.T) {
 			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read /etc/modprobe.d"},
 		},
 		{
+			story: "the probe had no time to conclude on a starved node",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageConnect, "")},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"could not conclude"}, remedy: []string{"--timeout"},
+		},
+		{
 			story: "a FIFO among the files: modprobe itself would hang",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d/f.conf", Effect: "could not be read: not a regular file", Cause: kmod.Unreadable})

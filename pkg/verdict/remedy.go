@@ -55,6 +55,9 @@ func remedy(f Facts, r Report) string {
 	case ModuleInTransition:
 		return "look again in a moment"
 	case InspectionFailed:
+		if f.Probe.Attempted && i.State.InKernel() {
+			return "look again when the node is less busy, or give the probe more time with --timeout"
+		}
 		return readable(i)
 	default:
 		return ""
