@@ -21,9 +21,10 @@ test: deps
 test-node: deps
 	@cd test && go test -count=1 -timeout 120m -v -run '^Test(Deployment|TwoNodes|Verify.*)$$' ./node ./cluster
 
-# 10,000 probes in a row, and 200 at once.
+# 10,000 probes in a row, 200 at once, every fault on every kernel; 50 changes
+# from a guest's kernel and files to the Node, timed.
 test-long: deps
-	@cd test && go test -count=1 -timeout 120m -v -run '^Test(Growth|Probe)$$' ./probe
+	@cd test && go test -count=1 -timeout 120m -v -run '^Test(Growth|Probe|BootedOtherwise|ChangeToLabel)$$' -p 1 ./probe ./apiserver
 
 # pkg/kmod against the real modprobe and systemd-modules-load of three Debian
 # releases, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"

@@ -61,13 +61,13 @@ func TestAPIServerAway(t *testing.T) {
 	t.Log("killed, and the verdict changes meanwhile")
 	must(c.Kill(controlplane.APIServer))
 	w.facts(verdict.ProbePassed)
-	time.Sleep(10 * time.Second)
+	time.Sleep(2 * time.Minute)
 	tries := w.total()
 	must(c.StartComponent(t.Context(), controlplane.APIServer))
 	took := within(t, 45*time.Second, c.reasonIs("away", verdict.ProbePassed))
 	t.Logf("right %s after the API server came back; %d tries while it was away", took, tries)
-	if tries > 10 {
-		t.Errorf("%d tries in ten seconds without an API server", tries)
+	if tries > 40 {
+		t.Errorf("%d tries in two minutes without an API server", tries)
 	}
 
 	t.Log("paused, and the verdict changes meanwhile")

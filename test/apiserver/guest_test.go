@@ -24,6 +24,9 @@ import (
 // way into the guest.
 func TestChangeToLabel(t *testing.T) {
 	if testing.Short() {
+		t.Skip("50 changes, timed, in emulation: make test-long")
+	}
+	if testing.Short() {
 		t.Skip("boots a guest")
 	}
 	c := sharedCluster(t)

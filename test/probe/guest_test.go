@@ -38,10 +38,15 @@ func TestProbe(t *testing.T) {
 			if kernel != guest.Linux61 {
 				skip += "|^Test(Descriptors|Memory|Namespaces|Parallel)$"
 			}
-			if testing.Short() && kernel == guest.Linux61 {
-				skip += "|^TestParallel$" // make test-long
+			run := "-test.run=."
+			if testing.Short() {
+				// make test-long runs all of it.
+				run = "-test.run=^Test(Unloaded|Quick|Full|WithoutPrivilege)$"
+				if kernel == guest.Linux61 {
+					run = "-test.run=^Test(Unloaded|Quick|Full|WithoutPrivilege|Faults)$"
+				}
 			}
-			g.RunGoTest(t.Context(), t, inguest, skip, "-test.timeout=30m")
+			g.RunGoTest(t.Context(), t, inguest, run, skip, "-test.timeout=30m")
 		})
 	}
 }
@@ -63,6 +68,9 @@ func TestArch(t *testing.T) {
 
 // TestBootedOtherwise are the faults that a host is booted with.
 func TestBootedOtherwise(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes two more guests: make test-long")
+	}
 	for cmdline, name := range map[string]string{
 		"ipv6.disable=1": "TestOnlyWithoutIPv6",
 		"fips=1":         "TestOnlyFIPS",
