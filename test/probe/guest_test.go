@@ -31,6 +31,9 @@ func boot(t *testing.T, cfg guest.Config) *guest.Guest {
 // TestProbe runs the suites, and every fault, on each kernel. What is about
 // this program rather than the kernel is the same on all of them.
 func TestProbe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("every fault on three kernels takes long in emulation: make test-long")
+	}
 	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
 		t.Run(string(kernel), func(t *testing.T) {
 			g := boot(t, guest.Config{Kernel: kernel})
@@ -38,15 +41,7 @@ func TestProbe(t *testing.T) {
 			if kernel != guest.Linux61 {
 				skip += "|^Test(Descriptors|Memory|Namespaces|Parallel)$"
 			}
-			run := "-test.run=."
-			if testing.Short() {
-				// make test-long runs all of it.
-				run = "-test.run=^Test(Unloaded|Quick|Full|WithoutPrivilege)$"
-				if kernel == guest.Linux61 {
-					run = "-test.run=^Test(Unloaded|Quick|Full|WithoutPrivilege|Faults)$"
-				}
-			}
-			g.RunGoTest(t.Context(), t, inguest, run, skip, "-test.timeout=30m")
+			g.RunGoTest(t.Context(), t, inguest, skip, "-test.timeout=30m")
 		})
 	}
 }
