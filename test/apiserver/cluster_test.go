@@ -66,9 +66,6 @@ func sharedCluster(t *testing.T) *cluster {
 // ownCluster is a control plane that the test may hurt.
 func ownCluster(t *testing.T, opts controlplane.Options) *cluster {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a control plane of its own")
-	}
 	c, err := newCluster(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)

@@ -26,9 +26,6 @@ func TestChangeToLabel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("50 changes, timed, in emulation: make test-long")
 	}
-	if testing.Short() {
-		t.Skip("boots a guest")
-	}
 	c := sharedCluster(t)
 	c.makeNode(t, "latency")
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
