@@ -118,7 +118,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	}
 	var outputs []func(verdict.Report) error
 	if f.nfdDir != "" {
-		outputs = append(outputs, agent.FeatureFile{Dir: f.nfdDir}.Write)
+		outputs = append(outputs, agent.FeatureFile{Dir: f.nfdDir, Lifetime: 3 * f.resync}.Write)
 	}
 	a := agent.New(agent.Config{
 		Assess:   func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },

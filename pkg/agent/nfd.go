@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -14,47 +15,89 @@ import (
 // FeatureFile says the verdict to node-feature-discovery, in a file of its local
 // source (features.d): one "name=value" per line, which NFD turns into labels
 // with its own prefix.
+//
+// What an agent that is gone has said must not stay for ever: the file has an
+// expiry time, which NFD (0.14 and later; before, it is a comment) looks at each
+// time it reads the file, and which is moved on while the agent lives.
 type FeatureFile struct {
 	// Dir is NFD's directory, on a node /etc/kubernetes/node-feature-discovery/features.d.
 	Dir string
+	// Lifetime of what is said; the file is written again with the first report
+	// after a third of it has passed. 0 means three times [DefaultResync].
+	Lifetime time.Duration
 }
+
+// expiryDirective of a feature file (NFD's customization guide, "Input format").
+const expiryDirective = "# +expiry-time="
 
 // FeatureFileName is the file's name in NFD's directory.
 const FeatureFileName = "sctp-agent"
 
 // Write replaces the file if it does not say the same already. An unknown
-// verdict leaves it as it is, unless it was written in another boot.
+// verdict leaves what it says, unless that was written in another boot.
 func (f FeatureFile) Write(r verdict.Report) error {
 	path := filepath.Join(f.Dir, FeatureFileName)
 	before, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("writing the feature file: %w", err)
 	}
+	expires, before := cutExpiry(before)
 	boot := []byte("# boot " + r.Kernel.BootID + "\n")
 	var want bytes.Buffer
 	want.Write(boot)
 	switch r.Ready {
 	case verdict.Yes, verdict.No:
 		fmt.Fprintf(&want, "sctp.ready=%s\nsctp.reason=%s\n", r.Ready, r.Reason)
+		if r.OnBoot != verdict.BootUnknown {
+			fmt.Fprintf(&want, "sctp.on-boot=%s\n", r.OnBoot)
+		}
 	default:
 		if r.Kernel.BootID != "" && bytes.HasPrefix(before, boot) {
-			return nil
+			// Still the best there is to say.
+			want.Reset()
+			want.Write(before)
+		} else if r.OnBoot != verdict.BootUnknown {
+			fmt.Fprintf(&want, "sctp.on-boot=%s\n", r.OnBoot)
 		}
 	}
-	if r.OnBoot != verdict.BootUnknown {
-		fmt.Fprintf(&want, "sctp.on-boot=%s\n", r.OnBoot)
+	lifetime := f.Lifetime
+	if lifetime == 0 {
+		lifetime = 3 * DefaultResync
 	}
-	if bytes.Equal(before, want.Bytes()) {
+	now := time.Now()
+	// A clock that was set back must not make it live longer.
+	if left := expires.Sub(now); bytes.Equal(before, want.Bytes()) && left > lifetime*2/3 && left <= lifetime {
 		return nil
 	}
-	// NFD reads whenever it likes, and skips names that begin with a dot: the
-	// file is replaced whole.
+	head := expiryDirective + now.Add(lifetime).UTC().Format(time.RFC3339) + "\n"
+	return f.replace(append([]byte(head), want.Bytes()...))
+}
+
+// cutExpiry takes the expiry time off the head of a feature file; zero when it
+// has none.
+func cutExpiry(file []byte) (time.Time, []byte) {
+	line, rest, _ := bytes.Cut(file, []byte("\n"))
+	value, ok := bytes.CutPrefix(line, []byte(expiryDirective))
+	if !ok {
+		return time.Time{}, file
+	}
+	t, err := time.Parse(time.RFC3339, string(value))
+	if err != nil {
+		return time.Time{}, file
+	}
+	return t, rest
+}
+
+// replace puts the file there in one step: NFD reads whenever it likes, and
+// skips names that begin with a dot.
+func (f FeatureFile) replace(content []byte) error {
+	path := filepath.Join(f.Dir, FeatureFileName)
 	tmp, err := os.CreateTemp(f.Dir, "."+FeatureFileName+"-*")
 	if err != nil {
 		return fmt.Errorf("writing the feature file: %w", err)
 	}
 	defer os.Remove(tmp.Name())
-	_, err = tmp.Write(want.Bytes())
+	_, err = tmp.Write(content)
 	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)

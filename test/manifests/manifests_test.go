@@ -7,13 +7,16 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +32,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	kjson "sigs.k8s.io/json"
+	nfdv1alpha1 "sigs.k8s.io/node-feature-discovery/api/nfd/v1alpha1"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sctp-agent/sctp-agent/pkg/agent"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
 
@@ -67,6 +73,10 @@ func newObject(meta metav1.TypeMeta) (any, error) {
 		return new(corev1.ServiceAccount), nil
 	case "v1 ConfigMap":
 		return new(corev1.ConfigMap), nil
+	case "v1 Pod":
+		return new(corev1.Pod), nil
+	case "v1 ResourceQuota":
+		return new(corev1.ResourceQuota), nil
 	case "v1 Service":
 		return new(corev1.Service), nil
 	case "apps/v1 DaemonSet":
@@ -95,6 +105,8 @@ func newObject(meta metav1.TypeMeta) (any, error) {
 		return new(monitoringv1.PodMonitor), nil
 	case "monitoring.coreos.com/v1 PrometheusRule":
 		return new(monitoringv1.PrometheusRule), nil
+	case "nfd.k8s-sigs.io/v1alpha1 NodeFeatureRule":
+		return new(nfdv1alpha1.NodeFeatureRule), nil
 	case "readiness.node.x-k8s.io/v1alpha1 NodeReadinessRule":
 		return new(nodeReadinessRule), nil
 	}
@@ -167,7 +179,9 @@ func renders(t *testing.T) map[string]string {
 	dirs := map[string]string{
 		"kubernetes-all": "testdata/kubernetes-all",
 		"openshift-all":  "testdata/openshift-all",
-		"examples":       examples,
+		// The hardened profile narrows the SCC.
+		"openshift-hardened": "testdata/openshift-hardened",
+		"examples":           examples,
 	}
 	entries, err := os.ReadDir(overlays)
 	if err != nil {
@@ -218,6 +232,46 @@ func TestDecodeRefusesUnknownFields(t *testing.T) {
 	}
 }
 
+// The example for node-feature-discovery speaks of what the agent writes.
+func TestNodeFeatureRule(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(examples, "nodefeaturerule.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	r := verdict.Judge(verdict.Facts{})
+	r.Ready, r.Reason, r.OnBoot = verdict.Yes, verdict.ProbePassed, verdict.BootLoaded
+	if err := (agent.FeatureFile{Dir: dir}).Write(r); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(filepath.Join(dir, agent.FeatureFileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := 0
+	for _, rule := range objects[0].(*nfdv1alpha1.NodeFeatureRule).Spec.Rules {
+		for _, term := range rule.MatchFeatures {
+			if term.Feature != "local.feature" || term.MatchExpressions == nil {
+				t.Errorf("%+v", term)
+				continue
+			}
+			for name := range *term.MatchExpressions {
+				names++
+				if !strings.Contains(string(file), "\n"+name+"=") {
+					t.Errorf("the feature file has no %s:\n%s", name, file)
+				}
+			}
+		}
+	}
+	if names == 0 {
+		t.Error("the rule matches nothing")
+	}
+}
+
 func TestMachineConfigExamplesDecode(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(examples, "machineconfig-*.yaml"))
 	if err != nil || len(files) != 2 {
@@ -257,8 +311,11 @@ func daemonSet(t *testing.T, dir string) *appsv1.DaemonSet {
 	return nil
 }
 
+// nfdFeatures is where node-feature-discovery looks for feature files.
+const nfdFeatures = "/etc/kubernetes/node-feature-discovery/features.d"
+
 // Whatever the profile: nothing of the host is writable, and nothing is made
-// there.
+// there, but for the directory of the component "nfd".
 func TestHostIsReadOnly(t *testing.T) {
 	for name, dir := range renders(t) {
 		if name == "examples" {
@@ -277,17 +334,32 @@ func TestHostIsReadOnly(t *testing.T) {
 				}
 				hostPaths[v.Name] = v.HostPath
 			}
+			writable := false
 			for _, m := range spec.Containers[0].VolumeMounts {
+				p := hostPaths[m.Name]
+				if p.Type == nil {
+					t.Errorf("%s: without a type the runtime makes what is missing", m.MountPath)
+					continue
+				}
+				if p.Path == nfdFeatures && m.MountPath == p.Path && !m.ReadOnly && *p.Type == corev1.HostPathDirectoryOrCreate {
+					writable = true
+					continue
+				}
 				if !m.ReadOnly || m.MountPropagation == nil || *m.MountPropagation != corev1.MountPropagationHostToContainer {
 					t.Errorf("%s: read-only %v, propagation %v", m.MountPath, m.ReadOnly, m.MountPropagation)
 				}
 				// Any other type has the kubelet or the runtime make it.
-				if p := hostPaths[m.Name]; p.Type == nil || *p.Type != corev1.HostPathDirectory {
-					t.Errorf("%s: hostPath type %v", m.MountPath, p.Type)
+				if *p.Type != corev1.HostPathDirectory {
+					t.Errorf("%s: hostPath type %s", m.MountPath, *p.Type)
 				}
-				if want := filepath.Join("/host", hostPaths[m.Name].Path); m.MountPath != want {
-					t.Errorf("%s of the host at %s", hostPaths[m.Name].Path, m.MountPath)
+				if want := filepath.Join("/host", p.Path); m.MountPath != want {
+					t.Errorf("%s of the host at %s", p.Path, m.MountPath)
 				}
+			}
+			// Only with the component, and never without the flag.
+			flag := slices.Contains(spec.Containers[0].Args, "--nfd-features-dir="+nfdFeatures)
+			if with := strings.HasSuffix(name, "-all"); writable != with || flag != with {
+				t.Errorf("writable directory for node-feature-discovery %v, flag %v, want %v", writable, flag, with)
 			}
 			if sc := spec.Containers[0].SecurityContext; sc.ReadOnlyRootFilesystem == nil || !*sc.ReadOnlyRootFilesystem {
 				t.Error("the container's root is writable")
@@ -295,10 +367,78 @@ func TestHostIsReadOnly(t *testing.T) {
 			if spec.HostPID || spec.HostIPC {
 				t.Error("shares namespaces of the host that it does not need")
 			}
-			if _, limited := spec.Containers[0].Resources.Limits[corev1.ResourceCPU]; limited {
+		})
+	}
+}
+
+// What every profile's pod has, for whoever runs the cluster.
+func TestOperations(t *testing.T) {
+	for name, dir := range renders(t) {
+		if name == "examples" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			ds := daemonSet(t, dir)
+			spec := ds.Spec.Template.Spec
+			c := spec.Containers[0]
+			if c.Resources.Requests.Cpu().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Limits.Memory().IsZero() {
+				t.Errorf("resources %+v", c.Resources)
+			}
+			if _, limited := c.Resources.Limits[corev1.ResourceCPU]; limited {
 				t.Error("has a CPU limit")
 			}
+			if c.LivenessProbe == nil || c.ReadinessProbe == nil || c.LivenessProbe.HTTPGet.Path == c.ReadinessProbe.HTTPGet.Path {
+				t.Error("wants two probes")
+			}
+			if c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError || c.ImagePullPolicy != corev1.PullIfNotPresent {
+				t.Errorf("%s, %s", c.TerminationMessagePolicy, c.ImagePullPolicy)
+			}
+			// A DaemonSet's selector cannot change: it must not hold what may.
+			want := map[string]string{"app.kubernetes.io/name": "sctp-agent", "app.kubernetes.io/component": "agent"}
+			if !maps.Equal(ds.Spec.Selector.MatchLabels, want) {
+				t.Errorf("selector %v", ds.Spec.Selector.MatchLabels)
+			}
+			if ds.Spec.Template.Labels["app.kubernetes.io/part-of"] != "sctp-agent" {
+				t.Errorf("labels %v", ds.Spec.Template.Labels)
+			}
+			if u := ds.Spec.UpdateStrategy; u.Type != appsv1.RollingUpdateDaemonSetStrategyType || u.RollingUpdate.MaxUnavailable.String() != "10%" {
+				t.Errorf("update strategy %+v", u)
+			}
+			if spec.PriorityClassName != "system-node-critical" || len(spec.Tolerations) != 1 || spec.Tolerations[0] != (corev1.Toleration{Operator: corev1.TolerationOpExists}) {
+				t.Errorf("priority class %s, tolerations %+v", spec.PriorityClassName, spec.Tolerations)
+			}
+			if !slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool {
+				return e.Name == "NODE_NAME" && e.ValueFrom != nil && e.ValueFrom.FieldRef != nil && e.ValueFrom.FieldRef.FieldPath == "spec.nodeName"
+			}) {
+				t.Errorf("environment %+v", c.Env)
+			}
 		})
+	}
+}
+
+// The program understands its arguments in every render.
+func TestArguments(t *testing.T) {
+	exe := filepath.Join(t.TempDir(), "sctp-agent")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", exe, "./cmd/sctp-agent")
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building sctp-agent: %v\n%s", err, out)
+	}
+	parse := func(args []string) ([]byte, error) {
+		// The flags before it are read first.
+		return exec.CommandContext(t.Context(), exe, append(slices.Clone(args), "--help")...).CombinedOutput()
+	}
+	for name, dir := range renders(t) {
+		if name == "examples" {
+			continue
+		}
+		args := daemonSet(t, dir).Spec.Template.Spec.Containers[0].Args
+		if out, err := parse(args); err != nil {
+			t.Errorf("%s: sctp-agent %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		}
+		if _, err := parse(append(args, "--no-such-flag")); err == nil {
+			t.Error("a flag that is not there is no error: this test shows nothing")
+		}
 	}
 }
 
@@ -325,6 +465,81 @@ func TestHardened(t *testing.T) {
 		if v.HostPath.Path == "/" {
 			t.Error("the whole host is mounted")
 		}
+	}
+}
+
+// OpenShift's SecurityContextConstraints let the DaemonSet's pod be what it is,
+// and no more. Whether OpenShift itself agrees was not tried.
+func TestSecurityContextConstraints(t *testing.T) {
+	for name, dir := range map[string]string{
+		"openshift":          filepath.Join(overlays, "openshift"),
+		"openshift-all":      "testdata/openshift-all",
+		"openshift-hardened": "testdata/openshift-hardened",
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects, err := decode(kustomize(t, dir))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var scc *securityv1.SecurityContextConstraints
+			var ds *appsv1.DaemonSet
+			var ns *corev1.Namespace
+			for _, o := range objects {
+				switch o := o.(type) {
+				case *securityv1.SecurityContextConstraints:
+					scc = o
+				case *appsv1.DaemonSet:
+					ds = o
+				case *corev1.Namespace:
+					ns = o
+				}
+			}
+			if scc == nil || ds == nil || ns == nil {
+				t.Fatal("wants an SCC, a DaemonSet and a Namespace")
+			}
+			spec := ds.Spec.Template.Spec
+			if want := []string{"system:serviceaccount:" + ds.Namespace + ":" + spec.ServiceAccountName}; !slices.Equal(scc.Users, want) || len(scc.Groups) != 0 {
+				t.Errorf("for %v and %v, want %v alone", scc.Users, scc.Groups, want)
+			}
+			if got := ds.Spec.Template.Annotations["openshift.io/required-scc"]; got != scc.Name {
+				t.Errorf("the pod requires the SCC %q", got)
+			}
+			// Workload partitioning wants both (OpenShift, "Workload partitioning").
+			var workload struct {
+				Effect string `json:"effect"`
+			}
+			annotation := ds.Spec.Template.Annotations["target.workload.openshift.io/management"]
+			if err := json.Unmarshal([]byte(annotation), &workload); err != nil || workload.Effect != "PreferredDuringScheduling" {
+				t.Errorf("workload annotation %q: %v", annotation, err)
+			}
+			if ns.Annotations["workload.openshift.io/allowed"] != "management" || ns.Labels["openshift.io/cluster-monitoring"] != "true" {
+				t.Errorf("namespace: %v, %v", ns.Annotations, ns.Labels)
+			}
+			if scc.AllowHostNetwork != spec.HostNetwork || scc.AllowHostPID != spec.HostPID || scc.AllowHostIPC != spec.HostIPC {
+				t.Errorf("host namespaces: the SCC allows %v %v %v", scc.AllowHostNetwork, scc.AllowHostPID, scc.AllowHostIPC)
+			}
+			hostPorts := false
+			for _, p := range spec.Containers[0].Ports {
+				hostPorts = hostPorts || p.HostPort != 0
+			}
+			if scc.AllowHostPorts != hostPorts {
+				t.Errorf("host ports: the pod %v, the SCC %v", hostPorts, scc.AllowHostPorts)
+			}
+			// The account's token is a projected volume, put there by admission.
+			if want := []securityv1.FSType{securityv1.FSTypeHostPath, securityv1.FSProjected}; !slices.Equal(scc.Volumes, want) || !scc.AllowHostDirVolumePlugin {
+				t.Errorf("volumes %v, host directories %v", scc.Volumes, scc.AllowHostDirVolumePlugin)
+			}
+			sc := spec.Containers[0].SecurityContext
+			if privileged := sc.Privileged != nil && *sc.Privileged; scc.AllowPrivilegedContainer != privileged {
+				t.Errorf("privileged: the pod %v, the SCC %v", privileged, scc.AllowPrivilegedContainer)
+			}
+			if escalation := sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation; *scc.AllowPrivilegeEscalation != escalation {
+				t.Errorf("privilege escalation: the pod %v, the SCC %v", escalation, *scc.AllowPrivilegeEscalation)
+			}
+			if !scc.ReadOnlyRootFilesystem {
+				t.Error("the SCC allows a writable root")
+			}
+		})
 	}
 }
 
