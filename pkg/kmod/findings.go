@@ -63,6 +63,9 @@ func (ev *evaluation) conflicts() []Finding {
 		if stop.Cause != Blacklist && stop.Cause != Install && stop.Cause != Alias && stop.Cause != DeniedByKernel {
 			continue
 		}
+		if stop.Line == 0 {
+			continue // no line, so no file that could be edited
+		}
 		ask := boot.RequestedBy[0]
 		return []Finding{{
 			Kind:     Conflict,

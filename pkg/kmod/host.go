@@ -36,7 +36,8 @@ type host struct {
 	denied          string // the value of module_blacklist=
 	deniedBy        Evidence
 	modulesDisabled bool
-	noHelper        bool // kernel.modprobe is empty
+	noHelper        bool   // kernel.modprobe is empty
+	signedOnly      string // what makes it insist on signatures, "" if nothing
 
 	// problems are what could not be read, and matters.
 	problems []Evidence
@@ -196,7 +197,7 @@ func (h *host) readInitState(name string) State {
 }
 
 // kernelRefuses says why the kernel would not take a module, nil if it would
-// (kernel/module/main.c: may_init_module, blacklisted).
+// (kernel/module/main.c: may_init_module, blacklisted, module_sig_check).
 func (h *host) kernelRefuses(name string) *Evidence {
 	if h.modulesDisabled {
 		if token := noModuleToken(h.cmdline); token != "" {
@@ -211,7 +212,57 @@ func (h *host) kernelRefuses(name string) *Evidence {
 		e.Effect = "the kernel refuses " + name + ", whoever asks"
 		return &e
 	}
+	if h.signedOnly != "" {
+		if file, err := h.moduleFile(name); err == nil && file != "" && h.unsigned(file) {
+			return &Evidence{File: file, Cause: DeniedByKernel,
+				Effect: "has no signature, and this kernel takes signed modules only (" + h.signedOnly + ")"}
+		}
+	}
 	return nil
+}
+
+// signatureMark ends a module file that carries a signature
+// (include/linux/module_signature.h, MODULE_SIG_STRING).
+const signatureMark = "~Module signature appended~\n"
+
+// unsigned says whether a module's file surely carries no signature. Inside a
+// compressed file it does not look, and whether the kernel trusts a signature
+// only the kernel can tell.
+func (h *host) unsigned(file string) bool {
+	if !strings.HasSuffix(file, ".ko") {
+		return false
+	}
+	f, err := h.root.open(file)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	end := make([]byte, len(signatureMark))
+	at := f.st.Size - int64(len(end))
+	if at < 0 {
+		return true
+	}
+	if n, err := f.ReadAt(end, at); n < len(end) && err != nil {
+		return false
+	}
+	return string(end) != signatureMark
+}
+
+// readSignedOnly finds out whether the kernel insists on signed modules
+// (kernel/module/signing.c, module_sig_check).
+func (h *host) readSignedOnly() {
+	if v, err := h.kernel.sysFile("module/module/parameters/sig_enforce"); err == nil && v == "Y\n" {
+		h.signedOnly = "module.sig_enforce"
+		return
+	}
+	// "none [integrity] confidentiality" (security/lockdown/lockdown.c); every
+	// level but none includes LOCKDOWN_MODULE_SIGNATURE.
+	v, err := h.kernel.sysFile("kernel/security/lockdown")
+	if _, level, ok := strings.Cut(v, "["); err == nil && ok {
+		if level, _, _ = strings.Cut(level, "]"); level != "none" {
+			h.signedOnly = "lockdown: " + printable(level)
+		}
+	}
 }
 
 // readKernelPolicy reads what makes the kernel itself refuse modules or not ask
@@ -225,6 +276,7 @@ func (h *host) readKernelPolicy() {
 	if v, err := h.kernel.procLine(sysctls + "modprobe"); err == nil {
 		h.noHelper = v == ""
 	}
+	h.readSignedOnly()
 	h.cmdline, h.cmdlineErr = h.kernel.procFile("cmdline")
 	if h.cmdlineErr != nil {
 		h.problem(procCmdline, h.cmdlineErr)

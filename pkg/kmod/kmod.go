@@ -118,7 +118,9 @@ const (
 	NoCause Cause = iota
 	// Missing: not in the module index of this kernel.
 	Missing
-	// DeniedByKernel: module_blacklist= (kernel/module/main.c, blacklisted).
+	// DeniedByKernel: module_blacklist= (kernel/module/main.c, blacklisted),
+	// or a file without a signature where the kernel insists on one
+	// (kernel/module/signing.c).
 	DeniedByKernel
 	// LoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
 	// kernel.modprobe is empty.

@@ -129,6 +129,8 @@ func undo(e kmod.Evidence) string {
 		return "remove the kernel argument " + strings.TrimSpace(e.Text)
 	case e.File == VendorBlacklist:
 		return "empty " + e.File
+	case e.Line == 0 && e.Cause == kmod.DeniedByKernel:
+		return "install the kernel's own, signed " + e.File
 	case e.Line == 0:
 		return "mend " + e.File
 	default:

@@ -496,3 +496,30 @@ func decompressed(file string) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// ModuleFile is the file of a module of the kernel as a guest has it: what a
+// test changes to see what the kernel says to it.
+func ModuleFile(ctx context.Context, k Kernel, name string) (File, error) {
+	m, err := k.machine()
+	if err != nil {
+		return File{}, err
+	}
+	tree, release, err := debian.Open(m.suite, m.arch).Kernel(ctx, m.image)
+	if err != nil {
+		return File{}, fmt.Errorf("fetching Linux %s: %w", k, err)
+	}
+	deps, err := dependencies(ctx, tree, release)
+	if err != nil {
+		return File{}, err
+	}
+	files := deps[name]
+	if len(files) == 0 {
+		return File{}, fmt.Errorf("no module %s in Linux %s", name, release)
+	}
+	path := filepath.Join("/usr/lib/modules", release, files[0])
+	data, err := os.ReadFile(filepath.Join(tree, path))
+	if err != nil {
+		return File{}, err
+	}
+	return File{Path: path, Mode: 0o644, Data: data}, nil
+}

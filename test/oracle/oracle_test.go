@@ -40,7 +40,7 @@ func place(t *testing.T) string {
 // many more. 100 % is the bar.
 func TestGenerated(t *testing.T) {
 	needPrograms(t)
-	roots := 100
+	roots := 200
 	if testing.Short() {
 		roots = 25
 	}

@@ -6,7 +6,9 @@
 package scenarios_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -72,6 +74,8 @@ var (
 type scenario struct {
 	name string
 	cfg  guest.Config
+	// unsigned is a module whose file has lost its signature.
+	unsigned string
 	// setup happens after the boot and before the check.
 	setup string
 	args  []string // of check
@@ -166,6 +170,26 @@ func scenarios() []scenario {
 			cfg:   guest.Config{Cmdline: "module_blacklist=udp_tunnel", Files: machineConfig()},
 			ready: "false", reason: "ModuleDeniedByKernel", onBoot: "blocked", state: "loadable",
 			evidence: map[string]evidence{"modprobe": {"/proc/cmdline", 1, "module_blacklist=udp_tunnel"}},
+		},
+		{
+			name: "a module without a signature, where the kernel insists on one",
+			cfg:  guest.Config{Cmdline: "module.sig_enforce=1", Files: machineConfig()}, unsigned: "sctp",
+			ready: "false", reason: "ModuleDeniedByKernel", onBoot: "blocked", state: "loadable",
+		},
+		{
+			name: "a module that sctp needs has no signature, and the kernel is locked down",
+			cfg:  guest.Config{Cmdline: "lockdown=integrity", Files: machineConfig()}, unsigned: "udp_tunnel",
+			ready: "false", reason: "ModuleDeniedByKernel", onBoot: "blocked", state: "loadable",
+		},
+		{
+			name: "a module without a signature, where the kernel minds nothing",
+			cfg:  guest.Config{Files: machineConfig()}, unsigned: "sctp",
+			ready: "true", reason: "ProbePassed", onBoot: "loaded", state: "loaded",
+		},
+		{
+			name:  "signatures are insisted on, and the distribution's modules have them",
+			cfg:   guest.Config{Cmdline: "module.sig_enforce=1", Files: machineConfig()},
+			ready: "true", reason: "ProbePassed", onBoot: "loaded", state: "loaded",
 		},
 		{
 			name:  "modprobe.blacklist= on the command line",
@@ -313,6 +337,25 @@ func boot(t *testing.T, cfg guest.Config) *guest.Guest {
 	return g
 }
 
+// withoutSignature is the module's file as a build that signs nothing leaves
+// it. What is cut off is told by its last field and mark (scripts/sign-file.c,
+// struct module_signature).
+func withoutSignature(t *testing.T, module string) guest.File {
+	t.Helper()
+	f, err := guest.ModuleFile(t.Context(), guest.Linux61, module)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, signed := bytes.CutSuffix(f.Data, []byte("~Module signature appended~\n"))
+	if !signed {
+		t.Fatalf("%s has no signature to begin with", f.Path)
+	}
+	const trailer = 12 // bytes of struct module_signature, the last four of which are sig_len
+	length := int(binary.BigEndian.Uint32(rest[len(rest)-4:]))
+	f.Data = rest[:len(rest)-trailer-length]
+	return f
+}
+
 // run runs a command that must succeed.
 func run(t *testing.T, g *guest.Guest, c guest.Command) string {
 	t.Helper()
@@ -362,6 +405,9 @@ func TestScenarios(t *testing.T) {
 			t.Parallel()
 			cfg := sc.cfg
 			cfg.Files = slices.Concat(cfg.Files, files)
+			if sc.unsigned != "" {
+				cfg.Files = append(cfg.Files, withoutSignature(t, sc.unsigned))
+			}
 			g := boot(t, cfg)
 			if sc.setup != "" {
 				run(t, g, guest.Shell(sc.setup))
