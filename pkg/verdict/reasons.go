@@ -21,7 +21,7 @@ const (
 	// ModuleAliasDisabled: not loaded; its protocol alias is turned off.
 	ModuleAliasDisabled Reason = "ModuleAliasDisabled"
 	// ModuleDeniedByKernel: not loaded; module_blacklist= on the kernel
-	// command line.
+	// command line, or no signature where the kernel insists on one.
 	ModuleDeniedByKernel Reason = "ModuleDeniedByKernel"
 	// ModuleLoadingDisabled: not loaded; kernel.modules_disabled=1, or no
 	// modprobe helper and nothing requests it.
