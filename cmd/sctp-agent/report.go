@@ -22,7 +22,7 @@ func printReport(w io.Writer, p palette, r verdict.Report) error {
 
 	t.row("module", moduleText(r))
 	t.row("next boot", bootText(r.OnBoot))
-	t.row("kernel", strings.TrimSpace(r.Kernel.Release+" "+r.Kernel.Machine))
+	t.row("kernel", orDash(strings.TrimSpace(r.Kernel.Release+" "+r.Kernel.Machine)))
 	host := orDash(r.Host.OS)
 	if r.Host.Kmod != "" {
 		host += ", kmod " + r.Host.Kmod
@@ -119,11 +119,14 @@ func printProbe(t *textWriter, p palette, r verdict.Report) {
 	probe := r.Probe
 	switch {
 	case !probe.Attempted && len(probe.Checks) == 0:
-		hint := ""
-		if r.Module.State == kmod.Loadable && r.Policy.Autoload.Allowed == kmod.True {
-			hint = " (--autoload=allow would load it)"
+		why := "the module is not in the kernel"
+		switch {
+		case r.Module.State == kmod.StateUnknown:
+			why = "whether the module is in the kernel is not known"
+		case r.Module.State == kmod.Loadable && r.Policy.Autoload.Allowed == kmod.True:
+			why += " (--autoload=allow would load it)"
 		}
-		t.line("%s not run: the module is not in the kernel%s", p.head("Probe"), hint)
+		t.line("%s not run: %s", p.head("Probe"), why)
 		return
 	case !probe.Attempted:
 		t.line("%s opened no socket", p.head("Probe"))

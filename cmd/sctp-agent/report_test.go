@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -92,5 +93,25 @@ func TestWrap(t *testing.T) {
 	lines := wrap(strings.Fields("one two three four five six"), 9)
 	if strings.Join(lines, "|") != "one two|three|four five|six" {
 		t.Errorf("%q", lines)
+	}
+}
+
+// TestPrintUnknown: what is not known is not told as a fact.
+func TestPrintUnknown(t *testing.T) {
+	var out strings.Builder
+	report := verdict.Judge(verdict.Facts{Node: "worker-0", InspectionError: errors.New("open host root /host: no such file or directory")})
+	if err := printReport(&out, palette{}, report); err != nil {
+		t.Fatal(err)
+	}
+	text := out.String()
+	for _, part := range []string{"UNKNOWN (InspectionFailed)", "/host", "Probe not run: whether the module is in the kernel is not known"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("it does not say %q:\n%s", part, text)
+		}
+	}
+	for line := range strings.Lines(text) {
+		if strings.TrimRight(line, " \n")+"\n" != line {
+			t.Errorf("a row without a value: %q", line)
+		}
 	}
 }
