@@ -34,7 +34,8 @@ type Options struct {
 }
 
 // Build makes the image, and returns the path of an archive in the form of
-// "docker save", which container runtimes import.
+// "docker save", which container runtimes import. The bill of materials of the
+// binary inside lies beside it ([SBOMPath]).
 func Build(ctx context.Context, opts Options) (archive string, err error) {
 	if opts.Platform == "" {
 		opts.Platform = "linux/amd64"
@@ -66,6 +67,9 @@ func Build(ctx context.Context, opts Options) (archive string, err error) {
 	archive = filepath.Join(opts.Dir, strings.NewReplacer("/", "-", ":", "-").Replace(opts.Ref+"-"+opts.Platform)+".tar")
 	if err := b.run(ctx, "push", "--quiet", opts.Ref, "docker-archive:"+archive+":"+opts.Ref); err != nil {
 		return "", fmt.Errorf("writing %s: %w", archive, err)
+	}
+	if err := writeSBOMOf(archive); err != nil {
+		return "", err
 	}
 	return archive, nil
 }

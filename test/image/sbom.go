@@ -1,14 +1,55 @@
 package image
 
 import (
+	"archive/tar"
+	"bytes"
 	"crypto/sha256"
 	"debug/buildinfo"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strings"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
+
+// SBOMPath is where the bill of materials of an image archive lies.
+func SBOMPath(archive string) string { return strings.TrimSuffix(archive, ".tar") + ".cdx.json" }
+
+// writeSBOMOf writes the bill of materials of an archive's binary beside it.
+func writeSBOMOf(archive string) error {
+	img, err := tarball.ImageFromPath(archive, nil)
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", archive, err)
+	}
+	files := mutate.Extract(img)
+	defer files.Close()
+	for r := tar.NewReader(files); ; {
+		h, err := r.Next()
+		if err != nil {
+			return fmt.Errorf("looking for %s in %s: %w", binaryPath, archive, err)
+		}
+		if h.Name != binaryPath {
+			continue
+		}
+		binary, err := io.ReadAll(r)
+		if err != nil {
+			return fmt.Errorf("reading %s in %s: %w", binaryPath, archive, err)
+		}
+		out, err := os.Create(SBOMPath(archive))
+		if err != nil {
+			return err
+		}
+		return errors.Join(WriteSBOM(out, bytes.NewReader(binary), int64(len(binary))), out.Close())
+	}
+}
+
+// binaryPath in the image.
+const binaryPath = "usr/bin/sctp-agent"
 
 // WriteSBOM writes the bill of materials of a Go binary, as CycloneDX JSON: the
 // modules that the linker put into it, by what the binary itself says.
