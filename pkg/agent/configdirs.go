@@ -120,17 +120,13 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 			want[path] = id
 			s.dirs[path] = dir
 		}
-		for step := path; ; step = filepath.Dir(step) {
-			s.steps[step] = true
-			parent := filepath.Dir(step)
-			if parent == step {
-				break
-			}
-			if id, ok := identify(parent); ok {
-				want[parent] = id
-				break
-			}
+		s.follow(path, want)
+		// Where it is a link, the link too may be replaced.
+		parent, err := securejoin.SecureJoin(s.Root, filepath.Dir(dir))
+		if err != nil {
+			return false, fmt.Errorf("watching %s: %w", dir, err)
 		}
+		s.follow(filepath.Join(parent, filepath.Base(dir)), want)
 	}
 	for path, id := range s.watched {
 		// Another directory of the same name counts as gone.
@@ -156,6 +152,22 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 		added = true
 	}
 	return added, nil
+}
+
+// follow wants the directory in which path comes and goes, and as long as that
+// is missing, the nearest one above that exists.
+func (s *dirWatch) follow(path string, want map[string]inode) {
+	for step := path; ; step = filepath.Dir(step) {
+		s.steps[step] = true
+		parent := filepath.Dir(step)
+		if parent == step {
+			return
+		}
+		if id, ok := identify(parent); ok {
+			want[parent] = id
+			return
+		}
+	}
 }
 
 func identify(path string) (inode, bool) {

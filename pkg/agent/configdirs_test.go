@@ -62,6 +62,27 @@ func TestConfigDirs(t *testing.T) {
 				must(t, os.Symlink("/opt/conf", root+"/etc/modprobe.d"))
 			},
 			func(t *testing.T, root string) { write(t, root+"/opt/conf/sctp.conf") }, "sctp.conf"},
+		{"a link is replaced by a directory",
+			func(t *testing.T, root string) {
+				must(t, os.RemoveAll(root+"/etc/modprobe.d"))
+				must(t, os.Symlink("/elsewhere/modprobe.d", root+"/etc/modprobe.d"))
+				write(t, root+"/etc/new/sctp.conf")
+			},
+			func(t *testing.T, root string) {
+				must(t, os.Remove(root+"/etc/modprobe.d"))
+				must(t, os.Rename(root+"/etc/new", root+"/etc/modprobe.d"))
+			}, "modprobe.d"},
+		{"a link is led elsewhere",
+			func(t *testing.T, root string) {
+				write(t, root+"/opt/one/sctp.conf")
+				write(t, root+"/opt/two/sctp.conf")
+				must(t, os.RemoveAll(root+"/etc/modprobe.d"))
+				must(t, os.Symlink("/opt/one", root+"/etc/modprobe.d"))
+			},
+			func(t *testing.T, root string) {
+				must(t, os.Symlink("/opt/two", root+"/etc/new"))
+				must(t, os.Rename(root+"/etc/new", root+"/etc/modprobe.d"))
+			}, "modprobe.d"},
 		{"an editor's temporary file", nil, func(t *testing.T, root string) { write(t, root+"/etc/modprobe.d/.sctp.conf.swp") }, ""},
 		{"another directory beside", nil, func(t *testing.T, root string) { write(t, root+"/etc/cron.d/x.conf") }, ""},
 		{"a file is read",
