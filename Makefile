@@ -19,7 +19,7 @@ test: deps
 # Full nodes with kubelet and a container runtime: the DaemonSet's life on one,
 # and "sctp-agent verify" on two. About an hour on two processors.
 test-node: deps
-	@cd test && go test -count=1 -timeout 120m -v -run '^Test(Deployment|TwoNodes|Verify.*)$$' ./node ./cluster
+	@hack/test node nodes
 
 # 10,000 probes in a row, 200 at once, every fault on every kernel; 50 changes
 # from a guest's kernel and files to the Node, timed.

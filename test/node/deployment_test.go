@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 	"github.com/sctp-agent/sctp-agent/test/image"
@@ -31,6 +34,9 @@ const (
 	reportKey   = "sctp-agent/report"
 	namespace   = "sctp-agent"
 	repository  = "ghcr.io/sctp-agent/sctp-agent"
+	// What the component startup-taint removes.
+	startupTaint = "sctp-agent/unproved"
+	features     = "/etc/kubernetes/node-feature-discovery/features.d/sctp-agent"
 	// What the manifests name, and what comes after it.
 	firstVersion, nextVersion = "v0.1.0", "v0.1.1"
 	manifests                 = "../../manifests"
@@ -45,6 +51,7 @@ type deployment struct {
 	kubectl    string
 	kubeconfig string
 	times      []string
+	hasNFD     bool // in the guest
 }
 
 // TestDeployment goes through the life of the DaemonSet on a real node: from
@@ -69,30 +76,42 @@ func TestDeployment(t *testing.T) {
 	})
 	d.checkBlacklisted(ctx)
 	d.awaitRollout(ctx)
-	// It waits for a node with SCTP.
-	selecting := pod("selecting", "", "open")
-	selecting.Spec.NodeSelector = map[string]string{readyLabel: "true"}
-	if _, err := d.client.CoreV1().Pods(metav1.NamespaceDefault).Create(ctx, selecting, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	// What an administrator may add, and the workloads of the examples, which
+	// wait for a node with SCTP.
+	d.stage("every option", func() {
+		d.run(ctx, "apply", "-k", "testdata/options")
+		d.awaitRollout(ctx)
+		d.awaitCondition(ctx, corev1.ConditionFalse, verdict.ModuleBlacklisted)
+	})
+	d.checkFeatures(ctx, map[string]string{"sctp.ready": "false", "sctp.reason": string(verdict.ModuleBlacklisted)}, false)
+	d.run(ctx, "apply", "-k", "testdata/examples")
 
 	d.stage("MachineConfig files and reboot, to the label true", func() {
 		d.enableSCTP(ctx)
-		if p := d.pod(ctx, "selecting"); p.Status.Phase != corev1.PodPending || p.Spec.NodeName != "" {
-			t.Fatalf("before SCTP was proved the workload is %s on %q", p.Status.Phase, p.Spec.NodeName)
-		}
-		if err := d.node.Reboot(ctx); err != nil {
-			t.Fatal(err)
+		d.checkWaiting(ctx)
+		reasons := d.reasons(ctx, func() {
+			if err := d.node.Reboot(ctx); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if !slices.Contains(reasons, string(verdict.NodeRebooting)) {
+			t.Errorf("the Node has not said that it goes down: %v", reasons)
 		}
 		d.awaitNode(ctx, "true", verdict.ProbePassed)
 	})
 	if got := d.get(ctx).Labels[onBootLabel]; got != "loaded" {
 		t.Errorf("%s is %q after the reboot", onBootLabel, got)
 	}
-	d.stage("workload that waited for the label", func() {
-		await(ctx, t, d.client, "selecting", corev1.PodRunning)
-		d.awaitLog(ctx, "selecting", "SCTP socket open")
+	d.stage("workloads that waited for the label", func() {
+		await(ctx, t, d.client, "gnb", corev1.PodRunning)
+		d.awaitLog(ctx, "gnb", "SCTP socket open")
+		d.run(ctx, "-n", metav1.NamespaceDefault, "rollout", "status", "deployment/amf", "--timeout=10m")
 	})
+	if has := d.hasTaint(ctx); has {
+		t.Errorf("the startup taint is still there: %+v", d.get(ctx).Spec.Taints)
+	}
+	d.stage("the condition under kubelet's updates", func() { d.checkConditionStays(ctx) })
+	d.checkFeatures(ctx, map[string]string{"sctp.ready": "true", "sctp.reason": string(verdict.ProbePassed), "sctp.on-boot": "loaded"}, true)
 
 	d.stage("rolling update", func() {
 		d.labelled(ctx, func() {
@@ -109,16 +128,22 @@ func TestDeployment(t *testing.T) {
 	if p := d.agentPod(ctx); !p.Spec.HostNetwork || p.Status.PodIP != p.Status.HostIP {
 		t.Errorf("host network %v, pod %s, node %s", p.Spec.HostNetwork, p.Status.PodIP, p.Status.HostIP)
 	}
+	// That overlay has none of the options.
+	d.await(ctx, "the condition to go", func() (bool, string) {
+		c := d.condition(ctx)
+		return c == nil, fmt.Sprintf("%+v", c)
+	})
+	d.checkFeaturesExpire(ctx)
 	d.stage("hardened profile", func() {
 		d.labelled(ctx, func() {
 			d.run(ctx, "apply", "-k", manifests+"/overlays/kubernetes-hardened")
 			d.awaitRollout(ctx)
 		})
 	})
-	d.checkHardened(ctx)
+	d.stage("what the hardened profile does not see", func() { d.checkHardened(ctx) })
 
 	d.stage("delete -k", func() {
-		d.run(ctx, "delete", "-k", manifests+"/overlays/kubernetes-hardened", "--wait=true", "--timeout=5m")
+		d.run(ctx, "delete", "--ignore-not-found", "-k", "testdata/options", "--wait=true", "--timeout=5m")
 	})
 	if d.get(ctx).Labels[readyLabel] != "true" {
 		t.Error("the label went with the agent: schedulers would have noticed its removal, and its upgrade by delete and apply")
@@ -182,6 +207,7 @@ func (d *deployment) start(ctx context.Context) {
 	d.stage("node, to Ready", func() {
 		d.node, err = node.Boot(ctx, node.Config{
 			Name: "worker-0", ControlPlane: d.cp, KubeProxy: true, Images: images, Logf: d.Logf,
+			Taints: []string{startupTaint + "=:NoSchedule"},
 			// As RHEL's kernel-modules-extra brings it.
 			Files: []node.File{{Path: "/etc/modprobe.d/sctp-blacklist.conf", Content: "# Remove this line to enable SCTP.\nblacklist sctp\n"}},
 		})
@@ -220,15 +246,6 @@ func (d *deployment) get(ctx context.Context) *corev1.Node {
 		d.Fatal(err)
 	}
 	return n
-}
-
-func (d *deployment) pod(ctx context.Context, name string) *corev1.Pod {
-	d.Helper()
-	p, err := d.client.CoreV1().Pods(metav1.NamespaceDefault).Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		d.Fatal(err)
-	}
-	return p
 }
 
 // report that the Node carries.
@@ -357,6 +374,163 @@ func (d *deployment) enableSCTP(ctx context.Context) {
 	}
 }
 
+// checkWaiting: the examples' workloads are nowhere, by the label and the taint.
+func (d *deployment) checkWaiting(ctx context.Context) {
+	d.Helper()
+	if !d.hasTaint(ctx) {
+		d.Errorf("kubelet has registered no taint, or it is gone: %+v", d.get(ctx).Spec.Taints)
+	}
+	list, err := d.client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		d.Fatal(err)
+	}
+	if len(list.Items) != 3 {
+		d.Errorf("%d pods of the examples", len(list.Items))
+	}
+	for _, p := range list.Items {
+		if p.Status.Phase != corev1.PodPending || p.Spec.NodeName != "" {
+			d.Errorf("before SCTP was proved %s is %s on %q", p.Name, p.Status.Phase, p.Spec.NodeName)
+		}
+	}
+}
+
+func (d *deployment) hasTaint(ctx context.Context) bool {
+	d.Helper()
+	return slices.ContainsFunc(d.get(ctx).Spec.Taints, func(t corev1.Taint) bool { return t.Key == startupTaint })
+}
+
+// condition SCTPReady of the Node, or nil.
+func (d *deployment) condition(ctx context.Context) *corev1.NodeCondition {
+	d.Helper()
+	return conditionOf(d.get(ctx), nodelabel.ConditionType)
+}
+
+func conditionOf(n *corev1.Node, kind corev1.NodeConditionType) *corev1.NodeCondition {
+	for i, c := range n.Status.Conditions {
+		if c.Type == kind {
+			return &n.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+func (d *deployment) awaitCondition(ctx context.Context, status corev1.ConditionStatus, reason verdict.Reason) {
+	d.Helper()
+	d.await(ctx, fmt.Sprintf("the condition %s, %s", status, reason), func() (bool, string) {
+		c := d.condition(ctx)
+		return c != nil && c.Status == status && c.Reason == string(reason), fmt.Sprintf("%+v", c)
+	})
+}
+
+// checkConditionStays: kubelet writes the Node's status all the time, and
+// leaves the agent's condition as it is.
+func (d *deployment) checkConditionStays(ctx context.Context) {
+	d.Helper()
+	d.awaitCondition(ctx, corev1.ConditionTrue, verdict.ProbePassed)
+	before := d.condition(ctx)
+	beats := map[metav1.Time]bool{}
+	d.await(ctx, "kubelet to write the status again", func() (bool, string) {
+		n := d.get(ctx)
+		if c := conditionOf(n, nodelabel.ConditionType); c == nil || *c != *before {
+			d.Fatalf("the condition was %+v, and is %+v", before, c)
+		}
+		beats[conditionOf(n, corev1.NodeReady).LastHeartbeatTime] = true
+		return len(beats) > 2, fmt.Sprint(len(beats))
+	})
+}
+
+// nodeFeatures are the labels that node-feature-discovery would give the Node:
+// its own code reads the feature files of the node, and applies the example's
+// rule.
+func (d *deployment) nodeFeatures(ctx context.Context) map[string]string {
+	d.Helper()
+	const path = "/opt/guest/nfd"
+	if !d.hasNFD {
+		exe := filepath.Join(d.TempDir(), "nfd")
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", exe, ".")
+		build.Dir = "nfd"
+		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
+		if out, err := build.CombinedOutput(); err != nil {
+			d.Fatalf("building node-feature-discovery: %v\n%s", err, out)
+		}
+		if err := d.node.Upload(ctx, exe, path, 0o755); err != nil {
+			d.Fatal(err)
+		}
+		d.hasNFD = true
+	}
+	rule, err := os.ReadFile(manifests + "/examples/nodefeaturerule.yaml")
+	if err != nil {
+		d.Fatal(err)
+	}
+	out, err := d.node.RunInput(ctx, rule, path)
+	if err != nil {
+		d.Fatal(err)
+	}
+	var labels map[string]string
+	if err := json.Unmarshal([]byte(out), &labels); err != nil {
+		d.Fatalf("%v: %s", err, out)
+	}
+	return labels
+}
+
+// checkFeatures: node-feature-discovery makes these labels (and on-boot), and
+// that of the example's rule.
+func (d *deployment) checkFeatures(ctx context.Context, want map[string]string, rule bool) {
+	d.Helper()
+	got := d.nodeFeatures(ctx)
+	for name, value := range want {
+		if v := got["feature.node.kubernetes.io/"+name]; v != value {
+			d.Errorf("node-feature-discovery: %s=%q, want %q", name, v, value)
+		}
+	}
+	if _, has := got["example.com/sctp-lasting"]; has != rule {
+		d.Errorf("node-feature-discovery: the example's label %v, want %v; all: %v", has, rule, got)
+	}
+}
+
+// checkFeaturesExpire: what an agent has said that does not say it any more is
+// dropped.
+func (d *deployment) checkFeaturesExpire(ctx context.Context) {
+	d.Helper()
+	if labels := d.nodeFeatures(ctx); len(labels) == 0 {
+		d.Error("node-feature-discovery has dropped the labels already")
+	}
+	if _, err := d.node.Run(ctx, "sed", "-i", "s/^# +expiry-time=.*/# +expiry-time=2001-01-01T00:00:00Z/", features); err != nil {
+		d.Fatal(err)
+	}
+	if labels := d.nodeFeatures(ctx); len(labels) != 0 {
+		d.Errorf("expired, and node-feature-discovery still makes %v", labels)
+	}
+	// As docs/install.md says.
+	if _, err := d.node.Run(ctx, "rm", features); err != nil {
+		d.Fatal(err)
+	}
+}
+
+// reasons that the Node gives while do runs.
+func (d *deployment) reasons(ctx context.Context, do func()) []string {
+	d.Helper()
+	w, err := d.client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{
+		FieldSelector: "metadata.name=" + d.node.Name(), ResourceVersion: d.get(ctx).ResourceVersion,
+	})
+	if err != nil {
+		d.Fatal(err)
+	}
+	seen := make(chan []string, 1)
+	go func() {
+		var reasons []string
+		for e := range w.ResultChan() {
+			if n, ok := e.Object.(*corev1.Node); ok && !slices.Contains(reasons, n.Annotations[reasonKey]) {
+				reasons = append(reasons, n.Annotations[reasonKey])
+			}
+		}
+		seen <- reasons
+	}()
+	do()
+	w.Stop()
+	return <-seen
+}
+
 // labelled fails if the Node is without the label, or denies it, at any moment
 // while do runs.
 func (d *deployment) labelled(ctx context.Context, do func()) {
@@ -419,45 +593,57 @@ func (d *deployment) checkHardened(ctx context.Context) {
 	if r.Ready != verdict.Yes || !r.Probe.Attempted {
 		d.Errorf("the hardened profile has not proved SCTP: %s, %s", r.Ready, r.Reason)
 	}
-	for _, w := range r.Warnings {
-		d.Logf("hardened: warning %s: %s", w.Reason, w.Message)
+	if r.OnBoot != verdict.BootLoaded || r.Policy.Modprobe.Allowed != kmod.True {
+		d.Errorf("on an ordinary host the hardened profile sees: on boot %s, by name %s", r.OnBoot, r.Policy.Modprobe.Allowed)
 	}
-	// A file that only root may read, and a new agent, which sees nothing else
-	// than this of the host.
-	secret := node.File{Path: "/etc/modprobe.d/zz-secret.conf", Content: "install sctp /bin/false\n", Mode: 0o600}
-	if err := d.node.WriteFile(ctx, secret); err != nil {
-		d.Fatal(err)
-	}
-	d.run(ctx, "-n", namespace, "delete", "pod", p.Name, "--wait=true")
-	d.awaitRollout(ctx)
-	d.await(ctx, "the file that cannot be read to be reported", func() (bool, string) {
-		r := d.report(ctx)
-		state := fmt.Sprintf("on boot %s, by name %s, warnings %v", r.OnBoot, r.Policy.Modprobe.Allowed, r.Warnings)
-		return r.OnBoot == verdict.BootUnknown, state
-	})
-	r = d.report(ctx)
-	d.Logf("hardened, with a file that only root reads: ready %s, on boot %s, modprobe %s", r.Ready, r.OnBoot, r.Policy.Modprobe.Allowed)
-	if _, has := d.get(ctx).Labels[readyLabel]; !has {
-		d.Error("what cannot be read has removed the label of a proved node")
-	}
-	if _, err := d.node.Run(ctx, "rm", secret.Path); err != nil {
-		d.Fatal(err)
-	}
-	d.await(ctx, "the next boot to be known again", func() (bool, string) {
-		r := d.report(ctx)
-		return r.OnBoot == verdict.BootLoaded, string(r.OnBoot)
-	})
-	// A link that leads out of what this profile mounts.
-	out := "/etc/modprobe.d/zz-out.conf"
-	if _, err := d.node.Run(ctx, "ln", "-s", "/opt/sctp.conf", out); err != nil {
-		d.Fatal(err)
-	}
-	d.await(ctx, "the link out of what is mounted to be reported", func() (bool, string) {
-		r := d.report(ctx)
-		return r.OnBoot == verdict.BootUnknown, string(r.OnBoot)
-	})
-	if _, err := d.node.Run(ctx, "rm", out); err != nil {
-		d.Fatal(err)
+	const modprobe, modulesLoad = "/etc/modprobe.d", "/etc/modules-load.d"
+	for _, tt := range []struct {
+		name     string
+		do, undo string
+		warning  string // in one of the warnings
+	}{
+		{"a file that only root may read",
+			"umask 077; echo 'install sctp /bin/false' > /root/secret; mv /root/secret " + modprobe + "/zz-secret.conf", "rm " + modprobe + "/zz-secret.conf",
+			modprobe + "/zz-secret.conf"},
+		{"a link out of what is mounted",
+			"ln -s /opt/sctp.conf " + modprobe + "/zz-out.conf", "rm " + modprobe + "/zz-out.conf",
+			modprobe + "/zz-out.conf"},
+		{"a link out of what is mounted, for boot",
+			"mv " + modulesLoad + "/sctp-load.conf /opt/; ln -s /opt/sctp-load.conf " + modulesLoad + "/sctp-load.conf",
+			"mv /opt/sctp-load.conf " + modulesLoad + "/sctp-load.conf",
+			modulesLoad + "/sctp-load.conf"},
+		{"a directory that only root may read",
+			"chmod 0700 " + modprobe + "; touch " + modprobe + "/zz-now.conf", "chmod 0755 " + modprobe + "; rm " + modprobe + "/zz-now.conf",
+			modprobe},
+		{"a directory elsewhere",
+			"mv " + modprobe + " /opt/modprobe.d; ln -s /opt/modprobe.d " + modprobe, "rm " + modprobe + "; mv /opt/modprobe.d " + modprobe,
+			modprobe},
+	} {
+		if _, err := d.node.Shell(ctx, tt.do); err != nil {
+			d.Fatal(err)
+		}
+		var r verdict.Report
+		d.await(ctx, tt.name+": the next boot to be unknown", func() (bool, string) {
+			r = d.report(ctx)
+			return r.OnBoot == verdict.BootUnknown, fmt.Sprintf("on boot %s, by name %s, warnings %+v", r.OnBoot, r.Policy.Modprobe.Allowed, r.Warnings)
+		})
+		d.Logf("hardened, %s: ready %s, on boot %s, by name %s, warnings %+v", tt.name, r.Ready, r.OnBoot, r.Policy.Modprobe.Allowed, r.Warnings)
+		if !slices.ContainsFunc(r.Warnings, func(w verdict.Warning) bool {
+			return w.Reason == verdict.InspectionIncomplete && strings.Contains(w.Message, tt.warning)
+		}) {
+			d.Errorf("%s: no warning names %s: %+v", tt.name, tt.warning, r.Warnings)
+		}
+		// The proof stands: it does not depend on files.
+		if got := d.get(ctx).Labels[readyLabel]; got != "true" || r.Ready != verdict.Yes {
+			d.Errorf("%s: ready is %s, the label %q", tt.name, r.Ready, got)
+		}
+		if _, err := d.node.Shell(ctx, tt.undo); err != nil {
+			d.Fatal(err)
+		}
+		d.await(ctx, tt.name+", undone: the next boot to be known again", func() (bool, string) {
+			r := d.report(ctx)
+			return r.OnBoot == verdict.BootLoaded, fmt.Sprintf("%s, %+v", r.OnBoot, r.Warnings)
+		})
 	}
 }
 
@@ -498,8 +684,10 @@ func (d *deployment) checkNothingLeft(ctx context.Context) {
 			d.Errorf("the cluster still has %s", strings.TrimSpace(line))
 		}
 	}
-	// The host: nothing was ever made there.
-	if out, err := d.node.Shell(ctx, "ls -d /host /run/modprobe.d /usr/local/lib/modprobe.d /etc/kubernetes/node-feature-discovery 2>/dev/null || true"); err != nil || strings.TrimSpace(out) != "" {
+	// The host: nothing was ever made there, but for the directory of the
+	// component "nfd".
+	out, err := d.node.Shell(ctx, "ls -d /host /run/modprobe.d /usr/local/lib/modprobe.d 2>/dev/null || true; find /etc/kubernetes/node-feature-discovery ! -type d")
+	if err != nil || strings.TrimSpace(out) != "" {
 		d.Errorf("on the host there is now (%v)\n%s", err, out)
 	}
 }

@@ -2,7 +2,7 @@
 // the programs of the control plane, the guests' kernels and user space. It
 // shows progress, and is done in a moment when all is there.
 //
-//	prepare controlplane guests
+//	prepare controlplane guests node
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 	"github.com/sctp-agent/sctp-agent/test/guest"
+	"github.com/sctp-agent/sctp-agent/test/node"
 )
 
 func main() {
@@ -23,7 +24,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if len(os.Args) < 2 {
-		log.Fatal("usage: prepare controlplane|guests ...")
+		log.Fatal("usage: prepare controlplane|guests|node ...")
 	}
 	for _, what := range os.Args[1:] {
 		if err := prepare(ctx, what); err != nil {
@@ -37,6 +38,18 @@ func prepare(ctx context.Context, what string) error {
 	case "controlplane":
 		_, err := controlplane.Build(ctx, func(p controlplane.Progress) { fmt.Println(p) }, controlplane.Etcd, controlplane.APIServer)
 		return err
+	case "node":
+		_, err := controlplane.Build(ctx, func(p controlplane.Progress) { fmt.Println(p) },
+			controlplane.ControllerManager, controlplane.Scheduler, controlplane.Kubectl, controlplane.Kubelet, controlplane.KubeProxy)
+		if err != nil {
+			return err
+		}
+		start := time.Now()
+		if _, err := node.BuildImage(ctx); err != nil {
+			return err
+		}
+		fmt.Printf("a node's disk: ready in %v\n", time.Since(start).Round(time.Second))
+		return nil
 	case "guests":
 		for _, kernel := range []guest.Kernel{guest.Linux61, guest.Linux510, guest.Linux612} {
 			start := time.Now()
