@@ -42,6 +42,8 @@ func realMain(args []string, stdout, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second Ctrl-C ends a command that takes its time to clean up.
+	context.AfterFunc(ctx, stop)
 
 	cmd := newRootCommand()
 	cmd.SetArgs(args)

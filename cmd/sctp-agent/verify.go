@@ -116,6 +116,8 @@ func short(o peer.Outcome) string {
 		return "NOMOD"
 	case peer.Denied:
 		return "DENIED"
+	case peer.NotTried:
+		return "untried"
 	default:
 		return "?"
 	}
@@ -170,14 +172,12 @@ func printVerify(w io.Writer, p palette, r *verify.Result) error {
 		}
 		t.wrapped(4, "→ "+f.Fix)
 	}
-	ok := 0
-	for _, path := range r.Paths {
-		if path.Outcome == peer.OK {
-			ok++
-		}
-	}
+	ok, notTried := r.Count()
 	t.line("")
 	t.line("%d nodes, %d of %d paths reach their end, %.1f s", len(r.Nodes), ok, len(r.Paths), float64(r.DurationMillis)/1000)
+	if notTried > 0 {
+		t.line("%d were not tried: they lead over pairs of pods that do not reach each other", notTried)
+	}
 	if r.Policy != "" {
 		t.line("NetworkPolicy for SCTP: %s", r.Policy)
 	}
@@ -206,7 +206,8 @@ func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKin
 		if path.Via != "" {
 			at.to = path.Via
 		}
-		if old, found := cells[at]; !found || old.Outcome == peer.OK {
+		old, found := cells[at]
+		if !found || old.Outcome == peer.OK || old.Outcome == peer.NotTried && path.Outcome != peer.OK {
 			cells[at] = path
 		}
 	}
@@ -231,6 +232,8 @@ func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKin
 				switch {
 				case !found:
 					paint = func(s string) string { return s }
+				case path.Outcome == peer.NotTried:
+					cell, paint = short(path.Outcome), p.warn
 				case path.Outcome == peer.OK:
 					cell, paint = rtt(path.RTTMicros), p.good
 				default:
@@ -238,9 +241,10 @@ func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKin
 				}
 				// What a policy does not allow is to be dropped.
 				if found && kind == verify.PathDenied {
-					if path.Outcome == peer.OK {
+					switch {
+					case path.Outcome == peer.OK:
 						cell, paint = "OPEN", p.bad
-					} else {
+					case path.Outcome.Conclusive():
 						cell, paint = "blocked", p.good
 					}
 				}

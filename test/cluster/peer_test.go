@@ -130,4 +130,29 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 			}
 		})
 	}
+	t.Run("what leads over a path that fails is not tried", func(t *testing.T) {
+		sh("for n in a b; do /bin/ip netns exec $n nft flush ruleset; done")
+		j := job(v4)
+		j.Parallel = 4
+		target := func(id int, address string, needs ...int) peer.Target {
+			return peer.Target{ID: id, Address: address, Needs: needs, Patience: 30_000}
+		}
+		j.Targets = []peer.Target{
+			{ID: 10, Address: v4}, {ID: 11, Address: "10.9.0.2:9"},
+			target(12, v6, 10), target(13, v6, 11), target(14, v6, 10, 11), target(15, v6, 13), target(16, v6, 99, 16),
+		}
+		want := map[int]peer.Outcome{
+			10: peer.OK, 11: peer.Refused, 12: peer.OK, 13: peer.NotTried, 14: peer.NotTried, 15: peer.NotTried,
+			16: peer.OK, // what is not there before it is not waited for
+		}
+		say := dial(j)
+		for _, r := range say.Results {
+			if r.Outcome != want[r.ID] {
+				t.Errorf("%d: %s, want %s", r.ID, r.Outcome, want[r.ID])
+			}
+		}
+		if len(say.Results) != len(want) {
+			t.Errorf("got %+v", say)
+		}
+	})
 }

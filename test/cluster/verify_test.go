@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -173,70 +172,53 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 	}
 }
 
-// One node has SCTP and one is as RHCOS delivers it; then that one gets the
-// printed MachineConfig's files, and a reboot.
-func TestVerifyOneNodeThenBoth(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots full nodes with kubelet: make test-node")
-	}
+// The program on one cluster of two full nodes, of which first one has SCTP,
+// then both: it finds each fault that is put there, and none where there is
+// none.
+func TestVerify(t *testing.T) {
 	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
 	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})
 	p.ready(0, verdict.Yes)
 	p.ready(1, verdict.No)
 
-	t.Run("one node is ready", func(t *testing.T) {
+	p.step(t, "one node is ready", func(t *testing.T) {
 		r, result := p.verify(t)
 		expect(t, r, result, 0)
 		if len(result.Nodes) != 1 || len(result.Paths) == 0 {
 			t.Errorf("nodes %+v", result.Nodes)
 		}
 	})
-	t.Run("the module is missing on one node", func(t *testing.T) {
+	p.step(t, "the module is missing on one node", func(t *testing.T) {
 		r, result := p.verify(t, "--node", "worker-0,worker-1")
 		expect(t, r, result, 1, verify.FindingModuleMissing)
 		if p.loaded(1) {
 			t.Error("verify had the module loaded")
 		}
 	})
-
-	for _, f := range hostFiles() {
-		if err := p.nodes[1].WriteFile(p.ctx, f); err != nil {
+	p.step(t, "the MachineConfig's files and a reboot", func(t *testing.T) {
+		for _, f := range hostFiles() {
+			if err := p.nodes[1].WriteFile(p.ctx, f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if p.loaded(1) {
+			t.Fatal("the module is there before the reboot")
+		}
+		if err := p.nodes[1].Reboot(p.ctx); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if p.loaded(1) {
-		t.Fatal("the module is there before the reboot")
-	}
-	if err := p.nodes[1].Reboot(p.ctx); err != nil {
-		t.Fatal(err)
-	}
-	if !p.loaded(1) {
-		t.Fatal("the MachineConfig's files do not load the module at boot")
-	}
-	if err := p.nodes[1].WaitReady(p.ctx); err != nil {
-		t.Fatal(err)
-	}
-	p.ready(1, verdict.Yes)
-	t.Run("both are ready", func(t *testing.T) {
-		r, result := p.verify(t)
-		expect(t, r, result, 0)
-		if len(result.Nodes) != 2 {
-			t.Errorf("nodes %+v", result.Nodes)
+		if !p.loaded(1) {
+			t.Fatal("the MachineConfig's files do not load the module at boot")
 		}
+		if err := p.nodes[1].WaitReady(p.ctx); err != nil {
+			t.Fatal(err)
+		}
+		p.ready(1, verdict.Yes)
 	})
-}
-
-// Each fault that can be put between two nodes that have SCTP is found, and
-// none is where there is none.
-func TestVerifyFaults(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots full nodes with kubelet: make test-node")
+	if t.Failed() {
+		t.FailNow() // what follows needs two nodes
 	}
-	p := bootPair(t, [2][]node.File{hostFiles(), hostFiles()})
-	p.ready(0, verdict.Yes)
-	p.ready(1, verdict.Yes)
-
-	t.Run("healthy", func(t *testing.T) {
+	p.step(t, "both are ready", func(t *testing.T) {
 		r, result := p.verify(t)
 		expect(t, r, result, 0)
 		// 4 pairs over two families; per pair a Service; node ports of two
@@ -253,18 +235,26 @@ func TestVerifyFaults(t *testing.T) {
 			t.Errorf("paths %v, want %v", got, want)
 		}
 	})
-	t.Run("dropped between the nodes", func(t *testing.T) {
+	p.step(t, "dropped between the nodes", func(t *testing.T) {
 		p.link.Filter(func(f node.Frame) bool { return !f.SCTP() })
 		defer p.link.Filter(nil)
 		r, result := p.verify(t)
 		expect(t, r, result, 1, verify.FindingDropped)
 		for _, path := range result.Paths {
-			if want := path.From != path.To; path.Kind == verify.PathPod && (path.Outcome == peer.Dropped) != want {
-				t.Errorf("%+v", path)
+			far := path.From != path.To || path.Via != "" && path.Via != path.From
+			want := peer.OK
+			switch {
+			case far && path.Kind == verify.PathPod:
+				want = peer.Dropped
+			case far:
+				want = peer.NotTried
+			}
+			if path.Outcome != want {
+				t.Errorf("want %s: %+v", want, path)
 			}
 		}
 	})
-	t.Run("dropped one way", func(t *testing.T) {
+	p.step(t, "dropped one way", func(t *testing.T) {
 		p.link.Filter(func(f node.Frame) bool { return f.From != 1 || !f.SCTP() })
 		defer p.link.Filter(nil)
 		r, result := p.verify(t)
@@ -281,7 +271,7 @@ func TestVerifyFaults(t *testing.T) {
 			}
 		}
 	})
-	t.Run("kube-proxy stopped", func(t *testing.T) {
+	p.step(t, "kube-proxy stopped", func(t *testing.T) {
 		if _, err := p.nodes[1].Run(p.ctx, "systemctl", "stop", "kube-proxy"); err != nil {
 			t.Fatal(err)
 		}
@@ -298,25 +288,36 @@ func TestVerifyFaults(t *testing.T) {
 			}
 		}
 	})
-	t.Run("wrong target port", func(t *testing.T) {
+	p.step(t, "wrong target port", func(t *testing.T) {
 		stop := p.spoilService(t)
 		defer stop()
 		r, result := p.verify(t)
 		expect(t, r, result, 1, verify.FindingTargetPort)
 	})
-	t.Run("no engine enforces NetworkPolicy", func(t *testing.T) {
+	p.step(t, "no engine enforces NetworkPolicy", func(t *testing.T) {
 		r, result := p.verify(t, "--network-policy")
 		expect(t, r, result, 1, verify.FindingNotEnforced)
 		if result.Policy != "not-enforced" {
 			t.Errorf("policy %q", result.Policy)
 		}
 	})
-	t.Run("interrupted", p.interrupted)
-	t.Run("ten runs on the healthy cluster", func(t *testing.T) {
+	p.step(t, "ten runs on the healthy cluster", func(t *testing.T) {
+		var seconds []string
 		for range 10 {
 			r, result := p.verify(t)
 			expect(t, r, result, 0)
+			seconds = append(seconds, fmt.Sprintf("%.0f", r.elapsed.Seconds()))
 		}
+		t.Logf("ten runs: %s s", strings.Join(seconds, ", "))
+	})
+}
+
+// step is a subtest whose duration is told.
+func (p *pair) step(t *testing.T, name string, f func(*testing.T)) {
+	t.Run(name, func(t *testing.T) {
+		start := time.Now()
+		f(t)
+		t.Logf("step: %.1f s", time.Since(start).Seconds())
 	})
 }
 
@@ -344,50 +345,4 @@ func (p *pair) spoilService(t *testing.T) (stop func()) {
 		}
 	}()
 	return func() { cancel(); <-done }
-}
-
-// interrupted: Ctrl-C in the middle leaves nothing; what a killed run leaves,
-// the next one takes away once its time is over.
-func (p *pair) interrupted(t *testing.T) {
-	cmd := start(t, p.bin, "verify", "--kubeconfig", p.admin, "--image", agentImage, "--timeout", runTimeout)
-	p.awaitNamespace(t)
-	if err := cmd.Process.Signal(interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.ExitCode() != 2 {
-		t.Errorf("exit status %d, want 2", cmd.ProcessState.ExitCode())
-	}
-	p.clean(t)
-
-	cmd = start(t, p.bin, "verify", "--kubeconfig", p.admin, "--image", agentImage, "--timeout", runTimeout)
-	name := p.awaitNamespace(t)
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // killed
-	past := fmt.Sprintf(`{"metadata":{"annotations":{"sctp-agent-verify/until":%q}}}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
-	if _, err := p.client.CoreV1().Namespaces().Patch(p.ctx, name, types.MergePatchType, []byte(past), metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	r, result := p.verify(t)
-	expect(t, r, result, 0)
-	if !strings.Contains(r.stderr, name+", left by an earlier run") {
-		t.Errorf("the earlier run's namespace is not spoken of: %s", r.stderr)
-	}
-}
-
-// awaitNamespace waits for the namespace of a run that has just been started.
-func (p *pair) awaitNamespace(t *testing.T) string {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-		list, err := p.client.CoreV1().Pods(metav1.NamespaceAll).List(p.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if i := slices.IndexFunc(list.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp == nil }); i >= 0 {
-			return list.Items[i].Namespace
-		}
-	}
-	t.Fatal("no pod of the run appeared")
-	return ""
 }

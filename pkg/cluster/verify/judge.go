@@ -168,7 +168,7 @@ func (j *judgement) services(ports map[string][]int32) {
 		bad, good := map[string][]string{}, map[string]int{}
 		var order []string
 		for _, p := range j.r.Paths {
-			if p.Kind != c.kind || wrong[p.To] {
+			if p.Kind != c.kind || wrong[p.To] || p.Outcome == peer.NotTried {
 				continue
 			}
 			where := c.where(p)
@@ -202,7 +202,7 @@ func (j *judgement) services(ports map[string][]int32) {
 
 func (j *judgement) failed(want func(Path) bool) (out []string) {
 	for _, p := range j.r.Paths {
-		if p.Outcome != peer.OK && want(p) {
+		if p.Outcome != peer.OK && p.Outcome != peer.NotTried && want(p) {
 			out = append(out, p.text())
 		}
 	}

@@ -85,6 +85,14 @@ func TestJudge(t *testing.T) {
 		{"a node port cannot forward where the pods do not reach each other", func(r *Result) {
 			spoil(r, peer.Dropped, func(p Path) bool { return p.From == "b" && p.To == "c" || p.Via == "b" && p.To == "c" })
 		}, nil, []string{FindingDropped}, "b → c", verdict.No},
+		{"what leads over a broken pair is not spoken of", func(r *Result) {
+			spoil(r, peer.NotTried, func(p Path) bool { return p.To == "b" || p.Via == "b" })
+			spoil(r, peer.OneWay, func(p Path) bool { return p.Kind == PathPod && p.To == "b" })
+			spoil(r, peer.OK, func(p Path) bool { return p.From == "b" })
+		}, nil, []string{FindingOneWay}, "c → b", verdict.No},
+		{"wrong target port, and some paths to it were not tried", func(r *Result) {
+			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
+		}, map[string][]int32{"b": {9}}, []string{FindingTargetPort}, "its endpoints have port 9", verdict.No},
 		{"wrong target port", func(r *Result) {
 			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
 		}, map[string][]int32{"a": {EchoPort}, "b": {9, 9}, "c": {EchoPort}}, []string{FindingTargetPort}, "sends to port 9", verdict.No},

@@ -92,6 +92,20 @@ type Finding struct {
 	Fix      string   `json:"fix"`
 }
 
+// Count says how many paths reach their end, and how many were not tried
+// because what they lead over does not.
+func (r *Result) Count() (ok, notTried int) {
+	for _, p := range r.Paths {
+		switch p.Outcome {
+		case peer.OK:
+			ok++
+		case peer.NotTried:
+			notTried++
+		}
+	}
+	return ok, notTried
+}
+
 // Verdict of the whole: Yes when every path works as it should, No when one
 // does not, Undecided when that could not be told.
 func (r *Result) Verdict() verdict.Ready {

@@ -215,7 +215,7 @@ func (r *run) prepare(ctx context.Context) error {
 
 // try creates everything, waits, and judges.
 func (r *run) try(ctx context.Context) error {
-	r.opts.Progress(fmt.Sprintf("namespace %s: %d listeners", r.namespace, len(r.result.Nodes)))
+	r.opts.Progress(fmt.Sprintf("namespace %s: a listener on each of %d nodes", r.namespace, len(r.result.Nodes)))
 	if err := r.c.Create(ctx, accounts(), r.namespace, newAccount(), nil); err != nil {
 		return err
 	}
@@ -236,7 +236,7 @@ func (r *run) try(ctx context.Context) error {
 	if err := r.awaitListeners(ctx); err != nil {
 		return err
 	}
-	if err := r.dial(ctx, r.paths(), false); err != nil {
+	if err := r.dial(ctx, r.paths()); err != nil {
 		return err
 	}
 	if err := r.diagnose(ctx); err != nil {
@@ -288,7 +288,8 @@ func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) bool) 
 // the time is theirs; a node that needs more takes no part.
 func (r *run) awaitListeners(ctx context.Context) error {
 	until := time.Now().Add(r.opts.Timeout / 2)
-	said := -1
+	all := len(r.taking())
+	said := all
 	return r.poll(ctx, roleListener, func(list []api.Pod) bool {
 		waiting := 0
 		for i := range list {
@@ -314,7 +315,7 @@ func (r *run) awaitListeners(ctx context.Context) error {
 		}
 		if waiting != said {
 			said = waiting
-			r.opts.Progress(fmt.Sprintf("waiting for %d listeners", waiting))
+			r.opts.Progress(fmt.Sprintf("%d of %d listeners have started", all-waiting, all))
 		}
 		return waiting == 0
 	})
@@ -371,6 +372,9 @@ func sayOf(p *api.Pod) peer.Say {
 type planned struct {
 	Path
 	target peer.Target
+	// group is of the paths that one dialler tries: those to, and through, one
+	// node, with the direct path that they need.
+	group int
 }
 
 // taking are the nodes whose listener listens.
@@ -395,6 +399,7 @@ func (r *run) paths() []planned {
 				p.Via = via.Name
 			}
 			p.target = peer.Target{Address: p.Address, Patience: peer.Millis(patience.Milliseconds())}
+			p.group = cmp.Or(via, to).Index
 			for _, a := range to.PodAddresses {
 				if family(a) == p.Family && kind == PathPod {
 					p.target.Control = net.JoinHostPort(a, strconv.Itoa(controlPort))
@@ -447,8 +452,9 @@ func serves(s *api.Service, address string) bool { return hasFamily(s.Spec.Clust
 
 // dial has the paths tried, by pods on the nodes they come from, and adds their
 // outcomes to the result.
-func (r *run) dial(ctx context.Context, paths []planned, diagnose bool) error {
-	outcomes, err := r.outcomes(ctx, paths, diagnose)
+func (r *run) dial(ctx context.Context, paths []planned) error {
+	r.opts.Progress(fmt.Sprintf("trying %d paths", len(paths)))
+	outcomes, err := r.outcomes(ctx, paths, false)
 	if err != nil {
 		return err
 	}
@@ -470,20 +476,18 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]p
 	out := make([]peer.Result, len(paths))
 	byNode := map[string][]int{}
 	for i, p := range paths {
-		out[i] = peer.Result{ID: i, Outcome: peer.Unknown, Errno: "its dialler said nothing", Peer: -1}
+		out[i] = peer.Result{ID: i, Outcome: peer.Unknown, Errno: "its dialler said nothing in time", Peer: -1}
 		byNode[p.From] = append(byNode[p.From], i)
 	}
 	running := map[string]bool{}
 	for _, n := range r.taking() {
-		for ids := range slices.Chunk(byNode[n.Name], peer.MaxTargets) {
-			job := peer.Job{Sizes: sizes(), Timeout: peer.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 4, Diagnose: diagnose}
+		for _, ids := range jobs(paths, byNode[n.Name]) {
+			job := peer.Job{Sizes: sizes(), Timeout: peer.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 8, Diagnose: diagnose}
 			if diagnose {
 				job.Parallel = 1
 			}
 			for _, id := range ids {
-				t := paths[id].target
-				t.ID = id
-				job.Targets = append(job.Targets, t)
+				job.Targets = append(job.Targets, paths[id].target)
 			}
 			name := fmt.Sprintf("dialler-%d", r.diallers)
 			r.diallers++
@@ -495,20 +499,71 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]p
 				return nil, err
 			}
 			running[name] = true
-			if diagnose {
-				// One at a time, or they would count each other's packets.
-				if err := r.collect(ctx, running, out); err != nil {
-					return nil, err
-				}
-			}
 		}
 	}
 	return out, r.collect(ctx, running, out)
 }
 
-// collect waits until the diallers have ended, and takes what they say.
+// jobs divides the paths from one node among diallers, groups whole, and says
+// what each path needs: the direct paths to the nodes that it leads to and
+// through, as far as the same dialler tries them.
+func jobs(paths []planned, ids []int) (out [][]int) {
+	for start := 0; start < len(ids); {
+		end := start
+		for end < len(ids) && paths[ids[end]].group == paths[ids[start]].group {
+			end++
+		}
+		if last := len(out) - 1; last >= 0 && len(out[last])+end-start <= peer.MaxTargets {
+			out[last] = append(out[last], ids[start:end]...)
+		} else {
+			// No group is that large, unless a node has dozens of addresses.
+			for part := range slices.Chunk(ids[start:end], peer.MaxTargets) {
+				out = append(out, slices.Clone(part))
+			}
+		}
+		start = end
+	}
+	for _, job := range out {
+		direct := map[[2]string]int{}
+		for _, id := range job {
+			if p := &paths[id]; p.Kind == PathPod {
+				direct[[2]string{p.To, p.Family}] = id
+			}
+		}
+		slices.SortStableFunc(job, func(a, b int) int {
+			return order(paths[a].Kind) - order(paths[b].Kind)
+		})
+		for _, id := range job {
+			p := &paths[id]
+			p.target.ID = id
+			for _, to := range []string{p.To, p.Via} {
+				if at, found := direct[[2]string{to, p.Family}]; found && at != id {
+					p.target.Needs = append(p.target.Needs, at)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// order of kinds in a job: what others need comes first.
+func order(k PathKind) int {
+	if k == PathPod {
+		return 0
+	}
+	return 1
+}
+
+// collect waits until the diallers have ended, and takes what they say. Two
+// thirds of what is left of the time are theirs; of one that needs more nothing
+// is known.
 func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.Result) error {
-	before := -1
+	until := time.Now().Add(r.opts.Timeout)
+	if deadline, ok := ctx.Deadline(); ok {
+		until = time.Now().Add(time.Until(deadline) * 2 / 3)
+	}
+	all := len(running)
+	before := all
 	return r.poll(ctx, roleDialler, func(list []api.Pod) bool {
 		for i := range list {
 			p := &list[i]
@@ -528,28 +583,38 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.R
 		}
 		if len(running) != before {
 			before = len(running)
-			r.opts.Progress(fmt.Sprintf("waiting for %d diallers", before))
+			r.opts.Progress(fmt.Sprintf("%d of %d diallers are done", all-before, all))
 		}
-		return len(running) == 0
+		if time.Now().Before(until) {
+			return len(running) == 0
+		}
+		for i := range list {
+			if p := &list[i]; running[p.Name] {
+				r.opts.Progress(fmt.Sprintf("%s on node %s is not waited for any longer: %s", p.Name, p.Spec.NodeName, trouble(p)))
+			}
+		}
+		return true
 	})
 }
 
-// diagnosed bounds how many failed paths of each node are looked into: the
-// cause is rarely another for the rest.
+// diagnosed bounds how many failed paths from each node, and to each, are looked
+// into: the cause is rarely another for the rest.
 const diagnosed = 6
 
 // diagnose finds out what becomes of packets on direct paths that were dropped.
 func (r *run) diagnose(ctx context.Context) error {
 	var paths []planned
 	var index []int
-	perNode := map[string]int{}
+	from, to := map[string]int{}, map[string]int{}
 	for i, p := range r.result.Paths {
 		if p.Kind != PathPod || p.Outcome != peer.Dropped {
 			continue
 		}
-		if perNode[p.From]++; perNode[p.From] > diagnosed {
+		if from[p.From] == diagnosed || to[p.To] == diagnosed {
 			continue
 		}
+		from[p.From]++
+		to[p.To]++
 		host, _, err := net.SplitHostPort(p.Address)
 		if err != nil {
 			return err
@@ -577,17 +642,23 @@ func (r *run) diagnose(ctx context.Context) error {
 const policyPatience = 20 * time.Second
 
 // tryPolicy creates the NetworkPolicy and tries a port that it allows and one
-// that it does not.
+// that it does not, where both were reached before.
 func (r *run) tryPolicy(ctx context.Context) error {
-	r.opts.Progress("NetworkPolicy: allowing one SCTP port")
-	if err := r.c.Create(ctx, policies(), r.namespace, policy(), nil); err != nil {
-		return err
+	reached := map[PathKind]map[[3]string]bool{PathPod: {}, PathBefore: {}}
+	for _, p := range r.result.Paths {
+		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {
+			of[[3]string{p.From, p.To, p.Family}] = true
+		}
 	}
 	var paths []planned
 	all := r.taking()
 	for _, from := range all {
 		to := next(all, from)
 		for _, a := range to.PodAddresses {
+			pair := [3]string{from.Name, to.Name, family(a)}
+			if !reached[PathPod][pair] || !reached[PathBefore][pair] {
+				continue
+			}
 			for kind, port := range map[PathKind]int{PathAllowed: EchoPort, PathDenied: DeniedPort} {
 				p := planned{Path: Path{Kind: kind, From: from.Name, To: to.Name, Family: family(a), Address: net.JoinHostPort(a, strconv.Itoa(port))}}
 				p.target = peer.Target{Address: p.Address, Patience: peer.Millis(policyPatience.Milliseconds()), WantBlocked: kind == PathDenied}
@@ -595,7 +666,14 @@ func (r *run) tryPolicy(ctx context.Context) error {
 			}
 		}
 	}
-	return r.dial(ctx, paths, false)
+	if len(paths) == 0 {
+		return nil
+	}
+	r.opts.Progress("NetworkPolicy: allowing one SCTP port")
+	if err := r.c.Create(ctx, policies(), r.namespace, policy(), nil); err != nil {
+		return err
+	}
+	return r.dial(ctx, paths)
 }
 
 // endpointPorts are the ports of the Services' endpoints, by node.

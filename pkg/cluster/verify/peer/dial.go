@@ -33,14 +33,34 @@ func Dial(ctx context.Context, job Job) Say {
 	if say, ok := registered(); !ok {
 		return say
 	}
+	start := time.Now()
 	results := make([]Result, len(job.Targets))
+	done := make([]chan struct{}, len(job.Targets))
+	byID := map[int]int{}
 	parallel := make(chan struct{}, max(1, job.Parallel))
 	var wg sync.WaitGroup
 	for i, target := range job.Targets {
-		parallel <- struct{}{}
+		done[i] = make(chan struct{})
+		var needs []int
+		for _, id := range target.Needs {
+			// Earlier ones only: none waits for itself.
+			if at, found := byID[id]; found {
+				needs = append(needs, at)
+			}
+		}
+		byID[target.ID] = i
 		wg.Go(func() {
+			defer close(done[i])
+			for _, at := range needs {
+				<-done[at]
+				if results[at].Outcome != OK {
+					results[i] = Result{ID: target.ID, Outcome: NotTried, Peer: -1}
+					return
+				}
+			}
+			parallel <- struct{}{}
 			defer func() { <-parallel }()
-			results[i] = reach(ctx, job, target)
+			results[i] = reach(ctx, job, target, start.Add(target.Patience.Duration()))
 		})
 	}
 	wg.Wait()
@@ -59,9 +79,8 @@ func registered() (Say, bool) {
 	return Say{}, true
 }
 
-// reach tries a target as long as its patience lasts.
-func reach(ctx context.Context, job Job, t Target) Result {
-	patience := time.Now().Add(t.Patience.Duration())
+// reach tries a target, anew as long as there is patience.
+func reach(ctx context.Context, job Job, t Target, patience time.Time) Result {
 	for {
 		r := attempt(job, t)
 		if job.Diagnose && r.Outcome == Dropped && t.Control != "" {
@@ -197,11 +216,22 @@ func classify(err error) (Outcome, string) {
 	}
 }
 
+// turn bounds how long a dialler waits until a listener is its alone.
+const turn = time.Minute
+
 // diagnose tells what becomes of packets to a listener that does not answer: it
 // asks it over TCP how many SCTP packets it has got, sends some, and asks again.
+// Meanwhile no other dialler that diagnoses sends any.
 func diagnose(ctx context.Context, job Job, t Target) Outcome {
-	before, err := counters(ctx, t.Control, job.Timeout.Duration())
-	if err != nil {
+	step := job.Timeout.Duration()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // closes the connections, and so ends our turn
+	ask := func(path string, timeout time.Duration) (Counters, error) {
+		timer := time.AfterFunc(timeout, cancel)
+		defer timer.Stop()
+		return counters(ctx, t.Control, path)
+	}
+	if _, err := ask(countersPath, step); err != nil {
 		// An SCTP socket with no route to its peer is silent, one of TCP is
 		// not.
 		if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
@@ -209,10 +239,14 @@ func diagnose(ctx context.Context, job Job, t Target) Outcome {
 		}
 		return NetworkDown
 	}
+	before, err := ask(turnPath, turn)
+	if err != nil {
+		return Dropped
+	}
 	if r := attempt(job, t); r.Outcome != Dropped {
 		return r.Outcome
 	}
-	after, err := counters(ctx, t.Control, job.Timeout.Duration())
+	after, err := ask(countersPath, step)
 	switch {
 	case err != nil:
 		return NetworkDown
@@ -223,10 +257,9 @@ func diagnose(ctx context.Context, job Job, t Target) Outcome {
 	}
 }
 
-func counters(ctx context.Context, address string, timeout time.Duration) (c Counters, err error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+countersPath, nil)
+// counters asks a listener. Its connection is closed when the context ends.
+func counters(ctx context.Context, address, path string) (c Counters, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {
 		return c, err
 	}
@@ -236,7 +269,6 @@ func counters(ctx context.Context, address string, timeout time.Duration) (c Cou
 	if err != nil {
 		return c, err
 	}
-	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
 		return c, fmt.Errorf("%s: %s", address, response.Status)
 	}

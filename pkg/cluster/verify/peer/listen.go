@@ -32,6 +32,9 @@ const (
 	// ReadyPath answers 200 once the listener listens.
 	ReadyPath    = "/ready"
 	countersPath = "/counters"
+	// turnPath answers like countersPath, to one client at a time: the next
+	// has its turn when the one before has closed its connection.
+	turnPath = "/turn"
 )
 
 // Counters of a network namespace's SCTP (/proc/net/sctp/snmp).
@@ -82,17 +85,7 @@ func Listen(ctx context.Context, cfg ListenConfig) Say {
 		sockets = append(sockets, s)
 	}
 
-	mux := http.NewServeMux()
-	mux.HandleFunc(ReadyPath, func(http.ResponseWriter, *http.Request) {})
-	mux.HandleFunc(countersPath, func(w http.ResponseWriter, _ *http.Request) {
-		c, err := readCounters("/proc/net/sctp/snmp")
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		_ = json.NewEncoder(w).Encode(c) // a client that went away
-	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: newControlServer("/proc/net/sctp/snmp"), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, len(sockets)+1)
 	go func() { failed <- server.Serve(control) }()
 	defer server.Close()
@@ -106,6 +99,34 @@ func Listen(ctx context.Context, cfg ListenConfig) Say {
 	case err := <-failed:
 		return fault(err)
 	}
+}
+
+// newControlServer answers on the control address, from the counters in a file.
+func newControlServer(snmp string) http.Handler {
+	tell := func(w http.ResponseWriter) bool {
+		c, err := readCounters(snmp)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return false
+		}
+		return json.NewEncoder(w).Encode(c) == nil // else the client went away
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc(ReadyPath, func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc(countersPath, func(w http.ResponseWriter, _ *http.Request) { tell(w) })
+	turn := make(chan struct{}, 1)
+	mux.HandleFunc(turnPath, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case turn <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		defer func() { <-turn }()
+		if tell(w) && http.NewResponseController(w).Flush() == nil {
+			<-r.Context().Done()
+		}
+	})
+	return mux
 }
 
 // serve accepts until the socket is closed.

@@ -31,20 +31,27 @@ const (
 	ModuleMissing Outcome = "module-missing"
 	// Denied: a security policy refuses SCTP sockets.
 	Denied Outcome = "denied"
+	// NotTried: a path that this one leads over fails by itself.
+	NotTried Outcome = "not-tried"
 	// Unknown: none of these.
 	Unknown Outcome = "unknown"
 )
 
 // Conclusive says whether the outcome tells something of the path.
-func (o Outcome) Conclusive() bool { return o != Unknown && o != Denied && o != "" }
+func (o Outcome) Conclusive() bool {
+	return o != Unknown && o != Denied && o != NotTried && o != ""
+}
 
 // Target is a path to try.
 type Target struct {
 	ID int `json:"id"`
 	// Address is IP:port.
 	Address string `json:"a"`
-	// Patience is how long the path is tried anew while it fails: a Service
-	// takes a moment until it is there. 0 means once.
+	// Needs are the IDs of targets earlier in the job without which this one
+	// cannot work: when one of them fails, it is not tried.
+	Needs []int `json:"n,omitempty"`
+	// Patience is how long, from the job's start, the path is tried anew while
+	// it fails: a Service takes a moment until it is there. 0 means once.
 	Patience Millis `json:"p,omitempty"`
 	// WantBlocked: tried anew while it succeeds.
 	WantBlocked bool `json:"b,omitempty"`
@@ -67,8 +74,8 @@ type Job struct {
 	Timeout Millis `json:"timeout"`
 	// Parallel targets; 0 means one after the other.
 	Parallel int `json:"parallel,omitempty"`
-	// Diagnose dropped paths. Only truthful while nobody else sends SCTP to
-	// the listeners.
+	// Diagnose dropped paths. Only truthful while nobody but diallers that
+	// diagnose, which take turns, sends SCTP to the listeners.
 	Diagnose bool `json:"diagnose,omitempty"`
 }
 

@@ -1,10 +1,12 @@
 package peer
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -90,6 +92,44 @@ func TestReadCounters(t *testing.T) {
 		if (err == nil) != want || want && (c.In != 71 || c.Out != 70) {
 			t.Errorf("%q: %+v, %v", text, c, err)
 		}
+	}
+}
+
+// One client has its turn, and the next one when that has gone.
+func TestTurns(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "snmp")
+	write := func(in int) {
+		text := fmt.Sprintf("SctpOutSCTPPacks 70\nSctpInSCTPPacks %d\n", in)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	server := httptest.NewServer(newControlServer(path))
+	defer server.Close()
+	address := server.Listener.Addr().String()
+
+	first, leave := context.WithCancel(t.Context())
+	defer leave()
+	if c, err := counters(first, address, turnPath); err != nil || c.In != 1 {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	impatient, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if c, err := counters(impatient, address, turnPath); err == nil {
+		t.Errorf("a second one had its turn meanwhile: %+v", c)
+	}
+	write(2)
+	// Asking without a turn is always possible.
+	if c, err := counters(t.Context(), address, countersPath); err != nil || c.In != 2 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	write(3)
+	leave()
+	patient, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if c, err := counters(patient, address, turnPath); err != nil || c.In != 3 {
+		t.Errorf("after the first has gone: %+v, %v", c, err)
 	}
 }
 

@@ -1,0 +1,43 @@
+const ok = r.paths.filter(p => p.outcome === "ok").length, untried = r.paths.filter(p => p.outcome === "not-tried").length;
+summary(`${r.time}: ${r.nodes.length} nodes, ${ok} of ${r.paths.length} paths reach their end` +
+  (untried ? ` (${untried} not tried: they lead over pairs of pods that do not reach each other)` : "") +
+  `, ${(r.durationMillis / 1000).toFixed(1)} s, image ${r.image}` + (r.policy ? `; NetworkPolicy for SCTP: ${r.policy}` : ""));
+
+if (r.findings.length === 0) byId("findings").append(make("p", "SCTP works on every path.", "good"));
+for (const f of r.findings) byId("findings").append(make("h2", f.kind + ": " + f.message, "bad"), list(f.evidence), make("p", "→ " + f.fix));
+
+const titles = {pod: "Pod to pod", clusterIP: "Pod to Service (ClusterIP)", nodePort: "Pod to node port",
+  policyAllowed: "NetworkPolicy: the port it allows", policyDenied: "NetworkPolicy: a port it does not allow"};
+// A cell shows the worst that happened.
+const rank = p => p.outcome === "ok" ? 2 : p.outcome === "not-tried" ? 1 : 0;
+function cell(kind, here) {
+  if (here.length === 0) return make("td", "–", "dim");
+  const worst = here.reduce((a, b) => rank(b) < rank(a) ? b : a);
+  let text = worst.outcome, cls = "bad";
+  if (worst.outcome === "not-tried") cls = "dim";
+  if (worst.outcome === "ok") [text, cls] = [(worst.rttMicros / 1000).toFixed(2) + " ms", "good"];
+  if (kind === "policyDenied") {
+    // What a policy does not allow is to be dropped.
+    if (worst.outcome === "ok") [text, cls] = ["open", "bad"];
+    else if (!["unknown", "denied", "not-tried"].includes(worst.outcome)) [text, cls] = ["blocked", "good"];
+  }
+  const td = make("td", text, cls);
+  td.title = here.map(p => `${p.address}: ${p.outcome} ${p.errno || ""}`).join("\n");
+  return td;
+}
+for (const kind of Object.keys(titles)) for (const family of ["IPv4", "IPv6"]) {
+  const paths = r.paths.filter(p => p.kind === kind && p.family === family);
+  if (paths.length === 0) continue;
+  const table = make("table", undefined, "grid"), head = make("tr"), scroll = make("div", undefined, "scroll");
+  head.append(make("th", "from \\ to"), ...r.nodes.map(n => make("th", n.name)));
+  table.append(head);
+  table.dataset.kind = kind; table.dataset.family = family;
+  for (const from of r.nodes) {
+    const tr = make("tr");
+    tr.append(make("th", from.name));
+    for (const to of r.nodes) tr.append(cell(kind, paths.filter(p => p.from === from.name && (p.via || p.to) === to.name)));
+    table.append(tr);
+  }
+  scroll.append(table);
+  byId("matrices").append(make("h2", `${titles[kind]}, ${family}`), scroll);
+}

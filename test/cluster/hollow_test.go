@@ -1,0 +1,327 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+)
+
+// hollow stands in for the kubelets of all nodes: it says of verify's pods what
+// kubelets would, and runs nothing. What verify does to the cluster, and what
+// becomes of it when something goes wrong, needs no kernel.
+type hollow struct {
+	client kubernetes.Interface
+	mu     sync.Mutex
+	// hold is the node whose diallers do not end; "*" means all nodes.
+	hold string
+}
+
+func (h *hollow) set(hold string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.hold = hold
+}
+
+func (h *hollow) serve(ctx context.Context) {
+	for ctx.Err() == nil {
+		list, err := h.client.CoreV1().Pods(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"})
+		if err == nil {
+			for i := range list.Items {
+				h.pod(ctx, &list.Items[i])
+			}
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// pod moves a pod on. A change that is refused is made the next time.
+func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
+	h.mu.Lock()
+	hold := h.hold
+	h.mu.Unlock()
+	pods := h.client.CoreV1().Pods(p.Namespace)
+	switch {
+	case p.DeletionTimestamp != nil:
+		_ = pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+		return
+	case p.Status.Phase != corev1.PodPending:
+		return
+	case p.Labels["sctp-agent-verify/role"] == "listener":
+		ip := "10.244.0." + p.Labels["sctp-agent-verify/index"]
+		p.Status.Phase, p.Status.PodIP, p.Status.PodIPs = corev1.PodRunning, ip, []corev1.PodIP{{IP: ip}}
+		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	case hold == "*" || hold == p.Spec.NodeName:
+		return
+	default:
+		var job peer.Job
+		env := p.Spec.Containers[0].Env
+		if err := json.Unmarshal([]byte(env[0].Value), &job); err != nil || env[0].Name != verify.JobVariable {
+			return
+		}
+		var say peer.Say
+		for _, t := range job.Targets {
+			say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: peer.OK, Handshake: time.Millisecond, RTT: time.Millisecond})
+		}
+		text, err := json.Marshal(say)
+		if err != nil {
+			return
+		}
+		p.Status.Phase = corev1.PodSucceeded
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "verify", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: string(text)}}}}
+	}
+	_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
+}
+
+// TestVerifyTidies: whatever becomes of a run, of its program, or of its
+// connection, it says what it can say and leaves nothing behind; or the next
+// one takes it away.
+func TestVerifyTidies(t *testing.T) {
+	bin := program(t)
+	cp := controlPlane(t, controlplane.Options{})
+	if err := cp.StartComponent(t.Context(), controlplane.ControllerManager); err != nil {
+		t.Fatal(err)
+	}
+	client := clientFor(t, cp.Admin())
+	s := &seed{t, t.Context(), client}
+	for _, name := range []string{"n0", "n1"} {
+		r := report(name, verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+		s.ok(s.node(name, "worker", &r, func(n *corev1.Node) {
+			n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
+		}))
+	}
+	link := newWire(t, strings.TrimPrefix(cp.URL(), "https://"))
+	cfg, err := cp.ClientConfig("admin", "system:masters")
+	s.ok(err)
+	text, err := controlplane.Kubeconfig(cfg, "https://"+link.Addr().String())
+	s.ok(err)
+	admin := t.TempDir() + "/kubeconfig"
+	s.ok(os.WriteFile(admin, text, 0o600))
+	h := &hollow{client: client}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); h.serve(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+
+	left := func() (names []string) {
+		t.Helper()
+		list := must[*corev1.NamespaceList](s)(client.CoreV1().Namespaces().List(s.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"}))
+		for _, n := range list.Items {
+			names = append(names, n.Name)
+		}
+		return names
+	}
+	args := func(more ...string) []string {
+		return append([]string{"verify", "--kubeconfig", admin, "--image", agentImage, "-o", "json"}, more...)
+	}
+	whole := func(t *testing.T, r ran) {
+		t.Helper()
+		var result verify.Result
+		if err := json.Unmarshal([]byte(r.stdout), &result); r.code != 0 || err != nil || len(result.Paths) != 16 || result.Verdict() != verdict.Yes {
+			t.Errorf("exit status %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
+		}
+	}
+	// begun starts a run whose diallers do not end, and returns once they are
+	// there.
+	begun := func(t *testing.T, more ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
+		t.Helper()
+		h.set("*")
+		cmd = exec.CommandContext(t.Context(), bin, args(more...)...)
+		stderr = &bytes.Buffer{}
+		cmd.Stderr = stderr
+		s.ok(cmd.Start())
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			list := must[*corev1.PodList](s)(client.CoreV1().Pods("").List(s.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/role=dialler"}))
+			if len(list.Items) == 2 {
+				return cmd, stderr
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("no diallers\n%s", stderr)
+			}
+		}
+	}
+
+	t.Run("nothing goes wrong", func(t *testing.T) {
+		r := run(t, bin, args()...)
+		whole(t, r)
+		t.Logf("%.1f s\n%s", r.elapsed.Seconds(), r.stderr)
+		if names := left(); names != nil {
+			t.Errorf("left behind: %v", names)
+		}
+	})
+	t.Run("a dialler that does not end", func(t *testing.T) {
+		h.set("n1")
+		defer h.set("")
+		r := run(t, bin, args("--timeout", "12s")...)
+		var result verify.Result
+		if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {
+			t.Fatalf("%v\n%s", err, r.stderr)
+		}
+		if r.code != 2 || !slices.Equal(findingKinds(&result), []string{verify.FindingUndecided}) {
+			t.Errorf("exit status %d, findings %+v", r.code, result.Findings)
+		}
+		for _, p := range result.Paths {
+			if want := map[string]peer.Outcome{"n0": peer.OK, "n1": peer.Unknown}[p.From]; p.Outcome != want {
+				t.Errorf("want %s: %+v", want, p)
+			}
+		}
+		if !strings.Contains(r.stderr, "on node n1 is not waited for any longer: Pending") {
+			t.Errorf("it does not say whom it did not wait for: %s", r.stderr)
+		}
+		if names := left(); names != nil {
+			t.Errorf("left behind: %v", names)
+		}
+	})
+	t.Run("Ctrl-C", func(t *testing.T) {
+		cmd, stderr := begun(t)
+		s.ok(cmd.Process.Signal(interrupt))
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 2 {
+			t.Errorf("%v, want exit status 2\n%s", err, stderr)
+		}
+		if names := left(); names != nil {
+			t.Errorf("left behind: %v", names)
+		}
+	})
+	t.Run("killed", func(t *testing.T) {
+		cmd, _ := begun(t)
+		s.ok(cmd.Process.Kill())
+		_ = cmd.Wait() // killed
+		h.set("")
+		names := left()
+		if len(names) != 1 {
+			t.Fatalf("left behind: %v", names)
+		}
+		// Its time is not over: it may still be running.
+		whole(t, run(t, bin, args()...))
+		if now := left(); !slices.Equal(now, names) {
+			t.Fatalf("left behind: %v, want %v", now, names)
+		}
+		past := fmt.Sprintf(`{"metadata":{"annotations":{"sctp-agent-verify/until":%q}}}`, time.Now().Add(-time.Minute).UTC().Format(time.RFC3339))
+		must[*corev1.Namespace](s)(client.CoreV1().Namespaces().Patch(s.ctx, names[0], types.MergePatchType, []byte(past), metav1.PatchOptions{}))
+		r := run(t, bin, args()...)
+		whole(t, r)
+		if !strings.Contains(r.stderr, names[0]+", left by an earlier run") {
+			t.Errorf("it does not say what it took away: %s", r.stderr)
+		}
+		for deadline := time.Now().Add(30 * time.Second); left() != nil; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("left behind: %v", left())
+			}
+		}
+	})
+	t.Run("the API server is away for a while", func(t *testing.T) {
+		cmd, stderr := begun(t)
+		link.cut(true)
+		h.set("")
+		time.Sleep(4 * time.Second)
+		link.cut(false)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, stderr)
+		}
+		if names := left(); names != nil {
+			t.Errorf("left behind: %v", names)
+		}
+	})
+	t.Run("without rights", func(t *testing.T) {
+		r := run(t, bin, "verify", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--image", agentImage)
+		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "list namespaces: forbidden: the right to list namespaces is missing") {
+			t.Errorf("exit status %d, %q", r.code, r.stderr)
+		}
+		must[*rbacv1.ClusterRoleBinding](s)(client.RbacV1().ClusterRoleBindings().Create(s.ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: "visitor-views"},
+			Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "visitor"}},
+			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "see"},
+		}, metav1.CreateOptions{}))
+		must[*rbacv1.ClusterRole](s)(client.RbacV1().ClusterRoles().Create(s.ctx, &rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: "see"},
+			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{"", "security.openshift.io"}, Resources: []string{"*"}, Verbs: []string{"get", "list"}}},
+		}, metav1.CreateOptions{}))
+		const want = "create namespaces: forbidden: the right to create namespaces is missing"
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+			r = run(t, bin, "verify", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--image", agentImage)
+			if r.code == 2 && strings.Contains(r.stderr, want) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("exit status %d, %q does not say %q", r.code, r.stderr, want)
+			}
+		}
+	})
+}
+
+// wire passes TCP on to an address, until it is cut.
+type wire struct {
+	net.Listener
+	mu    sync.Mutex
+	isCut bool
+	conns []net.Conn
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Listener: l}
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			w.mu.Lock()
+			if err != nil || w.isCut {
+				near.Close()
+				if far != nil {
+					far.Close()
+				}
+				w.mu.Unlock()
+				continue
+			}
+			w.conns = append(w.conns, near, far)
+			w.mu.Unlock()
+			for _, pair := range [][2]net.Conn{{near, far}, {far, near}} {
+				go func() {
+					_, _ = io.Copy(pair[0], pair[1])
+					pair[0].Close()
+					pair[1].Close()
+				}()
+			}
+		}
+	}()
+	t.Cleanup(func() { l.Close(); w.cut(true) })
+	return w
+}
+
+// cut ends all connections, and while yes, new ones too.
+func (w *wire) cut(yes bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.isCut = yes
+	for _, c := range w.conns {
+		c.Close()
+	}
+	w.conns = nil
+}

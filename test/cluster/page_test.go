@@ -1,0 +1,207 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// browse loads a page in a real browser and returns what it shows. script, if
+// any, runs in the page when it has been loaded, in place of a user. A page
+// that asks anybody for anything fails the test.
+func browse(t *testing.T, file, fragment, script string) string {
+	t.Helper()
+	dom, asked := visit(t, file, fragment, script)
+	if len(asked) > 0 {
+		t.Errorf("the page asks for %q", asked)
+	}
+	return dom
+}
+
+// visit is browse that returns what was asked for: the browser has a proxy for
+// everything that is not a file.
+func visit(t *testing.T, file, fragment, script string) (dom string, asked []string) {
+	t.Helper()
+	browser := ""
+	for _, name := range []string{"chromium-headless-shell", "chromium", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Fatal("no Chromium on this machine (Debian: chromium-headless-shell)")
+	}
+	dir := t.TempDir()
+	if script != "" {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file = filepath.Join(dir, "used.html")
+		if err := os.WriteFile(file, append(text, "<script>"+script+"</script>"...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var mu sync.Mutex
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		asked = append(asked, r.Method+" "+r.URL.String())
+		http.Error(w, "nobody is to be asked", http.StatusForbidden)
+	}))
+	defer proxy.Close()
+	args := []string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--user-data-dir=" + filepath.Join(dir, "profile"),
+		"--proxy-server=" + proxy.Listener.Addr().(*net.TCPAddr).String(), "--virtual-time-budget=2000", "--window-size=1280,1600",
+	}
+	url := "file://" + file
+	if fragment != "" {
+		url += "#" + fragment
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	// To be looked at by people.
+	if to := os.Getenv("SCREENSHOTS"); to != "" {
+		shot := filepath.Join(to, strings.ReplaceAll(t.Name(), "/", "-")+".png")
+		if out, err := exec.CommandContext(ctx, browser, append(args, "--screenshot="+shot, url)...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", browser, err, out)
+		}
+	}
+	out, err := exec.CommandContext(ctx, browser, append(args, "--dump-dom", url)...).Output()
+	if err != nil {
+		t.Fatalf("%s: %v", browser, err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return string(out), asked
+}
+
+// pageOf writes a page to a file.
+func pageOf(t *testing.T, write func(io.Writer) error) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "page.html")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := write(f); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A page that does ask is caught.
+func TestPageThatAsksIsCaught(t *testing.T) {
+	page := pageOf(t, func(w io.Writer) error {
+		_, err := io.WriteString(w, `<!doctype html><img src="http://sctp-agent.invalid/x.png">`)
+		return err
+	})
+	if _, asked := visit(t, page, "", ""); len(asked) == 0 || asked[0] != "GET http://sctp-agent.invalid/x.png" {
+		t.Errorf("asked for %q", asked)
+	}
+}
+
+// evil are foreign names: each is shown as it is, whether it would end the
+// script, open a tag, or be taken for a place in the page's frame.
+const evil = `</script><script>document.title="taken"</script><img src=x onerror=document.title="taken">{{script}}`
+
+func TestPagesShowForeignTextAsText(t *testing.T) {
+	for name, write := range map[string]func(io.Writer) error{
+		"audit": func(w io.Writer) error {
+			return audit.WriteHTML(w, audit.Examine(&audit.Snapshot{Nodes: []audit.Node{{Name: "n", Message: evil, Reason: verdict.ProbeFailed, Ready: "false"}}}))
+		},
+		"verify": func(w io.Writer) error {
+			return verify.WriteHTML(w, &verify.Result{
+				Nodes: []verify.Node{{Name: evil}}, Paths: []verify.Path{{Kind: verify.PathPod, From: evil, To: evil, Family: "IPv4", Outcome: peer.OK}},
+				Findings: []verify.Finding{},
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dom := browse(t, pageOf(t, write), "", "")
+			shown := html.EscapeString(evil)
+			shown = strings.ReplaceAll(shown, "&#34;", `"`) // as text content has it
+			if strings.Contains(dom, "<title>taken") || !strings.Contains(dom, shown) {
+				t.Errorf("foreign text was not shown as text:\n%s", dom)
+			}
+		})
+	}
+}
+
+// verify's page has a matrix for each kind of path and family, with the worst
+// of each cell, and says what is wrong.
+func TestVerifyPage(t *testing.T) {
+	r := &verify.Result{
+		Time: time.Unix(1_700_000_000, 0).UTC(), DurationMillis: 61_234, Image: "registry.example.com/sctp-agent:v1", Policy: "enforced",
+		Findings: []verify.Finding{{Kind: verify.FindingOneWay, Message: "the answers are dropped", Evidence: []string{"n0 → n2, IPv4"}, Fix: "look at the way back"}},
+	}
+	for i := range 3 {
+		r.Nodes = append(r.Nodes, verify.Node{Name: fmt.Sprintf("n%d", i), Index: i})
+	}
+	add := func(kind verify.PathKind, family, from, to, via string, o peer.Outcome) {
+		r.Paths = append(r.Paths, verify.Path{Kind: kind, Family: family, From: from, To: to, Via: via, Outcome: o, RTTMicros: 1234, Address: "192.0.2.1:1"})
+	}
+	add(verify.PathPod, "IPv4", "n0", "n1", "", peer.OK)
+	add(verify.PathPod, "IPv4", "n0", "n2", "", peer.OneWay)
+	add(verify.PathPod, "IPv6", "n1", "n1", "", peer.OK)
+	add(verify.PathClusterIP, "IPv4", "n0", "n2", "", peer.NotTried)
+	// Two ways through n1's port: the worse counts, in whatever order.
+	add(verify.PathNodePort, "IPv4", "n0", "n1", "n1", peer.OK)
+	add(verify.PathNodePort, "IPv4", "n0", "n2", "n1", peer.NotTried)
+	add(verify.PathNodePort, "IPv4", "n2", "n2", "n1", peer.Refused)
+	add(verify.PathNodePort, "IPv4", "n2", "n1", "n1", peer.OK)
+	add(verify.PathDenied, "IPv4", "n0", "n1", "", peer.Dropped)
+	add(verify.PathDenied, "IPv4", "n0", "n2", "", peer.OK)
+	add(verify.PathDenied, "IPv4", "n1", "n2", "", peer.Unknown)
+	dom := browse(t, pageOf(t, func(w io.Writer) error { return verify.WriteHTML(w, r) }), "", "")
+
+	dash := `<td class="dim">–</td>`
+	cell := func(text, class, title string) string {
+		return fmt.Sprintf(`<td class="%s" title="%s">%s</td>`, class, title, text)
+	}
+	row := func(from string, cells ...string) string {
+		return "<tr><th>" + from + "</th>" + strings.Join(cells, "") + "</tr>"
+	}
+	const at = "192.0.2.1:1: "
+	for _, want := range []string{
+		"2023-11-14T22:13:20Z: 3 nodes, 5 of 11 paths reach their end (2 not tried: they lead over pairs of pods that do not reach each other), 61.2 s",
+		"NetworkPolicy for SCTP: enforced",
+		"SCTPDroppedOneWay: the answers are dropped", "<code>n0 → n2, IPv4</code>", "→ look at the way back",
+		`data-kind="pod" data-family="IPv4"`, `data-kind="pod" data-family="IPv6"`,
+		row("n0", dash, cell("1.23 ms", "good", at+"ok "), cell("one-way", "bad", at+"one-way ")),
+		row("n0", dash, dash, cell("not-tried", "dim", at+"not-tried ")),
+		row("n0", dash, cell("not-tried", "dim", at+"ok \n"+at+"not-tried "), dash),
+		row("n2", dash, cell("refused", "bad", at+"refused \n"+at+"ok "), dash),
+		row("n0", dash, cell("blocked", "good", at+"dropped "), cell("open", "bad", at+"ok ")),
+		row("n1", dash, dash, cell("unknown", "bad", at+"unknown ")),
+	} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the page does not show %s", want)
+		}
+	}
+	if strings.Contains(dom, `data-kind="clusterIP" data-family="IPv6"`) {
+		t.Error("a matrix without paths is shown")
+	}
+	if t.Failed() {
+		t.Log(dom)
+	}
+}
