@@ -3,6 +3,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -242,6 +243,26 @@ func TestChecksAreInOrderOfSeverity(t *testing.T) {
 		if c.kind.Title() != c.title || c.title == "" || c.fix == "" {
 			t.Errorf("%s: title %q, fix %q", c.kind, c.title, c.fix)
 		}
+	}
+}
+
+// The documentation's table has every kind, in the same order, with its severity.
+func TestKindsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, " | "); len(cells) == 3 && strings.HasPrefix(line, "| `") {
+			got = append(got, strings.Trim(cells[0], "|` ")+" "+cells[1])
+		}
+	}
+	for _, c := range checks() {
+		want = append(want, string(c.kind)+" "+string(c.severity))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/audit.md has %q, want %q", got, want)
 	}
 }
 

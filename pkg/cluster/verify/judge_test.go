@@ -1,6 +1,8 @@
 package verify
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -40,7 +42,10 @@ func spoil(r *Result, o peer.Outcome, which func(Path) bool) {
 	}
 }
 
+// TestJudge holds every kind of finding to a case that shows it, to the result
+// of works, which shows none, and to a row of the documentation's table.
 func TestJudge(t *testing.T) {
+	shown := map[string]bool{}
 	between := func(p Path, x, y string) bool { return p.From == x && p.To == y }
 	for _, c := range []struct {
 		name  string
@@ -63,6 +68,10 @@ func TestJudge(t *testing.T) {
 		{"the network is down", func(r *Result) {
 			spoil(r, peer.NetworkDown, func(p Path) bool { return between(p, "a", "b") })
 		}, nil, []string{FindingNetworkDown}, "neither SCTP nor TCP", verdict.No},
+		{"a firewall rejects", func(r *Result) {
+			spoil(r, peer.NoRoute, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, peer.Refused, func(p Path) bool { return between(p, "b", "c") })
+		}, nil, []string{FindingNoRoute, FindingRefused}, "a → b", verdict.No},
 		{"large messages are lost", func(r *Result) {
 			spoil(r, peer.Lost, func(p Path) bool { return between(p, "a", "b") })
 			for i := range r.Paths {
@@ -116,12 +125,18 @@ func TestJudge(t *testing.T) {
 			var got []string
 			for _, f := range r.Findings {
 				got = append(got, f.Kind)
+				shown[f.Kind] = true
 			}
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 			if len(r.Findings) > 0 {
 				f := r.Findings[0]
+				for _, e := range f.Evidence {
+					if strings.Contains(e, string(peer.NotTried)) {
+						t.Errorf("what was not tried is no evidence: %s", e)
+					}
+				}
 				if text := f.Message + "\n" + strings.Join(f.Evidence, "\n"); !strings.Contains(text, c.says) {
 					t.Errorf("it does not say %q: %s", c.says, text)
 				}
@@ -130,6 +145,26 @@ func TestJudge(t *testing.T) {
 				t.Errorf("verdict %s, want %s", got, c.verdict)
 			}
 		})
+	}
+	text, err := os.ReadFile("../../../docs/verify.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("judge.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := regexp.MustCompile(`(?m)^\tFinding\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	if len(kinds) < 15 {
+		t.Errorf("only %d kinds found", len(kinds))
+	}
+	for _, k := range kinds {
+		if !strings.Contains(string(text), "`"+k[1]+"`") {
+			t.Errorf("docs/verify.md does not speak of %s", k[1])
+		}
+		if !shown[k[1]] {
+			t.Errorf("no case shows %s", k[1])
+		}
 	}
 }
 
