@@ -40,7 +40,7 @@ const rows = r.nodes.map(n => {
   cells.forEach((text, i) => tr.append(make("td", text, i === 2 || i === 3 ? colours[text] : "")));
   return {tr, cells, text: cells.join(" ").toLowerCase()};
 });
-let sorted = 0, up = true;
+let sorted = -1, up = true; // no column: as the audit has it
 function show() {
   const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
   const seen = rows.filter(row => words.every(w => row.text.includes(w)));

@@ -157,6 +157,14 @@ func mountAll() error {
 			return fmt.Errorf("mounting %s: %w", m.dir, err)
 		}
 	}
+	// As systemd does (src/shared/dev-setup.c); shells and scripts rely on them.
+	for name, target := range map[string]string{
+		"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2",
+	} {
+		if err := os.Symlink(target, "/dev/"+name); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
