@@ -1,12 +1,16 @@
 package nodelabel
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,11 +26,16 @@ import (
 // sooner only lengthens the queue.
 const requestTimeout = 30 * time.Second
 
-// client speaks to the API server about one Node. It is a bare REST client: the
-// typed clientset registers every API there is, which would more than double
-// the program's size and memory.
+// answerMost bounds what is read of an answer: etcd keeps no object beyond
+// 1.5 MiB.
+const answerMost = 4 << 20
+
+// client speaks to the API server about one Node. It is little more than HTTP
+// with the cluster's credentials: the typed clientset registers every API there
+// is, which would more than double the program's size and memory.
 type client struct {
-	rest rest.Interface
+	http *http.Client
+	base *url.URL
 	node string
 	// status says that conditions are wanted; without it the server sends
 	// the metadata only, a fraction of a Node.
@@ -35,9 +44,9 @@ type client struct {
 
 func newClient(cfg *rest.Config, node string, status bool) (*client, error) {
 	cfg = rest.CopyConfig(cfg)
-	cfg.GroupVersion = &schema.GroupVersion{Version: "v1"}
-	cfg.APIPath = "/api"
-	cfg.NegotiatedSerializer = statusCodec{}
+	if cfg.UserAgent == "" {
+		cfg.UserAgent = rest.DefaultKubernetesUserAgent()
+	}
 	if cfg.BearerTokenFile != "" {
 		// client-go's own way reads the file again a minute later, whatever
 		// the server said; this one also at once after a 401.
@@ -45,13 +54,77 @@ func newClient(cfg *rest.Config, node string, status bool) (*client, error) {
 		cfg.BearerTokenFile, cfg.BearerToken = "", ""
 		cfg.Wrap(transport.ResettableTokenSourceWrapTransport(source))
 	}
-	// The writer paces itself.
-	cfg.QPS = -1
-	c, err := rest.RESTClientFor(cfg)
+	h, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("building a client for %s: %w", cfg.Host, err)
 	}
-	return &client{rest: c, node: node, status: status}, nil
+	base, _, err := rest.DefaultServerUrlFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("the API server's address %q: %w", cfg.Host, err)
+	}
+	return &client{http: h, base: base, node: node, status: status}, nil
+}
+
+// path of the Node, or of something below it.
+func (c *client) path(below ...string) string {
+	return "/api/v1/nodes/" + strings.Join(append([]string{url.PathEscape(c.node)}, below...), "/")
+}
+
+// open sends a request and returns the answer's body if it is a good one.
+func (c *client) open(ctx context.Context, method, path string, query url.Values, contentType, accept string, body []byte) (io.ReadCloser, error) {
+	u := c.base.JoinPath(path)
+	u.RawQuery = query.Encode()
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Accept", accept)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	return nil, refusal(resp, method, c.node)
+}
+
+// do sends a request with a deadline and reads the whole answer.
+func (c *client) do(ctx context.Context, method, path string, query url.Values, contentType, accept string, body []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := c.open(ctx, method, path, query, contentType, accept, body)
+	if err != nil {
+		return nil, err
+	}
+	defer stream.Close()
+	return io.ReadAll(io.LimitReader(stream, answerMost))
+}
+
+// refusal is the Status in an answer, or one made from the code: proxies, and
+// the API server when it is overrun, answer with a line of text. How long to
+// wait stands in a header.
+func refusal(resp *http.Response, method, node string) error {
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	asked, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
+	var status metav1.Status
+	if json.Unmarshal(text, &status) != nil || status.Kind != "Status" {
+		return apierrors.NewGenericServerResponse(resp.StatusCode, strings.ToLower(method), schema.GroupResource{Resource: "nodes"}, node, strings.TrimSpace(string(text)), asked, true)
+	}
+	if status.Code == 0 {
+		status.Code = int32(resp.StatusCode)
+	}
+	if asked > 0 {
+		if status.Details == nil {
+			status.Details = &metav1.StatusDetails{}
+		}
+		status.Details.RetryAfterSeconds = max(status.Details.RetryAfterSeconds, int32(min(asked, 3600)))
+	}
+	return &apierrors.StatusError{ErrStatus: status}
 }
 
 func (c *client) accept() string {
@@ -62,10 +135,7 @@ func (c *client) accept() string {
 }
 
 func (c *client) get(ctx context.Context) (*node, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	body, err := raw(c.rest.Get().Resource("nodes").Name(c.node).
-		SetHeader("Accept", c.accept()).MaxRetries(0).Do(ctx))
+	body, err := c.do(ctx, http.MethodGet, c.path(), nil, "", c.accept(), nil)
 	return decodeNode("reading node "+c.node, body, err)
 }
 
@@ -94,12 +164,9 @@ func (c *client) apply(ctx context.Context, want Metadata, cond *Condition) (*no
 	if err != nil {
 		return nil, fmt.Errorf("encoding node %s: %w", c.node, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	// Forced: the agent is the authority on its own keys.
-	out, err := raw(c.rest.Patch(types.ApplyYAMLPatchType).Resource("nodes").Name(c.node).SubResource("status").
-		Param("fieldManager", FieldManager).Param("force", "true").
-		SetHeader("Accept", c.accept()).MaxRetries(0).Body(body).Do(ctx))
+	query := url.Values{"fieldManager": {FieldManager}, "force": {"true"}}
+	out, err := c.do(ctx, http.MethodPatch, c.path("status"), query, string(types.ApplyYAMLPatchType), c.accept(), body)
 	return decodeNode("applying to node "+c.node, out, err)
 }
 
@@ -116,21 +183,8 @@ func (c *client) remove(ctx context.Context, labels, annotations []string) (*nod
 	if err != nil {
 		return nil, fmt.Errorf("encoding node %s: %w", c.node, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	out, err := raw(c.rest.Patch(types.MergePatchType).Resource("nodes").Name(c.node).SubResource("status").
-		Param("fieldManager", FieldManager).
-		SetHeader("Accept", c.accept()).MaxRetries(0).Body(body).Do(ctx))
+	out, err := c.do(ctx, http.MethodPatch, c.path("status"), url.Values{"fieldManager": {FieldManager}}, string(types.MergePatchType), c.accept(), body)
 	return decodeNode("removing keys from node "+c.node, out, err)
-}
-
-// raw is an answer's body, or the error that the server gave in it (which
-// Result.Raw leaves out).
-func raw(res rest.Result) ([]byte, error) {
-	if err := res.Error(); err != nil {
-		return nil, err
-	}
-	return res.Raw()
 }
 
 func decodeNode(doing string, body []byte, err error) (*node, error) {
@@ -156,15 +210,15 @@ func (c *client) watch(ctx context.Context, from string, timeout time.Duration, 
 	ctx, cancel := context.WithTimeout(ctx, timeout+time.Minute)
 	defer cancel()
 	doing := "watching node " + c.node
-	req := c.rest.Get().Resource("nodes").
-		Param("watch", "true").
-		Param("fieldSelector", "metadata.name="+c.node).
-		Param("timeoutSeconds", strconv.Itoa(int(timeout.Seconds()))).
-		SetHeader("Accept", c.accept()).MaxRetries(0)
-	if from != "" {
-		req = req.Param("resourceVersion", from)
+	query := url.Values{
+		"watch":          {"true"},
+		"fieldSelector":  {"metadata.name=" + c.node},
+		"timeoutSeconds": {strconv.Itoa(int(timeout.Seconds()))},
 	}
-	stream, err := req.Stream(ctx)
+	if from != "" {
+		query.Set("resourceVersion", from)
+	}
+	stream, err := c.open(ctx, http.MethodGet, "/api/v1/nodes", query, "", c.accept(), nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

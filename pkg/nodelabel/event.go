@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -65,7 +66,8 @@ func (w *Writer) sendEvents(ctx context.Context) {
 		// log line has to do.
 		err := w.client.event(context.WithoutCancel(ctx), w.cfg.Component, e, now)
 		if err != nil && ctx.Err() == nil {
-			sleep(ctx, max(spread(2*time.Second), askedDelay(err)))
+			again := backoff{first: 2 * time.Second, last: 2 * time.Second}
+			sleep(ctx, again.after(err))
 			err = w.client.event(ctx, w.cfg.Component, e, now)
 		}
 		if err != nil && ctx.Err() == nil {
@@ -99,9 +101,7 @@ func (c *client) event(ctx context.Context, component string, e event, now time.
 	if err != nil {
 		return fmt.Errorf("encoding an Event: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	if err := c.rest.Post().Namespace("default").Resource("events").MaxRetries(0).Body(body).Do(ctx).Error(); err != nil {
+	if _, err := c.do(ctx, http.MethodPost, "/api/v1/namespaces/default/events", nil, "application/json", "application/json", body); err != nil {
 		return fmt.Errorf("creating an Event: %w", err)
 	}
 	return nil

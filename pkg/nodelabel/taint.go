@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -35,10 +37,8 @@ func (w *Writer) untaint(ctx context.Context, n *node) error {
 }
 
 func (c *client) untaint(ctx context.Context, which string) (removed bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	doing := "removing the startup taint from node " + c.node
-	body, err := raw(c.rest.Get().Resource("nodes").Name(c.node).SetHeader("Accept", "application/json").MaxRetries(0).Do(ctx))
+	body, err := c.do(ctx, http.MethodGet, c.path(), nil, "", "application/json", nil)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", doing, err)
 	}
@@ -65,8 +65,7 @@ func (c *client) untaint(ctx context.Context, which string) (removed bool, err e
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", doing, err)
 		}
-		err = c.rest.Patch(types.JSONPatchType).Resource("nodes").Name(c.node).Param("fieldManager", FieldManager).
-			MaxRetries(0).Body(patch).Do(ctx).Error()
+		_, err = c.do(ctx, http.MethodPatch, c.path(), url.Values{"fieldManager": {FieldManager}}, string(types.JSONPatchType), c.accept(), patch)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", doing, err)
 		}

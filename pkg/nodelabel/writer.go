@@ -48,6 +48,7 @@ type Writer struct {
 
 	wake   chan struct{} // the report or the Node changed
 	urgent chan struct{} // somebody waits in Flush
+	back   chan struct{} // the API server answers again
 
 	mu sync.Mutex
 	// report is the newest one, bootID the newest boot ID that any had.
@@ -93,6 +94,7 @@ func NewWriter(cfg Config) (*Writer, error) {
 		events:   make(chan event, 16),
 		wake:     make(chan struct{}, 1),
 		urgent:   make(chan struct{}, 1),
+		back:     make(chan struct{}, 1),
 		caughtUp: make(chan struct{}),
 	}, nil
 }
@@ -165,6 +167,10 @@ const (
 	// The API server is asked to end a watch after some half to one and a
 	// half of this.
 	watchTimeout = 40 * time.Minute
+	// While an API server starts, requests of the whole cluster pile up on
+	// it, and are answered all at once. What follows each of these (a watch,
+	// a write) is spread over this long.
+	comeback = 10 * time.Second
 	// So many times within the window a foreign edit is put back at once;
 	// after that, more and more seldom.
 	putBacks, putBackWindow        = 5, 10 * time.Minute
@@ -182,9 +188,10 @@ func (w *Writer) Run(ctx context.Context) error {
 	retry.Stop()
 	defer retry.Stop()
 	var (
-		pending  bool // a failed write waits for retry
-		failures = backoff{first: firstRetry, last: lastRetry}
-		fight    fightWatch
+		pending   bool      // a failed write waits for retry
+		notBefore time.Time // the server asked to be left alone until then
+		failures  = backoff{first: firstRetry, last: lastRetry}
+		fight     fightWatch
 	)
 	for {
 		select {
@@ -193,6 +200,11 @@ func (w *Writer) Run(ctx context.Context) error {
 		case <-w.wake:
 			if pending {
 				// What is to be written is read when the retry is due.
+				continue
+			}
+		case <-w.back:
+			// A write that waits for its turn need not wait on.
+			if !pending || time.Now().Before(notBefore) {
 				continue
 			}
 		case <-w.urgent:
@@ -211,7 +223,11 @@ func (w *Writer) Run(ctx context.Context) error {
 				w.cfg.Log.Warn("the Node could not be written; trying again", "outcome", string(outcome), "error", err.Error())
 			}
 			pending = true
-			retry.Reset(max(failures.next(), askedDelay(err)))
+			delay := failures.after(err)
+			if askedDelay(err) > 0 {
+				notBefore = time.Now().Add(delay)
+			}
+			retry.Reset(delay)
 		case wait > 0:
 			retry.Reset(wait)
 		default:
@@ -357,29 +373,31 @@ func (w *Writer) condition(r verdict.Report, n *node, now time.Time) *Condition 
 func (w *Writer) follow(ctx context.Context) {
 	delay := backoff{first: firstWatch, last: lastWatch}
 	down := false
+	from, known := "", false // what to watch from, as read before
 	for ctx.Err() == nil {
-		start := time.Now()
-		n, err := w.client.get(ctx)
-		from := ""
-		switch classify(err) {
-		case Applied:
-			from = n.Metadata.ResourceVersion
-			w.setNode(n)
-		case NodeMissing:
-			// From "now": the watch reports the Node once it is made.
-			w.setNode(nil)
-			err = nil
+		var (
+			err    error
+			opened time.Time
+		)
+		if !known {
+			from, err = w.read(ctx)
+			known = err == nil
+			if known && down {
+				sleep(ctx, within(comeback))
+			}
 		}
 		if err == nil {
 			err = w.client.watch(ctx, from, spread(watchTimeout), func() {
+				opened = time.Now()
 				if down {
 					down = false
 					w.cfg.Log.Info("watching the Node again")
 				}
-				// The server is back: a write that waits for its turn
-				// need not wait on.
-				poke(w.urgent)
+				poke(w.back)
 			}, w.setNode)
+			// Turned away at the door, the watch may begin where it would
+			// have begun: that saves a server that is overrun the reading.
+			known = opened.IsZero() && classify(err) == Throttled
 		}
 		if ctx.Err() != nil {
 			return
@@ -388,11 +406,26 @@ func (w *Writer) follow(ctx context.Context) {
 			down = true
 			w.cfg.Log.Warn("the Node is not watched; trying again", "error", err.Error())
 		}
-		if time.Since(start) > lastingWatch {
+		if !opened.IsZero() && time.Since(opened) > lastingWatch {
 			delay.reset()
 		}
-		sleep(ctx, max(delay.next(), askedDelay(err)))
+		sleep(ctx, delay.after(err))
 	}
+}
+
+// read the Node, and say what to watch from.
+func (w *Writer) read(ctx context.Context) (from string, err error) {
+	n, err := w.client.get(ctx)
+	switch classify(err) {
+	case Applied:
+		w.setNode(n)
+		return n.Metadata.ResourceVersion, nil
+	case NodeMissing:
+		// From "now": the watch reports the Node once it is made.
+		w.setNode(nil)
+		return "", nil
+	}
+	return "", err
 }
 
 func (w *Writer) setNode(n *node) {

@@ -2,11 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -18,36 +25,58 @@ import (
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
 
-// traffic counts what arrives back from the API server, by second.
+// traffic counts what the API server answers, by second, and what it does not.
 type traffic struct {
 	mu      sync.Mutex
 	seconds map[int64]int
-	errors  int
+	refused map[int64]int
+	failed  map[string]int
+	over    context.Context // done when the agents are told to end
 }
 
 func (t *traffic) reset() {
 	t.mu.Lock()
-	t.seconds, t.errors = map[int64]int{}, 0
+	t.seconds, t.refused, t.failed = map[int64]int{}, map[int64]int{}, map[string]int{}
 	t.mu.Unlock()
 }
 
-// sums up since reset: total, peak and mean per second, errors.
-func (t *traffic) sums() (total, peak int, mean float64, errors int) {
+// sums are what happened since reset.
+type sums struct {
+	served, refused  int            // answers; those among the tries that were turned away by 429
+	peak, peakTries  int            // per second, without and with what was turned away
+	mean             float64        // served per second, from the first to the last
+	failed           map[string]int // tries by what became of them
+	perSecond        []int          // served
+	refusedPerSecond []int
+}
+
+func (t *traffic) sums() sums {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	s := sums{failed: maps.Clone(t.failed)}
 	var first, last int64
-	for s, n := range t.seconds {
-		total += n
-		peak = max(peak, n)
-		if first == 0 || s < first {
-			first = s
+	for _, m := range []map[int64]int{t.seconds, t.refused} {
+		for at := range m {
+			if first == 0 || at < first {
+				first = at
+			}
+			last = max(last, at)
 		}
-		last = max(last, s)
 	}
-	if total > 0 {
-		mean = float64(total) / float64(last-first+1)
+	if first == 0 {
+		return s
 	}
-	return total, peak, mean, t.errors
+	for at := first; at <= last; at++ {
+		n, refused := t.seconds[at], t.refused[at]
+		s.served += n
+		s.refused += refused
+		s.peak = max(s.peak, n)
+		s.peakTries = max(s.peakTries, n+refused)
+		s.perSecond = append(s.perSecond, n)
+		s.refusedPerSecond = append(s.refusedPerSecond, refused)
+	}
+	s.mean = float64(s.served) / float64(last-first+1)
+	return s
 }
 
 type counted struct {
@@ -57,15 +86,58 @@ type counted struct {
 
 func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := c.base.RoundTrip(req)
+	if c.traffic.over.Err() != nil {
+		return resp, err
+	}
 	c.traffic.mu.Lock()
 	defer c.traffic.mu.Unlock()
-	if err == nil {
-		c.traffic.seconds[time.Now().Unix()]++
-	}
-	if req.Context().Err() == nil && (err != nil || resp.StatusCode >= 400) {
-		c.traffic.errors++
+	now := time.Now().Unix()
+	switch {
+	case err != nil:
+		c.traffic.failed[failure(err)]++
+	case resp.StatusCode == http.StatusTooManyRequests:
+		c.traffic.refused[now]++
+		c.traffic.failed["429"]++
+	default:
+		c.traffic.seconds[now]++
+		if resp.StatusCode >= 400 {
+			c.traffic.failed[strconv.Itoa(resp.StatusCode)]++
+		}
 	}
 	return resp, err
+}
+
+// failure names the kind of an error without an answer.
+func failure(err error) string {
+	var network net.Error
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection reset"
+	case strings.Contains(err.Error(), "http2: client connection lost"), strings.Contains(err.Error(), "GOAWAY"):
+		return "connection lost"
+	case strings.Contains(err.Error(), "TLS handshake timeout"):
+		return "no TLS handshake within 10 s"
+	case errors.Is(err, context.DeadlineExceeded):
+		return "no answer within the request's deadline"
+	case errors.Is(err, context.Canceled):
+		return "given up by the agent"
+	case errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	}
+	return err.Error()
+}
+
+func (s sums) String() string {
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(s.failed)) {
+		kinds = append(kinds, fmt.Sprintf("%d %s", s.failed[kind], kind))
+	}
+	if len(kinds) == 0 {
+		return "none"
+	}
+	return strings.Join(kinds, ", ")
 }
 
 // facts of the whole simulated cluster.
@@ -138,7 +210,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 					// connection.
 					cfg.Dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
 					cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return counted{&t, rt} })
-					w, err := nodelabel.NewWriter(nodelabel.Config{REST: cfg, Node: name})
+					w, err := nodelabel.NewWriter(nodelabel.Config{REST: cfg, Node: name, Events: true, Component: "sctp-agent"})
 					if err != nil {
 						return err
 					}
@@ -169,9 +241,10 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 	default:
 	}
 	fmt.Printf("%d Nodes and tokens made in %s\n", nodes, time.Since(begin).Round(time.Second))
-	fmt.Printf("%-44s %10s %9s %7s %7s %10s %7s\n", "", "converged", "requests", "peak/s", "mean/s", "peak/mean", "errors")
+	fmt.Printf("%-44s %10s %9s %7s %7s %10s %10s %12s\n", "", "converged", "answered", "peak/s", "mean/s", "peak/mean", "429", "peak tries/s")
 
 	ctx, stop := context.WithCancel(ctx)
+	t.over = ctx
 	defer wg.Wait()
 	defer stop()
 	converge := func(what string, do func() error) error {
@@ -204,8 +277,9 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 		}
 		took := time.Since(start)
 		sleep(ctx, 2*time.Second)
-		total, peak, mean, errors := t.sums()
-		fmt.Printf("%-44s %9.1fs %9d %7d %7.0f %10.1f %7d\n", what, took.Seconds(), total, peak, mean, float64(peak)/max(mean, 1), errors)
+		s := t.sums()
+		fmt.Printf("%-44s %9.1fs %9d %7d %7.0f %10.1f %10d %12d\n", what, took.Seconds(), s.served, s.peak, s.mean, float64(s.peak)/max(s.mean, 1), s.refused, s.peakTries)
+		fmt.Printf("    tries that failed: %v\n    answered each second: %v\n    turned away each second: %v\n", s, s.perSecond, s.refusedPerSecond)
 		return nil
 	}
 	err = converge("roll-out, all at once", func() error {
