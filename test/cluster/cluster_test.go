@@ -126,17 +126,6 @@ func fits(t *testing.T, text string) {
 // interrupt is what Ctrl-C sends.
 const interrupt = syscall.SIGINT
 
-// start starts the program and leaves it running.
-func start(t *testing.T, path string, args ...string) *exec.Cmd {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd
-}
-
 // onTerminal runs the program on a terminal, at which somebody types, and
 // returns what that shows and the exit status.
 func onTerminal(t *testing.T, typed, path string, args ...string) (screen string, code int) {
