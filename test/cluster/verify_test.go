@@ -44,7 +44,7 @@ type pair struct {
 
 // bootPair boots two nodes with these files.
 func bootPair(t *testing.T, files [2][]node.File) *pair {
-	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Minute)
 	t.Cleanup(cancel)
 	p := &pair{t: t, ctx: ctx, bin: program(t)}
 	p.cp = controlPlane(t, controlplane.Options{APIServerArgs: []string{"--service-cluster-ip-range=10.0.0.0/24,fd00:10::/112"}})
@@ -176,6 +176,9 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 // then both: it finds each fault that is put there, and none where there is
 // none.
 func TestVerify(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots two full nodes with kubelet: make test-node")
+	}
 	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
 	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})
 	p.ready(0, verdict.Yes)
