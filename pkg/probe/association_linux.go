@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"os"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,9 +14,31 @@ type ends struct {
 	// client and server are the addresses to bind; none means the first
 	// loopback address.
 	client, server []net.IPAddr
+	// serverIn is the network namespace of the server's sockets; nil is that
+	// of the process.
+	serverIn *os.File
+	// streams is how many streams each end asks for, each way; 0 leaves it to
+	// the kernel.
+	streams uint16
 	// prepare sets further options on the sockets of both ends before they
 	// are bound; accepted sockets inherit them.
 	prepare func(*socket) error
+}
+
+// defaultStreams is how many outgoing streams an end has that asks for nothing
+// (include/net/sctp/constants.h, SCTP_DEFAULT_OUTSTREAMS).
+const defaultStreams = 10
+
+func (how ends) prepared(s *socket) error {
+	if how.streams > 0 {
+		if err := s.set(optInitMsg, raw(initMsg{OutStreams: how.streams, MaxInStreams: how.streams})); err != nil {
+			return &stop{stage: StageSocket, err: err, detail: "set SCTP_INITMSG"}
+		}
+	}
+	if how.prepare != nil {
+		return how.prepare(s)
+	}
+	return nil
 }
 
 // association is one association with both its ends in this process.
@@ -28,20 +51,15 @@ type association struct {
 // two one-to-one sockets. It proves the cookie's MAC too, and with it the hash
 // that the kernel was told to use (FIPS).
 func (e *env) associate(ctx context.Context, how ends) (*association, error) {
-	listener, port, err := e.bound(unix.SOCK_STREAM, how.prepare, how.server)
+	listener, port, err := e.boundIn(how.serverIn, unix.SOCK_STREAM, how.prepared, how.server)
 	if err != nil {
 		return nil, err
 	}
 	if err := listener.listen(); err != nil {
 		return nil, err
 	}
-	client, clientPort, err := e.bound(unix.SOCK_STREAM, how.prepare, how.client)
+	client, clientPort, err := e.bound(unix.SOCK_STREAM, how.prepared, how.client)
 	if err != nil {
-		return nil, err
-	}
-	// How an end is told of the shutdown's completion, which on a one-to-one
-	// socket nothing else tells the side that began it.
-	if err := subscribed(client); err != nil {
 		return nil, err
 	}
 	first := e.family.host(1)
@@ -55,7 +73,15 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &association{env: e, client: client, server: server}
+	// How an end is told of the shutdown's completion, which on a one-to-one
+	// socket nothing else tells the side that began it.
+	if err := subscribed(client); err != nil {
+		return nil, err
+	}
+	streams := how.streams
+	if streams == 0 {
+		streams = defaultStreams
+	}
 	for name, s := range map[string]*socket{"client": client, "server": server} {
 		st, err := s.status(StageConnect)
 		if err != nil {
@@ -66,7 +92,7 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 				name, st.State, st.InStreams, st.OutStreams, stateEstablished, streams)
 		}
 	}
-	return a, nil
+	return &association{env: e, client: client, server: server}, nil
 }
 
 // bound opens a socket of the given style and binds it to the addresses on a
@@ -74,12 +100,14 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 // the wildcard, an end would offer every address of the host to the other
 // (RFC 9260, section 5.1.2).
 func (e *env) bound(style int, prepare func(*socket) error, hosts []net.IPAddr) (*socket, int, error) {
-	s, err := e.socket(style)
+	return e.boundIn(nil, style, prepare, hosts)
+}
+
+// boundIn is bound in a network namespace, nil being that of the process.
+func (e *env) boundIn(ns *os.File, style int, prepare func(*socket) error, hosts []net.IPAddr) (*socket, int, error) {
+	s, err := e.socket(ns, style)
 	if err != nil {
 		return nil, 0, err
-	}
-	if err := s.setInt(optRecvRcvInfo, 1); err != nil {
-		return nil, 0, &stop{stage: StageSocket, err: err, detail: "set SCTP_RECVRCVINFO"}
 	}
 	if prepare != nil {
 		if err := prepare(s); err != nil {
@@ -124,5 +152,9 @@ func (a *association) shutdown(ctx context.Context) error {
 			return wrong("%d bytes arrived that nobody sent", len(m.data))
 		}
 	}
-	return a.client.sawShutdown(ctx, 1)
+	if err := a.client.sawShutdown(ctx, 1); err != nil {
+		return err
+	}
+	a.client.over, a.server.over = true, true
+	return nil
 }

@@ -174,9 +174,10 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 		select {
 		case r := <-results:
 			delete(left, r.i)
-			if l := late.soFar(); r.Result == Fail && r.TimedOut && l > step/2 {
+			if l := late.soFar(); r.Result == Fail && r.TimedOut && l.total > step/2 {
 				r.Result = Unknown
-				r.Detail += fmt.Sprintf(" (inconclusive: this machine wakes processes %v late)", l.Round(time.Millisecond))
+				r.Detail += fmt.Sprintf(" (inconclusive: this machine is behind, by up to %v and %v in all)",
+					l.worst.Round(time.Millisecond), l.total.Round(time.Millisecond))
 			}
 			emit(r.Check)
 		case <-expired:

@@ -110,9 +110,20 @@ func (e *env) adopt(fd int, stage Stage) (*socket, error) {
 }
 
 // socket opens a socket of the given style (SOCK_STREAM is one-to-one,
-// SOCK_SEQPACKET one-to-many; RFC 6458, sections 3 and 4).
-func (e *env) socket(style int) (*socket, error) {
-	fd, err := unix.Socket(int(e.family), style|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+// SOCK_SEQPACKET one-to-many; RFC 6458, sections 3 and 4) in a network
+// namespace, where it stays; nil is that of the process.
+func (e *env) socket(ns *os.File, style int) (*socket, error) {
+	var fd int
+	open := func() (err error) {
+		fd, err = unix.Socket(int(e.family), style|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+		return err
+	}
+	var err error
+	if ns == nil {
+		err = open()
+	} else {
+		err = within(ns, open)
+	}
 	if err != nil {
 		return nil, &stop{stage: StageSocket, err: err, detail: "open an SCTP socket"}
 	}
@@ -120,11 +131,8 @@ func (e *env) socket(style int) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Without the next two, messages one way and the shutdown wait for
-	// delayed acknowledgements, 200 ms each (RFC 9260, section 6.2); the third
-	// saves the kernel room for 65535 streams.
-	// An ICMP error then ends a connect at once (net/sctp/input.c,
-	// sctp_icmp_error), not when the INIT would be sent again, seconds later.
+	// An ICMP error then ends a connect at once instead of waiting, unseen, to
+	// be asked for (net/sctp/input.c, sctp_icmp_error).
 	level, opt := unix.IPPROTO_IP, unix.IP_RECVERR
 	if e.family == ipv6 {
 		level, opt = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
@@ -133,29 +141,32 @@ func (e *env) socket(style int) (*socket, error) {
 		return nil, &stop{stage: StageSocket, err: err, detail: "ask for ICMP errors"}
 	}
 	// Without the next two, messages one way and the shutdown wait for
-	// delayed acknowledgements, 200 ms each (RFC 9260, section 6.2); the third
-	// saves the kernel room for 65535 streams.
-	// An ICMP error then ends a connect at once instead of waiting, unseen, to
-	// be asked for (net/sctp/input.c, sctp_icmp_error).
-	if err := s.do(func(fd int) error {
-		if e.family == ipv6 {
-			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1)
-		}
-		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_RECVERR, 1)
-	}); err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "ask for ICMP errors"}
-	}
+	// delayed acknowledgements, 200 ms each (RFC 9260, section 6.2).
 	if err := s.setInt(optNoDelay, 1); err != nil {
 		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_NODELAY"}
 	}
 	if err := s.set(optDelayedSack, raw(sackInfo{Frequency: 1})); err != nil {
 		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_DELAYED_SACK"}
 	}
-	if err := s.set(optInitMsg, raw(initMsg{OutStreams: streams, MaxInStreams: streams})); err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_INITMSG"}
+	if err := s.retransmit(200*time.Millisecond, time.Second); err != nil {
+		return nil, err
 	}
 	return s, nil
 }
 
-// streams is how many streams each side asks for, each way.
-const streams = 10
+// retransmit bounds the time after which a packet that was not acknowledged is
+// sent again (RFC 9260, section 6.3.1). Loopback does lose packets, those that
+// find the kernel's queue of received ones full (net.core.netdev_max_backlog),
+// and by default the protocol would wait for an answer to the first INIT longer
+// than the whole probe may take, 3 s (section 16): one lost packet must not
+// look like a filter.
+func (s *socket) retransmit(least, most time.Duration) error {
+	if err := s.set(optRTOInfo, raw(rtoInfo{
+		Initial: uint32(least.Milliseconds()),
+		Min:     uint32(least.Milliseconds()),
+		Max:     uint32(most.Milliseconds()),
+	})); err != nil {
+		return &stop{stage: StageSocket, err: err, detail: "set SCTP_RTOINFO"}
+	}
+	return nil
+}

@@ -12,27 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The checks here lose packets on purpose, by a route in the probe's own
-// network namespace: a filter or a pair of links would make the kernel load
-// modules for them.
+// The checks here lose packets on purpose, in the probe's own network
+// namespace.
 
-// fastTimers makes lost packets cost tenths of a second, not seconds (RFC
-// 9260, section 6.3.1; the defaults are those of section 16).
-func fastTimers(s *socket) error {
-	if err := s.set(optRTOInfo, raw(rtoInfo{Initial: 60, Max: 120, Min: 60})); err != nil {
-		return &stop{stage: StageSocket, err: err, detail: "set SCTP_RTOINFO"}
-	}
-	return nil
-}
+// fastTimers are for packets that are lost on purpose.
+func fastTimers(s *socket) error { return s.retransmit(60*time.Millisecond, 120*time.Millisecond) }
 
-// blackhole loses every packet to an address from now on, until restore.
+// blackhole loses every packet to an address from now on, until restore. By a
+// route: a filter would make the kernel load modules.
 func blackhole(ip net.IP) (restore func() error, err error) {
-	routes, err := netlink.NewHandle(unix.NETLINK_ROUTE)
-	if err == nil {
-		err = routes.SetSocketTimeout(time.Second)
-	}
+	routes, err := rtnetlink()
 	if err != nil {
-		return nil, undecided("", err, "open rtnetlink")
+		return nil, undecided("", err, "")
 	}
 	// In the local table, where it is more specific than 127.0.0.0/8.
 	route := &netlink.Route{
@@ -53,15 +44,22 @@ func blackhole(ip net.IP) (restore func() error, err error) {
 	}, nil
 }
 
-// proveFailover: when the primary path loses everything, what is sent arrives
-// over the other one (RFC 9260, sections 6.4.1 and 8.2).
+// proveFailover: two hosts with two links between them; when the far end of
+// the primary one goes down, what is sent arrives over the other (RFC 9260,
+// sections 6.4.1 and 8.2).
 func proveFailover(ctx context.Context, e *env) error {
-	host := func(n byte) net.IPAddr { return net.IPAddr{IP: net.IPv4(127, 0, 1, n)} }
-	a, err := e.associate(ctx, ends{
-		client:  []net.IPAddr{host(3), host(4)},
-		server:  []net.IPAddr{host(1), host(2)},
-		prepare: fastTimers,
-	})
+	const pairs = 2
+	l, err := e.newLinks(pairs)
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	how := ends{serverIn: l.ns, prepare: fastTimers}
+	for i := range byte(pairs) {
+		how.client = append(how.client, net.IPAddr{IP: linkAddress(i, 1)})
+		how.server = append(how.server, net.IPAddr{IP: linkAddress(i, 2)})
+	}
+	a, err := e.associate(ctx, how)
 	if err != nil {
 		return err
 	}
@@ -69,10 +67,10 @@ func proveFailover(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := a.client.confirm(ctx, at(port, host(2))); err != nil {
+	if err := a.client.confirm(ctx, at(port, how.server[1])); err != nil {
 		return err
 	}
-	if _, err := blackhole(host(1).IP); err != nil {
+	if err := l.cut(0); err != nil {
 		return err
 	}
 	nonce := make([]byte, 32)

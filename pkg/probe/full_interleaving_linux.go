@@ -17,6 +17,9 @@ func proveInterleaving(ctx context.Context, e *env) error {
 		return err
 	}
 	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
+		if err := informed(s); err != nil {
+			return err
+		}
 		if err := s.setInt(optFragmentInterleave, 2); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_FRAGMENT_INTERLEAVE"}
 		}

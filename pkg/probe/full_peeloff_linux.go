@@ -12,14 +12,14 @@ import (
 // provePeeloff: an association of a one-to-many socket is branched off into a
 // one-to-one socket and goes on there (RFC 6458, section 9.2).
 func provePeeloff(ctx context.Context, e *env) error {
-	server, port, err := e.bound(unix.SOCK_SEQPACKET, subscribed, nil)
+	server, port, err := e.bound(unix.SOCK_SEQPACKET, informed, nil)
 	if err != nil {
 		return err
 	}
 	if err := server.listen(); err != nil {
 		return err
 	}
-	client, _, err := e.bound(unix.SOCK_SEQPACKET, subscribed, nil)
+	client, _, err := e.bound(unix.SOCK_SEQPACKET, informed, nil)
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,11 @@ import (
 // and streams can be added to a live association (RFC 6525, sections 5.1.2 and
 // 5.1.5).
 func proveReconfig(ctx context.Context, e *env) error {
-	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
+	const streams = 10
+	a, err := e.associate(ctx, ends{streams: streams, prepare: func(s *socket) error {
+		if err := informed(s); err != nil {
+			return err
+		}
 		if err := s.enable(optReconfigSupported, 1, "stream reconfiguration"); err != nil {
 			return err
 		}

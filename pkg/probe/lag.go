@@ -1,44 +1,133 @@
 package probe
 
-import "time"
+import (
+	"net"
+	"sync"
+	"time"
+)
 
-// lag measures how late the machine wakes those who sleep. A step that waited
-// in vain on a machine that could not run the probe, or the kernel's side of
-// it, proves nothing about SCTP.
+// lag measures how far the machine is behind: how late it wakes those who
+// sleep, and how late it delivers a packet over loopback that is not SCTP's. A
+// step that waited in vain on a machine that could not run the probe, or the
+// kernel's side of it, proves nothing about SCTP.
+//
+// The second is apart from the first: packets over loopback wait for the
+// kernel's softirq thread when that is busy, which has to wait for its turn
+// like any process, while one that slept comes first.
 type lag struct {
-	stop  chan struct{}
-	worst chan time.Duration
+	mu       sync.Mutex
+	sleeping lateness
+	packets  lateness
+	// sent is when the packet under way was sent, zero if none is.
+	sent time.Time
+	// arrived: a packet has. Where none does, all of loopback is filtered or
+	// down, and says nothing about time.
+	arrived bool
+
+	stop chan struct{}
+	done sync.WaitGroup
 }
 
-const lagInterval = 10 * time.Millisecond
+// lateness is the longest delay, and the sum of all that are worth counting:
+// one long pause, or a machine that is always behind.
+type lateness struct{ worst, total time.Duration }
+
+func (l *lateness) add(by time.Duration) {
+	l.worst = max(l.worst, by)
+	// Less than this is every machine's, and little of any step.
+	if by > lagInterval {
+		l.total += by
+	}
+}
+
+const lagInterval = 20 * time.Millisecond
 
 func watchLag() *lag {
-	l := &lag{make(chan struct{}), make(chan time.Duration)}
-	go l.watch()
+	l := &lag{stop: make(chan struct{})}
+	l.done.Go(l.watch)
 	return l
 }
 
 func (l *lag) watch() {
-	var worst time.Duration
 	timer := time.NewTimer(lagInterval)
 	defer timer.Stop()
-	for {
-		due := time.Now().Add(lagInterval)
+	due := time.Now().Add(lagInterval)
+	for ticks := 1; ; ticks++ {
+		select {
+		case <-timer.C:
+		case <-l.stop:
+			return
+		}
+		now := time.Now()
+		l.mu.Lock()
+		l.sleeping.add(now.Sub(due))
+		l.mu.Unlock()
+		// On a machine that is well, the probe is over before.
+		if ticks == 5 {
+			l.done.Go(l.watchPackets)
+		}
+		due = now.Add(lagInterval)
 		timer.Reset(lagInterval)
-		for waiting := true; waiting; {
-			select {
-			case <-timer.C:
-				worst = max(worst, time.Since(due))
-				waiting = false
-			case l.worst <- worst:
-			case <-l.stop:
-				return
-			}
+	}
+}
+
+// watchPackets sends packets to itself. Where it cannot, the clock is all there
+// is.
+func (l *lag) watchPackets() {
+	here := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}
+	c, err := net.ListenUDP("udp4", here)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	l.done.Go(func() {
+		<-l.stop
+		c.SetDeadline(time.Unix(1, 0))
+	})
+	here.Port = c.LocalAddr().(*net.UDPAddr).Port
+	for buf := make([]byte, 1); ; {
+		began := time.Now()
+		l.mu.Lock()
+		l.sent = began
+		l.mu.Unlock()
+		_, err := c.WriteToUDP(buf, here)
+		if err == nil {
+			_, _, err = c.ReadFromUDP(buf)
+		}
+		l.mu.Lock()
+		l.sent = time.Time{}
+		if err == nil {
+			l.arrived = true
+			l.packets.add(time.Since(began))
+		}
+		l.mu.Unlock()
+		if err != nil {
+			return
+		}
+		select {
+		case <-time.After(lagInterval):
+		case <-l.stop:
+			return
 		}
 	}
 }
 
-// so far: the worst since the watch began.
-func (l *lag) soFar() time.Duration { return <-l.worst }
+// soFar is what was seen since the watch began, the worse of both.
+func (l *lag) soFar() lateness {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	packets := l.packets
+	if !l.sent.IsZero() && l.arrived {
+		packets.add(time.Since(l.sent))
+	}
+	if packets.total > l.sleeping.total {
+		return packets
+	}
+	return l.sleeping
+}
 
-func (l *lag) end() { close(l.stop) }
+// end ends the watch and waits for its end.
+func (l *lag) end() {
+	close(l.stop)
+	l.done.Wait()
+}

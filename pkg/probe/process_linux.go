@@ -75,12 +75,12 @@ func startChild(ctx context.Context, program string, t task) (*child, error) {
 	}
 	// SIGKILL at the parent's death is really at the death of the thread that
 	// started the child (prctl(2), PR_SET_PDEATHSIG), so that thread stays
-	// until the child is gone.
+	// until the child is gone. It is not given back to the runtime, which
+	// would keep it for good.
 	started := make(chan error, 1)
 	exited := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		closeAll(inRead, outWrite, errWrite)
 		started <- err

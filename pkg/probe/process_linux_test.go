@@ -53,7 +53,7 @@ func TestChildThatMisbehaves(t *testing.T) {
 			}
 			a := <-c.answer
 			took := time.Since(began)
-			late := 2 * lag.soFar() // once for each side of a wait
+			late := 2 * lag.soFar().worst // once for each side of a wait
 			lag.end()
 			switch {
 			case took > timeout+grace+late:

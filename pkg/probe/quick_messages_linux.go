@@ -61,7 +61,8 @@ func proveBoundaries(ctx context.Context, e *env) error {
 // have no part in it; a stream that was not negotiated is refused (RFC 9260,
 // sections 6.5 and 6.6).
 func proveStreams(ctx context.Context, e *env) error {
-	a, err := e.associate(ctx, ends{})
+	const streams = 12 // not what an end has that asks for nothing
+	a, err := e.associate(ctx, ends{streams: streams, prepare: informed})
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ const (
 // provePPID: the payload protocol identifier arrives as it was sent, byte
 // order included (RFC 9260, section 3.3.1).
 func provePPID(ctx context.Context, e *env) error {
-	a, err := e.associate(ctx, ends{})
+	a, err := e.associate(ctx, ends{prepare: informed})
 	if err != nil {
 		return err
 	}

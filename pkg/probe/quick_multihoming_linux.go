@@ -5,8 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"time"
 
 	"github.com/ishidawataru/sctp"
 )
@@ -51,30 +54,40 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 	params := pathParams{}
 	binary.NativeEndian.PutUint32(params.Flags[:], pathHeartbeatNow)
 	copy(params.Address[:], addr.ToRawSockAddrBuf())
-	asked := false
-	for {
+	// A heartbeat is not sent again until the next is due, half a minute later
+	// (RFC 9260, section 8.3), so one that is lost is asked for again.
+	const patience = 200 * time.Millisecond
+	end := time.Now().Add(s.env.step)
+	for asked := false; ; {
 		state, err := s.pathState(addr)
 		if err != nil {
 			return err
 		}
-		switch {
-		case state == pathActive:
+		if state == pathActive {
 			return nil
-		case !asked:
+		}
+		if !asked {
 			asked = true
 			if err := s.set(optPeerAddrParams, raw(params)); err != nil {
 				return &stop{stage: StageConnect, err: err, detail: "ask for a heartbeat to " + addr.String()}
 			}
 			continue
 		}
-		m, err := s.receiveInto(ctx, StageConnect, "wait for a heartbeat to "+addr.String()+" to be answered", make([]byte, 1<<10))
-		if err == io.EOF {
+		short, cancel := context.WithTimeout(ctx, min(patience, time.Until(end)))
+		m, err := s.receiveInto(short, StageConnect, "wait for a heartbeat to "+addr.String()+" to be answered", make([]byte, 1<<10))
+		cancel()
+		switch {
+		case err == io.EOF:
 			return &stop{outcome: Fail, stage: StageConnect, detail: "the association ended instead of confirming " + addr.String()}
-		}
-		if err != nil {
+		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
+			if time.Now().Before(end) {
+				asked = false
+				continue
+			}
+			return &stop{stage: StageConnect, err: os.ErrDeadlineExceeded, detail: "wait for a heartbeat to " + addr.String() + " to be answered"}
+		case err != nil:
 			return err
-		}
-		if !m.notification {
+		case !m.notification:
 			return wrong("%d bytes arrived that nobody sent", len(m.data))
 		}
 	}

@@ -16,7 +16,13 @@ import (
 func proveSeqpacket(ctx context.Context, e *env) error { return serve(ctx, e, 3) }
 
 func serve(ctx context.Context, e *env, n int) error {
-	server, port, err := e.bound(unix.SOCK_SEQPACKET, subscribed, nil)
+	prepare := func(s *socket) error {
+		if err := informed(s); err != nil {
+			return err
+		}
+		return subscribed(s)
+	}
+	server, port, err := e.bound(unix.SOCK_SEQPACKET, prepare, nil)
 	if err != nil {
 		return err
 	}
@@ -29,7 +35,7 @@ func serve(ctx context.Context, e *env, n int) error {
 	}
 	var peers []peer
 	for range n {
-		s, _, err := e.bound(unix.SOCK_SEQPACKET, subscribed, nil)
+		s, _, err := e.bound(unix.SOCK_SEQPACKET, prepare, nil)
 		if err != nil {
 			return err
 		}
@@ -70,6 +76,15 @@ func serve(ctx context.Context, e *env, n int) error {
 		}
 	}
 	return server.sawShutdown(ctx, len(peers))
+}
+
+// informed: a message comes with its stream, its sequence number, its payload
+// protocol identifier and its association (RFC 6458, section 5.3.5).
+func informed(s *socket) error {
+	if err := s.setInt(optRecvRcvInfo, 1); err != nil {
+		return &stop{stage: StageSocket, err: err, detail: "set SCTP_RECVRCVINFO"}
+	}
+	return nil
 }
 
 func subscribed(s *socket) error {

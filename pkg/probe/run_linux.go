@@ -86,8 +86,11 @@ func (r *run) task() task {
 	return task{
 		Suite:   r.opts.Suite,
 		Timeout: r.opts.Timeout - margin,
-		Step:    r.opts.Timeout / 4,
-		Proc:    "/proc",
+		// Long enough for a packet to be sent three times (socket.retransmit),
+		// and short enough that a check which stops at its first silence has
+		// said so before the end, however slow what came before.
+		Step: r.opts.Timeout / 2,
+		Proc: "/proc",
 	}
 }
 

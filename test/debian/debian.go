@@ -123,7 +123,9 @@ func (a *Archive) cached(ctx context.Context, key []string, fill func(context.Co
 
 // withMirror calls use with an apt that has the suite's package lists. Where
 // that fails with lists of an earlier day (packages are replaced by newer
-// ones), it tries once more with new lists.
+// ones), it tries once more with new lists; and then with those of the release
+// alone, which hardly ever change, for a mirror that has an index of newer
+// packages and not the packages, or half an index.
 func (a *Archive) withMirror(ctx context.Context, state string, use func(*apt) error) error {
 	m, err := machineMirror(ctx)
 	if err != nil {
@@ -135,10 +137,19 @@ func (a *Archive) withMirror(ctx context.Context, state string, use func(*apt) e
 			return nil
 		}
 	}
-	if err := apt.update(ctx, m); err != nil {
+	if err = apt.update(ctx, m, true); err == nil {
+		err = use(apt)
+	}
+	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	return use(apt)
+	if err2 := apt.update(ctx, m, false); err2 != nil {
+		return errors.Join(err, err2)
+	}
+	if err2 := use(apt); err2 != nil {
+		return errors.Join(err, err2)
+	}
+	return nil
 }
 
 type mirror struct{ main, security string }
@@ -183,8 +194,9 @@ type apt struct {
 func (a *apt) stamp() string  { return filepath.Join(a.state, "updated") }
 func (a *apt) config() string { return filepath.Join(a.state, "apt.conf") }
 
-// update writes the configuration and fetches the package lists.
-func (a *apt) update(ctx context.Context, m mirror) error {
+// update writes the configuration and fetches the package lists: those of the
+// release, and if newer is set, of what came after it.
+func (a *apt) update(ctx context.Context, m mirror, newer bool) error {
 	for _, dir := range []string{"state/lists/partial", "cache/archives/partial"} {
 		if err := os.MkdirAll(filepath.Join(a.state, dir), 0o755); err != nil {
 			return err
@@ -215,12 +227,16 @@ Acquire::Retries "3";
 #clear DPkg::Post-Invoke;
 #clear DPkg::Pre-Install-Pkgs;
 `, a.state, a.arch)
-	var sources strings.Builder
-	for _, s := range []struct{ uri, suite string }{
+	archives := []struct{ uri, suite string }{
 		{m.main, string(a.suite)},
 		{m.main, string(a.suite) + "-updates"},
 		{m.security, string(a.suite) + "-security"},
-	} {
+	}
+	if !newer {
+		archives = archives[:1]
+	}
+	var sources strings.Builder
+	for _, s := range archives {
 		fmt.Fprintf(&sources, "deb [signed-by=%s] %s %s main\n", keyring, s.uri, s.suite)
 	}
 	for name, text := range map[string]string{"apt.conf": config, "sources.list": sources.String(), "status": ""} {

@@ -219,7 +219,7 @@ func (g *Guest) start(ctx context.Context, files []File) (err error) {
 func (g *Guest) arguments(initrd, socket string) []string {
 	m := g.image.machine
 	args := slices.Concat(m.qemu[1:], []string{
-		"-accel", "tcg,thread=multi",
+		"-accel", "tcg",
 		"-m", strconv.Itoa(g.cfg.MemoryMiB), "-smp", strconv.Itoa(g.cfg.CPUs),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-serial", "stdio", "-monitor", "none",

@@ -57,7 +57,7 @@ func (k Kernel) machine() (machine, error) {
 		m.arch, m.triplet, m.image = "s390x", "s390x-linux-gnu", "linux-image-s390x"
 		m.qemu = []string{"qemu-system-s390x", "-machine", "s390-ccw-virtio"}
 		m.console, m.bus = "ttysclp0", "ccw"
-		m.own = []string{"virtio_ccw", "virtio_console", "virtio_net"}
+		m.own = []string{"virtio_console", "virtio_net"} // virtio_ccw is built in, and no module could be it
 	default:
 		m.arch, m.triplet, m.image = "amd64", "x86_64-linux-gnu", "linux-image-cloud-amd64"
 		m.qemu = []string{"qemu-system-x86_64", "-machine", "q35", "-cpu", "qemu64"}

@@ -28,20 +28,18 @@ func boot(t *testing.T, cfg guest.Config) *guest.Guest {
 	return g
 }
 
-// TestProbe runs the suites, and every fault, on each kernel. What is about
-// this program rather than the kernel is the same on all of them.
+// suites runs the tests of the package inguest, on a kernel without the module
+// at first.
+func suites(t *testing.T, g *guest.Guest, which ...string) {
+	g.RunGoTest(t.Context(), t, inguest, "-test.run=^TestOnlyFresh$")
+	g.RunGoTest(t.Context(), t, inguest, append(which, "-test.timeout=40m")...)
+}
+
+// TestProbe runs the suites, and every fault, on each kernel.
 func TestProbe(t *testing.T) {
-	if testing.Short() {
-		t.Skip("every fault on three kernels takes long in emulation: make test-long")
-	}
 	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
 		t.Run(string(kernel), func(t *testing.T) {
-			g := boot(t, guest.Config{Kernel: kernel})
-			skip := "-test.skip=^TestOnly"
-			if kernel != guest.Linux61 {
-				skip += "|^Test(Descriptors|Memory|Namespaces|Parallel)$"
-			}
-			g.RunGoTest(t.Context(), t, inguest, skip, "-test.timeout=30m")
+			suites(t, boot(t, guest.Config{Kernel: kernel}), "-test.skip=^TestOnly")
 		})
 	}
 }
@@ -56,16 +54,13 @@ func TestArch(t *testing.T) {
 	}
 	for _, kernel := range []guest.Kernel{guest.Linux510ARM64, guest.Linux612ARM64, guest.Linux612S390X} {
 		t.Run(string(kernel), func(t *testing.T) {
-			boot(t, guest.Config{Kernel: kernel}).RunGoTest(t.Context(), t, inguest, "-test.run=^Test(Unloaded|AllowLoad|Quick|Full|WithoutPrivilege|Refused)$")
+			suites(t, boot(t, guest.Config{Kernel: kernel}), "-test.run=^Test(Quick|Full|WithoutPrivilege|Refused)$")
 		})
 	}
 }
 
 // TestBootedOtherwise are the faults that a host is booted with.
 func TestBootedOtherwise(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes two more guests: make test-long")
-	}
 	for cmdline, name := range map[string]string{
 		"ipv6.disable=1": "TestOnlyWithoutIPv6",
 		"fips=1":         "TestOnlyFIPS",
