@@ -155,6 +155,6 @@ func (a *association) shutdown(ctx context.Context) error {
 	if err := a.client.sawShutdown(ctx, 1); err != nil {
 		return err
 	}
-	a.client.over, a.server.over = true, true
+	a.client.over = true // the server may still wait for the last packet
 	return nil
 }

@@ -37,8 +37,10 @@ func suites(t *testing.T, g *guest.Guest, which ...string) {
 
 // TestProbe runs the suites, and every fault, on each kernel.
 func TestProbe(t *testing.T) {
+	t.Parallel()
 	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
 		t.Run(string(kernel), func(t *testing.T) {
+			t.Parallel()
 			suites(t, boot(t, guest.Config{Kernel: kernel}), "-test.skip=^TestOnly")
 		})
 	}
@@ -61,11 +63,13 @@ func TestArch(t *testing.T) {
 
 // TestBootedOtherwise are the faults that a host is booted with.
 func TestBootedOtherwise(t *testing.T) {
+	t.Parallel()
 	for cmdline, name := range map[string]string{
 		"ipv6.disable=1": "TestOnlyWithoutIPv6",
 		"fips=1":         "TestOnlyFIPS",
 	} {
 		t.Run(cmdline, func(t *testing.T) {
+			t.Parallel()
 			boot(t, guest.Config{Cmdline: cmdline}).RunGoTest(t.Context(), t, inguest, "-test.run=^"+name+"$")
 		})
 	}
@@ -73,8 +77,6 @@ func TestBootedOtherwise(t *testing.T) {
 
 // TestGrowth is in the package, to reach what one probe consists of.
 func TestGrowth(t *testing.T) {
-	if testing.Short() {
-		t.Skip("10,000 probes take long in emulation: make test-long")
-	}
+	t.Parallel()
 	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestGrowth$", "-test.timeout=30m")
 }

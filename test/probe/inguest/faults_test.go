@@ -122,6 +122,27 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestLostPacket: one packet that is lost, whatever it carries, is sent again
+// and decides nothing.
+func TestLostPacket(t *testing.T) {
+	loaded(t)
+	for chunk, number := range map[string]int{
+		"DATA": 0, "INIT": 1, "INIT-ACK": 2, "SACK": 3, "HEARTBEAT": 4, "HEARTBEAT-ACK": 5,
+		"SHUTDOWN": 7, "SHUTDOWN-ACK": 8, "COOKIE-ECHO": 10, "COOKIE-ACK": 11, "SHUTDOWN-COMPLETE": 14,
+	} {
+		t.Run(chunk, func(t *testing.T) {
+			filter(t, "input", fmt.Sprintf("meta l4proto sctp @th,96,8 %d limit rate 1/day burst 1 packets counter drop", number))
+			r := conclusive(t, probe.Options{})
+			for _, c := range r.Checks {
+				if c.Result != probe.Pass {
+					t.Errorf("%+v", c)
+				}
+			}
+			shell(t, "nft list table inet faults | grep -q 'counter packets 1 '")
+		})
+	}
+}
+
 // conclusive runs the probe, under its usual deadline and then, on a machine
 // too busy for that, under longer ones: a probe that had no time to conclude
 // says so.
