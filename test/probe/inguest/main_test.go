@@ -171,19 +171,22 @@ func refuseSCTP(errno syscall.Errno) error {
 	arch := map[string]uint32{
 		"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64, "s390x": unix.AUDIT_ARCH_S390X,
 	}[runtime.GOARCH]
-	// Offsets in struct seccomp_data: nr 0, arch 4, args 16, 8 bytes each; the
-	// low half of an argument comes first only on little-endian machines.
-	protocol := uint32(16 + 2*8)
+	// Offsets in struct seccomp_data: nr 0, arch 4, args 16, 8 bytes each.
+	call, argument, value := uint32(unix.SYS_SOCKET), uint32(16+2*8), uint32(unix.IPPROTO_SCTP)
 	if runtime.GOARCH == "s390x" {
-		protocol += 4
+		// There Go goes through socketcall(2), whose arguments a filter cannot
+		// look at: every socket is refused (call 1 of <linux/net.h>). The low
+		// half of an argument comes second.
+		const socketcall = 102
+		call, argument, value = socketcall, 16+4, 1
 	}
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 4},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: arch, Jf: 5},
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.SYS_SOCKET, Jf: 3},
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: protocol},
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.IPPROTO_SCTP, Jf: 1},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 3},
+		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: argument},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: value, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
