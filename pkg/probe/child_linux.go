@@ -75,14 +75,16 @@ func (t task) perform(say func(line)) {
 		report(first().conclude(openOne(), time.Since(began)))
 		return
 	}
+	private := t.Isolated
 	if t.Isolated {
 		if err := raiseLoopback(); err != nil {
 			say(line{Note: err.Error()})
+			private = false
 		}
 	}
 	run, _ := selected(t.Suite, t.Isolated)
 	if t.Current {
 		run = forCurrent()
 	}
-	runChecks(ctx, run, t.Proc, t.Step, report)
+	runChecks(ctx, run, t.Proc, t.Step, private, report)
 }

@@ -22,7 +22,7 @@ func TestGrowth(t *testing.T) {
 	probes := func(n int) {
 		t.Helper()
 		for range n {
-			runChecks(context.Background(), core, "/proc", 20*time.Second, func(c Check) {
+			runChecks(context.Background(), core, "/proc", 20*time.Second, false, func(c Check) {
 				if c.Result != Pass {
 					t.Fatalf("%+v", c)
 				}

@@ -20,9 +20,10 @@ type lag struct {
 	packets  lateness
 	// sent is when the packet under way was sent, zero if none is.
 	sent time.Time
-	// arrived: a packet has. Where none does, all of loopback is filtered or
-	// down, and says nothing about time.
-	arrived bool
+	// arrives: loopback delivers, since it is up and nobody else's (a
+	// namespace of the probe's own), or since a packet has arrived. Where none
+	// ever does, it is filtered or down, and says nothing about time.
+	arrives bool
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -42,8 +43,10 @@ func (l *lateness) add(by time.Duration) {
 
 const lagInterval = 20 * time.Millisecond
 
-func watchLag() *lag {
-	l := &lag{stop: make(chan struct{})}
+// watchLag begins the watch. Private says that loopback is up and nobody
+// filters it.
+func watchLag(private bool) *lag {
+	l := &lag{arrives: private, stop: make(chan struct{})}
 	l.done.Go(l.watch)
 	return l
 }
@@ -97,7 +100,7 @@ func (l *lag) watchPackets() {
 		l.mu.Lock()
 		l.sent = time.Time{}
 		if err == nil {
-			l.arrived = true
+			l.arrives = true
 			l.packets.add(time.Since(began))
 		}
 		l.mu.Unlock()
@@ -117,7 +120,7 @@ func (l *lag) soFar() lateness {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	packets := l.packets
-	if !l.sent.IsZero() && l.arrived {
+	if !l.sent.IsZero() && l.arrives {
 		packets.add(time.Since(l.sent))
 	}
 	if packets.total > l.sleeping.total {

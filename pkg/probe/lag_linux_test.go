@@ -13,7 +13,7 @@ func TestLagOfPackets(t *testing.T) {
 	const ago = time.Second
 	for name, arrived := range map[string]bool{"others arrived": true, "none arrived": false} {
 		t.Run(name, func(t *testing.T) {
-			l := &lag{sent: time.Now().Add(-ago), arrived: arrived}
+			l := &lag{sent: time.Now().Add(-ago), arrives: arrived}
 			if got := l.soFar(); (got.total >= ago) != arrived || (got.worst >= ago) != arrived {
 				t.Errorf("%+v", got)
 			}
@@ -39,10 +39,10 @@ func TestLagOfAMachineThatIsWell(t *testing.T) {
 // The watch over packets sees its own arrive, and leaves nothing.
 func TestLagEnds(t *testing.T) {
 	fds, goroutines := descriptors(t), runtime.NumGoroutine()
-	l := watchLag()
+	l := watchLag(false)
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		l.mu.Lock()
-		arrived := l.arrived
+		arrived := l.arrives
 		l.mu.Unlock()
 		if arrived {
 			break

@@ -99,7 +99,7 @@ func (r *run) inProcess(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	run, skipped := selected(t.Suite, false)
-	runChecks(ctx, run, t.Proc, t.Step, r.report)
+	runChecks(ctx, run, t.Proc, t.Step, false, r.report)
 	r.skip(skipped)
 }
 

@@ -350,15 +350,21 @@ func (s *socket) finish(ctx context.Context, assoc int32) error {
 func (s *socket) receiveInto(ctx context.Context, stage Stage, what string, buf []byte) (m message, err error) {
 	oob := make([]byte, 256)
 	err = s.wait(ctx, stage, what, s.raw.Read, func(fd int) error {
-		n, oobn, flags, _, err := unix.Recvmsg(fd, buf, oob, 0)
-		if err != nil {
-			return err
+		// unix.Recvmsg would ask for the sender's address, and then the kernel
+		// for the socket's protocol, each time.
+		part := unix.Iovec{Base: &buf[0]}
+		part.SetLen(len(buf))
+		head := unix.Msghdr{Iov: &part, Iovlen: 1, Control: &oob[0]}
+		head.SetControllen(len(oob))
+		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&head)), 0)
+		if errno != 0 {
+			return errno
 		}
-		m = message{data: buf[:n], end: flags&unix.MSG_EOR != 0, notification: flags&msgNotification != 0}
+		m = message{data: buf[:n], end: head.Flags&unix.MSG_EOR != 0, notification: head.Flags&msgNotification != 0}
 		if n == 0 {
 			return io.EOF // SCTP has no empty messages
 		}
-		cmsgs, err := unix.ParseSocketControlMessage(oob[:oobn])
+		cmsgs, err := unix.ParseSocketControlMessage(oob[:head.Controllen])
 		if err != nil {
 			return err
 		}

@@ -50,7 +50,7 @@ var modules = []string{
 
 // maybeModules are not in every kernel: an accelerated checksum, a feature
 // that was a module once.
-var maybeModules = []string{"crc32c_intel", "nft_counter", "sha1_generic", "md5", "hmac", "ip_vti"}
+var maybeModules = []string{"crc32c_intel", "crc32c_generic", "nft_counter", "sha1_generic", "md5", "hmac", "ip_vti"}
 
 // busyboxApplets are linked into /usr/bin unless a real program has the name.
 // Not modprobe and its like: BusyBox's follow other rules than kmod's.

@@ -184,7 +184,7 @@ func (f fault) judge(t *testing.T, r probe.Result) {
 // use is slow, and not what is measured.
 func loaded(t *testing.T) {
 	t.Helper()
-	shell(t, "modprobe sctp")
+	shell(t, "/sbin/modprobe sctp")
 	run(t, probe.Options{Timeout: 20 * time.Second})
 }
 
@@ -394,7 +394,8 @@ func TestNamespaces(t *testing.T) {
 }
 
 // TestParallel: 200 probes at once, in this process and in children. However
-// slow that makes the machine, nothing is found broken and nothing is left.
+// slow that makes the machine, nothing is found broken and nothing is left; and
+// hardly ever is a packet that is late taken for one that was dropped.
 func TestParallel(t *testing.T) {
 	loaded(t)
 	for _, tc := range []struct {
@@ -418,9 +419,15 @@ func TestParallel(t *testing.T) {
 			for _, r := range results {
 				got := judged(r)
 				reasons[got.Reason]++
-				if got.Ready == verdict.No || tc.passes && got.Ready != verdict.Yes {
+				if got.Reason == verdict.ProbeTimedOut && !tc.passes {
+					// Not told from a filter: docs/probe.md, "What it does not tell".
+					t.Logf("%s: %s", got.Reason, got.Message)
+				} else if got.Ready == verdict.No || tc.passes && got.Ready != verdict.Yes {
 					t.Errorf("%s: %s", got.Reason, got.Message)
 				}
+			}
+			if wrong := reasons[verdict.ProbeTimedOut]; wrong > len(results)/20 {
+				t.Errorf("%d of %d took a machine that is behind for one that filters", wrong, len(results))
 			}
 			t.Logf("took %v: %v", time.Since(began).Round(time.Millisecond), reasons)
 			before.mustBeBack(t)

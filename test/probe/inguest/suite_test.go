@@ -109,7 +109,7 @@ func lacking(t *testing.T) map[string]string {
 func TestFull(t *testing.T) {
 	loaded(t)
 	// As on every node that runs containers.
-	shell(t, "modprobe veth", "rmmod veth")
+	shell(t, "/sbin/modprobe veth", "/sbin/rmmod veth")
 	r := run(t, probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: 40 * time.Second})
 	lacks := lacking(t)
 	if len(r.Checks) != 24 {
@@ -126,7 +126,7 @@ func TestFull(t *testing.T) {
 		}
 	}
 	t.Run("without links", func(t *testing.T) {
-		shell(t, "rmmod veth", "modprobe veth")
+		shell(t, "/sbin/rmmod veth", "/sbin/modprobe veth")
 		r := run(t, probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: 40 * time.Second})
 		if c := find(t, r.Checks, "failover"); c.Result != probe.Skip || !strings.Contains(c.Detail, "veth") {
 			t.Errorf("%+v", c)
