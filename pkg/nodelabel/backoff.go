@@ -10,6 +10,7 @@ import (
 type backoff struct {
 	first, last time.Duration
 	failures    int
+	turnedAway  int // in a row, by a server that asked for patience
 }
 
 func (b *backoff) next() time.Duration {
@@ -31,16 +32,18 @@ const firstWindow, lastWindow = 8 * time.Second, 32 * time.Second
 // from then on at any time within a window, which grows as long as that is
 // still too many at once: of 5,000, an API server queues some hundreds.
 func (b *backoff) after(err error) time.Duration {
-	own := b.next()
 	asked := askedDelay(err)
 	if asked == 0 {
-		return own
+		b.turnedAway = 0
+		return b.next()
 	}
-	window := min(firstWindow<<min(b.failures-1, 10), lastWindow)
-	return max(own, asked+within(window))
+	// It answers: what failed before is no measure any more.
+	b.failures = 1
+	b.turnedAway++
+	return asked + within(min(firstWindow<<min(b.turnedAway-1, 10), lastWindow))
 }
 
-func (b *backoff) reset() { b.failures = 0 }
+func (b *backoff) reset() { b.failures, b.turnedAway = 0, 0 }
 
 // spread is a random duration from d/2 to 3d/2.
 func spread(d time.Duration) time.Duration {

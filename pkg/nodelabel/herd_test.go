@@ -88,21 +88,17 @@ func (s *apiServer) reset() {
 	s.mu.Unlock()
 }
 
-// shape of the traffic since reset. The mean is over the window in which nearly
-// all came, without the few who had just begun a long wait.
+// shape of the traffic since reset.
 func (s *apiServer) shape() (answered, peak, refused int, mean float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, n := range s.answered {
+	last := 0
+	for at, n := range s.answered {
 		answered += n
 		peak = max(peak, n)
+		last = max(last, at)
 	}
-	most := answered * 95 / 100
-	at, sum := 0, 0
-	for ; sum < most; at++ {
-		sum += s.answered[at]
-	}
-	return answered, peak, s.refused, float64(sum) / float64(max(at, 1))
+	return answered, peak, s.refused, float64(answered) / float64(last+1)
 }
 
 func (s *apiServer) stop() {
