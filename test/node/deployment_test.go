@@ -58,7 +58,7 @@ type deployment struct {
 // "kubectl apply -k" on a node with a blacklist to its removal without a trace.
 func TestDeployment(t *testing.T) {
 	if testing.Short() {
-		t.Skip("boots full nodes with kubelet: make test-node")
+		t.Skip("boots full nodes with kubelet: the stage node of make test")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
 	defer cancel()
