@@ -4,7 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,7 +99,7 @@ func readConfigSet(root *hostRoot, dirs []string, rule fileRule, extra ...string
 	for _, dir := range dirs {
 		set.readDir(root, dir, rule, seen, add)
 	}
-	sort.Slice(set.files, func(i, j int) bool { return set.files[i].name < set.files[j].name })
+	slices.SortFunc(set.files, func(a, b configFile) int { return strings.Compare(a.name, b.name) })
 	return set
 }
 
@@ -132,20 +132,20 @@ func (set *configSet) readDir(root *hostRoot, dir string, rule fileRule, seen ma
 		return
 	}
 	defer d.Close()
+	set.files = slices.Grow(set.files, len(d.entries))
 	for _, e := range d.entries {
-		name := e.Name()
-		if !rule.accept(name) {
-			set.strays = append(set.strays, path.Join(dir, name))
+		f := configFile{name: e.name, path: dir + "/" + e.name}
+		if !rule.accept(f.name) {
+			set.strays = append(set.strays, f.path)
 			continue
 		}
-		f := configFile{name: name, path: path.Join(dir, name)}
-		if e.IsDir() {
+		if e.kind == unix.DT_DIR {
 			if rule.dirMasks {
 				add(f)
 			}
 			continue
 		}
-		f.data, f.mtime, err = d.readEntry(e, maxConfigFile)
+		f.data, f.mtime, err = d.readEntry(e, f.path, maxConfigFile)
 		switch {
 		case errors.Is(err, unix.EISDIR) && !rule.dirMasks:
 			continue // a link to a directory is a directory to fstatat

@@ -246,18 +246,15 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 		list = append(list, missingFile(file))
 	default:
 		p := h.newProcess(ev.cfg, h.newKernel())
-		line, _ := h.depline(h.target)
-		_, needs, _ := strings.Cut(line, ":")
-		for _, need := range strings.Fields(needs) {
-			name := moduleName(path.Base(need))
-			if p.inKernel(p.newFromName(name)) {
+		for _, need := range h.indexed(h.target).needs {
+			if p.inKernel(p.newFromName(need.name)) {
 				continue
 			}
-			if _, err := h.root.stat(h.modulePath(need)); err != nil && absent(err) {
-				list = append(list, Evidence{File: h.modulePath(need), Cause: Missing,
+			if _, err := h.root.stat(need.file); err != nil && absent(err) {
+				list = append(list, Evidence{File: need.file, Cause: Missing,
 					Effect: "needed by " + h.target + ", is not there, though the index lists it"})
 			}
-			if e := h.kernelRefuses(name); e != nil {
+			if e := h.kernelRefuses(need.name); e != nil {
 				list = append(list, *e)
 			}
 		}

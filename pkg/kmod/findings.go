@@ -167,7 +167,7 @@ func (ev *evaluation) whyMissed(name string) (string, bool) {
 		return fmt.Sprintf("the name is compared exactly, and %q is not %q", printable(name), target), true
 	}
 	if nearly(name, target) {
-		if _, known := ev.host.depline(name); !known {
+		if ev.host.indexed(name) == nil {
 			if _, known := ev.host.search(indexBuiltin, name); !known {
 				return fmt.Sprintf("there is no module %q; is %q meant?", printable(name), target), true
 			}

@@ -131,7 +131,7 @@ func FuzzIndex(f *testing.F) {
 	f.Add(x.Bytes()[:40], "sctp")
 	f.Add([]byte("\xb0\x07\xf4\x57\x00\x02\x00\x01\x20\x00\x00\x0c\x00\xff\x20\x00\x00\x0c"), "loop")
 	f.Fuzz(func(t *testing.T, data []byte, key string) {
-		x, err := newIndex(&blockReader{r: bytes.NewReader(data)})
+		x, err := newIndex(bytes.NewReader(data), int64(len(data)))
 		if err != nil {
 			return
 		}

@@ -2,7 +2,6 @@ package kmod
 
 import (
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 
@@ -27,6 +26,7 @@ type host struct {
 	target string
 
 	indexes map[string]*hostIndex
+	modules map[string]*indexedModule
 	states  map[string]State
 
 	cmdline    string
@@ -88,7 +88,7 @@ func (h *host) index(name string) *hostIndex {
 	f, err := h.root.open(full)
 	if err == nil {
 		x.file = f
-		x.index, err = newIndex(&blockReader{r: f})
+		x.index, err = newIndex(f, f.st.Size)
 	}
 	if err != nil {
 		x.err = err
@@ -136,26 +136,48 @@ func (h *host) searchWild(file, name string) ([]string, error) {
 	return values, nil
 }
 
-// depline is a module's line of modules.dep: "FILE: NEEDED FILES".
-func (h *host) depline(name string) (line string, found bool) { return h.search(indexDep, name) }
-
-// modulePath makes a path of modules.dep absolute.
-func (h *host) modulePath(file string) string {
-	if path.IsAbs(file) {
-		return file
-	}
-	return h.moddir + "/" + file
+// indexedModule is a module's line of modules.dep, "FILE: NEEDED FILES", with
+// absolute paths.
+type indexedModule struct {
+	file  string // "" if the line has no colon
+	needs []neededModule
 }
 
-// neededBy lists the modules whose symbols a module uses.
-func (h *host) neededBy(name string) []string {
-	line, _ := h.depline(name)
-	_, needs, _ := strings.Cut(line, ":")
-	var names []string
-	for _, file := range strings.Fields(needs) {
-		names = append(names, moduleName(path.Base(file)))
+type neededModule struct{ name, file string }
+
+// indexed looks a module up in modules.dep; nil if it is not there.
+func (h *host) indexed(name string) *indexedModule {
+	if m, ok := h.modules[name]; ok {
+		return m
 	}
-	return names
+	var m *indexedModule
+	if line, found := h.search(indexDep, name); found {
+		m = h.parseDepline(line)
+	}
+	h.modules[name] = m
+	return m
+}
+
+func (h *host) parseDepline(line string) *indexedModule {
+	absolute := func(file string) string {
+		if path.IsAbs(file) {
+			return file
+		}
+		return h.moddir + "/" + file
+	}
+	m := &indexedModule{}
+	file, needs, ok := strings.Cut(line, ":")
+	if !ok {
+		return m
+	}
+	m.file = absolute(file)
+	for needs != "" {
+		var need string
+		if need, needs, ok = nextWord(needs); ok {
+			m.needs = append(m.needs, neededModule{moduleName(path.Base(need)), absolute(need)})
+		}
+	}
+	return m
 }
 
 // initState reads what the kernel says about a module (kmod_module_get_initstate):
@@ -174,8 +196,13 @@ func (h *host) readInitState(name string) State {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return Absent
 	}
-	dir := path.Join("module", name)
-	text, err := h.kernel.sysFile(path.Join(dir, "initstate"))
+	dir := h.kernel.sys + "/module/" + name
+	var st unix.Stat_t
+	// Most modules have no directory, and one look tells.
+	if err := unix.Stat(dir, &st); absent(err) {
+		return Absent
+	}
+	text, err := h.kernel.sysFile("module/" + name + "/initstate")
 	switch {
 	case err == nil:
 		switch text {
@@ -186,9 +213,8 @@ func (h *host) readInitState(name string) State {
 		case "going\n":
 			return Unloading
 		}
-		return StateUnknown
 	case absent(err):
-		if st, err := os.Stat(path.Join(h.kernel.sys, dir)); err == nil && st.IsDir() {
+		if err := unix.Stat(dir, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
 			return Loading
 		}
 		return Absent
@@ -304,15 +330,11 @@ func (h *host) readKernelPolicy() {
 // moduleFile is the file of a module as the index names it, and whether it is
 // there.
 func (h *host) moduleFile(name string) (file string, err error) {
-	line, found := h.depline(name)
-	if !found {
+	m := h.indexed(name)
+	if m == nil || m.file == "" {
 		return "", nil
 	}
-	file, _, ok := strings.Cut(line, ":")
-	if !ok {
-		return "", nil
-	}
-	file = h.modulePath(file)
+	file = m.file
 	st, err := h.root.stat(file)
 	if err != nil {
 		return file, err

@@ -1,13 +1,14 @@
 package kmod
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,8 @@ var (
 	// errNotMounted: a link that leads nowhere, in a root of which only parts
 	// are mounted.
 	errNotMounted = errors.New("leads out of what is mounted of the host, or nowhere")
+	// errBadListing: a directory's entries are not what getdents64(2) returns.
+	errBadListing = errors.New("its list of entries makes no sense")
 	// errNullDevice: /dev/null, or a link to it. Reads as empty.
 	errNullDevice = errors.New("the null device")
 )
@@ -47,14 +50,15 @@ var (
 type hostRoot struct {
 	dir   *os.File // O_PATH
 	dirs  map[string]dirResult
-	stats map[string]statResult
+	stats map[string]*statResult
 	// partial: only some directories of the host are mounted here, each for
 	// itself. A link that leads nowhere may then lead out of what is mounted.
 	partial bool
 }
 
+// dirResult is a bare descriptor, as in hostFile, opened with O_PATH.
 type dirResult struct {
-	dir *os.File // O_PATH
+	fd  int
 	err error
 }
 
@@ -68,7 +72,7 @@ func openHostRoot(name string) (*hostRoot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hostRoot{dir: dir, dirs: map[string]dirResult{}, stats: map[string]statResult{}, partial: isPartial(int(dir.Fd()))}, nil
+	return &hostRoot{dir: dir, dirs: map[string]dirResult{}, stats: map[string]*statResult{}, partial: isPartial(int(dir.Fd()))}, nil
 }
 
 // isPartial tells a host's own root from a directory into which directories of
@@ -91,7 +95,7 @@ func isPartial(root int) bool {
 func (r *hostRoot) Close() {
 	for _, d := range r.dirs {
 		if d.err == nil {
-			d.dir.Close()
+			unix.Close(d.fd)
 		}
 	}
 	r.dir.Close()
@@ -111,89 +115,106 @@ func (r *hostRoot) resolve(name string) (*os.File, error) {
 	return h, nil
 }
 
+// detach takes a handle of the path library out of its os.File, and closes that.
+func detach(f *os.File, name string) (fd int, err error) {
+	defer f.Close()
+	if fd, err = unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+		return 0, &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return fd, nil
+}
+
 // directory is the handle of a directory; it stays open until Close. Plain
 // components are opened one below the other, without following anything; where
 // one is a link, the path library takes the whole way.
-func (r *hostRoot) directory(name string) (*os.File, error) {
+func (r *hostRoot) directory(name string) (fd int, err error) {
 	if name == "/" || name == "." {
-		return r.dir, nil
+		return int(r.dir.Fd()), nil
 	}
 	d, ok := r.dirs[name]
 	if !ok {
-		d.dir, d.err = r.openDirectory(name)
+		d.fd, d.err = r.openDirectory(name)
 		r.dirs[name] = d
 	}
-	return d.dir, d.err
+	return d.fd, d.err
 }
 
-func (r *hostRoot) openDirectory(name string) (*os.File, error) {
-	if strings.Contains(name, "..") {
-		return r.resolve(name)
+func (r *hostRoot) openDirectory(name string) (fd int, err error) {
+	if !strings.Contains(name, "..") {
+		parent, err := r.directory(path.Dir(name))
+		if err != nil {
+			return 0, err
+		}
+		fd, err := unix.Openat(parent, path.Base(name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		switch err {
+		case nil:
+			return fd, nil
+		case unix.ENOTDIR, unix.ELOOP: // a link, or no directory
+		default:
+			return 0, &fs.PathError{Op: "open", Path: name, Err: err}
+		}
 	}
-	parent, err := r.directory(path.Dir(name))
+	f, err := r.resolve(name)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	fd, err := unix.Openat(int(parent.Fd()), path.Base(name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	switch err {
-	case nil:
-		return os.NewFile(uintptr(fd), name), nil
-	case unix.ENOTDIR, unix.ELOOP:
-		return r.resolve(name)
-	}
-	return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+	return detach(f, name)
 }
 
 // lstat looks at the last component of a name without following it.
-func (r *hostRoot) lstat(name string) (parent *os.File, st unix.Stat_t, err error) {
+func (r *hostRoot) lstat(name string, st *unix.Stat_t) (parent int, err error) {
 	if strings.HasSuffix(name, "/..") {
-		return nil, st, &fs.PathError{Op: "open", Path: name, Err: unix.EISDIR}
+		return 0, &fs.PathError{Op: "open", Path: name, Err: unix.EISDIR}
 	}
 	parent, err = r.directory(path.Dir(name))
 	if err != nil {
-		return nil, st, err
+		return 0, err
 	}
-	if err := unix.Fstatat(int(parent.Fd()), path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return nil, st, &fs.PathError{Op: "stat", Path: name, Err: err}
+	if err := unix.Fstatat(parent, path.Base(name), st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return 0, &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	return parent, st, nil
+	return parent, nil
 }
 
 // stat follows links inside the root.
 func (r *hostRoot) stat(name string) (*unix.Stat_t, error) {
 	s, ok := r.stats[name]
 	if !ok {
-		s.st, s.err = r.statOnce(name)
+		s = &statResult{}
+		s.err = r.statOnce(name, &s.st)
 		r.stats[name] = s
 	}
 	return &s.st, s.err
 }
 
-func (r *hostRoot) statOnce(name string) (unix.Stat_t, error) {
-	_, st, err := r.lstat(name)
-	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		return st, err
+func (r *hostRoot) statOnce(name string, st *unix.Stat_t) error {
+	if _, err := r.lstat(name, st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFLNK {
+		return err
 	}
 	h, err := r.resolve(name)
 	if err != nil {
-		return st, err
+		return err
 	}
 	defer h.Close()
-	if err := unix.Fstat(int(h.Fd()), &st); err != nil {
-		return st, &fs.PathError{Op: "stat", Path: name, Err: err}
+	if err := unix.Fstat(int(h.Fd()), st); err != nil {
+		return &fs.PathError{Op: "stat", Path: name, Err: err}
 	}
-	return st, nil
+	return nil
 }
 
 // open opens a regular file for reading. Anything else is refused unopened:
 // errNullDevice for /dev/null, errNotRegular otherwise.
 func (r *hostRoot) open(name string) (*hostFile, error) {
-	parent, st, err := r.lstat(name)
+	var st unix.Stat_t
+	parent, err := r.lstat(name, &st)
 	if err != nil {
 		return nil, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
-		return openRegular(int(parent.Fd()), &st, name)
+		if err := regular(&st, name); err != nil {
+			return nil, err
+		}
+		return openRegular(parent, name)
 	}
 	h, err := r.resolve(name)
 	if err != nil {
@@ -213,10 +234,9 @@ func (r *hostRoot) open(name string) (*hostFile, error) {
 	if err != nil {
 		return nil, plainError("open", name, err)
 	}
-	defer f.Close()
-	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	fd, err := detach(f, name)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
+		return nil, err
 	}
 	return &hostFile{fd: fd, name: name, st: st}, nil
 }
@@ -225,12 +245,9 @@ func (r *hostRoot) open(name string) (*hostFile, error) {
 // a file turn into something else between the look and the opening.
 const readFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 
-// openRegular opens an entry of a directory that has been looked at and is not
-// a link.
-func openRegular(dir int, st *unix.Stat_t, name string) (*hostFile, error) {
-	if err := regular(st, name); err != nil {
-		return nil, err
-	}
+// openRegular opens an entry of a directory that has been looked at and is a
+// regular file. It looks again, at what was opened.
+func openRegular(dir int, name string) (*hostFile, error) {
 	fd, err := unix.Openat(dir, path.Base(name), readFlags|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
@@ -341,7 +358,7 @@ func (r *hostRoot) readlink(name string) (string, error) {
 	}
 	buf := make([]byte, 512)
 	for {
-		n, err := unix.Readlinkat(int(dir.Fd()), path.Base(name), buf)
+		n, err := unix.Readlinkat(dir, path.Base(name), buf)
 		if err != nil {
 			return "", &fs.PathError{Op: "readlink", Path: name, Err: err}
 		}
@@ -356,11 +373,16 @@ func (r *hostRoot) readlink(name string) (string, error) {
 type hostDir struct {
 	root    *hostRoot
 	name    string
-	f       *os.File
-	entries []fs.DirEntry
+	fd      int
+	entries []dirEntry
 }
 
-func (d *hostDir) Close() error { return d.f.Close() }
+type dirEntry struct {
+	name string
+	kind uint8 // DT_REG, DT_DIR, DT_LNK ...
+}
+
+func (d *hostDir) Close() error { return unix.Close(d.fd) }
 
 // openDir lists a directory of at most maxDirEntries entries.
 func (r *hostRoot) openDir(name string) (*hostDir, error) {
@@ -369,32 +391,66 @@ func (r *hostRoot) openDir(name string) (*hostDir, error) {
 		return nil, err
 	}
 	// A directory can be reopened through itself.
-	fd, err := unix.Openat(int(h.Fd()), ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(h, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	f := os.NewFile(uintptr(fd), name)
-	entries, err := f.ReadDir(maxDirEntries + 1)
-	if err != nil && !errors.Is(err, io.EOF) {
-		f.Close()
-		return nil, plainError("list", name, err)
+	d := &hostDir{root: r, name: name, fd: fd}
+	if err := d.list(); err != nil {
+		d.Close()
+		return nil, &fs.PathError{Op: "list", Path: name, Err: err}
 	}
-	if len(entries) > maxDirEntries {
-		f.Close()
-		return nil, &fs.PathError{Op: "list", Path: name, Err: errTooLarge}
+	slices.SortFunc(d.entries, func(a, b dirEntry) int { return strings.Compare(a.name, b.name) })
+	return d, nil
+}
+
+// list reads the entries: records of inode (8 bytes), position (8), length of
+// the record (2), kind (1), name and NUL (getdents64(2)).
+func (d *hostDir) list() error {
+	const lengthAt, kindAt, nameAt = 16, 18, 19
+	buf := make([]byte, 8192)
+	for {
+		n, err := unix.Getdents(d.fd, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return err
+		}
+		for records := buf[:n]; len(records) > nameAt; {
+			length := int(binary.NativeEndian.Uint16(records[lengthAt:]))
+			if length <= nameAt || length > len(records) {
+				return errBadListing
+			}
+			e := dirEntry{name: unix.ByteSliceToString(records[nameAt:length]), kind: records[kindAt]}
+			records = records[length:]
+			if e.name == "." || e.name == ".." {
+				continue
+			}
+			if e.kind == unix.DT_UNKNOWN {
+				// Some file systems leave it to the caller to look.
+				var st unix.Stat_t
+				if err := unix.Fstatat(d.fd, e.name, &st, unix.AT_SYMLINK_NOFOLLOW); err == unix.ENOENT {
+					continue
+				} else if err != nil {
+					return err
+				}
+				e.kind = uint8(st.Mode & unix.S_IFMT >> 12) // IFTODT of dirent.h
+			}
+			if d.entries = append(d.entries, e); len(d.entries) > maxDirEntries {
+				return errTooLarge
+			}
+		}
 	}
-	sort.Slice(entries, func(i, j int) bool { return entries[i].Name() < entries[j].Name() })
-	return &hostDir{root: r, name: name, f: f, entries: entries}, nil
 }
 
 // readEntry reads a file of the directory. A plain file is opened below the
 // directory's handle; only links take the way through the root again.
-func (d *hostDir) readEntry(e fs.DirEntry, limit int64) ([]byte, time.Time, error) {
-	name := path.Join(d.name, e.Name())
-	if !e.Type().IsRegular() {
+func (d *hostDir) readEntry(e dirEntry, name string, limit int64) ([]byte, time.Time, error) {
+	if e.kind != unix.DT_REG {
 		return d.root.readFile(name, limit)
 	}
-	f, err := openRegular(int(d.f.Fd()), &unix.Stat_t{Mode: unix.S_IFREG}, name)
+	f, err := openRegular(d.fd, name)
 	if err != nil {
 		return nil, time.Time{}, err
 	}

@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -34,73 +35,111 @@ const (
 var errBadIndex = errors.New("not a module index that depmod wrote")
 
 // index reads an open index by position: a lookup touches the nodes on its way
-// and nothing else.
+// and nothing else, and of a node only what it needs.
 type index struct {
-	r    io.ReaderAt
-	root uint32
+	blocks blockReader
+	root   uint32
 	// budget bounds the nodes that one index may make us read: offsets can
 	// form a loop.
 	budget int
 }
 
-func newIndex(r io.ReaderAt) (*index, error) {
-	var head [12]byte
-	if _, err := r.ReadAt(head[:], 0); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errBadIndex
-		}
+func newIndex(r io.ReaderAt, size int64) (*index, error) {
+	x := &index{blocks: blockReader{r: r, size: size}, budget: maxIndexNodes}
+	head, err := x.blocks.bytes(0, 12)
+	if err != nil {
 		return nil, err
 	}
 	if binary.BigEndian.Uint32(head[0:]) != indexMagic || binary.BigEndian.Uint32(head[4:])>>16 != indexMajor {
 		return nil, errBadIndex
 	}
-	return &index{r: r, root: binary.BigEndian.Uint32(head[8:]), budget: maxIndexNodes}, nil
+	x.root = binary.BigEndian.Uint32(head[8:])
+	return x, nil
 }
 
-// blockReader keeps the blocks it has read. The nodes of a trie that a few
-// lookups touch share most of them. It is bounded: a hostile index only makes
-// it slower.
+// blockReader reads a file of a known size in blocks and keeps them: the nodes
+// of a trie that a few lookups touch share most of them. It is bounded: a
+// hostile index only makes it slower. What it returns is not to be written to.
 type blockReader struct {
 	r      io.ReaderAt
+	size   int64
 	blocks map[int64][]byte
 }
 
 const (
-	blockSize = 4096
+	blockSize = 2048
 	maxBlocks = 256
 )
 
-func (b *blockReader) ReadAt(p []byte, off int64) (int, error) {
-	done := 0
-	for done < len(p) {
-		at := off + int64(done)
-		block, err := b.block(at / blockSize)
-		if err != nil {
-			return done, err
-		}
-		within := int(at % blockSize)
-		if within >= len(block) {
-			return done, io.EOF
-		}
-		done += copy(p[done:], block[within:])
+// from returns the bytes from a position to the end of its block, at least one.
+func (b *blockReader) from(off int64) ([]byte, error) {
+	if off >= b.size {
+		return nil, fmt.Errorf("%w: it ends inside a node", errBadIndex)
 	}
-	return done, nil
+	start := off &^ (blockSize - 1)
+	block, ok := b.blocks[start]
+	if !ok {
+		block = make([]byte, min(blockSize, b.size-start))
+		if n, err := b.r.ReadAt(block, start); n < len(block) {
+			if err == nil || errors.Is(err, io.EOF) {
+				err = fmt.Errorf("%w: it became shorter meanwhile", errBadIndex)
+			}
+			return nil, err
+		}
+		if b.blocks == nil || len(b.blocks) >= maxBlocks {
+			b.blocks = map[int64][]byte{}
+		}
+		b.blocks[start] = block
+	}
+	return block[off-start:], nil
 }
 
-func (b *blockReader) block(n int64) ([]byte, error) {
-	if block, ok := b.blocks[n]; ok {
-		return block, nil
+// bytes returns count bytes.
+func (b *blockReader) bytes(off int64, count int) ([]byte, error) {
+	have, err := b.from(off)
+	if err != nil || len(have) >= count {
+		return have[:min(len(have), count)], err
 	}
-	block := make([]byte, blockSize)
-	got, err := b.r.ReadAt(block, n*blockSize)
-	if err != nil && !errors.Is(err, io.EOF) {
+	joined := append(make([]byte, 0, count), have...)
+	for len(joined) < count {
+		more, err := b.from(off + int64(len(joined)))
+		if err != nil {
+			return nil, err
+		}
+		joined = append(joined, more[:min(len(more), count-len(joined))]...)
+	}
+	return joined, nil
+}
+
+// cstring returns the bytes up to a NUL.
+func (b *blockReader) cstring(off int64) ([]byte, error) {
+	have, err := b.from(off)
+	if err != nil {
 		return nil, err
 	}
-	if b.blocks == nil || len(b.blocks) >= maxBlocks {
-		b.blocks = map[int64][]byte{}
+	if end := bytes.IndexByte(have, 0); end >= 0 {
+		return have[:end], nil
 	}
-	b.blocks[n] = block[:got]
-	return b.blocks[n], nil
+	joined := bytes.Clone(have)
+	for len(joined) <= maxIndexString {
+		more, err := b.from(off + int64(len(joined)))
+		if err != nil {
+			return nil, err
+		}
+		if end := bytes.IndexByte(more, 0); end >= 0 {
+			return append(joined, more[:end]...), nil
+		}
+		joined = append(joined, more...)
+	}
+	return nil, fmt.Errorf("%w: a string has no end", errBadIndex)
+}
+
+func (b *blockReader) long(off int64) (uint32, error) {
+	word, err := b.bytes(off, 4)
+	if err != nil {
+		return 0, err
+	}
+	return binary.BigEndian.Uint32(word), nil
 }
 
 type indexValue struct {
@@ -108,131 +147,74 @@ type indexValue struct {
 	value    string
 }
 
+// indexNode is one node; its children and values are read when they are needed.
 type indexNode struct {
-	prefix      string
-	first, last int // no children if first > last
-	children    []byte
-	values      []indexValue
+	prefix      []byte
+	first, last int   // no children if first > last
+	children    int64 // where their offsets stand
+	values      int64 // where the values stand, 0 if there are none
 }
 
-// nodeReader reads forward from one position in small blocks.
-type nodeReader struct {
-	r   io.ReaderAt
-	off int64
-	buf []byte
-	mem [512]byte
-}
-
-func (n *nodeReader) fill(want int) error {
-	if len(n.buf) >= want {
-		return nil
-	}
-	size := max(want, len(n.mem))
-	block := n.mem[:]
-	if size > len(n.mem) {
-		block = make([]byte, size)
-	}
-	start := n.off - int64(len(n.buf))
-	got, err := n.r.ReadAt(block[:size], start)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	if got < want {
-		return fmt.Errorf("%w: it ends inside a node", errBadIndex)
-	}
-	n.buf = block[:got]
-	n.off = start + int64(got)
-	return nil
-}
-
-func (n *nodeReader) take(count int) ([]byte, error) {
-	if err := n.fill(count); err != nil {
-		return nil, err
-	}
-	b := n.buf[:count]
-	n.buf = n.buf[count:]
-	return b, nil
-}
-
-func (n *nodeReader) long() (uint32, error) {
-	b, err := n.take(4)
-	if err != nil {
-		return 0, err
-	}
-	return binary.BigEndian.Uint32(b), nil
-}
-
-func (n *nodeReader) cstring() (string, error) {
-	var s []byte
-	for {
-		if err := n.fill(1); err != nil {
-			return "", err
-		}
-		for i, c := range n.buf {
-			if c == 0 {
-				s = append(s, n.buf[:i]...)
-				n.buf = n.buf[i+1:]
-				return string(s), nil
-			}
-		}
-		s = append(s, n.buf...)
-		n.buf = nil
-		if len(s) > maxIndexString {
-			return "", fmt.Errorf("%w: a string has no end", errBadIndex)
-		}
-	}
-}
-
-func (x *index) node(offset uint32) (*indexNode, error) {
-	if offset&indexNodeMask == 0 {
-		return nil, nil
+// node reads the node that an offset stands for; ok is false if there is none.
+func (x *index) node(offset uint32) (node indexNode, ok bool, err error) {
+	at := int64(offset & indexNodeMask)
+	if at == 0 {
+		return node, false, nil
 	}
 	if x.budget--; x.budget < 0 {
-		return nil, fmt.Errorf("%w: too many nodes", errBadIndex)
+		return node, false, fmt.Errorf("%w: too many nodes", errBadIndex)
 	}
-	in := nodeReader{r: x.r, off: int64(offset & indexNodeMask)}
-	node := &indexNode{first: 1, last: 0}
-	var err error
 	if offset&indexNodePrefix != 0 {
-		if node.prefix, err = in.cstring(); err != nil {
-			return nil, err
-		}
-	}
-	if offset&indexNodeChildren != 0 {
-		span, err := in.take(2)
+		prefix, err := x.blocks.cstring(at)
 		if err != nil {
-			return nil, err
+			return node, false, err
+		}
+		node.prefix = prefix
+		at += int64(len(prefix)) + 1
+	}
+	node.first, node.last = 1, 0
+	if offset&indexNodeChildren != 0 {
+		span, err := x.blocks.bytes(at, 2)
+		if err != nil {
+			return node, false, err
 		}
 		node.first, node.last = int(span[0]), int(span[1])
-		if node.first <= node.last {
-			b, err := in.take(4 * (node.last - node.first + 1))
-			if err != nil {
-				return nil, err
-			}
-			node.children = append([]byte(nil), b...)
-		}
+		node.children = at + 2
+		at = node.children + 4*int64(max(node.last-node.first+1, 0))
 	}
 	if offset&indexNodeValues != 0 {
-		count, err := in.long()
+		node.values = at
+	}
+	return node, true, nil
+}
+
+// valuesOf reads a node's values, by priority.
+func (x *index) valuesOf(n indexNode) ([]indexValue, error) {
+	if n.values == 0 {
+		return nil, nil
+	}
+	count, err := x.blocks.long(n.values)
+	if err != nil {
+		return nil, err
+	}
+	if count > maxIndexValues {
+		return nil, fmt.Errorf("%w: too many values", errBadIndex)
+	}
+	var values []indexValue
+	at := n.values + 4
+	for range count {
+		priority, err := x.blocks.long(at)
 		if err != nil {
 			return nil, err
 		}
-		if count > maxIndexValues {
-			return nil, fmt.Errorf("%w: too many values", errBadIndex)
+		value, err := x.blocks.cstring(at + 4)
+		if err != nil {
+			return nil, err
 		}
-		for range count {
-			priority, err := in.long()
-			if err != nil {
-				return nil, err
-			}
-			value, err := in.cstring()
-			if err != nil {
-				return nil, err
-			}
-			node.values = addIndexValue(node.values, indexValue{priority, value})
-		}
+		values = addIndexValue(values, indexValue{priority, string(value)})
+		at += 4 + int64(len(value)) + 1
 	}
-	return node, nil
+	return values, nil
 }
 
 // addIndexValue keeps values sorted by priority; of equal ones the later comes
@@ -248,30 +230,35 @@ func addIndexValue(values []indexValue, v indexValue) []indexValue {
 	return values
 }
 
-func (x *index) child(n *indexNode, c byte) (*indexNode, error) {
+func (x *index) child(n indexNode, c byte) (child indexNode, ok bool, err error) {
 	if int(c) < n.first || int(c) > n.last {
-		return nil, nil
+		return child, false, nil
 	}
-	return x.node(binary.BigEndian.Uint32(n.children[4*(int(c)-n.first):]))
+	offset, err := x.blocks.long(n.children + 4*int64(int(c)-n.first))
+	if err != nil {
+		return child, false, err
+	}
+	return x.node(offset)
 }
 
 // search finds the first value of exactly this key.
 func (x *index) search(key string) (value string, found bool, err error) {
-	node, err := x.node(x.root)
-	for depth := 0; node != nil && err == nil && depth < maxIndexDepth; depth++ {
-		if len(key) < len(node.prefix) || key[:len(node.prefix)] != node.prefix {
+	node, ok, err := x.node(x.root)
+	for depth := 0; ok && err == nil && depth < maxIndexDepth; depth++ {
+		n := len(node.prefix)
+		if len(key) < n || key[:n] != string(node.prefix) {
 			return "", false, nil
 		}
-		key = key[len(node.prefix):]
-		if key == "" {
-			if len(node.values) == 0 {
-				return "", false, nil
+		if key = key[n:]; key == "" {
+			values, err := x.valuesOf(node)
+			if err != nil || len(values) == 0 {
+				return "", false, err
 			}
-			return node.values[0].value, true, nil
+			return values[0].value, true, nil
 		}
 		c := key[0]
 		key = key[1:]
-		node, err = x.child(node, c)
+		node, ok, err = x.child(node, c)
 	}
 	return "", false, err
 }
@@ -280,18 +267,17 @@ func (x *index) search(key string) (value string, found bool, err error) {
 // by priority (index_searchwild).
 func (x *index) searchWild(name string) ([]string, error) {
 	var found []indexValue
-	node, err := x.node(x.root)
+	node, ok, err := x.node(x.root)
 	if err != nil {
 		return nil, err
 	}
 	rest := name
 walk:
-	for depth := 0; node != nil && depth < maxIndexDepth; depth++ {
+	for depth := 0; ok && depth < maxIndexDepth; depth++ {
 		for j := 0; j < len(node.prefix); j++ {
 			c := node.prefix[j]
 			if c == '*' || c == '?' || c == '[' {
-				err := x.all(node, node.prefix[j:], "", rest[j:], 0, &found)
-				if err != nil {
+				if err := x.all(node, string(node.prefix[j:]), "", rest[j:], 0, &found); err != nil {
 					return nil, err
 				}
 				break walk
@@ -302,25 +288,29 @@ walk:
 		}
 		rest = rest[len(node.prefix):]
 		for _, c := range []byte("*?[") {
-			child, err := x.child(node, c)
+			child, ok, err := x.child(node, c)
 			if err != nil {
 				return nil, err
 			}
-			if child != nil {
-				if err := x.all(child, child.prefix, string(c), rest, 1, &found); err != nil {
+			if ok {
+				if err := x.all(child, string(child.prefix), string(c), rest, 1, &found); err != nil {
 					return nil, err
 				}
 			}
 		}
 		if rest == "" {
-			for _, v := range node.values {
+			values, err := x.valuesOf(node)
+			if err != nil {
+				return nil, err
+			}
+			for _, v := range values {
 				found = addIndexValue(found, v)
 			}
 			break
 		}
 		c := rest[0]
 		rest = rest[1:]
-		if node, err = x.child(node, c); err != nil {
+		if node, ok, err = x.child(node, c); err != nil {
 			return nil, err
 		}
 	}
@@ -333,27 +323,29 @@ walk:
 
 // all walks everything below a wildcard; from here on patterns can only be
 // tested whole.
-func (x *index) all(node *indexNode, prefix, pattern, name string, depth int, found *[]indexValue) error {
+func (x *index) all(node indexNode, prefix, pattern, name string, depth int, found *[]indexValue) error {
 	if depth > maxIndexDepth || len(pattern) > maxIndexString {
 		return fmt.Errorf("%w: too deep", errBadIndex)
 	}
 	pattern += prefix
 	for c := node.first; c <= node.last; c++ {
-		child, err := x.child(node, byte(c))
+		child, ok, err := x.child(node, byte(c))
 		if err != nil {
 			return err
 		}
-		if child == nil {
+		if !ok {
 			continue
 		}
-		if err := x.all(child, child.prefix, pattern+string([]byte{byte(c)}), name, depth+1, found); err != nil {
+		if err := x.all(child, string(child.prefix), pattern+string([]byte{byte(c)}), name, depth+1, found); err != nil {
 			return err
 		}
 	}
-	if len(node.values) > 0 && fnmatch(pattern, name) {
-		for _, v := range node.values {
-			*found = addIndexValue(*found, v)
-		}
+	if node.values == 0 || !fnmatch(pattern, name) {
+		return nil
 	}
-	return nil
+	values, err := x.valuesOf(node)
+	for _, v := range values {
+		*found = addIndexValue(*found, v)
+	}
+	return err
 }

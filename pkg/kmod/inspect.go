@@ -40,6 +40,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 		kernel:  kernelFiles{proc: opts.Proc, sys: opts.Sys},
 		target:  m.Name,
 		indexes: map[string]*hostIndex{},
+		modules: map[string]*indexedModule{},
 		states:  map[string]State{},
 	}
 	defer h.Close()

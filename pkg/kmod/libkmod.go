@@ -2,7 +2,6 @@ package kmod
 
 import (
 	"errors"
-	"path"
 	"strings"
 )
 
@@ -115,11 +114,10 @@ func (p *process) newFromAlias(alias, name string) (*module, error) {
 	return p.newModule(name+`\`+alias, name, true), nil
 }
 
-func (p *process) newFromPath(file string) (*module, error) {
+func (p *process) newFromPath(name, file string) (*module, error) {
 	if _, err := p.host.root.stat(file); err != nil {
 		return nil, err
 	}
-	name := moduleName(path.Base(file))
 	m := p.newModule(name, name, false)
 	switch m.path {
 	case "":
@@ -134,48 +132,47 @@ func (p *process) newFromPath(file string) (*module, error) {
 	return m, nil
 }
 
-// readDepline takes a line of modules.dep: the module's file and, after a
-// colon, the files it needs (kmod_module_parse_depline). One missing file makes
+// takeDeps takes the module's file and the files it needs from modules.dep
+// (kmod_module_parse_depline); the last one comes first. One missing file makes
 // libkmod forget all of them.
-func (p *process) readDepline(m *module, line string) {
+func (p *process) takeDeps(m *module, indexed *indexedModule) {
 	if m.depsRead {
 		return
 	}
 	m.depsRead = true
-	file, needs, ok := strings.Cut(line, ":")
-	if !ok {
+	if indexed.file == "" {
 		return
 	}
 	if m.path == "" {
-		m.path = p.host.modulePath(file)
+		m.path = indexed.file
 	}
-	var deps []*module
-	for _, need := range strings.FieldsFunc(needs, func(r rune) bool { return r == ' ' || r == '\t' }) {
-		dep, err := p.newFromPath(p.host.modulePath(need))
+	deps := make([]*module, len(indexed.needs))
+	for i, need := range indexed.needs {
+		dep, err := p.newFromPath(need.name, need.file)
 		if err != nil {
 			m.depsRead = false
 			return
 		}
-		deps = append([]*module{dep}, deps...)
+		deps[len(deps)-1-i] = dep
 	}
 	m.deps = deps
 }
 
 func (p *process) dependencies(m *module) []*module {
 	if !m.depsRead {
-		line, found := p.host.depline(m.name)
-		if !found {
+		indexed := p.host.indexed(m.name)
+		if indexed == nil {
 			return nil
 		}
-		p.readDepline(m, line)
+		p.takeDeps(m, indexed)
 	}
 	return m.deps
 }
 
 func (p *process) filePath(m *module) string {
 	if m.path == "" {
-		if line, found := p.host.depline(m.name); found {
-			p.readDepline(m, line)
+		if indexed := p.host.indexed(m.name); indexed != nil {
+			p.takeDeps(m, indexed)
 		}
 	}
 	return m.path
@@ -188,26 +185,20 @@ func (p *process) lookup(given string) ([]*module, error) {
 	if !ok {
 		return nil, errInvalidName
 	}
-	sources := []func(string) ([]*module, error){
-		p.lookupConfigAlias,
-		p.lookupDep,
-		p.lookupSymbol,
-		p.lookupCommand,
-		p.lookupAlias,
+	sources := []func(*process, string) ([]*module, error){
+		(*process).lookupConfigAlias,
+		(*process).lookupDep,
+		(*process).lookupSymbol,
+		(*process).lookupCommand,
+		(*process).lookupAlias,
+		(*process).lookupBuiltin,
+		(*process).lookupBuiltinAlias,
 	}
-	if p.kmod >= 30 {
-		sources = append(sources, p.lookupBuiltin, p.lookupBuiltinAlias)
-	} else {
-		sources = append(sources, func(name string) ([]*module, error) {
-			mods, err := p.lookupBuiltinAlias(name)
-			if errors.Is(err, errNoIndexFile) {
-				return p.lookupBuiltin(name)
-			}
-			return mods, err
-		})
+	if p.kmod < 30 {
+		sources = append(sources[:len(sources)-2], (*process).lookupBuiltinUpTo29)
 	}
 	for _, source := range sources {
-		mods, err := source(name)
+		mods, err := source(p, name)
 		if err != nil && (p.kmod < 30 || !errors.Is(err, errNoIndexFile)) {
 			return nil, err
 		}
@@ -238,12 +229,12 @@ func (p *process) lookupDep(name string) ([]*module, error) {
 	if strings.Contains(name, ":") {
 		return nil, nil
 	}
-	line, found := p.host.depline(name)
-	if !found {
+	indexed := p.host.indexed(name)
+	if indexed == nil {
 		return nil, nil
 	}
 	m := p.newFromName(name)
-	p.readDepline(m, line)
+	p.takeDeps(m, indexed)
 	return []*module{m}, nil
 }
 
@@ -303,6 +294,15 @@ func (p *process) lookupBuiltinAlias(name string) ([]*module, error) {
 	mods, err := p.lookupAliasIndex(indexBuiltinAliases, name)
 	for _, m := range mods {
 		m.builtin = True
+	}
+	return mods, err
+}
+
+// lookupBuiltinUpTo29 asks for names only where there is no index of aliases.
+func (p *process) lookupBuiltinUpTo29(name string) ([]*module, error) {
+	mods, err := p.lookupBuiltinAlias(name)
+	if errors.Is(err, errNoIndexFile) {
+		return p.lookupBuiltin(name)
 	}
 	return mods, err
 }
@@ -503,10 +503,12 @@ func (p *process) insert(m *module) error {
 		return errRefused
 	}
 	// A module that uses symbols of one that is not there is refused.
-	for _, need := range p.host.neededBy(m.name) {
-		if !p.live(need) {
-			if _, found := p.host.search(indexBuiltin, need); !found {
-				return errNoModule
+	if indexed := p.host.indexed(m.name); indexed != nil {
+		for _, need := range indexed.needs {
+			if !p.live(need.name) {
+				if _, found := p.host.search(indexBuiltin, need.name); !found {
+					return errNoModule
+				}
 			}
 		}
 	}

@@ -1,7 +1,6 @@
 package kmod
 
 import (
-	"bytes"
 	"fmt"
 	"iter"
 	"strings"
@@ -20,55 +19,72 @@ type logicalLine struct {
 // which takes EOF for a character, and vanishes from 34 on.
 func logicalLines(data []byte, kmod int) iter.Seq[logicalLine] {
 	return func(yield func(logicalLine) bool) {
-		var buf bytes.Buffer
-		number, first := 1, 1
-		emit := func() bool {
-			text := cString(buf.String())
-			buf.Reset()
-			return yield(logicalLine{number: first, text: text})
-		}
-		for i := 0; i < len(data); i++ {
-			switch c := data[i]; {
-			case c == '\n':
-				if !emit() {
-					return
-				}
+		rest := string(data)
+		for number := 1; rest != ""; {
+			line := logicalLine{number: number}
+			end := strings.IndexByte(rest, '\n')
+			text := rest
+			if end >= 0 {
+				text = rest[:end]
+			}
+			if strings.IndexByte(text, '\\') < 0 {
+				rest = rest[min(len(text)+1, len(rest)):]
 				number++
-				first = number
-			case c == '\\' && i+1 == len(data):
-				if kmod <= 33 {
-					buf.WriteByte(0xff)
-				}
-			case c == '\\':
-				i++
-				if data[i] == '\n' {
-					number++
-					continue
-				}
-				buf.WriteByte(data[i])
-			default:
-				buf.WriteByte(c)
+			} else {
+				var newlines int
+				text, rest, newlines = unescapedLine(rest, kmod)
+				number += newlines
+			}
+			line.text = cString(text)
+			if !yield(line) {
+				return
 			}
 		}
-		if buf.Len() > 0 {
-			emit()
+	}
+}
+
+// unescapedLine takes one logical line off s, which has a backslash in it, and
+// counts the newlines that it took.
+func unescapedLine(s string, kmod int) (text, rest string, newlines int) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\n':
+			return b.String(), s[i+1:], newlines + 1
+		case c == '\\' && i+1 == len(s):
+			if kmod <= 33 {
+				b.WriteByte(0xff)
+			}
+		case c == '\\':
+			i++
+			if s[i] == '\n' {
+				newlines++
+				continue
+			}
+			b.WriteByte(s[i])
+		default:
+			b.WriteByte(c)
 		}
 	}
+	return b.String(), "", newlines
 }
 
 // nextWord splits off the first word as strtok_r(3) with "\t " does: leading
 // separators are skipped, and exactly one separator after the word is eaten.
 // ok is false if there is no word.
 func nextWord(s string) (word, rest string, ok bool) {
-	s = strings.TrimLeft(s, "\t ")
-	if s == "" {
-		return "", "", false
+	start := 0
+	for start < len(s) && isBlank(s[start]) {
+		start++
 	}
-	if i := strings.IndexAny(s, "\t "); i >= 0 {
-		return s[:i], s[i+1:], true
+	end := start
+	for end < len(s) && !isBlank(s[end]) {
+		end++
 	}
-	return s, "", true
+	return s[start:end], s[min(end+1, len(s)):], start < end
 }
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // maxText bounds what is quoted of a line.
 const maxText = 160
@@ -76,6 +92,9 @@ const maxText = 160
 // printable makes a line of any bytes fit for a report: control characters and
 // bytes that are not UTF-8 are shown escaped, and long lines are cut.
 func printable(s string) string {
+	if len(s) <= maxText && plain(s) {
+		return strings.Clone(s) // without the file it stands in
+	}
 	var b strings.Builder
 	for _, r := range s {
 		switch {
@@ -94,4 +113,14 @@ func printable(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// plain says that there is nothing but printable ASCII.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }

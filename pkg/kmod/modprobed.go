@@ -1,7 +1,5 @@
 package kmod
 
-import "strings"
-
 // source says where a rule stands.
 type source struct {
 	file string // as the host names it
@@ -168,4 +166,4 @@ func parseSoftdep(line string) (pre, post []string) {
 }
 
 // isSpace is isspace(3) in the C locale.
-func isSpace(c byte) bool { return strings.IndexByte(" \t\n\v\f\r", c) >= 0 }
+func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }

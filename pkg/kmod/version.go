@@ -88,7 +88,7 @@ func detectSystemd(root *hostRoot, machine string) int {
 		}
 		d.Close()
 		for _, e := range d.entries {
-			rest, ok := strings.CutPrefix(e.Name(), "libsystemd-shared-")
+			rest, ok := strings.CutPrefix(e.name, "libsystemd-shared-")
 			if !ok || !strings.HasSuffix(rest, ".so") {
 				continue
 			}

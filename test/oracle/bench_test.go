@@ -3,7 +3,6 @@ package oracle
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +33,40 @@ var otherFiles = map[string]string{
 	"usr/lib/modprobe.d/firewalld-sysctls.conf": "install nf_conntrack /usr/sbin/modprobe --ignore-install nf_conntrack $CMDLINE_OPTS\n",
 }
 
+// What tells the host's versions, where RHCOS has it: kmod's by a link,
+// systemd's by one name in a directory of many.
+const (
+	benchKmod, benchSystemd = 30, 252
+	benchKmodLibrary        = "libkmod.so.2.4.0"
+	benchSystemdPrograms    = 140
+	benchOSRelease          = "NAME=\"Red Hat Enterprise Linux CoreOS\"\nID=\"rhcos\"\nID_LIKE=\"rhel fedora\"\nVERSION=\"418.94\"\nVERSION_ID=\"4.18\"\nPRETTY_NAME=\"Red Hat Enterprise Linux CoreOS 418.94\"\nRHEL_VERSION=9.4\n"
+)
+
+// writeVersions makes the host root tell its versions.
+func writeVersions(root string) error {
+	files := map[string]string{
+		"usr/lib/os-release":            benchOSRelease,
+		"usr/lib64/" + benchKmodLibrary: "",
+		fmt.Sprintf("usr/lib/systemd/libsystemd-shared-%d.so", benchSystemd): "",
+	}
+	for i := range benchSystemdPrograms {
+		files[fmt.Sprintf("usr/lib/systemd/systemd-program-%03d", i)] = ""
+	}
+	for name, text := range files {
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	if err := os.Symlink("../usr/lib/os-release", filepath.Join(root, "etc/os-release")); err != nil {
+		return err
+	}
+	return os.Symlink(benchKmodLibrary, filepath.Join(root, "usr/lib64/libkmod.so.2"))
+}
+
 // benchRoot builds, once, a host root with the modules of a full distribution
 // kernel, indexed by the real depmod, and the real modprobe.
 func benchRoot(b *testing.B) (root, release string) {
@@ -46,7 +79,7 @@ func benchRoot(b *testing.B) (root, release string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	root, err = cache.Once(ctx, "kmod-bench/"+release, func(ctx context.Context, dir string) error {
+	root, err = cache.Once(ctx, "kmod-bench/2-"+release, func(ctx context.Context, dir string) error {
 		if _, err := Prepare(ctx, Versions[1], dir); err != nil {
 			return err
 		}
@@ -73,6 +106,9 @@ func benchRoot(b *testing.B) (root, release string) {
 			}
 		}
 		if err := os.WriteFile(filepath.Join(dir, "etc/modules-load.d/sctp-load.conf"), []byte("sctp"), 0o644); err != nil {
+			return err
+		}
+		if err := writeVersions(dir); err != nil {
 			return err
 		}
 		if err := os.Link(filepath.Join(dir, "sbin/modprobe"), filepath.Join(dir, "sbin/depmod")); err != nil {
@@ -123,24 +159,39 @@ func BenchmarkForkExec(b *testing.B) {
 // BenchmarkInspect is a whole inspection: every caller, with evidence,
 // versions, state and findings.
 func BenchmarkInspect(b *testing.B) {
-	root, release := benchRoot(b)
+	inspectBench(b, kmod.Options{})
+}
+
+// BenchmarkInspectGivenVersions spares the inspection the search for the host's
+// versions, as --kmod-version does.
+func BenchmarkInspectGivenVersions(b *testing.B) {
+	inspectBench(b, kmod.Options{KmodVersion: benchKmod, SystemdVersion: benchSystemd})
+}
+
+func inspectBench(b *testing.B, opts kmod.Options) {
+	opts.Root, opts.KernelRelease = benchRoot(b)
 	var size int64
 	files := 0
-	filepath.WalkDir(filepath.Join(root, "usr/lib/modules", release), func(name string, d fs.DirEntry, err error) error {
-		if err == nil && strings.HasSuffix(name, ".bin") {
-			if fi, err := d.Info(); err == nil {
-				size += fi.Size()
-				files++
-			}
-		}
-		return nil
-	})
-	for b.Loop() {
-		ins, err := kmod.Inspect(b.Context(), kmod.Options{Root: root, KernelRelease: release, KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
+	indexes, err := filepath.Glob(filepath.Join(opts.Root, "usr/lib/modules", opts.KernelRelease, "*.bin"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, name := range indexes {
+		fi, err := os.Stat(name)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if ins.State != kmod.Loadable || ins.Autoload.Allowed != kmod.False || ins.ByName.Allowed != kmod.True || ins.BootLoad.Requested != kmod.True {
+		size += fi.Size()
+		files++
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		ins, err := kmod.Inspect(b.Context(), opts, kmod.SCTP())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if ins.State != kmod.Loadable || ins.Autoload.Allowed != kmod.False || ins.ByName.Allowed != kmod.True || ins.BootLoad.Requested != kmod.True ||
+			ins.KmodVersion != benchKmod || ins.SystemdVersion != benchSystemd {
 			b.Fatalf("wrong answer: %+v", ins)
 		}
 	}
