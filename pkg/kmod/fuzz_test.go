@@ -111,6 +111,9 @@ func FuzzCmdline(f *testing.F) {
 		if len(value) > maxCharp || !strings.Contains(line, token) {
 			t.Fatalf("value %q, token %q", value, token)
 		}
+		if token := noModuleToken(line); !strings.Contains(line, token) {
+			t.Fatalf("token %q", token)
+		}
 		for _, version := range []int{239, 252} {
 			for _, r := range systemdModulesLoad(line, version) {
 				if r.name == "" || strings.Contains(r.name, ",") {
@@ -141,6 +144,46 @@ func FuzzIndex(f *testing.F) {
 			t.Fatalf("found %q with error %v", value, err)
 		}
 		x.searchWild(key)
+	})
+}
+
+// FuzzDepline takes the values of modules.dep.bin.
+func FuzzDepline(f *testing.F) {
+	f.Add("kernel/net/sctp/sctp.ko.xz: kernel/lib/libcrc32c.ko.xz\tkernel/net/ipv4/udp_tunnel.ko")
+	f.Add("/lib/modules/x/a-b.ko.zst:")
+	f.Add(":: : /")
+	f.Add("no colon")
+	f.Fuzz(func(t *testing.T, line string) {
+		h := &host{moddir: "/lib/modules/x"}
+		m := h.parseDepline(line)
+		if (m.file == "") == strings.Contains(line, ":") {
+			t.Fatalf("file %q", m.file)
+		}
+		if len(m.needs) > len(line) {
+			t.Fatalf("%d files", len(m.needs))
+		}
+		for _, need := range m.needs {
+			if !strings.HasPrefix(need.file, "/") || strings.ContainsAny(need.file, " \t") || strings.ContainsAny(need.name, "-.") {
+				t.Fatalf("needs %+v", need)
+			}
+		}
+	})
+}
+
+// FuzzKernelFiles takes /proc/modules and /proc/stat, which need not be the
+// kernel's own (Options.Proc).
+func FuzzKernelFiles(f *testing.F) {
+	f.Add("libcrc32c 16384 2 sctp,nf_tables, Live 0x0000000000000000\nsctp 401408 2 - Live 0x0 (OE)\n")
+	f.Add("sctp 401408 2 - Unloading\nsctp 1 2 3")
+	f.Add("cpu 1 2 3\nbtime 1700000000\nprocesses 3\n")
+	f.Add("btime -99999999999999999999\nbtime 7")
+	f.Fuzz(func(t *testing.T, text string) {
+		if s := listedState(text, "sctp"); s != Absent && !strings.Contains(text, "sctp") {
+			t.Fatalf("state %s", s)
+		}
+		if at := bootTime(text); !at.IsZero() && !strings.Contains(text, "btime ") {
+			t.Fatalf("booted %v", at)
+		}
 	})
 }
 

@@ -97,14 +97,21 @@ func (h *host) readKernel(release string) Kernel {
 		k.Machine = machine()
 	}
 	stat, _ := h.kernel.procFile("stat")
+	k.BootTime = bootTime(stat)
+	return k
+}
+
+// bootTime finds the boot's time in the text of /proc/stat (btime of
+// proc_stat(5)).
+func bootTime(stat string) time.Time {
 	for line := range strings.Lines(stat) {
 		if rest, ok := strings.CutPrefix(line, "btime "); ok {
 			if sec, err := strconv.ParseInt(strings.TrimSpace(rest), 10, 64); err == nil {
-				k.BootTime = time.Unix(sec, 0)
+				return time.Unix(sec, 0)
 			}
 		}
 	}
-	return k
+	return time.Time{}
 }
 
 // versions settles whose rules apply. More than one version stands for "cannot

@@ -1,7 +1,6 @@
 package kmod
 
 import (
-	"bufio"
 	"bytes"
 	"os"
 	"path"
@@ -70,21 +69,25 @@ func (h *host) state() State {
 	return Absent
 }
 
-// procModules is the module's state in /proc/modules (kernel/module/procfs.c,
-// m_show): NAME SIZE REFCNT USERS STATE ADDRESS. Absent if it is not listed;
-// StateUnknown if the file cannot be read.
+// procModules is the module's state in /proc/modules. Absent if it is not
+// listed; StateUnknown if the file cannot be read.
 func (h *host) procModules() State {
 	text, err := h.kernel.procFile("modules")
-	if err != nil {
-		if absent(err) {
-			return Absent // a kernel without loadable modules
-		}
-		return StateUnknown
+	switch {
+	case err == nil:
+		return listedState(text, h.target)
+	case absent(err):
+		return Absent // a kernel without loadable modules
 	}
-	lines := bufio.NewScanner(strings.NewReader(text))
-	for lines.Scan() {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 5 || fields[0] != h.target {
+	return StateUnknown
+}
+
+// listedState reads a module's state in the text of /proc/modules
+// (kernel/module/procfs.c, m_show): NAME SIZE REFCNT USERS STATE ADDRESS.
+func listedState(text, name string) State {
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 || fields[0] != name {
 			continue
 		}
 		switch fields[4] {

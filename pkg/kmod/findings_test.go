@@ -1,0 +1,83 @@
+package kmod_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// TestUnused goes through what people write in vain, and what looks like it and
+// is not: an empty want means no finding. A want is FILE:LINE and a part of the
+// reason.
+func TestUnused(t *testing.T) {
+	const conf, load = "etc/modprobe.d/x.conf", "etc/modules-load.d/x.conf"
+	for name, tc := range map[string]struct {
+		entries []hostcase.Entry
+		cmdline string
+		want    []string
+	}{
+		"misspelt keyword":           {entries: []hostcase.Entry{file(conf, "# why\nblackist sctp\n")}, want: []string{"/etc/modprobe.d/x.conf:2 \"blackist\" is not a directive"}},
+		"keyword of another program": {entries: []hostcase.Entry{file(conf, "denylist sctp\n")}, want: []string{"/etc/modprobe.d/x.conf:1 \"denylist\" is not a directive"}},
+		"capitals":                   {entries: []hostcase.Entry{file(conf, "Blacklist sctp\n")}, want: []string{"/etc/modprobe.d/x.conf:1 \"Blacklist\" is not a directive"}},
+		"no directive":               {entries: []hostcase.Entry{file(conf, "sctp\n")}, want: []string{"/etc/modprobe.d/x.conf:1 it has no directive"}},
+		"byte-order mark":            {entries: []hostcase.Entry{file(conf, "\ufeffblacklist sctp\n")}, want: []string{"/etc/modprobe.d/x.conf:1 byte-order mark"}},
+		"incomplete":                 {entries: []hostcase.Entry{file(conf, "install sctp\n")}, want: []string{"/etc/modprobe.d/x.conf:1 incomplete"}},
+		"missing blank":              {entries: []hostcase.Entry{file(conf, "install sctp/bin/false\n")}, want: []string{"/etc/modprobe.d/x.conf:1 a blank is missing"}},
+		"DOS text":                   {entries: []hostcase.Entry{file(conf, "blacklist sctp\r\n")}, want: []string{"/etc/modprobe.d/x.conf:1 carriage return"}},
+		"file name":                  {entries: []hostcase.Entry{file(conf, "blacklist sctp.ko\n")}, want: []string{"/etc/modprobe.d/x.conf:1 compared exactly"}},
+		"quotes":                     {entries: []hostcase.Entry{file(conf, "blacklist \"sctp\"\n")}, want: []string{"/etc/modprobe.d/x.conf:1 compared exactly"}},
+		"capital name":               {entries: []hostcase.Entry{file(conf, "install SCTP /bin/false\n")}, want: []string{"/etc/modprobe.d/x.conf:1 compared exactly"}},
+		"comment without a blank":    {entries: []hostcase.Entry{file(conf, "blacklist sctp#off\n")}, want: []string{"/etc/modprobe.d/x.conf:1 compared exactly"}},
+		"one letter wrong":           {entries: []hostcase.Entry{file(conf, "blacklist stcp\n")}, want: []string{"/etc/modprobe.d/x.conf:1 there is no module \"stcp\""}},
+		"shadowed":                   {entries: []hostcase.Entry{file("lib/modprobe.d/x.conf", "blacklist sctp\n"), file(conf, "blacklist dummy\n")}, want: []string{"/lib/modprobe.d/x.conf:1 takes the whole file's place"}},
+		"no suffix":                  {entries: []hostcase.Entry{file("etc/modprobe.d/sctp", "blacklist sctp\n")}, want: []string{"/etc/modprobe.d/sctp:1 do not end in .conf"}},
+
+		"request with a comment":  {entries: []hostcase.Entry{file(load, "sctp # for the core network\n")}, want: []string{"/etc/modules-load.d/x.conf:1 a comment cannot follow"}},
+		"request glued to one":    {entries: []hostcase.Entry{file(load, "sctp#x\n")}, want: []string{"/etc/modules-load.d/x.conf:1 a comment cannot follow"}},
+		"request with options":    {entries: []hostcase.Entry{file(load, "sctp rto_min=1\n")}, want: []string{"/etc/modules-load.d/x.conf:1 nothing else"}},
+		"request of a command":    {entries: []hostcase.Entry{file(load, "modprobe sctp\n")}, want: []string{"/etc/modules-load.d/x.conf:1 nothing else"}},
+		"request of a file":       {entries: []hostcase.Entry{file(load, "sctp.ko\n")}, want: []string{"/etc/modules-load.d/x.conf:1 compared exactly"}},
+		"request, shadowed":       {entries: []hostcase.Entry{file("usr/lib/modules-load.d/x.conf", "sctp\n"), file(load, "dummy\n")}, want: []string{"/usr/lib/modules-load.d/x.conf:1 takes the whole file's place"}},
+		"request without suffix":  {entries: []hostcase.Entry{file("etc/modules-load.d/sctp", "sctp\n")}, want: []string{"/etc/modules-load.d/sctp:0 do not end in .conf"}},
+		"argument of no program":  {cmdline: "ro modprobe_blacklist=sctp", want: []string{"/proc/cmdline:1 no program knows this parameter"}},
+		"argument of the initrd":  {cmdline: "rd.driver.blacklist=sctp", want: []string{"/proc/cmdline:1 initial RAM disk only"}},
+		"argument in quotes":      {cmdline: `modprobe.blacklist="sctp"`, want: []string{"/proc/cmdline:1 literally"}},
+		"argument after the end":  {cmdline: "-- module_blacklist=sctp", want: []string{"/proc/cmdline:1 the kernel's list in force does not name sctp"}},
+		"all of it has an effect": {entries: []hostcase.Entry{file(conf, "blacklist sctp # off\n"), file(load, "sctp\n")}, cmdline: "modprobe.blacklist=sctp module_blacklist=sctp"},
+		"other modules' affairs":  {entries: []hostcase.Entry{file(conf, "blackist dummy\nblacklist sctp_diag\nblacklist libcrc32c\n#blacklist sctp\n # sctp is off\n"), file(load, "dummy # x\n")}},
+		"turned off on purpose":   {entries: []hostcase.Entry{file("lib/modprobe.d/x.conf", "blacklist sctp\n"), file(conf, "# off\n"), file("etc/modprobe.d/sctp.conf.rpmsave", "blacklist sctp\n")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, opts := host(t, tc.entries...)
+			if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte(tc.cmdline+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			// As for a user who may not read it: the command line has to tell.
+			if err := os.Remove(filepath.Join(root, "sys/module/kernel/parameters/module_blacklist")); err != nil {
+				t.Fatal(err)
+			}
+			ins := inspect(t, opts)
+			var got []string
+			for _, f := range ins.Findings {
+				if f.Kind == kmod.Unused {
+					e := f.Evidence[0]
+					got = append(got, fmt.Sprintf("%s:%d %s", e.File, e.Line, e.Effect))
+				}
+			}
+			if len(got) != len(tc.want) {
+				t.Fatalf("findings %q", got)
+			}
+			for i, want := range tc.want {
+				place, why, _ := strings.Cut(want, " ")
+				if !strings.HasPrefix(got[i], place+" ") || !strings.Contains(got[i], why) {
+					t.Errorf("got %q, want %q", got[i], want)
+				}
+			}
+		})
+	}
+}
