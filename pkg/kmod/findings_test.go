@@ -81,3 +81,42 @@ func TestUnused(t *testing.T) {
 		})
 	}
 }
+
+// TestConflict holds the sentence for the case that users meet most to the
+// letter: the file and line that disable the module, and those that ask for it.
+func TestConflict(t *testing.T) {
+	shipped := file("etc/modprobe.d/sctp-blacklist.conf", "# This kernel module can be automatically loaded by non-root users.\n#\nblacklist sctp\n")
+	asks := file("etc/modules-load.d/sctp-load.conf", "sctp")
+	for name, tc := range map[string]struct {
+		entries []hostcase.Entry
+		cmdline string
+		want    string
+	}{
+		"a blacklist": {entries: []hostcase.Entry{shipped, asks},
+			want: `/etc/modprobe.d/sctp-blacklist.conf:3 ("blacklist sctp") disables sctp, although /etc/modules-load.d/sctp-load.conf:1 ("sctp") asks for it at boot`},
+		"an install command": {entries: []hostcase.Entry{file("etc/modprobe.d/cis.conf", "\ninstall sctp /bin/false\n"), asks, file("bin/false", "")},
+			want: `/etc/modprobe.d/cis.conf:2 ("install sctp /bin/false") disables sctp, although /etc/modules-load.d/sctp-load.conf:1 ("sctp") asks for it at boot`},
+		"asked for by the command line": {entries: []hostcase.Entry{shipped}, cmdline: "ro modules_load=dummy,sctp",
+			want: `/etc/modprobe.d/sctp-blacklist.conf:3 ("blacklist sctp") disables sctp, although /proc/cmdline ("modules_load=dummy,sctp") asks for it at boot`},
+		"stopped by the command line": {entries: []hostcase.Entry{asks}, cmdline: "modprobe.blacklist=dccp,sctp quiet",
+			want: `/proc/cmdline ("modprobe.blacklist=dccp,sctp") disables sctp, although /etc/modules-load.d/sctp-load.conf:1 ("sctp") asks for it at boot`},
+		"nothing asks":  {entries: []hostcase.Entry{shipped}},
+		"nothing stops": {entries: []hostcase.Entry{asks, file("etc/modprobe.d/sctp-blacklist.conf", "")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, opts := host(t, tc.entries...)
+			if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte(tc.cmdline+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, f := range inspect(t, opts).Findings {
+				if f.Kind == kmod.Conflict {
+					got += f.Message
+				}
+			}
+			if got != tc.want {
+				t.Errorf("got  %s\nwant %s", got, tc.want)
+			}
+		})
+	}
+}
