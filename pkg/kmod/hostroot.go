@@ -372,7 +372,6 @@ func (r *hostRoot) readlink(name string) (string, error) {
 // hostDir is one open directory of the host, with its entries sorted by name.
 type hostDir struct {
 	root    *hostRoot
-	name    string
 	fd      int
 	entries []dirEntry
 }
@@ -395,7 +394,7 @@ func (r *hostRoot) openDir(name string) (*hostDir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	d := &hostDir{root: r, name: name, fd: fd}
+	d := &hostDir{root: r, fd: fd}
 	if err := d.list(); err != nil {
 		d.Close()
 		return nil, &fs.PathError{Op: "list", Path: name, Err: err}

@@ -79,6 +79,7 @@ func benchRoot(b *testing.B) (root, release string) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	// The number changes with what is built here.
 	root, err = cache.Once(ctx, "kmod-bench/2-"+release, func(ctx context.Context, dir string) error {
 		if _, err := Prepare(ctx, Versions[1], dir); err != nil {
 			return err
