@@ -29,10 +29,10 @@ func newAuditCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "audit",
-		Short: "Look at the whole cluster: every node's verdict, and where workloads do not fit it",
+		Short: "Show the whole cluster: every node's verdict, and what is wrong",
 		Long: `audit reads what the agents wrote on the Nodes, and which pods, Services,
-NetworkPolicies and MachineConfigs have to do with SCTP. It prints a table of the
-nodes, then what is wrong, the worst first, each with its evidence and its fix.
+NetworkPolicies and MachineConfigs have to do with SCTP. It prints a table of
+the nodes, then what is wrong, the worst first, each with its evidence and fix.
 
 It needs read-only rights. What it may not read it says, together with what was
 therefore not checked. Installed as kubectl-sctp it is a kubectl plugin.

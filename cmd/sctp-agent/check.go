@@ -18,7 +18,7 @@ func newCheckCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "check",
-		Short: "Inspect and probe this host once; print the verdict, the evidence and the remedy",
+		Short: "Inspect and probe this host once; print verdict and remedy",
 		Long: `check inspects this host's modprobe.d and modules-load.d, its kernel command
 line and module index, looks whether the module is in the kernel, and, if it
 is, proves SCTP with loopback sockets.

@@ -29,10 +29,10 @@ func newCleanupCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "cleanup",
-		Short: "Remove every label, annotation, condition and taint the agent ever wrote",
-		Long: `cleanup removes from the Nodes every label, annotation and taint with the agent's
-prefix, and the agent's condition. Remove the DaemonSet first: an agent that runs
-writes them anew.
+		Short: "Remove from the Nodes everything that the agent ever wrote there",
+		Long: `cleanup removes from the Nodes every label, annotation and taint with the
+agent's prefix, and the agent's condition. Remove the DaemonSet first: an agent
+that runs writes them anew.
 
 It first shows what it would remove. Then it asks, on a terminal; elsewhere it
 removes nothing unless --yes is given.

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -62,94 +61,4 @@ func (o *pageFlag) print(w io.Writer, value any, table func(io.Writer, palette) 
 		return page(w)
 	}
 	return o.outputFlag.print(w, value, table)
-}
-
-// width is what the tables are made for: every terminal has it.
-const width = 80
-
-// wrapped prints text broken at blanks, so that it fits the width; lines after
-// the first are indented by two more. What cannot be broken stays whole, to be
-// copied.
-func (t *textWriter) wrapped(indent int, text string) {
-	line, margin := "", indent
-	flush := func() {
-		t.line("%s%s", strings.Repeat(" ", margin), line)
-		line, margin = "", indent+2
-	}
-	for _, word := range strings.Fields(text) {
-		if line != "" && margin+len([]rune(line))+1+len([]rune(word)) > width {
-			flush()
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	if line != "" {
-		flush()
-	}
-}
-
-// column of a table. Those that may shrink lose the middle of long values when
-// the table would be wider than the terminal.
-type column struct {
-	head   string
-	shrink bool
-}
-
-// table prints rows under heads, at most as wide as the terminal. paint colours
-// a cell that has been padded already; notes are printed below their rows.
-func (t *textWriter) table(p palette, columns []column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
-	widths := make([]int, len(columns))
-	total := 2 * (len(columns) - 1)
-	for i, c := range columns {
-		widths[i] = len(c.head)
-		for _, row := range rows {
-			widths[i] = max(widths[i], len([]rune(row[i])))
-		}
-		total += widths[i]
-	}
-	const smallest = 8
-	for total > width {
-		widest := -1
-		for i, c := range columns {
-			if c.shrink && widths[i] > smallest && (widest < 0 || widths[i] > widths[widest]) {
-				widest = i
-			}
-		}
-		if widest < 0 {
-			break
-		}
-		widths[widest]--
-		total--
-	}
-	cells := make([]string, len(columns))
-	for i, c := range columns {
-		cells[i] = p.head(pad(c.head, widths[i]))
-	}
-	t.line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
-	for r, row := range rows {
-		for i, cell := range row {
-			cells[i] = paint(i, cell, pad(shorten(cell, widths[i]), widths[i]))
-		}
-		t.line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
-		if text := note(r); text != "" {
-			t.wrapped(2, text)
-		}
-	}
-}
-
-func pad(s string, n int) string {
-	return s + strings.Repeat(" ", max(0, n-len([]rune(s))))
-}
-
-// shorten takes characters out of the middle: names differ at both ends.
-func shorten(s string, n int) string {
-	r := []rune(s)
-	if len(r) <= n {
-		return s
-	}
-	tail := (n - 1) / 2
-	head := n - 1 - tail
-	return string(r[:head]) + "…" + string(r[len(r)-tail:])
 }

@@ -24,10 +24,11 @@ func newMachineConfigCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "machineconfig",
-		Short: "Print the MachineConfig that enables SCTP for a pool, or judge given ones",
-		Long: `machineconfig prints the MachineConfig that makes the nodes of a pool load sctp at
-every boot: it empties the vendor's blacklist and asks for the module. Applying
-it makes the machine-config-operator reboot the pool's nodes, one after another.
+		Short: "Print the MachineConfig that enables SCTP, or judge given ones",
+		Long: `machineconfig prints the MachineConfig that makes the nodes of a pool load sctp
+at every boot: it empties the vendor's blacklist and asks for the module.
+Applying it makes the machine-config-operator reboot the pool's nodes, one
+after another.
 
 With --check it prints nothing to apply: it reads MachineConfigs (or Ignition
 configurations) and tells, pool by pool, whether they enable SCTP. They are
@@ -119,12 +120,12 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 				word = p.bad("DOES NOT ENABLE SCTP")
 			}
 			t.line("pool %s: %s", orDash(e.Role), word)
-			t.line("  %s", e.Message)
+			t.wrapped(2, e.Message)
 			for _, line := range e.Evidence {
 				t.line("  %s", line)
 			}
 			for _, note := range e.Notes {
-				t.line("  note: %s", note)
+				t.wrapped(2, "note: "+note)
 			}
 		}
 		return t.err

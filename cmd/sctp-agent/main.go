@@ -86,6 +86,7 @@ causes the module to be loaded unless told to.`,
 		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sctp"}
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetUsageFunc(printUsage)
 	root.AddCommand(
 		newCheckCommand(), newRunCommand(),
 		newAuditCommand(), newVerifyCommand(), newMachineConfigCommand(), newCleanupCommand(),

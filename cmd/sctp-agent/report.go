@@ -17,7 +17,7 @@ import (
 func printReport(w io.Writer, p palette, r verdict.Report) error {
 	t := &textWriter{w: w}
 	t.line("SCTP on %s: %s (%s)", orDash(r.Node), verdictWord(p, r.Ready), r.Reason)
-	t.line("  %s", r.Message)
+	t.wrapped(2, r.Message)
 	t.line("")
 
 	t.row("module", moduleText(r))
@@ -43,19 +43,19 @@ func printReport(w io.Writer, p palette, r verdict.Report) error {
 		t.line("")
 		t.line("%s", p.head("Warnings"))
 		for _, warning := range r.Warnings {
-			t.line("  %s: %s", p.warn(string(warning.Reason)), warning.Message)
+			t.wrapped(2, p.warn(string(warning.Reason))+": "+warning.Message)
 		}
 	}
 	if r.Remedy != "" {
 		t.line("")
 		t.line("%s", p.head("What to do"))
 		for _, step := range strings.Split(r.Remedy, "; ") {
-			t.line("  %s", step)
+			t.wrapped(2, step)
 		}
 	}
 	if verdict.WantsMachineConfig(r) {
 		t.line("")
-		t.line("%s", p.head("The MachineConfig for the pool \"worker\" (for others: sctp-agent machineconfig --role NAME)"))
+		t.line("%s", p.head("The MachineConfig for the pool \"worker\" (others: machineconfig --role NAME)"))
 		if t.err == nil {
 			t.err = machineconfig.Write(t.w, []string{"worker"}, machineconfig.Files(false))
 		}
@@ -110,7 +110,7 @@ func printEvidence(t *textWriter, p palette, policy verdict.Policy) {
 			if !strings.HasSuffix(e.place, x.text) {
 				note += ": " + x.text
 			}
-			t.line("      %s", note)
+			t.wrapped(6, note)
 		}
 	}
 }
@@ -149,31 +149,16 @@ func printProbe(t *textWriter, p palette, r verdict.Report) {
 		case "unknown":
 			result = p.warn(result)
 		}
-		t.line("  %s %s", result, strings.Join(words(c.Name, c.Stage, c.Errno, c.Detail), " "))
+		t.hanging("  "+result+" ", strings.Join(words(c.Name, c.Stage, c.Errno, c.Detail), " "))
 	}
-	result := p.good("pass    ")
-	for _, line := range wrap(passed, 68) {
-		t.line("  %s %s", result, line)
-		result = "        "
+	if len(passed) > 0 {
+		t.hanging("  "+p.good("pass    ")+" ", strings.Join(passed, " "))
 	}
 }
 
 // words are those that are not empty.
 func words(list ...string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
-}
-
-// wrap joins words into lines of at most width characters.
-func wrap(list []string, width int) []string {
-	var lines []string
-	for _, word := range list {
-		if last := len(lines) - 1; last >= 0 && len(lines[last])+1+len(word) <= width {
-			lines[last] += " " + word
-		} else {
-			lines = append(lines, word)
-		}
-	}
-	return lines
 }
 
 func verdictWord(p palette, ready verdict.Ready) string {
@@ -249,17 +234,3 @@ func orDash(s string) string {
 	}
 	return s
 }
-
-// textWriter keeps the first error, so that printing reads as a page.
-type textWriter struct {
-	w   io.Writer
-	err error
-}
-
-func (t *textWriter) line(format string, args ...any) {
-	if t.err == nil {
-		_, t.err = fmt.Fprintf(t.w, format+"\n", args...)
-	}
-}
-
-func (t *textWriter) row(name, value string) { t.line("  %-10s %s", name, value) }

@@ -89,13 +89,6 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 	}
 }
 
-func TestWrap(t *testing.T) {
-	lines := wrap(strings.Fields("one two three four five six"), 9)
-	if strings.Join(lines, "|") != "one two|three|four five|six" {
-		t.Errorf("%q", lines)
-	}
-}
-
 // TestPrintUnknown: what is not known is not told as a fact.
 func TestPrintUnknown(t *testing.T) {
 	var out strings.Builder

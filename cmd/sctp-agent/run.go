@@ -38,7 +38,7 @@ func newRunCommand() *cobra.Command {
 	var f runFlags
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Keep this Node's labels and annotations true (the DaemonSet's process)",
+		Short: "Keep this Node's labels and annotations true (the DaemonSet)",
 		Long: `run assesses this host whenever something happened that may change the verdict,
 and lets the Node say so: labels for schedulers, annotations for people.
 

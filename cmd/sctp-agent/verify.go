@@ -25,15 +25,15 @@ func newVerifyCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Prove SCTP end to end: pod to pod, ClusterIP, NodePort, NetworkPolicy; cleans up",
+		Short: "Prove SCTP between pods, through Services, under NetworkPolicy",
 		Long: `verify runs a listener and diallers on each ready node (or on those named), as
 pods of the agent's own image in a namespace of their own, and tries every path
 between them: straight from pod to pod, through a Service's cluster address,
 through node ports, over IPv4 and IPv6. Each path is proved by a handshake, a
 nonce that comes back, and messages of 1 byte to 64 KiB.
 
-What fails is told apart: refused, no route, dropped on the way there, dropped on
-the way back, messages lost, Services not served, a module that is missing.
+What fails is told apart: refused, no route, dropped on the way there, dropped
+on the way back, messages lost, Services not served, a module that is missing.
 
 It needs the right to create namespaces, pods, services, service accounts (and
 network policies with --network-policy), and the API server alone: no route to

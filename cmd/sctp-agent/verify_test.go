@@ -40,14 +40,7 @@ func TestPrintVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := b.String()
-	for line := range strings.Lines(text) {
-		if n := len([]rune(strings.TrimSuffix(line, "\n"))); n > width {
-			t.Errorf("%d columns: %s", n, line)
-		}
-	}
-	if strings.ContainsRune(text, '\x1b') {
-		t.Error("colour in a pipe")
-	}
+	fits(t, text)
 	for _, want := range []string{"REFUSED", "NOROUTE", "DROPPED", "ONE-WAY", "DOWN", "LOST", "NOMOD", "DENIED", "?", "OPEN", "blocked", "no SCTP in the kernel", "… and 20 more", "SCTP does not work everywhere", "NetworkPolicy for SCTP: not-enforced", "61.2 s"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it does not say %q", want)
@@ -55,17 +48,5 @@ func TestPrintVerify(t *testing.T) {
 	}
 	if strings.Contains(text, "IPv6") {
 		t.Error("a matrix without paths is shown")
-	}
-}
-
-func TestShorten(t *testing.T) {
-	for _, c := range []struct {
-		in   string
-		n    int
-		want string
-	}{{"worker-0", 8, "worker-0"}, {"worker-10", 8, "work…-10"}, {"wörker-10", 8, "wörk…-10"}} {
-		if got := shorten(c.in, c.n); got != c.want || len([]rune(got)) > c.n {
-			t.Errorf("shorten(%q, %d) = %q, want %q", c.in, c.n, got, c.want)
-		}
 	}
 }

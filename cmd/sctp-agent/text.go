@@ -1,0 +1,128 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+)
+
+// width is what all that people read is made for: every terminal has it. Prose
+// is broken at blanks, and columns of names lose their middle. What somebody
+// will search for or copy is never broken, and so may be longer: a name, an
+// address, a path, a line of a file.
+const width = 80
+
+// textWriter keeps the first error, so that printing reads as a page.
+type textWriter struct {
+	w   io.Writer
+	err error
+}
+
+func (t *textWriter) line(format string, args ...any) {
+	if t.err == nil {
+		_, t.err = fmt.Fprintf(t.w, format+"\n", args...)
+	}
+}
+
+func (t *textWriter) row(name, value string) { t.hanging(fmt.Sprintf("  %-10s ", name), value) }
+
+// wrapped prints text broken at blanks; lines after the first are indented by
+// two more.
+func (t *textWriter) wrapped(indent int, text string) {
+	margin := strings.Repeat(" ", indent)
+	t.broken(margin, margin+"  ", text)
+}
+
+// hanging prints text behind a head, and its further lines below the first.
+func (t *textWriter) hanging(head, text string) {
+	t.broken(head, strings.Repeat(" ", columnsOf(head)), text)
+}
+
+func (t *textWriter) broken(first, rest, text string) {
+	line, empty := first, true
+	for _, word := range strings.Fields(text) {
+		if !empty && columnsOf(line)+1+columnsOf(word) > width {
+			t.line("%s", line)
+			line, empty = rest, true
+		}
+		if !empty {
+			line += " "
+		}
+		line += word
+		empty = false
+	}
+	if !empty {
+		t.line("%s", line)
+	}
+}
+
+// colours are the escape sequences of [palette].
+var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
+// columnsOf is how wide text is on a terminal.
+func columnsOf(s string) int { return len([]rune(colours.ReplaceAllString(s, ""))) }
+
+// column of a table. Those that may shrink lose the middle of long values when
+// the table would be wider than the terminal.
+type column struct {
+	head   string
+	shrink bool
+}
+
+// table prints rows under heads, at most as wide as the terminal. paint colours
+// a cell that has been padded already; notes are printed below their rows.
+func (t *textWriter) table(p palette, columns []column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
+	widths := make([]int, len(columns))
+	total := 2 * (len(columns) - 1)
+	for i, c := range columns {
+		widths[i] = len(c.head)
+		for _, row := range rows {
+			widths[i] = max(widths[i], len([]rune(row[i])))
+		}
+		total += widths[i]
+	}
+	const smallest = 8
+	for total > width {
+		widest := -1
+		for i, c := range columns {
+			if c.shrink && widths[i] > smallest && (widest < 0 || widths[i] > widths[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			break
+		}
+		widths[widest]--
+		total--
+	}
+	cells := make([]string, len(columns))
+	for i, c := range columns {
+		cells[i] = p.head(pad(c.head, widths[i]))
+	}
+	t.line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
+	for r, row := range rows {
+		for i, cell := range row {
+			cells[i] = paint(i, cell, pad(shorten(cell, widths[i]), widths[i]))
+		}
+		t.line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
+		if text := note(r); text != "" {
+			t.wrapped(2, text)
+		}
+	}
+}
+
+func pad(s string, n int) string {
+	return s + strings.Repeat(" ", max(0, n-len([]rune(s))))
+}
+
+// shorten takes characters out of the middle: names differ at both ends.
+func shorten(s string, n int) string {
+	r := []rune(s)
+	if len(r) <= n {
+		return s
+	}
+	tail := (n - 1) / 2
+	head := n - 1 - tail
+	return string(r[:head]) + "…" + string(r[len(r)-tail:])
+}
