@@ -118,6 +118,8 @@ func short(o peer.Outcome) string {
 		return "DENIED"
 	case peer.NotTried:
 		return "untried"
+	case peer.Blocked:
+		return "blocked"
 	default:
 		return "?"
 	}
@@ -172,9 +174,9 @@ func printVerify(w io.Writer, p palette, r *verify.Result) error {
 		}
 		t.wrapped(4, "→ "+f.Fix)
 	}
-	ok, notTried := r.Count()
+	good, notTried := r.Count()
 	t.line("")
-	t.line("%d nodes, %d of %d paths reach their end, %.1f s", len(r.Nodes), ok, len(r.Paths), float64(r.DurationMillis)/1000)
+	t.line("%d nodes, %d of %d paths are as they should be, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
 	if notTried > 0 {
 		t.line("%d were not tried: they lead over pairs of pods that do not reach each other", notTried)
 	}
@@ -234,19 +236,16 @@ func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKin
 					paint = func(s string) string { return s }
 				case path.Outcome == peer.NotTried:
 					cell, paint = short(path.Outcome), p.warn
+				case path.Outcome == peer.OK && kind == verify.PathDenied:
+					cell, paint = "OPEN", p.bad
 				case path.Outcome == peer.OK:
 					cell, paint = rtt(path.RTTMicros), p.good
+				case path.Outcome == peer.Unknown:
+					cell, paint = short(path.Outcome), p.warn
+				case path.Good():
+					cell, paint = short(path.Outcome), p.good
 				default:
 					cell, paint = short(path.Outcome), p.bad
-				}
-				// What a policy does not allow is to be dropped.
-				if found && kind == verify.PathDenied {
-					switch {
-					case path.Outcome == peer.OK:
-						cell, paint = "OPEN", p.bad
-					case path.Outcome.Conclusive():
-						cell, paint = "blocked", p.good
-					}
 				}
 				line += strings.Repeat(" ", max(1, cellWidth-len(cell))) + paint(cell)
 			}

@@ -18,7 +18,7 @@ func TestPrintVerify(t *testing.T) {
 		r.Nodes = append(r.Nodes, verify.Node{Index: i, Name: fmt.Sprintf("ip-10-201-103-%d.eu-central-1.compute.internal", i)})
 	}
 	outcomes := []peer.Outcome{
-		peer.OK, peer.Refused, peer.NoRoute, peer.Dropped, peer.OneWay, peer.NetworkDown, peer.Lost, peer.Corrupt, peer.ModuleMissing, peer.Denied, peer.Unknown,
+		peer.OK, peer.Refused, peer.NoRoute, peer.Dropped, peer.OneWay, peer.NetworkDown, peer.Lost, peer.Corrupt, peer.ModuleMissing, peer.Denied, peer.Unknown, peer.Blocked,
 	}
 	n := 0
 	for _, kind := range []verify.PathKind{verify.PathPod, verify.PathNodePort, verify.PathDenied} {

@@ -169,7 +169,7 @@ func TestVerifyPage(t *testing.T) {
 	add(verify.PathNodePort, "IPv4", "n0", "n2", "n1", peer.NotTried)
 	add(verify.PathNodePort, "IPv4", "n2", "n2", "n1", peer.Refused)
 	add(verify.PathNodePort, "IPv4", "n2", "n1", "n1", peer.OK)
-	add(verify.PathDenied, "IPv4", "n0", "n1", "", peer.Dropped)
+	add(verify.PathDenied, "IPv4", "n0", "n1", "", peer.Blocked)
 	add(verify.PathDenied, "IPv4", "n0", "n2", "", peer.OK)
 	add(verify.PathDenied, "IPv4", "n1", "n2", "", peer.Unknown)
 	dom := browse(t, pageOf(t, func(w io.Writer) error { return verify.WriteHTML(w, r) }), "", "")
@@ -183,7 +183,7 @@ func TestVerifyPage(t *testing.T) {
 	}
 	const at = "192.0.2.1:1: "
 	for _, want := range []string{
-		"2023-11-14T22:13:20Z: 3 nodes, 5 of 11 paths reach their end (2 not tried: they lead over pairs of pods that do not reach each other), 61.2 s",
+		"2023-11-14T22:13:20Z: 3 nodes, 5 of 11 paths are as they should be (2 not tried: they lead over pairs of pods that do not reach each other), 61.2 s",
 		"NetworkPolicy for SCTP: enforced",
 		"SCTPDroppedOneWay: the answers are dropped", "<code>n0 → n2, IPv4</code>", "→ look at the way back",
 		`data-kind="pod" data-family="IPv4"`, `data-kind="pod" data-family="IPv6"`,
@@ -191,8 +191,8 @@ func TestVerifyPage(t *testing.T) {
 		row("n0", dash, dash, cell("not-tried", "dim", at+"not-tried ")),
 		row("n0", dash, cell("not-tried", "dim", at+"ok \n"+at+"not-tried "), dash),
 		row("n2", dash, cell("refused", "bad", at+"refused \n"+at+"ok "), dash),
-		row("n0", dash, cell("blocked", "good", at+"dropped "), cell("open", "bad", at+"ok ")),
-		row("n1", dash, dash, cell("unknown", "bad", at+"unknown ")),
+		row("n0", dash, cell("blocked", "good", at+"blocked "), cell("open", "bad", at+"ok ")),
+		row("n1", dash, dash, cell("unknown", "warn", at+"unknown ")),
 	} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the page does not show %s", want)

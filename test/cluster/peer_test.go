@@ -79,7 +79,7 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_, _ = g.Run(listening, guest.Shell("exec /bin/ip netns exec b /bin/sctp-agent verify-listen --index 7 --port 38412 --result /tmp/listener"))
+		_, _ = g.Run(listening, guest.Shell("exec /bin/ip netns exec b /bin/sctp-agent verify-listen --index 7 --port 38412 --port 38413 --result /tmp/listener"))
 	}()
 	t.Cleanup(func() { stop(); <-ended })
 	sh("i=0; until /bin/ip netns exec b cat /proc/net/sctp/eps | grep -q 38412; do i=$((i+1)); [ $i -lt 600 ]; sleep 0.1; done")
@@ -127,6 +127,26 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 			}
 			if c.want == peer.OK && (r.Peer != 7 || r.RTT == 0 || r.Handshake == 0) {
 				t.Errorf("not proved by the listener: %+v", r)
+			}
+		})
+	}
+	for _, c := range []struct {
+		name, rules string
+		want        peer.Outcome
+	}{
+		{"a port that is not allowed is dropped", filter("b", "sctp dport 38413 drop"), peer.Blocked},
+		{"a port that is not allowed is rejected", filter("b", "sctp dport 38413 reject"), peer.Blocked},
+		{"a port that is not allowed is open", "", peer.OK},
+		{"all ports are dropped", filter("b", "meta l4proto sctp drop"), peer.Unknown},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sh("for n in a b; do /bin/ip netns exec $n nft flush ruleset; done\n" + c.rules)
+			say := dial(peer.Job{
+				Targets: []peer.Target{{ID: 1, Address: "10.9.0.2:38413", Beside: v4, Patience: 8000}},
+				Sizes:   []int{1, 1400}, Timeout: 3000,
+			})
+			if len(say.Results) != 1 || say.Results[0].Outcome != c.want {
+				t.Errorf("got %+v, want %s", say, c.want)
 			}
 		})
 	}

@@ -250,6 +250,11 @@ func (c *Client) Delete(ctx context.Context, r Resource, namespace, name string)
 	return err
 }
 
+// DeleteAll deletes all objects of a kind in a namespace.
+func (c *Client) DeleteAll(ctx context.Context, r Resource, namespace string) error {
+	return c.object(ctx, "deletecollection", http.MethodDelete, r, namespace, "", "", nil, "", nil, nil)
+}
+
 func (c *Client) object(ctx context.Context, verb, method string, r Resource, namespace, name, subresource string, query url.Values, contentType string, body []byte, out any) error {
 	answer, err := c.do(ctx, verb, method, r, namespace, name, subresource, query, contentType, body)
 	if err != nil {

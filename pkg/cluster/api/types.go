@@ -261,6 +261,12 @@ type LoadBalancerIngress struct {
 type Namespace struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
+	Status            NamespaceStatus `json:"status"`
+}
+
+// NamespaceStatus says of a namespace that is being deleted what is left in it.
+type NamespaceStatus struct {
+	Conditions []Condition `json:"conditions,omitempty"`
 }
 
 // ServiceAccount is a v1 ServiceAccount.

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
@@ -33,12 +32,13 @@ func judge(r *Result, ports map[string][]int32) []Finding {
 	j := &judgement{r: r, out: []Finding{}, podOK: map[[3]string]bool{}}
 	for _, p := range r.Paths {
 		if p.Kind == PathPod && p.Outcome == peer.OK {
-			j.podOK[[3]string{p.From, p.To, p.Family}] = true
+			j.podOK[p.ends()] = true
 		}
 	}
 	j.nodes()
 	j.pods()
 	j.services(ports)
+	j.untried()
 	j.policy()
 	return j.out
 }
@@ -128,7 +128,11 @@ func (p *Path) text() string {
 	if p.Via != "" && p.Via != p.To {
 		s = fmt.Sprintf("%s → %s through node %s, %s", p.From, p.To, p.Via, p.Family)
 	}
-	s += fmt.Sprintf(" (%s): %s", p.Address, p.Outcome)
+	outcome := string(p.Outcome)
+	if p.Outcome == peer.OK {
+		outcome = "reached" // evidence only where it is not to be
+	}
+	s += fmt.Sprintf(" (%s): %s", p.Address, outcome)
 	if p.FailedSize > 0 {
 		s += fmt.Sprintf(", a message of %d bytes", p.FailedSize)
 	}
@@ -176,7 +180,7 @@ func (j *judgement) services(ports map[string][]int32) {
 				good[where]++
 				continue
 			}
-			if !j.podOK[[3]string{p.From, p.To, p.Family}] || p.Via != "" && p.Via != p.To && !j.podOK[[3]string{p.Via, p.To, p.Family}] {
+			if !j.podOK[p.ends()] || p.Via != "" && p.Via != p.To && !j.podOK[[3]string{p.Via, p.To, p.Family}] {
 				continue
 			}
 			if bad[where] == nil {
@@ -200,6 +204,26 @@ func (j *judgement) services(ports map[string][]int32) {
 	}
 }
 
+// untried tells of paths that were not tried although everything that they lead
+// over works: else they would pass for explained.
+func (j *judgement) untried() {
+	var list []string
+	for _, p := range j.r.Paths {
+		if p.Outcome == peer.NotTried && p.passable(j.podOK) {
+			list = append(list, p.text())
+		}
+	}
+	if len(list) > 0 {
+		j.add(FindingUndecided, "try again", "what these paths lead over did not work at first, and then did; they were not tried again", list...)
+	}
+}
+
+// passable says whether the paths work that this one needs: from the same pod
+// straight to where it leads, and to the node that it leads through.
+func (p *Path) passable(podOK map[[3]string]bool) bool {
+	return podOK[p.ends()] && (p.Via == "" || podOK[[3]string{p.From, p.Via, p.Family}])
+}
+
 func (j *judgement) failed(want func(Path) bool) (out []string) {
 	for _, p := range j.r.Paths {
 		if p.Outcome != peer.OK && p.Outcome != peer.NotTried && want(p) {
@@ -209,47 +233,69 @@ func (j *judgement) failed(want func(Path) bool) (out []string) {
 	return out
 }
 
-// policy says whether the NetworkPolicy was enforced, on the paths that worked
-// before there was one.
+// Values of [Result.Policy].
+const (
+	policyUnknown  = "unknown"
+	policyEnforced = "enforced"
+	policyOpen     = "not-enforced"
+	policyPartly   = "partly-enforced"
+)
+
+// policy says whether the NetworkPolicy was enforced. Only paths count that
+// worked before there was one. To a port that is not allowed, an echo proves
+// that nothing is enforced there; that something is, is proved by failures while
+// the allowed port of the same pod works. Where neither was seen, nothing is
+// said: what is unclear on one path is not decided by the others.
 func (j *judgement) policy() {
 	if j.r.Policy == "" {
 		return
 	}
-	before := map[[3]string]bool{}
+	j.r.Policy = policyUnknown
+	reached := map[PathKind]map[[3]string]bool{PathBefore: {}, PathAllowed: {}}
 	for _, p := range j.r.Paths {
-		if p.Kind == PathBefore && p.Outcome == peer.OK {
-			before[[3]string{p.From, p.To, p.Family}] = true
+		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {
+			of[p.ends()] = true
 		}
 	}
-	var open, blocked []string
-	shut := 0
+	var open, shut, unclear, refused []string
 	for _, p := range j.r.Paths {
-		key := [3]string{p.From, p.To, p.Family}
 		switch {
-		case p.Kind == PathDenied && before[key] && p.Outcome == peer.OK:
+		case !reached[PathBefore][p.ends()]:
+		case p.Kind == PathAllowed && p.Outcome.Conclusive() && p.Outcome != peer.OK:
+			refused = append(refused, p.text())
+		case p.Kind != PathDenied:
+		case p.Outcome == peer.OK:
 			open = append(open, p.text())
-		case p.Kind == PathDenied && before[key] && p.Outcome.Conclusive():
-			shut++
-		case p.Kind == PathAllowed && p.Outcome != peer.OK && j.podOK[key]:
-			blocked = append(blocked, p.text())
+		case p.Outcome == peer.Blocked && reached[PathAllowed][p.ends()]:
+			shut = append(shut, p.text())
+		default:
+			unclear = append(unclear, p.text())
 		}
 	}
-	slices.Sort(open)
+	const wanted = "use a network plugin that enforces NetworkPolicy for SCTP; without one, policies change nothing"
 	switch {
+	case len(open) > 0 && len(shut) > 0:
+		j.r.Policy = policyPartly
+		j.add(FindingNotEnforced, "see whether the network plugin runs on all nodes, and whether it knows SCTP over both address families",
+			"a NetworkPolicy is enforced on some paths and not on others", append(open, shut...)...)
 	case len(open) > 0:
-		j.r.Policy = "not-enforced"
-		j.add(FindingNotEnforced, "use a network plugin that enforces NetworkPolicy for SCTP; without one, policies change nothing",
-			"a NetworkPolicy that does not allow a port is not enforced", open...)
-	case shut > 0:
-		j.r.Policy = "enforced"
-	default:
-		j.r.Policy = "unknown"
+		j.r.Policy = policyOpen
+		j.add(FindingNotEnforced, wanted, "a NetworkPolicy that does not allow a port is not enforced", open...)
+	case len(shut) > 0 && len(unclear) == 0:
+		j.r.Policy = policyEnforced
+	case len(shut)+len(unclear) == 0:
 		j.add(FindingUndecided, "mend the paths first", "whether NetworkPolicy is enforced cannot be told: no path worked before")
+	case len(refused) == 0: // else that is why
+		j.add(FindingUndecided, "try again: the network, or a node, was behind",
+			"whether NetworkPolicy is enforced cannot be told on every path: the port that it allows failed at times, too", append(unclear, shut...)...)
 	}
-	if len(blocked) > 0 {
-		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", blocked...)
+	if len(refused) > 0 {
+		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", refused...)
 	}
 }
+
+// ends of a path: what lies between is another matter.
+func (p *Path) ends() [3]string { return [3]string{p.From, p.To, p.Family} }
 
 // families of a list of addresses, by address.
 func family(address string) string {

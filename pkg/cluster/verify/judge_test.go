@@ -100,8 +100,10 @@ func TestJudge(t *testing.T) {
 			spoil(r, peer.OK, func(p Path) bool { return p.From == "b" })
 		}, nil, []string{FindingOneWay}, "c → b", verdict.No},
 		{"wrong target port, and some paths to it were not tried", func(r *Result) {
-			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
-		}, map[string][]int32{"b": {9}}, []string{FindingTargetPort}, "its endpoints have port 9", verdict.No},
+			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
+			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind != PathPod && between(p, "a", "b") })
+			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathPod && between(p, "a", "b") })
+		}, map[string][]int32{"b": {9}}, []string{FindingDropped, FindingTargetPort}, "a → b", verdict.No},
 		{"wrong target port", func(r *Result) {
 			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
 		}, map[string][]int32{"a": {EchoPort}, "b": {9, 9}, "c": {EchoPort}}, []string{FindingTargetPort}, "sends to port 9", verdict.No},
@@ -112,11 +114,11 @@ func TestJudge(t *testing.T) {
 		{"a node took no part", func(r *Result) {
 			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "ErrImagePull"
 		}, nil, []string{FindingUndecided}, "ErrImagePull", verdict.Undecided},
-		{"policy enforced", func(r *Result) { policyPaths(r, peer.OK, peer.OK, peer.Dropped) }, nil, nil, "", verdict.Yes},
-		{"policy not enforced", func(r *Result) { policyPaths(r, peer.OK, peer.OK, peer.OK) }, nil, []string{FindingNotEnforced}, "", verdict.No},
-		{"policy blocks what it allows", func(r *Result) { policyPaths(r, peer.OK, peer.Dropped, peer.Dropped) }, nil, []string{FindingPolicyBlocks}, "", verdict.No},
-		{"policy, and nothing worked before", func(r *Result) { policyPaths(r, peer.Dropped, peer.OK, peer.Dropped) }, nil, []string{FindingUndecided}, "", verdict.Undecided},
-		{"policy, and the second look said nothing", func(r *Result) { policyPaths(r, peer.OK, peer.OK, peer.Unknown) }, nil, []string{FindingUndecided}, "", verdict.Undecided},
+		{"policy not enforced", func(r *Result) { policyPaths(r, tried{peer.OK, peer.OK, peer.OK}) }, nil, []string{FindingNotEnforced}, "reached", verdict.No},
+		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{peer.OK, peer.Dropped, peer.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", verdict.No},
+		{"a path was not tried, and what it leads over works after all", func(r *Result) {
+			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
+		}, nil, []string{FindingUndecided}, "a → b", verdict.Undecided},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := works()
@@ -130,13 +132,15 @@ func TestJudge(t *testing.T) {
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
-			if len(r.Findings) > 0 {
-				f := r.Findings[0]
+			for _, f := range r.Findings {
 				for _, e := range f.Evidence {
-					if strings.Contains(e, string(peer.NotTried)) {
+					if strings.Contains(e, string(peer.NotTried)) && f.Kind != FindingUndecided {
 						t.Errorf("what was not tried is no evidence: %s", e)
 					}
 				}
+			}
+			if len(r.Findings) > 0 {
+				f := r.Findings[0]
 				if text := f.Message + "\n" + strings.Join(f.Evidence, "\n"); !strings.Contains(text, c.says) {
 					t.Errorf("it does not say %q: %s", c.says, text)
 				}
@@ -168,9 +172,67 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func policyPaths(r *Result, before, allowed, denied peer.Outcome) {
-	r.Policy = "unknown"
-	for kind, o := range map[PathKind]peer.Outcome{PathBefore: before, PathAllowed: allowed, PathDenied: denied} {
-		r.Paths = append(r.Paths, Path{Kind: kind, From: "a", To: "b", Family: "IPv4", Outcome: o})
+// tried is what trying a pair with a NetworkPolicy gave: the port that it does
+// not allow before there was a policy, the port that it allows, and the former
+// again.
+type tried struct{ before, allowed, denied peer.Outcome }
+
+func policyPaths(r *Result, pairs ...tried) {
+	r.Policy = policyUnknown
+	for i, pair := range pairs {
+		from, to := r.Nodes[i%3].Name, r.Nodes[(i+1)%3].Name
+		for kind, o := range map[PathKind]peer.Outcome{PathBefore: pair.before, PathAllowed: pair.allowed, PathDenied: pair.denied} {
+			r.Paths = append(r.Paths, Path{Kind: kind, From: from, To: to, Family: "IPv4", Outcome: o})
+		}
+	}
+}
+
+// TestJudgePolicy: what is said of NetworkPolicy stands on evidence: an echo
+// where none may come, or failures confirmed by the dialler while the port
+// beside works. One timeout is neither, and what contradicts itself is told.
+func TestJudgePolicy(t *testing.T) {
+	open := tried{peer.OK, peer.OK, peer.OK}
+	shut := tried{peer.OK, peer.OK, peer.Blocked}
+	timeout := tried{peer.OK, peer.OK, peer.Dropped}
+	for _, c := range []struct {
+		name   string
+		pairs  []tried
+		policy string
+		want   []string
+		// lists is how many paths are the first finding's evidence.
+		lists   int
+		verdict verdict.Ready
+	}{
+		{"enforced", []tried{shut, shut, shut}, "enforced", nil, 0, verdict.Yes},
+		{"enforced, and one path did not work before", []tried{shut, {peer.Dropped, peer.OK, peer.Blocked}}, "enforced", nil, 0, verdict.Yes},
+		{"not enforced", []tried{open, open}, "not-enforced", []string{FindingNotEnforced}, 2, verdict.No},
+		// Seen on a machine that was behind: the timeout is no word against
+		// the echo, and none for it.
+		{"not enforced, and one path timed out", []tried{timeout, open}, "not-enforced", []string{FindingNotEnforced}, 1, verdict.No},
+		{"every path timed out once", []tried{timeout, timeout}, "unknown", []string{FindingUndecided}, 2, verdict.Undecided},
+		{"one timed out, one is blocked", []tried{timeout, shut}, "unknown", []string{FindingUndecided}, 2, verdict.Undecided},
+		{"enforced on one node only", []tried{open, shut, open}, "partly-enforced", []string{FindingNotEnforced}, 3, verdict.No},
+		{"nothing worked before", []tried{{peer.Dropped, peer.OK, peer.Blocked}}, "unknown", []string{FindingUndecided}, 0, verdict.Undecided},
+		{"the dialler said nothing", []tried{{peer.OK, peer.Unknown, peer.Unknown}}, "unknown", []string{FindingUndecided}, 1, verdict.Undecided},
+		{"the allowed port fails too", []tried{{peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
+		{"blocked, and the allowed port failed later", []tried{{peer.OK, peer.Refused, peer.Blocked}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
+		{"the allowed port fails on one path", []tried{shut, {peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
+		{"the denied port is reached, the allowed one is not", []tried{{peer.OK, peer.Dropped, peer.OK}}, "not-enforced", []string{FindingNotEnforced, FindingPolicyBlocks}, 1, verdict.No},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := works()
+			policyPaths(r, c.pairs...)
+			r.Findings = judge(r, nil)
+			var got []string
+			for _, f := range r.Findings {
+				got = append(got, f.Kind)
+			}
+			if !slices.Equal(got, c.want) || r.Policy != c.policy || r.Verdict() != c.verdict {
+				t.Fatalf("policy %s, findings %q, verdict %s; want %s, %q, %s", r.Policy, got, r.Verdict(), c.policy, c.want, c.verdict)
+			}
+			if len(got) > 0 && len(r.Findings[0].Evidence) != c.lists {
+				t.Errorf("evidence %q, want %d", r.Findings[0].Evidence, c.lists)
+			}
+		})
 	}
 }

@@ -1,5 +1,6 @@
-const ok = r.paths.filter(p => p.outcome === "ok").length, untried = r.paths.filter(p => p.outcome === "not-tried").length;
-summary(`${r.time}: ${r.nodes.length} nodes, ${ok} of ${r.paths.length} paths reach their end` +
+const good = p => p.outcome === (p.kind === "policyDenied" ? "blocked" : "ok");
+const ok = r.paths.filter(good).length, untried = r.paths.filter(p => p.outcome === "not-tried").length;
+summary(`${r.time}: ${r.nodes.length} nodes, ${ok} of ${r.paths.length} paths are as they should be` +
   (untried ? ` (${untried} not tried: they lead over pairs of pods that do not reach each other)` : "") +
   `, ${(r.durationMillis / 1000).toFixed(1)} s, image ${r.image}` + (r.policy ? `; NetworkPolicy for SCTP: ${r.policy}` : ""));
 
@@ -16,11 +17,10 @@ function cell(kind, here) {
   let text = worst.outcome, cls = "bad";
   if (worst.outcome === "not-tried") cls = "dim";
   if (worst.outcome === "ok") [text, cls] = [(worst.rttMicros / 1000).toFixed(2) + " ms", "good"];
-  if (kind === "policyDenied") {
-    // What a policy does not allow is to be dropped.
-    if (worst.outcome === "ok") [text, cls] = ["open", "bad"];
-    else if (!["unknown", "denied", "not-tried"].includes(worst.outcome)) [text, cls] = ["blocked", "good"];
-  }
+  if (worst.outcome === "unknown") cls = "warn";
+  if (worst.outcome === "blocked") cls = "good";
+  // What a policy does not allow is to be blocked.
+  if (worst.outcome === "ok" && kind === "policyDenied") [text, cls] = ["open", "bad"];
   const td = make("td", text, cls);
   td.title = here.map(p => `${p.address}: ${p.outcome} ${p.errno || ""}`).join("\n");
   return td;

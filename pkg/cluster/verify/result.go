@@ -30,8 +30,8 @@ type Result struct {
 	Image          string `json:"image"`
 	Nodes          []Node `json:"nodes"`
 	Paths          []Path `json:"paths"`
-	// Policy is "enforced", "not-enforced" or "unknown", "" when NetworkPolicy
-	// was not asked for.
+	// Policy is "enforced", "not-enforced", "partly-enforced" or "unknown", ""
+	// when NetworkPolicy was not asked for.
 	Policy   string    `json:"policy,omitempty"`
 	Findings []Finding `json:"findings"`
 }
@@ -92,18 +92,27 @@ type Finding struct {
 	Fix      string   `json:"fix"`
 }
 
-// Count says how many paths reach their end, and how many were not tried
-// because what they lead over does not.
-func (r *Result) Count() (ok, notTried int) {
+// Good says whether the path is as it should be: a port that a NetworkPolicy
+// does not allow is to be blocked, everything else to be reached.
+func (p *Path) Good() bool {
+	if p.Kind == PathDenied {
+		return p.Outcome == peer.Blocked
+	}
+	return p.Outcome == peer.OK
+}
+
+// Count says how many paths are as they should be, and how many were not tried
+// because what they lead over is not.
+func (r *Result) Count() (good, notTried int) {
 	for _, p := range r.Paths {
-		switch p.Outcome {
-		case peer.OK:
-			ok++
-		case peer.NotTried:
+		switch {
+		case p.Good():
+			good++
+		case p.Outcome == peer.NotTried:
 			notTried++
 		}
 	}
-	return ok, notTried
+	return good, notTried
 }
 
 // Verdict of the whole: Yes when every path works as it should, No when one

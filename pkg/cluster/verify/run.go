@@ -45,8 +45,13 @@ const (
 	DefaultPathTimeout = 5 * time.Second
 )
 
-// cleanupTimeout bounds taking everything away again.
-const cleanupTimeout = 90 * time.Second
+// cleanupTimeout bounds taking everything away again: kubelets end pods in
+// seconds, and in minutes where a node is behind. cleanupWord is how often it is
+// said meanwhile what is waited for.
+const (
+	cleanupTimeout = 3 * time.Minute
+	cleanupWord    = 15 * time.Second
+)
 
 // nobody is whom the pods run as, where the platform does not say.
 const nobody = 65532
@@ -236,14 +241,18 @@ func (r *run) try(ctx context.Context) error {
 	if err := r.awaitListeners(ctx); err != nil {
 		return err
 	}
-	if err := r.dial(ctx, r.paths()); err != nil {
+	paths := r.paths()
+	if err := r.dial(ctx, paths); err != nil {
 		return err
 	}
 	if err := r.diagnose(ctx); err != nil {
 		return err
 	}
+	if err := r.catchUp(ctx, paths); err != nil {
+		return err
+	}
 	if r.opts.Policy {
-		r.result.Policy = "unknown"
+		r.result.Policy = policyUnknown
 		if err := r.tryPolicy(ctx); err != nil {
 			return err
 		}
@@ -601,13 +610,14 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.R
 // into: the cause is rarely another for the rest.
 const diagnosed = 6
 
-// diagnose finds out what becomes of packets on direct paths that were dropped.
+// diagnose tries direct paths once more that were silent or lost messages, and
+// finds out what becomes of the packets.
 func (r *run) diagnose(ctx context.Context) error {
 	var paths []planned
 	var index []int
 	from, to := map[string]int{}, map[string]int{}
 	for i, p := range r.result.Paths {
-		if p.Kind != PathPod || p.Outcome != peer.Dropped {
+		if p.Kind != PathPod || p.Outcome != peer.Dropped && p.Outcome != peer.Lost {
 			continue
 		}
 		if from[p.From] == diagnosed || to[p.To] == diagnosed {
@@ -625,7 +635,7 @@ func (r *run) diagnose(ctx context.Context) error {
 	if len(paths) == 0 {
 		return nil
 	}
-	r.opts.Progress(fmt.Sprintf("%d paths are silent: finding out where packets go", len(paths)))
+	r.opts.Progress(fmt.Sprintf("%d paths fail: finding out where packets go", len(paths)))
 	outcomes, err := r.outcomes(ctx, paths, true)
 	if err != nil {
 		return err
@@ -634,6 +644,39 @@ func (r *run) diagnose(ctx context.Context) error {
 		if o.Outcome != peer.Unknown {
 			r.result.Paths[index[i]].set(o)
 		}
+	}
+	return nil
+}
+
+// catchUp tries what was not tried because of direct paths that have worked at
+// the second try. paths are those of the result, in the same order.
+func (r *run) catchUp(ctx context.Context, paths []planned) error {
+	podOK := map[[3]string]bool{}
+	for _, p := range r.result.Paths {
+		if p.Kind == PathPod && p.Outcome == peer.OK {
+			podOK[p.ends()] = true
+		}
+	}
+	var again []planned
+	var index []int
+	for i, p := range r.result.Paths {
+		if p.Outcome == peer.NotTried && p.passable(podOK) {
+			planned := paths[i]
+			planned.target.Needs = nil
+			again = append(again, planned)
+			index = append(index, i)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	r.opts.Progress(fmt.Sprintf("%d paths were not tried, and can be now", len(again)))
+	outcomes, err := r.outcomes(ctx, again, false)
+	if err != nil {
+		return err
+	}
+	for i, o := range outcomes {
+		r.result.Paths[index[i]].set(o)
 	}
 	return nil
 }
@@ -647,7 +690,7 @@ func (r *run) tryPolicy(ctx context.Context) error {
 	reached := map[PathKind]map[[3]string]bool{PathPod: {}, PathBefore: {}}
 	for _, p := range r.result.Paths {
 		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {
-			of[[3]string{p.From, p.To, p.Family}] = true
+			of[p.ends()] = true
 		}
 	}
 	var paths []planned
@@ -659,11 +702,13 @@ func (r *run) tryPolicy(ctx context.Context) error {
 			if !reached[PathPod][pair] || !reached[PathBefore][pair] {
 				continue
 			}
-			for kind, port := range map[PathKind]int{PathAllowed: EchoPort, PathDenied: DeniedPort} {
-				p := planned{Path: Path{Kind: kind, From: from.Name, To: to.Name, Family: family(a), Address: net.JoinHostPort(a, strconv.Itoa(port))}}
-				p.target = peer.Target{Address: p.Address, Patience: peer.Millis(policyPatience.Milliseconds()), WantBlocked: kind == PathDenied}
-				paths = append(paths, p)
-			}
+			allowed := net.JoinHostPort(a, strconv.Itoa(EchoPort))
+			denied := net.JoinHostPort(a, strconv.Itoa(DeniedPort))
+			patience := peer.Millis(policyPatience.Milliseconds())
+			path := Path{Kind: PathAllowed, From: from.Name, To: to.Name, Family: family(a), Address: allowed}
+			paths = append(paths, planned{Path: path, target: peer.Target{Address: allowed, Patience: patience}})
+			path.Kind, path.Address = PathDenied, denied
+			paths = append(paths, planned{Path: path, target: peer.Target{Address: denied, Patience: patience, Beside: allowed}})
 		}
 	}
 	if len(paths) == 0 {
@@ -702,20 +747,30 @@ func (r *run) remove(ctx context.Context) error {
 	failed := func(err error) error {
 		return fmt.Errorf("namespace %s is left behind (the next run deletes it after its time): %w", r.namespace, err)
 	}
+	// The namespace controller begins five seconds after it has heard
+	// (namespaceDeletionGracePeriod). Pods take longest to end, so they may
+	// begin now. It is no matter if that is refused.
+	_ = r.c.DeleteAll(ctx, pods(), r.namespace)
+	said := time.Now()
 	for {
 		err := r.c.Delete(ctx, namespaces(), "", r.namespace)
 		if err == nil {
-			err = r.c.Get(ctx, namespaces(), "", r.namespace, nil)
+			var n api.Namespace
+			err = r.c.Get(ctx, namespaces(), "", r.namespace, &n)
 			if api.IsNotFound(err) {
 				return nil
 			}
 			if err == nil {
-				err = errors.New("it is still being deleted")
+				err = fmt.Errorf("it is still being deleted%s", remaining(&n))
 			}
 		}
 		// It answers 409 while it is being deleted.
 		if api.IsForbidden(err) {
 			return failed(err)
+		}
+		if time.Since(said) > cleanupWord {
+			said = time.Now()
+			r.opts.Progress(err.Error())
 		}
 		select {
 		case <-ctx.Done():
@@ -723,4 +778,20 @@ func (r *run) remove(ctx context.Context) error {
 		case <-time.After(pollInterval):
 		}
 	}
+}
+
+// remaining is what a namespace that is being deleted waits for, as its
+// controller says (NamespaceContentRemaining, NamespaceFinalizersRemaining and
+// what went wrong).
+func remaining(n *api.Namespace) string {
+	var words []string
+	for _, c := range n.Status.Conditions {
+		if c.Status == api.ConditionTrue {
+			words = append(words, c.Message)
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return ": " + strings.Join(words, "; ")
 }

@@ -60,7 +60,16 @@ func Dial(ctx context.Context, job Job) Say {
 			}
 			parallel <- struct{}{}
 			defer func() { <-parallel }()
-			results[i] = reach(ctx, job, target, start.Add(target.Patience.Duration()))
+			try := func(address string) Result { return attempt(job, target.ID, address) }
+			patience := start.Add(target.Patience.Duration())
+			switch {
+			case job.Diagnose:
+				results[i] = diagnose(ctx, job, target, try)
+			case target.Beside != "":
+				results[i] = blocked(ctx, target, patience, try)
+			default:
+				results[i] = reach(ctx, target, patience, try)
+			}
 		})
 	}
 	wg.Wait()
@@ -79,24 +88,59 @@ func registered() (Say, bool) {
 	return Say{}, true
 }
 
+// pause between two tries of a target.
+const pause = 500 * time.Millisecond
+
 // reach tries a target, anew as long as there is patience.
-func reach(ctx context.Context, job Job, t Target, patience time.Time) Result {
+func reach(ctx context.Context, t Target, patience time.Time, try func(address string) Result) Result {
 	for {
-		r := attempt(job, t)
-		if job.Diagnose && r.Outcome == Dropped && t.Control != "" {
-			r.Outcome = diagnose(ctx, job, t)
-		}
-		again := r.Outcome != OK
-		if t.WantBlocked {
-			again = r.Outcome == OK
-		}
-		if !again || time.Now().After(patience) {
+		r := try(t.Address)
+		if r.Outcome == OK || time.Now().After(patience) {
 			return r
 		}
 		select {
 		case <-ctx.Done():
 			return r
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(pause):
+		}
+	}
+}
+
+// denials is how often in a row a path must fail to count as blocked.
+const denials = 3
+
+// blocked tells whether a target is blocked. A failure alone says nothing: the
+// network, or a machine that is behind, has those too. So the target must fail
+// several times in a row, and after each of them the path beside it must work.
+// OK means that it was reached when there was no patience any more, Unknown
+// that it fails, and the path beside it too.
+func blocked(ctx context.Context, t Target, patience time.Time, try func(address string) Result) Result {
+	failed := 0
+	for {
+		r := try(t.Address)
+		late := time.Now().After(patience)
+		switch {
+		case r.Outcome == OK && late:
+			return r
+		case r.Outcome == OK:
+			failed = 0
+		case try(t.Beside).Outcome == OK:
+			failed++
+			if failed == denials {
+				r.Outcome = Blocked
+				return r
+			}
+		case late:
+			r.Outcome = Unknown
+			return r
+		default:
+			failed = 0
+		}
+		select {
+		case <-ctx.Done():
+			r.Outcome = Unknown
+			return r
+		case <-time.After(pause):
 		}
 	}
 }
@@ -106,13 +150,13 @@ const pings = 5
 
 // attempt proves one path: handshake, a nonce that comes back with the
 // listener's index, messages of all sizes, round-trip times.
-func attempt(job Job, t Target) (r Result) {
-	r = Result{ID: t.ID, Peer: -1}
+func attempt(job Job, id int, address string) (r Result) {
+	r = Result{ID: id, Peer: -1}
 	fail := func(err error) Result {
 		r.Outcome, r.Errno = classify(err)
 		return r
 	}
-	to, err := netip.ParseAddrPort(t.Address)
+	to, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return fail(err)
 	}
@@ -219,10 +263,19 @@ func classify(err error) (Outcome, string) {
 // turn bounds how long a dialler waits until a listener is its alone.
 const turn = time.Minute
 
-// diagnose tells what becomes of packets to a listener that does not answer: it
-// asks it over TCP how many SCTP packets it has got, sends some, and asks again.
-// Meanwhile no other dialler that diagnoses sends any.
-func diagnose(ctx context.Context, job Job, t Target) Outcome {
+// diagnose tries a target once more, and tells what becomes of packets to a
+// listener that is silent.
+func diagnose(ctx context.Context, job Job, t Target, try func(address string) Result) Result {
+	r := try(t.Address)
+	if r.Outcome == Dropped && t.Control != "" {
+		r.Outcome = trace(ctx, job, t, try)
+	}
+	return r
+}
+
+// trace asks a silent listener over TCP how many SCTP packets it has got, sends
+// some, and asks again. Meanwhile no other dialler that diagnoses sends any.
+func trace(ctx context.Context, job Job, t Target, try func(address string) Result) Outcome {
 	step := job.Timeout.Duration()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // closes the connections, and so ends our turn
@@ -243,7 +296,7 @@ func diagnose(ctx context.Context, job Job, t Target) Outcome {
 	if err != nil {
 		return Dropped
 	}
-	if r := attempt(job, t); r.Outcome != Dropped {
+	if r := try(t.Address); r.Outcome != Dropped {
 		return r.Outcome
 	}
 	after, err := ask(countersPath, step)

@@ -31,6 +31,8 @@ const (
 	ModuleMissing Outcome = "module-missing"
 	// Denied: a security policy refuses SCTP sockets.
 	Denied Outcome = "denied"
+	// Blocked: it fails time and again, while one beside it works.
+	Blocked Outcome = "blocked"
 	// NotTried: a path that this one leads over fails by itself.
 	NotTried Outcome = "not-tried"
 	// Unknown: none of these.
@@ -53,8 +55,10 @@ type Target struct {
 	// Patience is how long, from the job's start, the path is tried anew while
 	// it fails: a Service takes a moment until it is there. 0 means once.
 	Patience Millis `json:"p,omitempty"`
-	// WantBlocked: tried anew while it succeeds.
-	WantBlocked bool `json:"b,omitempty"`
+	// Beside makes it a target that a policy is to block: it is tried anew
+	// while it succeeds, and counts as blocked when it fails time and again
+	// while this address, which differs by what is allowed alone, is reached.
+	Beside string `json:"b,omitempty"`
 	// Control is the listener's TCP address, to tell why packets vanish.
 	Control string `json:"c,omitempty"`
 }
