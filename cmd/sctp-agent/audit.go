@@ -174,7 +174,9 @@ func printAudit(w io.Writer, p palette, r audit.Result) error {
 	for i, n := range r.Nodes {
 		rows[i] = []string{n.Name, orDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, podsSeen)}
 	}
-	columns := []column{{"NODE", true}, {"POOL", true}, {"READY", false}, {"ON-BOOT", false}, {"MODULE", false}, {"SINCE", false}, {"AGENT", true}}
+	columns := []column{
+		{head: "NODE", shrink: true, hosts: true}, {head: "POOL", shrink: true}, {head: "READY"}, {head: "ON-BOOT"}, {head: "MODULE"}, {head: "SINCE"}, {head: "AGENT", shrink: true},
+	}
 	t.table(p, columns, rows,
 		func(c int, cell, padded string) string {
 			switch {

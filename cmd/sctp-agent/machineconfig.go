@@ -119,7 +119,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 			case kmod.False:
 				word = p.bad("DOES NOT ENABLE SCTP")
 			}
-			t.line("pool %s: %s", orDash(e.Role), word)
+			t.wrapped(0, "pool "+orDash(e.Role)+": "+word)
 			t.wrapped(2, e.Message)
 			for _, line := range e.Evidence {
 				t.line("  %s", line)

@@ -16,7 +16,7 @@ import (
 // then what to do.
 func printReport(w io.Writer, p palette, r verdict.Report) error {
 	t := &textWriter{w: w}
-	t.line("SCTP on %s: %s (%s)", orDash(r.Node), verdictWord(p, r.Ready), r.Reason)
+	t.wrapped(0, fmt.Sprintf("SCTP on %s: %s (%s)", orDash(r.Node), verdictWord(p, r.Ready), r.Reason))
 	t.wrapped(2, r.Message)
 	t.line("")
 

@@ -63,38 +63,52 @@ var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
 // columnsOf is how wide text is on a terminal.
 func columnsOf(s string) int { return len([]rune(colours.ReplaceAllString(s, ""))) }
 
-// column of a table. Those that may shrink lose the middle of long values when
-// the table would be wider than the terminal.
+// column of a table. When the table would be wider than the terminal, names of
+// hosts lose the domain that all of them have in common, then columns that may
+// shrink lose the middle of long values, those of hosts at last.
 type column struct {
-	head   string
-	shrink bool
+	head          string
+	shrink, hosts bool
 }
 
 // table prints rows under heads, at most as wide as the terminal. paint colours
 // a cell that has been padded already; notes are printed below their rows.
 func (t *textWriter) table(p palette, columns []column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
 	widths := make([]int, len(columns))
-	total := 2 * (len(columns) - 1)
-	for i, c := range columns {
-		widths[i] = len(c.head)
-		for _, row := range rows {
-			widths[i] = max(widths[i], len([]rune(row[i])))
-		}
-		total += widths[i]
-	}
-	const smallest = 8
-	for total > width {
-		widest := -1
+	measure := func() (total int) {
 		for i, c := range columns {
-			if c.shrink && widths[i] > smallest && (widest < 0 || widths[i] > widths[widest]) {
-				widest = i
+			widths[i] = len(c.head)
+			for _, row := range rows {
+				widths[i] = max(widths[i], len([]rune(row[i])))
+			}
+			total += widths[i]
+		}
+		return total + 2*(len(columns)-1)
+	}
+	total := measure()
+	if total > width {
+		for i, c := range columns {
+			if c.hosts {
+				cutDomain(rows, i)
 			}
 		}
-		if widest < 0 {
-			break
+		total = measure()
+	}
+	const smallest = 8
+	for _, hosts := range []bool{false, true} {
+		for total > width {
+			widest := -1
+			for i, c := range columns {
+				if c.shrink && c.hosts == hosts && widths[i] > smallest && (widest < 0 || widths[i] > widths[widest]) {
+					widest = i
+				}
+			}
+			if widest < 0 {
+				break
+			}
+			widths[widest]--
+			total--
 		}
-		widths[widest]--
-		total--
 	}
 	cells := make([]string, len(columns))
 	for i, c := range columns {
@@ -109,6 +123,25 @@ func (t *textWriter) table(p palette, columns []column, rows [][]string, paint f
 		if text := note(r); text != "" {
 			t.wrapped(2, text)
 		}
+	}
+}
+
+// cutDomain takes from a column's values what they all have behind their first
+// dot: of ip-10-0-0-1.eu-central-1.compute.internal the beginning tells the node.
+func cutDomain(rows [][]string, column int) {
+	if len(rows) < 2 {
+		return
+	}
+	_, domain, found := strings.Cut(rows[0][column], ".")
+	for _, row := range rows {
+		_, other, _ := strings.Cut(row[column], ".")
+		found = found && other == domain
+	}
+	if !found {
+		return
+	}
+	for _, row := range rows {
+		row[column] = strings.TrimSuffix(row[column], domain) + "…"
 	}
 }
 

@@ -1,20 +1,34 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
+	"github.com/sctp-agent/sctp-agent/pkg/cluster/cleanup"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // fits fails for lines that a terminal of 80 columns breaks, and for colour.
-// A line that consists of one thing to be copied may be longer; see [width].
+// One thing to be copied may be longer, and so may the line of a file, which
+// begins with the file's path; see [width].
 func fits(t *testing.T, text string) {
 	t.Helper()
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
-		if columnsOf(line) > width && len(strings.Fields(line)) > 1 {
+		words := strings.Fields(line)
+		if columnsOf(line) > width && len(words) > 1 && !strings.HasPrefix(words[0], "/") {
 			t.Errorf("%d columns: %s", columnsOf(line), line)
 		}
 		if strings.ContainsRune(line, '\x1b') {
@@ -58,6 +72,97 @@ func TestHelpFits(t *testing.T) {
 	visit(newRootCommand())
 	if seen < 9 {
 		t.Errorf("only %d commands", seen)
+	}
+}
+
+// hardened is a MachineConfig of long names that undoes SCTP, by a file whose
+// line is long.
+const hardened = `apiVersion: machineconfiguration.openshift.io/v1
+kind: MachineConfig
+metadata:
+  name: 75-the-hardening-profile-that-somebody-gave-a-name-of-some-length
+  labels: {machineconfiguration.openshift.io/role: the-pool-of-the-core-network-in-the-second-data-centre}
+spec:
+  config:
+    ignition: {version: 3.2.0}
+    systemd: {units: [{name: a-unit-that-loads-modules-and-is-of-a-long-name.service, contents: "[Service]\nExecStart=modprobe sctp"}]}
+    storage:
+      files:
+      - {path: /etc/modprobe.d/a-file-that-hardens-this-host-as-a-guide-wants-it.conf, contents: {source: "data:,install%20sctp%20%2Fbin%2Ffalse%20%23%20as%20the%20guide%20wants%20it%2C%20in%20many%20words"}}
+`
+
+// TestTablesFit holds what the commands print for people to the width: a long
+// name in every place that takes one, and many words in every place that takes
+// words.
+func TestTablesFit(t *testing.T) {
+	const wide = "ip-10-201-103-47.eu-central-1.compute.internal"
+	words := strings.Repeat("many words ", 20)
+	since := time.Unix(0, 0)
+	file := filepath.Join(t.TempDir(), "mc.yaml")
+	if err := os.WriteFile(file, []byte(hardened), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check := rhcos(func(i *kmod.Inspection) { i.State = kmod.Loaded })
+	check.Node = wide
+	check.Probe = probe.Result{Attempted: true, Suite: probe.Full}
+	for range 30 {
+		check.Probe.Checks = append(check.Probe.Checks,
+			probe.Check{Name: "passed-check", Result: probe.Pass},
+			probe.Check{Name: "failed-check", Required: true, Result: probe.Fail, Stage: "connect", Errno: "ECONNREFUSED", Detail: words})
+	}
+	report := verdict.Judge(check)
+	report.Module.Path = "/usr/lib/modules/5.14.0-570.12.1.el9_6.x86_64/kernel/net/sctp/sctp.ko.xz"
+	report.Warnings = append(report.Warnings, verdict.Warning{Reason: verdict.WillNotSurviveReboot, Message: words})
+	for name, c := range map[string]struct {
+		print func(io.Writer) error
+		// says are parts that must not be lost.
+		says []string
+	}{
+		"check": {func(w io.Writer) error { return printReport(w, newPalette(w), report) }, []string{"failed-check", report.Module.Path, "connect ECONNREFUSED", "WillNotSurviveReboot: many words"}},
+		"audit": {func(w io.Writer) error {
+			r := audit.Result{Time: time.Unix(1_700_000_000, 0), Summary: audit.Summary{Nodes: 123_456, Ready: 123_456, NotReady: 123_456, Unknown: 123_456, Critical: 1}}
+			for i := range 7 {
+				r.Nodes = append(r.Nodes, audit.NodeRow{
+					Name: strings.Replace(wide, "47", fmt.Sprint(40+i), 1), Pool: "a-pool-of-a-long-name", Ready: verdict.Undecided, OnBoot: verdict.BootOnDemand, Module: kmod.StateUnknown,
+					Reason: verdict.PermissionDenied, Message: words, Since: &since, Agent: &audit.AgentRow{Version: "v1.22.333-rc.4-to-be-tried", Ready: true},
+				})
+				r.Findings = append(r.Findings, audit.Finding{
+					Kind: audit.PodOnUnreadyNode, Severity: audit.Critical, Object: audit.Object{Kind: "Pod", Namespace: "a-namespace-of-a-long-name", Name: wide},
+					Message: words, Evidence: []string{words, "container " + wide + " declares port 38412/SCTP"}, Fix: words,
+				})
+			}
+			r.Pools = []audit.PoolRow{{Name: "a-pool-of-a-long-name", Enables: kmod.False, Message: words, Nodes: 12_345}}
+			r.Unseen = []audit.Unseen{{Why: words, NotChecked: audit.Kinds()}}
+			return printAudit(w, newPalette(w), r)
+		}, []string{"… and 2 more", "therefore not checked: PodOnUnreadyNode", "does not enable SCTP", "ip-10-201-103-46.…  "}},
+		"cleanup": {func(w io.Writer) error {
+			keys := []string{"sctp-agent/ready", "sctp-agent/on-boot", "sctp-agent/reason", "sctp-agent/message", "sctp-agent/since", "sctp-agent/report"}
+			return printCleanup(w, newPalette(w), []cleanup.Node{{Name: wide, Labels: keys, Annotations: keys, Taints: keys, Condition: true}})
+		}, []string{"labels: sctp-agent/ready", "taints: ", "condition: "}},
+		"machineconfig --check": {func(w io.Writer) error {
+			o := run(t, nil, "machineconfig", "--check", file)
+			if o.code != exitNo {
+				t.Errorf("exit status %d: %s", o.code, o.stderr)
+			}
+			_, err := io.WriteString(w, o.stdout)
+			return err
+		}, []string{"DOES NOT", "guide-wants-it.conf:1: install sctp /bin/false", "(MachineConfig 75-the-hardening", "note: "}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b bytes.Buffer
+			if err := c.print(&b); err != nil {
+				t.Fatal(err)
+			}
+			fits(t, b.String())
+			for _, want := range c.says {
+				if !strings.Contains(b.String(), want) {
+					t.Errorf("it does not say %q", want)
+				}
+			}
+			if t.Failed() {
+				t.Logf("\n%s", b.String())
+			}
+		})
 	}
 }
 

@@ -28,6 +28,13 @@ type rtoInfo struct {
 	Initial, Max, Min uint32
 }
 
+// impatient has what was lost sent again after half a second, not after three,
+// six and twelve: a deadline of seconds is to tell lost packets from a path
+// that carries none. Both ends want it, as both send.
+func impatient(fd int) error {
+	return os.NewSyscallError("setsockopt SCTP_RTOINFO", setStruct(fd, optRTOInfo, rtoInfo{Initial: 500, Max: 2000, Min: 300}))
+}
+
 // initMsg is struct sctp_initmsg; 0 leaves a value alone.
 type initMsg struct{ OutStreams, InStreams, Attempts, Timeout uint16 }
 
@@ -126,11 +133,10 @@ func (s *socket) connect(family int, sa unix.Sockaddr, deadline time.Time) error
 		return err
 	}
 	err := s.control(func(fd int) error {
-		// A lost INIT is sent again after half a second, not three, and as
-		// often as the deadline allows.
-		if err := setStruct(fd, optRTOInfo, rtoInfo{Initial: 500, Max: 2000, Min: 300}); err != nil {
-			return os.NewSyscallError("setsockopt SCTP_RTOINFO", err)
+		if err := impatient(fd); err != nil {
+			return err
 		}
+		// A lost INIT is sent again as often as the deadline allows.
 		if err := setStruct(fd, optInitMsg, initMsg{OutStreams: 2, InStreams: 2, Attempts: 100, Timeout: 2000}); err != nil {
 			return os.NewSyscallError("setsockopt SCTP_INITMSG", err)
 		}
@@ -201,6 +207,9 @@ func listen(family, port int) (*socket, error) {
 		return nil, err
 	}
 	err = s.control(func(fd int) error {
+		if err := impatient(fd); err != nil { // its associations inherit it
+			return err
+		}
 		var sa unix.Sockaddr = &unix.SockaddrInet4{Port: port}
 		if family == unix.AF_INET6 {
 			sa = &unix.SockaddrInet6{Port: port}
