@@ -172,12 +172,69 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 	}
 }
 
+// What make test has the time for: two nodes that are ready, the program on the
+// healthy cluster, and two faults at once, of which neither hides the other.
+func TestVerifyPair(t *testing.T) {
+	p := bootPair(t, [2][]node.File{hostFiles(), hostFiles()})
+	p.ready(0, verdict.Yes)
+	p.ready(1, verdict.Yes)
+	p.step(t, "both are ready", p.healthy)
+	p.step(t, "dropped one way, and a wrong target port", func(t *testing.T) {
+		stop := p.spoilService(t)
+		defer stop()
+		p.oneWay(t, verify.FindingOneWay, verify.FindingDropped, verify.FindingTargetPort)
+	})
+}
+
+// healthy is a run on a cluster of two ready nodes that have no fault.
+func (p *pair) healthy(t *testing.T) {
+	r, result := p.verify(t)
+	expect(t, r, result, 0)
+	// 4 pairs over two families; per pair a Service; node ports of two nodes,
+	// each leading to its own pod and to the other's, from two pods.
+	want := map[verify.PathKind]int{verify.PathPod: 8, verify.PathClusterIP: 8, verify.PathNodePort: 16}
+	got := map[verify.PathKind]int{}
+	for _, path := range result.Paths {
+		got[path.Kind]++
+		if path.RTTMicros == 0 || path.HandshakeMicros == 0 {
+			t.Errorf("no time measured: %+v", path)
+		}
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("paths %v, want %v", got, want)
+	}
+}
+
+// oneWay is a run while the second node's SCTP packets do not get to the first:
+// what the first sends arrives, and nothing else.
+func (p *pair) oneWay(t *testing.T, findings ...string) {
+	second := p.nodes[1].Number()
+	p.link.Filter(func(f node.Frame) bool { return f.From != second || !f.SCTP() })
+	defer p.link.Filter(nil)
+	r, result := p.verify(t)
+	if result == nil {
+		t.Fatal(r.stderr)
+	}
+	got := findingKinds(result)
+	slices.Sort(got)
+	slices.Sort(findings)
+	if r.code != 1 || !slices.Equal(got, findings) {
+		t.Errorf("exit status %d, findings %q, want %q", r.code, got, findings)
+	}
+	for _, path := range result.Paths {
+		want := map[string]peer.Outcome{"worker-0": peer.OneWay, "worker-1": peer.Dropped}[path.From]
+		if path.Kind == verify.PathPod && path.From != path.To && path.Outcome != want {
+			t.Errorf("want %s: %+v", want, path)
+		}
+	}
+}
+
 // The program on one cluster of two full nodes, of which first one has SCTP,
 // then both: it finds each fault that is put there, and none where there is
 // none.
 func TestVerify(t *testing.T) {
 	if testing.Short() {
-		t.Skip("boots two full nodes with kubelet: make test-node")
+		t.Skip("boots two full nodes with kubelet, for half an hour: make test-node")
 	}
 	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
 	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})
@@ -221,23 +278,7 @@ func TestVerify(t *testing.T) {
 	if t.Failed() {
 		t.FailNow() // what follows needs two nodes
 	}
-	p.step(t, "both are ready", func(t *testing.T) {
-		r, result := p.verify(t)
-		expect(t, r, result, 0)
-		// 4 pairs over two families; per pair a Service; node ports of two
-		// nodes, each leading to its own pod and to the other's, from two pods.
-		want := map[verify.PathKind]int{verify.PathPod: 8, verify.PathClusterIP: 8, verify.PathNodePort: 16}
-		got := map[verify.PathKind]int{}
-		for _, path := range result.Paths {
-			got[path.Kind]++
-			if path.RTTMicros == 0 || path.HandshakeMicros == 0 {
-				t.Errorf("no time measured: %+v", path)
-			}
-		}
-		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Errorf("paths %v, want %v", got, want)
-		}
-	})
+	p.step(t, "both are ready", p.healthy)
 	p.step(t, "dropped between the nodes", func(t *testing.T) {
 		p.link.Filter(func(f node.Frame) bool { return !f.SCTP() })
 		defer p.link.Filter(nil)
@@ -257,23 +298,7 @@ func TestVerify(t *testing.T) {
 			}
 		}
 	})
-	p.step(t, "dropped one way", func(t *testing.T) {
-		p.link.Filter(func(f node.Frame) bool { return f.From != 1 || !f.SCTP() })
-		defer p.link.Filter(nil)
-		r, result := p.verify(t)
-		if result == nil {
-			t.Fatal(r.stderr)
-		}
-		if got := findingKinds(result); r.code != 1 || len(got) != 2 || !slices.Contains(got, verify.FindingOneWay) || !slices.Contains(got, verify.FindingDropped) {
-			t.Errorf("exit status %d, findings %q", r.code, got)
-		}
-		for _, path := range result.Paths {
-			want := map[string]peer.Outcome{"worker-0": peer.OneWay, "worker-1": peer.Dropped}[path.From]
-			if path.Kind == verify.PathPod && path.From != path.To && path.Outcome != want {
-				t.Errorf("want %s: %+v", want, path)
-			}
-		}
-	})
+	p.step(t, "dropped one way", func(t *testing.T) { p.oneWay(t, verify.FindingOneWay, verify.FindingDropped) })
 	p.step(t, "kube-proxy stopped", func(t *testing.T) {
 		if _, err := p.nodes[1].Run(p.ctx, "systemctl", "stop", "kube-proxy"); err != nil {
 			t.Fatal(err)

@@ -240,6 +240,9 @@ func (n *Node) Name() string { return n.cfg.Name }
 // there is a link.
 func (n *Node) Addresses() []string { return n.addr.node() }
 
+// Number of the node on its link ([Frame.From]).
+func (n *Node) Number() int { return n.addr.index }
+
 // PodCIDRs are the ranges that the node's pods have their addresses from.
 func (n *Node) PodCIDRs() []string { return n.addr.pods() }
 
