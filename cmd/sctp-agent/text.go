@@ -94,7 +94,7 @@ func (t *textWriter) table(p palette, columns []column, rows [][]string, paint f
 		}
 		total = measure()
 	}
-	const smallest = 8
+	const smallest = 9
 	for _, hosts := range []bool{false, true} {
 		for total > width {
 			widest := -1

@@ -112,6 +112,10 @@ func (e *Error) Error() string {
 	switch {
 	case e.Err != nil:
 		return fmt.Sprintf("%s %s: %v", e.Verb, object, e.Err)
+	case e.Code == http.StatusForbidden && strings.Contains(e.Message, "forbidden: ") && !strings.Contains(e.Message, " cannot "):
+		// Admission refuses with the same code (Pod Security, quotas), in
+		// words of its own; an authorizer's are "User x cannot list …".
+		return fmt.Sprintf("%s %s: refused: %s", e.Verb, object, e.Message)
 	case e.Code == http.StatusForbidden:
 		return fmt.Sprintf("%s %s: forbidden: the right to %s %s is missing (%s)", e.Verb, object, e.Verb, e.Resource.Name, e.Message)
 	case e.Code == http.StatusUnauthorized:

@@ -97,6 +97,12 @@ func TestErrors(t *testing.T) {
 	}{
 		{func(w http.ResponseWriter, _ *http.Request) { status(w, 403, "Forbidden", "no", "") },
 			"list pods in namespace a b: forbidden: the right to list pods is missing", IsForbidden},
+		{func(w http.ResponseWriter, _ *http.Request) {
+			status(w, 403, "Forbidden", `pods is forbidden: User "visitor" cannot list resource "pods" in API group "" in the namespace "a b"`, "")
+		}, "the right to list pods is missing", IsForbidden},
+		{func(w http.ResponseWriter, _ *http.Request) {
+			status(w, 403, "Forbidden", `pods "x" is forbidden: violates PodSecurity "restricted:latest": hostNetwork`, "")
+		}, `list pods in namespace a b: refused: pods "x" is forbidden: violates PodSecurity`, IsForbidden},
 		{func(w http.ResponseWriter, _ *http.Request) { status(w, 401, "Unauthorized", "no", "") }, "does not accept these credentials", nil},
 		{func(w http.ResponseWriter, _ *http.Request) { http.NotFound(w, nil) }, "HTTP 404", IsNotFound},
 		{func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>a login page</html>") }, "decode the answer", nil},

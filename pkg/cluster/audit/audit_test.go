@@ -144,6 +144,8 @@ func TestFindings(t *testing.T) {
 		{"kubelet tells no boot ID", func(s *Snapshot) { s.Nodes[1].BootID = "" }, nil, ""},
 		{"a label set by hand", func(s *Snapshot) { s.Nodes[0].Ready = "true" },
 			[]string{"LabelContradictsReport master-0", "PoolUndoesSCTP master", "NodeLosesSCTPAtReboot master-0"}, "label ready=true, report false (ModuleBlacklisted)"},
+		{"a label set to false by hand", func(s *Snapshot) { s.Nodes[2].Ready = "false" },
+			[]string{"LabelContradictsReport worker-1"}, "label ready=false, report true (ProbePassed)"},
 		{"a label removed by hand", func(s *Snapshot) { s.Nodes[2].OnBoot = "" },
 			[]string{"LabelContradictsReport worker-1"}, "label on-boot=(absent), report loaded"},
 		{"an undecided report leaves the labels", func(s *Snapshot) {

@@ -92,7 +92,9 @@ func checks() []check {
 			fix:   "make the node like the others of its pool",
 			find: func(v *view, found report) {
 				eachNode(func(n *Node, found nodeReport) {
-					if n.SCTP() == verdict.No && v.readyIn[n.Pool][verdict.Yes] > 0 {
+					// A label against a report that says otherwise is found as that.
+					contradicted := n.Report != nil && !n.Stale() && n.Report.Ready == verdict.Yes
+					if n.SCTP() == verdict.No && !contradicted && v.readyIn[n.Pool][verdict.Yes] > 0 {
 						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", orNone(n.Pool), nodes(v.readyIn[n.Pool][verdict.Yes])), n.why())
 					}
 				})(v, found)
