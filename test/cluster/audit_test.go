@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
@@ -455,8 +459,59 @@ func TestAudit(t *testing.T) {
 		}
 	})
 
+	t.Run("watch", func(t *testing.T) { testWatch(t, bin, cp, admin) })
+
 	// Last: it takes away what the others look at.
 	t.Run("cleanup", func(t *testing.T) { testCleanup(t, bin, cp, admin) })
+}
+
+// testWatch: --watch prints once, again when a Node has changed, and ends in
+// good order at Ctrl-C.
+func testWatch(t *testing.T, bin string, cp *controlplane.ControlPlane, admin string) {
+	client := clientFor(t, cp.Admin())
+	// The label of a node that no other test looks at, and back.
+	set := func(value string) {
+		t.Helper()
+		patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, nodelabel.Keys{}.Ready(), value)
+		if _, err := client.CoreV1().Nodes().Patch(t.Context(), "good-0", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "audit", "--kubeconfig", admin, "--watch", "--interval", "1s")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var sums []string
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if !strings.HasPrefix(lines.Text(), "10 nodes: ") {
+			continue
+		}
+		sums = append(sums, lines.Text())
+		switch len(sums) {
+		case 1:
+			// Nothing changes for some looks: nothing is printed.
+			time.AfterFunc(4*time.Second, func() { set("false") })
+		case 2:
+			set("true")
+		case 3:
+			if err := cmd.Process.Signal(interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, stderr.String())
+	}
+	want := []string{"10 nodes: 5 ready, 2 not ready, 3 unknown", "10 nodes: 4 ready, 3 not ready, 3 unknown", "10 nodes: 5 ready, 2 not ready, 3 unknown"}
+	if !slices.Equal(sums, want) {
+		t.Errorf("it printed %q, want %q", sums, want)
+	}
 }
 
 func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin string) {
@@ -525,7 +580,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	}
 
 	r = run(t, bin, "cleanup", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--yes")
-	if r.code != 2 || !strings.Contains(r.stderr, "nodes/") && !strings.Contains(r.stderr, "forbidden") {
+	if r.code != 2 || !strings.Contains(r.stderr, "clean up node ") || !strings.Contains(r.stderr, ": forbidden: the right to get nodes is missing") {
 		t.Errorf("without rights: exit status %d, %s", r.code, r.stderr)
 	}
 
@@ -628,13 +683,24 @@ func inParallel(t *testing.T, n int, f func(int) error) {
 	}
 }
 
-// Linked under the plugin's name, the program is that plugin.
+// Linked under the plugin's name, the program is that plugin: kubectl finds it
+// on the path, and passes on arguments, output and exit status.
 func TestKubectlPlugin(t *testing.T) {
-	plugin := filepath.Join(t.TempDir(), "kubectl-sctp")
+	dir := t.TempDir()
+	plugin := filepath.Join(dir, "kubectl-sctp")
 	if err := os.Symlink(program(t), plugin); err != nil {
 		t.Fatal(err)
 	}
-	if r := run(t, plugin, "audit", "--help"); r.code != 0 || !strings.Contains(r.stdout, "kubectl sctp audit [flags]") {
-		t.Errorf("exit status %d:\n%s", r.code, r.stdout)
+	programs, err := controlplane.Build(t.Context(), nil, controlplane.Kubectl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	kubectl := programs.Path(controlplane.Kubectl)
+	if r := run(t, kubectl, "sctp", "audit", "--help"); r.code != 0 || !strings.Contains(r.stdout, "kubectl sctp audit [flags]") {
+		t.Errorf("exit status %d:\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	if r := run(t, kubectl, "sctp", "audit", "--kubeconfig", "/does/not/exist"); r.code != 2 || !strings.Contains(r.stderr, "/does/not/exist") {
+		t.Errorf("exit status %d:\n%s%s", r.code, r.stdout, r.stderr)
 	}
 }

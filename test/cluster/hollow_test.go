@@ -35,12 +35,20 @@ type hollow struct {
 	mu     sync.Mutex
 	// hold is the node whose diallers do not end; "*" means all nodes.
 	hold string
+	// outcome is what a dialler says of a target; nil: it is reached.
+	outcome func(peer.Job, peer.Target) peer.Outcome
 }
 
 func (h *hollow) set(hold string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.hold = hold
+}
+
+func (h *hollow) say(outcome func(peer.Job, peer.Target) peer.Outcome) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.outcome = outcome
 }
 
 func (h *hollow) serve(ctx context.Context) {
@@ -58,7 +66,7 @@ func (h *hollow) serve(ctx context.Context) {
 // pod moves a pod on. A change that is refused is made the next time.
 func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 	h.mu.Lock()
-	hold := h.hold
+	hold, outcome := h.hold, h.outcome
 	h.mu.Unlock()
 	pods := h.client.CoreV1().Pods(p.Namespace)
 	switch {
@@ -80,8 +88,19 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 			return
 		}
 		var say peer.Say
+		said := map[int]peer.Outcome{}
 		for _, t := range job.Targets {
-			say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: peer.OK, Handshake: time.Millisecond, RTT: time.Millisecond})
+			o := peer.OK
+			if outcome != nil {
+				o = outcome(job, t)
+			}
+			for _, id := range t.Needs {
+				if said[id] != peer.OK {
+					o = peer.NotTried
+				}
+			}
+			said[t.ID] = o
+			say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: o, Handshake: time.Millisecond, RTT: time.Millisecond})
 		}
 		text, err := json.Marshal(say)
 		if err != nil {
@@ -165,6 +184,14 @@ func TestVerifyTidies(t *testing.T) {
 		r := run(t, bin, args()...)
 		whole(t, r)
 		t.Logf("%.1f s\n%s", r.elapsed.Seconds(), r.stderr)
+		for _, want := range []string{"a listener on each of 2 nodes", "2 of 2 listeners have started", "trying 16 paths", "2 of 2 diallers are done", "deleting namespace "} {
+			if !strings.Contains(r.stderr, want) {
+				t.Errorf("it does not say meanwhile: %s", want)
+			}
+		}
+		if r := run(t, bin, args("--quiet")...); r.stderr != "" || r.code != 0 {
+			t.Errorf("--quiet: exit status %d, %s", r.code, r.stderr)
+		}
 		if names := left(); names != nil {
 			t.Errorf("left behind: %v", names)
 		}
@@ -187,6 +214,49 @@ func TestVerifyTidies(t *testing.T) {
 		}
 		if !strings.Contains(r.stderr, "on node n1 is not waited for any longer: Pending") {
 			t.Errorf("it does not say whom it did not wait for: %s", r.stderr)
+		}
+		if names := left(); names != nil {
+			t.Errorf("left behind: %v", names)
+		}
+	})
+	t.Run("direct paths that work at the second try", func(t *testing.T) {
+		for _, first := range []peer.Outcome{peer.Dropped, peer.Lost} {
+			h.say(func(job peer.Job, target peer.Target) peer.Outcome {
+				if strings.HasPrefix(target.Address, "10.244.0.1:") && !job.Diagnose {
+					return first
+				}
+				return peer.OK
+			})
+			r := run(t, bin, args()...)
+			whole(t, r) // what was not tried because of them has been tried since
+			if !strings.Contains(r.stderr, "2 paths fail: finding out") || !strings.Contains(r.stderr, "paths were not tried, and can be now") {
+				t.Errorf("it does not say what it tries again: %s", r.stderr)
+			}
+		}
+		h.say(nil)
+	})
+	t.Run("NetworkPolicy", func(t *testing.T) {
+		defer h.say(nil)
+		for _, c := range []struct {
+			denied peer.Outcome
+			code   int
+			policy string
+		}{{peer.Blocked, 0, "enforced"}, {peer.OK, 1, "not-enforced"}, {peer.Unknown, 2, "unknown"}} {
+			h.say(func(_ peer.Job, target peer.Target) peer.Outcome {
+				if target.Beside != "" {
+					return c.denied
+				}
+				return peer.OK
+			})
+			r := run(t, bin, args("--network-policy")...)
+			var result verify.Result
+			if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {
+				t.Fatalf("%v\n%s", err, r.stderr)
+			}
+			// Besides the 16: each node to the other, before, allowed, denied.
+			if r.code != c.code || result.Policy != c.policy || len(result.Paths) != 22 {
+				t.Errorf("denied ports %s: exit status %d, policy %s, %d paths", c.denied, r.code, result.Policy, len(result.Paths))
+			}
 		}
 		if names := left(); names != nil {
 			t.Errorf("left behind: %v", names)
