@@ -133,6 +133,7 @@ const (
 
 func printVerify(w io.Writer, p palette, r *verify.Result) error {
 	t := &textWriter{w: w}
+	t.line("%s", p.head("nodes by number (below, paths lead from the row to the column)"))
 	for _, n := range r.Nodes {
 		state := p.good("listens")
 		switch {
