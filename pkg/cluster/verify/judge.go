@@ -38,7 +38,7 @@ func judge(r *Result, ports map[string][]int32) []Finding {
 	j.nodes()
 	j.pods()
 	j.services(ports)
-	j.untried()
+	j.untold()
 	j.policy()
 	return j.out
 }
@@ -172,7 +172,7 @@ func (j *judgement) services(ports map[string][]int32) {
 		bad, good := map[string][]string{}, map[string]int{}
 		var order []string
 		for _, p := range j.r.Paths {
-			if p.Kind != c.kind || wrong[p.To] || p.Outcome == peer.NotTried {
+			if p.Kind != c.kind || wrong[p.To] || !p.Outcome.Conclusive() {
 				continue
 			}
 			where := c.where(p)
@@ -204,17 +204,24 @@ func (j *judgement) services(ports map[string][]int32) {
 	}
 }
 
-// untried tells of paths that were not tried although everything that they lead
-// over works: else they would pass for explained.
-func (j *judgement) untried() {
-	var list []string
+// untold tells of paths through Services of which nothing is known although
+// everything that they lead over works: else they would pass for explained.
+func (j *judgement) untold() {
+	var untried, unknown []string
 	for _, p := range j.r.Paths {
-		if p.Outcome == peer.NotTried && p.passable(j.podOK) {
-			list = append(list, p.text())
+		switch {
+		case p.Kind != PathClusterIP && p.Kind != PathNodePort || !p.passable(j.podOK):
+		case p.Outcome == peer.NotTried:
+			untried = append(untried, p.text())
+		case !p.Outcome.Conclusive():
+			unknown = append(unknown, p.text())
 		}
 	}
-	if len(list) > 0 {
-		j.add(FindingUndecided, "try again", "what these paths lead over did not work at first, and then did; they were not tried again", list...)
+	if len(untried) > 0 {
+		j.add(FindingUndecided, "try again", "what these paths lead over did not work at first, and then did; they were not tried again", untried...)
+	}
+	if len(unknown) > 0 {
+		j.add(FindingUndecided, "try again, with a longer --timeout", "of these paths through Services nothing is known", unknown...)
 	}
 }
 

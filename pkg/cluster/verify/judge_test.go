@@ -116,6 +116,12 @@ func TestJudge(t *testing.T) {
 		}, nil, []string{FindingUndecided}, "ErrImagePull", verdict.Undecided},
 		{"policy not enforced", func(r *Result) { policyPaths(r, tried{peer.OK, peer.OK, peer.OK}) }, nil, []string{FindingNotEnforced}, "reached", verdict.No},
 		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{peer.OK, peer.Dropped, peer.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", verdict.No},
+		{"a dialler said nothing of node ports", func(r *Result) {
+			spoil(r, peer.Unknown, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" })
+		}, nil, []string{FindingUndecided}, "through node b", verdict.Undecided},
+		{"a dialler said nothing at all", func(r *Result) {
+			spoil(r, peer.Unknown, func(p Path) bool { return p.From == "b" })
+		}, nil, []string{FindingUndecided}, "b → a", verdict.Undecided},
 		{"a path was not tried, and what it leads over works after all", func(r *Result) {
 			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
 		}, nil, []string{FindingUndecided}, "a → b", verdict.Undecided},

@@ -636,7 +636,13 @@ func (r *run) diagnose(ctx context.Context) error {
 		return nil
 	}
 	r.opts.Progress(fmt.Sprintf("%d paths fail: finding out where packets go", len(paths)))
-	outcomes, err := r.outcomes(ctx, paths, true)
+	return r.retry(ctx, paths, index, true)
+}
+
+// retry has paths tried once more, and puts the outcomes, as far as there are
+// any, in place of the result's at these indices.
+func (r *run) retry(ctx context.Context, paths []planned, index []int, diagnose bool) error {
+	outcomes, err := r.outcomes(ctx, paths, diagnose)
 	if err != nil {
 		return err
 	}
@@ -671,14 +677,7 @@ func (r *run) catchUp(ctx context.Context, paths []planned) error {
 		return nil
 	}
 	r.opts.Progress(fmt.Sprintf("%d paths were not tried, and can be now", len(again)))
-	outcomes, err := r.outcomes(ctx, again, false)
-	if err != nil {
-		return err
-	}
-	for i, o := range outcomes {
-		r.result.Paths[index[i]].set(o)
-	}
-	return nil
+	return r.retry(ctx, again, index, false)
 }
 
 // policyPatience is how long a network plugin may take to enforce a policy.
