@@ -63,7 +63,7 @@ func Dial(ctx context.Context, job Job) Say {
 			try := func(address string) Result { return attempt(job, target.ID, address) }
 			patience := start.Add(target.Patience.Duration())
 			switch {
-			case job.Diagnose:
+			case job.Diagnose && target.Control != "":
 				results[i] = diagnose(ctx, job, target, try)
 			case target.Beside != "":
 				results[i] = blocked(ctx, target, patience, try)
@@ -263,19 +263,10 @@ func classify(err error) (Outcome, string) {
 // turn bounds how long a dialler waits until a listener is its alone.
 const turn = time.Minute
 
-// diagnose tries a target once more, and tells what becomes of packets to a
-// listener that is silent.
-func diagnose(ctx context.Context, job Job, t Target, try func(address string) Result) Result {
-	r := try(t.Address)
-	if r.Outcome == Dropped && t.Control != "" {
-		r.Outcome = trace(ctx, job, t, try)
-	}
-	return r
-}
-
-// trace asks a silent listener over TCP how many SCTP packets it has got, sends
+// diagnose tries a target once, and tells what becomes of packets to a listener
+// that is silent: it asks it over TCP how many SCTP packets it has got, sends
 // some, and asks again. Meanwhile no other dialler that diagnoses sends any.
-func trace(ctx context.Context, job Job, t Target, try func(address string) Result) Outcome {
+func diagnose(ctx context.Context, job Job, t Target, try func(address string) Result) Result {
 	step := job.Timeout.Duration()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // closes the connections, and so ends our turn
@@ -284,29 +275,33 @@ func trace(ctx context.Context, job Job, t Target, try func(address string) Resu
 		defer timer.Stop()
 		return counters(ctx, t.Control, path)
 	}
+	silent := func(r Result, o Outcome) Result {
+		if r.Outcome == Dropped {
+			r.Outcome = o
+		}
+		return r
+	}
 	if _, err := ask(countersPath, step); err != nil {
 		// An SCTP socket with no route to its peer is silent, one of TCP is
 		// not.
 		if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
-			return NoRoute
+			return silent(try(t.Address), NoRoute)
 		}
-		return NetworkDown
+		return silent(try(t.Address), NetworkDown)
 	}
 	before, err := ask(turnPath, turn)
-	if err != nil {
-		return Dropped
-	}
-	if r := try(t.Address); r.Outcome != Dropped {
-		return r.Outcome
+	r := try(t.Address)
+	if err != nil || r.Outcome != Dropped {
+		return r
 	}
 	after, err := ask(countersPath, step)
 	switch {
 	case err != nil:
-		return NetworkDown
+		return silent(r, NetworkDown)
 	case after.In > before.In:
-		return OneWay
+		return silent(r, OneWay)
 	default:
-		return Dropped
+		return r
 	}
 }
 
