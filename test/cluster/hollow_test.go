@@ -35,6 +35,8 @@ type hollow struct {
 	mu     sync.Mutex
 	// hold is the node whose diallers do not end; "*" means all nodes.
 	hold string
+	// linger is how long pods take to end.
+	linger time.Duration
 	// outcome is what a dialler says of a target; nil: it is reached.
 	outcome func(peer.Job, peer.Target) peer.Outcome
 }
@@ -84,10 +86,12 @@ func (h *hollow) heartbeat(ctx context.Context) {
 // pod moves a pod on. A change that is refused is made the next time.
 func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 	h.mu.Lock()
-	hold, outcome := h.hold, h.outcome
+	hold, linger, outcome := h.hold, h.linger, h.outcome
 	h.mu.Unlock()
 	pods := h.client.CoreV1().Pods(p.Namespace)
 	switch {
+	case p.DeletionTimestamp != nil && time.Since(p.DeletionTimestamp.Time) < linger:
+		return
 	case p.DeletionTimestamp != nil:
 		_ = pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
 		return
@@ -252,6 +256,19 @@ func TestVerifyTidies(t *testing.T) {
 			}
 		}
 		h.say(nil)
+	})
+	t.Run("pods that take their time to end", func(t *testing.T) {
+		h.mu.Lock()
+		h.linger = 18 * time.Second
+		h.mu.Unlock()
+		r := run(t, bin, args()...)
+		whole(t, r)
+		if !strings.Contains(r.stderr, "it is still being deleted, pods are still ending: dialler-") || !strings.Contains(r.stderr, "listener-1 on node n1") {
+			t.Errorf("it does not say what it waits for: %s", r.stderr)
+		}
+		h.mu.Lock()
+		h.linger = 0
+		h.mu.Unlock()
 	})
 	t.Run("NetworkPolicy", func(t *testing.T) {
 		defer h.say(nil)

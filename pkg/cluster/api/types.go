@@ -261,12 +261,6 @@ type LoadBalancerIngress struct {
 type Namespace struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata"`
-	Status            NamespaceStatus `json:"status"`
-}
-
-// NamespaceStatus says of a namespace that is being deleted what is left in it.
-type NamespaceStatus struct {
-	Conditions []Condition `json:"conditions,omitempty"`
 }
 
 // ServiceAccount is a v1 ServiceAccount.

@@ -743,8 +743,9 @@ func (r *run) endpointPorts(ctx context.Context) (map[string][]int32, error) {
 // remove deletes the namespace and waits until it is gone.
 func (r *run) remove(ctx context.Context) error {
 	r.opts.Progress("deleting namespace " + r.namespace)
+	waiting := ""
 	failed := func(err error) error {
-		return fmt.Errorf("namespace %s is left behind (the next run deletes it after its time): %w", r.namespace, err)
+		return fmt.Errorf("namespace %s is left behind (the next run deletes it after its time): %w%s", r.namespace, err, waiting)
 	}
 	// The namespace controller begins five seconds after it has heard
 	// (namespaceDeletionGracePeriod). Pods take longest to end, so they may
@@ -754,13 +755,12 @@ func (r *run) remove(ctx context.Context) error {
 	for {
 		err := r.c.Delete(ctx, namespaces(), "", r.namespace)
 		if err == nil {
-			var n api.Namespace
-			err = r.c.Get(ctx, namespaces(), "", r.namespace, &n)
+			err = r.c.Get(ctx, namespaces(), "", r.namespace, nil)
 			if api.IsNotFound(err) {
 				return nil
 			}
 			if err == nil {
-				err = fmt.Errorf("it is still being deleted%s", remaining(&n))
+				err = errors.New("it is still being deleted")
 			}
 		}
 		// It answers 409 while it is being deleted.
@@ -769,7 +769,8 @@ func (r *run) remove(ctx context.Context) error {
 		}
 		if time.Since(said) > cleanupWord {
 			said = time.Now()
-			r.opts.Progress(err.Error())
+			waiting = r.remaining(ctx)
+			r.opts.Progress(err.Error() + waiting)
 		}
 		select {
 		case <-ctx.Done():
@@ -779,18 +780,19 @@ func (r *run) remove(ctx context.Context) error {
 	}
 }
 
-// remaining is what a namespace that is being deleted waits for, as its
-// controller says (NamespaceContentRemaining, NamespaceFinalizersRemaining and
-// what went wrong).
-func remaining(n *api.Namespace) string {
-	var words []string
-	for _, c := range n.Status.Conditions {
-		if c.Status == api.ConditionTrue {
-			words = append(words, c.Message)
-		}
-	}
-	if len(words) == 0 {
+// remaining are the pods that are there still, and their nodes: a namespace goes
+// when they have.
+func (r *run) remaining(ctx context.Context) string {
+	var list []string
+	err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace}, func(p *api.Pod) {
+		list = append(list, p.Name+" on node "+p.Spec.NodeName)
+	})
+	if err != nil || len(list) == 0 {
 		return ""
 	}
-	return ": " + strings.Join(words, "; ")
+	const most = 5
+	if more := len(list) - most; more > 0 {
+		list = append(list[:most], fmt.Sprintf("%d more", more))
+	}
+	return ", pods are still ending: " + strings.Join(list, ", ")
 }
