@@ -263,7 +263,7 @@ func TestVerifyTidies(t *testing.T) {
 		h.mu.Unlock()
 		r := run(t, bin, args()...)
 		whole(t, r)
-		if !strings.Contains(r.stderr, "it is still being deleted, pods are still ending: dialler-") || !strings.Contains(r.stderr, "listener-1 on node n1") {
+		if !strings.Contains(r.stderr, "it is still being deleted, pods are still ending: listener-0 on node n0, listener-1 on node n1") {
 			t.Errorf("it does not say what it waits for: %s", r.stderr)
 		}
 		h.mu.Lock()
