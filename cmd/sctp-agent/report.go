@@ -77,7 +77,7 @@ func printEvidence(t *textWriter, p palette, policy verdict.Policy) {
 	var entries []entry
 	add := func(caller string, list []kmod.Evidence) {
 		for _, e := range list {
-			place := verdict.Place(e)
+			place := e.String()
 			at := slices.IndexFunc(entries, func(x entry) bool { return x.place == place })
 			if at < 0 {
 				at = len(entries)

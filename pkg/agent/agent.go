@@ -6,7 +6,6 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -334,11 +333,11 @@ func jitter(d time.Duration) time.Duration {
 	return d - d/5 + rand.N(2*d/5+1)
 }
 
-// evidence is the line that decides, as "file:line: text".
+// evidence is the line that decides.
 func evidence(r verdict.Report) string {
 	for _, list := range [][]kmod.Evidence{r.Policy.Autoload.Evidence, r.Policy.ModulesLoad.Evidence, r.Policy.Modprobe.Evidence} {
 		if len(list) > 0 {
-			return fmt.Sprintf("%s:%d: %s", list[0].File, list[0].Line, list[0].Text)
+			return list[0].String()
 		}
 	}
 	return ""

@@ -71,23 +71,15 @@ func (ev *evaluation) conflicts() []Finding {
 			Kind:     Conflict,
 			Evidence: []Evidence{stop, ask},
 			Message: fmt.Sprintf("%s (%q) disables %s, although %s (%q) asks for it at boot",
-				place(stop), stop.Text, ev.mod.Name, place(ask), ask.Text),
+				stop.Place(), stop.Text, ev.mod.Name, ask.Place(), ask.Text),
 		}}
 	}
 	return nil
 }
 
-// place is FILE:LINE, or the file alone where there is no line.
-func place(e Evidence) string {
-	if e.Line == 0 || e.File == procCmdline {
-		return e.File
-	}
-	return fmt.Sprintf("%s:%d", e.File, e.Line)
-}
-
 func unused(e Evidence, why string) Finding {
 	e.Effect = "has no effect: " + why
-	return Finding{Kind: Unused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: %q has no effect: %s", place(e), e.Text, why)}
+	return Finding{Kind: Unused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: %q has no effect: %s", e.Place(), e.Text, why)}
 }
 
 // unusedDirectives looks for lines of modprobe.d that seem meant for the module

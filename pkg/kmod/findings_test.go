@@ -97,9 +97,9 @@ func TestConflict(t *testing.T) {
 		"an install command": {entries: []hostcase.Entry{file("etc/modprobe.d/cis.conf", "\ninstall sctp /bin/false\n"), asks, file("bin/false", "")},
 			want: `/etc/modprobe.d/cis.conf:2 ("install sctp /bin/false") disables sctp, although /etc/modules-load.d/sctp-load.conf:1 ("sctp") asks for it at boot`},
 		"asked for by the command line": {entries: []hostcase.Entry{shipped}, cmdline: "ro modules_load=dummy,sctp",
-			want: `/etc/modprobe.d/sctp-blacklist.conf:3 ("blacklist sctp") disables sctp, although /proc/cmdline ("modules_load=dummy,sctp") asks for it at boot`},
+			want: `/etc/modprobe.d/sctp-blacklist.conf:3 ("blacklist sctp") disables sctp, although /proc/cmdline:1 ("modules_load=dummy,sctp") asks for it at boot`},
 		"stopped by the command line": {entries: []hostcase.Entry{asks}, cmdline: "modprobe.blacklist=dccp,sctp quiet",
-			want: `/proc/cmdline ("modprobe.blacklist=dccp,sctp") disables sctp, although /etc/modules-load.d/sctp-load.conf:1 ("sctp") asks for it at boot`},
+			want: `/proc/cmdline:1 ("modprobe.blacklist=dccp,sctp") disables sctp, although /etc/modules-load.d/sctp-load.conf:1 ("sctp") asks for it at boot`},
 		"nothing asks":  {entries: []hostcase.Entry{shipped}},
 		"nothing stops": {entries: []hostcase.Entry{asks, file("etc/modprobe.d/sctp-blacklist.conf", "")}},
 	} {
@@ -118,5 +118,20 @@ func TestConflict(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, tc.want)
 			}
 		})
+	}
+}
+
+// Evidence as every output and log says it.
+func TestEvidenceString(t *testing.T) {
+	for want, e := range map[string]kmod.Evidence{
+		"/etc/modprobe.d/x.conf:3: blacklist sctp":        {File: "/etc/modprobe.d/x.conf", Line: 3, Text: " blacklist sctp ", Effect: "stops loading"},
+		"/proc/cmdline:1: module_blacklist=sctp":          {File: "/proc/cmdline", Line: 1, Text: "module_blacklist=sctp"},
+		"/lib/modules/6.1.0: is not there":                {File: "/lib/modules/6.1.0", Effect: "is not there"},
+		"/etc/modprobe.d/x.conf:1: is longer than a line": {File: "/etc/modprobe.d/x.conf", Line: 1, Effect: "is longer than a line"},
+		"/proc/sys/kernel/modules_disabled":               {File: "/proc/sys/kernel/modules_disabled"},
+	} {
+		if got := e.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

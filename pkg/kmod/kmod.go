@@ -22,7 +22,11 @@
 // input.
 package kmod
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // Answer is a three-valued truth. Only conclusive evidence gives True or
 // False.
@@ -158,6 +162,26 @@ type Evidence struct {
 	// Cause is the mechanism this evidence stands for; NoCause for evidence
 	// that asks for a load or allows it.
 	Cause Cause `json:"-"`
+}
+
+// Place is where it stands, FILE:LINE, or the file alone where there is no
+// line.
+func (e Evidence) Place() string {
+	if e.Line == 0 {
+		return e.File
+	}
+	return e.File + ":" + strconv.Itoa(e.Line)
+}
+
+// String is evidence as people read it: "FILE:LINE: text", or where there is no
+// text, what it does.
+func (e Evidence) String() string {
+	for _, text := range []string{strings.TrimSpace(e.Text), e.Effect} {
+		if text != "" {
+			return e.Place() + ": " + text
+		}
+	}
+	return e.Place()
 }
 
 // Decision is what would happen if one caller asked for the module now, were

@@ -200,7 +200,7 @@ func (e Evidence) String() string {
 	if e.Config != "" {
 		from = Kind + " " + e.Config
 	}
-	return verdict.Place(e.Evidence) + " (" + from + ")"
+	return e.Evidence.String() + " (" + from + ")"
 }
 
 // namesModule finds a command that loads, unloads or forbids the module.

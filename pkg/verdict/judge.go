@@ -3,7 +3,6 @@ package verdict
 import (
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
@@ -313,7 +312,7 @@ func because(i *kmod.Inspection) string { return by(i.ByName) }
 func by(d kmod.Decision) string {
 	for _, e := range d.Evidence {
 		if e.Cause == d.Cause {
-			return ": " + Place(e)
+			return ": " + e.String()
 		}
 	}
 	return ""
@@ -324,23 +323,5 @@ func where(list []kmod.Evidence) string {
 	if len(list) == 0 {
 		return "the configuration"
 	}
-	return place(list[0])
-}
-
-// Place is evidence as people read it: "file:line: text".
-func Place(e kmod.Evidence) string {
-	if text := strings.TrimSpace(e.Text); text != "" {
-		return place(e) + ": " + text
-	}
-	if e.Effect != "" {
-		return place(e) + ": " + e.Effect
-	}
-	return place(e)
-}
-
-func place(e kmod.Evidence) string {
-	if e.Line == 0 {
-		return e.File
-	}
-	return e.File + ":" + strconv.Itoa(e.Line)
+	return list[0].Place()
 }

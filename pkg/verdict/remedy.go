@@ -111,7 +111,7 @@ func stops(i *kmod.Inspection) []kmod.Evidence {
 	seen := map[string]bool{}
 	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload} {
 		for _, e := range d.Evidence {
-			key := Place(e)
+			key := e.String()
 			if e.Cause == kmod.NoCause || e.Cause == kmod.LoadingDisabled || seen[key] {
 				continue
 			}

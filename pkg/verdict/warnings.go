@@ -64,7 +64,7 @@ func findingText(f kmod.Finding) string {
 	if len(f.Evidence) == 0 || strings.Contains(f.Message, f.Evidence[0].File) {
 		return f.Message
 	}
-	return Place(f.Evidence[0]) + ": " + f.Message
+	return f.Evidence[0].String() + ": " + f.Message
 }
 
 // ipv6Check is the check that concludes IPv6.

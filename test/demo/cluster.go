@@ -153,7 +153,7 @@ func evidence(r verdict.Report) string {
 	}
 	for _, list := range lists {
 		for _, e := range list {
-			return verdict.Place(e)
+			return e.String()
 		}
 	}
 	return r.Message
