@@ -152,9 +152,5 @@ func (a *association) shutdown(ctx context.Context) error {
 			return wrong("%d bytes arrived that nobody sent", len(m.data))
 		}
 	}
-	if err := a.client.sawShutdown(ctx, 1); err != nil {
-		return err
-	}
-	a.client.over = true // the server may still wait for the last packet
-	return nil
+	return a.client.sawShutdown(ctx, 1)
 }

@@ -38,7 +38,9 @@ type stop struct {
 	stage   Stage
 	// cut: the deadline of the whole run came before that of the step, so
 	// that nothing can be concluded from its passing.
-	cut    bool
+	cut bool
+	// since is when the wait began that ended without an answer.
+	since  time.Time
 	detail string
 	err    error
 }
@@ -117,6 +119,20 @@ func (c check) conclude(err error, took time.Duration) Check {
 	return res
 }
 
+// silence says whether a check stopped because nothing came for too long, by
+// the step's clock or by the kernel's, and since when it had waited.
+func silence(err error) (since time.Time, silent bool) {
+	late := errors.Is(err, os.ErrDeadlineExceeded) && !errors.As(err, new(answered))
+	if !late && !errors.Is(err, unix.ETIMEDOUT) {
+		return since, false
+	}
+	var s *stop
+	if errors.As(err, &s) {
+		since = s.since
+	}
+	return since, true
+}
+
 // inconclusive error numbers say that the prober was refused or starved, not
 // that the protocol does not work.
 func inconclusive(e unix.Errno) bool {
@@ -146,7 +162,7 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 		i int
 		Check
 	}
-	late := watchLag(private)
+	late := watchLag(proc, step, private)
 	defer late.end()
 	warmUp(ctx, step)
 	results := make(chan numbered, len(checks))
@@ -155,7 +171,15 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 			began := time.Now()
 			e := &env{family: c.family, proc: proc, step: step}
 			err := e.run(ctx, c.prove)
-			results <- numbered{i, c.conclude(err, time.Since(began))}
+			now := time.Now()
+			result := c.conclude(err, now.Sub(began))
+			if since, silent := silence(err); silent && result.Result == Fail {
+				if doubt := late.doubt(since, now); doubt != "" {
+					result.Result = Unknown
+					result.Detail += " (inconclusive: " + doubt + ")"
+				}
+			}
+			results <- numbered{i, result}
 		}()
 	}
 	// The sockets' deadlines follow the context's, so the checks end with it
@@ -174,11 +198,6 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 		select {
 		case r := <-results:
 			delete(left, r.i)
-			if l := late.soFar(); r.Result == Fail && r.TimedOut && l.total > step/4 {
-				r.Result = Unknown
-				r.Detail += fmt.Sprintf(" (inconclusive: this machine is behind, by up to %v and %v in all)",
-					l.worst.Round(time.Millisecond), l.total.Round(time.Millisecond))
-			}
 			emit(r.Check)
 		case <-expired:
 			for i := range left {

@@ -73,16 +73,15 @@ func (e *env) interrupt() {
 	}
 }
 
-// close closes every socket, aborting what associations are left: after a
-// graceful shutdown there is none, and after a fault an abort is the only end
-// that needs no answer (RFC 9260, section 9.1).
+// close closes every socket, and so aborts what associations are left: after a
+// graceful shutdown there is none.
 func (e *env) close() {
 	e.mu.Lock()
 	sockets := e.sockets
 	e.sockets = nil
 	e.mu.Unlock()
 	for _, s := range slices.Backward(sockets) {
-		s.abort()
+		s.file.Close()
 	}
 }
 
@@ -130,6 +129,16 @@ func (e *env) socket(ns *os.File, style int) (*socket, error) {
 	s, err := e.adopt(fd, StageSocket)
 	if err != nil {
 		return nil, err
+	}
+	// Whoever closes the socket, the kernel too when this process is killed,
+	// aborts its associations, the accepted ones' as well: the only end that
+	// needs no answer (RFC 9260, section 9.1). A shutdown that gets none holds
+	// them, and the network namespace, until its guard timer expires (section
+	// 9.2; net/sctp/socket.c, sctp_close).
+	if err := s.do(func(fd int) error {
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	}); err != nil {
+		return nil, &stop{stage: StageSocket, err: err, detail: "set SO_LINGER"}
 	}
 	// An ICMP error then ends a connect at once instead of waiting, unseen, to
 	// be asked for (net/sctp/input.c, sctp_icmp_error).

@@ -14,7 +14,7 @@ func proveAbort(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	a.client.abort()
+	a.client.file.Close() // aborts (env.socket)
 	var got error
 	err = a.server.wait(ctx, StageShutdown, "wait for the abort", a.server.raw.Read, func(fd int) error {
 		_, _, _, _, got = unix.Recvmsg(fd, make([]byte, 64), nil, 0)

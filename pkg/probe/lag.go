@@ -1,82 +1,121 @@
 package probe
 
 import (
+	"bufio"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
 
-// lag measures how far the machine is behind: how late it wakes those who
-// sleep, and how late it delivers a packet over loopback that is not SCTP's. A
-// step that waited in vain on a machine that could not run the probe, or the
-// kernel's side of it, proves nothing about SCTP.
+// lag collects what silence needs before it may be called a fault: evidence
+// that all the while this machine ran the probe and delivered its packets. Only
+// where that is there can the missing answer be laid to SCTP or to a filter;
+// where it is not, nothing is concluded.
 //
-// The second is apart from the first: packets over loopback wait for the
-// kernel's softirq thread when that is busy, which has to wait for its turn
-// like any process, while one that slept comes first.
+// The evidence is two series of beats. One is of waking up. The other is of
+// packets that are not SCTP's and come back over loopback: these wait for the
+// kernel's softirq thread where it is busy, which waits for its turn like any
+// process, while one that slept comes first. Beats are counted, not delays, so
+// that what was not seen does not count as well: a process that had no
+// processor has no beats.
 type lag struct {
+	proc string
+	// beat is the time between two, on a machine that is well.
+	beat time.Duration
+	// private: loopback is up and nobody else's, in a namespace of the probe's
+	// own. Elsewhere it may be down or filtered.
+	private bool
+	began   time.Time
+	// lost is what loopback had lost when the watch began.
+	lost uint64
+
 	mu       sync.Mutex
-	sleeping lateness
-	packets  lateness
-	// sent is when the packet under way was sent, zero if none is.
-	sent time.Time
-	// arrives: loopback delivers, since it is up and nobody else's (a
-	// namespace of the probe's own), or since a packet has arrived. Where none
-	// ever does, it is filtered or down, and says nothing about time.
-	arrives bool
+	sleeping pulse
+	packets  pulse
 
 	stop chan struct{}
 	done sync.WaitGroup
 }
 
-// lateness is the longest delay, and the sum of all that are worth counting:
-// one long pause, or a machine that is always behind.
-type lateness struct{ worst, total time.Duration }
+// leastSilence is the time in which a packet is sent three times
+// (socket.retransmit: after 200 and again 400 ms) and the last one can be
+// answered. Less proves nothing: loopback does lose packets.
+const leastSilence = 800 * time.Millisecond
 
-func (l *lateness) add(by time.Duration) {
-	l.worst = max(l.worst, by)
-	// Less than this is every machine's, and little of any step.
-	if by > lagInterval {
-		l.total += by
-	}
+// pulse is a series of beats: when it began, and when each one was.
+type pulse struct {
+	began time.Time
+	beats []time.Time
 }
 
-const lagInterval = 20 * time.Millisecond
+// irregular says what was wrong with it from since until now, "" if there was
+// nothing: a pause of more than a tenth of that time, the one that lasts until
+// now included, or less than half of the beats that fit.
+func (p *pulse) irregular(beat time.Duration, since, now time.Time) string {
+	if p.began.After(since) {
+		since = p.began
+	}
+	whole := now.Sub(since)
+	n, last, longest := 0, since, time.Duration(0)
+	for _, b := range p.beats {
+		if b.After(since) && !b.After(now) {
+			n++
+			longest = max(longest, b.Sub(last))
+			last = b
+		}
+	}
+	longest = max(longest, now.Sub(last))
+	if fit := int(whole / beat); longest > whole/10 || n < fit/2 {
+		return fmt.Sprintf("%d of %d times in %v, with a pause of %v", n, fit,
+			whole.Round(time.Millisecond), longest.Round(time.Millisecond))
+	}
+	return ""
+}
 
-// watchLag begins the watch. Private says that loopback is up and nobody
-// filters it.
-func watchLag(private bool) *lag {
-	l := &lag{arrives: private, stop: make(chan struct{})}
+// watchLag begins the watch over steps of at most that time. Private says that
+// loopback is up and nobody filters it.
+func watchLag(proc string, step time.Duration, private bool) *lag {
+	l := &lag{
+		proc: proc, private: private, began: time.Now(), stop: make(chan struct{}),
+		beat: max(step/50, 20*time.Millisecond),
+	}
+	l.sleeping.began = l.began
+	if !private { // a new namespace has lost none
+		l.lost, _ = lostPackets(proc)
+	}
 	l.done.Go(l.watch)
 	return l
 }
 
 func (l *lag) watch() {
-	timer := time.NewTimer(lagInterval)
-	defer timer.Stop()
-	due := time.Now().Add(lagInterval)
-	for ticks := 1; ; ticks++ {
+	ticks := time.NewTicker(l.beat)
+	defer ticks.Stop()
+	for n := 1; ; n++ {
 		select {
-		case <-timer.C:
+		case <-ticks.C:
 		case <-l.stop:
 			return
 		}
-		now := time.Now()
 		l.mu.Lock()
-		l.sleeping.add(now.Sub(due))
+		l.sleeping.beats = append(l.sleeping.beats, time.Now())
 		l.mu.Unlock()
 		// On a machine that is well, the probe is over before.
-		if ticks == 5 {
+		if n == 3 {
 			l.done.Go(l.watchPackets)
 		}
-		due = now.Add(lagInterval)
-		timer.Reset(lagInterval)
 	}
 }
 
-// watchPackets sends packets to itself. Where it cannot, the clock is all there
-// is.
+// watchPackets sends packets to itself.
 func (l *lag) watchPackets() {
+	l.mu.Lock()
+	l.packets.began = time.Now()
+	l.mu.Unlock()
 	here := &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}
 	c, err := net.ListenUDP("udp4", here)
 	if err != nil {
@@ -88,49 +127,95 @@ func (l *lag) watchPackets() {
 		c.SetDeadline(time.Unix(1, 0))
 	})
 	here.Port = c.LocalAddr().(*net.UDPAddr).Port
+	ticks := time.NewTicker(l.beat)
+	defer ticks.Stop()
 	for buf := make([]byte, 1); ; {
-		began := time.Now()
-		l.mu.Lock()
-		l.sent = began
-		l.mu.Unlock()
 		_, err := c.WriteToUDP(buf, here)
 		if err == nil {
 			_, _, err = c.ReadFromUDP(buf)
 		}
-		l.mu.Lock()
-		l.sent = time.Time{}
-		if err == nil {
-			l.arrives = true
-			l.packets.add(time.Since(began))
-		}
-		l.mu.Unlock()
 		if err != nil {
 			return
 		}
+		l.mu.Lock()
+		l.packets.beats = append(l.packets.beats, time.Now())
+		l.mu.Unlock()
 		select {
-		case <-time.After(lagInterval):
+		case <-ticks.C:
 		case <-l.stop:
 			return
 		}
 	}
 }
 
-// soFar is what was seen since the watch began, the worse of both.
-func (l *lag) soFar() lateness {
+// doubt says why a wait in vain from since until now proves nothing, "" if it
+// does. A zero since is the whole run.
+func (l *lag) doubt(since, now time.Time) string {
+	if since.IsZero() {
+		since = l.began
+	}
+	if waited := now.Sub(since); waited < leastSilence {
+		return fmt.Sprintf("%v is too short for a lost packet to be sent again", waited.Round(time.Millisecond))
+	}
+	// No witness can be better than the kernel itself, where it says that it
+	// threw packets away because it did not come to them.
+	switch lost, err := lostPackets(l.proc); {
+	case err != nil:
+		return "whether the kernel's queue of packets ran over is not known: " + err.Error()
+	case lost > l.lost:
+		return fmt.Sprintf("the kernel's queue of packets ran over, %d were lost", lost-l.lost)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	packets := l.packets
-	if !l.sent.IsZero() && l.arrives {
-		packets.add(time.Since(l.sent))
+	if irregular := l.sleeping.irregular(l.beat, since, now); irregular != "" {
+		return "this machine is behind, it ran the probe " + irregular
 	}
-	if packets.total > l.sleeping.total {
-		return packets
+	if len(l.packets.beats) == 0 && !l.private {
+		// Not of SCTP's own making, but an answer.
+		if lo, err := net.InterfaceByName("lo"); err == nil && lo.Flags&net.FlagUp == 0 {
+			return ""
+		}
+		return "nothing else arrives over loopback either"
 	}
-	return l.sleeping
+	if irregular := l.packets.irregular(l.beat, since, now); irregular != "" {
+		return "this machine is behind, it delivered packets " + irregular
+	}
+	return ""
 }
 
 // end ends the watch and waits for its end.
 func (l *lag) end() {
 	close(l.stop)
 	l.done.Wait()
+}
+
+// lostPackets is how many packets loopback in this network namespace lost
+// because the queue in which the kernel keeps received ones was full
+// (net.core.netdev_max_backlog; net/core/dev.c, enqueue_to_backlog). A filter
+// loses them later, and counts them elsewhere or not at all.
+//
+// A line of net/dev is a name and the received bytes, packets, errors, and
+// those dropped (net/core/net-procfs.c, dev_seq_printf_stats).
+func lostPackets(proc string) (uint64, error) {
+	f, err := os.Open(filepath.Join(proc, "net/dev"))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		name, counters, _ := strings.Cut(lines.Text(), ":")
+		if strings.TrimSpace(name) != "lo" {
+			continue
+		}
+		fields := strings.Fields(counters)
+		if len(fields) < 4 {
+			return 0, fmt.Errorf("%s: %q has no count of packets dropped", f.Name(), lines.Text())
+		}
+		return strconv.ParseUint(fields[3], 10, 64)
+	}
+	if err := lines.Err(); err != nil {
+		return 0, err
+	}
+	return 0, fmt.Errorf("%s has no lo", f.Name())
 }

@@ -66,21 +66,24 @@ func (e *env) sysctl(name, value string) error {
 // waitUntil asks again and again, for what no event tells of. A millisecond
 // between is nothing to loopback.
 func (s *socket) waitUntil(ctx context.Context, stage Stage, what string, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, s.env.step)
+	since := time.Now()
+	step, cancel := context.WithTimeout(ctx, s.env.step)
 	defer cancel()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
+		over := step.Err() // looked at before the last question, not after it
 		if ok, err := done(); ok || err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			err := ctx.Err()
-			if errors.Is(err, context.DeadlineExceeded) {
-				err = os.ErrDeadlineExceeded
+		if over != nil {
+			if errors.Is(over, context.DeadlineExceeded) {
+				over = os.ErrDeadlineExceeded
 			}
-			return &stop{stage: stage, err: err, detail: "wait for " + what}
+			return &stop{stage: stage, err: over, cut: ctx.Err() != nil, since: since, detail: "wait for " + what}
+		}
+		select {
+		case <-step.Done():
 		case <-tick.C:
 		}
 	}

@@ -57,14 +57,19 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 	// A heartbeat is not sent again until the next is due, half a minute later
 	// (RFC 9260, section 8.3), so one that is lost is asked for again.
 	const patience = 200 * time.Millisecond
-	end := time.Now().Add(s.env.step)
+	since := time.Now()
+	end := since.Add(s.env.step)
 	for asked := false; ; {
+		over := !time.Now().Before(end) // looked at before the last question, not after it
 		state, err := s.pathState(addr)
 		if err != nil {
 			return err
 		}
 		if state == pathActive {
 			return nil
+		}
+		if over {
+			return &stop{stage: StageConnect, err: os.ErrDeadlineExceeded, since: since, detail: "wait for a heartbeat to " + addr.String() + " to be answered"}
 		}
 		if !asked {
 			asked = true
@@ -80,11 +85,7 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 		case err == io.EOF:
 			return &stop{outcome: Fail, stage: StageConnect, detail: "the association ended instead of confirming " + addr.String()}
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
-			if time.Now().Before(end) {
-				asked = false
-				continue
-			}
-			return &stop{stage: StageConnect, err: os.ErrDeadlineExceeded, detail: "wait for a heartbeat to " + addr.String() + " to be answered"}
+			asked = false
 		case err != nil:
 			return err
 		case !m.notification:

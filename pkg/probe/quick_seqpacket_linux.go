@@ -109,7 +109,8 @@ func (s *socket) sawShutdown(ctx context.Context, n int) error {
 		case ok && change.State == assocShutdownDone:
 			n--
 		case ok && change.State == assocLost:
-			return &stop{outcome: Fail, stage: StageShutdown, detail: "the association was lost instead of shut down"}
+			// By its guard timer perhaps: ETIMEDOUT then.
+			return &stop{outcome: Fail, stage: StageShutdown, err: s.pendingError(), detail: "the association was lost instead of shut down"}
 		case !m.notification:
 			return wrong("%d bytes arrived that nobody sent", len(m.data))
 		}

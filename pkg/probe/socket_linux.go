@@ -25,14 +25,12 @@ type socket struct {
 	raw  syscall.RawConn
 	// buf is reused by receive.
 	buf []byte
-	// over: its association has been shut down, there is none to abort.
-	over bool
 }
 
-// arm gives the step that begins its deadline, and says whether that of the
-// whole run comes first.
-func (s *socket) arm(ctx context.Context) (cut bool, err error) {
-	deadline := time.Now().Add(s.env.step)
+// arm gives the step that begins now its deadline, and says whether that of
+// the whole run comes first.
+func (s *socket) arm(ctx context.Context, now time.Time) (cut bool, err error) {
+	deadline := now.Add(s.env.step)
 	if end, ok := ctx.Deadline(); ok && end.Before(deadline) {
 		deadline, cut = end, true
 	}
@@ -58,12 +56,14 @@ func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(f
 	// look at the clock: that is what costs most here where the clock is not
 	// the processor's own.
 	cut := false
+	var since time.Time
 	err := ctx.Err()
 	if err == nil {
 		err = s.do(again)
 	}
 	if err == unix.EAGAIN {
-		if cut, err = s.arm(ctx); err == nil {
+		since = time.Now()
+		if cut, err = s.arm(ctx, since); err == nil {
 			var failed error
 			if err = poll(func(fd uintptr) bool {
 				failed = again(int(fd))
@@ -73,7 +73,14 @@ func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(f
 			}
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = errors.Join(err, s.pendingError())
+			// A process that was not run meanwhile finds the deadline passed
+			// and the answer there, and the poller tells it of the first.
+			switch last := s.do(again); last {
+			case unix.EAGAIN:
+				err = errors.Join(err, s.pendingError())
+			default:
+				err = last
+			}
 		}
 	}
 	if err != nil && err != io.EOF {
@@ -88,7 +95,7 @@ func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(f
 				err = os.ErrDeadlineExceeded
 			}
 		}
-		return &stop{stage: stage, err: err, cut: cut, detail: what}
+		return &stop{stage: stage, err: err, cut: cut, since: since, detail: what}
 	}
 	return err
 }
@@ -419,14 +426,4 @@ func (s *socket) shutdown() error {
 		return &stop{stage: StageShutdown, err: err, detail: "shut the association down"}
 	}
 	return nil
-}
-
-// abort closes the socket at once, aborting its associations.
-func (s *socket) abort() {
-	if !s.over {
-		s.do(func(fd int) error {
-			return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0})
-		})
-	}
-	s.file.Close()
 }
