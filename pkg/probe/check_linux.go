@@ -138,7 +138,7 @@ func silence(err error) (since time.Time, silent bool) {
 func inconclusive(e unix.Errno) bool {
 	switch e {
 	case unix.EPERM, unix.EACCES, // seccomp, LSM, cgroup BPF
-		unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS,
+		unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ENOBUFS, unix.EAGAIN, unix.ENOSPC,
 		unix.EADDRINUSE,    // with port 0: no ephemeral port left
 		unix.EADDRNOTAVAIL: // no loopback address in this namespace
 		return true

@@ -34,7 +34,8 @@ type child struct {
 // task says so. The child dies with the context, whatever state it is in, and
 // with this process.
 //
-// Only the call to start it fails here; everything after is in the answer.
+// Only the call to start it fails here, or is not waited for any longer when
+// the context ends; everything after is in the answer.
 func startChild(ctx context.Context, program string, t task) (*child, error) {
 	text, err := json.Marshal(t)
 	if err != nil {
@@ -81,14 +82,29 @@ func startChild(ctx context.Context, program string, t task) (*child, error) {
 	exited := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
-		err := cmd.Start()
+		err := ctx.Err()
+		if err == nil {
+			err = cmd.Start()
+		}
 		closeAll(inRead, outWrite, errWrite)
 		started <- err
 		if err == nil {
 			exited <- cmd.Wait()
 		}
 	}()
-	if err := <-started; err != nil {
+	select {
+	case err = <-started:
+	case <-ctx.Done():
+		// The kernel takes its time, to make a network namespace for example,
+		// or other processes are started first (syscall.ForkLock).
+		err = ctx.Err()
+		go func() {
+			if <-started == nil {
+				unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+			}
+		}()
+	}
+	if err != nil {
 		closeAll(inWrite, outRead, errRead)
 		return nil, err
 	}

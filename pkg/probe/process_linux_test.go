@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +107,35 @@ func TestChildThatCannotStart(t *testing.T) {
 	}
 	settle(t, "descriptors", fds, func() int { return descriptors(t) })
 	settle(t, "goroutines", goroutines, runtime.NumGoroutine)
+}
+
+// A child that there is no time for is not started, and one whose start takes
+// longer than there is time is not waited for; nor is either left behind.
+func TestChildThatIsLate(t *testing.T) {
+	fds, goroutines := descriptors(t), runtime.NumGoroutine()
+	program := filepath.Join(t.TempDir(), "child")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec sleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := startChild(over, program, task{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+
+	soon, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	syscall.ForkLock.Lock() // as another start does
+	_, err := startChild(soon, program, task{})
+	syscall.ForkLock.Unlock()
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	settle(t, "descriptors", fds, func() int { return descriptors(t) })
+	settle(t, "goroutines", goroutines, runtime.NumGoroutine)
+	if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
+		t.Errorf("a child process is left: %d, %v", pid, err)
+	}
 }
 
 func TestChildMainLeavesOtherCommandsAlone(t *testing.T) {

@@ -111,14 +111,18 @@ func (r *run) inChildren(ctx context.Context) {
 	t.Isolated = true
 	own, err := startChild(ctx, r.opts.Child, t)
 	var current *child
-	if err == nil {
+	switch {
+	case err == nil:
 		r.result.Isolated = true
 		t := r.task()
 		t.Current = true
 		if current, err = startChild(ctx, r.opts.Child, t); err != nil {
 			r.note("SCTP was not tried in the current network namespace: start the probe process: %v", err)
 		}
-	} else {
+	case ctx.Err() != nil:
+		r.report(first().conclude(undecided("", ctx.Err(), "start the probe process"), 0))
+		return
+	default:
 		// EPERM without CAP_SYS_ADMIN or under seccomp, ENOSPC where
 		// user.max_net_namespaces is reached, EINVAL in a kernel without
 		// them: whatever it is, the current namespace is left.

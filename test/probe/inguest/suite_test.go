@@ -2,6 +2,7 @@ package inguest
 
 import (
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -144,6 +145,29 @@ func TestFull(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestKernelLog: a probe leaves nothing in the kernel's log, whether it passes
+// or meets a filter.
+func TestKernelLog(t *testing.T) {
+	loaded(t)
+	read := func() string {
+		t.Helper()
+		text, err := exec.Command("dmesg").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	before := read()
+	for _, child := range []string{"", probe.Self} {
+		run(t, probe.Options{Child: child, Timeout: 20 * time.Second})
+	}
+	filter(t, "input", dropAll)
+	conclusive(t, probe.Options{})
+	if after := read(); after != before {
+		t.Errorf("the kernel's log was:\n%s\nand is:\n%s", before, after)
+	}
 }
 
 // TestWithoutPrivilege: a user without any capability gets the same proof, in
