@@ -37,9 +37,6 @@ func suites(t *testing.T, g *guest.Guest, which ...string) {
 
 // TestProbe runs the suites, and every fault, on each kernel.
 func TestProbe(t *testing.T) {
-	if testing.Short() {
-		t.Skip("every fault on three kernels takes a quarter of an hour, and of 200 probes at once not all conclude right yet: make test-long")
-	}
 	t.Parallel()
 	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
 		t.Run(string(kernel), func(t *testing.T) {
