@@ -33,7 +33,8 @@ const (
 	Fail Outcome = "fail"
 	// Skip: the check does not apply here, e.g. no IPv6.
 	Skip Outcome = "skip"
-	// Unknown: the check could not conclude, e.g. EPERM or EMFILE.
+	// Unknown: the check could not conclude, e.g. EPERM or EMFILE, or no
+	// answer on a machine that is too busy to give one.
 	Unknown Outcome = "unknown"
 )
 
@@ -67,7 +68,9 @@ const (
 type Options struct {
 	Suite Suite
 	// Timeout bounds the whole run; 0 means [DefaultTimeout], or
-	// [DefaultFullTimeout] for the full suite.
+	// [DefaultFullTimeout] for the full suite. Within less than 1.6 s no
+	// silence is long enough to prove anything: a check that gets no answer is
+	// then always [Unknown].
 	Timeout time.Duration
 	// Child is the program that runs the checks, one that calls [ChildMain]
 	// first thing in its main function; [Self] is the running program. ""

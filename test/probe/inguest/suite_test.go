@@ -147,26 +147,31 @@ func TestFull(t *testing.T) {
 	})
 }
 
-// TestKernelLog: a probe leaves nothing in the kernel's log, whether it passes
-// or meets a filter.
+// TestKernelLog: a probe leaves nothing in the kernel's log, whether it meets a
+// filter (in this process) or passes (in the child's own namespace).
 func TestKernelLog(t *testing.T) {
 	loaded(t)
-	read := func() string {
+	filter(t, "input", dropAll)
+	read := func() []string {
 		t.Helper()
 		text, err := exec.Command("dmesg").Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(text)
+		return strings.Split(string(text), "\n")
 	}
 	before := read()
 	for _, child := range []string{"", probe.Self} {
 		run(t, probe.Options{Child: child, Timeout: 20 * time.Second})
 	}
-	filter(t, "input", dropAll)
-	conclusive(t, probe.Options{})
-	if after := read(); after != before {
-		t.Errorf("the kernel's log was:\n%s\nand is:\n%s", before, after)
+	for _, line := range read() {
+		// A slow machine has the kernel speak of its clock and its scheduler.
+		slow := slices.ContainsFunc([]string{"clocksource", "hrtimer", "rcu", "sched", "workqueue", "random"}, func(by string) bool {
+			return strings.Contains(line, by+":")
+		})
+		if !slow && !slices.Contains(before, line) {
+			t.Errorf("the kernel logged: %s", line)
+		}
 	}
 }
 
