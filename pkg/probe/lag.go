@@ -53,15 +53,10 @@ type pulse struct {
 	beats []time.Time
 }
 
-// irregular says what was wrong with it from since until now, "" if there was
-// nothing: a pause of more than a tenth of that time, the one that lasts until
-// now included, or less than half of the beats that fit.
-func (p *pulse) irregular(beat time.Duration, since, now time.Time) string {
-	if p.began.After(since) {
-		since = p.began
-	}
-	whole := now.Sub(since)
-	n, last, longest := 0, since, time.Duration(0)
+// between is how many there were from since until now, and the longest time
+// without one, that which lasts until now included.
+func (p *pulse) between(since, now time.Time) (n int, longest time.Duration) {
+	last := since
 	for _, b := range p.beats {
 		if b.After(since) && !b.After(now) {
 			n++
@@ -69,7 +64,18 @@ func (p *pulse) irregular(beat time.Duration, since, now time.Time) string {
 			last = b
 		}
 	}
-	longest = max(longest, now.Sub(last))
+	return n, max(longest, now.Sub(last))
+}
+
+// irregular says what was wrong with it from since until now, "" if there was
+// nothing: a pause of more than a tenth of that time, or less than half of the
+// beats that fit.
+func (p *pulse) irregular(beat time.Duration, since, now time.Time) string {
+	if p.began.After(since) {
+		since = p.began
+	}
+	whole := now.Sub(since)
+	n, longest := p.between(since, now)
 	if fit := int(whole / beat); longest > whole/10 || n < fit/2 {
 		return fmt.Sprintf("%d of %d times in %v, with a pause of %v", n, fit,
 			whole.Round(time.Millisecond), longest.Round(time.Millisecond))

@@ -44,7 +44,7 @@ func TestChildThatMisbehaves(t *testing.T) {
 				t.Fatal(err)
 			}
 			fds, goroutines := descriptors(t), runtime.NumGoroutine()
-			behind := watchWakeups()
+			lag := watchLag("/proc", timeout, false)
 			began := time.Now()
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
@@ -54,7 +54,9 @@ func TestChildThatMisbehaves(t *testing.T) {
 			}
 			a := <-c.answer
 			took := time.Since(began)
-			late := 2 * behind() // once for each side of a wait
+			lag.end()
+			_, pause := lag.sleeping.between(began, time.Now())
+			late := 2 * max(pause-lag.beat, 0) // once for each side of a wait
 			switch {
 			case took > timeout+grace+late:
 				t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
@@ -75,38 +77,6 @@ func TestChildThatMisbehaves(t *testing.T) {
 			}
 		})
 	}
-}
-
-// watchWakeups measures how late this machine wakes those who sleep; the
-// function returned ends that and gives the worst.
-func watchWakeups() func() time.Duration {
-	stop, worst := make(chan struct{}), make(chan time.Duration)
-	go func() {
-		var most time.Duration
-		for {
-			began := time.Now()
-			select {
-			case <-stop:
-				worst <- most
-				return
-			case <-time.After(time.Millisecond):
-				most = max(most, time.Since(began)-time.Millisecond)
-			}
-		}
-	}()
-	return func() time.Duration {
-		close(stop)
-		return <-worst
-	}
-}
-
-func TestChildThatCannotStart(t *testing.T) {
-	fds, goroutines := descriptors(t), runtime.NumGoroutine()
-	if _, err := startChild(context.Background(), "/nonexistent/program", task{}); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
-	}
-	settle(t, "descriptors", fds, func() int { return descriptors(t) })
-	settle(t, "goroutines", goroutines, runtime.NumGoroutine)
 }
 
 // A child that there is no time for is not started, and one whose start takes
