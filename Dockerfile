@@ -12,14 +12,13 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY LICENSE ./
+COPY hack/build hack/build
 COPY cmd cmd
 COPY pkg pkg
 ARG TARGETOS TARGETARCH
 ARG VERSION=devel
 ARG REVISION=unknown
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION -X main.commit=$REVISION" \
-    -o /out/sctp-agent ./cmd/sctp-agent
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH hack/build /out/sctp-agent
 
 FROM scratch
 ARG VERSION=devel

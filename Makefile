@@ -4,7 +4,7 @@
 .PHONY: build demo test test-node test-long test-arch oracle bench deps
 
 build:
-	CGO_ENABLED=0 go build -trimpath -o bin/sctp-agent ./cmd/sctp-agent
+	@hack/build bin/sctp-agent
 
 # The main job on a machine without a cluster: a real API server, and three
 # virtual machines as its nodes.

@@ -32,6 +32,9 @@ const (
 	revision = "0123456789abcdef0123456789abcdef01234567"
 )
 
+// largest is the promise: most of an agent's memory is its own program.
+const largest = 15_000_000
+
 // The image is one static binary of the right machine, its licence, and
 // nothing else, for each platform.
 func TestImage(t *testing.T) {
@@ -76,6 +79,9 @@ func TestImage(t *testing.T) {
 			checkSBOM(t, image.SBOMPath(archive), binary)
 			if platform != "linux/amd64" {
 				return
+			}
+			if len(binary) > largest {
+				t.Errorf("the binary has %.2f MB, want at most %.0f", mega(int64(len(binary))), mega(largest))
 			}
 			exe := filepath.Join(t.TempDir(), "sctp-agent")
 			if err := os.WriteFile(exe, binary, 0o755); err != nil {
