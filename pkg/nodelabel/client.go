@@ -134,11 +134,6 @@ func (c *client) accept() string {
 	return "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 }
 
-func (c *client) get(ctx context.Context) (*node, error) {
-	body, err := c.do(ctx, http.MethodGet, c.path(), nil, "", c.accept(), nil)
-	return decodeNode("reading node "+c.node, body, err)
-}
-
 // apply what the agent owns, by server-side apply on nodes/status: the smallest
 // grant that carries labels, annotations and a condition, and cannot touch the
 // spec.
@@ -201,10 +196,11 @@ func decodeNode(doing string, body []byte, err error) (*node, error) {
 	return n, nil
 }
 
-// watch the Node from a resource version on ("" for its present state first)
-// until the server ends the watch, the connection breaks or ctx ends. changed is
-// called with each version, and with nil when the Node is deleted.
-func (c *client) watch(ctx context.Context, from string, timeout time.Duration, opened func(), changed func(*node)) error {
+// watch the Node until the server ends the watch, the connection breaks or ctx
+// ends. changed is called with its present state (a watch without a resource
+// version begins with that), then with each version, and with nil when the Node
+// is deleted.
+func (c *client) watch(ctx context.Context, timeout time.Duration, opened func(), changed func(*node)) error {
 	// The server ends a watch after the time asked for; a server that does
 	// not, or a connection that died unnoticed, is given up a minute later.
 	ctx, cancel := context.WithTimeout(ctx, timeout+time.Minute)
@@ -214,9 +210,6 @@ func (c *client) watch(ctx context.Context, from string, timeout time.Duration, 
 		"watch":          {"true"},
 		"fieldSelector":  {"metadata.name=" + c.node},
 		"timeoutSeconds": {strconv.Itoa(int(timeout.Seconds()))},
-	}
-	if from != "" {
-		query.Set("resourceVersion", from)
 	}
 	stream, err := c.open(ctx, http.MethodGet, "/api/v1/nodes", query, "", c.accept(), nil)
 	if err != nil {

@@ -14,6 +14,8 @@ type event struct {
 	kind    string // Normal or Warning
 	reason  string
 	message string
+	at      time.Time // when it happened
+	due     time.Time // when it is sent
 }
 
 // Limits on Events: a flapping node must not fill etcd.
@@ -21,6 +23,10 @@ const (
 	eventBurst   = 10
 	eventRefill  = time.Minute
 	eventMessage = 1024
+	// Events are the least urgent of what the agent says: they leave the way
+	// to the labels of a cluster whose nodes change all at once, and follow
+	// within this long.
+	eventSpread = 30 * time.Second
 )
 
 // emit hands an Event over, and drops it rather than wait.
@@ -28,6 +34,8 @@ func (w *Writer) emit(e event) {
 	if !w.cfg.Events || e.node == nil {
 		return
 	}
+	e.at = time.Now()
+	e.due = e.at.Add(within(eventSpread))
 	select {
 	case w.events <- e:
 	default:
@@ -41,18 +49,12 @@ func (w *Writer) sendEvents(ctx context.Context) {
 		var e event
 		select {
 		case e = <-w.events:
+			sleep(ctx, time.Until(e.due))
 		case <-ctx.Done():
-			// What is left goes out, if it goes out at once.
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-			defer cancel()
-			for {
-				select {
-				case e := <-w.events:
-					_ = w.client.event(last, w.cfg.Component, e, time.Now())
-				default:
-					return
-				}
-			}
+		}
+		if ctx.Err() != nil {
+			w.lastEvents(ctx, e)
+			return
 		}
 		now := time.Now()
 		tokens = min(eventBurst, tokens+now.Sub(last).Seconds()/eventRefill.Seconds())
@@ -64,11 +66,11 @@ func (w *Writer) sendEvents(ctx context.Context) {
 		tokens--
 		// Events are for people, and best effort: one more try, then the
 		// log line has to do.
-		err := w.client.event(context.WithoutCancel(ctx), w.cfg.Component, e, now)
+		err := w.client.event(context.WithoutCancel(ctx), w.cfg.Component, e)
 		if err != nil && ctx.Err() == nil {
 			again := backoff{first: 2 * time.Second, last: 2 * time.Second}
 			sleep(ctx, again.after(err))
-			err = w.client.event(ctx, w.cfg.Component, e, now)
+			err = w.client.event(ctx, w.cfg.Component, e)
 		}
 		if err != nil && ctx.Err() == nil {
 			w.cfg.Log.Warn("an Event could not be created", "reason", e.reason, "error", err.Error())
@@ -76,10 +78,26 @@ func (w *Writer) sendEvents(ctx context.Context) {
 	}
 }
 
+// lastEvents sends what is left, from e on, if it goes out at once.
+func (w *Writer) lastEvents(ctx context.Context, e event) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for {
+		if e.node != nil {
+			_ = w.client.event(ctx, w.cfg.Component, e)
+		}
+		select {
+		case e = <-w.events:
+		default:
+			return
+		}
+	}
+}
+
 // event creates an Event about the Node, in the namespace "default" as every
 // Event about an object without a namespace.
-func (c *client) event(ctx context.Context, component string, e event, now time.Time) error {
-	at := now.UTC().Format(time.RFC3339)
+func (c *client) event(ctx context.Context, component string, e event) error {
+	at := e.at.UTC().Format(time.RFC3339)
 	message := e.message
 	if len(message) > eventMessage {
 		message = message[:eventMessage]

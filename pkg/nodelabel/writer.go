@@ -163,13 +163,18 @@ const (
 	firstRetry, lastRetry = 500 * time.Millisecond, time.Minute
 	// A watch that ended is opened again after about a second, then more and
 	// more seldom; the count starts anew after one that lasted.
-	firstWatch, lastWatch, lastingWatch = time.Second, 30 * time.Second, time.Minute
+	firstWatch, lastWatch, lastingWatch = time.Second, 20 * time.Second, time.Minute
 	// The API server is asked to end a watch after some half to one and a
 	// half of this.
 	watchTimeout = 40 * time.Minute
-	// While an API server starts, requests of the whole cluster pile up on
-	// it, and are answered all at once. What follows each of these (a watch,
-	// a write) is spread over this long.
+	// A watch shows the Node at once; one that shows nothing for so long says
+	// that there is no such Node.
+	firstSight = 2 * time.Second
+	// When an API server goes, it goes for the whole cluster in the same
+	// instant: watches that it carried are opened again within this long
+	// (elsewhere, where there are several). And while one starts, requests
+	// pile up on it and are answered all at once: the writes that waited for
+	// its return follow within this long.
 	comeback = 10 * time.Second
 	// So many times within the window a foreign edit is put back at once;
 	// after that, more and more seldom.
@@ -369,36 +374,41 @@ func (w *Writer) condition(r verdict.Report, n *node, now time.Time) *Condition 
 	return c
 }
 
-// follow keeps w.node fresh: it reads the Node and watches it, over and over.
+// follow keeps w.node fresh by watching the Node, over and over. Each watch
+// begins with the Node as it is: that is one request, not two.
 func (w *Writer) follow(ctx context.Context) {
 	delay := backoff{first: firstWatch, last: lastWatch}
 	down := false
-	from, known := "", false // what to watch from, as read before
 	for ctx.Err() == nil {
 		var (
-			err    error
 			opened time.Time
+			mu     sync.Mutex
+			seen   bool // the watch has said something, or is over
 		)
-		if !known {
-			from, err = w.read(ctx)
-			known = err == nil
-			if known && down {
-				sleep(ctx, within(comeback))
+		see := func(n *node, first bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			if first && seen {
+				return
 			}
+			seen = true
+			w.setNode(n)
 		}
-		if err == nil {
-			err = w.client.watch(ctx, from, spread(watchTimeout), func() {
-				opened = time.Now()
-				if down {
-					down = false
-					w.cfg.Log.Info("watching the Node again")
-				}
-				poke(w.back)
-			}, w.setNode)
-			// Turned away at the door, the watch may begin where it would
-			// have begun: that saves a server that is overrun the reading.
-			known = opened.IsZero() && classify(err) == Throttled
-		}
+		timeout := spread(watchTimeout)
+		err := w.client.watch(ctx, timeout, func() {
+			opened = time.Now()
+			time.AfterFunc(firstSight, func() { see(nil, true) })
+			answers := time.Duration(0)
+			if down {
+				down = false
+				answers = within(comeback)
+				w.cfg.Log.Info("watching the Node again")
+			}
+			time.AfterFunc(answers, func() { poke(w.back) })
+		}, func(n *node) { see(n, false) })
+		mu.Lock()
+		seen = true
+		mu.Unlock()
 		if ctx.Err() != nil {
 			return
 		}
@@ -406,26 +416,19 @@ func (w *Writer) follow(ctx context.Context) {
 			down = true
 			w.cfg.Log.Warn("the Node is not watched; trying again", "error", err.Error())
 		}
-		if !opened.IsZero() && time.Since(opened) > lastingWatch {
+		lasted := time.Duration(0)
+		if !opened.IsZero() {
+			lasted = time.Since(opened)
+		}
+		if lasted > lastingWatch {
 			delay.reset()
 		}
-		sleep(ctx, delay.after(err))
+		if lasted > lastingWatch && lasted < timeout-firstWatch {
+			sleep(ctx, within(comeback))
+		} else {
+			sleep(ctx, delay.after(err))
+		}
 	}
-}
-
-// read the Node, and say what to watch from.
-func (w *Writer) read(ctx context.Context) (from string, err error) {
-	n, err := w.client.get(ctx)
-	switch classify(err) {
-	case Applied:
-		w.setNode(n)
-		return n.Metadata.ResourceVersion, nil
-	case NodeMissing:
-		// From "now": the watch reports the Node once it is made.
-		w.setNode(nil)
-		return "", nil
-	}
-	return "", err
 }
 
 func (w *Writer) setNode(n *node) {

@@ -212,7 +212,8 @@ func TestFight(t *testing.T) {
 	if !w.Fighting() {
 		t.Error("the fight goes unnoticed")
 	}
-	within(t, 5*time.Second, func() error { return c.hasEvent(t, "fight", "SCTPLabelsContested") })
+	// Events follow within half a minute.
+	within(t, 40*time.Second, func() error { return c.hasEvent(t, "fight", "SCTPLabelsContested") })
 	w.say(t, report("fight", boot1, verdict.ProbeFailed))
 	if got := c.node(t, "fight").Annotations["sctp-agent/reason"]; got != "ProbeFailed" {
 		t.Errorf("reason = %s: a change of the verdict waits for the fight to end", got)

@@ -1,0 +1,92 @@
+package nodelabel
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// halfOpen is a connection that takes requests and, while dead, never answers
+// them; else it answers late.
+type halfOpen struct {
+	server *apiServer
+	late   time.Duration
+	dead   atomic.Bool
+	tries  atomic.Int32
+}
+
+func (h *halfOpen) RoundTrip(req *http.Request) (*http.Response, error) {
+	h.tries.Add(1)
+	if h.dead.Load() {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	time.Sleep(h.late)
+	return h.server.RoundTrip(req)
+}
+
+// A slow API server is waited for, and a connection on which no answer ever
+// comes is given up: the writer tries again, at its ease, and ends right.
+func TestSlowAndHalfOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &apiServer{mostQueued: 10, nodes: map[string]*apiNode{"n": {version: 1}}, gone: make(chan struct{})}
+		server.reset()
+		way := &halfOpen{server: server, late: 20 * time.Second}
+		outcomes := map[Outcome]int{}
+		var mu sync.Mutex
+		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n", Observe: func(o Outcome) {
+			mu.Lock()
+			outcomes[o]++
+			mu.Unlock()
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = w.Run(ctx) })
+		say := func(reason verdict.Reason) {
+			r := verdict.Judge(verdict.Facts{Node: "n"})
+			r.Reason, r.Ready = reason, reason.Ready()
+			w.Publish(r)
+		}
+		right := func(reason verdict.Reason, most time.Duration) {
+			t.Helper()
+			start := time.Now()
+			for server.says(reason) == 0 {
+				if time.Since(start) > most {
+					t.Fatalf("the Node does not say %s after %s", reason, most)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		say(verdict.ModuleNotLoaded)
+		right(verdict.ModuleNotLoaded, 45*time.Second) // a watch, then a write
+
+		way.dead.Store(true)
+		before := way.tries.Load()
+		say(verdict.ProbePassed)
+		time.Sleep(5 * time.Minute)
+		if n := way.tries.Load() - before; n < 4 || n > 12 {
+			t.Errorf("%d tries in five minutes without an answer", n)
+		}
+		mu.Lock()
+		if outcomes[Unreachable] < 4 || outcomes[Applied] != 1 {
+			t.Errorf("outcomes %v", outcomes)
+		}
+		mu.Unlock()
+		way.dead.Store(false)
+		// The try that hangs, the window after it, and the slow answer.
+		right(verdict.ProbePassed, requestTimeout+lastWindow+20*time.Second)
+		stop()
+		wg.Wait()
+	})
+}
