@@ -27,6 +27,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -83,6 +84,10 @@ func newObject(meta metav1.TypeMeta) (any, error) {
 		return new(appsv1.DaemonSet), nil
 	case "apps/v1 Deployment":
 		return new(appsv1.Deployment), nil
+	case "flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration":
+		return new(flowcontrolv1.PriorityLevelConfiguration), nil
+	case "flowcontrol.apiserver.k8s.io/v1 FlowSchema":
+		return new(flowcontrolv1.FlowSchema), nil
 	case "networking.k8s.io/v1 NetworkPolicy":
 		return new(networkingv1.NetworkPolicy), nil
 	case "rbac.authorization.k8s.io/v1 ClusterRole":

@@ -4,8 +4,10 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,10 +58,34 @@ func TestRBACIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	schema, err := client.FlowcontrolV1().FlowSchemas().Get(ctx, "sctp-agent", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	agents := cp.TokenConfig(token)
+	flows := &flowRecorder{seen: map[string]bool{}}
+	agents.Wrap(func(base http.RoundTripper) http.RoundTripper { return flows.over(base) })
+	reader, err := kubernetes.NewForConfig(agents)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(ctx, t, "the flow schema to be in force", func() bool {
+		_, err := reader.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+		return err == nil && flows.reset()[string(schema.UID)]
+	})
+	before, err := cp.AuditEvents()
+	if err != nil {
+		t.Fatal(err)
+	}
 	live(ctx, t, client, nodelabel.Config{
-		REST: cp.TokenConfig(token), Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
+		REST: agents, Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
 		Component: "sctp-agent", Log: slog.New(slog.DiscardHandler),
 	})
+
+	// The component priority-level means all of the agent's requests.
+	if got, want := flows.reset(), map[string]bool{string(schema.UID): true}; !maps.Equal(got, want) {
+		t.Errorf("the agent's requests belong to the flow schemas %v, want only %v", got, want)
+	}
 
 	granted := rights(objects)
 	used := map[string]bool{}
@@ -67,7 +93,7 @@ func TestRBACIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range events {
+	for _, e := range events[len(before):] {
 		if e.User.Username != account || e.ObjectRef == nil {
 			continue
 		}
@@ -85,6 +111,37 @@ func TestRBACIsExact(t *testing.T) {
 		t.Errorf("granted\n\t%s\nused\n\t%s", strings.Join(g, "\n\t"), strings.Join(u, "\n\t"))
 	}
 }
+
+// flowRecorder notes by which flow schemas requests were admitted (API priority
+// and fairness says it in each answer).
+type flowRecorder struct {
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (f *flowRecorder) reset() map[string]bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	seen := f.seen
+	f.seen = map[string]bool{}
+	return seen
+}
+
+func (f *flowRecorder) over(base http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(req *http.Request) (*http.Response, error) {
+		resp, err := base.RoundTrip(req)
+		if err == nil {
+			f.mu.Lock()
+			f.seen[resp.Header.Get("X-Kubernetes-Pf-Flowschema-Uid")] = true
+			f.mu.Unlock()
+		}
+		return resp, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // live lets a writer do everything that it ever does.
 func live(ctx context.Context, t *testing.T, client kubernetes.Interface, cfg nodelabel.Config) {
