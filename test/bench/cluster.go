@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,59 +29,86 @@ import (
 // traffic counts what the API server answers, by second, and what it does not.
 type traffic struct {
 	mu      sync.Mutex
-	seconds map[int64]int
-	refused map[int64]int
+	begun   time.Time
+	seconds map[int]int
+	refused map[int]int
 	failed  map[string]int
-	over    context.Context // done when the agents are told to end
+	applied map[string]time.Duration // when each Node was last written
+	over    context.Context          // done when the agents are told to end
 }
 
 func (t *traffic) reset() {
 	t.mu.Lock()
-	t.seconds, t.refused, t.failed = map[int64]int{}, map[int64]int{}, map[string]int{}
+	t.begun = time.Now()
+	t.seconds, t.refused, t.failed, t.applied = map[int]int{}, map[int]int{}, map[string]int{}, map[string]time.Duration{}
 	t.mu.Unlock()
+}
+
+// written is how many Nodes have been written since reset.
+func (t *traffic) written() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.applied)
 }
 
 // sums are what happened since reset.
 type sums struct {
-	served, refused  int            // answers; those among the tries that were turned away by 429
-	peak, peakTries  int            // per second, without and with what was turned away
-	mean             float64        // served per second, from the first to the last
-	failed           map[string]int // tries by what became of them
-	perSecond        []int          // served
-	refusedPerSecond []int
+	served, refused int            // answers; those among the tries that were turned away by 429
+	labelled        []float64      // when the Nodes were written, in seconds, ascending
+	peak            int            // served in one second
+	converging      float64        // served per second, from the first to the last Node written
+	all             float64        // served per second, from the first to the last answer
+	failed          map[string]int // tries by what became of them
+	perSecond       []int          // served
+	turnedAway      []int          // per second
 }
 
 func (t *traffic) sums() sums {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := sums{failed: maps.Clone(t.failed)}
-	var first, last int64
-	for _, m := range []map[int64]int{t.seconds, t.refused} {
+	for _, d := range t.applied {
+		s.labelled = append(s.labelled, d.Seconds())
+	}
+	slices.Sort(s.labelled)
+	first, last := -1, 0
+	for _, m := range []map[int]int{t.seconds, t.refused} {
 		for at := range m {
-			if first == 0 || at < first {
+			if first < 0 || at < first {
 				first = at
 			}
 			last = max(last, at)
 		}
 	}
-	if first == 0 {
+	if first < 0 || len(s.labelled) == 0 {
 		return s
 	}
+	written := int(s.labelled[len(s.labelled)-1])
 	for at := first; at <= last; at++ {
 		n, refused := t.seconds[at], t.refused[at]
 		s.served += n
 		s.refused += refused
 		s.peak = max(s.peak, n)
-		s.peakTries = max(s.peakTries, n+refused)
 		s.perSecond = append(s.perSecond, n)
-		s.refusedPerSecond = append(s.refusedPerSecond, refused)
+		s.turnedAway = append(s.turnedAway, refused)
+		if at <= written {
+			s.converging += float64(n)
+		}
 	}
-	s.mean = float64(s.served) / float64(last-first+1)
+	s.converging /= float64(written - first + 1)
+	s.all = float64(s.served) / float64(last-first+1)
 	return s
 }
 
+// after is the time by which a part of the Nodes were written.
+func (s sums) after(part float64) float64 {
+	return s.labelled[min(int(part*float64(len(s.labelled))), len(s.labelled)-1)]
+}
+
+// counted is one agent's way to the API server.
 type counted struct {
 	traffic *traffic
+	node    string
 	base    http.RoundTripper
 }
 
@@ -91,17 +119,20 @@ func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	c.traffic.mu.Lock()
 	defer c.traffic.mu.Unlock()
-	now := time.Now().Unix()
+	since := time.Since(c.traffic.begun)
+	second := int(since / time.Second)
 	switch {
 	case err != nil:
 		c.traffic.failed[failure(err)]++
 	case resp.StatusCode == http.StatusTooManyRequests:
-		c.traffic.refused[now]++
+		c.traffic.refused[second]++
 		c.traffic.failed["429"]++
 	default:
-		c.traffic.seconds[now]++
+		c.traffic.seconds[second]++
 		if resp.StatusCode >= 400 {
 			c.traffic.failed[strconv.Itoa(resp.StatusCode)]++
+		} else if req.Method == http.MethodPatch {
+			c.traffic.applied[c.node] = since
 		}
 	}
 	return resp, err
@@ -171,12 +202,19 @@ func (f *facts) Run(ctx context.Context, fire func(string)) error {
 	}
 }
 
+// settled is how long the traffic is watched after all Nodes are right: by then
+// the Events have followed, too.
+const settled = 45 * time.Second
+
 // many runs one agent per node, each with its own connection and token.
 func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away time.Duration) error {
 	client, err := cp.Client()
 	if err != nil {
 		return err
 	}
+	// Thousands of agents in one process: collecting their garbage would take
+	// from the API server what real ones never do.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	var (
 		t       traffic
 		f       = &facts{changed: make(chan struct{})}
@@ -209,7 +247,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 					// A dialer of its own: without, all would share one
 					// connection.
 					cfg.Dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
-					cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return counted{&t, rt} })
+					cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return counted{&t, name, rt} })
 					w, err := nodelabel.NewWriter(nodelabel.Config{REST: cfg, Node: name, Events: true, Component: "sctp-agent"})
 					if err != nil {
 						return err
@@ -241,8 +279,6 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 	default:
 	}
 	fmt.Printf("%d Nodes and tokens made in %s\n", nodes, time.Since(begin).Round(time.Second))
-	fmt.Printf("%-44s %10s %9s %7s %7s %10s %10s %12s\n", "", "converged", "answered", "peak/s", "mean/s", "peak/mean", "429", "peak tries/s")
-
 	ctx, stop := context.WithCancel(ctx)
 	t.over = ctx
 	defer wg.Wait()
@@ -253,33 +289,39 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 		if err := do(); err != nil {
 			return err
 		}
+		// The agents' own traffic tells when to look; what counts is what the
+		// API server says then.
 		want := f.reason.Load().(verdict.Reason)
-		for {
-			list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
-			if err == nil {
-				done := 0
-				for _, n := range list.Items {
-					if n.Annotations["sctp-agent/reason"] == string(want) {
-						done++
-					}
-				}
-				if done == nodes {
-					break
-				}
-			}
+		for wrong := nodes; wrong > 0; {
+			sleep(ctx, time.Second)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if time.Since(start) > 15*time.Minute {
 				return fmt.Errorf("%s: not converged after %s", what, time.Since(start))
 			}
-			sleep(ctx, 500*time.Millisecond)
+			if t.written() < nodes {
+				continue
+			}
+			list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{ResourceVersion: "0"})
+			if err != nil {
+				continue
+			}
+			wrong = nodes
+			for _, n := range list.Items {
+				if n.Annotations["sctp-agent/reason"] == string(want) {
+					wrong--
+				}
+			}
 		}
-		took := time.Since(start)
-		sleep(ctx, 2*time.Second)
+		sleep(ctx, settled)
 		s := t.sums()
-		fmt.Printf("%-44s %9.1fs %9d %7d %7.0f %10.1f %10d %12d\n", what, took.Seconds(), s.served, s.peak, s.mean, float64(s.peak)/max(s.mean, 1), s.refused, s.peakTries)
-		fmt.Printf("    tries that failed: %v\n    answered each second: %v\n    turned away each second: %v\n", s, s.perSecond, s.refusedPerSecond)
+		fmt.Printf("%s\n", what)
+		fmt.Printf("    labelled: half after %.1f s, 95 %% %.1f s, 99 %% %.1f s, all %.1f s\n", s.after(.5), s.after(.95), s.after(.99), s.after(1))
+		fmt.Printf("    answered: %d; per second at most %d; on average %.0f until all were labelled (peak %.1f times), %.0f until the last Event (%.1f times)\n",
+			s.served, s.peak, s.converging, float64(s.peak)/s.converging, s.all, float64(s.peak)/s.all)
+		fmt.Printf("    turned away (429): %d; tries that failed: %v\n", s.refused, s)
+		fmt.Printf("    answered each second: %v\n    turned away each second: %v\n", s.perSecond, s.turnedAway)
 		return nil
 	}
 	err = converge("roll-out, all at once", func() error {

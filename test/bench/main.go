@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,17 +34,18 @@ func main() {
 		cycles = flag.Duration("cycles", 10*time.Second, "how long one agent assesses every 50 ms")
 		nodes  = flag.Int("nodes", 500, "nodes of the simulated cluster; 0 for none")
 		away   = flag.Duration("away", 30*time.Second, "how long the simulated cluster's API server is away")
+		level  = flag.Bool("priority-level", true, "the simulated cluster has the component priority-level")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, *rest, *cycles, *nodes, *away); err != nil {
+	if err := bench(ctx, *rest, *cycles, *nodes, *away, *level); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time.Duration) error {
+func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time.Duration, priorityLevel bool) error {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return err
@@ -54,11 +56,11 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 		return fmt.Errorf("finding the product: %w", err)
 	}
 	root := strings.TrimSpace(string(out))
-	agent, err := build(ctx, root, filepath.Join(dir, "agent"), "./cmd/sctp-agent")
+	agent, err := build(ctx, root, root, filepath.Join(dir, "agent"), "./cmd/sctp-agent")
 	if err != nil {
 		return err
 	}
-	floor, err := build(ctx, filepath.Join(root, "test"), filepath.Join(dir, "floor"), "./bench/floor")
+	floor, err := build(ctx, root, filepath.Join(root, "test"), filepath.Join(dir, "floor"), "./bench/floor")
 	if err != nil {
 		return err
 	}
@@ -70,7 +72,7 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 		return err
 	}
 	defer cp.Stop()
-	if err := install(ctx, cp, root); err != nil {
+	if err := install(ctx, cp, root, priorityLevel); err != nil {
 		return err
 	}
 	if rest > 0 {
@@ -84,11 +86,11 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 	return many(ctx, cp, nodes, away)
 }
 
-// build builds a package, by its path in the module at dir.
-func build(ctx context.Context, dir, path, pkg string) (string, error) {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, pkg)
+// build builds a package, by its path in the module at dir, as the product is
+// built.
+func build(ctx context.Context, root, dir, path, pkg string) (string, error) {
+	cmd := exec.CommandContext(ctx, filepath.Join(root, "hack/build"), path, pkg)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}
@@ -96,7 +98,7 @@ func build(ctx context.Context, dir, path, pkg string) (string, error) {
 }
 
 // install the product's rights.
-func install(ctx context.Context, cp *controlplane.ControlPlane, root string) error {
+func install(ctx context.Context, cp *controlplane.ControlPlane, root string, priorityLevel bool) error {
 	client, err := cp.Client()
 	if err != nil {
 		return err
@@ -104,8 +106,12 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, root string) er
 	if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	for _, name := range []string{"rbac.yaml", "admission.yaml"} {
-		b, err := os.ReadFile(filepath.Join(root, "manifests/base", name))
+	manifests := []string{"base/rbac.yaml", "base/admission.yaml"}
+	if priorityLevel {
+		manifests = append(manifests, "components/priority-level/priority-level.yaml")
+	}
+	for _, name := range manifests {
+		b, err := os.ReadFile(filepath.Join(root, "manifests", name))
 		if err != nil {
 			return err
 		}
@@ -116,86 +122,118 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, root string) er
 	return nil
 }
 
-// single measures one process at rest, and at work.
+// subject is one of the processes that are watched at rest, side by side.
+type subject struct {
+	name, path string
+	args       []string // the agent's; the floor has none
+	node       string
+	kubeconfig string
+
+	cmd              *exec.Cmd
+	before, after    used
+	most             float64 // the largest resident size seen after the start
+	requests, writes int
+}
+
+func (s *subject) start(ctx context.Context, extra ...string) (*exec.Cmd, error) {
+	args := []string{s.kubeconfig, s.node}
+	if s.args != nil {
+		args = append(append(slices.Clone(s.args), "--kubeconfig", s.kubeconfig, "--node-name", s.node), extra...)
+	}
+	cmd := exec.CommandContext(ctx, s.path, args...)
+	cmd.Stderr = os.Stderr
+	return cmd, cmd.Start()
+}
+
+func (s *subject) end() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+// single measures one agent and the floor at rest, at the same time, and then
+// the agent at work.
 func single(ctx context.Context, cp *controlplane.ControlPlane, dir, agent, floor string, rest, cycles time.Duration) error {
 	client, err := cp.Client()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%-8s %10s %14s %14s %12s %14s %12s\n", "", "binary", "RSS at start", "RSS after", "CPU at rest", "requests/hour", "CPU/cycle")
-	for _, p := range []struct {
-		name, path string
-		args       []string
-	}{
-		{"floor", floor, nil},
-		{"agent", agent, []string{"run", "--listen", "127.0.0.1:0"}},
-	} {
-		node := "single-" + p.name
-		if _, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}, metav1.CreateOptions{}); err != nil {
+	subjects := []*subject{
+		{name: "floor", path: floor},
+		{name: "agent", path: agent, args: []string{"run", "--listen", "127.0.0.1:0"}},
+	}
+	for _, s := range subjects {
+		s.node = "single-" + s.name
+		if _, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: s.node}}, metav1.CreateOptions{}); err != nil {
 			return err
 		}
-		token, err := cp.NodeToken(ctx, controlplane.NodeTokenOptions{Node: node, Namespace: account, ServiceAccount: account})
+		token, err := cp.NodeToken(ctx, controlplane.NodeTokenOptions{Node: s.node, Namespace: account, ServiceAccount: account})
 		if err != nil {
 			return err
 		}
-		kubeconfig := filepath.Join(dir, node)
+		s.kubeconfig = filepath.Join(dir, s.node)
 		b, err := controlplane.Kubeconfig(cp.TokenConfig(token), cp.URL())
 		if err != nil {
 			return err
 		}
-		if err := os.WriteFile(kubeconfig, b, 0o600); err != nil {
+		if err := os.WriteFile(s.kubeconfig, b, 0o600); err != nil {
 			return err
 		}
-		start := func(extra ...string) (*exec.Cmd, error) {
-			args := []string{kubeconfig, node}
-			if p.args != nil {
-				args = append(append(append([]string{}, p.args...), "--kubeconfig", kubeconfig, "--node-name", node), extra...)
-			}
-			cmd := exec.CommandContext(ctx, p.path, args...)
-			cmd.Stderr = os.Stderr
-			return cmd, cmd.Start()
-		}
-		cmd, err := start()
-		if err != nil {
+		if s.cmd, err = s.start(ctx); err != nil {
 			return err
 		}
-		sleep(ctx, 5*time.Second)
-		before := usage(cmd.Process.Pid)
-		events, err := cp.AuditEvents()
-		if err != nil {
-			return err
+		defer s.end()
+	}
+	sleep(ctx, 5*time.Second)
+	started := map[*subject]used{}
+	for _, s := range subjects {
+		started[s] = usage(s.cmd.Process.Pid)
+	}
+	// The Event on the first verdict follows within half a minute.
+	sleep(ctx, settled)
+	events, err := cp.AuditEvents()
+	if err != nil {
+		return err
+	}
+	for _, s := range subjects {
+		s.before = usage(s.cmd.Process.Pid)
+		s.requests, s.writes = count(events, s.node)
+	}
+	for end := time.Now().Add(rest); ctx.Err() == nil && time.Now().Before(end); {
+		sleep(ctx, min(time.Second, time.Until(end)))
+		for _, s := range subjects {
+			s.after = usage(s.cmd.Process.Pid)
+			s.most = max(s.most, s.after.rss)
 		}
-		requests := count(events, node)
-		sleep(ctx, rest)
-		after := usage(cmd.Process.Pid)
-		if events, err = cp.AuditEvents(); err != nil {
-			return err
-		}
-		requests = count(events, node) - requests
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-
+	}
+	if events, err = cp.AuditEvents(); err != nil {
+		return err
+	}
+	fmt.Printf("%-8s %10s %26s %26s %12s %12s %8s %14s %12s\n", "", "binary",
+		"RSS at start (own, file)", "RSS after (own, file)", "RSS at most", "CPU at rest", "writes", "requests/hour", "CPU/cycle")
+	for _, s := range subjects {
+		requests, writes := count(events, s.node)
 		perCycle := "-"
-		if p.args != nil {
-			if perCycle, err = cycle(ctx, start, cycles); err != nil {
+		if s.args != nil {
+			s.end()
+			if perCycle, err = cycle(ctx, s, cycles); err != nil {
 				return err
 			}
 		}
-		size, err := os.Stat(p.path)
+		size, err := os.Stat(s.path)
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%-8s %7.2f MB %11.1f MB %11.1f MB %6d ticks %14.1f %12s\n", p.name, float64(size.Size())/1e6,
-			before.rss/1e6, after.rss/1e6, after.ticks-before.ticks, float64(requests)/rest.Hours(), perCycle)
+		fmt.Printf("%-8s %7.2f MB %26s %26s %9.1f MB %6d ticks %8d %14.1f %12s\n", s.name, float64(size.Size())/1e6,
+			started[s], s.after, s.most/1e6, s.after.ticks-s.before.ticks, writes-s.writes, float64(requests-s.requests)/rest.Hours(), perCycle)
 	}
-	fmt.Printf("(at rest for %s; a tick of CPU is 10 ms)\n\n", rest)
-	return nil
+	fmt.Printf("(at rest for %s; a tick of CPU is 10 ms; at start: after 5 s; at rest: from %s later)\n", rest, settled)
+	return latency(ctx, cp, dir, subjects[len(subjects)-1])
 }
 
 // cycle runs an agent that assesses all the time, and divides.
-func cycle(ctx context.Context, start func(...string) (*exec.Cmd, error), during time.Duration) (string, error) {
+func cycle(ctx context.Context, s *subject, during time.Duration) (string, error) {
 	const address = "127.0.0.1:19475"
-	cmd, err := start("--listen", address, "--resync", "50ms")
+	cmd, err := s.start(ctx, "--listen", address, "--resync", "50ms")
 	if err != nil {
 		return "", err
 	}
@@ -236,8 +274,14 @@ func cycle(ctx context.Context, start func(...string) (*exec.Cmd, error), during
 }
 
 type used struct {
-	rss   float64 // bytes
-	ticks int64
+	// Resident: all, the process's own (anonymous), and of files, which is
+	// the program itself. In bytes.
+	rss, own, file float64
+	ticks          int64
+}
+
+func (u used) String() string {
+	return fmt.Sprintf("%.1f MB (%.1f, %.1f)", u.rss/1e6, u.own/1e6, u.file/1e6)
 }
 
 // usage of a process: proc_pid_status(5), proc_pid_stat(5).
@@ -245,9 +289,18 @@ func usage(pid int) used {
 	var u used
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
-			kb, _ := strconv.ParseFloat(f[1], 64)
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		kb, _ := strconv.ParseFloat(f[1], 64)
+		switch f[0] {
+		case "VmRSS:":
 			u.rss = kb * 1024
+		case "RssAnon:":
+			u.own = kb * 1024
+		case "RssFile:":
+			u.file = kb * 1024
 		}
 	}
 	b, _ = os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -261,16 +314,20 @@ func usage(pid int) used {
 	return u
 }
 
-func count(events []controlplane.AuditEvent, node string) int {
-	n := 0
+// count the requests of a node's agent, and those among them that write.
+func count(events []controlplane.AuditEvent, node string) (requests, writes int) {
 	for _, e := range events {
-		for _, v := range e.User.Extra["authentication.kubernetes.io/node-name"] {
-			if v == node {
-				n++
-			}
+		if !slices.Contains(e.User.Extra["authentication.kubernetes.io/node-name"], node) {
+			continue
+		}
+		requests++
+		switch e.Verb {
+		case "get", "list", "watch":
+		default:
+			writes++
 		}
 	}
-	return n
+	return requests, writes
 }
 
 func sleep(ctx context.Context, d time.Duration) {
