@@ -2,11 +2,13 @@ package apiserver
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,19 +20,20 @@ import (
 	"github.com/sctp-agent/sctp-agent/test/guest"
 )
 
-// From a change on a host with a real kernel to the changed Node: configuration
-// files written and removed fifty times, then the module loaded. The time is
-// taken from before the guest is asked to make the change, so it includes the
-// way into the guest.
+// From a change on a host with a real kernel to the changed Node: a blacklist
+// file written and removed, fifty changes, and the module loaded, once in each
+// of ten guests: it cannot be removed again. The time is taken from before the
+// guest is asked to make the change, so it includes the way into the guest and,
+// for the module, modprobe's own work and the probe that follows.
 func TestChangeToLabel(t *testing.T) {
 	if testing.Short() {
-		t.Skip("50 changes, timed, in emulation: make test-long")
+		t.Skip("60 changes, timed, in emulation: make test-long")
 	}
 	c := sharedCluster(t)
 	c.makeNode(t, "latency")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	agent, err := guest.GoProgram(ctx, "/usr/bin/sctp-agent", "github.com/sctp-agent/sctp-agent/cmd/sctp-agent")
+	program, err := guest.GoProgram(ctx, "/usr/bin/sctp-agent", "github.com/sctp-agent/sctp-agent/cmd/sctp-agent")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,86 +41,112 @@ func TestChangeToLabel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	changed := nodeReasons(t, ctx, c.admin, "latency")
+	limit := limitFor(t)
+	const files, loads = 50, 10
+	var toFile, toLoad, probes []time.Duration
+	for i := range loads {
+		host := bootAgent(t, ctx, program, kubeconfig)
+		timed := func(want verdict.Reason, do func()) time.Duration {
+			t.Helper()
+			start := time.Now()
+			do()
+			host.await(t, changed, want)
+			return time.Since(start)
+		}
+		host.await(t, changed, verdict.ModuleNotLoaded)
+		if i == 0 {
+			blacklist := guest.Text("/etc/modprobe.d/sctp.conf", "blacklist sctp\n")
+			for range files / 2 {
+				toFile = append(toFile, timed(verdict.ModuleBlacklisted, func() {
+					if err := host.PutFile(ctx, blacklist); err != nil {
+						t.Fatal(err)
+					}
+				}))
+				toFile = append(toFile, timed(verdict.ModuleNotLoaded, func() { host.shell(t, ctx, "rm /etc/modprobe.d/sctp.conf") }))
+			}
+		}
+		toLoad = append(toLoad, timed(verdict.ProbePassed, func() { host.shell(t, ctx, "modprobe sctp") }))
+		n := c.node(t, "latency")
+		if got := n.Labels["sctp-agent/ready"]; got != "true" {
+			t.Errorf("ready = %q", got)
+		}
+		var report verdict.Report
+		if err := json.Unmarshal([]byte(n.Annotations["sctp-agent/report"]), &report); err != nil {
+			t.Fatal(err)
+		}
+		probes = append(probes, time.Duration(report.Probe.DurationMicros)*time.Microsecond)
+		host.close()
+	}
+	slices.Sort(probes)
+	t.Logf("the probe itself: median %s, slowest %s", probes[loads/2], probes[loads-1])
+	for what, took := range map[string][]time.Duration{"file": toFile, "modprobe": toLoad} {
+		slices.Sort(took)
+		at := func(percent int) time.Duration { return took[(len(took)*percent+99)/100-1].Round(time.Millisecond) }
+		t.Logf("%s to Node, %d changes: fastest %s, median %s, p90 %s, p99 %s", what, len(took), at(1), at(50), at(90), at(99))
+		if p99 := at(99); p99 > limit {
+			t.Errorf("%s: p99 = %s, want at most %s", what, p99, limit)
+		}
+	}
+}
+
+// agentHost is a guest in which the agent runs.
+type agentHost struct {
+	*guest.Guest
+	log   *logBuffer
+	close func()
+}
+
+func bootAgent(t *testing.T, ctx context.Context, program guest.File, kubeconfig []byte) *agentHost {
+	t.Helper()
 	g, err := guest.Boot(ctx, guest.Config{Name: "latency", Net: true, Files: []guest.File{
-		agent, {Path: "/etc/kubeconfig", Mode: 0o600, Data: kubeconfig},
+		program, {Path: "/etc/kubeconfig", Mode: 0o600, Data: kubeconfig},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer g.Close()
-	shell := func(script string) string {
-		t.Helper()
-		res, err := g.Run(ctx, guest.Shell(script))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if res.ExitCode != 0 {
-			t.Fatalf("%s: exit code %d\n%s", script, res.ExitCode, res.Stderr)
-		}
-		return strings.TrimSpace(string(res.Stdout))
-	}
-	log := new(logBuffer)
-	stopped, stop := context.WithCancel(ctx)
+	h := &agentHost{Guest: g, log: new(logBuffer)}
+	running, stop := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_, _ = g.Run(stopped, guest.Command{
+		_, _ = g.Run(running, guest.Command{
 			Path: "/usr/bin/sctp-agent", Args: []string{"run", "--kubeconfig", "/etc/kubeconfig", "--timeout=30s"},
-			Env: []string{"NODE_NAME=latency"}, Stderr: log,
+			Env: []string{"NODE_NAME=latency"}, Stderr: h.log,
 		})
 	}()
-	defer func() { stop(); <-done }()
-	changed := nodeReasons(t, ctx, c.admin, "latency")
-	await := func(want verdict.Reason) {
-		t.Helper()
-		limit := time.After(60 * time.Second)
-		for {
-			select {
-			case got := <-changed:
-				if got == string(want) {
-					return
-				}
-			case <-limit:
-				t.Fatalf("the Node does not say %s; agent:\n%s", want, log)
-			}
-		}
-	}
-	await(verdict.ModuleNotLoaded)
+	h.close = sync.OnceFunc(func() {
+		stop()
+		<-done
+		g.Close()
+	})
+	t.Cleanup(h.close)
+	return h
+}
 
-	var took []time.Duration
-	timed := func(want verdict.Reason, do func()) {
-		t.Helper()
-		start := time.Now()
-		do()
-		await(want)
-		took = append(took, time.Since(start))
+func (h *agentHost) shell(t *testing.T, ctx context.Context, script string) {
+	t.Helper()
+	res, err := h.Run(ctx, guest.Shell(script))
+	if err != nil {
+		t.Fatal(err)
 	}
-	blacklist := guest.Text("/etc/modprobe.d/sctp.conf", "blacklist sctp\n")
-	for range 25 {
-		timed(verdict.ModuleBlacklisted, func() {
-			if err := g.PutFile(ctx, blacklist); err != nil {
-				t.Fatal(err)
+	if res.ExitCode != 0 {
+		t.Fatalf("%s: exit code %d\n%s", script, res.ExitCode, res.Stderr)
+	}
+}
+
+func (h *agentHost) await(t *testing.T, changed <-chan string, want verdict.Reason) {
+	t.Helper()
+	limit := time.After(60 * time.Second)
+	for {
+		select {
+		case got := <-changed:
+			if got == string(want) {
+				return
 			}
-		})
-		timed(verdict.ModuleNotLoaded, func() { shell("rm /etc/modprobe.d/sctp.conf") })
-	}
-	files := slices.Clone(took)
-	slices.Sort(files)
-	timed(verdict.ProbePassed, func() { shell("modprobe sctp") })
-	load := took[len(took)-1]
-	t.Logf("file to Node, %d changes: median %s, p90 %s, p99 %s, most %s", len(files),
-		files[len(files)/2], files[len(files)*9/10], files[len(files)*99/100], files[len(files)-1])
-	t.Logf("modprobe sctp to ready=true, probe included: %s", load)
-	limit := limitFor(t)
-	if p99 := files[len(files)*99/100]; p99 > limit {
-		t.Errorf("p99 = %s, want at most %s", p99, limit)
-	}
-	// modprobe itself takes its time under emulation.
-	if load > 5*limit {
-		t.Errorf("a loaded module took %s, want at most %s", load, 5*limit)
-	}
-	if got := c.node(t, "latency").Labels["sctp-agent/ready"]; got != "true" {
-		t.Errorf("ready = %q", got)
+		case <-limit:
+			t.Fatalf("the Node does not say %s; agent:\n%s", want, h.log)
+		}
 	}
 }
 
