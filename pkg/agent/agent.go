@@ -56,6 +56,9 @@ type Config struct {
 	// Outputs hear of every report besides the Node, such as a feature file;
 	// an error is logged once until it goes away.
 	Outputs []func(verdict.Report) error
+	// AtRest is called once after assessments, when nothing more happens for
+	// a while; nil for nothing.
+	AtRest func()
 	// Metrics hears of everything; nil for none.
 	Metrics *Metrics
 	Log     *slog.Logger
@@ -80,6 +83,8 @@ const (
 	withoutTrigger = time.Minute
 	// At the end, the Node may still be told what was found last.
 	lastFlush = 2 * time.Second
+	// Nothing is to be expected once nothing happened for so long.
+	restAfter = 2 * time.Second
 )
 
 // Agent is one node's agent.
@@ -103,6 +108,9 @@ func New(cfg Config) *Agent {
 	}
 	if cfg.AssessTimeout <= 0 {
 		cfg.AssessTimeout = DefaultAssessTimeout
+	}
+	if cfg.AtRest == nil {
+		cfg.AtRest = func() {}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -158,6 +166,8 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 	)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	rest := time.AfterFunc(restAfter, a.cfg.AtRest)
+	defer rest.Stop()
 	why := "start"
 	for {
 		a.alive()
@@ -200,6 +210,7 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		}
 		a.publish(r, last, why)
 		last = &r
+		rest.Reset(restAfter)
 
 		wait := jitter(a.cfg.Resync)
 		if a.broken.Load() > 0 {

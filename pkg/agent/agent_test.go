@@ -140,14 +140,17 @@ func start(t *testing.T, cfg Config) (stop func()) {
 	}
 }
 
-// A burst is one assessment; at rest there is one in ten minutes or so.
+// A burst is one assessment; at rest there is one in ten minutes or so, and a
+// word about it after each.
 func TestBurstAndRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := says(verdict.ModuleNotLoaded)
 		h, w := newHand(), &notebook{}
+		var rests atomic.Int32
 		stop := start(t, Config{
 			Assess: s.assess,
 			Writer: w, Triggers: []Trigger{h},
+			AtRest: func() { rests.Add(1) },
 		})
 		if s.count() != 1 {
 			t.Fatalf("%d assessments at the start", s.count())
@@ -168,10 +171,19 @@ func TestBurstAndRest(t *testing.T) {
 		if s.count() < 20 || s.count() > 60 {
 			t.Errorf("%d assessments in ten seconds of events", s.count()-2)
 		}
+		if rests.Load() != 0 {
+			t.Errorf("at rest %d times in ten seconds of events", rests.Load())
+		}
+		time.Sleep(time.Second) // the last of the stream is looked at
 		before := s.count()
 		time.Sleep(time.Hour)
-		if got := s.count() - before; got < 5 || got > 8 {
+		got := s.count() - before
+		if got < 5 || got > 8 {
 			t.Errorf("%d assessments in an hour at rest", got)
+		}
+		// Perhaps the last one was a moment ago.
+		if rested := int(rests.Load()); rested < got || rested > got+1 {
+			t.Errorf("at rest %d times, with %d assessments since the events", rested, got)
 		}
 		stop()
 	})
