@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,11 +127,9 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		Shutdown: shutdown,
 		Outputs:  outputs,
 		Resync:   f.resync,
-		// By itself the heap would grow from resync to resync until the
-		// collector finds it worth its while, to twice its size at rest.
-		AtRest:  debug.FreeOSMemory,
-		Metrics: metrics,
-		Log:     log,
+		AtRest:   agent.GiveBack,
+		Metrics:  metrics,
+		Log:      log,
 	})
 
 	notified, stopNotify := context.WithCancel(ctx)
