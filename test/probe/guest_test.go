@@ -77,9 +77,6 @@ func TestBootedOtherwise(t *testing.T) {
 
 // TestGrowth is in the package, to reach what one probe consists of.
 func TestGrowth(t *testing.T) {
-	if testing.Short() {
-		t.Skip("10,000 probes take long in emulation: make test-long")
-	}
 	t.Parallel()
 	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestGrowth$", "-test.timeout=30m")
 }
