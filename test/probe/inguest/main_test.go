@@ -56,31 +56,47 @@ type crippled struct {
 	User bool
 }
 
-// run runs the probe in such a process.
+// run runs the probe in such a process, and fails unless it keeps to its
+// deadline and leaves nothing.
 func (c crippled) run(t *testing.T) probe.Result {
 	t.Helper()
-	return c.startRun(t)()
+	return inTime(t, func() (probe.Result, error) { return c.begin(t)() })
 }
 
 // startRun starts it and returns the function that waits for its result, and
 // fails unless that came in time and nothing is left.
 func (c crippled) startRun(t *testing.T) func() probe.Result {
 	t.Helper()
+	wait := c.begin(t)
+	return func() probe.Result {
+		t.Helper()
+		r, late := wait()
+		if late != nil {
+			t.Error(late)
+		}
+		return r
+	}
+}
+
+// begin starts it and returns the function that waits for its result, which
+// says whether that was late, and fails if anything is left.
+func (c crippled) begin(t *testing.T) func() (r probe.Result, late error) {
+	t.Helper()
 	before := leftovers(t)
 	lag := watchLag()
 	wait := c.start(t)
-	return func() probe.Result {
+	return func() (probe.Result, error) {
 		t.Helper()
 		var a crippledAnswer
 		if err := json.Unmarshal(wait(), &a); err != nil {
 			t.Error(err)
 		}
-		mustBeInTime(t, c.Options, a.Result.Duration, lag())
+		late := overdue(c.Options, a.Result.Duration, lag())
 		if a.DescriptorsAfter > a.DescriptorsBefore || a.GoroutinesAfter > a.GoroutinesBefore {
 			t.Errorf("left behind in the process: %+v", a)
 		}
 		before.mustBeBack(t)
-		return a.Result
+		return a.Result, late
 	}
 }
 
@@ -204,20 +220,38 @@ func refuseSCTP(errno syscall.Errno) error {
 // fails unless it keeps to its deadline and leaves nothing.
 func run(t *testing.T, opts probe.Options) probe.Result {
 	t.Helper()
-	before := leftovers(t)
-	lag := watchLag()
-	began := time.Now()
-	r := probe.Run(t.Context(), opts)
-	took := time.Since(began)
-	mustBeInTime(t, opts, took, lag())
-	before.mustBeBack(t)
-	return r
+	return inTime(t, func() (probe.Result, error) {
+		before := leftovers(t)
+		lag := watchLag()
+		began := time.Now()
+		r := probe.Run(t.Context(), opts)
+		late := overdue(opts, time.Since(began), lag())
+		before.mustBeBack(t)
+		return r, late
+	})
 }
 
-// mustBeInTime fails unless the answer came within 50 ms of the deadline, or
-// what more the machine owes to those who wait.
-func mustBeInTime(t *testing.T, opts probe.Options, took, late time.Duration) {
+// inTime runs a probe and fails if it is late three times in a row: a machine
+// that stood still for a moment is not seen by everybody who waits on it, but a
+// deadline that is not kept is not kept again.
+func inTime(t *testing.T, try func() (r probe.Result, late error)) probe.Result {
 	t.Helper()
+	for attempt := 1; ; attempt++ {
+		r, late := try()
+		if late == nil {
+			return r
+		}
+		if attempt == 3 {
+			t.Error(late)
+			return r
+		}
+		t.Logf("again: %v", late)
+	}
+}
+
+// overdue is an error unless the answer came within 50 ms of the deadline, or
+// what more the machine owes to those who wait.
+func overdue(opts probe.Options, took, late time.Duration) error {
 	timeout := opts.Timeout
 	if timeout == 0 {
 		timeout = probe.DefaultTimeout
@@ -229,8 +263,9 @@ func mustBeInTime(t *testing.T, opts probe.Options, took, late time.Duration) {
 		timeout += opts.LoadTimeout
 	}
 	if took > timeout+50*time.Millisecond+late {
-		t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
+		return fmt.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
 	}
+	return nil
 }
 
 // find returns the check of a name, which must be there.
