@@ -70,15 +70,18 @@ func (a *Archive) TreeWithDepends(ctx context.Context, packages ...string) (stri
 // "linux-image-cloud-amd64" stands for, and the kernel's release.
 func (a *Archive) Kernel(ctx context.Context, metapackage string) (dir, release string, err error) {
 	dir, err = a.cached(ctx, []string{"kernel", metapackage}, func(ctx context.Context, apt *apt, dir string) error {
-		out, err := apt.cache(ctx, "depends", "--important", metapackage)
+		images, err := apt.kernelImages(ctx, metapackage)
 		if err != nil {
 			return err
 		}
-		m := regexp.MustCompile(`(?m)^ *Depends: (linux-image-\d\S+)$`).FindStringSubmatch(string(out))
-		if m == nil {
-			return fmt.Errorf("%s depends on no kernel image:\n%s", metapackage, out)
+		var failed []error
+		for _, image := range images {
+			if err = apt.unpack(ctx, dir, false, []string{image}); err == nil {
+				return nil
+			}
+			failed = append(failed, err)
 		}
-		return apt.unpack(ctx, dir, false, []string{m[1]})
+		return errors.Join(failed...)
 	})
 	if err != nil {
 		return "", "", err
@@ -252,6 +255,31 @@ Acquire::Retries "3";
 
 func (a *apt) cache(ctx context.Context, args ...string) ([]byte, error) {
 	return run(ctx, "apt-cache", append([]string{"-c", a.config()}, args...)...)
+}
+
+// kernelImages are the packages with the kernel that a metapackage stands for,
+// and then those with earlier builds of it that the archive still lists: a
+// mirror may not have the newest one yet.
+func (a *apt) kernelImages(ctx context.Context, metapackage string) ([]string, error) {
+	out, err := a.cache(ctx, "depends", "--important", metapackage)
+	if err != nil {
+		return nil, err
+	}
+	m := regexp.MustCompile(`(?m)^ *Depends: (linux-image-\d\S+)$`).FindStringSubmatch(string(out))
+	if m == nil {
+		return nil, fmt.Errorf("%s depends on no kernel image:\n%s", metapackage, out)
+	}
+	builds := regexp.MustCompile(`\d+`).ReplaceAllString(regexp.QuoteMeta(m[1]), "[0-9]+")
+	if out, err = a.cache(ctx, "search", "--names-only", "^"+builds+"$"); err != nil {
+		return nil, err
+	}
+	images := m[1:]
+	for line := range strings.Lines(string(out)) {
+		if name, _, _ := strings.Cut(line, " "); name != m[1] {
+			images = append(images, name)
+		}
+	}
+	return images, nil
 }
 
 // unpack fetches packages and unpacks them into dir.

@@ -17,7 +17,7 @@ const (
 
 	Linux510ARM64 Kernel = "5.10-arm64"
 	Linux612ARM64 Kernel = "6.12-arm64"
-	Linux612S390X Kernel = "6.12-s390x"
+	Linux61S390X  Kernel = "6.1-s390x"
 )
 
 // machine is what a kernel needs around it.
@@ -39,8 +39,8 @@ type machine struct {
 func (k Kernel) machine() (machine, error) {
 	suites := map[Kernel]debian.Suite{
 		Linux510: debian.Bullseye, Linux510ARM64: debian.Bullseye,
-		Linux61:  debian.Bookworm,
-		Linux612: debian.Trixie, Linux612ARM64: debian.Trixie, Linux612S390X: debian.Trixie,
+		Linux61: debian.Bookworm, Linux61S390X: debian.Bookworm,
+		Linux612: debian.Trixie, Linux612ARM64: debian.Trixie,
 	}
 	suite, ok := suites[k]
 	if !ok {
@@ -53,7 +53,7 @@ func (k Kernel) machine() (machine, error) {
 		m.qemu = []string{"qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a57"}
 		m.console, m.bus = "ttyAMA0", "pci"
 		m.own = []string{"virtio_pci", "virtio_console", "virtio_net"}
-	case Linux612S390X:
+	case Linux61S390X:
 		m.arch, m.triplet, m.image = "s390x", "s390x-linux-gnu", "linux-image-s390x"
 		m.qemu = []string{"qemu-system-s390x", "-machine", "s390-ccw-virtio"}
 		m.console, m.bus = "ttysclp0", "ccw"

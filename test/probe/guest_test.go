@@ -54,7 +54,7 @@ func TestArch(t *testing.T) {
 	if !*arch {
 		t.Skip("make test-arch runs this")
 	}
-	for _, kernel := range []guest.Kernel{guest.Linux510ARM64, guest.Linux612ARM64, guest.Linux612S390X} {
+	for _, kernel := range []guest.Kernel{guest.Linux510ARM64, guest.Linux612ARM64, guest.Linux61S390X} {
 		t.Run(string(kernel), func(t *testing.T) {
 			suites(t, boot(t, guest.Config{Kernel: kernel}), "-test.run=^Test(Quick|Full|WithoutPrivilege|Refused)$")
 		})
