@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
@@ -211,7 +212,7 @@ func (c *client) watch(ctx context.Context, timeout time.Duration, opened func()
 		"fieldSelector":  {"metadata.name=" + c.node},
 		"timeoutSeconds": {strconv.Itoa(int(timeout.Seconds()))},
 	}
-	stream, err := c.open(ctx, http.MethodGet, "/api/v1/nodes", query, "", c.accept(), nil)
+	stream, err := c.open(unhurried(ctx), http.MethodGet, "/api/v1/nodes", query, "", c.accept(), nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}
@@ -245,6 +246,23 @@ func (c *client) watch(ctx context.Context, timeout time.Duration, opened func()
 			return fmt.Errorf("%s: %w", doing, &apierrors.StatusError{ErrStatus: status})
 		}
 	}
+}
+
+// longestPause bounds how long a first request may wait on its connection.
+const longestPause = 3 * time.Second
+
+// unhurried makes a request that needs a new connection wait, once it has it,
+// for up to as long again as the connection took. When the agents of a whole
+// cluster start in the same instant, the API server shakes hands with all of
+// them first, which takes it seconds, and would then have all their requests at
+// once. A connection to a server with time takes milliseconds.
+func unhurried(ctx context.Context) context.Context {
+	began := time.Now()
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(conn httptrace.GotConnInfo) {
+		if !conn.Reused {
+			sleep(ctx, within(min(time.Since(began), longestPause)))
+		}
+	}})
 }
 
 // Outcome classifies what came of a write, for metrics.
