@@ -88,6 +88,11 @@ func TestDeployment(t *testing.T) {
 
 	d.stage("MachineConfig files and reboot, to the label true", func() {
 		d.enableSCTP(ctx)
+		// Beside it a module that there is not: the unit fails, and sctp is
+		// loaded all the same.
+		if err := d.node.WriteFile(ctx, node.File{Path: "/etc/modules-load.d/zz-none.conf", Content: "no_such_module\n"}); err != nil {
+			t.Fatal(err)
+		}
 		d.checkWaiting(ctx)
 		reasons := d.reasons(ctx, func() {
 			if err := d.node.Reboot(ctx); err != nil {
@@ -101,6 +106,9 @@ func TestDeployment(t *testing.T) {
 	})
 	if got := d.get(ctx).Labels[onBootLabel]; got != "loaded" {
 		t.Errorf("%s is %q after the reboot", onBootLabel, got)
+	}
+	if r := d.report(ctx); !slices.ContainsFunc(r.Warnings, func(w verdict.Warning) bool { return w.Reason == verdict.ModulesLoadUnitFailed }) {
+		t.Errorf("systemd says that a module could not be loaded at boot, and the report does not: %+v", r.Warnings)
 	}
 	d.stage("workloads that waited for the label", func() {
 		await(ctx, t, d.client, "gnb", corev1.PodRunning)
