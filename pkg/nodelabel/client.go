@@ -248,9 +248,6 @@ func (c *client) watch(ctx context.Context, timeout time.Duration, opened func()
 	}
 }
 
-// longestPause bounds how long a first request may wait on its connection.
-const longestPause = 3 * time.Second
-
 // unhurried makes a request that needs a new connection wait, once it has it,
 // for up to as long again as the connection took. When the agents of a whole
 // cluster start in the same instant, the API server shakes hands with all of
@@ -260,7 +257,7 @@ func unhurried(ctx context.Context) context.Context {
 	began := time.Now()
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(conn httptrace.GotConnInfo) {
 		if !conn.Reused {
-			sleep(ctx, within(min(time.Since(began), longestPause)))
+			sleep(ctx, within(min(time.Since(began), firstWindow)))
 		}
 	}})
 }

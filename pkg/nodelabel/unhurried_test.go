@@ -56,7 +56,7 @@ func TestFirstRequestsAreSpread(t *testing.T) {
 						t.Errorf("asked by %s", req.Proto)
 					}
 					since := time.Since(begun)
-					if since < accepting || since > accepting+min(accepting, longestPause) {
+					if since < accepting || since > accepting+min(accepting, firstWindow) {
 						t.Errorf("asked after %s", since)
 					}
 					seconds[int(since/time.Second)]++
