@@ -21,7 +21,7 @@ test: deps
 test-node: deps
 	@hack/test node nodes
 
-# 50 changes of a guest's files, and its module loaded in ten guests, until the
+# 50 changes of a guest's files, and its module loaded in 50 guests, until the
 # Node says so, timed.
 test-long: deps
 	@cd test && go test -count=1 -timeout 120m -v -run '^TestChangeToLabel$$' ./apiserver
