@@ -33,6 +33,9 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	if r.Kernel.BootID != "" {
 		bootID = r.Kernel.BootID
 	}
+	// The report says of which boot the labels are, also to whoever reads it
+	// next.
+	r.Kernel.BootID = bootID
 	before, parsed := parseReport(said.Annotations[k.Report()])
 	sameBoot := parsed && bootID != "" && before.Kernel.BootID == bootID
 

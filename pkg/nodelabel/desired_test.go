@@ -76,6 +76,10 @@ func TestDesiredLabels(t *testing.T) {
 			if got.Annotations["sctp-agent/reason"] != string(tt.now.Reason) || got.Annotations["sctp-agent/message"] != tt.now.Message {
 				t.Errorf("annotations = %v: they always move", got.Annotations)
 			}
+			again := k.Desired(tt.now, got, tt.boot, noon.Add(2*time.Hour))
+			if !maps.Equal(again.Labels, got.Labels) || !maps.Equal(again.Annotations, got.Annotations) {
+				t.Errorf("found again, it is %v, and was %v", again, got)
+			}
 		})
 	}
 }
