@@ -208,6 +208,11 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		if ctx.Err() != nil {
 			return
 		}
+		if r.Kernel.BootID == "" && last != nil {
+			// An inspection that failed does not know, and it is the same
+			// boot all the same.
+			r.Kernel.BootID = last.Kernel.BootID
+		}
 		a.publish(r, last, why)
 		last = &r
 		rest.Reset(restAfter)

@@ -288,6 +288,38 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// An inspection that fails, and so cannot even say which boot this is, unsays
+// nothing: not to the Node's writer, not in the feature file.
+func TestBootIsRemembered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proved := reportOf(verdict.ProbePassed)
+		proved.Kernel.BootID = "one"
+		var failed atomic.Bool
+		h, w, file := newHand(), &notebook{}, FeatureFile{Dir: t.TempDir()}
+		stop := start(t, Config{
+			Assess: func(context.Context) verdict.Report {
+				if failed.Load() {
+					return reportOf(verdict.InspectionFailed)
+				}
+				return proved
+			},
+			Writer: w, Triggers: []Trigger{h}, Outputs: []func(verdict.Report) error{file.Write},
+		})
+		failed.Store(true)
+		h.fired <- "test"
+		time.Sleep(time.Second)
+		stop()
+		reports := w.all()
+		if last := reports[len(reports)-1]; last.Reason != verdict.InspectionFailed || last.Kernel.BootID != "one" {
+			t.Errorf("published last: %s of boot %q", last.Reason, last.Kernel.BootID)
+		}
+		text, err := os.ReadFile(filepath.Join(file.Dir, FeatureFileName))
+		if err != nil || !strings.Contains(string(text), "sctp.ready=true\n") {
+			t.Errorf("the feature file says %q, %v", text, err)
+		}
+	})
+}
+
 // One line per transition, with the evidence, and silence otherwise.
 func TestLogsTransitionsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
