@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -91,19 +92,26 @@ func cutExpiry(file []byte) (time.Time, []byte) {
 // replace puts the file there in one step: NFD reads whenever it likes, and
 // skips names that begin with a dot.
 func (f FeatureFile) replace(content []byte) error {
-	path := filepath.Join(f.Dir, FeatureFileName)
+	failed := func(err error) error {
+		// Without the temporary file's name, which is another one each time.
+		var errno syscall.Errno
+		if errors.As(err, &errno) {
+			err = errno
+		}
+		return fmt.Errorf("writing the feature file in %s: %w", f.Dir, err)
+	}
 	tmp, err := os.CreateTemp(f.Dir, "."+FeatureFileName+"-*")
 	if err != nil {
-		return fmt.Errorf("writing the feature file: %w", err)
+		return failed(err)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(content)
 	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
-		err = os.Rename(tmp.Name(), path)
+		err = os.Rename(tmp.Name(), filepath.Join(f.Dir, FeatureFileName))
 	}
 	if err != nil {
-		return fmt.Errorf("writing the feature file %s: %w", path, err)
+		return failed(err)
 	}
 	return nil
 }
