@@ -24,22 +24,39 @@ func GiveBack() {
 	if err != nil {
 		return
 	}
-	maps, err := os.ReadFile("/proc/self/maps")
+	maps, err := os.ReadFile("/proc/self/smaps")
 	if err != nil {
 		return
 	}
+	var start, size uintptr
+	clean := false
 	for line := range strings.Lines(string(maps)) {
-		if start, size, ok := readOnlyPart(line, program); ok {
-			// As for any read-only mapping of a file, what is dropped is read
-			// again (madvise(2), MADV_DONTNEED).
-			_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, size, unix.MADV_DONTNEED)
+		// proc_pid_smaps(5): a line as in proc_pid_maps(5), then "NAME: VALUE"
+		// for each of its properties, VmFlags last.
+		switch name, value, _ := strings.Cut(line, ":"); name {
+		case "Anonymous", "Swap":
+			// Pages that were written to are not the file's any more, and
+			// would be lost: ld.so(8) relocates a position-independent program
+			// so, and makes it read-only afterwards.
+			clean = clean && strings.TrimSpace(value) == "0 kB"
+		case "VmFlags":
+			if clean {
+				// What is dropped of a mapping of a file is read again
+				// (madvise(2), MADV_DONTNEED).
+				_, _, _ = unix.Syscall(unix.SYS_MADVISE, start, size, unix.MADV_DONTNEED)
+			}
+			clean = false
+		default:
+			if from, length, ok := readOnlyPart(line, program); ok {
+				start, size, clean = from, length, true
+			}
 		}
 	}
 }
 
 // readOnlyPart reads a line of proc_pid_maps(5), "FROM-TO PERMISSIONS OFFSET
-// DEVICE INODE PATH", and is ok if it is a part of that file that cannot have
-// been written to.
+// DEVICE INODE PATH", and is ok if it is a part of that file that cannot be
+// written to.
 func readOnlyPart(line, file string) (start, size uintptr, ok bool) {
 	// Blanks before the path are padding, and it may have some itself.
 	fields := strings.Fields(line)

@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestReadOnlyPart(t *testing.T) {
@@ -34,6 +36,31 @@ func TestGiveBack(t *testing.T) {
 	t.Logf("resident of files: %d KiB before, %d after", before, after)
 	if after > before*3/4 {
 		t.Errorf("%d KiB of files were resident, and %d KiB are still", before, after)
+	}
+}
+
+// A part of the program that was written to and made read-only then, as ld.so(8)
+// does with what it relocates in a position-independent program, is not in the
+// file, and stays.
+func TestGiveBackKeepsRelocations(t *testing.T) {
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close()
+	part, err := unix.Mmap(int(program.Fd()), 0, 2*os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(part)
+	const relocated = "relocated"
+	copy(part[os.Getpagesize():], relocated)
+	if err := unix.Mprotect(part, unix.PROT_READ); err != nil {
+		t.Fatal(err)
+	}
+	GiveBack()
+	if got := string(part[os.Getpagesize():][:len(relocated)]); got != relocated {
+		t.Errorf("what was written is gone: %q", got)
 	}
 }
 
