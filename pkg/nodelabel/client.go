@@ -22,9 +22,9 @@ import (
 	"k8s.io/client-go/transport"
 )
 
-// requestTimeout bounds every request but a watch. An API server under load
-// queues requests for up to a minute (API priority and fairness); asking again
-// sooner only lengthens the queue.
+// requestTimeout bounds every request; of a watch, the wait for it to begin. An
+// API server under load queues requests for up to a minute (API priority and
+// fairness); asking again sooner only lengthens the queue.
 const requestTimeout = 30 * time.Second
 
 // answerMost bounds what is read of an answer: etcd keeps no object beyond
@@ -212,7 +212,12 @@ func (c *client) watch(ctx context.Context, timeout time.Duration, opened func()
 		"fieldSelector":  {"metadata.name=" + c.node},
 		"timeoutSeconds": {strconv.Itoa(int(timeout.Seconds()))},
 	}
+	// Its answer begins at once, as any other, and has no end for long.
+	unanswered := time.AfterFunc(requestTimeout, cancel)
 	stream, err := c.open(unhurried(ctx), http.MethodGet, "/api/v1/nodes", query, "", c.accept(), nil)
+	if !unanswered.Stop() && err != nil {
+		err = fmt.Errorf("no answer within %s: %w", requestTimeout, context.DeadlineExceeded)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", doing, err)
 	}

@@ -90,3 +90,34 @@ func TestSlowAndHalfOpen(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// The first watch meets a connection on which no answer comes: it too is given
+// up, or the Node would say nothing for as long as a watch may last.
+func TestHalfOpenFromTheStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &apiServer{mostQueued: 10, nodes: map[string]*apiNode{"n": {version: 1}}, gone: make(chan struct{})}
+		server.reset()
+		way := &halfOpen{server: server}
+		way.dead.Store(true)
+		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = w.Run(ctx) })
+		w.Publish(verdict.Judge(verdict.Facts{Node: "n"}))
+		time.Sleep(10 * time.Second)
+		way.dead.Store(false)
+		start := time.Now()
+		for server.says(verdict.InspectionFailed) == 0 {
+			// The try that hangs, and the window after it.
+			if time.Since(start) > requestTimeout+firstWindow {
+				t.Fatal("the Node does not say what was published")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		stop()
+		wg.Wait()
+	})
+}
