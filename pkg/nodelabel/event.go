@@ -27,6 +27,8 @@ const (
 	// to the labels of a cluster whose nodes change all at once, and follow
 	// within this long.
 	eventSpread = 30 * time.Second
+	// At the end, those on their way and those that wait have so long.
+	lastEvents = time.Second
 )
 
 // emit hands an Event over, and drops it rather than wait.
@@ -44,6 +46,9 @@ func (w *Writer) emit(e event) {
 }
 
 func (w *Writer) sendEvents(ctx context.Context) {
+	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { sleep(ending, lastEvents); cancel() })()
 	tokens, last := float64(eventBurst), time.Now()
 	for {
 		var e event
@@ -53,7 +58,7 @@ func (w *Writer) sendEvents(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			w.lastEvents(ctx, e)
+			w.sendLastEvents(ending, e)
 			return
 		}
 		now := time.Now()
@@ -66,7 +71,7 @@ func (w *Writer) sendEvents(ctx context.Context) {
 		tokens--
 		// Events are for people, and best effort: one more try, then the
 		// log line has to do.
-		err := w.client.event(context.WithoutCancel(ctx), w.cfg.Component, e)
+		err := w.client.event(ending, w.cfg.Component, e)
 		if err != nil && ctx.Err() == nil {
 			again := backoff{first: 2 * time.Second, last: 2 * time.Second}
 			sleep(ctx, again.after(err))
@@ -78,10 +83,8 @@ func (w *Writer) sendEvents(ctx context.Context) {
 	}
 }
 
-// lastEvents sends what is left, from e on, if it goes out at once.
-func (w *Writer) lastEvents(ctx context.Context, e event) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
+// sendLastEvents sends what is left, from e on, if it goes out at once.
+func (w *Writer) sendLastEvents(ctx context.Context, e event) {
 	for {
 		if e.node != nil {
 			_ = w.client.event(ctx, w.cfg.Component, e)

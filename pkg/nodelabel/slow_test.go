@@ -3,6 +3,7 @@ package nodelabel
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,5 +120,44 @@ func TestHalfOpenFromTheStart(t *testing.T) {
 		}
 		stop()
 		wg.Wait()
+	})
+}
+
+// noEvents is an API server that never answers about Events.
+type noEvents struct {
+	server *apiServer
+	asked  chan struct{}
+}
+
+func (n noEvents) RoundTrip(req *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(req.URL.Path, "/events") {
+		n.asked <- struct{}{}
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	return n.server.RoundTrip(req)
+}
+
+// An Event that does not get through does not keep the writer from its end.
+func TestEndWhileAnEventHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &apiServer{mostQueued: 10, nodes: map[string]*apiNode{"n": {version: 1}}, gone: make(chan struct{})}
+		server.reset()
+		way := noEvents{server, make(chan struct{})}
+		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n", Events: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = w.Run(ctx) })
+		w.Publish(verdict.Judge(verdict.Facts{Node: "n"}))
+		<-way.asked
+		ended := time.Now()
+		stop()
+		wg.Wait()
+		if took := time.Since(ended); took > lastEvents {
+			t.Errorf("it took %s to end", took)
+		}
 	})
 }
