@@ -70,6 +70,11 @@ func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
 			}
 			what, structural := s.concerns(e)
 			if structural {
+				if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
+					// The watch went with the directory. There may be another
+					// one already, even with the same inode number.
+					s.forget(e.Name)
+				}
 				if err := s.scan(); err != nil {
 					return err
 				}
@@ -131,9 +136,7 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 	for path, id := range s.watched {
 		// Another directory of the same name counts as gone.
 		if want[path] != id {
-			// It may have gone by itself.
-			_ = s.w.Remove(path)
-			delete(s.watched, path)
+			s.forget(path)
 		}
 	}
 	for path, id := range want {
@@ -152,6 +155,12 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 		added = true
 	}
 	return added, nil
+}
+
+// forget ends a watch, which may have gone by itself.
+func (s *dirWatch) forget(path string) {
+	_ = s.w.Remove(path)
+	delete(s.watched, path)
 }
 
 // follow wants the directory in which path comes and goes, and as long as that

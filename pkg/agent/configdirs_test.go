@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -123,6 +125,43 @@ func TestConfigDirs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A directory that is removed and made again before the agent has heard of it
+// may have the inode number of the first one (ext4 gives it out again), and is
+// watched all the same.
+func TestConfigDirMadeAgain(t *testing.T) {
+	dir := t.TempDir() + "/modprobe.d"
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.Mkdir(dir, 0o755))
+	before, _ := identify(dir)
+	fired := make(chan string, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	first := sync.OnceFunc(func() {
+		// The watches are there, and nobody reads them.
+		if err := errors.Join(os.Remove(dir), os.Mkdir(dir, 0o755)); err != nil {
+			t.Error(err)
+		}
+	})
+	w := ConfigDirs{Root: filepath.Dir(dir), Dirs: []string{"/modprobe.d"}, Relevant: RelevantConfig}
+	go func() { done <- w.Run(ctx, func(why string) { first(); fired <- why }) }()
+	<-fired
+	collect(fired, 300*time.Millisecond)
+	if after, _ := identify(dir); after != before {
+		t.Logf("this file system gave another inode: %v after %v", after, before)
+	}
+	must(os.WriteFile(dir+"/sctp.conf", []byte("blacklist sctp\n"), 0o644))
+	if got := collect(fired, 300*time.Millisecond); len(got) == 0 {
+		t.Error("a file in the new directory goes unnoticed")
+	}
+	cancel()
+	must(<-done)
 }
 
 func startConfigDirs(t *testing.T, root string) chan string {
