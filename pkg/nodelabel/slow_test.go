@@ -38,8 +38,7 @@ func (h *halfOpen) RoundTrip(req *http.Request) (*http.Response, error) {
 // comes is given up: the writer tries again, at its ease, and ends right.
 func TestSlowAndHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &apiServer{mostQueued: 10, nodes: map[string]*apiNode{"n": {version: 1}}, gone: make(chan struct{})}
-		server.reset()
+		server := oneNode(&apiNode{version: 1})
 		way := &halfOpen{server: server, late: 20 * time.Second}
 		outcomes := map[Outcome]int{}
 		var mu sync.Mutex
@@ -96,8 +95,7 @@ func TestSlowAndHalfOpen(t *testing.T) {
 // up, or the Node would say nothing for as long as a watch may last.
 func TestHalfOpenFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &apiServer{mostQueued: 10, nodes: map[string]*apiNode{"n": {version: 1}}, gone: make(chan struct{})}
-		server.reset()
+		server := oneNode(&apiNode{version: 1})
 		way := &halfOpen{server: server}
 		way.dead.Store(true)
 		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n"})
@@ -141,8 +139,7 @@ func (n noEvents) RoundTrip(req *http.Request) (*http.Response, error) {
 // An Event that does not get through does not keep the writer from its end.
 func TestEndWhileAnEventHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		server := &apiServer{mostQueued: 10, nodes: map[string]*apiNode{"n": {version: 1}}, gone: make(chan struct{})}
-		server.reset()
+		server := oneNode(&apiNode{version: 1})
 		way := noEvents{server, make(chan struct{})}
 		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n", Events: true})
 		if err != nil {

@@ -288,11 +288,13 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 	if p.apply {
 		written, err = w.client.apply(ctx, want, cond)
 		if classify(err) == Forbidden && !w.carryOld && k.carry(want, n) {
-			// An admission policy that knows one prefix only: better the new
-			// keys beside the old ones than none.
-			w.carryOld = true
-			w.cfg.Log.Warn("keys of another prefix may not be removed by the agent; sctp-agent cleanup can", "error", err.Error())
-			written, err = w.client.apply(ctx, want, cond)
+			// Perhaps an admission policy that knows one prefix only: better
+			// the new keys beside the old ones than none.
+			refused := err
+			if written, err = w.client.apply(ctx, want, cond); err == nil {
+				w.carryOld = true
+				w.cfg.Log.Warn("keys of another prefix may not be removed by the agent; sctp-agent cleanup can", "error", refused.Error())
+			}
 		}
 		if err != nil {
 			return 0, err
