@@ -38,9 +38,9 @@ type Options struct {
 	Progress func(string)
 }
 
-// Defaults of [Options].
+// Defaults of [Options]. The command is where the Dockerfile puts it.
 const (
-	DefaultCommand     = "/sctp-agent"
+	DefaultCommand     = "/usr/bin/sctp-agent"
 	DefaultTimeout     = 5 * time.Minute
 	DefaultPathTimeout = 5 * time.Second
 )
