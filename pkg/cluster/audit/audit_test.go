@@ -154,6 +154,12 @@ func TestFindings(t *testing.T) {
 			setNode(2, r)(s)
 			s.Nodes[2].Ready = "true"
 		}, []string{"NodeUnproved worker-1"}, "PermissionDenied: seccomp"},
+		{"an undecided report leaves on-boot, too", func(s *Snapshot) {
+			r := ready()
+			r.Ready, r.Reason, r.OnBoot = verdict.Undecided, verdict.PermissionDenied, verdict.BootOnDemand
+			setNode(2, r)(s)
+			s.Nodes[2].Ready, s.Nodes[2].OnBoot = "true", "loaded"
+		}, []string{"NodeUnproved worker-1"}, "PermissionDenied"},
 		{"no report that can be read", func(s *Snapshot) { s.Nodes[2].Report, s.Nodes[2].ReportError = nil, fmt.Errorf("unexpected end") },
 			[]string{"ReportUnreadable worker-1"}, "unexpected end"},
 		{"no agent", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"NodeWithoutAgent worker-1"}, "not kept true"},

@@ -280,12 +280,12 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 
 func labelContradictions(n *Node, found nodeReport) {
 	r := n.Report
-	if r == nil || n.Stale() {
+	// An undecided report leaves the labels alone (contract, section 4).
+	if r == nil || n.Stale() || r.Ready == verdict.Undecided {
 		return
 	}
 	var evidence []string
-	// An undecided report leaves the labels alone (contract, section 4).
-	if r.Ready != verdict.Undecided && string(r.Ready) != n.Ready {
+	if string(r.Ready) != n.Ready {
 		evidence = append(evidence, fmt.Sprintf("label ready=%s, report %s (%s)", orAbsent(n.Ready), r.Ready, r.Reason))
 	}
 	if r.OnBoot != verdict.BootUnknown && string(r.OnBoot) != n.OnBoot {
