@@ -182,7 +182,13 @@ func node(n *api.Node, keys nodelabel.Keys) Node {
 		Reason:  verdict.Reason(n.Annotations[keys.Reason()]),
 		Message: n.Annotations[keys.Message()],
 	}
-	out.Since, _ = time.Parse(time.RFC3339, n.Annotations[keys.Since()]) // shown, never decided on
+	// Shown, never decided on. Some offsets lead to years that RFC 3339, and so
+	// JSON, does not have in UTC.
+	if since, err := time.Parse(time.RFC3339, n.Annotations[keys.Since()]); err == nil {
+		if year := since.UTC().Year(); 0 <= year && year <= 9999 {
+			out.Since = since
+		}
+	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == api.NodeReady {
 			out.KubeletReady = c.Status == api.ConditionTrue
