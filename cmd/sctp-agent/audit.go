@@ -168,14 +168,14 @@ func watchAudit(ctx context.Context, interval time.Duration, once func(context.C
 const most = 5
 
 func printAudit(w io.Writer, p palette, r audit.Result) error {
-	t := &textWriter{w: w}
+	t := p.writer(w)
 	podsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool { return u.Source == audit.SourcePods })
 	rows := make([][]string, len(r.Nodes))
 	for i, n := range r.Nodes {
 		rows[i] = []string{n.Name, orDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, podsSeen)}
 	}
 	columns := []column{
-		{head: "NODE", shrink: true, hosts: true}, {head: "POOL", shrink: true}, {head: "READY"}, {head: "ON-BOOT"}, {head: "MODULE"}, {head: "SINCE"}, {head: "AGENT", shrink: true},
+		{head: "NODE", shrink: true, hosts: true}, {head: "POOL", shrink: true}, {head: "READY"}, {head: "ON-BOOT"}, {head: "MODULE", shrink: true}, {head: "SINCE"}, {head: "AGENT", shrink: true},
 	}
 	t.table(p, columns, rows,
 		func(c int, cell, padded string) string {

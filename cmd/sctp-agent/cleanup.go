@@ -119,7 +119,7 @@ func removeAll(ctx context.Context, client *api.Client, found []cleanup.Node, op
 }
 
 func printCleanup(w io.Writer, p palette, found []cleanup.Node) error {
-	t := &textWriter{w: w}
+	t := p.writer(w)
 	if len(found) == 0 {
 		t.line("Nothing of the agent's is on any node.")
 	}

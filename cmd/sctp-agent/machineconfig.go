@@ -110,7 +110,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		}
 	}
 	err := output.print(out, effects, func(w io.Writer, p palette) error {
-		t := &textWriter{w: w}
+		t := p.writer(w)
 		for _, e := range effects {
 			word := p.warn("UNKNOWN")
 			switch e.Enabled {

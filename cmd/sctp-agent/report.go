@@ -15,7 +15,7 @@ import (
 // printReport prints a report for people: the verdict first, then the evidence,
 // then what to do.
 func printReport(w io.Writer, p palette, r verdict.Report) error {
-	t := &textWriter{w: w}
+	t := p.writer(w)
 	t.wrapped(0, fmt.Sprintf("SCTP on %s: %s (%s)", orDash(r.Node), verdictWord(p, r.Ready), r.Reason))
 	t.wrapped(2, r.Message)
 	t.line("")

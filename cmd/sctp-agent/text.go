@@ -5,6 +5,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"unicode"
 )
 
 // width is what all that people read is made for: every terminal has it. Prose
@@ -13,16 +14,46 @@ import (
 // address, a path, a line of a file.
 const width = 80
 
-// textWriter keeps the first error, so that printing reads as a page.
+// textWriter keeps the first error, so that printing reads as a page. Of what is
+// printed nothing acts on the terminal but the colours of its palette: much of it
+// was written by others.
 type textWriter struct {
-	w   io.Writer
-	err error
+	w      io.Writer
+	colour bool
+	err    error
 }
 
+func (p palette) writer(w io.Writer) *textWriter { return &textWriter{w: w, colour: p.colour} }
+
 func (t *textWriter) line(format string, args ...any) {
-	if t.err == nil {
-		_, t.err = fmt.Fprintf(t.w, format+"\n", args...)
+	if t.err != nil {
+		return
 	}
+	text := fmt.Sprintf(format, args...) + "\n"
+	var b strings.Builder
+	if t.colour {
+		for at := colours.FindStringIndex(text); at != nil; at = colours.FindStringIndex(text) {
+			b.WriteString(visible(text[:at[0]]) + text[at[0]:at[1]])
+			text = text[at[1]:]
+		}
+	}
+	b.WriteString(visible(text))
+	_, t.err = io.WriteString(t.w, b.String())
+}
+
+// visible replaces what a terminal acts on, or does not show, by its number:
+// control characters but the end of a line, and those that change the direction
+// of what follows.
+func visible(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if r != '\n' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 func (t *textWriter) row(name, value string) { t.hanging(fmt.Sprintf("  %-10s ", name), value) }
@@ -58,7 +89,7 @@ func (t *textWriter) broken(first, rest, text string) {
 }
 
 // colours are the escape sequences of [palette].
-var colours = regexp.MustCompile("\x1b\\[[0-9;]*m")
+var colours = regexp.MustCompile("\x1b\\[(0|1|1;3[1-3])m")
 
 // columnsOf is how wide text is on a terminal.
 func columnsOf(s string) int { return len([]rune(colours.ReplaceAllString(s, ""))) }
@@ -74,6 +105,11 @@ type column struct {
 // table prints rows under heads, at most as wide as the terminal. paint colours
 // a cell that has been padded already; notes are printed below their rows.
 func (t *textWriter) table(p palette, columns []column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
+	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = strings.ReplaceAll(cell, "\n", " ") // one row, one line
+		}
+	}
 	widths := make([]int, len(columns))
 	measure := func() (total int) {
 		for i, c := range columns {

@@ -166,6 +166,45 @@ func TestTablesFit(t *testing.T) {
 	}
 }
 
+// TestForeignText: whoever may write a Node's annotations speaks to a terminal of
+// the administrator's, and may not move its cursor, clear it or hide a line. The
+// state goes through a cell of the table, the rest through prose.
+func TestForeignText(t *testing.T) {
+	const evil = "clear\x1b[2Jtitle\x1b]0;pwned\x07hidden\x1b[8mbell\u009b1Ghere\u202eereh\rback"
+	r := audit.Result{
+		Nodes: []audit.NodeRow{{Name: "n0", Ready: verdict.No, OnBoot: verdict.BootBlocked, Module: kmod.State(evil + "\nworker-9  true"), Reason: verdict.Reason(evil), Message: evil}},
+		Findings: []audit.Finding{{
+			Kind: audit.NodeUnproved, Severity: audit.Warning, Object: audit.Object{Kind: "Node", Name: "n0"}, Message: evil, Evidence: []string{evil}, Fix: evil,
+		}},
+		Pools: []audit.PoolRow{{Name: "worker", Message: evil}},
+	}
+	for _, p := range []palette{{}, {colour: true}} {
+		var b strings.Builder
+		if err := printAudit(&b, p, r); err != nil {
+			t.Fatal(err)
+		}
+		text := b.String()
+		if p.colour {
+			if !strings.Contains(text, "\x1b[1;31mfalse\x1b[0m") {
+				t.Errorf("no colour:\n%q", text)
+			}
+			text = colours.ReplaceAllString(text, "")
+		}
+		for _, r := range text {
+			if r != '\n' && r != '…' && r != '→' && (r < ' ' || r > '~') {
+				t.Errorf("%q is left in\n%q", r, text)
+				break
+			}
+		}
+		if strings.Contains(text, "\nworker-9") {
+			t.Errorf("a state that looks like a node:\n%s", text)
+		}
+		if !strings.Contains(text, `clear\u001b[2Jtitle\u001b]0;pwned\u0007hidden\u001b[8mbell\u009b1Ghere\u202eereh`) {
+			t.Errorf("what was written cannot be seen:\n%s", text)
+		}
+	}
+}
+
 // TestBroken: text is broken at blanks only, colour has no width, and what has
 // none stays whole.
 func TestBroken(t *testing.T) {
@@ -184,7 +223,7 @@ func TestBroken(t *testing.T) {
 		{func(t *textWriter) { t.wrapped(2, colour.bad(strings.Repeat("é", 70))+" "+strings.Repeat("b", 7)) }, "  " + colour.bad(strings.Repeat("é", 70)) + " " + strings.Repeat("b", 7) + "\n"},
 	} {
 		var b strings.Builder
-		c.print(&textWriter{w: &b})
+		c.print(colour.writer(&b))
 		if b.String() != c.want {
 			t.Errorf("got\n%s\nwant\n%s", b.String(), c.want)
 		}

@@ -9,7 +9,7 @@ import (
 // printUsage prints what cobra prints (its defaultUsageFunc), within the width
 // of every terminal.
 func printUsage(cmd *cobra.Command) error {
-	t := &textWriter{w: cmd.OutOrStderr()}
+	t := palette{}.writer(cmd.OutOrStderr())
 	t.line("Usage:")
 	if cmd.Runnable() {
 		t.line("  %s", cmd.UseLine())

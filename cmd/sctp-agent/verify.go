@@ -59,7 +59,7 @@ or the command failed or was misused.`,
 			start := time.Now()
 			opts.Progress = func(what string) {
 				if !quiet {
-					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), what)
+					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), visible(what))
 				}
 			}
 			r, err := verify.Run(cmd.Context(), client, opts)
@@ -132,7 +132,7 @@ const (
 )
 
 func printVerify(w io.Writer, p palette, r *verify.Result) error {
-	t := &textWriter{w: w}
+	t := p.writer(w)
 	t.line("%s", p.head("nodes by number (below, paths lead from the row to the column)"))
 	for _, n := range r.Nodes {
 		state := p.good("listens")
