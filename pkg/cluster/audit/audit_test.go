@@ -133,6 +133,14 @@ func TestFindings(t *testing.T) {
 			setNode(2, blacklisted())(s)
 			s.Services[0].Endpoints = append(s.Services[0].Endpoints, Endpoint{Node: "worker-1", Pod: "amf-1"})
 		}, []string{"NodeNotReadyInPool worker-1"}, ""},
+		{"an endpoint with two ports is one", func(s *Snapshot) {
+			setNode(1, blacklisted())(s)
+			e := s.Services[0].Endpoints[0]
+			e.Port = 36412
+			s.Services[0].Endpoints = append(s.Services[0].Endpoints, e)
+			s.Pods = nil
+			s.Policies = nil
+		}, []string{"EndpointOnUnreadyNode core/amf", "NodeNotReadyInPool worker-0"}, "1 of its 1 ready endpoints"},
 		{"will be lost", setNode(2, func() verdict.Report {
 			r := ready()
 			r.OnBoot, r.Warnings = verdict.BootBlocked, []verdict.Warning{{Reason: verdict.WillNotSurviveReboot, Message: "blocked by /etc/modprobe.d/x.conf:7"}}

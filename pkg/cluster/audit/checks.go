@@ -259,10 +259,14 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 	for _, s := range v.Services {
 		var bad []string
 		good := 0
+		seen := map[string]bool{}
 		for _, e := range s.Endpoints {
-			if !e.Ready {
-				continue // nothing is sent there
+			// Nothing is sent where it is not ready; each of several ports has
+			// it once.
+			if !e.Ready || seen[e.Address+" "+e.Pod] {
+				continue
 			}
+			seen[e.Address+" "+e.Pod] = true
 			n := v.nodes[e.Node]
 			if n == nil || n.SCTP() != verdict.No {
 				good++
