@@ -171,6 +171,14 @@ func TestFindings(t *testing.T) {
 		{"no report that can be read", func(s *Snapshot) { s.Nodes[2].Report, s.Nodes[2].ReportError = nil, fmt.Errorf("unexpected end") },
 			[]string{"ReportUnreadable worker-1"}, "unexpected end"},
 		{"no agent", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"NodeWithoutAgent worker-1"}, "not kept true"},
+		{"no agent where the DaemonSet puts none", func(s *Snapshot) {
+			for _, labels := range []map[string]string{{"kubernetes.io/os": "windows"}, {"kubernetes.io/os": "linux", "type": "virtual-kubelet"}} {
+				n := api.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: labels}}
+				s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
+			}
+			n := api.Node{ObjectMeta: metav1.ObjectMeta{Name: "y", Labels: map[string]string{"kubernetes.io/os": "linux"}}}
+			s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
+		}, []string{"NodeWithoutAgent y"}, "never reported"},
 		{"never an agent, and a workload", func(s *Snapshot) {
 			s.Nodes[1] = Node{Name: "worker-0", Pool: "worker"}
 		}, []string{"PodOnUnprovedNode core/amf-0", "NodeWithoutAgent worker-0"}, "has not proved SCTP"},

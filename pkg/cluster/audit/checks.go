@@ -152,7 +152,7 @@ func checks() []check {
 			fix:   "see the DaemonSet's nodeSelector and tolerations, and the node's taints",
 			needs: []Source{SourcePods},
 			find: eachNode(func(n *Node, found nodeReport) {
-				if n.Agent == nil {
+				if n.Agent == nil && !n.Foreign {
 					said := "it never reported"
 					if n.Ready != "" || n.Report != nil {
 						said = "what its labels say is not kept true"

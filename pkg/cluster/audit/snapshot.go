@@ -71,8 +71,9 @@ type Node struct {
 	// says why it is unreadable.
 	Report      *verdict.Report
 	ReportError error
-	// KubeletReady is the Node's condition Ready.
-	KubeletReady bool
+	// Foreign nodes have no Linux kernel to ask, or none of their own (Windows,
+	// virtual kubelets): the DaemonSet leaves them out.
+	Foreign bool
 	// Agent is the agent's pod on the node, nil when none was seen.
 	Agent *AgentPod
 }
@@ -189,10 +190,8 @@ func node(n *api.Node, keys nodelabel.Keys) Node {
 			out.Since = since
 		}
 	}
-	for _, c := range n.Status.Conditions {
-		if c.Type == api.NodeReady {
-			out.KubeletReady = c.Status == api.ConditionTrue
-		}
+	if os := n.Labels["kubernetes.io/os"]; os != "" && os != "linux" || n.Labels["type"] == "virtual-kubelet" {
+		out.Foreign = true
 	}
 	text, found := n.Annotations[keys.Report()]
 	if !found {
