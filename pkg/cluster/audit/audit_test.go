@@ -204,6 +204,16 @@ func TestFindings(t *testing.T) {
 		}, nil, ""},
 		{"egress to a port of nobody", func(s *Snapshot) { s.Policies[0].Spec.Egress[1].Ports[0].Port.IntVal = 1 },
 			[]string{"PolicyPortUnused core/ngap"}, "spec.egress[1]"},
+		{"egress to a namespace that was not read", func(s *Snapshot) {
+			s.Narrowed = true
+			s.Policies[0].Spec.Egress[1] = api.NetworkPolicyEgressRule{
+				Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(1))}, To: []api.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}},
+			}
+		}, nil, ""},
+		{"egress within a namespace that was read", func(s *Snapshot) {
+			s.Narrowed = true
+			s.Policies[0].Spec.Egress[1].Ports[0].Port.IntVal = 1
+		}, []string{"PolicyPortUnused core/ngap"}, "spec.egress[1]"},
 		{"a declared port is not needed behind a Service", func(s *Snapshot) { s.Pods[0].Ports = s.Pods[0].Ports[:1]; s.Pods[0].Ports[0].Number = 1 }, nil, ""},
 		{"a pool about to lose it", func(s *Snapshot) {
 			s.Pools[0].Target, s.Pools[0].Updated = Rendered{"rendered-worker-2", effect(kmod.False)}, 0

@@ -354,7 +354,7 @@ func unusedPolicyPorts(v *view, found report) {
 			}
 		}
 		for i, r := range p.Spec.Egress {
-			if leavesCluster(r.To) {
+			if v.leavesView(r.To) {
 				continue // who listens there cannot be seen from here
 			}
 			for _, port := range r.Ports {
@@ -403,8 +403,12 @@ func (p *Pod) listens(port api.NetworkPolicyPort) bool {
 	return slices.ContainsFunc(p.Ports, func(have Port) bool { return within(have.Number) }) || slices.ContainsFunc(p.Listens, within)
 }
 
-func leavesCluster(to []api.NetworkPolicyPeer) bool {
-	return len(to) == 0 || slices.ContainsFunc(to, func(p api.NetworkPolicyPeer) bool { return p.IPBlock != nil })
+// leavesView says whether a rule's peers may be outside the cluster, or in
+// namespaces whose pods were not read.
+func (v *view) leavesView(to []api.NetworkPolicyPeer) bool {
+	return len(to) == 0 || slices.ContainsFunc(to, func(p api.NetworkPolicyPeer) bool {
+		return p.IPBlock != nil || v.Narrowed && p.NamespaceSelector != nil
+	})
 }
 
 func portText(p api.NetworkPolicyPort) string {

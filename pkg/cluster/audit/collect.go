@@ -59,7 +59,7 @@ func Collect(ctx context.Context, c *api.Client, opts Options) (*Snapshot, error
 	if _, err := labels.Parse(opts.NodeSelector); err != nil {
 		return nil, fmt.Errorf("label selector %q: %w", opts.NodeSelector, err)
 	}
-	s := &Snapshot{Time: time.Now()}
+	s := &Snapshot{Time: time.Now(), Narrowed: len(opts.Namespaces) > 0}
 	var mu sync.Mutex
 	unseen := func(source Source, err error) {
 		mu.Lock()

@@ -28,6 +28,8 @@ type Snapshot struct {
 	Pools    []Pool
 	// HasPools says whether the cluster has the MachineConfig API.
 	HasPools bool
+	// Narrowed says that workloads of some namespaces only were read.
+	Narrowed bool
 	// Unseen lists what could not be read.
 	Unseen []Unseen
 }
