@@ -192,7 +192,7 @@ func TestJudge(t *testing.T) {
 				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: "nomodule", Cause: kmod.LoadingDisabled}))
 				requested(i)
 			})},
-			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"nomodule"}, remedy: []string{"reboot"},
+			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"nomodule"}, remedy: []string{"remove the kernel argument nomodule", "reboot"},
 		},
 		{
 			story: "no modprobe helper, and nothing requests it",

@@ -31,8 +31,13 @@ func remedy(f Facts, r Report) string {
 	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleDeniedByKernel, ModuleNotLoaded:
 		return atBoot(i, r)
 	case ModuleLoadingDisabled:
-		return "a switched-off module loader cannot be switched on again before a reboot: ask for the module at boot (" +
-			LoadRequest + " holding \"" + i.Module + "\"), which happens before the sysctl is set, and reboot"
+		ask := "ask for the module at boot (" + LoadRequest + " holding \"" + i.Module + "\")"
+		for _, e := range i.Autoload.Evidence {
+			if e.Cause == kmod.LoadingDisabled && e.File == procCmdline {
+				return undo(e) + "; " + ask + "; then reboot"
+			}
+		}
+		return "a switched-off module loader cannot be switched on again before a reboot: " + ask + ", which happens before the sysctl is set, and reboot"
 	case ModuleMissing:
 		switch {
 		case IsRHCOS(i.OS):
