@@ -29,7 +29,7 @@ test-long: deps
 # pkg/kmod against the real modprobe and systemd-modules-load of three Debian
 # releases, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"
 # asks for less.
-oracle:
+oracle: deps
 	@cd test && exec go run ./oracle/kmod-oracle $(ORACLE)
 
 # The probe on arm64 and s390x (big-endian), emulated.
@@ -41,7 +41,7 @@ test-arch: deps
 # probe's core against the least C program that does the same; one agent at rest
 # and at work beside a floor, and a simulated cluster on one API server
 # (BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form).
-bench:
+bench: deps
 	@cd test && go test -run '^$$' -bench . -benchmem ./oracle
 	@cd test && go test -run '^$$' -bench . -benchtime 1x ./probe
 	@cd test && exec go run ./bench $(BENCH)
