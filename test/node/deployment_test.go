@@ -115,6 +115,7 @@ func TestDeployment(t *testing.T) {
 		d.awaitLog(ctx, "gnb", "SCTP socket open")
 		d.run(ctx, "-n", metav1.NamespaceDefault, "rollout", "status", "deployment/amf", "--timeout=10m")
 	})
+	d.stage("check in the agent's pod", func() { d.checkByHand(ctx) })
 	if has := d.hasTaint(ctx); has {
 		t.Errorf("the startup taint is still there: %+v", d.get(ctx).Spec.Taints)
 	}
@@ -264,6 +265,21 @@ func (d *deployment) report(ctx context.Context) verdict.Report {
 		d.Fatalf("the annotation %s: %v", reportKey, err)
 	}
 	return r
+}
+
+// checkByHand asks as docs/troubleshooting.md says: the image has no shell, and
+// the program is all that is needed.
+func (d *deployment) checkByHand(ctx context.Context) {
+	d.Helper()
+	out := d.run(ctx, "-n", namespace, "exec", "daemonset/sctp-agent", "--",
+		"/usr/bin/sctp-agent", "check", "--root", "/host", "--timeout=60s", "-o", "json")
+	var r verdict.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		d.Fatalf("check in the agent's pod: %v\n%s", err, out)
+	}
+	if said := d.report(ctx); r.Ready != verdict.Yes || r.Host != said.Host || r.Kernel != said.Kernel || r.Node != said.Node {
+		d.Errorf("check in the agent's pod says %s, %+v, %+v; the agent %+v", out, r.Host, r.Kernel, said)
+	}
 }
 
 // awaitNode waits until the Node says so.
