@@ -166,7 +166,9 @@ func TestAttacks(t *testing.T) {
 // With the grant of the startup-taint option, which lets the account patch the
 // Node itself, only the policy stands between a stolen token and the spec.
 func TestAttacksWithStartupTaintGrant(t *testing.T) {
-	c := ownCluster(t, controlplane.Options{})
+	// With a field of the spec that is newer than the policy: what the policy
+	// does not know must not be open.
+	c := ownCluster(t, controlplane.Options{APIServerArgs: []string{"--feature-gates=InPlacePodVerticalScalingSchedulerPreemption=true"}})
 	manifest, err := os.ReadFile("../../manifests/components/startup-taint/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -197,6 +199,7 @@ func TestAttacksWithStartupTaintGrant(t *testing.T) {
 	}
 	self := "/api/v1/nodes/own"
 	all = append(all,
+		request{name: "the preemption policy", method: "PATCH", path: self, kind: merge, body: `{"spec":{"podPreemptionPolicy":{"disableResizePreemption":["example.com/x"]}}}`},
 		request{name: "another's taint", method: "PATCH", path: self, kind: jsonPatch, body: `[{"op":"remove","path":"/spec/taints/0"}]`},
 		request{name: "a taint of our own", method: "PATCH", path: self, kind: jsonPatch, body: `[{"op":"add","path":"/spec/taints/-","value":{"key":"sctp-agent/x","effect":"NoExecute"}}]`},
 		request{name: "our taint with another effect", method: "PATCH", path: self, kind: jsonPatch, body: `[{"op":"replace","path":"/spec/taints/1/effect","value":"NoExecute"}]`},
