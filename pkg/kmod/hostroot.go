@@ -92,6 +92,17 @@ func isPartial(root int) bool {
 	return true
 }
 
+// mayHave says that a name which leads nowhere here may lead somewhere on the
+// host all the same: what it begins with is not mounted.
+func (r *hostRoot) mayHave(name string) bool {
+	if !r.partial {
+		return false
+	}
+	top, _, _ := strings.Cut(strings.TrimPrefix(path.Clean(name), "/"), "/")
+	_, err := r.stat("/" + top)
+	return err != nil && absent(err)
+}
+
 func (r *hostRoot) Close() {
 	for _, d := range r.dirs {
 		if d.err == nil {

@@ -208,10 +208,12 @@ func harmless(name string) bool {
 func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	name := args[0]
 	if path.IsAbs(name) {
-		if _, err := p.host.root.stat(name); err != nil {
-			if absent(err) {
-				return commandFails, false // 127, not found
-			}
+		_, err := p.host.root.stat(name)
+		switch {
+		case err == nil, p.host.root.mayHave(name):
+		case absent(err):
+			return commandFails, false // 127, not found
+		default:
 			return commandUnknown, false
 		}
 	}

@@ -43,6 +43,30 @@ func TestPartialRoot(t *testing.T) {
 	}
 }
 
+// TestPartialRootPrograms: /sbin is a link to usr/sbin on most hosts, and not
+// among the directories that a container is given. A program below it is what
+// its name says, not one that is missing; below /usr it can be seen to be missing.
+func TestPartialRootPrograms(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount")
+	}
+	for command, want := range map[string]kmod.Answer{
+		"/sbin/modprobe -i sctp":              kmod.True,
+		"/bin/true && /sbin/modprobe -i sctp": kmod.True,
+		"/bin/true":                           kmod.False,
+		"/sbin/load-sctp":                     kmod.Unknown,
+		"/usr/local/sbin/modprobe -i sctp":    kmod.False,
+	} {
+		t.Run(command, func(t *testing.T) {
+			root, opts := host(t, file("etc/modprobe.d/x.conf", "install sctp "+command+"\n"))
+			opts.Root = mountParts(t, root)
+			if got := inspect(t, opts).ByName.Allowed; got != want {
+				t.Errorf("%s, want %s", got, want)
+			}
+		})
+	}
+}
+
 // mountParts mounts the directories of a host, but no more than the hardened
 // manifests do, into an empty root. The rest of the test runs in a mount
 // namespace of its own thread, which ends with it.

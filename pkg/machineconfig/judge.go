@@ -97,8 +97,9 @@ type Evidence struct {
 }
 
 // delivered is a host as RHCOS delivers it, as far as it bears on sctp: the
-// kernel package's two blacklists, and an index of the module and its
-// dependencies made by depmod(8). The modules themselves are empty files.
+// kernel package's two blacklists, an index of the module and its dependencies
+// made by depmod(8), and the programs that install commands usually run. The
+// modules and programs themselves are empty files.
 //
 //go:embed delivered
 var delivered embed.FS
@@ -240,6 +241,12 @@ func build(root *os.Root, configs []Config) (origin map[string]string, unread []
 	})
 	if err != nil {
 		return nil, nil, err
+	}
+	// An embedded tree has no links.
+	for _, dir := range []string{"bin", "sbin"} {
+		if err := root.Symlink("usr/"+dir, "host/"+dir); err != nil {
+			return nil, nil, err
+		}
 	}
 
 	origin = map[string]string{}
