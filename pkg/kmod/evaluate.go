@@ -128,15 +128,24 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 	run(kern)
 	blockers, helpers := ev.explain(who, names)
 
-	d := Decision{Allowed: False}
-	disabled := who == callerAutoload && h.noHelper
+	inserted, unsure := kern.inserted[h.target], kern.unsure
 	switch {
-	case kern.inserted[h.target] && !disabled:
+	case who != callerAutoload || h.helper == True:
+	case h.helper == False:
+		inserted, unsure = false, nil
+	case inserted || h.helperBy.Cause != Unreadable:
+		// Another program than modprobe is not bound to modprobe.d.
+		inserted, unsure = false, append(unsure, h.helperBy)
+	}
+
+	d := Decision{Allowed: False}
+	switch {
+	case inserted:
 		d.Allowed = True
 		d.Evidence = helpers
-	case len(kern.unsure) > 0 && !disabled:
+	case len(unsure) > 0:
 		d.Allowed = Unknown
-		d.Evidence = append(slices.Clone(kern.unsure), blockers...)
+		d.Evidence = append(slices.Clone(unsure), blockers...)
 	default:
 		d.Evidence = blockers
 		if len(blockers) == 0 {
@@ -262,9 +271,8 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 	if e := h.kernelRefuses(h.target); e != nil {
 		list = append(list, *e)
 	}
-	if who == callerAutoload && h.noHelper {
-		list = append(list, Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: LoadingDisabled,
-			Effect: "is empty: the kernel asks nobody to load modules for a program"})
+	if who == callerAutoload && h.helper != True && h.helperBy.Cause == LoadingDisabled {
+		list = append(list, h.helperBy)
 	}
 	return list
 }

@@ -36,8 +36,11 @@ type host struct {
 	denied          string // the value of module_blacklist=
 	deniedBy        Evidence
 	modulesDisabled bool
-	noHelper        bool   // kernel.modprobe is empty
 	signedOnly      string // what makes it insist on signatures, "" if nothing
+
+	// helper says whether kernel.modprobe leads to modprobe, helperBy why not.
+	helper   Answer
+	helperBy Evidence
 
 	// problems are what could not be read, and matters.
 	problems []Evidence
@@ -294,14 +297,13 @@ func (h *host) readSignedOnly() {
 // readKernelPolicy reads what makes the kernel itself refuse modules or not ask
 // for them.
 func (h *host) readKernelPolicy() {
-	const sysctls = "sys/kernel/"
-	if v, err := h.kernel.procLine(sysctls + "modules_disabled"); err == nil {
-		h.modulesDisabled = v == "1"
+	// Without CONFIG_MODULES neither sysctl exists; then there is nothing to load.
+	v, err := h.kernel.procLine("sys/kernel/modules_disabled")
+	if err != nil && !absent(err) {
+		h.problem("/proc/sys/kernel/modules_disabled", err)
 	}
-	// Without CONFIG_MODULES neither file exists; then there is nothing to load.
-	if v, err := h.kernel.procLine(sysctls + "modprobe"); err == nil {
-		h.noHelper = v == ""
-	}
+	h.modulesDisabled = v == "1"
+	h.readHelper()
 	h.readSignedOnly()
 	h.cmdline, h.cmdlineErr = h.kernel.procFile("cmdline")
 	if h.cmdlineErr != nil {
@@ -324,6 +326,42 @@ func (h *host) readKernelPolicy() {
 	h.deniedBy = Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: DeniedByKernel}
 	if token == "" {
 		h.deniedBy = Evidence{File: "/sys/" + param, Line: 1, Text: printable(value), Cause: DeniedByKernel}
+	}
+}
+
+// readHelper finds out what the kernel runs when a program asks for a module
+// (kernel/module/kmod.c, call_modprobe): the file that kernel.modprobe names,
+// without a shell.
+func (h *host) readHelper() {
+	h.helper = True
+	h.helperBy = Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: LoadingDisabled}
+	name, err := h.kernel.procLine("sys/kernel/modprobe")
+	switch {
+	case err != nil && absent(err):
+		return
+	case err != nil:
+		h.helper = Unknown
+		h.helperBy.Cause, h.helperBy.Effect = Unreadable, "could not be read: "+reason(err)
+		return
+	case name == "":
+		h.helper = False
+		h.helperBy.Effect = "is empty: the kernel asks nobody to load modules for a program"
+		return
+	case path.Base(name) == "modprobe":
+		return
+	}
+	h.helper = False
+	h.helperBy.Text = printable(name)
+	h.helperBy.Effect = "is what the kernel runs in place of modprobe, and loads nothing"
+	if harmless(name) {
+		return
+	}
+	st, err := h.root.stat(path.Join("/", name))
+	switch {
+	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0,
+		err != nil && (!absent(err) || h.root.mayHave(name)):
+		h.helper = Unknown
+		h.helperBy.Effect = "is what the kernel runs in place of modprobe; its effect cannot be told without running it"
 	}
 }
 

@@ -127,7 +127,8 @@ const (
 	// (kernel/module/signing.c).
 	DeniedByKernel
 	// LoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
-	// kernel.modprobe is empty.
+	// kernel.modprobe is empty or names another program. The answer is Unknown
+	// where it cannot be told what that program does.
 	LoadingDisabled
 	// Install: an "install" command replaces the insertion.
 	Install

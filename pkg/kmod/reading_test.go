@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -302,6 +303,82 @@ func snapshot(t *testing.T, root string) string {
 		t.Fatal(err)
 	}
 	return b.String()
+}
+
+// TestHelper: kernel.modprobe as hardening guides set it. It concerns nobody
+// but programs that ask for the protocol.
+func TestHelper(t *testing.T) {
+	for name, tc := range map[string]struct {
+		helper, conf string
+		want         kmod.Answer
+	}{
+		"as kernels come":             {"/sbin/modprobe", "", kmod.True},
+		"where NixOS has it":          {"/nix/store/abc-kmod/bin/modprobe", "", kmod.True},
+		"empty":                       {"", "", kmod.False},
+		"does nothing":                {"/bin/true", "", kmod.False},
+		"fails":                       {"/usr/bin/false", "", kmod.False},
+		"not there":                   {"/disabled", "", kmod.False},
+		"not a program":               {"/etc/motd", "", kmod.False},
+		"some program":                {"/usr/bin/load", "", kmod.Unknown},
+		"some program, and blacklist": {"/usr/bin/load", "blacklist sctp\n", kmod.Unknown},
+		"modprobe, and blacklist":     {"/sbin/modprobe", "blacklist sctp\n", kmod.False},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, opts := host(t, file("etc/motd", "hello"), file("usr/bin/load", "#!"), file("etc/modprobe.d/x.conf", tc.conf))
+			if err := os.Chmod(filepath.Join(root, "usr/bin/load"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(root, "proc/sys/kernel/modprobe"), []byte(tc.helper+"\n"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ins := inspect(t, opts)
+			for _, d := range []kmod.Decision{ins.Autoload, ins.AutoloadIPv6} {
+				if d.Allowed != tc.want {
+					t.Errorf("autoload: %+v, want %s", d, tc.want)
+				}
+				if tc.helper != "" && path.Base(tc.helper) != "modprobe" && (d.Cause != kmod.LoadingDisabled || d.Evidence[0].Text != tc.helper) {
+					t.Errorf("it does not say %s: %+v", tc.helper, d)
+				}
+			}
+			if ins.ByName.Allowed != kmod.True {
+				t.Errorf("by name: %+v", ins.ByName)
+			}
+		})
+	}
+}
+
+// TestUnreadableSysctls: what the kernel may forbid and nobody could look up is
+// not "allowed".
+func TestUnreadableSysctls(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	for sysctl, byName := range map[string]kmod.Answer{"modprobe": kmod.True, "modules_disabled": kmod.Unknown} {
+		for conf, autoload := range map[string]kmod.Answer{"": kmod.Unknown, "blacklist sctp\n": kmod.False} {
+			t.Run(sysctl+" "+conf, func(t *testing.T) {
+				root, opts := host(t, file("etc/modprobe.d/x.conf", conf))
+				for dir := root; dir != "/"; dir = filepath.Dir(dir) {
+					os.Chmod(dir, 0o755) // the test's own directories
+				}
+				if err := os.Chmod(filepath.Join(root, "proc/sys/kernel", sysctl), 0); err != nil {
+					t.Fatal(err)
+				}
+				ins, err := inspectAs(t, 65534, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ins.Autoload.Allowed != autoload {
+					t.Errorf("autoload: %+v, want %s", ins.Autoload, autoload)
+				}
+				if autoload == kmod.Unknown && ins.Autoload.Evidence[0].File != "/proc/sys/kernel/"+sysctl {
+					t.Errorf("the evidence does not name it: %+v", ins.Autoload)
+				}
+				if ins.ByName.Allowed != byName {
+					t.Errorf("by name: %+v, want %s", ins.ByName, byName)
+				}
+			})
+		}
+	}
 }
 
 // TestStates reads the module's state as the kernel writes it.

@@ -244,6 +244,9 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	case kmod.DeniedByKernel:
 		return conclusion{ModuleDeniedByKernel, fmt.Sprintf("the kernel refuses to load %s%s%s", i.Module, by(first), ask)}
 	case kmod.LoadingDisabled:
+		if first.Allowed == kmod.Unknown {
+			return conclusion{ModuleLoadingDisabled, fmt.Sprintf("the kernel asks another program than modprobe to load modules%s%s", by(first), ask)}
+		}
 		return conclusion{ModuleLoadingDisabled, fmt.Sprintf("module loading is switched off%s%s", by(first), ask)}
 	case kmod.Install:
 		return conclusion{ModuleInstallOverridden, fmt.Sprintf("an install command replaces loading %s%s%s", i.Module, by(first), ask)}

@@ -203,6 +203,14 @@ func TestJudge(t *testing.T) {
 			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"/proc/sys/kernel/modprobe"}, remedy: []string{LoadRequest},
 		},
 		{
+			story: "kernel.modprobe names another program",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				d := unknownBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Text: "/usr/bin/load", Cause: kmod.LoadingDisabled})
+				i.Autoload, i.AutoloadIPv6 = d, d
+			})},
+			ready: No, reason: ModuleLoadingDisabled, onBoot: BootUnknown, says: []string{"another program", "/usr/bin/load"}, remedy: []string{LoadRequest},
+		},
+		{
 			story: "kernel-modules-extra is not installed",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				i.State, i.OS = kmod.Absent, "Red Hat Enterprise Linux 9.6 (Plow)"
