@@ -12,8 +12,9 @@ import (
 //
 // The errno values are those measured at each stage (docs/probe.md).
 func probeReason(c probe.Check) Reason {
-	if c.TimedOut && c.Result == probe.Fail {
-		// A dropped packet is silence: the step's deadline passed.
+	if c.Result == probe.Fail && (c.TimedOut || c.Errno == "ETIMEDOUT") {
+		// A dropped packet is silence: the step's deadline passed, or the
+		// kernel gave up sending again before.
 		return ProbeTimedOut
 	}
 	if c.Result == probe.Fail && c.Stage == probe.StageConnect {
@@ -32,9 +33,6 @@ func probeReason(c probe.Check) Reason {
 	case "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN", "ENOSPC",
 		"EADDRINUSE": // the kernel chooses the port: none was left
 		return ResourceExhausted
-	case "ETIMEDOUT":
-		// The kernel's own word: it gave up retransmitting.
-		return ProbeTimedOut
 	}
 	if c.Result == probe.Unknown {
 		return InspectionFailed

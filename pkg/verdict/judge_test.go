@@ -408,8 +408,11 @@ func checkReport(t *testing.T, f Facts, r Report) {
 	if r.Message == "" {
 		t.Errorf("no message for %s", r.Reason)
 	}
-	proofs := 0
+	proofs, failures := 0, 0
 	for _, c := range f.Probe.Checks {
+		if c.Required && c.Result == probe.Fail {
+			failures++
+		}
 		switch {
 		case c.Required && c.Result == probe.Pass:
 			proofs++
@@ -419,6 +422,9 @@ func checkReport(t *testing.T, f Facts, r Report) {
 	}
 	if r.Ready == Yes && (!f.Probe.Attempted || proofs == 0) {
 		t.Errorf("ready without a proof: %+v", f.Probe)
+	}
+	if r.Ready == No && r.Module.State.InKernel() && failures == 0 {
+		t.Errorf("%s although the module is in the kernel and no check failed: %+v", r.Reason, f.Probe)
 	}
 	if r.Ready != Yes && r.Remedy == "" {
 		t.Errorf("%s has no remedy", r.Reason)
@@ -462,6 +468,7 @@ func TestJudgeEveryCombination(t *testing.T) {
 		}
 	}
 	probes := []probe.Result{{}, passed(), broken(probe.Fail, probe.StageConnect, "ECONNREFUSED"), broken(probe.Unknown, probe.StageSocket, "EPERM"),
+		broken(probe.Unknown, probe.StageConnect, "ETIMEDOUT"), // the machine was too busy for that to mean anything
 		{Attempted: true}, {Attempted: true, Checks: []probe.Check{{Name: "x", Result: probe.Skip, Required: true}}}}
 	n := 0
 	for _, state := range []kmod.State{kmod.Loaded, kmod.Builtin, kmod.Loading, kmod.Unloading, kmod.Loadable, kmod.Absent, kmod.StateUnknown} {
