@@ -44,9 +44,9 @@ func probeReason(c probe.Check) Reason {
 func probeMessage(c probe.Check) string {
 	switch probeReason(c) {
 	case PermissionDenied:
-		return fmt.Sprintf("the probe was refused by a security policy: %s at %s (check %s)", c.Errno, c.Stage, c.Name)
+		return "the probe was refused by a security policy: " + refused(c)
 	case ResourceExhausted:
-		return fmt.Sprintf("the probe ran out of resources: %s at %s (check %s)", c.Errno, c.Stage, c.Name)
+		return "the probe ran out of resources: " + refused(c)
 	case ProbeTimedOut:
 		return fmt.Sprintf("the module is there, and packets do not arrive: check %s%s", c.Name, stopped(c))
 	case InspectionFailed:
@@ -54,6 +54,15 @@ func probeMessage(c probe.Check) string {
 	default:
 		return fmt.Sprintf("the module is there, and SCTP does not work: check %s failed%s", c.Name, stopped(c))
 	}
+}
+
+// refused is what a check was refused, as the end of a sentence. Without a
+// stage it was no socket, but a file to read or a process to start.
+func refused(c probe.Check) string {
+	if c.Stage == "" {
+		return fmt.Sprintf("%s (check %s): %s", c.Errno, c.Name, c.Detail)
+	}
+	return fmt.Sprintf("%s at %s (check %s)", c.Errno, c.Stage, c.Name)
 }
 
 // stopped is where a check stopped, with its detail, as the end of a sentence.

@@ -84,6 +84,11 @@ func broken(outcome probe.Outcome, stage probe.Stage, errno string) probe.Result
 	}}
 }
 
+// unbegun is a probe that could not begin.
+func unbegun(errno, detail string) probe.Result {
+	return probe.Result{Checks: []probe.Check{{Name: probe.CheckIPv4Stream, Result: probe.Unknown, Required: true, Errno: errno, Detail: detail}}}
+}
+
 // silent is a probe whose required check waited in vain.
 func silent(stage probe.Stage) probe.Result {
 	r := broken(probe.Fail, stage, "")
@@ -265,6 +270,16 @@ func TestJudge(t *testing.T) {
 			story: "out of file descriptors",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageSocket, "EMFILE")},
 			ready: Undecided, reason: ResourceExhausted, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, remedy: []string{"limits"},
+		},
+		{
+			story: "the agent's profile does not let it read /proc/net/protocols: no socket was refused",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: unbegun("EACCES", "open /proc/net/protocols: permission denied")},
+			ready: Undecided, reason: PermissionDenied, onBoot: BootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"what else the message names"},
+		},
+		{
+			story: "no further process is allowed",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: unbegun("EAGAIN", "start the probe process: resource temporarily unavailable")},
+			ready: Undecided, reason: ResourceExhausted, onBoot: BootLoaded, says: []string{"EAGAIN (check ipv4-stream): start the probe process"}, remedy: []string{"processes"},
 		},
 		{
 			story: "one check ran out of memory, another one failed: a failure is conclusive",

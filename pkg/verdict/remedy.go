@@ -54,14 +54,14 @@ func remedy(f Facts, r Report) string {
 	case ProbeTimedOut:
 		return "look for a rule that drops SCTP on loopback: \"nft list ruleset\", \"iptables -S\""
 	case PermissionDenied:
-		return "let the agent open SCTP sockets: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses them"
+		return "let the agent open SCTP sockets, or what else the message names: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses it"
 	case ResourceExhausted:
-		return "raise the agent's limits (open files, memory), or free some on the node"
+		return "raise the agent's limits (open files, memory, processes), or free some on the node"
 	case ModuleInTransition:
 		return "look again in a moment"
 	case InspectionFailed:
 		if f.Probe.Attempted && i.State.InKernel() {
-			return "look again when the node is less busy, or give the probe more time with --timeout"
+			return "look again when the node is less busy, or give the probe more time with --timeout; if the message stays the same, mend what it names"
 		}
 		return readable(i)
 	default:
