@@ -203,6 +203,13 @@ func (r *run) gate(ctx context.Context) error {
 	// A load takes milliseconds from here; more than this is a hang.
 	for deadline := time.Now().Add(r.opts.Timeout / 4); ; {
 		state, ok := settled(r.opts.Sys)
+		if ok && !r.opts.AllowLoad {
+			// The files of another kernel, a copy of a host's for example, say
+			// nothing of this one, in which the sockets are opened.
+			if here, err := Registered(""); !here {
+				return undecided("", err, "SCTP is not in the running kernel, but %s says so", r.opts.Proc)
+			}
+		}
 		if ok {
 			r.result.Attempted = true
 			return nil

@@ -11,6 +11,7 @@ import (
 // Whatever the options, a protocol that is not registered, or not settled, is
 // left alone: that no socket is opened is what keeps the module out.
 func TestRunLeavesAnUnregisteredProtocolAlone(t *testing.T) {
+	const anotherKernels = "another kernel's"
 	for name, tc := range map[string]struct {
 		protocols, initstate string
 		wantUnknown          bool
@@ -19,8 +20,13 @@ func TestRunLeavesAnUnregisteredProtocolAlone(t *testing.T) {
 		"still loading":  {protocols: protocolsHeader + protocolSCTP, initstate: "coming\n"},
 		"going":          {protocols: protocolsHeader + protocolSCTP, initstate: "going\n"},
 		"unreadable":     {wantUnknown: true},
+		// Sockets would be opened in this kernel, and these are not its files.
+		anotherKernels: {protocols: protocolsHeader + protocolSCTP, initstate: "live\n", wantUnknown: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if here, err := Registered(""); name == anotherKernels && (here || err != nil) {
+				t.Skipf("SCTP is in this kernel too: %v, %v", here, err)
+			}
 			opts := Options{Proc: t.TempDir(), Sys: t.TempDir(), Timeout: 40 * time.Millisecond}
 			write := func(path, text string) {
 				t.Helper()
