@@ -154,7 +154,8 @@ func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan er
 		// one that hangs in the kernel does when the kernel lets it.
 		unix.Kill(-pid, unix.SIGKILL)
 	}
-	const grace = 30 * time.Millisecond
+	// Twice this is within what an answer may come late (docs/probe.md).
+	const grace = 20 * time.Millisecond
 	var exit error
 	select {
 	case exit = <-exited:

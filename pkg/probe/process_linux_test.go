@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -76,6 +77,36 @@ func TestChildThatMisbehaves(t *testing.T) {
 				t.Errorf("a child process is left: %d, %v", pid, err)
 			}
 		})
+	}
+}
+
+// A child that a hanging kernel does not let die is left, in time.
+func TestChildThatCannotBeKilled(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	out, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeAll(out, w)
+	sleeping := exec.Command("sleep", "60")
+	sleeping.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := sleeping.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer sleeping.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	lag := watchLag("/proc", timeout, false)
+	began := time.Now()
+	a := listen(ctx, sleeping.Process.Pid, out, out, make(chan error)) // nobody says that it has ended
+	took := time.Since(began)
+	lag.end()
+	_, pause := lag.sleeping.between(began, time.Now())
+	if late := 2 * max(pause-lag.beat, 0); took > timeout+grace+late {
+		t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
+	}
+	if a.err == nil {
+		t.Error("no error")
 	}
 }
 
