@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +34,17 @@ func (f family) host(n byte) net.IPAddr {
 // at is an SCTP address of one port on some hosts.
 func at(port int, hosts ...net.IPAddr) *sctp.SCTPAddr {
 	return &sctp.SCTPAddr{IPAddrs: hosts, Port: port}
+}
+
+// hostsOf names the hosts of an address to people. The port is left out: it is
+// another one each time, and would make news of a report that says the same as
+// the last.
+func hostsOf(addr *sctp.SCTPAddr) string {
+	var hosts []string
+	for _, host := range addr.IPAddrs {
+		hosts = append(hosts, host.String())
+	}
+	return strings.Join(hosts, " and ")
 }
 
 // env is what one check works with: its sockets, all closed when it ends, and

@@ -160,8 +160,8 @@ func (l *lag) doubt(since, now time.Time) string {
 	if since.IsZero() {
 		since = l.began
 	}
-	if waited := now.Sub(since); waited < leastSilence {
-		return fmt.Sprintf("%v is too short for a lost packet to be sent again", waited.Round(time.Millisecond))
+	if now.Sub(since) < leastSilence {
+		return fmt.Sprintf("less than %v is too short for a lost packet to be sent again", leastSilence)
 	}
 	// No witness can be better than the kernel itself, where it says that it
 	// threw packets away because it did not come to them.

@@ -69,21 +69,21 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 			return nil
 		}
 		if over {
-			return &stop{stage: StageConnect, err: os.ErrDeadlineExceeded, since: since, detail: "wait for a heartbeat to " + addr.String() + " to be answered"}
+			return &stop{stage: StageConnect, err: os.ErrDeadlineExceeded, since: since, detail: "wait for a heartbeat to " + hostsOf(addr) + " to be answered"}
 		}
 		if !asked {
 			asked = true
 			if err := s.set(optPeerAddrParams, raw(params)); err != nil {
-				return &stop{stage: StageConnect, err: err, detail: "ask for a heartbeat to " + addr.String()}
+				return &stop{stage: StageConnect, err: err, detail: "ask for a heartbeat to " + hostsOf(addr)}
 			}
 			continue
 		}
 		short, cancel := context.WithTimeout(ctx, min(patience, time.Until(end)))
-		m, err := s.receiveInto(short, StageConnect, "wait for a heartbeat to "+addr.String()+" to be answered", make([]byte, 1<<10))
+		m, err := s.receiveInto(short, StageConnect, "wait for a heartbeat to "+hostsOf(addr)+" to be answered", make([]byte, 1<<10))
 		cancel()
 		switch {
 		case err == io.EOF:
-			return &stop{outcome: Fail, stage: StageConnect, detail: "the association ended instead of confirming " + addr.String()}
+			return &stop{outcome: Fail, stage: StageConnect, detail: "the association ended instead of confirming " + hostsOf(addr)}
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 			asked = false
 		case err != nil:
@@ -99,7 +99,7 @@ func (s *socket) pathState(addr *sctp.SCTPAddr) (int32, error) {
 	var info peerAddrInfo
 	copy(info.Address[:], addr.ToRawSockAddrBuf())
 	if err := s.get(optPeerAddrInfo, bytesOf(&info)); err != nil {
-		return 0, &stop{stage: StageConnect, err: err, detail: "ask for the state of the path to " + addr.String()}
+		return 0, &stop{stage: StageConnect, err: err, detail: "ask for the state of the path to " + hostsOf(addr)}
 	}
 	return info.State, nil
 }

@@ -165,7 +165,7 @@ func (s *socket) bind(addr *sctp.SCTPAddr) error {
 	case err == unix.EADDRNOTAVAIL && s.env.family == ipv6:
 		return skip("the loopback of this network namespace has no IPv6 address")
 	case err != nil:
-		return &stop{stage: StageBind, err: err, detail: "bind to " + addr.String()}
+		return &stop{stage: StageBind, err: err, detail: "bind to " + hostsOf(addr)}
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ func portOf(sa unix.Sockaddr) int {
 func (s *socket) connect(ctx context.Context, addr *sctp.SCTPAddr) error {
 	raw := addr.ToRawSockAddrBuf()
 	begun := false
-	return s.wait(ctx, StageConnect, "connect to "+addr.String(), s.raw.Write, func(fd int) error {
+	return s.wait(ctx, StageConnect, "connect to "+hostsOf(addr), s.raw.Write, func(fd int) error {
 		if !begun {
 			begun = true
 			switch err := unix.SetsockoptString(fd, solSCTP, optConnectx, string(raw)); err {
