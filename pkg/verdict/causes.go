@@ -25,6 +25,10 @@ func probeReason(c probe.Check) Reason {
 			return ProbeTimedOut
 		}
 	}
+	if c.Result == probe.Unknown && c.Errno == "ENOSYS" {
+		// seccomp, where a profile's default is this.
+		return PermissionDenied
+	}
 	switch c.Errno {
 	case "EPERM", "EACCES":
 		// seccomp (EPERM), SELinux class sctp_socket (EACCES, at socket() or

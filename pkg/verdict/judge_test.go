@@ -272,6 +272,11 @@ func TestJudge(t *testing.T) {
 			ready: Undecided, reason: ResourceExhausted, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, remedy: []string{"limits"},
 		},
 		{
+			story: "a seccomp profile that knows no such call",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageSocket, "ENOSYS")},
+			ready: Undecided, reason: PermissionDenied, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"ENOSYS at socket"}, remedy: []string{"seccomp"},
+		},
+		{
 			story: "the agent's profile does not let it read /proc/net/protocols: no socket was refused",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: unbegun("EACCES", "open /proc/net/protocols: permission denied")},
 			ready: Undecided, reason: PermissionDenied, onBoot: BootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"what else the message names"},

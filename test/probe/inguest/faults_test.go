@@ -261,10 +261,10 @@ func TestNoNamespaceLeft(t *testing.T) {
 // SCTP, and the kernel is not even asked for the module.
 func TestRefused(t *testing.T) {
 	loaded(t)
-	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOMEM, unix.ENOBUFS, unix.ENFILE, unix.EAGAIN, unix.ENOSPC} {
+	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.ENOMEM, unix.ENOBUFS, unix.ENFILE, unix.EAGAIN, unix.ENOSPC} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			want := fault{result: probe.Unknown, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ResourceExhausted}
-			if errno == unix.EPERM || errno == unix.EACCES {
+			if errno == unix.EPERM || errno == unix.EACCES || errno == unix.ENOSYS {
 				want.reason = verdict.PermissionDenied
 			}
 			for _, child := range []string{"", probe.Self} {
