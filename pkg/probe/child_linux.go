@@ -31,7 +31,9 @@ type task struct {
 // hang or be killed.
 type line struct {
 	Check *Check `json:",omitempty"`
-	Note  string `json:",omitempty"`
+	// Unusable says why nothing can be tried in the child's own network
+	// namespace.
+	Unusable string `json:",omitempty"`
 	// Done is the last line.
 	Done bool `json:",omitempty"`
 }
@@ -75,16 +77,15 @@ func (t task) perform(say func(line)) {
 		report(first().conclude(openOne(), time.Since(began)))
 		return
 	}
-	private := t.Isolated
 	if t.Isolated {
 		if err := raiseLoopback(); err != nil {
-			say(line{Note: err.Error()})
-			private = false
+			say(line{Unusable: err.Error()})
+			return
 		}
 	}
 	run, _ := selected(t.Suite, t.Isolated)
 	if t.Current {
 		run = forCurrent()
 	}
-	runChecks(ctx, run, t.Proc, t.Step, private, report)
+	runChecks(ctx, run, t.Proc, t.Step, t.Isolated, report)
 }

@@ -20,7 +20,8 @@ import (
 // answer is everything that one child said.
 type answer struct {
 	checks []Check
-	notes  []string
+	// unusable is why its own network namespace is of no use.
+	unusable string
 	// err is why it did not say everything: it was killed, or too late.
 	err error
 }
@@ -144,8 +145,8 @@ func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan er
 		if l.Check != nil {
 			a.checks = append(a.checks, *l.Check)
 		}
-		if l.Note != "" {
-			a.notes = append(a.notes, l.Note)
+		if l.Unusable != "" {
+			a.unusable = l.Unusable
 		}
 		done = l.Done
 	}

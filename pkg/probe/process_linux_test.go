@@ -35,7 +35,7 @@ func TestChildThatMisbehaves(t *testing.T) {
 		"fails":               {`echo 'fatal error: out of memory' >&2; exit 2`, false, 0, "fatal error: out of memory"},
 		"ends early":          {`exit 0`, false, 0, "ended half-way"},
 		"talks nonsense":      {`echo 'hello'; exec sleep 60`, false, 0, "half-way"},
-		"talks without end":   {`while :; do echo '{"Note":""}'; done`, true, 0, "did not finish"},
+		"talks without end":   {`while :; do echo '{"Unusable":""}'; done`, true, 0, "did not finish"},
 		"leaves a grandchild": {`sleep 60 & echo '{"Done":true}'`, false, 0, ""},
 		"ignores signals":     {`trap '' TERM INT HUP; sleep 60; sleep 60`, true, 0, "did not finish"},
 	} {

@@ -105,47 +105,66 @@ func (r *run) inProcess(ctx context.Context) {
 
 // inChildren runs the suite in a child with its own network namespace, and
 // beside it the smaller pass in the current one; or where no namespace can be
-// made, the suite in the current one.
+// made, or not be used, the suite in the current one.
 func (r *run) inChildren(ctx context.Context) {
+	err := r.isolated(ctx)
+	if err == nil {
+		return
+	}
+	t := r.task()
+	var own *child
+	if ctx.Err() == nil {
+		// EPERM without CAP_SYS_ADMIN, for the loopback without CAP_NET_ADMIN,
+		// or under seccomp, ENOSPC where user.max_net_namespaces is reached,
+		// EINVAL in a kernel without them: whatever it is, the current
+		// namespace is left.
+		r.note("the probe has no network namespace of its own: %v", err)
+		own, err = startChild(ctx, r.opts.Child, t)
+	}
+	if err != nil {
+		r.report(first().conclude(undecided("", err, "start the probe process"), 0))
+		return
+	}
+	run, skipped := selected(t.Suite, false)
+	r.result.Checks = r.take(<-own.answer, run)
+	r.skip(skipped)
+}
+
+// isolated runs the suite in a network namespace of its own, or says why that
+// is not possible.
+func (r *run) isolated(ctx context.Context) error {
 	t := r.task()
 	t.Isolated = true
 	own, err := startChild(ctx, r.opts.Child, t)
-	var current *child
-	switch {
-	case err == nil:
-		r.result.Isolated = true
-		t := r.task()
-		t.Current = true
-		if current, err = startChild(ctx, r.opts.Child, t); err != nil {
-			r.note("SCTP was not tried in the current network namespace: start the probe process: %v", err)
-		}
-	case ctx.Err() != nil:
-		r.report(first().conclude(undecided("", ctx.Err(), "start the probe process"), 0))
-		return
-	default:
-		// EPERM without CAP_SYS_ADMIN or under seccomp, ENOSPC where
-		// user.max_net_namespaces is reached, EINVAL in a kernel without
-		// them: whatever it is, the current namespace is left.
-		r.note("the probe has no network namespace of its own: %v", err)
-		t.Isolated = false
-		if own, err = startChild(ctx, r.opts.Child, t); err != nil {
-			r.report(first().conclude(undecided("", err, "start the probe process"), 0))
-			return
-		}
+	if err != nil {
+		return err
 	}
-	run, skipped := selected(t.Suite, t.Isolated)
-	r.result.Checks = r.take(<-own.answer, run)
-	r.skip(skipped)
-	if current != nil {
-		r.result.Current = r.take(<-current.answer, forCurrent())
+	t = r.task()
+	t.Current = true
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	current, currentErr := startChild(ctx, r.opts.Child, t)
+	a := <-own.answer
+	if a.unusable != "" {
+		if currentErr == nil {
+			cancel()
+			<-current.answer
+		}
+		return errors.New(a.unusable)
 	}
+	r.result.Isolated = true
+	run, _ := selected(t.Suite, true)
+	r.result.Checks = r.take(a, run)
+	if currentErr != nil {
+		r.note("SCTP was not tried in the current network namespace: start the probe process: %v", currentErr)
+		return nil
+	}
+	r.result.Current = r.take(<-current.answer, forCurrent())
+	return nil
 }
 
 // take is what a child answered, with the checks that it owes.
 func (r *run) take(a answer, asked []check) []Check {
-	for _, n := range a.notes {
-		r.note("%s", n)
-	}
 	results := a.checks
 	for _, c := range asked {
 		if a.err != nil && !slices.ContainsFunc(results, func(have Check) bool { return have.Name == c.name }) {

@@ -54,6 +54,8 @@ type crippled struct {
 	Refuse syscall.Errno
 	// User runs it without any privilege.
 	User bool
+	// NoNetAdmin takes CAP_NET_ADMIN from its children.
+	NoNetAdmin bool
 }
 
 // run runs the probe in such a process, and fails unless it keeps to its
@@ -147,6 +149,11 @@ func crippledMain() {
 	if c.Refuse != 0 {
 		if err := refuseSCTP(c.Refuse); err != nil {
 			fail(fmt.Errorf("install the filter: %w", err))
+		}
+	}
+	if c.NoNetAdmin {
+		if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, unix.CAP_NET_ADMIN, 0); errno != 0 {
+			fail(fmt.Errorf("drop CAP_NET_ADMIN: %w", errno))
 		}
 	}
 	if c.Files != 0 {

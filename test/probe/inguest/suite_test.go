@@ -187,3 +187,16 @@ func TestWithoutPrivilege(t *testing.T) {
 		t.Errorf("%d checks, %s: %s", len(r.Checks), got.Reason, got.Message)
 	}
 }
+
+// TestWithoutNetAdmin: a namespace whose loopback may not be raised is of no
+// use, and the current one serves.
+func TestWithoutNetAdmin(t *testing.T) {
+	loaded(t)
+	r := crippled{Options: probe.Options{Child: probe.Self, Timeout: 20 * time.Second}, NoNetAdmin: true}.run(t)
+	if notes := strings.Join(r.Notes, "\n"); r.Isolated || len(r.Current) != 0 || !strings.Contains(notes, "raise the loopback") {
+		t.Errorf("isolated %v, %d checks apart, notes %q", r.Isolated, len(r.Current), r.Notes)
+	}
+	if got := judged(r); got.Reason != verdict.ProbePassed || len(r.Checks) != 12 {
+		t.Errorf("%d checks, %s: %s", len(r.Checks), got.Reason, got.Message)
+	}
+}
