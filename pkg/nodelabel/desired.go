@@ -2,6 +2,8 @@ package nodelabel
 
 import (
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
@@ -80,8 +82,8 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	} else {
 		set(k.OnBoot(), string(r.OnBoot))
 	}
-	for key, check := range map[string]string{k.IPv6(): probe.CheckIPv6Stream, k.Multihoming(): probe.CheckMultihoming} {
-		switch result(r, check) {
+	for key, checks := range map[string]string{k.IPv6(): probe.PrefixIPv6, k.Multihoming(): probe.CheckMultihoming} {
+		switch result(r, checks) {
 		case "pass":
 			// Workloads may select by this label alone: it promises no more
 			// than ready does.
@@ -99,14 +101,20 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	return out
 }
 
-// result of a check, "" when it was not made.
-func result(r verdict.Report, name string) string {
+// result of the checks whose names begin so, the worst of them; "" when none was
+// made.
+func result(r verdict.Report, names string) string {
+	worst := -1
+	from := []string{"pass", "skip", "unknown", "fail"}
 	for _, c := range r.Probe.Checks {
-		if c.Name == name {
-			return c.Result
+		if strings.HasPrefix(c.Name, names) {
+			worst = max(worst, slices.Index(from, c.Result))
 		}
 	}
-	return ""
+	if worst < 0 {
+		return ""
+	}
+	return from[worst]
 }
 
 // since is the time said before, unless ready or reason changed, or what was

@@ -55,6 +55,8 @@ func TestDesiredLabels(t *testing.T) {
 		{"shutdown", &good, verdict.Rebooting(good), "", map[string]string{"ready": "false", "on-boot": "loaded"}},
 		{"no IPv6 here", nil, report(boot1, verdict.ProbePassed, verdict.BootOnDemand, "ipv6-stream=skip"), "", map[string]string{"ready": "true", "on-boot": "on-demand"}},
 		{"IPv6 unknown this time", &good, report(boot1, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "true"}},
+		{"IPv6 as far as the handshake, and no further", &good, report(boot1, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=pass", "ipv6-fragmentation=fail", "ipv6-ppid=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "false"}},
+		{"IPv6 not to the end", &good, report(boot2, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=pass", "ipv6-fragmentation=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
 		{"IPv6 unknown in a new boot", &good, report(boot2, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
 		{"files unknown this time", &good, report(boot1, verdict.ProbePassed, verdict.BootUnknown), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
 		{"files unknown in a new boot", &good, report(boot2, verdict.ProbePassed, verdict.BootUnknown), "", map[string]string{"ready": "true"}},

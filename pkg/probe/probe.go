@@ -56,9 +56,11 @@ const (
 const (
 	// CheckIPv4Stream is the core of the proof: handshake, echo, shutdown.
 	CheckIPv4Stream = "ipv4-stream"
-	// CheckIPv6Stream is the same over IPv6. It does not decide whether SCTP is
-	// ready, only whether it is so over IPv6.
-	CheckIPv6Stream = "ipv6-stream"
+	// PrefixIPv6 is how the names of the checks over IPv6 begin. They do not
+	// decide whether SCTP is ready, only, together, whether it is so over IPv6.
+	PrefixIPv6 = "ipv6-"
+	// CheckIPv6Stream is the first of them.
+	CheckIPv6Stream = PrefixIPv6 + "stream"
 	// CheckMultihoming: two addresses on each side, the second path confirmed.
 	CheckMultihoming = "multihoming"
 )

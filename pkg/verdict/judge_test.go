@@ -295,6 +295,15 @@ func TestJudge(t *testing.T) {
 			ready: No, reason: ProbeFailed, onBoot: BootLoaded, says: []string{"check b"}, remedy: []string{"dmesg"},
 		},
 		{
+			story: "over IPv6 the handshake works, and no more",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: func() probe.Result {
+				p := passed()
+				p.Checks = append(p.Checks, probe.Check{Name: probe.PrefixIPv6 + "fragmentation", Result: probe.Fail})
+				return p
+			}()},
+			ready: Yes, reason: ProbePassed, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable},
+		},
+		{
 			story: "RHEL's second file: sctp works, ss --sctp does not",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed(), Diag: host(func(i *kmod.Inspection) {
 				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.Blacklist})

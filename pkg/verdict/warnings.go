@@ -33,8 +33,11 @@ func warnings(f Facts, r Report) []Warning {
 		add(LoopbackFiltered, "SCTP works in this kernel, and is filtered on loopback where the agent runs: %s", f.Probe.LoopbackFiltered)
 	}
 	if f.Probe.Attempted {
-		if c, found := ipv6Check(f.Probe); found && c.Result != probe.Pass {
-			add(IPv6Unavailable, "SCTP over IPv6 is not proved: %s%s", c.Result, stopped(c))
+		for _, c := range f.Probe.Checks {
+			if strings.HasPrefix(c.Name, probe.PrefixIPv6) && c.Result != probe.Pass {
+				add(IPv6Unavailable, "SCTP over IPv6 is not proved: check %s: %s%s", c.Name, c.Result, stopped(c))
+				break
+			}
 		}
 	}
 	if i != nil {
@@ -65,16 +68,6 @@ func findingText(f kmod.Finding) string {
 		return f.Message
 	}
 	return f.Evidence[0].String() + ": " + f.Message
-}
-
-// ipv6Check is the check that concludes IPv6.
-func ipv6Check(p probe.Result) (probe.Check, bool) {
-	for _, c := range p.Checks {
-		if c.Name == probe.CheckIPv6Stream {
-			return c, true
-		}
-	}
-	return probe.Check{}, false
 }
 
 // stoppedAtBoot names what stops the next boot, as the end of a sentence.
