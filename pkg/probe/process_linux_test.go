@@ -3,6 +3,7 @@ package probe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -107,6 +108,52 @@ func TestChildThatCannotBeKilled(t *testing.T) {
 	}
 	if a.err == nil {
 		t.Error("no error")
+	}
+}
+
+// A child dies with a parent that is killed.
+func TestChildOfParentThatIsKilled(t *testing.T) {
+	const variable = "PROGRAM_OF_CHILD"
+	if program := os.Getenv(variable); program != "" { // this is the parent
+		if _, err := startChild(context.Background(), program, task{}); err != nil {
+			t.Fatal(err)
+		}
+		select {}
+	}
+	program := filepath.Join(t.TempDir(), "child")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\necho $$ >$0.pid\nexec sleep 60\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	parent := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+	parent.Env = append(os.Environ(), variable+"="+program)
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer parent.Wait()
+	defer parent.Process.Kill()
+	var pid int
+	state := func() string {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			return "" // it is gone
+		}
+		return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))[0]
+	}
+	for deadline := time.Now().Add(10 * time.Second); pid == 0 || state() != "S"; time.Sleep(time.Millisecond) {
+		if text, err := os.ReadFile(program + ".pid"); err == nil {
+			fmt.Sscan(string(text), &pid)
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("child %d does not sleep", pid)
+		}
+	}
+	parent.Process.Kill()
+	// Who inherits it may not have waited for it yet.
+	for deadline := time.Now().Add(10 * time.Second); state() != "" && state() != "Z"; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			unix.Kill(pid, unix.SIGKILL)
+			t.Fatalf("the child is left, in state %s", state())
+		}
 	}
 }
 
