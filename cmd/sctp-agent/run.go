@@ -127,9 +127,11 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		Shutdown: shutdown,
 		Outputs:  outputs,
 		Resync:   f.resync,
-		AtRest:   agent.GiveBack,
-		Metrics:  metrics,
-		Log:      log,
+		// The probe may take as long as it was told, and the rest is quick.
+		AssessTimeout: agent.DefaultAssessTimeout + opts.Probe.Timeout,
+		AtRest:        agent.GiveBack,
+		Metrics:       metrics,
+		Log:           log,
 	})
 
 	notified, stopNotify := context.WithCancel(ctx)

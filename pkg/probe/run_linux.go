@@ -67,6 +67,10 @@ func (r *run) run(ctx context.Context) {
 	if !r.result.Attempted {
 		return
 	}
+	if end, ok := ctx.Deadline(); ok {
+		// Steps have their part of the time that there is.
+		r.opts.Timeout = min(r.opts.Timeout, time.Until(end))
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.opts.Timeout)
 	defer cancel()
 	if r.opts.Child == "" {

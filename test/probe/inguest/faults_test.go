@@ -1,6 +1,7 @@
 package inguest
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -122,6 +123,25 @@ func TestFaults(t *testing.T) {
 			f.inject(t)
 			f.judge(t, conclusive(t, probe.Options{}))
 		})
+	}
+}
+
+// TestCallersDeadline: a deadline of the caller's that comes before the probe's
+// leaves each step its part of the time.
+func TestCallersDeadline(t *testing.T) {
+	loaded(t)
+	filter(t, "input", dropAll)
+	silent := fault{result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut}
+	for _, child := range []string{"", probe.Self} {
+		r := conclude(t, probe.Options{Child: child}, func(opts probe.Options) probe.Result {
+			ctx, cancel := context.WithTimeout(t.Context(), opts.Timeout)
+			defer cancel()
+			return probe.Run(ctx, probe.Options{Child: child, Timeout: time.Hour})
+		})
+		if child != "" {
+			r = probe.Result{Checks: r.Current} // the kernel is proved
+		}
+		silent.judge(t, r)
 	}
 }
 
