@@ -67,20 +67,15 @@ func (p *pulse) between(since, now time.Time) (n int, longest time.Duration) {
 	return n, max(longest, now.Sub(last))
 }
 
-// irregular says what was wrong with it from since until now, "" if there was
-// nothing: a pause of more than a tenth of that time, or less than half of the
-// beats that fit.
-func (p *pulse) irregular(beat time.Duration, since, now time.Time) string {
+// irregular says whether it had a pause of more than a tenth of the time from
+// since until now, or less than half of the beats that fit into it.
+func (p *pulse) irregular(beat time.Duration, since, now time.Time) bool {
 	if p.began.After(since) {
 		since = p.began
 	}
 	whole := now.Sub(since)
 	n, longest := p.between(since, now)
-	if fit := int(whole / beat); longest > whole/10 || n < fit/2 {
-		return fmt.Sprintf("%d of %d times in %v, with a pause of %v", n, fit,
-			whole.Round(time.Millisecond), longest.Round(time.Millisecond))
-	}
-	return ""
+	return longest > whole/10 || n < int(whole/beat)/2
 }
 
 // watchLag begins the watch over steps of at most that time. Private says that
@@ -155,7 +150,8 @@ func (l *lag) watchPackets() {
 }
 
 // doubt says why a wait in vain from since until now proves nothing, "" if it
-// does. A zero since is the whole run.
+// does. A zero since is the whole run. There are no figures in it: they would
+// be others each time, and make news of a report that says the same.
 func (l *lag) doubt(since, now time.Time) string {
 	if since.IsZero() {
 		since = l.began
@@ -169,12 +165,12 @@ func (l *lag) doubt(since, now time.Time) string {
 	case err != nil:
 		return "whether the kernel's queue of packets ran over is not known: " + err.Error()
 	case lost > l.lost:
-		return fmt.Sprintf("the kernel's queue of packets ran over, %d were lost", lost-l.lost)
+		return "the kernel's queue of packets ran over, and some were lost"
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if irregular := l.sleeping.irregular(l.beat, since, now); irregular != "" {
-		return "this machine is behind, it ran the probe " + irregular
+	if l.sleeping.irregular(l.beat, since, now) {
+		return "this machine is behind, it ran the probe too seldom"
 	}
 	if len(l.packets.beats) == 0 && !l.private {
 		// Not of SCTP's own making, but an answer.
@@ -183,8 +179,8 @@ func (l *lag) doubt(since, now time.Time) string {
 		}
 		return "nothing else arrives over loopback either"
 	}
-	if irregular := l.packets.irregular(l.beat, since, now); irregular != "" {
-		return "this machine is behind, it delivered packets " + irregular
+	if l.packets.irregular(l.beat, since, now) {
+		return "this machine is behind, it delivered packets too seldom"
 	}
 	return ""
 }

@@ -30,27 +30,27 @@ func TestPulse(t *testing.T) {
 	const since, now = 100, 1100 // of a wait, in milliseconds
 	began := time.Unix(1e9, 0)
 	for name, tc := range map[string]struct {
-		pulse pulse
-		says  string
+		pulse     pulse
+		irregular bool
 	}{
-		"every beat":                   {beats(began, every(20, 20, 1101)...), ""},
-		"beats a little late":          {beats(began, every(28, 28, 1101)...), ""},
-		"one pause that is a tenth":    {beats(began, append(every(20, 20, 500), every(20, 580, 1101)...)...), ""},
-		"one pause that is longer":     {beats(began, append(every(20, 20, 500), every(20, 600, 1101)...)...), "pause of 120ms"},
-		"a pause until now":            {beats(began, every(20, 20, 700)...), "pause of 420ms"},
-		"a pause at the beginning":     {beats(began, every(20, 260, 1101)...), "pause of 160ms"},
-		"a pause before the wait":      {beats(began, every(20, 120, 1101)...), ""},
-		"always behind, but no pause":  {beats(began, every(60, 20, 1101)...), "17 of 50 times"},
-		"none at all":                  {beats(began), "0 of 50 times"},
-		"beats only before the wait":   {beats(began, every(20, 20, 100)...), "pause of 1s"},
-		"begun after the wait, well":   {beats(began.Add(160*time.Millisecond), every(20, 20, 941)...), ""},
-		"begun after the wait, silent": {beats(began.Add(160 * time.Millisecond)), "0 of 47 times"},
-		"never begun":                  {pulse{}, "0 of 50 times"},
+		"every beat":                   {beats(began, every(20, 20, 1101)...), false},
+		"beats a little late":          {beats(began, every(28, 28, 1101)...), false},
+		"one pause that is a tenth":    {beats(began, append(every(20, 20, 500), every(20, 580, 1101)...)...), false},
+		"one pause that is longer":     {beats(began, append(every(20, 20, 500), every(20, 600, 1101)...)...), true},
+		"a pause until now":            {beats(began, every(20, 20, 700)...), true},
+		"a pause at the beginning":     {beats(began, every(20, 260, 1101)...), true},
+		"a pause before the wait":      {beats(began, every(20, 120, 1101)...), false},
+		"always behind, but no pause":  {beats(began, every(60, 20, 1101)...), true},
+		"none at all":                  {beats(began), true},
+		"beats only before the wait":   {beats(began, every(20, 20, 100)...), true},
+		"begun after the wait, well":   {beats(began.Add(160*time.Millisecond), every(20, 20, 941)...), false},
+		"begun after the wait, silent": {beats(began.Add(160 * time.Millisecond)), true},
+		"never begun":                  {pulse{}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := tc.pulse.irregular(20*time.Millisecond, began.Add(since*time.Millisecond), began.Add(now*time.Millisecond))
-			if (got == "") != (tc.says == "") || !strings.Contains(got, tc.says) {
-				t.Errorf("%q, want %q", got, tc.says)
+			if got != tc.irregular {
+				t.Errorf("%v, want %v", got, tc.irregular)
 			}
 		})
 	}
@@ -76,7 +76,7 @@ func TestDoubt(t *testing.T) {
 		"well":                     {netDev, 3, time.Second, every(20, 20, 1001), every(20, 20, 1001), false, ""},
 		"well, shared":             {netDev, 3, time.Second, every(20, 20, 1001), every(20, 20, 1001), true, ""},
 		"a short wait":             {netDev, 3, 700 * time.Millisecond, every(20, 20, 701), every(20, 20, 701), false, "too short"},
-		"packets lost":             {netDev, 1, time.Second, every(20, 20, 1001), every(20, 20, 1001), false, "2 were lost"},
+		"packets lost":             {netDev, 1, time.Second, every(20, 20, 1001), every(20, 20, 1001), false, "were lost"},
 		"no counters":              {"", 0, time.Second, every(20, 20, 1001), every(20, 20, 1001), false, "not known"},
 		"counters without lo":      {"x\ny\n", 0, time.Second, every(20, 20, 1001), every(20, 20, 1001), false, "has no lo"},
 		"counters of another kind": {"lo: 1 2\n", 0, time.Second, every(20, 20, 1001), every(20, 20, 1001), false, "no count"},

@@ -153,7 +153,7 @@ type Result struct {
 	// current namespace according to Current, "" when it is not or was not
 	// tried.
 	LoopbackFiltered string
-	// Notes are observations that decide nothing (loopback filtered in the
-	// current namespace, checksums switched off, …).
+	// Notes are observations that decide nothing (why there is no network
+	// namespace of its own, what was not tried in the current one, …).
 	Notes []string
 }
