@@ -138,7 +138,11 @@ func conclude(f Facts) conclusion {
 	case i.State == kmod.StateUnknown:
 		return conclusion{InspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, because(i))}
 	default:
-		return concludeNotLoaded(i)
+		c := concludeNotLoaded(i)
+		if c.reason == ModuleNotLoaded && f.Probe.Attempted && len(f.Probe.Checks) > 0 {
+			c.message += "; the probe asked for it in vain" + stopped(f.Probe.Checks[0])
+		}
+		return c
 	}
 }
 

@@ -239,6 +239,12 @@ func TestJudge(t *testing.T) {
 			ready: No, reason: ModuleLoadFailed, onBoot: BootLoaded, warnings: []Reason{PendingReboot}, says: []string{LoadRequest + ":1 asks"}, remedy: []string{"systemd-modules-load"},
 		},
 		{
+			story: "nothing stops it, the probe was allowed to have it loaded, and modprobe failed",
+			facts: Facts{Inspection: host(nil), Probe: broken(probe.Fail, probe.StageSocket, "EPROTONOSUPPORT")},
+			ready: No, reason: ModuleNotLoaded, onBoot: BootOnDemand, warnings: []Reason{IPv6Unavailable},
+			says: []string{"the probe asked for it in vain at socket with EPROTONOSUPPORT"}, remedy: []string{LoadRequest},
+		},
+		{
 			story: "loaded by hand while blacklisted",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				i.State = kmod.Loaded
