@@ -201,7 +201,9 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		}
 		if rebooting {
 			// Whatever is found now is not worth publishing: services stop
-			// and modules may go in any order.
+			// and modules may go in any order. The timer shows that the loop
+			// goes on.
+			timer.Reset(withoutTrigger)
 			continue
 		}
 		r := a.assess(ctx)

@@ -288,6 +288,50 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
+// An assessment that is under way does not hold the shutdown up for longer, and
+// a shutdown that takes its time (kubelet's grace period may be an hour) does
+// not make the agent look stuck: started again, it would say ready once more.
+func TestSlowShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, w := newHand(), &notebook{}
+		var slow atomic.Bool
+		a := New(Config{
+			Assess: func(context.Context) verdict.Report {
+				if slow.Load() {
+					time.Sleep(10 * time.Second)
+				}
+				return reportOf(verdict.ProbePassed)
+			},
+			Writer: w, Shutdown: shutdownHand{h}, Triggers: []Trigger{h},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- a.Run(ctx) }()
+		synctest.Wait()
+		slow.Store(true)
+		h.fired <- "test"
+		time.Sleep(time.Second)
+		var released atomic.Int64
+		begin := time.Now()
+		h.shutdowns <- Shutdown{Begins: true, Release: func() { released.Store(int64(time.Since(begin))) }}
+		time.Sleep(time.Hour)
+		if took := time.Duration(released.Load()); took == 0 || took > 2*time.Second {
+			t.Errorf("the shutdown was held up for %s", took)
+		}
+		reports := w.all()
+		if got := reports[len(reports)-1].Reason; got != verdict.NodeRebooting {
+			t.Errorf("the last word is %s", got)
+		}
+		if !a.Healthy() {
+			t.Error("an agent that waits for the end of the shutdown is unhealthy")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // An inspection that fails, and so cannot even say which boot this is, unsays
 // nothing: not to the Node's writer, not in the feature file.
 func TestBootIsRemembered(t *testing.T) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -24,6 +25,11 @@ func (a *Agent) runShutdownWatch(ctx context.Context, ch chan<- Shutdown) {
 	for failures := 0; ctx.Err() == nil; failures++ {
 		start := time.Now()
 		err := a.cfg.Shutdown.Run(ctx, func(s Shutdown) {
+			if s.Begins {
+				// The loop may be in the middle of an assessment.
+				s.Release = sync.OnceFunc(s.Release)
+				time.AfterFunc(lastFlush, s.Release)
+			}
 			select {
 			case ch <- s:
 			case <-ctx.Done():
