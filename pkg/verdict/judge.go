@@ -3,6 +3,7 @@ package verdict
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
@@ -61,6 +62,11 @@ func Judge(f Facts) Report {
 	r.Ready = c.reason.Ready()
 	r.Warnings = append(r.Warnings, warnings(f, r)...)
 	r.Remedy = remedy(f, r)
+	for _, s := range r.texts() {
+		// A file's name may hold any byte, and JSON none that is not UTF-8:
+		// what is read back shall be what was said.
+		*s = strings.ToValidUTF8(*s, "\uFFFD")
+	}
 	return r
 }
 

@@ -170,10 +170,7 @@ func (r Report) marshal() []byte {
 func (r Report) clone() Report {
 	r.Warnings = append([]Warning{}, r.Warnings...)
 	r.Probe.Checks = append([]Check{}, r.Probe.Checks...)
-	for _, e := range []*[]kmod.Evidence{
-		&r.Policy.Autoload.Evidence, &r.Policy.AutoloadIPv6.Evidence,
-		&r.Policy.ModulesLoad.Evidence, &r.Policy.Modprobe.Evidence,
-	} {
+	for _, e := range r.evidence() {
 		*e = append([]kmod.Evidence{}, *e...)
 	}
 	return r
@@ -196,33 +193,46 @@ func (r *Report) foldChecks(result string) {
 // clip bounds every text to n bytes and every list of evidence to m entries.
 // Twelve warnings are more than anybody reads in an annotation.
 func (r *Report) clip(n, m int) {
-	for _, s := range []*string{
-		&r.Node, &r.Message, &r.Remedy, &r.Kernel.Release, &r.Kernel.BootID, &r.Kernel.Machine,
-		&r.Host.OS, &r.Module.Path,
-	} {
-		*s = clipText(*s, n)
-	}
-	for _, list := range []*[]kmod.Evidence{
-		&r.Policy.Autoload.Evidence, &r.Policy.AutoloadIPv6.Evidence,
-		&r.Policy.ModulesLoad.Evidence, &r.Policy.Modprobe.Evidence,
-	} {
+	for _, list := range r.evidence() {
 		if len(*list) > m {
 			*list = (*list)[:m]
 		}
-		for i := range *list {
-			e := &(*list)[i]
-			e.File, e.Text, e.Effect = clipText(e.File, n), clipText(e.Text, n), clipText(e.Effect, n)
-		}
-	}
-	for i := range r.Probe.Checks {
-		r.Probe.Checks[i].Detail = clipText(r.Probe.Checks[i].Detail, n)
 	}
 	if len(r.Warnings) > 12 {
 		r.Warnings = r.Warnings[:12]
 	}
-	for i := range r.Warnings {
-		r.Warnings[i].Message = clipText(r.Warnings[i].Message, n)
+	for _, s := range r.texts() {
+		*s = clipText(*s, n)
 	}
+}
+
+// evidence is every list of it.
+func (r *Report) evidence() []*[]kmod.Evidence {
+	return []*[]kmod.Evidence{
+		&r.Policy.Autoload.Evidence, &r.Policy.AutoloadIPv6.Evidence,
+		&r.Policy.ModulesLoad.Evidence, &r.Policy.Modprobe.Evidence,
+	}
+}
+
+// texts is everything in a report that may hold what the host named or wrote.
+func (r *Report) texts() []*string {
+	list := []*string{
+		&r.Node, &r.Message, &r.Remedy, &r.Kernel.Release, &r.Kernel.BootID, &r.Kernel.Machine,
+		&r.Host.OS, &r.Module.Path,
+	}
+	for _, evidence := range r.evidence() {
+		for i := range *evidence {
+			e := &(*evidence)[i]
+			list = append(list, &e.File, &e.Text, &e.Effect)
+		}
+	}
+	for i := range r.Probe.Checks {
+		list = append(list, &r.Probe.Checks[i].Detail)
+	}
+	for i := range r.Warnings {
+		list = append(list, &r.Warnings[i].Message)
+	}
+	return list
 }
 
 // clipText cuts s to at most n bytes, never inside a character.

@@ -54,6 +54,23 @@ func TestCompactFits(t *testing.T) {
 	}
 }
 
+// What is read back from the Node is compared with what would be said now: also
+// where the host has names that are not UTF-8, the two are the same.
+func TestReportReadsBackTheSame(t *testing.T) {
+	r := large("\xff\xfe\"<é", 3, 3, 3)
+	r.Message = Judge(Facts{Inspection: host(func(i *kmod.Inspection) {
+		everyCaller(i, stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/\xff.conf", Line: 1, Text: "blacklist sctp", Cause: kmod.Blacklist}))
+	})}).Message
+	text := r.marshal()
+	var back Report
+	if err := json.Unmarshal(text, &back); err != nil {
+		t.Fatal(err)
+	}
+	if back.Message != r.Message || string(back.marshal()) != string(text) {
+		t.Errorf("%s\nreads back as\n%s", text, back.marshal())
+	}
+}
+
 // TestCompactFoldsPassedFirst: what explains a verdict stays longest.
 func TestCompactFoldsPassedFirst(t *testing.T) {
 	r := large("a line", 1, 100, 1)
