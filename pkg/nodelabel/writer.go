@@ -319,7 +319,9 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 	}
 
 	w.mu.Lock()
-	if written != n && written.newer(w.node) {
+	// Which Node there is, the watch says: the one that was written may be
+	// gone by now.
+	if w.node != nil && w.node.Metadata.UID == written.Metadata.UID && written.newer(w.node) {
 		w.node = written
 	}
 	w.memory, w.memoryUID = &want, written.Metadata.UID

@@ -2,6 +2,9 @@ package nodelabel
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"sync"
@@ -59,5 +62,61 @@ func TestOtherPrefixGoesOnceGranted(t *testing.T) {
 		if !maps.Equal(node.labels, want) {
 			t.Errorf("the Node has the labels %v, want %v", node.labels, want)
 		}
+	})
+}
+
+// madeAgain is an API server whose Node is deleted and made again while the
+// answer to the first write is on its way.
+type madeAgain struct {
+	events io.Writer
+	body   io.ReadCloser
+	writes atomic.Int32
+}
+
+func (m *madeAgain) RoundTrip(req *http.Request) (*http.Response, error) {
+	say := func(kind, uid string, version int) {
+		_, _ = fmt.Fprintf(m.events, `{"type":%q,"object":{"metadata":{"uid":%q,"resourceVersion":"%d"}}}`+"\n", kind, uid, version)
+	}
+	if req.Method != http.MethodPatch {
+		go say("ADDED", "one", 1)
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: m.body}, nil
+	}
+	var applied struct {
+		Metadata struct{ Labels, Annotations map[string]string }
+	}
+	if err := json.NewDecoder(req.Body).Decode(&applied); err != nil {
+		return nil, err
+	}
+	uid, n := "two", &apiNode{version: 4, labels: applied.Metadata.Labels, annotations: applied.Metadata.Annotations}
+	if m.writes.Add(1) == 1 {
+		uid, n.version = "one", 2
+		say("DELETED", "one", 2)
+		say("ADDED", "two", 3)
+		time.Sleep(time.Second)
+	}
+	return answer(http.StatusOK, n.json(uid), ""), nil
+}
+
+// What was written to a Node that is gone is not taken for the one that has its
+// name now.
+func TestMadeAgainWhileWriting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		way := &madeAgain{}
+		way.body, way.events = io.Pipe()
+		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = w.Run(ctx) })
+		w.Publish(report(boot1, verdict.ModuleMissing, verdict.BootBlocked))
+		time.Sleep(10 * time.Second)
+		if way.writes.Load() < 2 {
+			t.Error("the new Node was never written")
+		}
+		stop()
+		way.body.Close()
+		wg.Wait()
 	})
 }
