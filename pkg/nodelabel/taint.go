@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -20,7 +22,8 @@ type taint struct {
 	TimeAdded string `json:"timeAdded,omitempty"`
 }
 
-// untaint removes the startup taint, once for each life of the Node object.
+// untaint removes the startup taint, with every effect unless one is named, once
+// for each life of the Node object.
 func (w *Writer) untaint(ctx context.Context, n *node) error {
 	if w.cfg.StartupTaint == "" || w.untainted == n.Metadata.UID {
 		return nil
@@ -51,25 +54,41 @@ func (c *client) untaint(ctx context.Context, which string) (removed bool, err e
 		return false, fmt.Errorf("%s: decoding the Node: %w", doing, err)
 	}
 	key, effect, _ := strings.Cut(which, ":")
-	for i, t := range n.Spec.Taints {
+	var patch []map[string]any
+	// From the end: what is removed moves what comes after it.
+	for i, t := range slices.Backward(n.Spec.Taints) {
 		if t.Key != key || effect != "" && t.Effect != effect {
 			continue
 		}
 		// RFC 6902: the test makes the removal fail if the list has changed
 		// since it was read.
 		path := fmt.Sprintf("/spec/taints/%d", i)
-		patch, err := json.Marshal([]map[string]any{
-			{"op": "test", "path": path, "value": t},
-			{"op": "remove", "path": path},
-		})
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", doing, err)
-		}
-		_, err = c.do(ctx, http.MethodPatch, c.path(), url.Values{"fieldManager": {FieldManager}}, string(types.JSONPatchType), c.accept(), patch)
-		if err != nil {
-			return false, fmt.Errorf("%s: %w", doing, err)
-		}
-		return true, nil
+		patch = append(patch,
+			map[string]any{"op": "test", "path": path, "value": t},
+			map[string]any{"op": "remove", "path": path})
 	}
-	return false, nil
+	if len(patch) == 0 {
+		return false, nil
+	}
+	body, err = json.Marshal(patch)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", doing, err)
+	}
+	_, err = c.do(ctx, http.MethodPatch, c.path(), url.Values{"fieldManager": {FieldManager}}, string(types.JSONPatchType), c.accept(), body)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", doing, err)
+	}
+	return true, nil
+}
+
+// checkTaint refuses what no taint can be like, and so would never be removed.
+func checkTaint(which string) error {
+	key, effect, narrowed := strings.Cut(which, ":")
+	if errs := content.IsLabelKey(key); len(errs) > 0 {
+		return fmt.Errorf("startup taint %q: want \"key\" or \"key:effect\": %s", which, errs[0])
+	}
+	if narrowed && !slices.Contains([]string{"NoSchedule", "PreferNoSchedule", "NoExecute"}, effect) {
+		return fmt.Errorf("startup taint %q: want the effect NoSchedule, PreferNoSchedule or NoExecute", which)
+	}
+	return nil
 }

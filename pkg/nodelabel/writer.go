@@ -78,6 +78,11 @@ func NewWriter(cfg Config) (*Writer, error) {
 	if cfg.Node == "" {
 		return nil, errors.New("the Node's name is missing")
 	}
+	if cfg.StartupTaint != "" {
+		if err := checkTaint(cfg.StartupTaint); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
