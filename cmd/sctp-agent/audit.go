@@ -169,10 +169,12 @@ const most = 5
 
 func printAudit(w io.Writer, p palette, r audit.Result) error {
 	t := p.writer(w)
-	podsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool { return u.Source == audit.SourcePods })
+	agentsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool {
+		return u.Source == audit.SourcePods || u.Source == audit.SourceAgents
+	})
 	rows := make([][]string, len(r.Nodes))
 	for i, n := range r.Nodes {
-		rows[i] = []string{n.Name, orDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, podsSeen)}
+		rows[i] = []string{n.Name, orDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, agentsSeen)}
 	}
 	columns := []column{
 		{head: "NODE", shrink: true, hosts: true}, {head: "POOL", shrink: true}, {head: "READY"}, {head: "ON-BOOT"}, {head: "MODULE", shrink: true}, {head: "SINCE"}, {head: "AGENT", shrink: true},
@@ -292,9 +294,9 @@ func nodeNote(n audit.NodeRow) string {
 	return text
 }
 
-func agentText(a *audit.AgentRow, podsSeen bool) string {
+func agentText(a *audit.AgentRow, agentsSeen bool) string {
 	switch {
-	case a == nil && !podsSeen:
+	case a == nil && !agentsSeen:
 		return "?"
 	case a == nil:
 		return "none"

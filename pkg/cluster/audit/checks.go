@@ -150,7 +150,7 @@ func checks() []check {
 			kind: NodeWithoutAgent, severity: Warning,
 			title: "Nodes without an agent",
 			fix:   "see the DaemonSet's nodeSelector and tolerations, and the node's taints",
-			needs: []Source{SourcePods},
+			needs: []Source{SourcePods, SourceAgents},
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Agent == nil && !n.Foreign {
 					said := "it never reported"
@@ -165,7 +165,7 @@ func checks() []check {
 			kind: AgentNotReady, severity: Warning,
 			title: "Agents that are not ready",
 			fix:   "see the pod's log and events",
-			needs: []Source{SourcePods},
+			needs: []Source{SourcePods, SourceAgents},
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Agent != nil && !n.Agent.Ready {
 					found("", fmt.Sprintf("the agent's pod %s/%s is not ready", n.Agent.Namespace, n.Agent.Name), n.Agent.Trouble)

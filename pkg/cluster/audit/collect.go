@@ -200,7 +200,7 @@ func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options,
 		// The agent lives in a namespace of its own.
 		err := api.List(ctx, c, resource(SourcePods), api.ListOptions{LabelSelector: agents.String()}, seeAgent)
 		if err != nil {
-			unseen(SourcePods, err)
+			unseen(SourceAgents, fmt.Errorf("the agent's pods: %w", err))
 		}
 	}
 	return byNode

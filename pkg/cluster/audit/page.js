@@ -29,10 +29,11 @@ if (r.unseen.length) {
     u.why + (u.notChecked.length ? "; therefore not checked: " + u.notChecked.join(", ") : "")), "span"));
 }
 
+const agentsSeen = !r.unseen.some(u => u.source === "pods" || u.source === "agents");
 const columns = [
   ["Node", n => n.name], ["Pool", n => n.pool], ["Ready", n => n.ready], ["On boot", n => n.onBoot], ["Module", n => n.module],
   ["Reason", n => n.reason + (n.message ? ": " + n.message : "")], ["Since", n => n.since || ""],
-  ["Agent", n => n.agent ? n.agent.version + (n.agent.ready ? "" : " (not ready)") : "none"]];
+  ["Agent", n => n.agent ? n.agent.version + (n.agent.ready ? "" : " (not ready)") : agentsSeen ? "none" : "?"]];
 const colours = {true: "good", false: "bad", blocked: "bad", unknown: "warn"};
 const body = byId("nodes").tBodies[0], headRow = byId("nodes").tHead.rows[0];
 const rows = r.nodes.map(n => {

@@ -40,6 +40,7 @@ type Source string
 const (
 	SourceNodes    Source = "nodes"
 	SourcePods     Source = "pods"
+	SourceAgents   Source = "agents" // the agent's pods, where pods of some namespaces only are read
 	SourceServices Source = "services"
 	SourceSlices   Source = "endpointslices"
 	SourcePolicies Source = "networkpolicies"
