@@ -2,9 +2,11 @@
 # package manager.
 #
 #	buildah build -t sctp-agent:dev .
-#	buildah build --platform linux/amd64,linux/arm64,linux/ppc64le,linux/s390x --manifest sctp-agent:dev .
+#	buildah build --build-arg BUILDPLATFORM=linux/amd64 \
+#	  --platform linux/amd64,linux/arm64,linux/ppc64le,linux/s390x --manifest sctp-agent:dev .
 #
-# The builder runs on the machine's own platform and cross-compiles; any image
+# The builder runs on the machine's own platform and cross-compiles (buildah
+# 1.28, which Debian 12 has, does not know that platform by itself); any image
 # with the Go toolchain that go.mod asks for, and a shell, will do.
 ARG BUILDER=docker.io/library/golang:1.26
 FROM --platform=$BUILDPLATFORM ${BUILDER} AS build
