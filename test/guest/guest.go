@@ -397,9 +397,6 @@ func (g *Guest) ModulesLoad() BootReport {
 	return g.boot
 }
 
-// Console returns what the guest has written to its console, over all boots.
-func (g *Guest) Console() string { return g.console.String() }
-
 // Command is a program to run in a guest.
 type Command struct {
 	// Path of the program in the guest.

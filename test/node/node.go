@@ -405,16 +405,6 @@ func (n *Node) Upload(ctx context.Context, local, path string, mode os.FileMode)
 	return n.upload(ctx, path, mode, f)
 }
 
-// ImportImage gives containerd an image archive (OCI or docker save).
-func (n *Node) ImportImage(ctx context.Context, archive string) error {
-	const path = "/var/tmp/image.tar"
-	if err := n.Upload(ctx, archive, path, 0o600); err != nil {
-		return err
-	}
-	_, err := n.Shell(ctx, "ctr -n k8s.io images import "+path+" && rm "+path)
-	return err
-}
-
 // Dial opens a TCP connection from within the guest.
 func (n *Node) Dial(ctx context.Context, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(n.port)))
