@@ -2,6 +2,8 @@ package verdict
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -28,27 +30,21 @@ func remedy(f Facts, r Report) string {
 			return atBoot(i, r)
 		}
 		return ""
-	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleDeniedByKernel, ModuleNotLoaded:
+	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleDeniedByKernel, ModuleLoadingDisabled, ModuleNotLoaded:
 		return atBoot(i, r)
-	case ModuleLoadingDisabled:
-		ask := "ask for the module at boot (" + LoadRequest + " holding \"" + i.Module + "\")"
-		for _, e := range i.Autoload.Evidence {
-			if e.Cause == kmod.LoadingDisabled && e.File == procCmdline {
-				return undo(e) + "; " + ask + "; then reboot"
-			}
-		}
-		return "a switched-off module loader cannot be switched on again before a reboot: " + ask + ", which happens before the sysctl is set, and reboot"
 	case ModuleMissing:
+		otherwise := ", or reboot, if a kernel with it is installed; or, if sctp.ko is there already, run \"depmod " + i.Kernel.Release + "\""
 		switch {
 		case IsRHCOS(i.OS):
 			return "RHCOS ships the module: check with \"rpm-ostree status\" that the node runs the release's own kernel, with its kernel-modules-extra"
 		case strings.HasPrefix(i.OS, "Red Hat"), strings.Contains(i.OS, "CentOS"), strings.Contains(i.OS, "Rocky"), strings.Contains(i.OS, "Alma"):
-			return "install the package kernel-modules-extra for kernel " + i.Kernel.Release
+			return "install the package kernel-modules-extra for kernel " + i.Kernel.Release + otherwise
 		default:
-			return "use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel " + i.Kernel.Release
+			return "use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel " + i.Kernel.Release + otherwise
 		}
 	case ModuleLoadFailed:
-		return "read why with \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\"; \"modprobe " + i.Module + "\" shows the error"
+		return "run \"modprobe " + i.Module + "\": it loads the module, if what stopped it was taken away since this boot, or shows the error; " +
+			"see also \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\""
 	case ProbeFailed:
 		return "look for the kernel's own words with \"dmesg | grep -i sctp\" (in FIPS mode: net.sctp.cookie_hmac_alg must not be md5)"
 	case ProbeTimedOut:
@@ -100,12 +96,28 @@ func atBoot(i *kmod.Inspection, r Report) string {
 	switch {
 	case len(steps) == 0:
 		return "reboot the node"
-	case IsRHCOS(i.OS):
+	case IsRHCOS(i.OS) && machineConfigSuffices(r):
 		return strings.Join(steps, "; ") + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it"
+	case IsRHCOS(i.OS):
+		return strings.Join(steps, "; ") + ": by MachineConfigs for the node's pool, which reboot it " +
+			"(\"sctp-agent machineconfig\" prints one that empties " + path.Base(VendorBlacklist) + " and asks for " + i.Module + ", and no more)"
 	case i.State.InKernel():
 		return strings.Join(steps, "; ")
 	default:
-		return strings.Join(steps, "; ") + "; then reboot, or run \"modprobe " + i.Module + "\""
+		return strings.Join(append(steps, takeEffect(i)), "; ")
+	}
+}
+
+// takeEffect says what makes the steps of a remedy take effect.
+func takeEffect(i *kmod.Inspection) string {
+	switch {
+	case slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.Cause != kmod.NoCause && e.File == procCmdline }):
+		return "then reboot"
+	case i.ByName.Cause == kmod.LoadingDisabled:
+		// modules_disabled is one-way (Documentation/admin-guide/sysctl/kernel.rst).
+		return "then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set"
+	default:
+		return "then reboot, or run \"modprobe " + i.Module + "\""
 	}
 }
 
@@ -117,7 +129,7 @@ func stops(i *kmod.Inspection) []kmod.Evidence {
 	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload} {
 		for _, e := range d.Evidence {
 			key := e.String()
-			if e.Cause == kmod.NoCause || e.Cause == kmod.LoadingDisabled || seen[key] {
+			if !stopsBoot(e) || seen[key] {
 				continue
 			}
 			seen[key] = true
@@ -127,19 +139,33 @@ func stops(i *kmod.Inspection) []kmod.Evidence {
 	return out
 }
 
+// stopsBoot says whether evidence is of something that has to be taken away. A
+// sysctl is not: it does not stop what is asked for at boot.
+func stopsBoot(e kmod.Evidence) bool {
+	return e.Cause != kmod.NoCause && (e.Cause != kmod.LoadingDisabled || e.File == procCmdline)
+}
+
 // undo says how one line or token is taken away.
 func undo(e kmod.Evidence) string {
+	text := strings.TrimSpace(e.Text)
 	switch {
+	case e.File == procCmdline && strings.Contains(text, ","):
+		return "take the module out of the kernel argument " + text
 	case e.File == procCmdline:
-		return "remove the kernel argument " + strings.TrimSpace(e.Text)
+		return "remove the kernel argument " + text
 	case e.File == VendorBlacklist:
 		return "empty " + e.File
 	case e.Line == 0 && e.Cause == kmod.DeniedByKernel:
 		return "install the kernel's own, signed " + e.File
 	case e.Line == 0:
 		return "mend " + e.File
+	case strings.HasPrefix(e.File, "/run/"):
+		return fmt.Sprintf("remove what writes %s at every boot, often the kernel argument rd.driver.blacklist=, and line %d of it (%s)", e.File, e.Line, text)
+	case strings.HasPrefix(e.File, "/lib/"), strings.HasPrefix(e.File, "/usr/lib/"):
+		// A package's, or part of an image that is read-only.
+		return fmt.Sprintf("put a copy of %s without its line %d (%s) into %s, which takes its place", e.File, e.Line, text, path.Dir(VendorBlacklist))
 	default:
-		return fmt.Sprintf("remove line %d of %s (%s)", e.Line, e.File, strings.TrimSpace(e.Text))
+		return fmt.Sprintf("remove line %d of %s (%s)", e.Line, e.File, text)
 	}
 }
 
@@ -151,12 +177,25 @@ func WantsMachineConfig(r Report) bool {
 	}
 	switch r.Reason {
 	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleNotLoaded:
-		return r.OnBoot != BootLoaded
+		return r.OnBoot != BootLoaded && machineConfigSuffices(r)
 	case ProbePassed:
-		return r.OnBoot == BootBlocked
+		return r.OnBoot == BootBlocked && machineConfigSuffices(r)
 	default:
 		return false
 	}
+}
+
+// machineConfigSuffices says whether the two files of the documented
+// MachineConfig take away all that stops the module.
+func machineConfigSuffices(r Report) bool {
+	for _, list := range [][]kmod.Evidence{r.Policy.ModulesLoad.Evidence, r.Policy.Autoload.Evidence} {
+		for _, e := range list {
+			if stopsBoot(e) && e.File != VendorBlacklist {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // IsRHCOS says whether an os-release PRETTY_NAME is that of an OpenShift node,

@@ -22,6 +22,8 @@ func warnings(f Facts, r Report) []Warning {
 			add(WillNotSurviveReboot, "%s works now, and the next boot will not load it%s", i.Module, stoppedAtBoot(i))
 		case r.Ready == Yes && r.OnBoot == BootOnDemand:
 			add(LoadedOnDemandOnly, "nothing asks for %s at boot: after a reboot it is there only once a program opens a socket", i.Module)
+		case r.Reason == ModuleLoadFailed && r.OnBoot == BootLoaded:
+			add(PendingReboot, "%s is not loaded; the next boot will try again (%s)", i.Module, where(i.BootLoad.RequestedBy))
 		case !i.State.InKernel() && r.OnBoot == BootLoaded:
 			add(PendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(i.BootLoad.RequestedBy))
 		}

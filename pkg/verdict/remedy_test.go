@@ -1,0 +1,97 @@
+package verdict
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// TestRemedy holds remedies to the letter, for the hosts on which a careless one
+// would send an administrator the wrong way. printed says that the documented
+// MachineConfig is shown with it.
+func TestRemedy(t *testing.T) {
+	const (
+		rhel    = "Red Hat Enterprise Linux 9.6 (Plow)"
+		rhcos   = "Red Hat Enterprise Linux CoreOS 9.6"
+		request = `put "sctp" into ` + LoadRequest
+		mcOnly  = `: by MachineConfigs for the node's pool, which reboot it ("sctp-agent machineconfig" prints one that empties sctp-blacklist.conf and asks for sctp, and no more)`
+	)
+	blacklist := func(file string) kmod.Decision {
+		return stoppedBy(kmod.Evidence{File: file, Line: 2, Text: "blacklist sctp", Cause: kmod.Blacklist})
+	}
+	socketsAndBoot := func(i *kmod.Inspection, d kmod.Decision) { i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision = d, d, d }
+	argument := func(text string, cause kmod.Cause) kmod.Decision {
+		return stoppedBy(kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: text, Cause: cause})
+	}
+	disabled := kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.LoadingDisabled}
+	noHelper := stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: kmod.LoadingDisabled})
+	for name, tc := range map[string]struct {
+		os      string
+		edit    func(*kmod.Inspection)
+		want    string
+		printed bool
+	}{
+		"as RHCOS ships": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, stoppedBy(vendorBlacklist())) },
+			"empty " + VendorBlacklist + "; " + request + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", true},
+		"a hardening file on RHCOS, which the documented MachineConfig does not touch": {rhcos, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(installFalse())) },
+			"remove line 1 of /etc/modprobe.d/sctp.conf (install sctp /bin/false); " + request + mcOnly, false},
+		"the image's own file on RHCOS, which is read-only": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/lib/modprobe.d/dist.conf")) },
+			"put a copy of /lib/modprobe.d/dist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which takes its place; " + request + mcOnly, false},
+		"a package's file": {rhel, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/usr/lib/modprobe.d/dist.conf")) },
+			"put a copy of /usr/lib/modprobe.d/dist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which takes its place; " + request + `; then reboot, or run "modprobe sctp"`, false},
+		"a file that is written anew at every boot": {rhel, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/run/modprobe.d/initramfsblacklist.conf")) },
+			"remove what writes /run/modprobe.d/initramfsblacklist.conf at every boot, often the kernel argument rd.driver.blacklist=, and line 2 of it (blacklist sctp); " + request + `; then reboot, or run "modprobe sctp"`, false},
+		"an argument that names other modules, too": {rhel, func(i *kmod.Inspection) {
+			socketsAndBoot(i, argument("modprobe.blacklist=floppy,sctp", kmod.Blacklist))
+		},
+			"take the module out of the kernel argument modprobe.blacklist=floppy,sctp; " + request + `; then reboot, or run "modprobe sctp"`, false},
+		"an argument that stops modprobe, too": {rhel, func(i *kmod.Inspection) { everyCaller(i, argument("module_blacklist=sctp", kmod.DeniedByKernel)) },
+			"remove the kernel argument module_blacklist=sctp; " + request + "; then reboot", false},
+		"nomodule": {rhel, func(i *kmod.Inspection) { everyCaller(i, argument("nomodule", kmod.LoadingDisabled)); requested(i) },
+			"remove the kernel argument nomodule; then reboot", false},
+		"modules_disabled, nothing asks": {rhel, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(disabled)) },
+			request + "; then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set", false},
+		"modules_disabled, and asked for since": {rhel, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(disabled)); requested(i) },
+			"reboot the node", false},
+		"modules_disabled, and the blacklist would stop the next boot": {rhel, func(i *kmod.Inspection) {
+			i.ByName = stoppedBy(disabled)
+			socketsAndBoot(i, stoppedBy(disabled, vendorBlacklist()))
+			requested(i)
+		}, "empty " + VendorBlacklist + "; then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set", false},
+		"no modprobe helper: modprobe works": {rhel, func(i *kmod.Inspection) { i.Autoload, i.AutoloadIPv6 = noHelper, noHelper },
+			request + `; then reboot, or run "modprobe sctp"`, false},
+		"no modprobe helper, on RHCOS": {rhcos, func(i *kmod.Inspection) { i.Autoload, i.AutoloadIPv6 = noHelper, noHelper },
+			request + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", false},
+		"not installed, or not indexed": {rhel, func(i *kmod.Inspection) {
+			i.State = kmod.Absent
+			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "is not there", Cause: kmod.Missing}))
+		}, `install the package kernel-modules-extra for kernel 5.14.0-570.el9.x86_64, or reboot, if a kernel with it is installed; or, if sctp.ko is there already, run "depmod 5.14.0-570.el9.x86_64"`, false},
+		"the blacklist was taken away since this boot": {rhel, requested,
+			`run "modprobe sctp": it loads the module, if what stopped it was taken away since this boot, or shows the error; see also "journalctl -b -u systemd-modules-load" and "dmesg | grep -i sctp"`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Judge(Facts{Inspection: host(func(i *kmod.Inspection) { i.OS = tc.os; tc.edit(i) })})
+			if r.Remedy != tc.want {
+				t.Errorf("got  %s\nwant %s", r.Remedy, tc.want)
+			}
+			if got := WantsMachineConfig(r); got != tc.printed {
+				t.Errorf("MachineConfig printed: %v, want %v", got, tc.printed)
+			}
+		})
+	}
+}
+
+// TestPendingReboot: of a load that failed in this boot nobody knows that it
+// will succeed in the next.
+func TestPendingReboot(t *testing.T) {
+	for want, since := range map[string]time.Time{
+		"sctp is not loaded; the next boot will load it (" + LoadRequest + ":1)":   time.Unix(2000, 0),
+		"sctp is not loaded; the next boot will try again (" + LoadRequest + ":1)": time.Unix(500, 0),
+	} {
+		r := Judge(Facts{Inspection: host(func(i *kmod.Inspection) { requested(i); i.BootLoad.RequestedSince = since })})
+		if len(r.Warnings) != 1 || r.Warnings[0] != (Warning{PendingReboot, want}) {
+			t.Errorf("warnings %q, want %q", r.Warnings, want)
+		}
+	}
+}
