@@ -8,7 +8,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 )
 
 // caller is who asks for the module.
@@ -445,13 +444,13 @@ func (ev *evaluation) bootLoad() BootLoad {
 		default:
 			continue
 		}
+		if requested == True && (boot.Requested != True || r.mtime.Before(boot.RequestedSince)) {
+			boot.RequestedSince = r.mtime
+		}
 		if boot.Requested != True {
 			boot.Requested = requested
 		}
 		boot.RequestedBy = append(boot.RequestedBy, r.evidence(NoCause, how))
-		if r.mtime.After(boot.RequestedSince) {
-			boot.RequestedSince = r.mtime
-		}
 		asking[r.name] = true
 		if !slices.Contains(names, r.name) {
 			names = append(names, r.name)
@@ -471,7 +470,6 @@ func (ev *evaluation) bootLoad() BootLoad {
 		})
 		return boot
 	}
-	boot.RequestedSince = time.Time{}
 	if problems := ev.loadSet.problems(); len(problems) > 0 {
 		boot.Requested = Unknown
 		boot.RequestedBy = problems

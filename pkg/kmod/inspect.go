@@ -199,7 +199,7 @@ func mergeBoot(a, b BootLoad) BootLoad {
 	if a.Requested != b.Requested {
 		out.Requested = Unknown
 	}
-	if a.RequestedSince.After(out.RequestedSince) {
+	if a.RequestedSince.Before(out.RequestedSince) {
 		out.RequestedSince = a.RequestedSince
 	}
 	return out

@@ -203,9 +203,9 @@ type BootLoad struct {
 	Requested Answer
 	// RequestedBy holds the lines and tokens that ask for it.
 	RequestedBy []Evidence
-	// RequestedSince is the latest time at which a file in RequestedBy was
-	// modified; zero for the command line. A file newer than the boot has not
-	// been acted on yet.
+	// RequestedSince is when the oldest of RequestedBy was last modified; zero
+	// for the command line. If all are newer than the boot, none has been acted
+	// on yet.
 	RequestedSince time.Time
 	Decision
 }

@@ -481,7 +481,9 @@ func TestVersions(t *testing.T) {
 	})
 }
 
-// TestBootTimes: the request is as old as the newest file that makes it.
+// TestBootTimes: the request is as old as the oldest file that makes it, and the
+// command line is as old as the boot: a second request does not excuse a first
+// one that has come to nothing.
 func TestBootTimes(t *testing.T) {
 	root, opts := host(t, file("etc/modules-load.d/a.conf", "sctp\n"), file("etc/modules-load.d/b.conf", "dummy\n"))
 	when := time.Unix(1600000000, 0)
@@ -490,5 +492,17 @@ func TestBootTimes(t *testing.T) {
 	}
 	if ins := inspect(t, opts); !ins.BootLoad.RequestedSince.Equal(when) {
 		t.Errorf("since %v", ins.BootLoad.RequestedSince)
+	}
+	if err := os.WriteFile(filepath.Join(root, "etc/modules-load.d/0.conf"), []byte("sctp\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if ins := inspect(t, opts); !ins.BootLoad.RequestedSince.Equal(when) {
+		t.Errorf("asked for again: since %v", ins.BootLoad.RequestedSince)
+	}
+	if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte("modules_load=sctp\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if ins := inspect(t, opts); !ins.BootLoad.RequestedSince.IsZero() {
+		t.Errorf("asked for by the command line: since %v", ins.BootLoad.RequestedSince)
 	}
 }
