@@ -153,7 +153,7 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 		if err := s.set(optMaxSeg, raw(assocValue{Value: uint32(maxSeg)})); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
 		}
-		return nil
+		return s.usualBuffers()
 	}})
 	if err != nil {
 		return err
@@ -178,4 +178,25 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 		return wrong("a message of %d bytes came in %d chunks; of at most %d bytes, there must be %d", size, stats.InOrdered, maxSeg, least)
 	}
 	return a.shutdown(ctx)
+}
+
+// usualBuffers gives a socket the buffers that the kernel gives by itself
+// (include/net/sock.h, SK_WMEM_MAX) where the host was told to give less
+// (net.core.wmem_default, net.core.rmem_default): a message that is too large
+// for them is refused, or takes seconds, which says nothing of SCTP.
+func (s *socket) usualBuffers() error {
+	const usual = 212992
+	return s.do(func(fd int) error {
+		for _, opt := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
+			size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
+			if err == nil && size < usual {
+				// The kernel doubles it (socket(7)).
+				err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, usual/2)
+			}
+			if err != nil {
+				return &stop{stage: StageSocket, err: err, detail: "make room for messages"}
+			}
+		}
+		return nil
+	})
 }

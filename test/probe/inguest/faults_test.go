@@ -126,6 +126,20 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestSmallBuffers: what a host gives a socket that asks for nothing decides
+// nothing.
+func TestSmallBuffers(t *testing.T) {
+	loaded(t)
+	for _, of := range []string{"rmem", "wmem"} {
+		t.Run(of, func(t *testing.T) {
+			shell(t, "sysctl -qw net.core."+of+"_default=8192", "sysctl -qw net.core."+of+"_default=212992")
+			if got := judged(conclusive(t, probe.Options{})); got.Reason != verdict.ProbePassed {
+				t.Errorf("%s: %s", got.Reason, got.Message)
+			}
+		})
+	}
+}
+
 // TestCallersDeadline: a deadline of the caller's that comes before the probe's
 // leaves each step its part of the time.
 func TestCallersDeadline(t *testing.T) {
