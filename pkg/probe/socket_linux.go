@@ -77,7 +77,9 @@ func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(f
 			// and the answer there, and the poller tells it of the first.
 			switch last := s.do(again); last {
 			case unix.EAGAIN:
-				err = errors.Join(err, s.pendingError())
+				if pending := s.pendingError(); pending != nil {
+					err = fmt.Errorf("%w, after %w", err, pending)
+				}
 			default:
 				err = last
 			}
