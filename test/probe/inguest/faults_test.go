@@ -415,7 +415,7 @@ func TestChildKilledOrStopped(t *testing.T) {
 		t.Run(unix.SignalName(signal), func(t *testing.T) {
 			const timeout = 8 * time.Second
 			// Without privilege there is one child, in this namespace.
-			wait := crippled{Options: probe.Options{Child: probe.Self, Timeout: timeout}, User: true}.startRun(t)
+			wait := crippled{Options: probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: timeout}, User: true}.startRun(t)
 			for began := time.Now(); ; time.Sleep(time.Millisecond) {
 				child := grandchild(t)
 				if child != 0 && lines(t, "/proc/net/sctp/eps") > 3 { // it is under way
