@@ -143,6 +143,83 @@ func TestSmallBuffers(t *testing.T) {
 	}
 }
 
+// TestKernelGivesUp before the step's deadline: its word counts as silence does,
+// and proves nothing either after a wait too short for that.
+func TestKernelGivesUp(t *testing.T) {
+	loaded(t)
+	filter(t, "input", dropAll)
+	gaveUp := fault{result: probe.Fail, stage: probe.StageConnect, errno: "ETIMEDOUT", reason: verdict.ProbeTimedOut}
+	retransmit := func(n int) {
+		shell(t, fmt.Sprintf("sysctl -qw net.sctp.max_init_retransmits=%d", n), "sysctl -qw net.sctp.max_init_retransmits=8")
+	}
+	retransmit(2) // 0.2, 0.4 and 0.8 s
+	gaveUp.judge(t, conclude(t, probe.Options{}, func(opts probe.Options) probe.Result {
+		opts.Timeout += 4 * time.Second
+		return run(t, opts)
+	}))
+	retransmit(1)
+	gaveUp.result, gaveUp.reason = probe.Unknown, verdict.InspectionFailed
+	gaveUp.judge(t, run(t, probe.Options{Timeout: 6 * time.Second}))
+}
+
+// TestWrongAnswers: a kernel that delivers something else than was sent is found
+// out, by the check whose matter it is. Here a filter changes what arrives;
+// loopback's packets carry no checksum that would tell. In a DATA chunk that
+// comes first, the flags are the packet's 14th byte, the stream is in bytes 21
+// and 22, the payload protocol identifier in 25 to 28, and then comes what is
+// sent (RFC 9260, section 3.3.1).
+func TestWrongAnswers(t *testing.T) {
+	loaded(t)
+	const inData = "meta nfproto ipv4 meta l4proto sctp @th,96,8 0 "
+	for name, tc := range map[string]struct {
+		change string
+		fail   []string // those over IPv4 that must
+	}{
+		"payload protocol identifier": {"@th,192,32 set 99", []string{"ipv4-ppid"}},
+		"stream":                      {"@th,104,8 7 @th,160,16 set 1", []string{"ipv4-streams"}}, // of unordered ones: others would be out of order, too
+		"unordered":                   {"@th,104,8 set 7", []string{"ipv4-streams"}},
+		"content":                     {"@th,224,32 set 0", []string{probe.CheckIPv4Stream, "ipv4-boundaries", "ipv4-fragmentation", "seqpacket", probe.CheckMultihoming}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			filter(t, "input", inData+tc.change)
+			r := conclusive(t, probe.Options{})
+			for _, name := range tc.fail {
+				if c := find(t, r.Checks, name); c.Result != probe.Fail || c.Stage != "" || c.TimedOut || c.Detail == "" {
+					t.Errorf("%+v, and should say what was wrong", c)
+				}
+			}
+			if got := judged(r); got.Reason != verdict.ProbeFailed {
+				t.Errorf("%s: %s", got.Reason, got.Message)
+			}
+			if c := find(t, r.Checks, probe.CheckIPv6Stream); c.Result != probe.Pass {
+				t.Errorf("nothing is changed there: %+v", c)
+			}
+		})
+	}
+}
+
+// TestExtensionsThatDoNotArrive: without their chunks, the checks that are about
+// them fail, and no other.
+func TestExtensionsThatDoNotArrive(t *testing.T) {
+	loaded(t)
+	// ABORT, AUTH, RE-CONFIG, ASCONF, and the answer to a heartbeat.
+	filter(t, "input", "meta l4proto sctp @th,96,8 { 6, 15, 130, 193, 5 } drop")
+	r := conclusive(t, probe.Options{Suite: probe.Full})
+	about := []string{"abort", "authentication", "stream-reconfiguration", "address-reconfiguration", probe.CheckMultihoming}
+	for _, c := range r.Checks {
+		want := probe.Pass
+		if slices.Contains(about, c.Name) {
+			want = probe.Fail
+		}
+		if c.Result != want && c.Result != probe.Skip {
+			t.Errorf("%+v\nwant %s", c, want)
+		}
+	}
+	if got := judged(r); got.Reason != verdict.ProbePassed {
+		t.Errorf("%s: %s", got.Reason, got.Message)
+	}
+}
+
 // TestCallersDeadline: a deadline of the caller's that comes before the probe's
 // leaves each step its part of the time.
 func TestCallersDeadline(t *testing.T) {
