@@ -287,6 +287,13 @@ func (r *running) count(o nodelabel.Outcome) int {
 	return r.outcomes[o]
 }
 
+// counts is what came of all writes so far.
+func (r *running) counts() map[nodelabel.Outcome]int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.outcomes)
+}
+
 // startWriter runs a writer for a node until the test ends.
 func (c *cluster) startWriter(t *testing.T, node string, change func(*nodelabel.Config)) *running {
 	t.Helper()

@@ -245,7 +245,7 @@ func TestAPIServerTroubled(t *testing.T) {
 				t.Errorf("%d requests in five seconds of trouble, want at most %d", n, tt.most)
 			}
 			if w.count(tt.outcome) == 0 {
-				t.Errorf("no %s was counted: %v", tt.outcome, w.outcomes)
+				t.Errorf("no %s was counted: %v", tt.outcome, w.counts())
 			}
 			p.makeTrouble(nil)
 			took := within(t, 30*time.Second, c.reasonIs(node, verdict.ProbePassed))
@@ -329,7 +329,7 @@ func TestEtcdFull(t *testing.T) {
 	w.Publish(report("full", boot1, verdict.ProbePassed))
 	within(t, 10*time.Second, func() error {
 		if w.count(nodelabel.ServerError) == 0 {
-			return fmt.Errorf("no server error was counted: %v", w.outcomes)
+			return fmt.Errorf("no server error was counted: %v", w.counts())
 		}
 		return nil
 	})
@@ -414,7 +414,7 @@ func TestBusyNode(t *testing.T) {
 	close(stop)
 	wg.Wait()
 	if n := w.count(nodelabel.Applied); n != 21 {
-		t.Errorf("%d writes for 21 reports: %v", n, w.outcomes)
+		t.Errorf("%d writes for 21 reports: %v", n, w.counts())
 	}
 }
 
