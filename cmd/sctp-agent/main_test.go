@@ -165,6 +165,7 @@ func TestExitCodes(t *testing.T) {
 		{"a root that is a file", []string{"check", "--root", "/etc/hostname"}, 2, ""},
 		{"run without a node's name", []string{"run"}, 2, "NODE_NAME"},
 		{"run with a prefix that is Kubernetes' own", []string{"run", "--node-name", "n", "--prefix", "kubernetes.io/"}, 2, "reserved"},
+		{"run with less than no time between looks", []string{"run", "--node-name", "n", "--resync", "-5m"}, 2, "--resync"},
 		{"run without a cluster", []string{"run", "--node-name", "n", "--kubeconfig", "/does/not/exist"}, 2, "/does/not/exist"},
 		{"help", []string{"check", "--help"}, 0, ""},
 		{"version", []string{"version"}, 0, ""},

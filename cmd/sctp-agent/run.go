@@ -83,6 +83,9 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if opts.Node == "" {
 		return errors.New("the Node's name is missing: set NODE_NAME (in a pod: from spec.nodeName) or --node-name")
 	}
+	if f.resync < 0 {
+		return fmt.Errorf("--resync %v: want more than 0", f.resync)
+	}
 	keys, err := nodelabel.NewKeys(f.prefix)
 	if err != nil {
 		return fmt.Errorf("--prefix: %w", err)
