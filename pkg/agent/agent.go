@@ -181,11 +181,15 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		case s := <-shutdown:
 			rebooting = s.Begins
 			if s.Begins {
-				if last != nil {
-					r := verdict.Rebooting(*last)
-					a.publish(r, last, "shutdown")
+				if last == nil {
+					// Started in the middle of it: the Node still says what
+					// the one before found.
+					r := a.assess(ctx)
 					last = &r
 				}
+				r := verdict.Rebooting(*last)
+				a.publish(r, last, "shutdown")
+				last = &r
 				flush, cancel := context.WithTimeout(ctx, lastFlush)
 				if err := a.cfg.Writer.Flush(flush); err != nil {
 					a.cfg.Log.Warn("the node shuts down before its label could be turned", "error", err.Error())

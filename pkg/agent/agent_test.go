@@ -332,6 +332,26 @@ func TestSlowShutdown(t *testing.T) {
 	})
 }
 
+// An agent whose first news is that the node shuts down says so too, whatever
+// the one before it has said.
+func TestStartedWhileShuttingDown(t *testing.T) {
+	for range 20 { // the first assessment and the news are due together
+		synctest.Test(t, func(t *testing.T) {
+			w := &notebook{}
+			a := New(Config{Assess: says(verdict.ProbePassed).assess, Writer: w})
+			ctx, cancel := context.WithCancel(t.Context())
+			shutdown, done := make(chan Shutdown, 1), make(chan struct{})
+			shutdown <- Shutdown{Begins: true, Release: cancel}
+			go func() { a.loop(ctx, shutdown, nil); close(done) }()
+			<-done
+			reports := w.all()
+			if len(reports) == 0 || reports[len(reports)-1].Reason != verdict.NodeRebooting {
+				t.Errorf("published: %+v", reports)
+			}
+		})
+	}
+}
+
 // An inspection that fails, and so cannot even say which boot this is, unsays
 // nothing: not to the Node's writer, not in the feature file.
 func TestBootIsRemembered(t *testing.T) {

@@ -70,6 +70,24 @@ func (l *fakeLogin1) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Er
 	return fd, nil
 }
 
+// start makes it the logind of a bus of its own.
+func (l *fakeLogin1) start(t *testing.T) (socket string, conn *dbus.Conn) {
+	t.Helper()
+	socket = systemBus(t)
+	conn, err := dialBus(t.Context(), socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.Export(l, login1Path, login1Mgr); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.RequestName(login1, 0); err != nil {
+		t.Fatal(err)
+	}
+	return socket, conn
+}
+
 // released waits until nobody holds the lock.
 func released(lock *os.File, limit time.Duration) bool {
 	_ = lock.SetReadDeadline(time.Now().Add(limit))
@@ -78,21 +96,10 @@ func released(lock *os.File, limit time.Duration) bool {
 }
 
 func TestLogind(t *testing.T) {
-	socket := systemBus(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	conn, err := dialBus(ctx, socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
 	login := &fakeLogin1{locks: make(chan *os.File, 4)}
-	if err := conn.Export(login, login1Path, login1Mgr); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := conn.RequestName(login1, 0); err != nil {
-		t.Fatal(err)
-	}
+	socket, conn := login.start(t)
 	notices := make(chan Shutdown)
 	ended := make(chan error, 1)
 	run, stop := context.WithCancel(ctx)
@@ -131,6 +138,32 @@ func TestLogind(t *testing.T) {
 	}
 	if !released(again, 2*time.Second) {
 		t.Error("the lock outlives the watch")
+	}
+}
+
+// An agent that is started while the node shuts down is told so: it gets no lock
+// any more, and hears of the shutdown only if that is called off.
+func TestLogindInTheMiddle(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	login := &fakeLogin1{locks: make(chan *os.File, 4), err: dbus.NewError("org.freedesktop.login1.OperationInProgress", []any{"The operation inhibition has been requested for is already running"})}
+	socket, _ := login.start(t)
+	notices := make(chan Shutdown, 1)
+	ended := make(chan error, 1)
+	run, stop := context.WithCancel(ctx)
+	go func() { ended <- Logind{Bus: socket}.Run(run, func(s Shutdown) { notices <- s }) }()
+	select {
+	case s := <-notices:
+		if !s.Begins {
+			t.Error("a shutdown that has begun looks like one that was called off")
+		}
+		s.Release()
+	case err := <-ended:
+		t.Fatalf("not noticed: %v", err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 
