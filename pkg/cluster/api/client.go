@@ -57,6 +57,7 @@ type Resource struct {
 }
 
 // path of the collection, or of an object in it; namespace and name may be "".
+// Without a plural it is that of the group and version.
 func (r Resource) path(namespace, name string) string {
 	p := "/apis/" + r.GroupVersion
 	if !strings.Contains(r.GroupVersion, "/") {
@@ -65,7 +66,9 @@ func (r Resource) path(namespace, name string) string {
 	if namespace != "" {
 		p += "/namespaces/" + url.PathEscape(namespace)
 	}
-	p += "/" + r.Name
+	if r.Name != "" {
+		p += "/" + r.Name
+	}
 	if name != "" {
 		p += "/" + url.PathEscape(name)
 	}
@@ -206,6 +209,17 @@ func List[T any](ctx context.Context, c *Client, r Resource, opts ListOptions, e
 // Get reads one object into out.
 func (c *Client) Get(ctx context.Context, r Resource, namespace, name string, out any) error {
 	return c.object(ctx, "get", http.MethodGet, r, namespace, name, "", nil, "", nil, out)
+}
+
+// Serves says whether the API server has a group and version. Everybody may ask
+// (ClusterRole system:discovery); who may not list a collection gets 403, whether
+// it exists or not.
+func (c *Client) Serves(ctx context.Context, groupVersion string) (bool, error) {
+	err := c.Get(ctx, Resource{GroupVersion: groupVersion}, "", "", nil)
+	if IsNotFound(err) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Create creates an object; out, if not nil, gets it as it was stored.

@@ -59,7 +59,7 @@ func effect(enabled kmod.Answer) *machineconfig.Effect {
 // healthy is a cluster with everything there is and nothing to find: a ready
 // pool with workloads, and a pool without SCTP that nobody asks it of.
 func healthy() *Snapshot {
-	s := &Snapshot{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC), HasPools: true}
+	s := &Snapshot{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
 	for _, n := range []api.Node{
 		kubeNode("master-0", "master", blacklisted()),
 		kubeNode("worker-0", "worker", ready()), kubeNode("worker-1", "worker", ready()),

@@ -276,7 +276,11 @@ func (s *Snapshot) collectPools(ctx context.Context, c *api.Client, unseen func(
 	if api.IsNotFound(err) {
 		return
 	}
-	s.HasPools = true
+	if api.IsForbidden(err) {
+		if served, e := c.Serves(ctx, machineconfig.APIVersion); e == nil && !served {
+			return
+		}
+	}
 	if err != nil {
 		unseen(SourcePools, err)
 		return

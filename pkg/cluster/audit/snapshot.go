@@ -26,8 +26,6 @@ type Snapshot struct {
 	Services []Service
 	Policies []Policy
 	Pools    []Pool
-	// HasPools says whether the cluster has the MachineConfig API.
-	HasPools bool
 	// Narrowed says that workloads of some namespaces only were read.
 	Narrowed bool
 	// Unseen lists what could not be read.
