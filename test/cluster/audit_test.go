@@ -234,7 +234,7 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		agent      bool
 		change     func(*corev1.Node)
 	}{
-		{"good-0", "worker", good("good-0"), true, nil},
+		{"good-0", "worker", good("good-0"), true, func(n *corev1.Node) { n.Labels["kubernetes.io/hostname"] = "good-0" }},
 		{wideName, "worker", bad(wideName), true, nil}, // NodeNotReadyInPool
 		{"stale", "worker", good("stale"), true, func(n *corev1.Node) { n.Status.NodeInfo.BootID = "another" }},
 		{"edited", "worker", good("edited"), true, func(n *corev1.Node) { n.Labels[nodelabel.Keys{}.Ready()] = "false" }},
@@ -409,7 +409,7 @@ func TestAudit(t *testing.T) {
 		var r ran
 		// The authorizer learns of the binding a moment later.
 		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-			r = run(t, bin, "audit", "--kubeconfig", visitor, "--selector", "kubernetes.io/hostname=nobody")
+			r = run(t, bin, "audit", "--kubeconfig", visitor, "--selector", "kubernetes.io/hostname=good-0")
 			if r.stderr == "" || time.Now().After(deadline) {
 				break
 			}
@@ -426,6 +426,11 @@ func TestAudit(t *testing.T) {
 		r = run(t, bin, "audit", "--kubeconfig", visitor)
 		if r.code != 1 || !strings.Contains(r.stdout, "Reports from before the node's last boot") {
 			t.Errorf("what can be seen is not examined (exit status %d):\n%s", r.code, r.stdout)
+		}
+		page := filepath.Join(t.TempDir(), "audit.html")
+		s.ok(os.WriteFile(page, []byte(run(t, bin, "audit", "--kubeconfig", visitor, "-o", "html").stdout), 0o600))
+		if dom := browse(t, page, "", ""); !strings.Contains(dom, "<td>?</td>") || strings.Contains(dom, "<td>none</td>") {
+			t.Error("the page says of agents that it could not see that there are none")
 		}
 		r = run(t, bin, "audit", "--kubeconfig", kubeconfig(t, cp, "nobody"))
 		if r.code != 2 || !strings.Contains(r.stderr, "list nodes: forbidden: the right to list nodes is missing") || r.stdout != "" {
@@ -463,6 +468,89 @@ func TestAudit(t *testing.T) {
 
 	// Last: it takes away what the others look at.
 	t.Run("cleanup", func(t *testing.T) { testCleanup(t, bin, cp, admin) })
+}
+
+// TestAuditSight: what an audit may not see, and what is not there, are two
+// things; and where there is nothing to look at, nothing is found to be good.
+func TestAuditSight(t *testing.T) {
+	bin := program(t)
+	cp := controlPlane(t, controlplane.Options{})
+	s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
+	audited := func(user string, args ...string) (ran, audit.Result) {
+		t.Helper()
+		r := run(t, bin, append([]string{"audit", "-o", "json", "--kubeconfig", kubeconfig(t, cp, user)}, args...)...)
+		if r.stdout == "" {
+			return r, audit.Result{}
+		}
+		return r, decodeAudit(t, r.stdout)
+	}
+	lists := func(group string, resources ...string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: []string{"list"}}
+	}
+	workloadRules := []rbacv1.PolicyRule{lists("", "pods", "services"), lists("discovery.k8s.io", "endpointslices"), lists("networking.k8s.io", "networkpolicies")}
+	for name, rules := range map[string][]rbacv1.PolicyRule{"nodes": {lists("", "nodes")}, "workloads": workloadRules} {
+		must[*rbacv1.ClusterRole](s)(s.client.RbacV1().ClusterRoles().Create(s.ctx, &rbacv1.ClusterRole{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: rules,
+		}, metav1.CreateOptions{}))
+	}
+	ref := func(name string) rbacv1.RoleRef {
+		return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name}
+	}
+	users := func(names ...string) (out []rbacv1.Subject) {
+		for _, name := range names {
+			out = append(out, rbacv1.Subject{Kind: "User", APIGroup: rbacv1.GroupName, Name: name})
+		}
+		return out
+	}
+	for role, who := range map[string][]rbacv1.Subject{"nodes": users("viewer", "tenant"), "workloads": users("viewer")} {
+		must[*rbacv1.ClusterRoleBinding](s)(s.client.RbacV1().ClusterRoleBindings().Create(s.ctx, &rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: role}, Subjects: who, RoleRef: ref(role),
+		}, metav1.CreateOptions{}))
+	}
+	s.namespace(agentNamespace)
+	s.namespace(workloads)
+	must[*rbacv1.RoleBinding](s)(s.client.RbacV1().RoleBindings(workloads).Create(s.ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "tenant"}, Subjects: users("tenant"), RoleRef: ref("workloads"),
+	}, metav1.CreateOptions{}))
+
+	// The authorizer learns of the bindings a moment later.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		viewer, _ := audited("viewer")
+		tenant, _ := audited("tenant")
+		if !strings.Contains(viewer.stderr+tenant.stderr, "forbidden") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(viewer.stderr, tenant.stderr)
+		}
+	}
+	if r, _ := audited("viewer"); r.code != 2 || !strings.Contains(r.stderr, "the cluster has no nodes") {
+		t.Errorf("no nodes: exit status %d, %q", r.code, r.stderr)
+	}
+	good := report("good", verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+	s.ok(s.node("good", "worker", &good, nil))
+	s.ok(s.agentOn("good"))
+	if r, _ := audited("viewer", "--selector", "node-role.kubernetes.io/wroker"); r.code != 2 || !strings.Contains(r.stderr, `no node has the labels "node-role.kubernetes.io/wroker"`) {
+		t.Errorf("a selector that selects nothing: exit status %d, %q", r.code, r.stderr)
+	}
+
+	// Rights are looked at before it is looked whether there is such an API: a
+	// user without any for MachineConfigs gets 403 where there are none.
+	if r, result := audited("viewer"); r.code != 0 || len(result.Unseen) != 0 {
+		t.Errorf("without the MachineConfig API: exit status %d, not seen %+v", r.code, result.Unseen)
+	}
+
+	bad := report("bad", verdict.No, verdict.ModuleBlacklisted, verdict.BootBlocked)
+	s.ok(s.node("bad", "infra", &bad, nil))
+	s.ok(s.pod(workloads, "amf-0", "bad", nil, sctp(38412)))
+	r, result := audited("tenant", "--namespace", workloads)
+	if got := kinds(result); r.code != 1 || !slices.Equal(got, []audit.Kind{audit.PodOnUnreadyNode}) {
+		t.Errorf("rights in one namespace: exit status %d, findings %v", r.code, got)
+	}
+	if u := result.Unseen; len(u) != 1 || u[0].Source != audit.SourceAgents || !strings.Contains(u[0].Why, "the agent's pods: list pods: forbidden") ||
+		!slices.Equal(u[0].NotChecked, []audit.Kind{audit.NodeWithoutAgent, audit.AgentNotReady}) {
+		t.Errorf("rights in one namespace: not seen %+v", u)
+	}
 }
 
 // testWatch: --watch prints once, again when a Node has changed, and ends in

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,6 +90,13 @@ func Collect(ctx context.Context, c *api.Client, opts Options) (*Snapshot, error
 	wg.Wait()
 	if nodesErr != nil {
 		return nil, nodesErr
+	}
+	// Of no node at all nothing is good: a selector may be misspelt.
+	if len(s.Nodes) == 0 && opts.NodeSelector != "" {
+		return nil, fmt.Errorf("no node has the labels %q", opts.NodeSelector)
+	}
+	if len(s.Nodes) == 0 {
+		return nil, errors.New("the cluster has no nodes")
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("reading the cluster: %w", context.Cause(ctx))
