@@ -301,12 +301,14 @@ func (r *run) awaitListeners(ctx context.Context) error {
 	said := all
 	return r.poll(ctx, roleListener, func(list []api.Pod) bool {
 		waiting := 0
+		there := map[*Node]bool{}
 		for i := range list {
 			p := &list[i]
 			n := r.nodeOf(p)
 			if n == nil || n.Fault != "" {
 				continue
 			}
+			there[n] = true
 			switch {
 			case terminated(p):
 				say := sayOf(p)
@@ -320,6 +322,11 @@ func (r *run) awaitListeners(ctx context.Context) error {
 				n.Fault, n.Detail = peer.Unknown, "its listener did not start: "+trouble(p)
 			default:
 				waiting++
+			}
+		}
+		for _, n := range r.taking() {
+			if !there[n] {
+				n.Fault, n.Detail = peer.Unknown, "its listener is gone: somebody deleted the pod"
 			}
 		}
 		if waiting != said {
