@@ -425,6 +425,9 @@ func (r *run) paths() []planned {
 		}
 		for i, to := range all {
 			for _, a := range to.PodAddresses {
+				if !hasFamily(from.PodAddresses, a) {
+					continue
+				}
 				add(PathPod, to, nil, a, EchoPort, 0)
 				if r.opts.Policy && (len(all) == 1 || to == next(all, from)) {
 					add(PathBefore, to, nil, a, DeniedPort, 0)
@@ -443,7 +446,7 @@ func (r *run) paths() []planned {
 				// Each node's port is tried for the pod on it, and for one
 				// elsewhere, to which it forwards.
 				add(PathNodePort, to, to, a, s.Spec.Ports[0].NodePort, servicePatience)
-				if far := all[(i+1)%len(all)]; far != to {
+				if far := all[(i+1)%len(all)]; far != to && hasFamily(far.PodAddresses, a) {
 					add(PathNodePort, far, to, a, r.services[far.Index].Spec.Ports[0].NodePort, servicePatience)
 				}
 			}
