@@ -49,11 +49,14 @@ func policies() api.Resource {
 	return api.Resource{GroupVersion: "networking.k8s.io/v1", Name: "networkpolicies"}
 }
 
-func newNamespace(until time.Time) *api.Namespace {
+// namespacePrefix begins the names of runs' namespaces.
+const namespacePrefix = "sctp-agent-verify-"
+
+func newNamespace(name string, until time.Time) *api.Namespace {
 	return &api.Namespace{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
 		ObjectMeta: metav1.ObjectMeta{
-			GenerateName: "sctp-agent-verify-",
+			Name: name,
 			Labels: map[string]string{
 				labelRun: "true",
 				// Nothing here needs more; where admission is strict, nothing

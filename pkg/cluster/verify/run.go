@@ -3,6 +3,7 @@ package verify
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -101,11 +102,14 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	var namespace api.Namespace
-	if err := c.Create(ctx, namespaces(), "", newNamespace(start.Add(opts.Timeout+cleanupTimeout)), &namespace); err != nil {
-		return nil, err
+	// A name of its own: when the answer is not heard, the namespace may be
+	// there all the same.
+	r.namespace = namespacePrefix + strings.ToLower(rand.Text()[:8])
+	created := c.Create(ctx, namespaces(), "", newNamespace(r.namespace, start.Add(opts.Timeout+cleanupTimeout)), nil)
+	var refused *api.Error
+	if errors.As(created, &refused) && refused.Code >= 400 && refused.Code < 500 {
+		return nil, created
 	}
-	r.namespace = namespace.Name
 	defer func() {
 		// The caller's context may have ended: Ctrl-C is when cleaning up
 		// matters most.
@@ -115,6 +119,9 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 			err = errors.Join(err, e)
 		}
 	}()
+	if created != nil {
+		return nil, created
+	}
 	if err := r.try(ctx); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)

@@ -1,17 +1,30 @@
 package verify
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
 
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
 	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // plan is what a run on n nodes tries, where pods and Services have both
 // families.
-func plan(n int, policy bool) []planned {
+func plan(n int, policy bool) []planned { return newPlan(n, policy).paths() }
+
+func newPlan(n int, policy bool) *run {
 	r := &run{opts: Options{Policy: policy}, result: &Result{}, services: map[int]*api.Service{}}
 	for i := range n {
 		r.result.Nodes = append(r.result.Nodes, Node{
@@ -24,7 +37,7 @@ func plan(n int, policy bool) []planned {
 			Ports:      []api.ServicePort{{NodePort: int32(30000 + i)}},
 		}}
 	}
-	return r.paths()
+	return r
 }
 
 // Each path is tried by one job; a job's results fit a termination message; and
@@ -79,6 +92,159 @@ func TestJobs(t *testing.T) {
 		if len(seen) != len(paths) || len(paths) == 0 {
 			t.Errorf("%+v: %d of %d paths are tried", c, len(seen), len(paths))
 		}
+	}
+}
+
+// Where only one of two nodes has IPv6 for its pods, there is no path over IPv6
+// between them to be tried.
+func TestFamilies(t *testing.T) {
+	r := newPlan(2, true)
+	r.result.Nodes[1].PodAddresses = r.result.Nodes[1].PodAddresses[:1]
+	for _, p := range r.paths() {
+		if p.Family == "IPv6" && (p.From == "n1" || p.To == "n1") {
+			t.Errorf("n1 has no IPv6: %+v", p.Path)
+		}
+	}
+}
+
+// server is an API server with two nodes, which does of a run's requests what a
+// real one and its kubelets do, unless told otherwise.
+type server struct {
+	*httptest.Server
+	mu       sync.Mutex
+	pods     []api.Pod
+	requests []string
+	// created is called when a namespace has been created, before the answer.
+	created func()
+	// vanishes is a pod that somebody deletes before it runs.
+	vanishes string
+}
+
+func newServer(t *testing.T) *server {
+	s := &server{}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(s.Close)
+	return s
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	answer := func(v any) { _ = json.NewEncoder(w).Encode(v) }
+	list := func(items any) { answer(map[string]any{"items": items}) }
+	switch last := parts[len(parts)-1]; {
+	case r.Method == http.MethodGet && last == "nodes":
+		list([]any{node("n0"), node("n1")})
+	case r.Method == http.MethodGet && last == "pods":
+		role, _ := strings.CutPrefix(r.URL.Query().Get("labelSelector"), labelRole+"=")
+		list(slices.DeleteFunc(slices.Clone(s.pods), func(p api.Pod) bool { return p.Labels[labelRole] != role }))
+	case r.Method == http.MethodGet && (last == "namespaces" || last == "endpointslices"):
+		list([]any{})
+	case r.Method == http.MethodPost && last == "namespaces":
+		var n api.Namespace
+		_ = json.NewDecoder(r.Body).Decode(&n)
+		if n.Name == "" {
+			n.Name = n.GenerateName + "x7k2p"
+		}
+		s.requests = append(s.requests, "created "+n.Name)
+		if s.created != nil {
+			s.created()
+		}
+		answer(n)
+	case r.Method == http.MethodPost && last == "services":
+		var v api.Service
+		_ = json.NewDecoder(r.Body).Decode(&v)
+		v.Spec.ClusterIPs, v.Spec.Ports[0].NodePort = []string{"10.1.0.1"}, 30000
+		answer(v)
+	case r.Method == http.MethodPost && last == "pods":
+		var p api.Pod
+		_ = json.NewDecoder(r.Body).Decode(&p)
+		if p.Name != s.vanishes {
+			runs(&p)
+			s.pods = append(s.pods, p)
+		}
+		answer(p)
+	case r.Method == http.MethodGet:
+		http.NotFound(w, r)
+	default:
+		answer(map[string]any{})
+	}
+}
+
+func node(name string) api.Node {
+	var n api.Node
+	n.Name = name
+	n.Labels = map[string]string{nodelabel.Keys{}.Ready(): "true"}
+	n.Status.Addresses = []api.NodeAddress{{Type: api.NodeInternalIP, Address: "192.0.2.1"}}
+	return n
+}
+
+// runs gives a pod the status that it has when it listens, or has reached
+// everything.
+func runs(p *api.Pod) {
+	if p.Labels[labelRole] == roleListener {
+		p.Status.PodIPs = []api.PodIP{{IP: "10.0.0." + p.Labels[labelIndex]}}
+		p.Status.Conditions = []api.Condition{{Type: api.PodReady, Status: api.ConditionTrue}}
+		return
+	}
+	var job peer.Job
+	_ = json.Unmarshal([]byte(p.Spec.Containers[0].Env[0].Value), &job)
+	var say peer.Say
+	for _, t := range job.Targets {
+		say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: peer.OK})
+	}
+	text, _ := json.Marshal(say)
+	p.Status.Phase = api.PodSucceeded
+	p.Status.ContainerStatuses = []api.ContainerStatus{{State: api.ContainerState{Terminated: &api.ContainerStateTerminated{Message: string(text)}}}}
+}
+
+func (s *server) run(ctx context.Context, t *testing.T) (*Result, error) {
+	t.Helper()
+	c, err := api.New(&rest.Config{Host: s.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Run(ctx, c, Options{Image: "x", Timeout: 20 * time.Second})
+}
+
+// A listener that is gone before it runs (drained, evicted, its node removed)
+// leaves its node without any path: that must not pass for a node that works.
+func TestListenerGone(t *testing.T) {
+	s := newServer(t)
+	r, err := s.run(t.Context(), t)
+	if err != nil || r.Verdict() != verdict.Yes || len(r.Paths) != 16 {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	s = newServer(t)
+	s.vanishes = "listener-1"
+	r, err = s.run(t.Context(), t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Verdict() != verdict.Undecided || r.Nodes[1].Fault != peer.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
+		t.Errorf("verdict %s, node %+v", r.Verdict(), r.Nodes[1])
+	}
+}
+
+// Ctrl-C while the namespace is being created: the answer with its name is not
+// heard any more, and yet it is deleted.
+func TestInterruptedCreation(t *testing.T) {
+	s := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s.created = func() { cancel(); time.Sleep(100 * time.Millisecond) }
+	if _, err := s.run(ctx, t); err == nil {
+		t.Error("no error")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.IndexFunc(s.requests, func(r string) bool { return strings.HasPrefix(r, "created ") })
+	if at < 0 {
+		t.Fatalf("no namespace was created: %q", s.requests)
+	}
+	if name := strings.TrimPrefix(s.requests[at], "created "); name == "" || !slices.Contains(s.requests, "DELETE /api/v1/namespaces/"+name) {
+		t.Errorf("namespace %q is left behind: %q", name, s.requests)
 	}
 }
 
