@@ -218,11 +218,12 @@ func tidy(list []Evidence, allowed Answer) []Evidence {
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b Evidence) int { return cmp.Compare(rank(a), rank(b)) })
 	var out []Evidence
+	seen := map[Evidence]bool{}
 	for _, e := range list {
-		same := func(o Evidence) bool {
-			return o.File == e.File && o.Line == e.Line && o.Text == e.Text && o.Cause == e.Cause
-		}
-		if !slices.ContainsFunc(out, same) {
+		key := e
+		key.Effect = ""
+		if !seen[key] {
+			seen[key] = true
 			out = append(out, e)
 		}
 	}

@@ -15,6 +15,9 @@ type process struct {
 	kmod int
 	kern *kernelImage
 	pool map[string]*module
+	// asked holds the names that modulesLoad was given in vain, with the number
+	// of modules that were inserted then.
+	asked map[string]int
 	// nesting counts the install commands that run modprobe that has install
 	// commands that run modprobe ...
 	nesting int
@@ -42,7 +45,7 @@ const (
 
 func (h *host) newProcess(cfg *policy, kern *kernelImage) *process {
 	budget := maxSteps
-	return &process{host: h, cfg: cfg, kmod: cfg.kmod, kern: kern, pool: map[string]*module{}, budget: &budget}
+	return &process{host: h, cfg: cfg, kmod: cfg.kmod, kern: kern, pool: map[string]*module{}, asked: map[string]int{}, budget: &budget}
 }
 
 func (h *host) newKernel() *kernelImage {
@@ -542,6 +545,10 @@ func (p *process) modprobe(name string, flags probeFlags) error {
 // modulesLoad is what systemd-modules-load does with one name
 // (src/shared/module-util.c, module_load_and_warn).
 func (p *process) modulesLoad(name string) {
+	inserted := len(p.kern.inserted)
+	if before, ok := p.asked[name]; ok && before == inserted {
+		return // as it changed nothing then, it changes nothing now
+	}
 	mods, err := p.lookup(name)
 	if err != nil {
 		return
@@ -551,4 +558,7 @@ func (p *process) modulesLoad(name string) {
 		p.release(mods)
 	}
 	p.release(nil)
+	if len(p.kern.inserted) == inserted {
+		p.asked[name] = inserted
+	}
 }

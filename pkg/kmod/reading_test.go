@@ -257,6 +257,22 @@ func TestNoEnd(t *testing.T) {
 	}
 }
 
+// TestSameLineOverAndOver: a script that appends a line whenever it runs. The
+// deadline of inspect is far away, unless time grows with the square.
+func TestSameLineOverAndOver(t *testing.T) {
+	const times = 30000
+	_, opts := host(t,
+		file("etc/modprobe.d/x.conf", strings.Repeat("blacklist sctp\n", times)),
+		file("etc/modules-load.d/x.conf", strings.Repeat("sctp\n", times)))
+	ins := inspect(t, opts)
+	if ins.Autoload.Allowed != kmod.False || len(ins.Autoload.Evidence) != times {
+		t.Errorf("autoload: %s, %d lines", ins.Autoload.Allowed, len(ins.Autoload.Evidence))
+	}
+	if ins.BootLoad.Requested != kmod.True || len(ins.BootLoad.RequestedBy) != times {
+		t.Errorf("requested: %s, %d lines", ins.BootLoad.Requested, len(ins.BootLoad.RequestedBy))
+	}
+}
+
 func TestNoRoot(t *testing.T) {
 	_, opts := host(t)
 	opts.Root = filepath.Join(opts.Root, "missing")
