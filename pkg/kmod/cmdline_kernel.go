@@ -9,8 +9,8 @@ const maxCharp = 1024
 // command line, and the token it stands in, as the kernel parses it
 // (lib/cmdline.c, next_arg; kernel/params.c, parse_args): dashes equal
 // underscores in the name of the parameter, quotes around the value or the
-// whole token are removed, "--" ends the parameters, the last one wins, and a
-// value that is too long is rejected.
+// whole token are removed, "--" ends the parameters, the last one wins, an
+// empty one too, and a value that is too long is rejected.
 //
 // It serves when /sys/module/kernel/parameters/module_blacklist, which has the
 // kernel's own result, is not readable.
@@ -20,7 +20,7 @@ func kernelBlacklist(line string) (value, token string) {
 			break
 		}
 		param, val := splitKernelToken(tok)
-		if strings.ReplaceAll(param, "-", "_") == "module_blacklist" && val != "" && len(val) <= maxCharp {
+		if strings.ReplaceAll(param, "-", "_") == "module_blacklist" && strings.Contains(tok, "=") && len(val) <= maxCharp {
 			value, token = val, tok
 		}
 	}

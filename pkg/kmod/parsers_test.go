@@ -26,6 +26,8 @@ func TestKernelBlacklist(t *testing.T) {
 		"xmodule_blacklist=sctp":                         "",
 		"module_blacklist=sctp\tro":                      "sctp",
 		"module_blacklist=sctp module_blacklist=" + long: "sctp",
+		"module_blacklist=sctp module_blacklist=":        "",
+		"module_blacklist=sctp module_blacklist":         "sctp",
 		"module_blacklist":                               "",
 		`foo="a module_blacklist=sctp"`:                  "",
 	} {
