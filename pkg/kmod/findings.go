@@ -358,9 +358,18 @@ func (ev *evaluation) unusedTokens() []Finding {
 			}
 		case plain == "modprobe_blacklist", plain == "modules_blacklist", plain == "module.blacklist", plain == "blacklist", plain == "modprobe.black_list":
 			list = append(list, unused(e, "no program knows this parameter; modprobe.blacklist= and module_blacklist= exist"))
+		case (plain == "rd.driver.blacklist" || plain == "rdblacklist") && ev.blacklistedInRun():
+			// Newer dracut turns it into a file below /run, which outlives
+			// the initial RAM disk.
 		case plain == "rd.modprobe.blacklist", plain == "rd.driver.blacklist", plain == "rdblacklist", plain == "rd.modules_load":
 			list = append(list, unused(e, "it applies to the initial RAM disk only"))
 		}
 	}
 	return list
+}
+
+func (ev *evaluation) blacklistedInRun() bool {
+	return slices.ContainsFunc(ev.cfg.blacklists, func(b blacklistRule) bool {
+		return b.name == ev.mod.Name && strings.HasPrefix(b.file, "/run/")
+	})
 }
