@@ -15,7 +15,7 @@ import (
 // the same name in a directory of higher rank.
 type configFile struct {
 	name       string // base name, the sorting key
-	path       string // as the host names it
+	path       string // as the host names it, made printable
 	data       []byte
 	mtime      time.Time
 	err        error  // why it could not be read; nil if it was, or if it does not exist
@@ -134,18 +134,19 @@ func (set *configSet) readDir(root *hostRoot, dir string, rule fileRule, seen ma
 	defer d.Close()
 	set.files = slices.Grow(set.files, len(d.entries))
 	for _, e := range d.entries {
-		f := configFile{name: e.name, path: dir + "/" + e.name}
-		if !rule.accept(f.name) {
-			set.strays = append(set.strays, f.path)
+		full := dir + "/" + e.name
+		if !rule.accept(e.name) {
+			set.strays = append(set.strays, full)
 			continue
 		}
+		f := configFile{name: e.name, path: printableName(full)}
 		if e.kind == unix.DT_DIR {
 			if rule.dirMasks {
 				add(f)
 			}
 			continue
 		}
-		f.data, f.mtime, err = d.readEntry(e, f.path, maxConfigFile)
+		f.data, f.mtime, err = d.readEntry(e, full, maxConfigFile)
 		switch {
 		case errors.Is(err, unix.EISDIR) && !rule.dirMasks:
 			continue // a link to a directory is a directory to fstatat

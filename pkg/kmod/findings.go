@@ -253,7 +253,7 @@ func (ev *evaluation) strayFile(name string) []Finding {
 		return nil
 	}
 	stray := &policy{kmod: ev.cfg.kmod}
-	stray.parseModprobeFile(name, data)
+	stray.parseModprobeFile(printableName(name), data)
 	var list []Finding
 	const why = "files whose names do not end in .conf are not read"
 	for _, b := range stray.blacklists {
@@ -321,7 +321,7 @@ func (ev *evaluation) unusedRequests() []Finding {
 	for _, name := range ev.loadSet.strays {
 		base := path.Base(name)
 		if strings.Contains(base, target) && path.Ext(base) == "" {
-			list = append(list, unused(Evidence{File: name, Text: base}, "files whose names do not end in .conf are not read"))
+			list = append(list, unused(Evidence{File: printableName(name), Text: printable(base)}, "files whose names do not end in .conf are not read"))
 		}
 	}
 	return list

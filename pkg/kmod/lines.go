@@ -97,22 +97,38 @@ func printable(s string) string {
 	}
 	var b strings.Builder
 	for _, r := range s {
-		switch {
-		case r == '\t':
-			b.WriteByte(' ')
-		case r == '\r':
-			b.WriteString(`\r`)
-		case r < ' ' || r == 0x7f || r == '\uFFFD' || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufeff':
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-		if b.Len() > maxText {
+		if writePrintable(&b, r); b.Len() > maxText {
 			b.WriteString("…")
 			break
 		}
 	}
 	return b.String()
+}
+
+// printableName does the same for a path, which is never cut. A file's name is
+// bytes, and a report is UTF-8 that ends up on terminals and in Node objects.
+func printableName(s string) string {
+	if plain(s) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		writePrintable(&b, r)
+	}
+	return b.String()
+}
+
+func writePrintable(b *strings.Builder, r rune) {
+	switch {
+	case r == '\t':
+		b.WriteByte(' ')
+	case r == '\r':
+		b.WriteString(`\r`)
+	case r < ' ' || r == 0x7f || r == '\uFFFD' || r >= 0x80 && r < 0xa0 || r == '\u2028' || r == '\u2029' || r == '\ufeff':
+		fmt.Fprintf(b, `\u%04x`, r)
+	default:
+		b.WriteRune(r)
+	}
 }
 
 // plain says that there is nothing but printable ASCII.

@@ -3,12 +3,14 @@ package kmod_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 
@@ -199,6 +201,26 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("by name: %+v", ins.ByName)
 		}
 	})
+}
+
+// TestFileNames: names are bytes. What is reported of them is UTF-8 that does
+// nothing to a terminal, and an API server gives back as it was written.
+func TestFileNames(t *testing.T) {
+	const name, shown = "schl\xfcssel\x1b[31m", `schl\ufffdssel\u001b[31m`
+	for _, tc := range []struct{ entry, want string }{
+		{"etc/modprobe.d/" + name + ".conf", "/etc/modprobe.d/" + shown + ".conf"},
+		{"etc/modprobe.d/sctp" + name, "/etc/modprobe.d/sctp" + shown},
+		{"etc/modules-load.d/sctp" + name, "/etc/modules-load.d/sctp" + shown},
+	} {
+		_, opts := host(t, file(tc.entry, "blacklist sctp\n"))
+		text := fmt.Sprint(inspect(t, opts))
+		if !strings.Contains(text, tc.want) {
+			t.Errorf("%s is not named: %s", tc.want, text)
+		}
+		if strings.Contains(text, "\x1b") || !utf8.ValidString(text) {
+			t.Errorf("not printable: %q", text)
+		}
+	}
 }
 
 // TestLimits: what is larger than anything real is not read, and said so.
