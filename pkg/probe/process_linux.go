@@ -1,7 +1,7 @@
 package probe
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -58,11 +58,9 @@ func startChild(ctx context.Context, program string, t task) (*child, error) {
 		return nil, err
 	}
 	cmd := &exec.Cmd{
-		Path: program,
-		Args: []string{"sctp-agent-probe", childArg},
-		// What it says when it crashes fits into a pipe that nobody reads yet;
-		// the stacks of all checks would not.
-		Env:    []string{"GOTRACEBACK=none"},
+		Path:   program,
+		Args:   []string{"sctp-agent-probe", childArg},
+		Env:    []string{},
 		Dir:    "/",
 		Stdin:  inRead,
 		Stdout: outWrite,
@@ -133,6 +131,7 @@ func closeAll(files ...*os.File) {
 // and sees it dead.
 func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan error) answer {
 	var a answer
+	lastWords := hearLastWords(stderr)
 	// Wakes the reads below; closing would race with them.
 	stop := context.AfterFunc(ctx, func() { out.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -170,27 +169,38 @@ func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan er
 			exit = errors.New("it cannot be killed: a call hangs in the kernel")
 		}
 	}
+	words := lastWords()
 	switch {
 	case done:
 	case ctx.Err() != nil:
 		a.err = fmt.Errorf("the probe process did not finish: %w", ctx.Err())
 	case exit != nil:
-		a.err = fmt.Errorf("the probe process ended half-way: %w%s", exit, lastWords(stderr))
+		a.err = fmt.Errorf("the probe process ended half-way: %w%s", exit, words)
 	default:
-		a.err = fmt.Errorf("the probe process ended half-way%s", lastWords(stderr))
+		a.err = fmt.Errorf("the probe process ended half-way%s", words)
 	}
 	return a
 }
 
-// lastWords is the first line of what a process that has ended wrote to its
-// standard error.
-func lastWords(stderr *os.File) string {
-	stderr.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
-	buf := make([]byte, 512)
-	n, _ := stderr.Read(buf)
-	text, _, _ := bytes.Cut(buf[:n], []byte("\n"))
-	if len(text) == 0 {
-		return ""
+// hearLastWords reads what a process writes to its standard error: a crash in
+// the full suite says more than a pipe holds, and would wait there. The function
+// returned ends that, and gives the first line.
+func hearLastWords(stderr *os.File) func() string {
+	said := make(chan string, 1)
+	go func() {
+		text := bufio.NewReaderSize(stderr, 512)
+		line, _, _ := text.ReadLine()
+		first := strings.ToValidUTF8(string(line), "?")
+		io.Copy(io.Discard, text)
+		said <- first
+	}()
+	return func() string {
+		// Of a process that has ended, everything is there.
+		stderr.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+		first := <-said
+		if first == "" {
+			return ""
+		}
+		return ": " + first
 	}
-	return ": " + strings.ToValidUTF8(string(text), "?")
 }

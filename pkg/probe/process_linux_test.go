@@ -34,6 +34,7 @@ func TestChildThatMisbehaves(t *testing.T) {
 		"stops itself":        {`echo '{"Check":{"Name":"x"}}'; kill -STOP $$`, true, 1, "did not finish"},
 		"is killed":           {`echo '{"Check":{"Name":"x"}}'; kill -KILL $$`, false, 1, "signal: killed"},
 		"fails":               {`echo 'fatal error: out of memory' >&2; exit 2`, false, 0, "fatal error: out of memory"},
+		"crashes at length":   {`echo 'fatal error: out of memory' >&2; head -c 200000 /dev/zero >&2; exit 2`, false, 0, "fatal error: out of memory"},
 		"ends early":          {`exit 0`, false, 0, "ended half-way"},
 		"talks nonsense":      {`echo 'hello'; exec sleep 60`, false, 0, "half-way"},
 		"talks without end":   {`while :; do echo '{"Unusable":""}'; done`, true, 0, "did not finish"},
