@@ -28,6 +28,14 @@ type Condition struct {
 	LastTransitionTime string `json:"lastTransitionTime,omitempty"`
 }
 
+// says is whether two conditions say the same; the time is no news.
+func (c *Condition) says(other *Condition) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.Status == other.Status && c.Reason == other.Reason && c.Message == other.Message
+}
+
 func (n *node) condition() *Condition {
 	for i := range n.Status.Conditions {
 		if n.Status.Conditions[i].Type == ConditionType {
@@ -127,9 +135,15 @@ type plan struct {
 	removeLabels, removeAnnotations []string
 }
 
+// applied is what the agent said in an apply.
+type applied struct {
+	Metadata
+	condition *Condition
+}
+
 // diff compares a Node to what is desired. before is what the agent applied
 // last, nil if it does not know.
-func (k Keys) diff(n *node, want Metadata, cond *Condition, before *Metadata) plan {
+func (k Keys) diff(n *node, want Metadata, cond *Condition, before *applied) plan {
 	o := n.owned()
 	var p plan
 	part := func(have, want, before map[string]string, owned, stray map[string]bool, contract []string, remove *[]string) {
@@ -172,14 +186,16 @@ func (k Keys) diff(n *node, want Metadata, cond *Condition, before *Metadata) pl
 	}
 	part(n.Metadata.Labels, want.Labels, beforeLabels, o.labels, o.strayLabels, k.Labels(), &p.removeLabels)
 	part(n.Metadata.Annotations, want.Annotations, beforeAnnotations, o.annotations, o.strayAnnotations, k.Annotations(), &p.removeAnnotations)
-	switch {
-	case cond == nil:
-		p.apply = p.apply || o.condition
-	case !o.condition:
+	// Where no condition is wanted, the Node is read without its status.
+	differs := o.condition
+	if cond != nil {
+		differs = !o.condition || !cond.says(n.condition())
+	}
+	if differs {
 		p.apply = true
-	default:
-		have := n.condition()
-		p.apply = p.apply || have == nil || have.Status != cond.Status || have.Reason != cond.Reason || have.Message != cond.Message
+		if before != nil && cond.says(before.condition) {
+			p.foreign = append(p.foreign, "condition "+ConditionType)
+		}
 	}
 	return p
 }

@@ -60,7 +60,7 @@ type Writer struct {
 	node    *node
 	missing bool
 	// memory is what was applied last, to the Node with this UID.
-	memory    *Metadata
+	memory    *applied
 	memoryUID types.UID
 	// done is the report that the Node is known to have caught up with.
 	done      uint64
@@ -262,7 +262,7 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 	k := w.cfg.Keys
 	var known Metadata
 	if memory != nil {
-		known = *memory
+		known = memory.Metadata
 	}
 	said := n.said(known)
 	want := k.Desired(*report, said, bootID, now)
@@ -329,7 +329,7 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 	if w.node != nil && w.node.Metadata.UID == written.Metadata.UID && written.newer(w.node) {
 		w.node = written
 	}
-	w.memory, w.memoryUID = &want, written.Metadata.UID
+	w.memory, w.memoryUID = &applied{want, cond}, written.Metadata.UID
 	if w.done < seq {
 		w.done = seq
 		close(w.caughtUp)

@@ -383,6 +383,40 @@ func TestCondition(t *testing.T) {
 	}
 }
 
+// Somebody who keeps changing the condition is noticed as one who keeps changing
+// the labels; so is a second agent that is to keep no condition.
+func TestConditionFight(t *testing.T) {
+	c := sharedCluster(t)
+	for name, other := range map[string]func(t *testing.T, node string){
+		"a controller": func(t *testing.T, node string) {
+			for stop := time.Now().Add(5 * time.Second); time.Now().Before(stop); time.Sleep(50 * time.Millisecond) {
+				body := []byte(`{"status":{"conditions":[{"type":"SCTPReady","status":"False","reason":"Mine"}]}}`)
+				if _, err := c.admin.CoreV1().Nodes().Patch(t.Context(), node, types.StrategicMergePatchType, body, metav1.PatchOptions{FieldManager: "somebody"}, "status"); err != nil {
+					t.Fatal(err)
+				}
+			}
+		},
+		"an agent without it": func(t *testing.T, node string) {
+			c.startWriter(t, node, nil).Publish(report(node, boot1, verdict.ProbePassed))
+			time.Sleep(5 * time.Second)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			node := "condition-" + name[len(name)-2:]
+			c.makeNode(t, node)
+			w := c.startWriter(t, node, func(cfg *nodelabel.Config) { cfg.Condition = true })
+			w.say(t, report(node, boot1, verdict.ProbePassed))
+			other(t, node)
+			if n := w.count(nodelabel.Applied) + w.count(nodelabel.PutBack); n > 8 {
+				t.Errorf("%d writes in five seconds: %v", n, w.counts())
+			}
+			if !w.Fighting() {
+				t.Error("the fight goes unnoticed")
+			}
+		})
+	}
+}
+
 func TestEvents(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "events")
