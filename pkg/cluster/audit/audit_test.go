@@ -151,7 +151,7 @@ func TestFindings(t *testing.T) {
 			[]string{"ReportOlderThanBoot worker-0", "PodOnUnprovedNode core/amf-0"}, "boot-of-worker-0"},
 		{"kubelet tells no boot ID", func(s *Snapshot) { s.Nodes[1].BootID = "" }, nil, ""},
 		{"a label set by hand", func(s *Snapshot) { s.Nodes[0].Ready = "true" },
-			[]string{"LabelContradictsReport master-0", "PoolUndoesSCTP master", "NodeLosesSCTPAtReboot master-0"}, "label ready=true, report false (ModuleBlacklisted)"},
+			[]string{"LabelContradictsReport master-0", "NodeLosesSCTPAtReboot master-0"}, "label ready=true, report false (ModuleBlacklisted)"},
 		{"a label set to false by hand", func(s *Snapshot) { s.Nodes[2].Ready = "false" },
 			[]string{"LabelContradictsReport worker-1"}, "label ready=false, report true (ProbePassed)"},
 		{"a label removed by hand", func(s *Snapshot) { s.Nodes[2].OnBoot = "" },
@@ -218,6 +218,12 @@ func TestFindings(t *testing.T) {
 		{"a pool about to lose it", func(s *Snapshot) {
 			s.Pools[0].Target, s.Pools[0].Updated = Rendered{"rendered-worker-2", effect(kmod.False)}, 0
 		}, []string{"PoolUndoesSCTP worker"}, "rendered-worker-2"},
+		{"loaded by hand in a pool that stays as it is", setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootBlocked; return r }()),
+			[]string{"NodeLosesSCTPAtReboot master-0"}, "the next boot will not bring it"},
+		{"loaded by hand in a pool whose next configuration brings nothing either", func(s *Snapshot) {
+			setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootBlocked; return r }())(s)
+			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.False)}, 0
+		}, []string{"PoolUndoesSCTP master", "NodeLosesSCTPAtReboot master-0"}, "0 of 1 nodes have rendered-master-2"},
 		{"a pool getting it", func(s *Snapshot) {
 			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.True)}, 0
 		}, []string{"PoolProgressing master"}, "0 of 1 nodes have rendered-master-2"},

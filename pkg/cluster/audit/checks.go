@@ -303,12 +303,14 @@ func labelContradictions(n *Node, found nodeReport) {
 func poolsThatUndo(v *view, found report) {
 	for _, p := range v.Pools {
 		t := p.Target.Effect
-		if t == nil || t.Enabled != kmod.False {
+		// Where all nodes have the target, what they have of SCTP came by another
+		// way, and each of them says whether its next boot brings it.
+		if t == nil || t.Enabled != kmod.False || p.Updated >= p.Machines {
 			continue
 		}
 		ready := v.readyIn[p.Name][verdict.Yes]
 		had := p.Current.Effect != nil && p.Current.Effect.Enabled == kmod.True
-		if had && p.Updated < p.Machines || ready > 0 {
+		if had || ready > 0 {
 			found(Object{Kind: "MachineConfigPool", Name: p.Name}, "",
 				fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
 				fmt.Sprintf("MachineConfig %s: %s", p.Target.Name, t.Why()), p.progress())
