@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -52,6 +53,9 @@ was found but not all could be seen, or the command failed or was misused.`,
 			if interval < time.Second || timeout <= 0 {
 				return fmt.Errorf("--interval wants at least 1s, and --timeout more than 0")
 			}
+			if watch && output.outputFlag == "html" {
+				return errors.New("--watch prints again and again, and -o html is one page")
+			}
 			client, keys, err := cluster.open()
 			if err != nil {
 				return err
@@ -64,6 +68,9 @@ was found but not all could be seen, or the command failed or was misused.`,
 			}
 			out := cmd.OutOrStdout()
 			show := func(r audit.Result) error {
+				if watch && output.outputFlag == "yaml" {
+					fmt.Fprintln(out, "---") // a further document; what fails, fails below
+				}
 				err := output.print(out, r,
 					func(w io.Writer, p palette) error { return printAudit(w, p, r) },
 					func(w io.Writer) error { return audit.WriteHTML(w, r) })
@@ -164,7 +171,7 @@ func watchAudit(ctx context.Context, interval time.Duration, once func(context.C
 	}
 }
 
-// most is how many findings of one kind the table shows in full.
+// most is how many findings of one kind, or failures, are shown in full.
 const most = 5
 
 func printAudit(w io.Writer, p palette, r audit.Result) error {
