@@ -46,6 +46,9 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 			if yes && dryRun {
 				return errors.New("--yes and --dry-run exclude each other")
 			}
+			if timeout <= 0 {
+				return errors.New("--timeout wants more than 0")
+			}
 			client, keys, err := cluster.open()
 			if err != nil {
 				return err
@@ -95,24 +98,31 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 	return cmd
 }
 
-// removeAll goes on after a failure: what can be removed is.
+// removeAll goes on after a failure: what can be removed is. The reason is often
+// one for all nodes, so that some are enough to say it.
 func removeAll(ctx context.Context, client *api.Client, found []cleanup.Node, opts cleanup.Options, timeout time.Duration, progress io.Writer) error {
 	var failed []error
+	removed := 0
 	for _, n := range found {
 		err := func() error {
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
 			return cleanup.Remove(ctx, client, n.Name, opts)
 		}()
-		if err != nil {
-			failed = append(failed, err)
-			if ctx.Err() != nil {
-				break
-			}
+		if err == nil {
+			removed++
+			continue
+		}
+		failed = append(failed, err)
+		if ctx.Err() != nil {
+			break
 		}
 	}
+	if more := len(failed) - most; more > 0 {
+		failed = append(failed[:most], fmt.Errorf("and %d more", more))
+	}
 	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d nodes are not cleaned up: %w", len(failed), len(found), errors.Join(failed...))
+		return fmt.Errorf("%d of %d nodes are not cleaned up: %w", len(found)-removed, len(found), errors.Join(failed...))
 	}
 	fmt.Fprintf(progress, "Removed from %d nodes.\n", len(found))
 	return nil
