@@ -215,3 +215,25 @@ func TestIndexLookup(t *testing.T) {
 		}
 	}
 }
+
+// TestDirectories: the lists by version, as the tags of kmod and systemd have
+// them (docs/kmod.md).
+func TestDirectories(t *testing.T) {
+	for kmod, want := range map[int]string{
+		25: "/etc /run /lib", 28: "/etc /run /lib",
+		29: "/etc /run /usr/local/lib /lib", 31: "/etc /run /usr/local/lib /lib",
+		32: "/etc /run /usr/local/lib /usr/lib /lib", 34: "/etc /run /usr/local/lib /usr/lib /lib",
+	} {
+		if got := strings.ReplaceAll(strings.Join(modprobeDirs(kmod), " "), "/modprobe.d", ""); got != want {
+			t.Errorf("kmod %d: %s, want %s", kmod, got, want)
+		}
+	}
+	for systemd, want := range map[int]string{
+		239: "/etc /run /usr/local/lib /usr/lib /lib", 252: "/etc /run /usr/local/lib /usr/lib /lib",
+		253: "/etc /run /usr/local/lib /usr/lib",
+	} {
+		if got := strings.ReplaceAll(strings.Join(modulesLoadDirs(systemd, true), " "), "/modules-load.d", ""); got != want {
+			t.Errorf("systemd %d: %s, want %s", systemd, got, want)
+		}
+	}
+}

@@ -43,6 +43,31 @@ func TestPartialRoot(t *testing.T) {
 	}
 }
 
+// TestWholeRoot: a root is whole if it has a mount point for /dev, as every
+// host has, or if it lies on one file system, as an image does that is unpacked.
+// A link that leads nowhere leads nowhere then.
+func TestWholeRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount")
+	}
+	root, opts := host(t, link("etc/modprobe.d/x.conf", "/opt/x.conf"))
+	kernel := filepath.Join(t.TempDir(), "proc")
+	if err := os.Rename(opts.Proc, kernel); err != nil {
+		t.Fatal(err)
+	}
+	opts.Proc = kernel
+	if got := inspect(t, opts).ByName.Allowed; got != kmod.True {
+		t.Errorf("on one file system: %s, want %s", got, kmod.True)
+	}
+	opts.Root = mountParts(t, root)
+	if err := os.Mkdir(filepath.Join(opts.Root, "dev"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := inspect(t, opts).ByName.Allowed; got != kmod.True {
+		t.Errorf("with a mount point: %s, want %s", got, kmod.True)
+	}
+}
+
 // TestPartialRootPrograms: /sbin is a link to usr/sbin on most hosts, and not
 // among the directories that a container is given. A program below it is what
 // its name says, not one that is missing; below /usr it can be seen to be missing.

@@ -130,6 +130,18 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 			}
 		})
 	}
+	t.Run("what the kernel refuses all the same", func(t *testing.T) {
+		root, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: "etc/modprobe.d/x.conf"})
+		if err := os.WriteFile(filepath.Join(root, "proc/sys/kernel/modules_disabled"), []byte("1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		ins := inspect(t, opts)
+		for _, d := range []kmod.Decision{ins.ByName, ins.Autoload, ins.BootLoad.Decision} {
+			if d.Allowed != kmod.False || d.Cause != kmod.LoadingDisabled {
+				t.Errorf("got %+v", d)
+			}
+		}
+	})
 	t.Run("modules-load.d", func(t *testing.T) {
 		_, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: "etc/modules-load.d/x.conf"})
 		ins := inspect(t, opts)
@@ -276,6 +288,20 @@ func TestNoEnd(t *testing.T) {
 	})
 	if time.Since(start) > 10*time.Second {
 		t.Errorf("took %v", time.Since(start))
+	}
+}
+
+// TestIndexWithoutEnd: an index of aliases whose root is its own child, twice.
+func TestIndexWithoutEnd(t *testing.T) {
+	root, opts := host(t)
+	const node = "\x20\x00\x00\x0c" // offset 12, and it has children
+	index := "\xb0\x07\xf4\x57\x00\x02\x00\x01" + node + "*+" + node + node
+	if err := os.WriteFile(filepath.Join(root, "usr/lib/modules", hostcase.Release, "modules.alias.bin"), []byte(index), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ins := inspect(t, opts)
+	if ins.Autoload.Allowed != kmod.Unknown || !strings.HasSuffix(ins.Autoload.Evidence[0].File, "modules.alias.bin") {
+		t.Errorf("autoload: %+v", ins.Autoload)
 	}
 }
 
@@ -434,6 +460,7 @@ func TestStates(t *testing.T) {
 		"only in proc":        {"", "a 1 0 - Live 0x0\nsctp 401408 2 - Live 0x0\n", kmod.Loaded},
 		"users name it":       {"", "libcrc32c 401408 2 sctp, Live 0x0\n", kmod.Loadable},
 		"directory alone":     {"dir", "", kmod.Builtin},
+		"directory, listed":   {"dir", "sctp 401408 1 - Loading 0x0\n", kmod.Loading},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, opts := host(t)
@@ -479,7 +506,15 @@ func TestVersions(t *testing.T) {
 		"banner": {[]hostcase.Entry{
 			file("usr/bin/kmod", "\x7fELF\x00\x00kmod version 34\x00"), file("usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so", ""),
 		}, 34, 257, false},
+		"libraries of Debian 12": {[]hostcase.Entry{
+			link("usr/lib/x86_64-linux-gnu/libkmod.so.2", "libkmod.so.2.4.0"), file("usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-252.so", ""),
+		}, 30, 252, false},
+		"libraries of RHEL 8": {[]hostcase.Entry{
+			link("usr/lib64/libkmod.so.2", "libkmod.so.2.3.3"), file("usr/lib/systemd/libsystemd-shared-239.so", ""),
+		}, 25, 239, false},
 		"release":       {[]hostcase.Entry{rhcos}, 28, 252, true},
+		"RHEL 8":        {[]hostcase.Entry{file("etc/os-release", "ID=\"rhel\"\nVERSION_ID=\"8.10\"\n")}, 25, 239, true},
+		"RHEL 10":       {[]hostcase.Entry{file("etc/os-release", "ID=\"rhel\"\nVERSION_ID=\"10.0\"\n")}, 31, 257, true},
 		"nothing known": {nil, 0, 0, true},
 	} {
 		t.Run(name, func(t *testing.T) {

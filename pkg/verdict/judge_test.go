@@ -245,6 +245,18 @@ func TestJudge(t *testing.T) {
 			says: []string{"the probe asked for it in vain at socket with EPROTONOSUPPORT"}, remedy: []string{LoadRequest},
 		},
 		{
+			story: "requested, not loaded, and when this boot began is not known",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { requested(i); i.Kernel.BootTime = time.Time{} })},
+			ready: No, reason: ModuleLoadFailed, onBoot: BootLoaded, warnings: []Reason{PendingReboot}, remedy: []string{"modprobe sctp"},
+		},
+		{
+			story: "not loaded, and neither would ss --sctp find its module: one thing at a time",
+			facts: Facts{Inspection: host(nil), Diag: host(func(i *kmod.Inspection) {
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.Blacklist})
+			})},
+			ready: No, reason: ModuleNotLoaded, onBoot: BootOnDemand, remedy: []string{LoadRequest},
+		},
+		{
 			story: "loaded by hand while blacklisted",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				i.State = kmod.Loaded
@@ -386,6 +398,11 @@ func TestJudge(t *testing.T) {
 			ready: Undecided, reason: ModuleInTransition, onBoot: BootOnDemand, remedy: []string{"moment"},
 		},
 		{
+			story: "the state may not be read, and the probe opened no socket",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnknown }), Probe: probe.Result{Attempted: true}},
+			ready: Undecided, reason: InspectionFailed, onBoot: BootOnDemand, remedy: []string{"right to read /proc"},
+		},
+		{
 			story: "the state may not be read",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnknown })},
 			ready: Undecided, reason: InspectionFailed, onBoot: BootOnDemand, remedy: []string{"read"},
@@ -422,6 +439,9 @@ func TestJudge(t *testing.T) {
 				if !strings.Contains(r.Remedy, part) {
 					t.Errorf("the remedy %q does not say %q", r.Remedy, part)
 				}
+			}
+			if e := r.Policy.ModulesLoad.Evidence; len(e) > 1 && e[0].Cause == kmod.NoCause && r.Policy.ModulesLoad.Allowed != kmod.True {
+				t.Errorf("the first line is not the one to act on: %+v", e)
 			}
 			if strings.Contains(r.Remedy, "modules.alias") {
 				t.Errorf("the remedy %q takes away what stops nothing", r.Remedy)
@@ -539,6 +559,12 @@ func TestJudgeEveryCombination(t *testing.T) {
 						}
 						if r.OnBoot == BootOnDemand && auto != kmod.NoCause {
 							t.Errorf("%s: onBoot=on-demand", at)
+						}
+						// Either who asks or what they get is not known.
+						stopped := decide(boot).Allowed == kmod.False && boot != kmod.LoadingDisabled
+						sure := asked == kmod.False || stopped || asked == kmod.True && boot < kmod.CustomInstall
+						if !sure && state != kmod.Builtin && r.OnBoot != BootUnknown {
+							t.Errorf("%s: onBoot=%s", at, r.OnBoot)
 						}
 					}
 				}

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +49,23 @@ func TestRemedy(t *testing.T) {
 			"take the module out of the kernel argument modprobe.blacklist=floppy,sctp; " + request + `; then reboot, or run "modprobe sctp"`, false},
 		"an argument that stops modprobe, too": {rhel, func(i *kmod.Inspection) { everyCaller(i, argument("module_blacklist=sctp", kmod.DeniedByKernel)) },
 			"remove the kernel argument module_blacklist=sctp; " + request + "; then reboot", false},
+		"whether anything asks could not be read": {rhel, func(i *kmod.Inspection) {
+			socketsAndBoot(i, stoppedBy(vendorBlacklist()))
+			i.BootLoad.Requested = kmod.Unknown
+		}, "empty " + VendorBlacklist + "; " + request + `; then reboot, or run "modprobe sctp"`, false},
+		"loaded by hand: only the next boot is at stake": {rhel, func(i *kmod.Inspection) {
+			i.State = kmod.Loaded
+			socketsAndBoot(i, stoppedBy(vendorBlacklist()))
+		}, "empty " + VendorBlacklist + "; " + request, false},
+		"a module without a signature": {rhel, func(i *kmod.Inspection) {
+			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/sctp.ko", Effect: "has no signature", Cause: kmod.DeniedByKernel}))
+			requested(i)
+		}, `install the kernel's own, signed /lib/modules/x/sctp.ko; then reboot, or run "modprobe sctp"`, false},
+		"a file that a module needs is gone": {rhel, func(i *kmod.Inspection) {
+			i.State = kmod.Loaded
+			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/libcrc32c.ko", Effect: "is not there", Cause: kmod.Missing}))
+			requested(i)
+		}, "mend /lib/modules/x/libcrc32c.ko", false},
 		"nomodule": {rhel, func(i *kmod.Inspection) { everyCaller(i, argument("nomodule", kmod.LoadingDisabled)); requested(i) },
 			"remove the kernel argument nomodule; then reboot", false},
 		"modules_disabled, nothing asks": {rhel, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(disabled)) },
@@ -71,7 +89,11 @@ func TestRemedy(t *testing.T) {
 			`run "modprobe sctp": it loads the module, if what stopped it was taken away since this boot, or shows the error; see also "journalctl -b -u systemd-modules-load" and "dmesg | grep -i sctp"`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := Judge(Facts{Inspection: host(func(i *kmod.Inspection) { i.OS = tc.os; tc.edit(i) })})
+			f := Facts{Inspection: host(func(i *kmod.Inspection) { i.OS = tc.os; tc.edit(i) })}
+			if f.Inspection.State.InKernel() {
+				f.Probe = passed()
+			}
+			r := Judge(f)
 			if r.Remedy != tc.want {
 				t.Errorf("got  %s\nwant %s", r.Remedy, tc.want)
 			}
@@ -92,6 +114,21 @@ func TestPendingReboot(t *testing.T) {
 		r := Judge(Facts{Inspection: host(func(i *kmod.Inspection) { requested(i); i.BootLoad.RequestedSince = since })})
 		if len(r.Warnings) != 1 || r.Warnings[0] != (Warning{PendingReboot, want}) {
 			t.Errorf("warnings %q, want %q", r.Warnings, want)
+		}
+	}
+}
+
+// TestWillNotSurviveReboot names what stops the boot where something asks for
+// the module then, else what stops sockets.
+func TestWillNotSurviveReboot(t *testing.T) {
+	for asked, want := range map[kmod.Answer]string{kmod.True: "install sctp /bin/false", kmod.False: "blacklist sctp"} {
+		r := Judge(Facts{Probe: passed(), Inspection: host(func(i *kmod.Inspection) {
+			i.State = kmod.Loaded
+			i.Autoload, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(installFalse())
+			i.BootLoad.Requested = asked
+		})})
+		if len(r.Warnings) != 1 || !strings.HasSuffix(r.Warnings[0].Message, ": "+want) {
+			t.Errorf("requested %s: warnings %q, want %q", asked, r.Warnings, want)
 		}
 	}
 }

@@ -95,6 +95,17 @@ func TestCompactFoldsPassedFirst(t *testing.T) {
 	}
 }
 
+// TestCompactKeepsSomeWarnings: hundreds of them do not push all of them out.
+func TestCompactKeepsSomeWarnings(t *testing.T) {
+	var back Report
+	if err := json.Unmarshal(large("a line", 1, 1, 500).Compact(MaxAnnotation), &back); err != nil {
+		t.Fatal(err)
+	}
+	if len(back.Warnings) != 12 || back.Warnings[0].Reason != WillNotSurviveReboot {
+		t.Errorf("%d warnings are left: %v", len(back.Warnings), back.Warnings)
+	}
+}
+
 // TestJSONForm holds the names and types of sctp-agent/v1 on a whole report:
 // the field names here are the contract's, not the code's.
 func TestJSONForm(t *testing.T) {
