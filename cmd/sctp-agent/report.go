@@ -75,12 +75,14 @@ func printEvidence(t *textWriter, p palette, policy verdict.Policy) {
 		effects []effect
 	}
 	var entries []entry
+	index := map[string]int{} // of entries, by place
 	add := func(caller string, list []kmod.Evidence) {
 		for _, e := range list {
 			place := e.String()
-			at := slices.IndexFunc(entries, func(x entry) bool { return x.place == place })
-			if at < 0 {
+			at, ok := index[place]
+			if !ok {
 				at = len(entries)
+				index[place] = at
 				entries = append(entries, entry{place: place})
 			}
 			effects := &entries[at].effects

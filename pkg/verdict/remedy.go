@@ -86,10 +86,7 @@ func readable(i *kmod.Inspection) string {
 // atBoot says how to make the next boot load the module: first take away what
 // stops it, then ask for it.
 func atBoot(i *kmod.Inspection, r Report) string {
-	var steps []string
-	for _, e := range stops(i) {
-		steps = append(steps, undo(e))
-	}
+	steps := undoings(i)
 	if i.BootLoad.Requested != kmod.True {
 		steps = append(steps, fmt.Sprintf("put \"%s\" into %s", i.Module, LoadRequest))
 	}
@@ -121,19 +118,20 @@ func takeEffect(i *kmod.Inspection) string {
 	}
 }
 
-// stops is the evidence that stops a load at boot or on demand, each place
-// once, in the order in which it is to be taken away.
-func stops(i *kmod.Inspection) []kmod.Evidence {
-	var out []kmod.Evidence
+// undoings says how all that stops a load at boot or on demand is taken away,
+// each step once, in the order in which it is to be done.
+func undoings(i *kmod.Inspection) []string {
+	var out []string
 	seen := map[string]bool{}
 	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload} {
 		for _, e := range d.Evidence {
-			key := e.String()
-			if !stopsBoot(e) || seen[key] {
+			if !stopsBoot(e) {
 				continue
 			}
-			seen[key] = true
-			out = append(out, e)
+			if step := undo(e); !seen[step] {
+				seen[step] = true
+				out = append(out, step)
+			}
 		}
 	}
 	return out

@@ -35,6 +35,11 @@ func TestRemedy(t *testing.T) {
 	}{
 		"as RHCOS ships": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, stoppedBy(vendorBlacklist())) },
 			"empty " + VendorBlacklist + "; " + request + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", true},
+		"two lines in the vendor's file": {rhcos, func(i *kmod.Inspection) {
+			install := kmod.Evidence{File: VendorBlacklist, Line: 7, Text: "install sctp /bin/false", Cause: kmod.Install}
+			everyCaller(i, stoppedBy(install, vendorBlacklist()))
+			requested(i)
+		}, "empty " + VendorBlacklist + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", true},
 		"a hardening file on RHCOS, which the documented MachineConfig does not touch": {rhcos, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(installFalse())) },
 			"remove line 1 of /etc/modprobe.d/sctp.conf (install sctp /bin/false); " + request + mcOnly, false},
 		"the image's own file on RHCOS, which is read-only": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/lib/modprobe.d/dist.conf")) },
