@@ -115,21 +115,23 @@ func (r *run) inChildren(ctx context.Context) {
 	if err == nil {
 		return
 	}
-	t := r.task()
 	var own *child
-	if ctx.Err() == nil {
+	if ctx.Err() != nil {
+		// What was refused has another way; without time there is none.
+		err = ctx.Err()
+	} else {
 		// EPERM without CAP_SYS_ADMIN, for the loopback without CAP_NET_ADMIN,
 		// or under seccomp, ENOSPC where user.max_net_namespaces is reached,
 		// EINVAL in a kernel without them: whatever it is, the current
 		// namespace is left.
 		r.note("the probe has no network namespace of its own: %v", err)
-		own, err = startChild(ctx, r.opts.Child, t)
+		own, err = startChild(ctx, r.opts.Child, r.task())
 	}
 	if err != nil {
 		r.report(first().conclude(undecided("", err, "start the probe process"), 0))
 		return
 	}
-	run, skipped := selected(t.Suite, false)
+	run, skipped := selected(r.opts.Suite, false)
 	r.result.Checks = r.take(<-own.answer, run)
 	r.skip(skipped)
 }
