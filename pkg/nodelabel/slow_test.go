@@ -1,7 +1,6 @@
 package nodelabel
 
 import (
-	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -9,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"k8s.io/client-go/rest"
 
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -42,17 +39,11 @@ func TestSlowAndHalfOpen(t *testing.T) {
 		way := &halfOpen{server: server, late: 20 * time.Second}
 		outcomes := map[Outcome]int{}
 		var mu sync.Mutex
-		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n", Observe: func(o Outcome) {
+		w, stop := startWriter(t, way, Config{Observe: func(o Outcome) {
 			mu.Lock()
 			outcomes[o]++
 			mu.Unlock()
 		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = w.Run(ctx) })
 		say := func(reason verdict.Reason) {
 			r := verdict.Judge(verdict.Facts{Node: "n"})
 			r.Reason, r.Ready = reason, reason.Ready()
@@ -87,7 +78,6 @@ func TestSlowAndHalfOpen(t *testing.T) {
 		// The try that hangs, the window after it, and the slow answer.
 		right(verdict.ProbePassed, requestTimeout+lastWindow+20*time.Second)
 		stop()
-		wg.Wait()
 	})
 }
 
@@ -98,13 +88,7 @@ func TestHalfOpenFromTheStart(t *testing.T) {
 		server := oneNode(&apiNode{version: 1})
 		way := &halfOpen{server: server}
 		way.dead.Store(true)
-		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = w.Run(ctx) })
+		w, stop := startWriter(t, way, Config{})
 		w.Publish(verdict.Judge(verdict.Facts{Node: "n"}))
 		time.Sleep(10 * time.Second)
 		way.dead.Store(false)
@@ -117,7 +101,6 @@ func TestHalfOpenFromTheStart(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		stop()
-		wg.Wait()
 	})
 }
 
@@ -141,18 +124,11 @@ func TestEndWhileAnEventHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := oneNode(&apiNode{version: 1})
 		way := noEvents{server, make(chan struct{})}
-		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n", Events: true})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = w.Run(ctx) })
+		w, stop := startWriter(t, way, Config{Events: true})
 		w.Publish(verdict.Judge(verdict.Facts{Node: "n"}))
 		<-way.asked
 		ended := time.Now()
 		stop()
-		wg.Wait()
 		if took := time.Since(ended); took > lastEvents {
 			t.Errorf("it took %s to end", took)
 		}

@@ -25,6 +25,21 @@ func oneNode(n *apiNode) *apiServer {
 	return server
 }
 
+// startWriter runs a writer for that Node, on a way to its API server; stop ends
+// it.
+func startWriter(t *testing.T, way http.RoundTripper, cfg Config) (w *Writer, stop func()) {
+	t.Helper()
+	cfg.REST, cfg.Node = &rest.Config{Host: "https://model", Transport: way}, "n"
+	w, err := NewWriter(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = w.Run(ctx) })
+	return w, func() { cancel(); wg.Wait() }
+}
+
 // noGrant is an API server that refuses all writes until the agent's grant is
 // there.
 type noGrant struct {
@@ -45,19 +60,12 @@ func TestOtherPrefixGoesOnceGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		node := &apiNode{version: 1, labels: map[string]string{"old-prefix/ready": "true"}}
 		way := &noGrant{server: oneNode(node)}
-		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = w.Run(ctx) })
+		w, stop := startWriter(t, way, Config{})
 		w.Publish(report(boot1, verdict.ModuleMissing, verdict.BootBlocked))
 		time.Sleep(10 * time.Second)
 		way.granted.Store(true)
 		time.Sleep(2 * lastRetry)
 		stop()
-		wg.Wait()
 		want := map[string]string{"sctp-agent/ready": "false", "sctp-agent/on-boot": "blocked"}
 		if !maps.Equal(node.labels, want) {
 			t.Errorf("the Node has the labels %v, want %v", node.labels, want)
@@ -103,20 +111,13 @@ func TestMadeAgainWhileWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		way := &madeAgain{}
 		way.body, way.events = io.Pipe()
-		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: way}, Node: "n"})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() { _ = w.Run(ctx) })
+		w, stop := startWriter(t, way, Config{})
 		w.Publish(report(boot1, verdict.ModuleMissing, verdict.BootBlocked))
 		time.Sleep(10 * time.Second)
 		if way.writes.Load() < 2 {
 			t.Error("the new Node was never written")
 		}
-		stop()
 		way.body.Close()
-		wg.Wait()
+		stop()
 	})
 }
