@@ -87,10 +87,12 @@ func (r Resource) group() string {
 // Error is a request that the API server did not grant. It names the object
 // and the right that was wanted.
 type Error struct {
-	Verb      string
-	Resource  Resource
-	Namespace string
-	Name      string
+	Verb     string
+	Resource Resource
+	// Subresource, as "status", is a right of its own.
+	Subresource string
+	Namespace   string
+	Name        string
 	// Code is the HTTP status, 0 when there was no answer.
 	Code int
 	// Reason and Message are the server's (metav1.Status).
@@ -120,7 +122,11 @@ func (e *Error) Error() string {
 		// words of its own; an authorizer's are "User x cannot list …".
 		return fmt.Sprintf("%s %s: refused: %s", e.Verb, object, e.Message)
 	case e.Code == http.StatusForbidden:
-		return fmt.Sprintf("%s %s: forbidden: the right to %s %s is missing (%s)", e.Verb, object, e.Verb, e.Resource.Name, e.Message)
+		right := e.Resource.Name
+		if e.Subresource != "" {
+			right += "/" + e.Subresource
+		}
+		return fmt.Sprintf("%s %s: forbidden: the right to %s %s is missing (%s)", e.Verb, object, e.Verb, right, e.Message)
 	case e.Code == http.StatusUnauthorized:
 		return fmt.Sprintf("%s %s: the API server does not accept these credentials", e.Verb, object)
 	default:
@@ -295,7 +301,7 @@ const (
 )
 
 func (c *Client) do(ctx context.Context, verb, method string, r Resource, namespace, name, subresource string, query url.Values, contentType string, body []byte) ([]byte, error) {
-	failed := &Error{Verb: verb, Resource: r, Namespace: namespace, Name: name}
+	failed := &Error{Verb: verb, Resource: r, Subresource: subresource, Namespace: namespace, Name: name}
 	p := r.path(namespace, name)
 	if subresource != "" {
 		p += "/" + subresource
@@ -339,7 +345,7 @@ func (c *Client) once(ctx context.Context, method, address, contentType string, 
 		if errors.As(err, &withURL) {
 			err = withURL.Err
 		}
-		return nil, 0, fail(fmt.Errorf("the API server at %s does not answer: %w", c.base.Host, err))
+		return nil, 0, fail(fmt.Errorf("no answer from the API server at %s: %w", c.base.Host, err))
 	}
 	defer response.Body.Close()
 	answer, err = io.ReadAll(response.Body)
