@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,6 +55,9 @@ does not, 2 that could not be told, or the command was misused.`,
 			}
 			if len(args) > 0 {
 				return fmt.Errorf("unexpected argument %q (files are judged with --check)", args[0])
+			}
+			if cmd.Flags().Changed("output") {
+				return errors.New("-o is for --check; --format chooses the form of what is to be applied")
 			}
 			files := machineconfig.Files(diag)
 			switch format {

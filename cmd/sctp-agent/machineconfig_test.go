@@ -46,6 +46,7 @@ func TestMachineConfig(t *testing.T) {
 		{"no such file", "", []string{"--check", filepath.Join(dir, "none.yaml")}, exitUnknown, nil, "none.yaml"},
 		{"no MachineConfig", "kind: ConfigMap", []string{"--check", "-"}, exitUnknown, nil, "standard input"},
 		{"a file without --check", "", []string{enables}, exitUnknown, nil, "files are judged with --check"},
+		{"another form of what is to be applied", "", []string{"-o", "json"}, exitUnknown, nil, "-o is for --check"},
 		{"a format that does not exist", "", []string{"--format", "toml"}, exitUnknown, nil, `want "machineconfig", "butane" or "modprobe.d"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
