@@ -554,6 +554,17 @@ func TestVersions(t *testing.T) {
 	})
 }
 
+// TestSystemdVersionsDiffer: to systemd 239 a carriage return ends no line.
+func TestSystemdVersionsDiffer(t *testing.T) {
+	_, opts := host(t, file("etc/modules-load.d/x.conf", "dummy\rsctp\n"))
+	for systemd, want := range map[int]kmod.Answer{239: kmod.False, 252: kmod.True, 0: kmod.Unknown} {
+		opts.SystemdVersion = systemd
+		if got := inspect(t, opts).BootLoad.Requested; got != want {
+			t.Errorf("systemd %d: requested %s, want %s", systemd, got, want)
+		}
+	}
+}
+
 // TestBootTimes: the request is as old as the oldest file that makes it, and the
 // command line is as old as the boot: a second request does not excuse a first
 // one that has come to nothing.
