@@ -2,11 +2,13 @@ package kmod_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -291,17 +293,30 @@ func TestNoEnd(t *testing.T) {
 	}
 }
 
-// TestIndexWithoutEnd: an index of aliases whose root is its own child, twice.
+// TestIndexWithoutEnd: indexes of aliases as small as they are hostile. In one
+// the root is its own child, twice; in the other each of sixty nodes has the next
+// one as its child, twice, and there are more ways than anybody can go.
 func TestIndexWithoutEnd(t *testing.T) {
-	root, opts := host(t)
-	const node = "\x20\x00\x00\x0c" // offset 12, and it has children
-	index := "\xb0\x07\xf4\x57\x00\x02\x00\x01" + node + "*+" + node + node
-	if err := os.WriteFile(filepath.Join(root, "usr/lib/modules", hostcase.Release, "modules.alias.bin"), []byte(index), 0o644); err != nil {
-		t.Fatal(err)
+	node := func(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(0x20000000+12+10*n)) }
+	var chain []byte
+	for n := range 60 {
+		chain = slices.Concat(chain, []byte("*+"), node(n+1), node(n+1))
 	}
-	ins := inspect(t, opts)
-	if ins.Autoload.Allowed != kmod.Unknown || !strings.HasSuffix(ins.Autoload.Evidence[0].File, "modules.alias.bin") {
-		t.Errorf("autoload: %+v", ins.Autoload)
+	for name, nodes := range map[string][]byte{
+		"a circle":      slices.Concat([]byte("*+"), node(0), node(0)),
+		"too many ways": slices.Concat(chain, []byte("\x01\x00")), // the last has no children
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, opts := host(t)
+			index := slices.Concat([]byte("\xb0\x07\xf4\x57\x00\x02\x00\x01"), node(0), nodes)
+			if err := os.WriteFile(filepath.Join(root, "usr/lib/modules", hostcase.Release, "modules.alias.bin"), index, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ins := inspect(t, opts)
+			if ins.Autoload.Allowed != kmod.Unknown || !strings.HasSuffix(ins.Autoload.Evidence[0].File, "modules.alias.bin") {
+				t.Errorf("autoload: %+v", ins.Autoload)
+			}
+		})
 	}
 }
 
