@@ -85,7 +85,7 @@ or the command failed or was misused.`,
 	cluster.register(cmd)
 	output.register(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all nodes that are ready for SCTP)")
+	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP, up to 100)")
 	flags.StringVar(&opts.Image, "image", "", "image of the pods (default: that of the agent's pods)")
 	flags.StringVar(&opts.Command, "command", verify.DefaultCommand, "path of sctp-agent in that image")
 	flags.BoolVar(&opts.Policy, "network-policy", false, "also try whether a NetworkPolicy for SCTP ports is enforced")

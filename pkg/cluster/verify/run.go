@@ -24,7 +24,8 @@ import (
 // agent that runs on them.
 type Options struct {
 	Keys nodelabel.Keys
-	// Nodes to try; none means all that are ready for SCTP.
+	// Nodes to try; none means all that are ready for SCTP, if they are not
+	// more than [MostUnnamed].
 	Nodes []string
 	// Image of the pods; "" means that of the agent's pods.
 	Image string
@@ -45,6 +46,11 @@ const (
 	DefaultTimeout     = 5 * time.Minute
 	DefaultPathTimeout = 5 * time.Second
 )
+
+// MostUnnamed nodes are tried unless they were named. Each is tried against each:
+// 100 are 10,000 pairs and 100 node ports, and 1,000 would be a million and a
+// third of the node ports that a cluster has.
+const MostUnnamed = 100
 
 // cleanupTimeout bounds taking everything away again: kubelets end pods in
 // seconds, and in minutes where a node is behind. cleanupWord is how often it is
@@ -190,6 +196,9 @@ func (r *run) chooseNodes(ctx context.Context) error {
 		if !slices.ContainsFunc(r.result.Nodes, func(n Node) bool { return n.Name == name }) {
 			return fmt.Errorf("there is no node %q", name)
 		}
+	}
+	if n := len(r.result.Nodes); n > MostUnnamed && len(r.opts.Nodes) == 0 {
+		return fmt.Errorf("%d nodes are ready for SCTP, and each would be tried against each: name some, of different pools or zones, with --node (more than %d if you mean it)", n, MostUnnamed)
 	}
 	if len(r.result.Nodes) == 0 {
 		return fmt.Errorf("no node is ready for SCTP (label %s=true): see \"sctp-agent audit\", or name nodes", r.opts.Keys.Ready())

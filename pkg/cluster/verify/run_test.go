@@ -107,10 +107,11 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// server is an API server with two nodes, which does of a run's requests what a
-// real one and its kubelets do, unless told otherwise.
+// server is an API server with nodes, two unless told otherwise, which does of a
+// run's requests what a real one and its kubelets do.
 type server struct {
 	*httptest.Server
+	nodes    int
 	mu       sync.Mutex
 	pods     []api.Pod
 	requests []string
@@ -121,7 +122,7 @@ type server struct {
 }
 
 func newServer(t *testing.T) *server {
-	s := &server{}
+	s := &server{nodes: 2}
 	s.Server = httptest.NewServer(s)
 	t.Cleanup(s.Close)
 	return s
@@ -136,7 +137,11 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	list := func(items any) { answer(map[string]any{"items": items}) }
 	switch last := parts[len(parts)-1]; {
 	case r.Method == http.MethodGet && last == "nodes":
-		list([]any{node("n0"), node("n1")})
+		var nodes []api.Node
+		for i := range s.nodes {
+			nodes = append(nodes, node(fmt.Sprintf("n%d", i)))
+		}
+		list(nodes)
 	case r.Method == http.MethodGet && last == "pods":
 		role, _ := strings.CutPrefix(r.URL.Query().Get("labelSelector"), labelRole+"=")
 		list(slices.DeleteFunc(slices.Clone(s.pods), func(p api.Pod) bool { return p.Labels[labelRole] != role }))
@@ -225,6 +230,20 @@ func TestListenerGone(t *testing.T) {
 	}
 	if r.Verdict() != verdict.Undecided || r.Nodes[1].Fault != peer.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
 		t.Errorf("verdict %s, node %+v", r.Verdict(), r.Nodes[1])
+	}
+}
+
+// A cluster too large for every node to be tried against every other is asked
+// for names before anything is made there.
+func TestTooManyNodes(t *testing.T) {
+	s := newServer(t)
+	s.nodes = MostUnnamed + 1
+	_, err := s.run(t.Context(), t)
+	if err == nil || !strings.Contains(err.Error(), "101 nodes") || !strings.Contains(err.Error(), "--node") {
+		t.Errorf("%v", err)
+	}
+	if i := slices.IndexFunc(s.requests, func(r string) bool { return !strings.HasPrefix(r, http.MethodGet) }); i >= 0 {
+		t.Errorf("%s", s.requests[i])
 	}
 }
 
