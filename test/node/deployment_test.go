@@ -88,10 +88,15 @@ func TestDeployment(t *testing.T) {
 
 	d.stage("MachineConfig files and reboot, to the label true", func() {
 		d.enableSCTP(ctx)
-		// Beside it a module that there is not: the unit fails, and sctp is
-		// loaded all the same.
-		if err := d.node.WriteFile(ctx, node.File{Path: "/etc/modules-load.d/zz-none.conf", Content: "no_such_module\n"}); err != nil {
-			t.Fatal(err)
+		// Beside it a module that cannot be loaded: the unit fails, and sctp is
+		// loaded all the same. (One that there is not is no failure to it.)
+		for _, f := range []node.File{
+			{Path: "/etc/modprobe.d/zz-none.conf", Content: "install no_such_module /bin/false\n"},
+			{Path: "/etc/modules-load.d/zz-none.conf", Content: "no_such_module\n"},
+		} {
+			if err := d.node.WriteFile(ctx, f); err != nil {
+				t.Fatal(err)
+			}
 		}
 		d.checkWaiting(ctx)
 		reasons := d.reasons(ctx, func() {
