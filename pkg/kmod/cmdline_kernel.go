@@ -1,6 +1,10 @@
 package kmod
 
-import "strings"
+import (
+	"cmp"
+	"strconv"
+	"strings"
+)
 
 // maxCharp is the longest value that param_set_charp (kernel/params.c) takes.
 const maxCharp = 1024
@@ -27,24 +31,31 @@ func kernelBlacklist(line string) (value, token string) {
 	return value, token
 }
 
-// noModuleToken is the token that sets kernel.modules_disabled from the start of
-// the boot, "" if there is none (kernel/module/main.c: core_param(nomodule,
-// modules_disabled, bint, 0)). Without one it was a sysctl, later.
+// noModuleToken is the token that sets kernel.modules_disabled before the boot
+// loads anything, "" if there is none: nomodule (kernel/module/main.c:
+// core_param(nomodule, modules_disabled, bint, 0)), or the sysctl itself, which is
+// set before init starts, and never back (fs/proc/proc_sysctl.c,
+// process_sysctl_arg). Without one it was a sysctl, later.
 func noModuleToken(line string) string {
-	token := ""
+	var nomodule, sysctl string
 	for tok := range kernelTokens(line) {
 		if tok == "--" {
 			break
 		}
-		if param, val := splitKernelToken(tok); param == "nomodule" {
+		switch param, val := splitKernelToken(tok); strings.ReplaceAll(param, "/", ".") {
+		case "nomodule":
 			// kstrtobool (lib/kstrtox.c); a parameter without a value is on.
 			if val != "" && !strings.ContainsAny(val[:1], "yYtT1") && !strings.EqualFold(val, "on") {
 				tok = ""
 			}
-			token = tok
+			nomodule = tok
+		case "sysctl.kernel.modules_disabled":
+			if n, err := strconv.ParseInt(val, 0, 0); err == nil && n == 1 {
+				sysctl = tok
+			}
 		}
 	}
-	return token
+	return cmp.Or(nomodule, sysctl)
 }
 
 // kernelTokens splits at blanks that are not inside double quotes.

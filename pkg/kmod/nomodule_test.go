@@ -15,6 +15,15 @@ func TestNoModuleToken(t *testing.T) {
 		`foo="a nomodule b" bar`:       "",
 		"module_blacklist=nomodule":    "",
 		"rd.nomodule kernel.nomodule=": "",
+
+		"sysctl.kernel.modules_disabled=1 quiet":            "sysctl.kernel.modules_disabled=1",
+		"sysctl/kernel/modules_disabled=1":                  "sysctl/kernel/modules_disabled=1",
+		"sysctl.kernel.modules_disabled=1 nomodule=0":       "sysctl.kernel.modules_disabled=1",
+		"sysctl.kernel.modules_disabled=0":                  "",
+		"sysctl.kernel.modules_disabled":                    "",
+		"kernel.modules_disabled=1":                         "",
+		"quiet -- sysctl.kernel.modules_disabled=1":         "",
+		"sysctl.kernel.modules_disabled=1 sysctl.x.y=0 a=b": "sysctl.kernel.modules_disabled=1",
 	} {
 		if got := noModuleToken(line); got != want {
 			t.Errorf("%q: token %q, want %q", line, got, want)
