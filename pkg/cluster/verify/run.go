@@ -240,6 +240,10 @@ func (r *run) try(ctx context.Context) error {
 	if err := r.c.Create(ctx, accounts(), r.namespace, newAccount(), nil); err != nil {
 		return err
 	}
+	// Read at the end; without the right to, everything before would be in vain.
+	if _, err := r.endpointPorts(ctx); err != nil {
+		return err
+	}
 	for i := range r.result.Nodes {
 		n := &r.result.Nodes[i]
 		if n.Fault != "" {

@@ -119,6 +119,8 @@ type server struct {
 	created func()
 	// vanishes is a pod that somebody deletes before it runs.
 	vanishes string
+	// noSlices: who asks may not list endpoint slices.
+	noSlices bool
 }
 
 func newServer(t *testing.T) *server {
@@ -145,6 +147,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodGet && last == "pods":
 		role, _ := strings.CutPrefix(r.URL.Query().Get("labelSelector"), labelRole+"=")
 		list(slices.DeleteFunc(slices.Clone(s.pods), func(p api.Pod) bool { return p.Labels[labelRole] != role }))
+	case last == "endpointslices" && s.noSlices:
+		http.Error(w, `{"kind":"Status","status":"Failure","reason":"Forbidden","code":403}`, http.StatusForbidden)
 	case r.Method == http.MethodGet && (last == "namespaces" || last == "endpointslices"):
 		list([]any{})
 	case r.Method == http.MethodPost && last == "namespaces":
@@ -244,6 +248,18 @@ func TestTooManyNodes(t *testing.T) {
 	}
 	if i := slices.IndexFunc(s.requests, func(r string) bool { return !strings.HasPrefix(r, http.MethodGet) }); i >= 0 {
 		t.Errorf("%s", s.requests[i])
+	}
+}
+
+// A right that is needed at the end is asked for before the work is done.
+func TestRightMissingForTheEnd(t *testing.T) {
+	s := newServer(t)
+	s.noSlices = true
+	if _, err := s.run(t.Context(), t); err == nil || !strings.Contains(err.Error(), "endpointslices") {
+		t.Errorf("%v", err)
+	}
+	if len(s.pods) > 0 {
+		t.Errorf("%d pods were made first", len(s.pods))
 	}
 }
 
