@@ -99,7 +99,8 @@ type agentHost struct {
 
 func bootAgent(t *testing.T, ctx context.Context, program guest.File, kubeconfig []byte) *agentHost {
 	t.Helper()
-	g, err := guest.Boot(ctx, guest.Config{Name: "latency", Net: true, Files: []guest.File{
+	// As any node, more than one processor: the probe is two processes.
+	g, err := guest.Boot(ctx, guest.Config{Name: "latency", CPUs: 2, Net: true, Files: []guest.File{
 		program, {Path: "/etc/kubeconfig", Mode: 0o600, Data: kubeconfig},
 	}})
 	if err != nil {
