@@ -1,6 +1,6 @@
 // Command summary adds up what several runs of go test said, from their files
-// of test events (go doc test2json): what failed, what was skipped and why,
-// and the totals on the last line. Its exit code is 0 only if something ran
+// of test events (go doc test2json): what was skipped and why, what failed and
+// what it said last, and the totals on the last line. Its exit code is 0 only if something ran
 // and nothing failed.
 //
 //	summary [-broken "STAGE..."] FILE.json...
@@ -136,6 +136,9 @@ func (s *summary) write(w io.Writer) bool {
 	}
 	for _, k := range s.failed {
 		print("failed: %s %s\n", k.pkg, k.test)
+		for _, line := range s.last(k) {
+			print("\t%s\n", line)
+		}
 	}
 	for _, b := range s.broken {
 		print("failed: %s\n", b)
@@ -152,17 +155,34 @@ func (s *summary) write(w io.Writer) bool {
 // reason is what a skipped test said: the last line of its output that is its
 // own.
 func (s *summary) reason(k key) string {
+	if lines := s.said(k); len(lines) > 0 {
+		return strings.TrimSpace(lines[len(lines)-1])
+	}
+	return "(no reason given)"
+}
+
+// most is how many lines a failed test may take in the summary. All of them
+// are in the run's own output, which may be long, or kept in part only.
+const most = 15
+
+// last is what a failed test said in the end.
+func (s *summary) last(k key) []string {
+	lines := s.said(k)
+	return lines[max(0, len(lines)-most):]
+}
+
+// said are the lines of a test's output that are its own, not "go test"'s.
+func (s *summary) said(k key) (lines []string) {
 	out := s.output[k]
 	if out == nil {
-		return "(no reason given)"
+		return nil
 	}
-	reason := "(no reason given)"
 	for line := range strings.Lines(out.String()) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "=== ") || strings.HasPrefix(line, "--- ") {
+		own := strings.TrimSpace(line)
+		if own == "" || strings.HasPrefix(own, "=== ") || strings.HasPrefix(own, "--- ") {
 			continue
 		}
-		reason = line
+		lines = append(lines, strings.TrimRight(line, " \t\r\n"))
 	}
-	return reason
+	return lines
 }

@@ -36,10 +36,14 @@ func TestSummary(t *testing.T) {
 		},
 		"failed": {
 			runs: []string{passes, `{"Action":"run","Package":"q","Test":"TestF"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"=== RUN   TestF\n"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"    f_test.go:7: got 1\n"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"        want 2\n"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"--- FAIL: TestF (0.00s)\n"}
 {"Action":"fail","Package":"q","Test":"TestF"}
 {"Action":"fail","Package":"q"}
 `},
-			want: "failed: q TestF\n1 passed, 1 failed, 0 skipped\n",
+			want: "failed: q TestF\n\t    f_test.go:7: got 1\n\t        want 2\n1 passed, 1 failed, 0 skipped\n",
 		},
 		"a process that died in a test": {
 			runs: []string{passes + `{"Action":"run","Package":"q","Test":"TestHangs"}
