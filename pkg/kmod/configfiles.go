@@ -34,6 +34,8 @@ type fileRule struct {
 	// dirMayBeFile: a regular file in the place of the directory is read as
 	// one configuration file.
 	dirMayBeFile bool
+	// limit is how much is read of all files together, in bytes.
+	limit int64
 }
 
 // modprobeRule is conf_files_filter_out of libkmod-config.c.
@@ -47,6 +49,7 @@ func modprobeRule(kmod int) fileRule {
 		},
 		danglingMasks: kmod <= 33,
 		dirMayBeFile:  true,
+		limit:         maxModprobeSet,
 	}
 }
 
@@ -57,6 +60,7 @@ func modulesLoadRule() fileRule {
 		accept:        func(name string) bool { return strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") },
 		dirMasks:      true,
 		danglingMasks: true,
+		limit:         maxLoadSet,
 	}
 }
 
@@ -66,6 +70,7 @@ type configSet struct {
 	shadowed []configFile
 	strays   []string // entries whose names do not count
 	dirErrs  []dirError
+	left     int64 // what may still be read, in bytes
 }
 
 type dirError struct {
@@ -77,7 +82,7 @@ type dirError struct {
 // name, sorted by base name in byte order over all of them. extra are files
 // that libkmod sorts into the same list; they are optional.
 func readConfigSet(root *hostRoot, dirs []string, rule fileRule, extra ...string) configSet {
-	var set configSet
+	set := configSet{left: rule.limit}
 	taken := map[string]string{} // base name -> path
 	add := func(f configFile) {
 		if by, ok := taken[f.name]; ok {
@@ -92,8 +97,8 @@ func readConfigSet(root *hostRoot, dirs []string, rule fileRule, extra ...string
 	}
 	for _, name := range extra {
 		data, mtime, err := root.readFile(name, maxConfigFile)
-		f := configFile{name: path.Base(name), path: name, data: data, mtime: mtime, err: readError(err)}
-		add(f)
+		set.left -= int64(len(data))
+		add(configFile{name: path.Base(name), path: name, data: data, mtime: mtime, err: readError(err)})
 	}
 	seen := map[[2]uint64]bool{}
 	for _, dir := range dirs {
@@ -114,6 +119,7 @@ func (set *configSet) readDir(root *hostRoot, dir string, rule fileRule, seen ma
 	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		if rule.dirMayBeFile {
 			data, mtime, err := root.readFile(dir, maxConfigFile)
+			set.left -= int64(len(data))
 			add(configFile{name: path.Base(dir), path: dir, data: data, mtime: mtime, err: readError(err)})
 		}
 		return
@@ -147,6 +153,10 @@ func (set *configSet) readDir(root *hostRoot, dir string, rule fileRule, seen ma
 			continue
 		}
 		f.data, f.mtime, err = d.readEntry(e, full, maxConfigFile)
+		if set.left -= int64(len(f.data)); set.left < 0 {
+			set.dirErrs = append(set.dirErrs, dirError{dir, errTooMuch})
+			return
+		}
 		switch {
 		case errors.Is(err, unix.EISDIR) && !rule.dirMasks:
 			continue // a link to a directory is a directory to fstatat

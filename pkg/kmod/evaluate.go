@@ -295,15 +295,14 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 	kern := h.newKernel()
 	p := h.newProcess(ev.cfg, kern)
 	mods, err := p.lookup(name)
+	if !h.spend(len(ev.cfg.aliases)) {
+		return nil, nil
+	}
 
 	var entry *module // the requested module through which the target is reached
 	var list []*module
 	for _, m := range mods {
-		for _, other := range p.pool {
-			other.visited, other.required = false, false
-		}
-		var l []*module
-		p.probeList(m, true, false, &l)
+		l := p.freshList(m, false)
 		if slices.ContainsFunc(l, func(e *module) bool { return e.name == h.target }) {
 			entry, list = m, l
 			if m.name == h.target {
@@ -320,13 +319,10 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 		// What would meet the request if it got here.
 		entry = p.newFromName(h.target)
 		entry.viaAlias = who == callerAutoload
-		for _, other := range p.pool {
-			other.visited, other.required = false, false
-		}
-		p.probeList(entry, true, false, &list)
+		list = p.freshList(entry, false)
 	}
 	for _, a := range ev.cfg.aliases {
-		if norm, ok := normalizeAlias(name); ok && a.target == h.target && fnmatch(a.pattern, norm) {
+		if norm, ok := normalizeAlias(name); ok && a.target == h.target && len(helpers) <= maxListed && fnmatch(a.pattern, norm) {
 			helpers = append(helpers, a.evidence(NoCause, "leads "+name+" to "+h.target))
 		}
 	}
@@ -363,7 +359,7 @@ func (ev *evaluation) explainDiversion(p *process, name string, mods []*module, 
 	}
 	var list []Evidence
 	for _, a := range ev.cfg.aliases {
-		if fnmatch(a.pattern, norm) {
+		if len(list) <= maxListed && fnmatch(a.pattern, norm) {
 			list = append(list, a.evidence(Alias, "leads "+name+" to "+printable(a.target)+" instead"))
 		}
 	}
@@ -451,9 +447,11 @@ func (ev *evaluation) bootLoad() BootLoad {
 		if boot.Requested != True {
 			boot.Requested = requested
 		}
-		boot.RequestedBy = append(boot.RequestedBy, r.evidence(NoCause, how))
-		asking[r.name] = true
-		if !slices.Contains(names, r.name) {
+		if len(boot.RequestedBy) <= maxListed {
+			boot.RequestedBy = append(boot.RequestedBy, r.evidence(NoCause, how))
+		}
+		if !asking[r.name] {
+			asking[r.name] = true
 			names = append(names, r.name)
 		}
 	}
@@ -510,11 +508,7 @@ func (ev *evaluation) asksFor(name string) (how string, ok bool) {
 		}
 	}
 	for _, m := range mods {
-		for _, other := range p.pool {
-			other.visited, other.required = false, false
-		}
-		var list []*module
-		p.probeList(m, true, false, &list)
+		list := p.freshList(m, false)
 		if slices.ContainsFunc(list, func(e *module) bool { return e.name == h.target }) {
 			return "asks at boot for " + printable(m.name) + ", which brings " + h.target + " along", true
 		}

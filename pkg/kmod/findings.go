@@ -33,6 +33,8 @@ func (ev *evaluation) incomplete() []Finding {
 			f.Message = fmt.Sprintf("%s is not a regular file and was not opened; modprobe and systemd would open it, and may wait for ever", file)
 		case errors.Is(err, errTooLarge):
 			f.Message = fmt.Sprintf("%s is too large to be read", file)
+		case errors.Is(err, errTooMuch):
+			f.Message = fmt.Sprintf("%s was not read to the end: with the directories that add to it, it has more than any real configuration", file)
 		default:
 			f.Message = fmt.Sprintf("%s could not be read: %s", file, reason(err))
 		}
@@ -87,12 +89,12 @@ func unused(e Evidence, why string) Finding {
 func (ev *evaluation) unusedDirectives() []Finding {
 	var list []Finding
 	for _, l := range ev.cfg.ignored {
-		if why, ok := ev.whyIgnored(l.text); ok {
+		if why, ok := ev.whyIgnored(l.text); ok && len(list) <= maxListed {
 			list = append(list, unused(l.evidence(NoCause, ""), why))
 		}
 	}
 	named := func(src source, name string) {
-		if why, ok := ev.whyMissed(name); ok {
+		if why, ok := ev.whyMissed(name); ok && len(list) <= maxListed {
 			list = append(list, unused(src.evidence(NoCause, ""), why))
 		}
 	}
@@ -220,13 +222,13 @@ func (ev *evaluation) shadowed(f configFile) []Finding {
 	why := fmt.Sprintf("%s has the same name and takes the whole file's place", f.shadowedBy)
 	for _, b := range hidden.blacklists {
 		same := func(o blacklistRule) bool { return o.name == b.name }
-		if b.name == ev.mod.Name && !slices.ContainsFunc(hiding.blacklists, same) {
+		if b.name == ev.mod.Name && ev.host.spend(len(hiding.blacklists)) && !slices.ContainsFunc(hiding.blacklists, same) {
 			list = append(list, unused(b.evidence(NoCause, ""), why))
 		}
 	}
 	for _, c := range hidden.installs {
 		same := func(o commandRule) bool { return o.pattern == c.pattern && o.command == c.command }
-		if fnmatch(c.pattern, ev.mod.Name) && !slices.ContainsFunc(hiding.installs, same) {
+		if fnmatch(c.pattern, ev.mod.Name) && ev.host.spend(len(hiding.installs)) && !slices.ContainsFunc(hiding.installs, same) {
 			list = append(list, unused(c.evidence(NoCause, ""), why))
 		}
 	}
@@ -248,7 +250,11 @@ func (ev *evaluation) strayFile(name string) []Finding {
 	if path.Ext(base) == ".disabled" {
 		return nil
 	}
+	if ev.modprobeSet.left <= 0 {
+		return nil
+	}
 	data, _, err := ev.host.root.readFile(name, maxConfigFile)
+	ev.modprobeSet.left -= int64(len(data))
 	if err != nil {
 		return nil
 	}

@@ -44,6 +44,30 @@ type host struct {
 
 	// problems are what could not be read, and matters.
 	problems []Evidence
+
+	// work is what may still be spent on applying rules; see spend.
+	work int
+}
+
+// maxWork bounds an inspection: the rules of modprobe.d that are compared with
+// a name, and the modules that are gone through. It takes a few seconds; a
+// distribution's whole modules.alias, copied to modprobe.d, needs two per cent
+// of it.
+const maxWork = 50_000_000
+
+// spend takes n from the work that is left. Once it says no, whoever asks
+// stops with what there is: every answer from then on is unknown.
+func (h *host) spend(n int) bool {
+	if h.work < 0 {
+		return false
+	}
+	if h.work -= n + 1; h.work < 0 {
+		h.problems = append(h.problems, Evidence{
+			File: "/etc/modprobe.d", Cause: Unreadable,
+			Effect: "has, with the directories that add to it, more rules than can be gone through for one module",
+		})
+	}
+	return h.work >= 0
 }
 
 type hostIndex struct {

@@ -21,6 +21,8 @@ import (
 // cannot be read, never silently cut.
 const (
 	maxConfigFile  = 1 << 20
+	maxModprobeSet = 2 << 20   // all files of modprobe.d together
+	maxLoadSet     = 256 << 10 // and of modules-load.d
 	maxDirEntries  = 4096
 	maxKernelFile  = 1 << 20 // one file of /proc or /sys
 	maxLinkDepth   = 40      // as in path_resolution(7)
@@ -32,6 +34,8 @@ var (
 	errNotRegular = errors.New("not a regular file")
 	// errTooLarge: a limit above was reached.
 	errTooLarge = errors.New("larger than any real one, not read")
+	// errTooMuch: a limit on all files together was reached.
+	errTooMuch = errors.New("more in all its files than in any real configuration, not read to the end")
 	// errNotMounted: a link that leads nowhere, in a root of which only parts
 	// are mounted.
 	errNotMounted = errors.New("leads out of what is mounted of the host, or nowhere")

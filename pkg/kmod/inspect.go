@@ -42,6 +42,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 		indexes: map[string]*hostIndex{},
 		modules: map[string]*indexedModule{},
 		states:  map[string]State{},
+		work:    maxWork,
 	}
 	defer h.Close()
 
@@ -66,7 +67,33 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 		ins.Path = file
 	}
 	ins.Findings = append(ins.Findings, ev.findings()...)
+	ins.bound()
 	return ins, nil
+}
+
+// maxListed is how many lines are named as the reasons of one answer, and how
+// many findings there are.
+const maxListed = 100
+
+// bound keeps an inspection of a size that somebody can read, and that fits
+// into an agent's memory, whatever the host's files hold.
+func (ins *Inspection) bound() {
+	cut := false
+	for _, list := range []*[]Evidence{
+		&ins.ByName.Evidence, &ins.Autoload.Evidence, &ins.AutoloadIPv6.Evidence,
+		&ins.BootLoad.Evidence, &ins.BootLoad.RequestedBy,
+	} {
+		if len(*list) > maxListed {
+			*list, cut = slices.Clone((*list)[:maxListed]), true
+		}
+	}
+	if len(ins.Findings) > maxListed {
+		ins.Findings, cut = slices.Clone(ins.Findings[:maxListed]), true
+	}
+	if cut {
+		ins.Findings = append(ins.Findings, Finding{Kind: Incomplete, Message: fmt.Sprintf(
+			"more lines concern %s than are listed: of each kind the first %d are", ins.Module, maxListed)})
+	}
 }
 
 func (o Options) withDefaults() Options {

@@ -90,8 +90,12 @@ func (p *process) newModule(key, name string, viaAlias bool) *module {
 
 // release forgets all objects but those that are still in use, and what these
 // depend on: libkmod counts references, and an object that is made again has
-// lost what an earlier lookup set in it.
-func (p *process) release(inUse []*module) {
+// lost what an earlier lookup set in it. It says whether to go on; see
+// host.spend.
+func (p *process) release(inUse []*module) bool {
+	if !p.host.spend(len(inUse)) {
+		return false
+	}
 	clear(p.pool)
 	var keep func(mods []*module)
 	keep = func(mods []*module) {
@@ -103,6 +107,7 @@ func (p *process) release(inUse []*module) {
 		}
 	}
 	keep(inUse)
+	return true
 }
 
 func (p *process) newFromName(name string) *module {
@@ -187,6 +192,9 @@ func (p *process) lookup(given string) ([]*module, error) {
 	name, ok := normalizeAlias(given)
 	if !ok {
 		return nil, errInvalidName
+	}
+	if !p.host.spend(len(p.cfg.aliases) + len(p.cfg.installs) + len(p.cfg.removes)) {
+		return nil, nil
 	}
 	sources := []func(*process, string) ([]*module, error){
 		(*process).lookupConfigAlias,
@@ -327,11 +335,15 @@ func (p *process) live(name string) bool {
 	return name != p.kern.target && p.host.initState(name) == Loaded
 }
 
-// blacklistedBy lists the rules that name this module exactly.
+// blacklistedBy lists the rules that name this module exactly, if there are
+// very many the first ones.
 func (p *process) blacklistedBy(name string) []blacklistRule {
+	if !p.host.spend(len(p.cfg.blacklists)) {
+		return nil
+	}
 	var rules []blacklistRule
 	for _, b := range p.cfg.blacklists {
-		if b.name == name {
+		if b.name == name && len(rules) <= maxListed {
 			rules = append(rules, b)
 		}
 	}
@@ -340,7 +352,7 @@ func (p *process) blacklistedBy(name string) []blacklistRule {
 
 // installCommand is the first install line whose pattern matches.
 func (p *process) installCommand(m *module) *commandRule {
-	if !m.installRead {
+	if !m.installRead && p.host.spend(len(p.cfg.installs)) {
 		m.installRead = true
 		for i := range p.cfg.installs {
 			if c := &p.cfg.installs[i]; fnmatch(c.pattern, m.name) {
@@ -355,6 +367,9 @@ func (p *process) installCommand(m *module) *commandRule {
 // softdeps resolves the first softdep line whose pattern matches; names that
 // resolve to nothing are left out.
 func (p *process) softdeps(m *module) (pre, post []*module) {
+	if !p.host.spend(len(p.cfg.softdeps)) {
+		return nil, nil
+	}
 	rule := p.cfg.softdepFor(m.name)
 	if rule == nil {
 		return nil, nil
@@ -376,6 +391,18 @@ func (c *policy) softdepFor(name string) *softdepRule {
 		}
 	}
 	return nil
+}
+
+// freshList is the list of modules that a request for this one inserts.
+func (p *process) freshList(m *module, ignorecmd bool) (list []*module) {
+	if !p.host.spend(len(p.pool)) {
+		return nil
+	}
+	for _, other := range p.pool {
+		other.visited, other.required = false, false
+	}
+	p.probeList(m, true, ignorecmd, &list)
+	return list
 }
 
 // probeList is the list of modules to insert, in order (probe_list and
@@ -453,11 +480,7 @@ func (p *process) probeInsert(m *module, flags probeFlags) error {
 			return nil
 		}
 	}
-	for _, other := range p.pool {
-		other.visited, other.required = false, false
-	}
-	var list []*module
-	p.probeList(m, true, flags.ignoreCommand, &list)
+	list := p.freshList(m, flags.ignoreCommand)
 
 	var err error
 	for _, e := range list {
@@ -536,7 +559,9 @@ func (p *process) modprobe(name string, flags probeFlags) error {
 	}
 	for _, m := range mods {
 		err = p.probeInsert(m, flags)
-		p.release(mods)
+		if !p.release(mods) {
+			break
+		}
 	}
 	p.release(nil)
 	return err
@@ -555,7 +580,9 @@ func (p *process) modulesLoad(name string) {
 	}
 	for _, m := range mods {
 		p.probeInsert(m, probeFlags{blacklist: true})
-		p.release(mods)
+		if !p.release(mods) {
+			break
+		}
 	}
 	p.release(nil)
 	if len(p.kern.inserted) == inserted {

@@ -1,6 +1,7 @@
 package kmod_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -268,6 +269,49 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// TestLimitOfAllFiles: many files, each of a size that is read.
+func TestLimitOfAllFiles(t *testing.T) {
+	root, opts := host(t, file("etc/modprobe.d/a.conf", "blacklist sctp\n"), file("usr/lib/modprobe.d/a.conf", ""))
+	large := bytes.Repeat([]byte("options nothing a=b\n"), 25_000)
+	fill := func(dir string, n int) {
+		t.Helper()
+		for i := range n {
+			if err := os.WriteFile(filepath.Join(root, dir, fmt.Sprintf("b%d.conf", i)), large, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	fill("etc/modprobe.d", 4)
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.False {
+		t.Errorf("2 MB: %+v", ins.Autoload)
+	}
+	fill("usr/lib/modprobe.d", 6)
+	ins := inspect(t, opts)
+	// What the rest says is not known, but it cannot take back what a directory
+	// before it says.
+	if ins.Autoload.Allowed != kmod.False {
+		t.Errorf("5 MB: %+v", ins.Autoload)
+	}
+	if !slices.ContainsFunc(ins.Findings, func(f kmod.Finding) bool {
+		return f.Kind == kmod.Incomplete && strings.Contains(f.Message, "/lib/modprobe.d was not read to the end")
+	}) {
+		t.Errorf("not said: %+v", ins.Findings)
+	}
+	if err := os.Remove(filepath.Join(root, "etc/modprobe.d/a.conf")); err != nil {
+		t.Fatal(err)
+	}
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Evidence[0].File != "/lib/modprobe.d" {
+		t.Errorf("5 MB, none known to forbid it: %+v", ins.Autoload)
+	}
+	fill("etc/modprobe.d", 6)
+	if err := os.WriteFile(filepath.Join(root, "usr/lib/modprobe.d/z.conf"), []byte("blacklist sctp\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.Unknown {
+		t.Errorf("a file that one not read may shadow: %+v", ins.Autoload)
+	}
+}
+
 // TestNoEnd: configurations in which modprobe would go on for ever.
 func TestNoEnd(t *testing.T) {
 	start := time.Now()
@@ -321,18 +365,57 @@ func TestIndexWithoutEnd(t *testing.T) {
 }
 
 // TestSameLineOverAndOver: a script that appends a line whenever it runs. The
-// deadline of inspect is far away, unless time grows with the square.
+// deadline of inspect is far away, unless time grows with the square. Nobody
+// reads all those lines, and an agent's memory is small.
 func TestSameLineOverAndOver(t *testing.T) {
-	const times = 30000
+	const times, listed = 30000, 100
 	_, opts := host(t,
 		file("etc/modprobe.d/x.conf", strings.Repeat("blacklist sctp\n", times)),
 		file("etc/modules-load.d/x.conf", strings.Repeat("sctp\n", times)))
 	ins := inspect(t, opts)
-	if ins.Autoload.Allowed != kmod.False || len(ins.Autoload.Evidence) != times {
+	if ins.Autoload.Allowed != kmod.False || len(ins.Autoload.Evidence) != listed {
 		t.Errorf("autoload: %s, %d lines", ins.Autoload.Allowed, len(ins.Autoload.Evidence))
 	}
-	if ins.BootLoad.Requested != kmod.True || len(ins.BootLoad.RequestedBy) != times {
+	if ins.BootLoad.Requested != kmod.True || len(ins.BootLoad.RequestedBy) != listed {
 		t.Errorf("requested: %s, %d lines", ins.BootLoad.Requested, len(ins.BootLoad.RequestedBy))
+	}
+	if !slices.ContainsFunc(ins.Findings, func(f kmod.Finding) bool {
+		return f.Kind == kmod.Incomplete && strings.Contains(f.Message, "more lines concern sctp than are listed")
+	}) {
+		t.Errorf("not said: %+v", ins.Findings)
+	}
+}
+
+// TestMoreRulesThanCanBeGoneThrough: every rule is good, and modprobe would
+// need hours for what they say together. The deadline of inspect is far away.
+func TestMoreRulesThanCanBeGoneThrough(t *testing.T) {
+	var requests strings.Builder
+	for i := range 30000 {
+		fmt.Fprintf(&requests, "a%d\n", i)
+	}
+	for name, entries := range map[string][]hostcase.Entry{
+		"one alias over and over": {file("etc/modprobe.d/x.conf", strings.Repeat("alias net-pf-2-proto-132* sctp\n", 30000))},
+		"requests at boot, and aliases": {
+			file("etc/modules-load.d/x.conf", requests.String()),
+			file("etc/modprobe.d/x.conf", strings.Repeat("alias a1* sctp\n", 60000)),
+		},
+		"softdeps, and aliases": {
+			file("etc/modprobe.d/x.conf", "softdep sctp pre: "+strings.ReplaceAll(requests.String(), "\n", " ")+"\n"),
+			file("etc/modprobe.d/y.conf", strings.Repeat("alias b* x\n", 60000)),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, opts := host(t, entries...)
+			ins := inspect(t, opts)
+			if ins.BootLoad.Allowed == kmod.False || ins.Autoload.Allowed == kmod.False {
+				t.Errorf("nothing forbids it, and it is called forbidden: %+v", ins)
+			}
+			if !slices.ContainsFunc(ins.Findings, func(f kmod.Finding) bool {
+				return f.Kind == kmod.Incomplete && strings.Contains(f.Message, "more rules than can be gone through")
+			}) {
+				t.Errorf("not said: %+v", ins.Findings)
+			}
+		})
 	}
 }
 
