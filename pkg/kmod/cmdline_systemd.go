@@ -1,9 +1,6 @@
 package kmod
 
-import (
-	"slices"
-	"strings"
-)
+import "strings"
 
 // systemdModulesLoad collects the names of modules_load= from a kernel command
 // line (systemd src/modules-load/modules-load.c and src/basic/proc-cmdline.c;
@@ -12,7 +9,7 @@ import (
 // with the prefix "rd." count in the initrd only.
 func systemdModulesLoad(line string, systemd int) []request {
 	var reqs []request
-	var seen []string
+	seen := map[string]bool{}
 	line, _, _ = strings.Cut(cString(line), "\n")
 	for line != "" {
 		var word, raw string
@@ -22,10 +19,10 @@ func systemdModulesLoad(line string, systemd int) []request {
 			continue
 		}
 		for name := range strings.SplitSeq(value, ",") {
-			if name == "" || slices.Contains(seen, name) {
+			if name == "" || seen[name] {
 				continue
 			}
-			seen = append(seen, name)
+			seen[name] = true
 			reqs = append(reqs, request{
 				source: source{file: procCmdline, line: 1, text: raw},
 				name:   name,

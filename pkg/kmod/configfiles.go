@@ -78,6 +78,15 @@ type dirError struct {
 	err error
 }
 
+// byPath finds the files that take part.
+func (set *configSet) byPath() map[string]*configFile {
+	files := make(map[string]*configFile, len(set.files))
+	for i := range set.files {
+		files[set.files[i].path] = &set.files[i]
+	}
+	return files
+}
+
 // readConfigSet reads the files of several directories, first wins by base
 // name, sorted by base name in byte order over all of them. extra are files
 // that libkmod sorts into the same list; they are optional.

@@ -30,6 +30,8 @@ type evaluation struct {
 	loadSet     configSet
 	requests    []request
 	systemd     int
+	// asks remembers how requests at boot ask for the target, "" if they do not.
+	asks map[string]string
 
 	byName       Decision
 	autoload     Decision
@@ -37,21 +39,28 @@ type evaluation struct {
 	boot         BootLoad
 }
 
-func (h *host) evaluate(ctx context.Context, mod Module, kmod, systemd int) (*evaluation, error) {
-	ev := &evaluation{host: h, mod: mod, systemd: systemd, cfg: &policy{kmod: kmod}, dirs: modprobeDirs(kmod)}
+// evaluate answers for the callers that systemd has no part in.
+func (h *host) evaluate(ctx context.Context, mod Module, kmod int) (*evaluation, error) {
+	ev := &evaluation{host: h, mod: mod, asks: map[string]string{}, cfg: &policy{kmod: kmod, target: mod.Name}, dirs: modprobeDirs(kmod)}
 	ev.readModprobe()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	ev.readModulesLoad()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	ev.byName = ev.decide(callerByName, []string{mod.Name})
 	ev.autoload = ev.decide(callerAutoload, mod.Autoload)
 	ev.autoloadIPv6 = ev.decide(callerAutoload, mod.AutoloadIPv6)
-	ev.boot = ev.bootLoad()
 	return ev, ctx.Err()
+}
+
+// evaluateBoot answers for systemd-modules-load of one version.
+func (ev *evaluation) evaluateBoot(ctx context.Context, systemd int) error {
+	ev.systemd = systemd
+	ev.readModulesLoad()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ev.boot = ev.bootLoad()
+	return ctx.Err()
 }
 
 func (ev *evaluation) readModprobe() {
@@ -70,7 +79,12 @@ func (ev *evaluation) readModulesLoad() {
 	// A separate /lib is read by builds for split /usr only; on a merged
 	// host it is the same directory again.
 	dirs := modulesLoadDirs(ev.systemd, true)
-	ev.loadSet = readConfigSet(ev.host.root, dirs, modulesLoadRule())
+	set, ok := ev.host.loadSets[len(dirs)]
+	if !ok {
+		set = readConfigSet(ev.host.root, dirs, modulesLoadRule())
+		ev.host.loadSets[len(dirs)] = set
+	}
+	ev.loadSet = set
 	ev.requests = systemdModulesLoad(ev.host.cmdline, ev.systemd)
 	for _, f := range ev.loadSet.files {
 		for _, line := range modulesLoadLines(f.data, ev.systemd) {
@@ -128,6 +142,9 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 	blockers, helpers := ev.explain(who, names)
 
 	inserted, unsure := kern.inserted[h.target], kern.unsure
+	if kern.noEnd {
+		unsure = append(unsure, *h.noEnd)
+	}
 	switch {
 	case who != callerAutoload || h.helper == True:
 	case h.helper == False:
@@ -220,8 +237,7 @@ func tidy(list []Evidence, allowed Answer) []Evidence {
 	var out []Evidence
 	seen := map[Evidence]bool{}
 	for _, e := range list {
-		key := e
-		key.Effect = ""
+		key := e.line()
 		if !seen[key] {
 			seen[key] = true
 			out = append(out, e)
@@ -235,12 +251,43 @@ func tidy(list []Evidence, allowed Answer) []Evidence {
 // who removes the first should know of the second. helpers are lines that take
 // part in a load.
 func (ev *evaluation) explain(who caller, names []string) (blockers, helpers []Evidence) {
-	blockers = ev.explainKernel(who)
+	var b, h evidenceSet
+	b.add(ev.explainKernel(who))
 	for _, name := range names {
-		b, h := ev.explainName(who, name)
-		blockers, helpers = append(blockers, b...), append(helpers, h...)
+		blockers, helpers := ev.explainName(who, name)
+		b.add(blockers)
+		h.add(helpers)
 	}
-	return blockers, helpers
+	return b.list, h.list
+}
+
+// evidenceSet holds what is said of many names, each line once, and of each
+// cause the first ones.
+type evidenceSet struct {
+	list []Evidence
+	seen map[Evidence]bool
+	of   map[Cause]int
+}
+
+func (s *evidenceSet) add(list []Evidence) {
+	if s.seen == nil {
+		s.seen, s.of = map[Evidence]bool{}, map[Cause]int{}
+	}
+	for _, e := range list {
+		key := e.line()
+		if s.seen[key] || s.of[e.Cause] > maxListed {
+			continue
+		}
+		s.seen[key] = true
+		s.of[e.Cause]++
+		s.list = append(s.list, e)
+	}
+}
+
+// line is evidence without what it does, which may be said in other words.
+func (e Evidence) line() Evidence {
+	e.Effect = ""
+	return e
 }
 
 // explainKernel collects what does not depend on the configuration.
@@ -295,9 +342,6 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 	kern := h.newKernel()
 	p := h.newProcess(ev.cfg, kern)
 	mods, err := p.lookup(name)
-	if !h.spend(len(ev.cfg.aliases)) {
-		return nil, nil
-	}
 
 	var entry *module // the requested module through which the target is reached
 	var list []*module
@@ -321,8 +365,9 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 		entry.viaAlias = who == callerAutoload
 		list = p.freshList(entry, false)
 	}
+	norm, ok := normalizeAlias(name)
 	for _, a := range ev.cfg.aliases {
-		if norm, ok := normalizeAlias(name); ok && a.target == h.target && len(helpers) <= maxListed && fnmatch(a.pattern, norm) {
+		if ok && len(helpers) <= maxListed && h.spend(0) && a.target == h.target && h.matches(a.pattern, norm) {
 			helpers = append(helpers, a.evidence(NoCause, "leads "+name+" to "+h.target))
 		}
 	}
@@ -359,7 +404,7 @@ func (ev *evaluation) explainDiversion(p *process, name string, mods []*module, 
 	}
 	var list []Evidence
 	for _, a := range ev.cfg.aliases {
-		if len(list) <= maxListed && fnmatch(a.pattern, norm) {
+		if len(list) <= maxListed && ev.host.matches(a.pattern, norm) {
 			list = append(list, a.evidence(Alias, "leads "+name+" to "+printable(a.target)+" instead"))
 		}
 	}
@@ -391,7 +436,7 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 		}
 		e := rule.evidence(NoCause, "is not run: the module has a soft dependency, and then modprobe ignores install commands")
 		helpers = append(helpers, e)
-		if s := ev.cfg.softdepFor(m.name); s != nil {
+		if s := h.softdepFor(ev.cfg, m.name); s != nil {
 			helpers = append(helpers, s.evidence(NoCause, "makes modprobe ignore the install command of "+m.name))
 		}
 		return nil, helpers
@@ -469,7 +514,15 @@ func (ev *evaluation) bootLoad() BootLoad {
 		})
 		return boot
 	}
-	if problems := ev.loadSet.problems(); len(problems) > 0 {
+	problems := ev.loadSet.problems()
+	if h.cmdlineErr != nil {
+		problems = append(problems, Evidence{File: procCmdline, Effect: "could not be read: " + reason(h.cmdlineErr), Cause: Unreadable})
+	}
+	if h.noEnd != nil && len(ev.requests) > 0 {
+		// What the names lead to was not looked up to the end.
+		problems = append(problems, *h.noEnd)
+	}
+	if len(problems) > 0 {
 		boot.Requested = Unknown
 		boot.RequestedBy = problems
 	}
@@ -495,23 +548,32 @@ func (ev *evaluation) mayConcern(name string, unsure []Evidence) bool {
 // asksFor says whether a request of systemd-modules-load is for the target: by
 // its name, through an alias, or for a module that needs it.
 func (ev *evaluation) asksFor(name string) (how string, ok bool) {
+	how, known := ev.asks[name]
+	if !known {
+		how = ev.lookUpRequest(name)
+		remember(ev.asks, name, how)
+	}
+	return how, how != ""
+}
+
+func (ev *evaluation) lookUpRequest(name string) (how string) {
 	h := ev.host
 	const direct = "asks for the module at boot"
 	if norm, ok := normalizeAlias(name); ok && norm == h.target {
-		return direct, true
+		return direct
 	}
 	p := h.newProcess(ev.cfg, h.newKernel())
 	mods, _ := p.lookup(name)
 	for _, m := range mods {
 		if m.name == h.target {
-			return "asks for the module at boot, through an alias", true
+			return "asks for the module at boot, through an alias"
 		}
 	}
 	for _, m := range mods {
 		list := p.freshList(m, false)
 		if slices.ContainsFunc(list, func(e *module) bool { return e.name == h.target }) {
-			return "asks at boot for " + printable(m.name) + ", which brings " + h.target + " along", true
+			return "asks at boot for " + printable(m.name) + ", which brings " + h.target + " along"
 		}
 	}
-	return "", false
+	return ""
 }

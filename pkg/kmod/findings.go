@@ -24,7 +24,7 @@ func (ev *evaluation) findings() []Finding {
 func (ev *evaluation) incomplete() []Finding {
 	var list []Finding
 	add := func(file string, err error) {
-		if err == nil {
+		if err == nil || len(list) > maxListed {
 			return
 		}
 		f := Finding{Kind: Incomplete, Evidence: []Evidence{{File: file, Effect: reason(err), Cause: Unreadable}}}
@@ -106,11 +106,16 @@ func (ev *evaluation) unusedDirectives() []Finding {
 	for _, c := range ev.cfg.installs {
 		named(c.source, c.pattern)
 	}
+	byPath := ev.modprobeSet.byPath()
 	for _, f := range ev.modprobeSet.shadowed {
-		list = append(list, ev.shadowed(f)...)
+		if by := byPath[f.shadowedBy]; by != nil && len(list) <= maxListed {
+			list = append(list, ev.shadowed(f, by)...)
+		}
 	}
 	for _, name := range ev.modprobeSet.strays {
-		list = append(list, ev.strayFile(name)...)
+		if len(list) <= maxListed {
+			list = append(list, ev.strayFile(name)...)
+		}
 	}
 	return list
 }
@@ -206,29 +211,25 @@ func nearly(a, b string) bool {
 // shadowed reports directives for the module in a file that another file of
 // the same name replaces. An empty file in its place is how one turns such a
 // file off on purpose, and needs no warning.
-func (ev *evaluation) shadowed(f configFile) []Finding {
-	by := slices.IndexFunc(ev.modprobeSet.files, func(o configFile) bool { return o.path == f.shadowedBy })
-	if by < 0 {
+func (ev *evaluation) shadowed(f configFile, by *configFile) []Finding {
+	hiding := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
+	hiding.parseModprobeFile(f.shadowedBy, by.data)
+	if len(hiding.blacklists)+len(hiding.installs)+len(hiding.aliases)+len(hiding.softdeps)+len(hiding.ignored)+hiding.others == 0 {
 		return nil
 	}
-	hiding := &policy{kmod: ev.cfg.kmod}
-	hiding.parseModprobeFile(f.shadowedBy, ev.modprobeSet.files[by].data)
-	if len(hiding.blacklists)+len(hiding.installs)+len(hiding.aliases)+len(hiding.softdeps)+len(hiding.options)+len(hiding.ignored) == 0 {
-		return nil
-	}
-	hidden := &policy{kmod: ev.cfg.kmod}
+	hidden := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
 	hidden.parseModprobeFile(f.path, f.data)
 	var list []Finding
 	why := fmt.Sprintf("%s has the same name and takes the whole file's place", f.shadowedBy)
 	for _, b := range hidden.blacklists {
 		same := func(o blacklistRule) bool { return o.name == b.name }
-		if b.name == ev.mod.Name && ev.host.spend(len(hiding.blacklists)) && !slices.ContainsFunc(hiding.blacklists, same) {
+		if b.name == ev.mod.Name && len(list) <= maxListed && ev.host.spend(len(hiding.blacklists)) && !slices.ContainsFunc(hiding.blacklists, same) {
 			list = append(list, unused(b.evidence(NoCause, ""), why))
 		}
 	}
 	for _, c := range hidden.installs {
 		same := func(o commandRule) bool { return o.pattern == c.pattern && o.command == c.command }
-		if fnmatch(c.pattern, ev.mod.Name) && ev.host.spend(len(hiding.installs)) && !slices.ContainsFunc(hiding.installs, same) {
+		if fnmatch(c.pattern, ev.mod.Name) && len(list) <= maxListed && ev.host.spend(len(hiding.installs)) && !slices.ContainsFunc(hiding.installs, same) {
 			list = append(list, unused(c.evidence(NoCause, ""), why))
 		}
 	}
@@ -258,17 +259,17 @@ func (ev *evaluation) strayFile(name string) []Finding {
 	if err != nil {
 		return nil
 	}
-	stray := &policy{kmod: ev.cfg.kmod}
+	stray := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
 	stray.parseModprobeFile(printableName(name), data)
 	var list []Finding
 	const why = "files whose names do not end in .conf are not read"
 	for _, b := range stray.blacklists {
-		if b.name == ev.mod.Name {
+		if b.name == ev.mod.Name && len(list) <= maxListed {
 			list = append(list, unused(b.evidence(NoCause, ""), why))
 		}
 	}
 	for _, c := range stray.installs {
-		if fnmatch(c.pattern, ev.mod.Name) {
+		if fnmatch(c.pattern, ev.mod.Name) && len(list) <= maxListed {
 			list = append(list, unused(c.evidence(NoCause, ""), why))
 		}
 	}
@@ -281,7 +282,7 @@ func (ev *evaluation) unusedRequests() []Finding {
 	var list []Finding
 	target := ev.mod.Name
 	for _, r := range ev.requests {
-		if r.file == procCmdline {
+		if r.file == procCmdline || len(list) > maxListed {
 			continue
 		}
 		if _, ok := ev.asksFor(r.name); ok {
@@ -303,9 +304,10 @@ func (ev *evaluation) unusedRequests() []Finding {
 			}
 		}
 	}
+	byPath := ev.loadSet.byPath()
 	for _, f := range ev.loadSet.shadowed {
-		by := slices.IndexFunc(ev.loadSet.files, func(o configFile) bool { return o.path == f.shadowedBy })
-		if by < 0 || len(modulesLoadLines(ev.loadSet.files[by].data, ev.systemd)) == 0 {
+		by := byPath[f.shadowedBy]
+		if by == nil || len(modulesLoadLines(by.data, ev.systemd)) == 0 {
 			continue
 		}
 		has := func(data []byte) (logicalLine, bool) {
@@ -316,7 +318,7 @@ func (ev *evaluation) unusedRequests() []Finding {
 			}
 			return logicalLine{}, false
 		}
-		if _, ok := has(ev.loadSet.files[by].data); ok {
+		if _, ok := has(by.data); ok {
 			continue
 		}
 		if l, ok := has(f.data); ok {

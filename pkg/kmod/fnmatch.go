@@ -1,5 +1,7 @@
 package kmod
 
+import "math"
+
 // fnmatch is fnmatch(3) with no flags in the C locale, as modprobe and
 // systemd-modules-load run it: '*' matches any bytes, slashes and leading dots
 // too, and a backslash quotes. Bytes, not characters.
@@ -8,11 +10,21 @@ package kmod
 // (see underscores), so character classes are matched for completeness of the
 // indexes only.
 func fnmatch(pattern, s string) bool {
+	work := math.MaxInt
+	return fnmatchWithin(pattern, s, &work)
+}
+
+// fnmatchWithin takes the bytes it looks at from work; nothing matches once that
+// is below zero.
+func fnmatchWithin(pattern, s string, work *int) bool {
 	// One backtracking point is enough: a later '*' makes an earlier one
 	// irrelevant. That keeps the match quadratic at worst.
 	var star, mark = -1, 0
 	p, i := 0, 0
 	for i < len(s) {
+		if *work--; *work < 0 {
+			return false
+		}
 		if p < len(pattern) {
 			switch c := pattern[p]; c {
 			case '*':
@@ -24,7 +36,9 @@ func fnmatch(pattern, s string) bool {
 				i++
 				continue
 			case '[':
-				if ok, next, closed := matchBracket(pattern[p:], s[i]); closed {
+				ok, next, closed := matchBracket(pattern[p:], s[i])
+				*work -= next
+				if closed {
 					if ok {
 						p += next
 						i++
@@ -64,7 +78,8 @@ func fnmatch(pattern, s string) bool {
 }
 
 // matchBracket matches one byte against the bracket expression at the start of
-// p. next is the length of the expression; closed is false if it has no end.
+// p. next is the length of the expression; closed is false if it has no end, and
+// then it is the rest of the pattern.
 func matchBracket(p string, c byte) (ok bool, next int, closed bool) {
 	i := 1
 	negate := i < len(p) && (p[i] == '!' || p[i] == '^')
@@ -73,7 +88,7 @@ func matchBracket(p string, c byte) (ok bool, next int, closed bool) {
 	}
 	for first := true; ; first = false {
 		if i >= len(p) {
-			return false, 0, false
+			return false, len(p), false
 		}
 		if p[i] == ']' && !first {
 			return ok != negate, i + 1, true
@@ -89,7 +104,7 @@ func matchBracket(p string, c byte) (ok bool, next int, closed bool) {
 		if lo == '\\' {
 			i++
 			if i >= len(p) {
-				return false, 0, false
+				return false, len(p), false
 			}
 			lo = p[i]
 		}
@@ -101,7 +116,7 @@ func matchBracket(p string, c byte) (ok bool, next int, closed bool) {
 			if hi == '\\' {
 				i++
 				if i >= len(p) {
-					return false, 0, false
+					return false, len(p), false
 				}
 				hi = p[i]
 			}

@@ -53,7 +53,7 @@ func FuzzModprobeFile(f *testing.F) {
 				t.Fatal("unbounded text")
 			}
 		}
-		rules := len(p.blacklists) + len(p.installs) + len(p.removes) + len(p.aliases) + len(p.softdeps) + len(p.options) + len(p.ignored)
+		rules := len(p.blacklists) + len(p.installs) + len(p.removes) + len(p.aliases) + len(p.softdeps) + len(p.ignored) + p.others
 		if rules > lines {
 			t.Fatalf("%d rules from %d lines", rules, lines)
 		}

@@ -25,12 +25,16 @@ type host struct {
 	moddir string
 	target string
 
-	indexes map[string]*hostIndex
-	modules map[string]*indexedModule
-	states  map[string]State
+	indexes  map[string]*hostIndex
+	loadSets map[int]configSet // modules-load.d, by the number of directories
+	modules  map[string]*indexedModule
+	states   map[string]State
 
 	cmdline    string
 	cmdlineErr error
+
+	// builtinText is what the text of modules.builtin says of the target.
+	builtinText func() (Evidence, bool)
 
 	// What the kernel itself refuses.
 	denied          string // the value of module_blacklist=
@@ -46,29 +50,68 @@ type host struct {
 	problems []Evidence
 
 	// work is what may still be spent on applying rules; see spend.
-	work int
+	work  int
+	spent bool
+	// noEnd is set to what ended before its time: all work was spent, or the steps of
+	// one process were.
+	noEnd *Evidence
 }
 
 // maxWork bounds an inspection: the rules of modprobe.d that are compared with
-// a name, and the modules that are gone through. It takes a few seconds; a
-// distribution's whole modules.alias, copied to modprobe.d, needs two per cent
-// of it.
+// a name, byte by byte, and the modules that are gone through. It takes a few
+// seconds; a distribution's whole modules.alias, copied to modprobe.d, needs
+// one or two per cent of it, and seven times as much where the versions are not
+// known.
 const maxWork = 50_000_000
+
+// What some steps cost in time and memory, where the comparison of two bytes is
+// one.
+const (
+	lookupCost = 50  // a name, looked up in every index
+	stepCost   = 20  // a module, put into a list
+	moduleCost = 10  // a module, remembered
+	needCost   = 100 // a needed module in an index, kept
+)
 
 // spend takes n from the work that is left. Once it says no, whoever asks
 // stops with what there is: every answer from then on is unknown.
 func (h *host) spend(n int) bool {
-	if h.work < 0 {
-		return false
+	if h.work >= 0 {
+		h.work -= n + 1
 	}
-	if h.work -= n + 1; h.work < 0 {
-		h.problems = append(h.problems, Evidence{
+	if h.work >= 0 {
+		return true
+	}
+	if !h.spent {
+		h.spent = true
+		e := Evidence{
 			File: "/etc/modprobe.d", Cause: Unreadable,
 			Effect: "has, with the directories that add to it, more rules than can be gone through for one module",
-		})
+		}
+		h.problems = append(h.problems, e)
+		h.noEnd = &e
 	}
-	return h.work >= 0
+	return false
 }
+
+// matches is fnmatch, paid for.
+func (h *host) matches(pattern, name string) bool {
+	ok := fnmatchWithin(pattern, name, &h.work)
+	if h.work < 0 {
+		return h.spend(0)
+	}
+	return ok
+}
+
+// remember keeps an answer. A host can make us ask for any number of names.
+func remember[V any](answers map[string]V, name string, answer V) {
+	if len(answers) >= maxRemembered {
+		clear(answers)
+	}
+	answers[name] = answer
+}
+
+const maxRemembered = 4096
 
 type hostIndex struct {
 	*index
@@ -140,7 +183,7 @@ func (h *host) search(file, key string) (value string, found bool) {
 		h.problem(path.Join(h.moddir, file), err)
 		value, found = "", false
 	}
-	x.found[key] = indexAnswer{value, found}
+	remember(x.found, key, indexAnswer{value, found})
 	return value, found
 }
 
@@ -155,7 +198,7 @@ func (h *host) searchWild(file, name string) ([]string, error) {
 	}
 	values, err := x.searchWild(name)
 	if err == nil {
-		x.wild[name] = values
+		remember(x.wild, name, values)
 	} else {
 		h.problem(path.Join(h.moddir, file), err)
 		return nil, errNoIndexFile
@@ -178,10 +221,10 @@ func (h *host) indexed(name string) *indexedModule {
 		return m
 	}
 	var m *indexedModule
-	if line, found := h.search(indexDep, name); found {
+	if line, found := h.search(indexDep, name); found && h.spend(len(line)) {
 		m = h.parseDepline(line)
 	}
-	h.modules[name] = m
+	remember(h.modules, name, m)
 	return m
 }
 
@@ -200,7 +243,7 @@ func (h *host) parseDepline(line string) *indexedModule {
 	m.file = absolute(file)
 	for needs != "" {
 		var need string
-		if need, needs, ok = nextWord(needs); ok {
+		if need, needs, ok = nextWord(needs); ok && h.spend(needCost) {
 			m.needs = append(m.needs, neededModule{moduleName(path.Base(need)), absolute(need)})
 		}
 	}
@@ -215,7 +258,7 @@ func (h *host) initState(name string) State {
 		return s
 	}
 	s := h.readInitState(name)
-	h.states[name] = s
+	remember(h.states, name, s)
 	return s
 }
 
@@ -330,6 +373,9 @@ func (h *host) readKernelPolicy() {
 	h.readHelper()
 	h.readSignedOnly()
 	h.cmdline, h.cmdlineErr = h.kernel.procFile("cmdline")
+	if h.cmdlineErr == nil && len(h.cmdline) > maxCmdline {
+		h.cmdline, h.cmdlineErr = "", errTooLarge
+	}
 	if h.cmdlineErr != nil {
 		h.problem(procCmdline, h.cmdlineErr)
 	}

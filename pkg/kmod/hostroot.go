@@ -24,9 +24,10 @@ const (
 	maxModprobeSet = 2 << 20   // all files of modprobe.d together
 	maxLoadSet     = 256 << 10 // and of modules-load.d
 	maxDirEntries  = 4096
-	maxKernelFile  = 1 << 20 // one file of /proc or /sys
-	maxLinkDepth   = 40      // as in path_resolution(7)
-	maxVersionFile = 4 << 20 // a program searched for its version
+	maxKernelFile  = 1 << 20  // one file of /proc or /sys
+	maxCmdline     = 64 << 10 // architectures allow for some thousand bytes
+	maxLinkDepth   = 40       // as in path_resolution(7)
+	maxVersionFile = 4 << 20  // a program searched for its version
 )
 
 var (
@@ -197,7 +198,7 @@ func (r *hostRoot) stat(name string) (*unix.Stat_t, error) {
 	if !ok {
 		s = &statResult{}
 		s.err = r.statOnce(name, &s.st)
-		r.stats[name] = s
+		remember(r.stats, name, s)
 	}
 	return &s.st, s.err
 }

@@ -28,24 +28,34 @@ const (
 const (
 	maxIndexString = 64 << 10
 	maxIndexValues = 64 << 10
-	maxIndexNodes  = 1 << 20
+	maxIndexWork   = 8 << 20
 	maxIndexDepth  = 4096
 )
 
-var errBadIndex = errors.New("not a module index that depmod wrote")
+var (
+	errBadIndex = errors.New("not a module index that depmod wrote")
+	errNoEnd    = fmt.Errorf("%w: no lookup in it comes to an end", errBadIndex)
+)
 
 // index reads an open index by position: a lookup touches the nodes on its way
 // and nothing else, and of a node only what it needs.
 type index struct {
 	blocks blockReader
 	root   uint32
-	// budget bounds the nodes that one index may make us read: offsets can
-	// form a loop.
+	// budget bounds what one index may make us read, copy and compare, in
+	// bytes or so: offsets can form a loop.
 	budget int
 }
 
+func (x *index) spend(n int) error {
+	if x.budget -= n; x.budget < 0 {
+		return errNoEnd
+	}
+	return nil
+}
+
 func newIndex(r io.ReaderAt, size int64) (*index, error) {
-	x := &index{blocks: blockReader{r: r, size: size}, budget: maxIndexNodes}
+	x := &index{blocks: blockReader{r: r, size: size}, budget: maxIndexWork}
 	head, err := x.blocks.bytes(0, 12)
 	if err != nil {
 		return nil, err
@@ -64,11 +74,13 @@ type blockReader struct {
 	r      io.ReaderAt
 	size   int64
 	blocks map[int64][]byte
+	reads  int // of blocks, so far
 }
 
 const (
 	blockSize = 2048
 	maxBlocks = 256
+	maxReads  = 100_000
 )
 
 // from returns the bytes from a position to the end of its block, at least one.
@@ -79,6 +91,9 @@ func (b *blockReader) from(off int64) ([]byte, error) {
 	start := off &^ (blockSize - 1)
 	block, ok := b.blocks[start]
 	if !ok {
+		if b.reads++; b.reads > maxReads {
+			return nil, errNoEnd
+		}
 		block = make([]byte, min(blockSize, b.size-start))
 		if n, err := b.r.ReadAt(block, start); n < len(block) {
 			if err == nil || errors.Is(err, io.EOF) {
@@ -161,12 +176,15 @@ func (x *index) node(offset uint32) (node indexNode, ok bool, err error) {
 	if at == 0 {
 		return node, false, nil
 	}
-	if x.budget--; x.budget < 0 {
-		return node, false, fmt.Errorf("%w: too many nodes", errBadIndex)
+	if err := x.spend(1); err != nil {
+		return node, false, err
 	}
 	if offset&indexNodePrefix != 0 {
 		prefix, err := x.blocks.cstring(at)
 		if err != nil {
+			return node, false, err
+		}
+		if err := x.spend(len(prefix)); err != nil {
 			return node, false, err
 		}
 		node.prefix = prefix
@@ -209,6 +227,10 @@ func (x *index) valuesOf(n indexNode) ([]indexValue, error) {
 		}
 		value, err := x.blocks.cstring(at + 4)
 		if err != nil {
+			return nil, err
+		}
+		// Sorting them in is a matter of their number, too.
+		if err := x.spend(1 + len(value) + int(count)/64); err != nil {
 			return nil, err
 		}
 		values = addIndexValue(values, indexValue{priority, string(value)})
@@ -299,12 +321,8 @@ walk:
 			}
 		}
 		if rest == "" {
-			values, err := x.valuesOf(node)
-			if err != nil {
+			if err := x.addValuesOf(node, &found); err != nil {
 				return nil, err
-			}
-			for _, v := range values {
-				found = addIndexValue(found, v)
 			}
 			break
 		}
@@ -329,6 +347,9 @@ func (x *index) all(node indexNode, prefix, pattern, name string, depth int, fou
 	}
 	pattern += prefix
 	for c := node.first; c <= node.last; c++ {
+		if err := x.spend(1); err != nil {
+			return err
+		}
 		child, ok, err := x.child(node, byte(c))
 		if err != nil {
 			return err
@@ -336,16 +357,33 @@ func (x *index) all(node indexNode, prefix, pattern, name string, depth int, fou
 		if !ok {
 			continue
 		}
+		if err := x.spend(len(pattern)); err != nil {
+			return err
+		}
 		if err := x.all(child, string(child.prefix), pattern+string([]byte{byte(c)}), name, depth+1, found); err != nil {
 			return err
 		}
 	}
-	if node.values == 0 || !fnmatch(pattern, name) {
+	if node.values == 0 {
 		return nil
 	}
+	matches := fnmatchWithin(pattern, name, &x.budget)
+	if err := x.spend(0); err != nil || !matches {
+		return err
+	}
+	return x.addValuesOf(node, found)
+}
+
+func (x *index) addValuesOf(node indexNode, found *[]indexValue) error {
 	values, err := x.valuesOf(node)
+	if err != nil {
+		return err
+	}
 	for _, v := range values {
+		if err := x.spend(1 + len(*found)/64); err != nil {
+			return err
+		}
 		*found = addIndexValue(*found, v)
 	}
-	return err
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -39,11 +40,12 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 		root:    root,
 		kernel:  kernelFiles{proc: opts.Proc, sys: opts.Sys},
 		target:  m.Name,
-		indexes: map[string]*hostIndex{},
+		indexes: map[string]*hostIndex{}, loadSets: map[int]configSet{},
 		modules: map[string]*indexedModule{},
 		states:  map[string]State{},
 		work:    maxWork,
 	}
+	h.builtinText = sync.OnceValues(h.readBuiltinText)
 	defer h.Close()
 
 	ins := &Inspection{Module: m.Name, Kernel: h.readKernel(opts.KernelRelease)}
@@ -185,25 +187,33 @@ func (ins *Inspection) versions(h *host, opts Options, release osRelease) (kmods
 // agree the answer stands, where they do not it is unknown. It returns the
 // evaluation under the last one, for the findings.
 func (ins *Inspection) evaluateAll(ctx context.Context, h *host, m Module, kmods, systemds []int) (*evaluation, error) {
-	var last *evaluation
-	for _, systemd := range systemds {
-		for _, kmod := range kmods {
-			ev, err := h.evaluate(ctx, m, kmod, systemd)
-			if err != nil {
+	var ev *evaluation
+	for i, kmod := range kmods {
+		// One at a time: each holds all rules.
+		ev = nil
+		var err error
+		if ev, err = h.evaluate(ctx, m, kmod); err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			ins.ByName, ins.Autoload, ins.AutoloadIPv6 = ev.byName, ev.autoload, ev.autoloadIPv6
+		} else {
+			ins.ByName = merge(ins.ByName, ev.byName)
+			ins.Autoload = merge(ins.Autoload, ev.autoload)
+			ins.AutoloadIPv6 = merge(ins.AutoloadIPv6, ev.autoloadIPv6)
+		}
+		for j, systemd := range systemds {
+			if err := ev.evaluateBoot(ctx, systemd); err != nil {
 				return nil, err
 			}
-			if last == nil {
-				ins.ByName, ins.Autoload, ins.AutoloadIPv6, ins.BootLoad = ev.byName, ev.autoload, ev.autoloadIPv6, ev.boot
+			if i == 0 && j == 0 {
+				ins.BootLoad = ev.boot
 			} else {
-				ins.ByName = merge(ins.ByName, ev.byName)
-				ins.Autoload = merge(ins.Autoload, ev.autoload)
-				ins.AutoloadIPv6 = merge(ins.AutoloadIPv6, ev.autoloadIPv6)
 				ins.BootLoad = mergeBoot(ins.BootLoad, ev.boot)
 			}
-			last = ev
 		}
 	}
-	return last, nil
+	return ev, nil
 }
 
 func merge(a, b Decision) Decision {

@@ -130,6 +130,9 @@ func shellWordAt(s string) (word string, n int, ok bool) {
 func (p *process) shell(command string) commandEffect {
 	// libkmod replaces this with the module's options.
 	command = strings.ReplaceAll(command, "$CMDLINE_OPTS", "")
+	if !p.host.spend(moduleCost * len(command)) {
+		return commandUnknown
+	}
 	words, ok := shellWords(command)
 	if !ok {
 		return commandUnknown
@@ -299,7 +302,7 @@ func (p *process) nestedModprobe(args []string) commandEffect {
 		}
 	}
 	switch {
-	case len(p.kern.unsure) > unsure:
+	case len(p.kern.unsure) > unsure, p.kern.noEnd:
 		return commandUnknown
 	case failed != nil:
 		return commandFails

@@ -32,11 +32,18 @@ type kernelImage struct {
 	inserted map[string]bool
 	// unsure is set when something ran whose effect on the target is unknown.
 	unsure []Evidence
-	// stops are the points where an insertion of the target ended.
+	// noEnd says that a list of modules was not gone through to its end.
+	noEnd bool
+	// stops are the points where an insertion of the target ended, the first
+	// ones if there are very many.
 	stops []Evidence
 }
 
-func (k *kernelImage) stop(e ...Evidence) { k.stops = append(k.stops, e...) }
+func (k *kernelImage) stop(e Evidence) {
+	if len(k.stops) <= maxListed {
+		k.stops = append(k.stops, e)
+	}
+}
 
 const (
 	maxNesting = 6
@@ -93,7 +100,7 @@ func (p *process) newModule(key, name string, viaAlias bool) *module {
 // lost what an earlier lookup set in it. It says whether to go on; see
 // host.spend.
 func (p *process) release(inUse []*module) bool {
-	if !p.host.spend(len(inUse)) {
+	if !p.host.spend(moduleCost * (len(inUse) + len(p.pool))) {
 		return false
 	}
 	clear(p.pool)
@@ -148,7 +155,7 @@ func (p *process) takeDeps(m *module, indexed *indexedModule) {
 		return
 	}
 	m.depsRead = true
-	if indexed.file == "" {
+	if indexed.file == "" || !p.host.spend(moduleCost*len(indexed.needs)) {
 		return
 	}
 	if m.path == "" {
@@ -193,7 +200,7 @@ func (p *process) lookup(given string) ([]*module, error) {
 	if !ok {
 		return nil, errInvalidName
 	}
-	if !p.host.spend(len(p.cfg.aliases) + len(p.cfg.installs) + len(p.cfg.removes)) {
+	if !p.host.spend(lookupCost + len(p.cfg.installs) + len(p.cfg.removes)) {
 		return nil, nil
 	}
 	sources := []func(*process, string) ([]*module, error){
@@ -223,8 +230,11 @@ func (p *process) lookup(given string) ([]*module, error) {
 func (p *process) lookupConfigAlias(name string) ([]*module, error) {
 	var mods []*module
 	for _, a := range p.cfg.aliases {
-		if !fnmatch(a.pattern, name) {
+		if !p.host.matches(a.pattern, name) {
 			continue
+		}
+		if !p.host.spend(moduleCost) {
+			return nil, nil
 		}
 		m, err := p.newFromAlias(a.pattern, a.target)
 		if err != nil {
@@ -347,15 +357,16 @@ func (p *process) blacklistedBy(name string) []blacklistRule {
 			rules = append(rules, b)
 		}
 	}
+	p.host.spend(moduleCost * len(rules))
 	return rules
 }
 
 // installCommand is the first install line whose pattern matches.
 func (p *process) installCommand(m *module) *commandRule {
-	if !m.installRead && p.host.spend(len(p.cfg.installs)) {
+	if !m.installRead && p.host.spend(0) {
 		m.installRead = true
 		for i := range p.cfg.installs {
-			if c := &p.cfg.installs[i]; fnmatch(c.pattern, m.name) {
+			if c := &p.cfg.installs[i]; p.host.matches(c.pattern, m.name) {
 				m.install = c
 				break
 			}
@@ -367,10 +378,10 @@ func (p *process) installCommand(m *module) *commandRule {
 // softdeps resolves the first softdep line whose pattern matches; names that
 // resolve to nothing are left out.
 func (p *process) softdeps(m *module) (pre, post []*module) {
-	if !p.host.spend(len(p.cfg.softdeps)) {
+	if !p.host.spend(0) {
 		return nil, nil
 	}
-	rule := p.cfg.softdepFor(m.name)
+	rule := p.host.softdepFor(p.cfg, m.name)
 	if rule == nil {
 		return nil, nil
 	}
@@ -384,9 +395,10 @@ func (p *process) softdeps(m *module) (pre, post []*module) {
 	return resolve(rule.pre), resolve(rule.post)
 }
 
-func (c *policy) softdepFor(name string) *softdepRule {
+// softdepFor is the first softdep line whose pattern matches.
+func (h *host) softdepFor(c *policy, name string) *softdepRule {
 	for i := range c.softdeps {
-		if fnmatch(c.softdeps[i].pattern, name) {
+		if h.matches(c.softdeps[i].pattern, name) {
 			return &c.softdeps[i]
 		}
 	}
@@ -395,7 +407,7 @@ func (c *policy) softdepFor(name string) *softdepRule {
 
 // freshList is the list of modules that a request for this one inserts.
 func (p *process) freshList(m *module, ignorecmd bool) (list []*module) {
-	if !p.host.spend(len(p.pool)) {
+	if !p.host.spend(moduleCost * len(p.pool)) {
 		return nil
 	}
 	for _, other := range p.pool {
@@ -449,14 +461,17 @@ func (p *process) withSoftdeps(m *module, list *[]*module) {
 // step spends one unit of the budget. A configuration that needs more is not a
 // real one; the answer is unknown then.
 func (p *process) step() bool {
-	*p.budget--
-	if *p.budget == 0 {
-		p.kern.unsure = append(p.kern.unsure, Evidence{
+	if *p.budget--; *p.budget > 0 {
+		return p.host.spend(stepCost)
+	}
+	p.kern.noEnd = true
+	if p.host.noEnd == nil {
+		p.host.noEnd = &Evidence{
 			File: p.host.moddir, Cause: Unreadable,
 			Effect: "the dependencies and soft dependencies do not come to an end",
-		})
+		}
 	}
-	return *p.budget > 0
+	return false
 }
 
 type probeFlags struct {
@@ -529,7 +544,7 @@ func (p *process) insert(m *module) error {
 		return errRefused
 	}
 	// A module that uses symbols of one that is not there is refused.
-	if indexed := p.host.indexed(m.name); indexed != nil {
+	if indexed := p.host.indexed(m.name); indexed != nil && p.host.spend(moduleCost*len(indexed.needs)) {
 		for _, need := range indexed.needs {
 			if !p.live(need.name) {
 				if _, found := p.host.search(indexBuiltin, need.name); !found {

@@ -1,5 +1,7 @@
 package kmod
 
+import "strings"
+
 // source says where a rule stands.
 type source struct {
 	file string // as the host names it
@@ -42,14 +44,15 @@ type (
 // policy is the whole configuration in the order in which libkmod holds it:
 // files by name, then the kernel command line.
 type policy struct {
-	kmod       int // whose rules were applied
+	kmod       int    // whose rules were applied
+	target     string // of bad lines, those that name it are kept
 	blacklists []blacklistRule
 	installs   []commandRule
 	removes    []commandRule
 	aliases    []aliasRule
 	softdeps   []softdepRule
-	options    []source // only kept for findings
 	ignored    []ignoredLine
+	others     int // lines of which nothing is kept
 }
 
 // parseModprobeFile adds the rules of one file (modprobe.d(5); libkmod
@@ -66,9 +69,19 @@ func (p *policy) parseModprobeFile(file string, data []byte) {
 			continue
 		}
 		if !p.parseDirective(src, keyword, rest) {
-			p.ignored = append(p.ignored, ignoredLine{src})
+			if mentions(line.text, p.target) {
+				p.ignored = append(p.ignored, ignoredLine{src})
+			} else {
+				p.others++
+			}
 		}
 	}
+}
+
+// mentions says whether a line may have the module's name in it, however people
+// write that (see bare).
+func mentions(text, target string) bool {
+	return strings.Contains(strings.ReplaceAll(strings.ToLower(text), "-", "_"), target)
 }
 
 func (p *policy) parseDirective(src source, keyword, rest string) bool {
@@ -117,7 +130,7 @@ func (p *policy) parseDirective(src source, keyword, rest string) bool {
 		pre, post := parseSoftdep(rest)
 		p.softdeps = append(p.softdeps, softdepRule{src, name, pre, post})
 	case "options":
-		p.options = append(p.options, src)
+		p.others++
 	}
 	return true
 }

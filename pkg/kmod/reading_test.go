@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -312,6 +313,101 @@ func TestLimitOfAllFiles(t *testing.T) {
 	}
 }
 
+// TestManyBeforeIt: requests at boot for many other modules, which take all steps
+// there are. That says nothing of the request after them.
+func TestManyBeforeIt(t *testing.T) {
+	var requests strings.Builder
+	for i := range 10500 {
+		fmt.Fprintf(&requests, "a%d\n", i)
+	}
+	_, opts := host(t,
+		file("etc/modules-load.d/x.conf", requests.String()+"sctp\n"),
+		file("etc/modprobe.d/x.conf", "alias a* dummy\ninstall dummy /bin/false\n"),
+		file("bin/false", ""))
+	ins := inspect(t, opts)
+	if boot := ins.BootLoad; boot.Requested != kmod.True || boot.Allowed == kmod.False {
+		t.Errorf("requested %s, allowed %s: %+v", boot.Requested, boot.Allowed, boot.Evidence)
+	}
+	if ins.Autoload.Allowed != kmod.True {
+		t.Errorf("autoload: %+v", ins.Autoload)
+	}
+}
+
+// TestManyThatAsk: every request leads to the module, and every line stops it.
+func TestManyThatAsk(t *testing.T) {
+	var requests strings.Builder
+	for i := range 30000 {
+		fmt.Fprintf(&requests, "a%d\n", i)
+	}
+	_, opts := host(t,
+		file("etc/modules-load.d/x.conf", requests.String()),
+		file("etc/modprobe.d/x.conf", "alias a* sctp\n"+strings.Repeat("blacklist sctp\n", 200)))
+	ins := inspect(t, opts)
+	if ins.Autoload.Allowed != kmod.False || ins.BootLoad.Requested != kmod.True || ins.BootLoad.Allowed == kmod.True {
+		t.Errorf("autoload %s, requested %s, at boot %s", ins.Autoload.Allowed, ins.BootLoad.Requested, ins.BootLoad.Allowed)
+	}
+}
+
+// TestTooLargeToSay: what would be decided by a file that is larger than any real
+// one is not known.
+func TestTooLargeToSay(t *testing.T) {
+	t.Run("modules.builtin", func(t *testing.T) {
+		root, opts := host(t)
+		dir := filepath.Join(root, "usr/lib/modules", hostcase.Release)
+		for _, name := range []string{"modules.builtin.bin", "modules.dep.bin"} {
+			if err := os.Remove(filepath.Join(dir, name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text := strings.Repeat("kernel/a.ko\n", 100_000) + "kernel/net/sctp/sctp.ko\n"
+		if err := os.WriteFile(filepath.Join(dir, "modules.builtin"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		ins := inspect(t, opts)
+		if ins.State != kmod.StateUnknown || ins.ByName.Allowed != kmod.Unknown || !strings.HasSuffix(ins.ByName.Evidence[0].File, "modules.builtin") {
+			t.Errorf("state %s, by name %+v", ins.State, ins.ByName)
+		}
+	})
+	t.Run("the kernel command line", func(t *testing.T) {
+		root, opts := host(t)
+		var names strings.Builder
+		for i := range 100_000 {
+			fmt.Fprintf(&names, "%d,", i)
+		}
+		if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte("modules_load="+names.String()+"sctp\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		ins := inspect(t, opts)
+		if ins.BootLoad.Requested != kmod.Unknown || ins.Autoload.Allowed != kmod.Unknown {
+			t.Errorf("requested %s, autoload %+v", ins.BootLoad.Requested, ins.Autoload)
+		}
+	})
+}
+
+// TestMemory: what is of no use for the answer is not kept, and nobody reads more
+// findings than a hundred. The bounds are some times what it takes now.
+func TestMemory(t *testing.T) {
+	for name, entries := range map[string][]hostcase.Entry{
+		"bad lines":              {file("etc/modprobe.d/x.conf", strings.Repeat("x\n", 500_000))},
+		"a file that is hidden":  {file("etc/modprobe.d/x.conf", "options a b\n"), file("run/modprobe.d/x.conf", strings.Repeat("blacklist sctp\n", 65_000))},
+		"a file of another name": {file("etc/modprobe.d/sctp.txt", strings.Repeat("blacklist sctp\n", 65_000))},
+		"lines with comments":    {file("etc/modules-load.d/x.conf", strings.Repeat("sctp #\n", 30_000))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, opts := host(t, entries...)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			inspect(t, opts)
+			runtime.ReadMemStats(&after)
+			if mib := (after.TotalAlloc - before.TotalAlloc) >> 20; mib > 40 {
+				t.Errorf("allocated %d MiB", mib)
+			} else {
+				t.Logf("allocated %d MiB", mib)
+			}
+		})
+	}
+}
+
 // TestNoEnd: configurations in which modprobe would go on for ever.
 func TestNoEnd(t *testing.T) {
 	start := time.Now()
@@ -342,13 +438,38 @@ func TestNoEnd(t *testing.T) {
 // one as its child, twice, and there are more ways than anybody can go.
 func TestIndexWithoutEnd(t *testing.T) {
 	node := func(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(0x20000000+12+10*n)) }
+	// fan has 255 children, all the same.
+	fan := func(child int) []byte {
+		return slices.Concat([]byte("\x01\xff"), bytes.Repeat(binary.BigEndian.AppendUint32(nil, uint32(0x20000000+child)), 255))
+	}
 	var chain []byte
 	for n := range 60 {
 		chain = slices.Concat(chain, []byte("*+"), node(n+1), node(n+1))
 	}
+	// A node with a child for every byte, one of which is the node again: few
+	// nodes, and many places in which to look for one.
+	wide := []byte("\x01\xff")
+	for c := 1; c <= 255; c++ {
+		child := []byte{0, 0, 0, 0}
+		if c == 'n' || c == '*' || c == 255 {
+			child = node(0)
+		}
+		wide = append(wide, child...)
+	}
+	var values []byte
+	for i := range 60000 {
+		values = binary.BigEndian.AppendUint32(values, uint32(60000-i)) // sorted in, each before the others
+		values = fmt.Appendf(values, "m%d\x00", i)
+	}
 	for name, nodes := range map[string][]byte{
 		"a circle":      slices.Concat([]byte("*+"), node(0), node(0)),
 		"too many ways": slices.Concat(chain, []byte("\x01\x00")), // the last has no children
+		"wide nodes":    wide,
+		// "*" is a leaf with far too many modules.
+		"too many modules": slices.Concat([]byte("**"), []byte{0x40, 0, 0, 12 + 6}, binary.BigEndian.AppendUint32(nil, 60000), values),
+		// Below "*" a long text, and below that three levels of 255 children.
+		"long patterns": slices.Concat([]byte("**"), []byte{0xa0, 0, 0, 12 + 6},
+			bytes.Repeat([]byte("a"), 60000), []byte{0}, fan(12+6+60001+1022), fan(12+6+60001+2*1022), fan(12+6+60001+3*1022), []byte{1, 0}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, opts := host(t)
@@ -389,15 +510,40 @@ func TestSameLineOverAndOver(t *testing.T) {
 // TestMoreRulesThanCanBeGoneThrough: every rule is good, and modprobe would
 // need hours for what they say together. The deadline of inspect is far away.
 func TestMoreRulesThanCanBeGoneThrough(t *testing.T) {
-	var requests strings.Builder
+	var requests, long strings.Builder
 	for i := range 30000 {
 		fmt.Fprintf(&requests, "a%d\n", i)
+	}
+	for i := range 60 {
+		fmt.Fprintf(&long, "%s%d\n", strings.Repeat("a", 4000), i)
 	}
 	for name, entries := range map[string][]hostcase.Entry{
 		"one alias over and over": {file("etc/modprobe.d/x.conf", strings.Repeat("alias net-pf-2-proto-132* sctp\n", 30000))},
 		"requests at boot, and aliases": {
 			file("etc/modules-load.d/x.conf", requests.String()),
 			file("etc/modprobe.d/x.conf", strings.Repeat("alias a1* sctp\n", 60000)),
+		},
+		// The request that counts comes too late to be looked up.
+		"requests at boot, and then an alias": {
+			file("etc/modules-load.d/x.conf", strings.ReplaceAll(requests.String(), "a", "b")+"a1\n"),
+			file("etc/modprobe.d/x.conf", strings.Repeat("alias a1* sctp\n", 60000)),
+		},
+		"long names, and patterns": {
+			file("etc/modules-load.d/x.conf", long.String()),
+			file("etc/modprobe.d/x.conf", strings.Repeat("alias *"+strings.Repeat("a", 2000)+"b sctp\n", 500)),
+		},
+		"long names, and a bracket": {
+			file("etc/modules-load.d/x.conf", long.String()),
+			file("etc/modprobe.d/x.conf", "alias *["+strings.Repeat("b", 1_000_000)+"]c sctp\n"),
+		},
+		"softdeps of soft dependencies": {
+			file("etc/modules-load.d/x.conf", requests.String()),
+			file("etc/modprobe.d/x.conf", "softdep dummy pre: "+strings.NewReplacer("a", " ", "\n", "").Replace(requests.String())+"\ninstall dummy /bin/false\nalias a* dummy\n"),
+		},
+		"commands in commands": {
+			file("etc/modprobe.d/x.conf", "install sctp modprobe a\ninstall a "+strings.Repeat("modprobe b;", 20000)+
+				"\ninstall b "+strings.Repeat("modprobe c;", 20000)+"\ninstall c "+strings.Repeat("modprobe d;", 20000)+
+				"\ninstall d "+strings.Repeat("true;", 40000)+"\n"),
 		},
 		"softdeps, and aliases": {
 			file("etc/modprobe.d/x.conf", "softdep sctp pre: "+strings.ReplaceAll(requests.String(), "\n", " ")+"\n"),
@@ -409,6 +555,10 @@ func TestMoreRulesThanCanBeGoneThrough(t *testing.T) {
 			ins := inspect(t, opts)
 			if ins.BootLoad.Allowed == kmod.False || ins.Autoload.Allowed == kmod.False {
 				t.Errorf("nothing forbids it, and it is called forbidden: %+v", ins)
+			}
+			asked := slices.ContainsFunc(entries, func(e hostcase.Entry) bool { return strings.Contains(e.Path, "modules-load.d") })
+			if asked && ins.BootLoad.Requested == kmod.False {
+				t.Errorf("not everything was looked up, and it is called not requested: %+v", ins.BootLoad)
 			}
 			if !slices.ContainsFunc(ins.Findings, func(f kmod.Finding) bool {
 				return f.Kind == kmod.Incomplete && strings.Contains(f.Message, "more rules than can be gone through")

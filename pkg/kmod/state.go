@@ -7,20 +7,30 @@ import (
 	"strings"
 )
 
+// compiledIn is what an index of modules.builtin does.
+const compiledIn = "lists the module: it is compiled into the kernel"
+
 // builtin says whether the target is compiled into the kernel, and where that
 // is written. modules.builtin.bin is what libkmod reads; the text file serves
 // where only the kernel package's own files are there.
 func (h *host) builtin() (Evidence, bool) {
-	const effect = "lists the module: it is compiled into the kernel"
 	if _, found := h.search(indexBuiltin, h.target); found {
-		return Evidence{File: path.Join(h.moddir, indexBuiltin), Effect: effect}, true
+		return Evidence{File: path.Join(h.moddir, indexBuiltin), Effect: compiledIn}, true
 	}
 	if h.index(indexBuiltin).err == nil {
 		return Evidence{}, false
 	}
+	return h.builtinText()
+}
+
+// readBuiltinText looks for the target in the text of modules.builtin.
+func (h *host) readBuiltinText() (Evidence, bool) {
 	name := path.Join(h.moddir, "modules.builtin")
 	data, _, err := h.root.readFile(name, maxConfigFile)
 	if err != nil {
+		if !absent(err) {
+			h.problem(name, err)
+		}
 		return Evidence{}, false
 	}
 	number := 0
@@ -28,7 +38,7 @@ func (h *host) builtin() (Evidence, bool) {
 		number++
 		text := strings.TrimRight(string(line), "\n")
 		if moduleName(path.Base(text)) == h.target {
-			return Evidence{File: name, Line: number, Text: printable(text), Effect: effect}, true
+			return Evidence{File: name, Line: number, Text: printable(text), Effect: compiledIn}, true
 		}
 	}
 	return Evidence{}, false
