@@ -61,7 +61,7 @@ func (f *hostFlags) options() (assess.Options, error) {
 		return opts, fmt.Errorf(`--suite %q: want "quick" or "full"`, f.suite)
 	}
 	if f.timeout < 0 {
-		return opts, fmt.Errorf("--timeout %v: want more than 0", f.timeout)
+		return opts, fmt.Errorf("--timeout %v: want more than 0, or 0 for the default", f.timeout)
 	}
 	if f.host.KmodVersion < 0 || f.host.SystemdVersion < 0 {
 		return opts, fmt.Errorf("--kmod-version and --systemd-version want a positive number")

@@ -84,7 +84,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		return errors.New("the Node's name is missing: set NODE_NAME (in a pod: from spec.nodeName) or --node-name")
 	}
 	if f.resync < 0 {
-		return fmt.Errorf("--resync %v: want more than 0", f.resync)
+		return fmt.Errorf("--resync %v: want more than 0, or 0 for the default (%v)", f.resync, agent.DefaultResync)
 	}
 	keys, err := nodelabel.NewKeys(f.prefix)
 	if err != nil {
