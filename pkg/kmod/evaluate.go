@@ -333,6 +333,9 @@ func (h *host) noModule() Evidence {
 			e.File = h.moddir
 			e.Effect = "is not there: no modules are installed for the kernel that runs"
 		}
+		if h.replaced() {
+			e.Effect += "; those of another kernel are, which the next boot may bring"
+		}
 	}
 	return e
 }

@@ -3,6 +3,7 @@ package kmod
 import (
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -433,6 +434,26 @@ func (h *host) readHelper() {
 		h.helper = Unknown
 		h.helperBy.Effect = "is what the kernel runs in place of modprobe; its effect cannot be told without running it"
 	}
+}
+
+// replaced says whether no index of the running kernel's modules is there, and
+// another kernel's is.
+func (h *host) replaced() bool {
+	for _, name := range []string{indexDep, indexBuiltin} {
+		if x := h.index(name); x.err == nil || !absent(x.err) {
+			return false
+		}
+	}
+	all := path.Dir(h.moddir)
+	d, err := h.root.openDir(all)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	return slices.ContainsFunc(d.entries, func(e dirEntry) bool {
+		st, err := h.root.stat(path.Join(all, e.name, indexDep))
+		return err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+	})
 }
 
 // moduleFile is the file of a module as the index names it, and whether it is

@@ -65,6 +65,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 		return nil, err
 	}
 	ins.State = h.state()
+	ins.Kernel.Replaced = h.replaced()
 	if file, err := h.moduleFile(m.Name); file != "" && err == nil {
 		ins.Path = file
 	}

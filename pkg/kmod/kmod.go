@@ -241,6 +241,10 @@ type Kernel struct {
 	// BootTime is when the running kernel started (btime of proc_stat(5)),
 	// zero when unknown.
 	BootTime time.Time
+	// Replaced: no modules of this kernel are on disk, and another one's are,
+	// as after an upgrade of the kernel's package that is to be followed by a
+	// reboot. What the next boot brings is up to that kernel.
+	Replaced bool
 }
 
 // Inspection is everything that was found out about one module on one host.

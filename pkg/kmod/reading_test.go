@@ -348,6 +348,58 @@ func TestManyThatAsk(t *testing.T) {
 	}
 }
 
+// TestReplaced: the modules of the running kernel are gone from the disk.
+func TestReplaced(t *testing.T) {
+	const rest = "modules.order" // what depmod did not write, a package may leave
+	for name, tc := range map[string]struct {
+		change func(t *testing.T, modules string)
+		want   bool
+	}{
+		"as it was": {func(*testing.T, string) {}, false},
+		"another one beside": {func(t *testing.T, modules string) {
+			if err := os.CopyFS(filepath.Join(modules, "other"), os.DirFS(filepath.Join(modules, hostcase.Release))); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		"another one in its place": {func(t *testing.T, modules string) {
+			if err := os.Rename(filepath.Join(modules, hostcase.Release), filepath.Join(modules, "other")); err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+		"another one, and remains": {func(t *testing.T, modules string) {
+			dir := filepath.Join(modules, hostcase.Release)
+			err := errors.Join(os.Rename(dir, filepath.Join(modules, "other")), os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, rest), nil, 0o644))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, true},
+		"none at all": {func(t *testing.T, modules string) {
+			if err := os.RemoveAll(filepath.Join(modules, hostcase.Release)); err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+		"remains of another one": {func(t *testing.T, modules string) {
+			dir := filepath.Join(modules, "other")
+			err := errors.Join(os.RemoveAll(filepath.Join(modules, hostcase.Release)), os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, rest), nil, 0o644))
+			if err != nil {
+				t.Fatal(err)
+			}
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, opts := host(t)
+			tc.change(t, filepath.Join(root, "usr/lib/modules"))
+			ins := inspect(t, opts)
+			if ins.Kernel.Replaced != tc.want {
+				t.Errorf("replaced %v, want %v: %+v", ins.Kernel.Replaced, tc.want, ins.Autoload)
+			}
+			if said := strings.Contains(fmt.Sprint(ins.Autoload.Evidence, ins.Autoload), "those of another kernel are"); said != tc.want {
+				t.Errorf("said %v, want %v: %+v", said, tc.want, ins.Autoload)
+			}
+		})
+	}
+}
+
 // TestTooLargeToSay: what would be decided by a file that is larger than any real
 // one is not known.
 func TestTooLargeToSay(t *testing.T) {

@@ -292,10 +292,24 @@ func onBoot(i *kmod.Inspection) OnBoot {
 	case kmod.True:
 		return BootOnDemand
 	case kmod.False:
+		if i.Kernel.Replaced && onlyMissing(i.Autoload) {
+			return BootUnknown
+		}
 		return BootBlocked
 	default:
 		return BootUnknown
 	}
+}
+
+// onlyMissing: nothing stops the load but that the running kernel has no such
+// module.
+func onlyMissing(d kmod.Decision) bool {
+	for _, e := range d.Evidence {
+		if e.Cause != kmod.NoCause && e.Cause != kmod.Missing {
+			return false
+		}
+	}
+	return d.Cause == kmod.Missing
 }
 
 // bootAllowed is the boot's answer without what only this boot knows:

@@ -224,6 +224,25 @@ func TestJudge(t *testing.T) {
 			ready: No, reason: ModuleMissing, onBoot: BootBlocked, says: []string{"has no module sctp"}, remedy: []string{"kernel-modules-extra"},
 		},
 		{
+			story: "the kernel's package was upgraded under the kernel that runs, with SCTP in use",
+			facts: Facts{Probe: passed(), Inspection: host(func(i *kmod.Inspection) {
+				i.State, i.Kernel.Replaced = kmod.Loaded, true
+				requested(i)
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x", Effect: "is not there", Cause: kmod.Missing}))
+			})},
+			ready: Yes, reason: ProbePassed, onBoot: BootUnknown,
+		},
+		{
+			story: "the same, and no kernel would take the module",
+			facts: Facts{Probe: passed(), Inspection: host(func(i *kmod.Inspection) {
+				i.State, i.Kernel.Replaced = kmod.Loaded, true
+				d := stoppedBy(kmod.Evidence{File: "/lib/modules/x", Effect: "is not there", Cause: kmod.Missing})
+				d.Evidence = append(d.Evidence, kmod.Evidence{File: procCmdline, Line: 1, Text: "module_blacklist=sctp", Cause: kmod.DeniedByKernel})
+				everyCaller(i, d)
+			})},
+			ready: Yes, reason: ProbePassed, onBoot: BootBlocked, warnings: []Reason{WillNotSurviveReboot}, remedy: []string{""},
+		},
+		{
 			story: "loadable, never asked for",
 			facts: Facts{Inspection: host(nil)},
 			ready: No, reason: ModuleNotLoaded, onBoot: BootOnDemand, says: []string{"nothing stops"}, remedy: []string{LoadRequest},
