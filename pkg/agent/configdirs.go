@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
@@ -21,9 +22,12 @@ import (
 // directories that may themselves be made, removed or replaced (inotify(7)).
 //
 // Each directory is watched, and the directory it is in (or, as long as that is
-// missing, the nearest one above that exists). What inotify cannot see (a link's
-// target outside these directories, a file system of another machine) is left to
-// the slow resync.
+// missing, the nearest one above that exists). inotify says nothing of a file
+// system that is mounted over one of these, and fsnotify nothing of one that is
+// unmounted; so when mounts change (see watchMounts), it looks whether the
+// directories are still the same ones. What none of them sees (a link's target
+// outside these directories, a mount over a single file, a file system of another
+// machine) is left to the slow resync.
 type ConfigDirs struct {
 	// Root is the host's root; links are resolved inside it.
 	Root string
@@ -47,6 +51,13 @@ func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
 	if err := s.scan(); err != nil {
 		return err
 	}
+	mounts := make(chan struct{}, 1)
+	mountsCtx, stopMounts := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stopMounts()
+	// Without /proc the resync must do.
+	wg.Go(func() { _ = watchMounts(mountsCtx, mounts) })
 	// What happened before the watches were there.
 	fire("configuration watch started")
 	for {
@@ -64,6 +75,14 @@ func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
 				return err
 			}
 			fire("inotify events lost")
+		case <-mounts:
+			if s.unchanged() {
+				continue
+			}
+			if err := s.scan(); err != nil {
+				return err
+			}
+			fire("mounts changed")
 		case e, ok := <-w.Events:
 			if !ok {
 				return errors.New("watching the configuration: the watch ended")
@@ -106,10 +125,48 @@ type dirWatch struct {
 // watched goes unnoticed, so it looks again until nothing is new.
 func (s *dirWatch) scan() error {
 	for {
+		s.forgetEnded()
 		added, err := s.scanOnce()
 		if err != nil || !added {
 			return err
 		}
+	}
+}
+
+// unchanged says that what is watched is still there, and the same. A mount cannot
+// bring a directory without covering one that is watched: the nearest one above.
+func (s *dirWatch) unchanged() bool {
+	if len(s.ended()) > 0 {
+		return false
+	}
+	for path, id := range s.watched {
+		var st unix.Stat_t
+		if unix.Stat(path, &st) != nil || (inode{uint64(st.Dev), st.Ino}) != id {
+			return false
+		}
+	}
+	return true
+}
+
+// ended lists the watches that have ended by themselves, as their file system was
+// unmounted: another one may be in its place, even with the same numbers.
+func (s *dirWatch) ended() (paths []string) {
+	alive := map[inode]bool{}
+	for _, path := range s.w.WatchList() {
+		alive[s.watched[path]] = true
+	}
+	for path, id := range s.watched {
+		// Of two paths to one directory, the list has one.
+		if !alive[id] {
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+func (s *dirWatch) forgetEnded() {
+	for _, path := range s.ended() {
+		s.forget(path)
 	}
 }
 
@@ -159,8 +216,16 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 
 // forget ends a watch, which may have gone by itself.
 func (s *dirWatch) forget(path string) {
+	id := s.watched[path]
 	_ = s.w.Remove(path)
 	delete(s.watched, path)
+	for other, same := range s.watched {
+		// A directory has one watch, whatever paths lead to it.
+		if same == id {
+			_ = s.w.Remove(other)
+			delete(s.watched, other)
+		}
+	}
 }
 
 // follow wants the directory in which path comes and goes, and as long as that
