@@ -50,6 +50,15 @@ func link(path, target string) hostcase.Entry {
 	return hostcase.Entry{Kind: hostcase.Link, Path: path, Content: target}
 }
 
+// numbered is a text over and over, with its number in it.
+func numbered(format string, times int) string {
+	var b strings.Builder
+	for i := range times {
+		fmt.Fprintf(&b, format, i)
+	}
+	return b.String()
+}
+
 func inspect(t *testing.T, opts kmod.Options) *kmod.Inspection {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -316,12 +325,8 @@ func TestLimitOfAllFiles(t *testing.T) {
 // TestManyBeforeIt: requests at boot for many other modules, which take all steps
 // there are. That says nothing of the request after them.
 func TestManyBeforeIt(t *testing.T) {
-	var requests strings.Builder
-	for i := range 10500 {
-		fmt.Fprintf(&requests, "a%d\n", i)
-	}
 	_, opts := host(t,
-		file("etc/modules-load.d/x.conf", requests.String()+"sctp\n"),
+		file("etc/modules-load.d/x.conf", numbered("a%d\n", 10500)+"sctp\n"),
 		file("etc/modprobe.d/x.conf", "alias a* dummy\ninstall dummy /bin/false\n"),
 		file("bin/false", ""))
 	ins := inspect(t, opts)
@@ -335,12 +340,8 @@ func TestManyBeforeIt(t *testing.T) {
 
 // TestManyThatAsk: every request leads to the module, and every line stops it.
 func TestManyThatAsk(t *testing.T) {
-	var requests strings.Builder
-	for i := range 30000 {
-		fmt.Fprintf(&requests, "a%d\n", i)
-	}
 	_, opts := host(t,
-		file("etc/modules-load.d/x.conf", requests.String()),
+		file("etc/modules-load.d/x.conf", numbered("a%d\n", 30000)),
 		file("etc/modprobe.d/x.conf", "alias a* sctp\n"+strings.Repeat("blacklist sctp\n", 200)))
 	ins := inspect(t, opts)
 	if ins.Autoload.Allowed != kmod.False || ins.BootLoad.Requested != kmod.True || ins.BootLoad.Allowed == kmod.True {
@@ -422,11 +423,7 @@ func TestTooLargeToSay(t *testing.T) {
 	})
 	t.Run("the kernel command line", func(t *testing.T) {
 		root, opts := host(t)
-		var names strings.Builder
-		for i := range 100_000 {
-			fmt.Fprintf(&names, "%d,", i)
-		}
-		if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte("modules_load="+names.String()+"sctp\n"), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte("modules_load="+numbered("%d,", 100_000)+"sctp\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		ins := inspect(t, opts)
@@ -562,35 +559,29 @@ func TestSameLineOverAndOver(t *testing.T) {
 // TestMoreRulesThanCanBeGoneThrough: every rule is good, and modprobe would
 // need hours for what they say together. The deadline of inspect is far away.
 func TestMoreRulesThanCanBeGoneThrough(t *testing.T) {
-	var requests, long strings.Builder
-	for i := range 30000 {
-		fmt.Fprintf(&requests, "a%d\n", i)
-	}
-	for i := range 60 {
-		fmt.Fprintf(&long, "%s%d\n", strings.Repeat("a", 4000), i)
-	}
+	requests, long := numbered("a%d\n", 30000), numbered(strings.Repeat("a", 4000)+"%d\n", 60)
 	for name, entries := range map[string][]hostcase.Entry{
 		"one alias over and over": {file("etc/modprobe.d/x.conf", strings.Repeat("alias net-pf-2-proto-132* sctp\n", 30000))},
 		"requests at boot, and aliases": {
-			file("etc/modules-load.d/x.conf", requests.String()),
+			file("etc/modules-load.d/x.conf", requests),
 			file("etc/modprobe.d/x.conf", strings.Repeat("alias a1* sctp\n", 60000)),
 		},
 		// The request that counts comes too late to be looked up.
 		"requests at boot, and then an alias": {
-			file("etc/modules-load.d/x.conf", strings.ReplaceAll(requests.String(), "a", "b")+"a1\n"),
+			file("etc/modules-load.d/x.conf", strings.ReplaceAll(requests, "a", "b")+"a1\n"),
 			file("etc/modprobe.d/x.conf", strings.Repeat("alias a1* sctp\n", 60000)),
 		},
 		"long names, and patterns": {
-			file("etc/modules-load.d/x.conf", long.String()),
+			file("etc/modules-load.d/x.conf", long),
 			file("etc/modprobe.d/x.conf", strings.Repeat("alias *"+strings.Repeat("a", 2000)+"b sctp\n", 500)),
 		},
 		"long names, and a bracket": {
-			file("etc/modules-load.d/x.conf", long.String()),
+			file("etc/modules-load.d/x.conf", long),
 			file("etc/modprobe.d/x.conf", "alias *["+strings.Repeat("b", 1_000_000)+"]c sctp\n"),
 		},
 		"softdeps of soft dependencies": {
-			file("etc/modules-load.d/x.conf", requests.String()),
-			file("etc/modprobe.d/x.conf", "softdep dummy pre: "+strings.NewReplacer("a", " ", "\n", "").Replace(requests.String())+"\ninstall dummy /bin/false\nalias a* dummy\n"),
+			file("etc/modules-load.d/x.conf", requests),
+			file("etc/modprobe.d/x.conf", "softdep dummy pre: "+strings.NewReplacer("a", " ", "\n", "").Replace(requests)+"\ninstall dummy /bin/false\nalias a* dummy\n"),
 		},
 		"commands in commands": {
 			file("etc/modprobe.d/x.conf", "install sctp modprobe a\ninstall a "+strings.Repeat("modprobe b;", 20000)+
@@ -598,7 +589,7 @@ func TestMoreRulesThanCanBeGoneThrough(t *testing.T) {
 				"\ninstall d "+strings.Repeat("true;", 40000)+"\n"),
 		},
 		"softdeps, and aliases": {
-			file("etc/modprobe.d/x.conf", "softdep sctp pre: "+strings.ReplaceAll(requests.String(), "\n", " ")+"\n"),
+			file("etc/modprobe.d/x.conf", "softdep sctp pre: "+strings.ReplaceAll(requests, "\n", " ")+"\n"),
 			file("etc/modprobe.d/y.conf", strings.Repeat("alias b* x\n", 60000)),
 		},
 	} {
