@@ -45,11 +45,19 @@ func systemBus(t *testing.T) (socket string) {
 	return socket
 }
 
-// login1 stands in for systemd-logind: it hands out the reading end of a pipe,
-// and knows when the other side closed its copy.
+// fakeLogin1 stands in for systemd-logind: it hands out the writing end of a
+// pipe, and the other end tells when nobody has it any more.
 type fakeLogin1 struct {
-	locks chan *os.File
+	locks chan lock
 	err   *dbus.Error
+}
+
+// lock is an inhibitor that was handed out.
+type lock struct {
+	read *os.File
+	// ours is the writing end, to be closed once the agent has its copy: until
+	// the message is sent it is this one that it carries.
+	ours *os.File
 }
 
 func (l *fakeLogin1) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Error) {
@@ -63,11 +71,8 @@ func (l *fakeLogin1) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Er
 	if err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
-	l.locks <- r
-	// The message holds a duplicate once it is sent.
-	fd := dbus.UnixFD(w.Fd())
-	time.AfterFunc(time.Second, func() { w.Close() })
-	return fd, nil
+	l.locks <- lock{read: r, ours: w}
+	return dbus.UnixFD(w.Fd()), nil
 }
 
 // start makes it the logind of a bus of its own.
@@ -89,54 +94,58 @@ func (l *fakeLogin1) start(t *testing.T) (socket string, conn *dbus.Conn) {
 }
 
 // released waits until nobody holds the lock.
-func released(lock *os.File, limit time.Duration) bool {
-	_ = lock.SetReadDeadline(time.Now().Add(limit))
-	_, err := lock.Read(make([]byte, 1))
+func (l lock) released(limit time.Duration) bool {
+	_ = l.read.SetReadDeadline(time.Now().Add(limit))
+	_, err := l.read.Read(make([]byte, 1))
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func TestLogind(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	login := &fakeLogin1{locks: make(chan *os.File, 4)}
+	login := &fakeLogin1{locks: make(chan lock, 4)}
 	socket, conn := login.start(t)
 	notices := make(chan Shutdown)
 	ended := make(chan error, 1)
 	run, stop := context.WithCancel(ctx)
 	go func() { ended <- Logind{Bus: socket}.Run(run, func(s Shutdown) { notices <- s }) }()
 
-	lock := <-login.locks
-	if released(lock, 1500*time.Millisecond) {
-		t.Fatal("the lock is not held")
-	}
 	prepare := func(begins bool) {
 		t.Helper()
 		if err := conn.Emit(login1Path, login1Mgr+".PrepareForShutdown", begins); err != nil {
 			t.Fatal(err)
 		}
 	}
-	prepare(true)
-	s := <-notices
-	if !s.Begins || released(lock, 200*time.Millisecond) {
-		t.Fatal("the lock was let go before the agent said so")
+	// begun is the notice of a shutdown that begins, before which the agent has
+	// got the lock.
+	begun := func(l lock) Shutdown {
+		t.Helper()
+		prepare(true)
+		s := <-notices
+		l.ours.Close()
+		if !s.Begins || l.released(200*time.Millisecond) {
+			t.Fatal("the lock is not held, or was let go before the agent said so")
+		}
+		return s
 	}
-	s.Release()
-	if !released(lock, 2*time.Second) {
+	const soon = 10 * time.Second // a limit for what is never let go
+
+	first := <-login.locks
+	begun(first).Release()
+	if !first.released(soon) {
 		t.Fatal("the lock is still held after its release: the shutdown hangs")
 	}
 	prepare(false)
 	if s := <-notices; s.Begins {
 		t.Fatal("a shutdown that was called off looks like one that begins")
 	}
-	again := <-login.locks
-	if released(again, 1500*time.Millisecond) {
-		t.Fatal("no new lock after the shutdown was called off")
-	}
+	second := <-login.locks
+	begun(second) // there is a new lock after the shutdown was called off
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if !released(again, 2*time.Second) {
+	if !second.released(soon) {
 		t.Error("the lock outlives the watch")
 	}
 }
@@ -146,7 +155,7 @@ func TestLogind(t *testing.T) {
 func TestLogindInTheMiddle(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	login := &fakeLogin1{locks: make(chan *os.File, 4), err: dbus.NewError("org.freedesktop.login1.OperationInProgress", []any{"The operation inhibition has been requested for is already running"})}
+	login := &fakeLogin1{locks: make(chan lock, 4), err: dbus.NewError("org.freedesktop.login1.OperationInProgress", []any{"The operation inhibition has been requested for is already running"})}
 	socket, _ := login.start(t)
 	notices := make(chan Shutdown, 1)
 	ended := make(chan error, 1)
