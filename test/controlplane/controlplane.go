@@ -10,6 +10,7 @@
 package controlplane
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -492,20 +493,23 @@ type AuditEvent struct {
 	} `json:"responseStatus"`
 }
 
-// AuditEvents reads the audit log. Only with Options.AuditPolicy.
+// AuditEvents reads the audit log. Only with Options.AuditPolicy. An event whose
+// line is still being written is none yet.
 func (cp *ControlPlane) AuditEvents() ([]AuditEvent, error) {
-	f, err := os.Open(cp.AuditLog())
+	log, err := os.ReadFile(cp.AuditLog())
 	if errors.Is(err, os.ErrNotExist) && cp.opts.AuditPolicy != "" {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
-	defer f.Close()
 	var events []AuditEvent
-	for dec := json.NewDecoder(f); dec.More(); {
+	for line := range bytes.Lines(log) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			break
+		}
 		var e AuditEvent
-		if err := dec.Decode(&e); err != nil {
+		if err := json.Unmarshal(line, &e); err != nil {
 			return events, fmt.Errorf("reading the audit log: %w", err)
 		}
 		events = append(events, e)
