@@ -88,12 +88,32 @@ func TestRBACIsExact(t *testing.T) {
 	}
 
 	granted := rights(objects)
-	used := map[string]bool{}
-	events, err := cp.AuditEvents()
-	if err != nil {
-		t.Fatal(err)
+	var g, u []string
+	// A watch is in the log once the API server has noticed its end.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		events, err := cp.AuditEvents()
+		if err != nil {
+			t.Fatal(err)
+		}
+		used, refused := called(events[len(before):])
+		for _, uri := range refused {
+			t.Errorf("refused: %s", uri)
+		}
+		g, u = slices.Sorted(maps.Keys(granted)), slices.Sorted(maps.Keys(used))
+		if slices.Equal(g, u) || t.Failed() || time.Now().After(deadline) {
+			break
+		}
 	}
-	for _, e := range events[len(before):] {
+	if !slices.Equal(g, u) {
+		t.Errorf("granted\n\t%s\nused\n\t%s", strings.Join(g, "\n\t"), strings.Join(u, "\n\t"))
+	}
+}
+
+// called are the rights that the agent's account has used, "verb resource", and
+// what it was refused.
+func called(events []controlplane.AuditEvent) (used map[string]bool, refused []string) {
+	used = map[string]bool{}
+	for _, e := range events {
 		if e.User.Username != account || e.ObjectRef == nil {
 			continue
 		}
@@ -103,13 +123,10 @@ func TestRBACIsExact(t *testing.T) {
 		}
 		used[right] = true
 		if e.ResponseStatus != nil && e.ResponseStatus.Code == 403 {
-			t.Errorf("refused: %s %s", e.Verb, e.RequestURI)
+			refused = append(refused, e.Verb+" "+e.RequestURI)
 		}
 	}
-	g, u := slices.Sorted(maps.Keys(granted)), slices.Sorted(maps.Keys(used))
-	if !slices.Equal(g, u) {
-		t.Errorf("granted\n\t%s\nused\n\t%s", strings.Join(g, "\n\t"), strings.Join(u, "\n\t"))
-	}
+	return used, refused
 }
 
 // flowRecorder notes by which flow schemas requests were admitted (API priority
@@ -146,7 +163,7 @@ func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { ret
 // live lets a writer do everything that it ever does.
 func live(ctx context.Context, t *testing.T, client kubernetes.Interface, cfg nodelabel.Config) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // Events take half a minute by themselves
 	defer cancel()
 	w, err := nodelabel.NewWriter(cfg)
 	if err != nil {
