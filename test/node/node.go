@@ -322,7 +322,7 @@ func (n *Node) waitBoot(ctx context.Context, old string) (string, error) {
 // answers again. The same QEMU keeps its disk.
 func (n *Node) Reboot(ctx context.Context) error {
 	start := time.Now()
-	old, err := n.bootID(ctx)
+	old, err := n.waitBoot(ctx, "") // a guest under load may not answer at the first try
 	if err != nil {
 		return fmt.Errorf("rebooting node %s: %w", n.cfg.Name, err)
 	}
