@@ -328,7 +328,8 @@ func TestVerifyTidies(t *testing.T) {
 		if !strings.Contains(r.stderr, names[0]+", left by an earlier run") {
 			t.Errorf("it does not say what it took away: %s", r.stderr)
 		}
-		for deadline := time.Now().Add(30 * time.Second); left() != nil; time.Sleep(100 * time.Millisecond) {
+		// Namespaces are taken down one after the other: some 8 s each.
+		for deadline := time.Now().Add(2 * time.Minute); left() != nil; time.Sleep(100 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("left behind: %v", left())
 			}
