@@ -128,31 +128,34 @@ func (a *Archive) cached(ctx context.Context, key []string, fill func(context.Co
 // that fails with lists of an earlier day (packages are replaced by newer
 // ones), it tries once more with new lists; and then with those of the release
 // alone, which hardly ever change, for a mirror that has an index of newer
-// packages and not the packages, or half an index.
+// packages and not the packages, or half an index. Its error says how each of
+// these failed.
 func (a *Archive) withMirror(ctx context.Context, state string, use func(*apt) error) error {
 	m, err := machineMirror(ctx)
 	if err != nil {
 		return err
 	}
 	apt := &apt{state: state, suite: a.suite, arch: a.arch}
+	var failed []error
 	if _, err := os.Stat(apt.stamp()); err == nil {
-		if err := use(apt); err == nil {
+		if err = use(apt); err == nil {
 			return nil
 		}
+		failed = append(failed, err)
 	}
-	if err = apt.update(ctx, m, true); err == nil {
-		err = use(apt)
+	for _, newer := range []bool{true, false} {
+		err := apt.update(ctx, m, newer)
+		if err == nil {
+			err = use(apt)
+		}
+		if err == nil {
+			return nil
+		}
+		if failed = append(failed, err); ctx.Err() != nil {
+			break
+		}
 	}
-	if err == nil || ctx.Err() != nil {
-		return err
-	}
-	if err2 := apt.update(ctx, m, false); err2 != nil {
-		return errors.Join(err, err2)
-	}
-	if err2 := use(apt); err2 != nil {
-		return errors.Join(err, err2)
-	}
-	return nil
+	return errors.Join(failed...)
 }
 
 type mirror struct{ main, security string }
