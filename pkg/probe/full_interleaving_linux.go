@@ -13,8 +13,24 @@ import (
 // stream overtakes it (RFC 8260, section 2), instead of waiting for its last
 // fragment.
 func proveInterleaving(ctx context.Context, e *env) error {
-	if err := e.sysctl("net/sctp/intl_enable", "1"); err != nil {
+	a, err := e.interleaving(ctx)
+	if err != nil {
 		return err
+	}
+	sent, err := a.sendInterleaved(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.receiveInterleaved(ctx, sent); err != nil {
+		return err
+	}
+	return a.shutdown(ctx)
+}
+
+// interleaving is an association whose ends interleave messages.
+func (e *env) interleaving(ctx context.Context) (*association, error) {
+	if err := e.sysctl("net/sctp/intl_enable", "1"); err != nil {
+		return nil, err
 	}
 	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
 		if err := informed(s); err != nil {
@@ -29,37 +45,60 @@ func proveInterleaving(ctx context.Context, e *env) error {
 		return s.enable(optInterleavingSupported, 1, "message interleaving")
 	}})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if on, err := a.client.enabled(optInterleavingSupported); err != nil {
-		return err
+		return nil, err
 	} else if !on {
-		return wrong("the ends did not agree to interleave messages")
+		return nil, wrong("the ends did not agree to interleave messages")
 	}
+	return a, nil
+}
+
+// longStream has the long message.
+const longStream = 1
+
+// sendInterleaved sends a long message, and two short ones of other streams
+// behind it, and returns them by stream.
+//
+// One short message would prove nothing: while the receiver's window is shut, the
+// sender tries it with one chunk (RFC 9260, section 6.1, rule A), which the
+// receiver drops. Where that is the short message, it comes when the timer has
+// had it sent again, and by then the long one may have arrived.
+func (a *association) sendInterleaved(ctx context.Context) (map[uint16][]byte, error) {
 	// More than the receiver's window lets through before it reads, so that
-	// the rest is still to be sent when the short one comes.
-	long, short := make([]byte, 150_000), []byte("overtakes")
+	// the rest is still to be sent when the short ones come.
+	long := make([]byte, 150_000)
 	rand.Read(long)
-	// Room for both at the sender; the kernel may allow less (socket(7)).
+	// Room for all at the sender; the kernel may allow less (socket(7)).
 	if err := a.client.do(func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 2*len(long))
 	}); err != nil {
-		return &stop{stage: StageSend, err: err, detail: "set SO_SNDBUF"}
+		return nil, &stop{stage: StageSend, err: err, detail: "set SO_SNDBUF"}
 	}
 	// Without this the sender finishes the long message first (RFC 8260,
 	// section 3.2: round robin).
 	if err := a.client.set(optStreamScheduler, raw(assocValue{Value: schedulerRoundRobin})); err != nil {
-		return &stop{stage: StageSend, err: err, detail: "choose the round-robin scheduler"}
+		return nil, &stop{stage: StageSend, err: err, detail: "choose the round-robin scheduler"}
 	}
-	if err := a.client.send(ctx, long, sctp.SndRcvInfo{Stream: 1}, nil); err != nil {
-		return err
+	sent := map[uint16][]byte{longStream: long}
+	if err := a.client.send(ctx, long, sctp.SndRcvInfo{Stream: longStream}, nil); err != nil {
+		return nil, err
 	}
-	if err := a.client.send(ctx, short, sctp.SndRcvInfo{Stream: 2}, nil); err != nil {
-		return err
+	for _, stream := range []uint16{longStream + 1, longStream + 2} {
+		sent[stream] = []byte("overtakes")
+		if err := a.client.send(ctx, sent[stream], sctp.SndRcvInfo{Stream: stream}, nil); err != nil {
+			return nil, err
+		}
 	}
+	return sent, nil
+}
+
+// receiveInterleaved sees that all that was sent arrives, a short message first.
+func (a *association) receiveInterleaved(ctx context.Context, sent map[uint16][]byte) error {
 	parts := map[uint16][]byte{}
 	var ended []uint16
-	for len(ended) < 2 {
+	for len(ended) < len(sent) {
 		m, err := a.server.receiveInto(ctx, StageReceive, "wait for interleaved messages", make([]byte, 64<<10))
 		if err != nil {
 			return err
@@ -72,11 +111,13 @@ func proveInterleaving(ctx context.Context, e *env) error {
 			ended = append(ended, m.Stream)
 		}
 	}
-	if !bytes.Equal(parts[1], long) || !bytes.Equal(parts[2], short) {
-		return wrong("interleaved messages of %d and %d bytes were received as %d and %d", len(long), len(short), len(parts[1]), len(parts[2]))
+	for stream, message := range sent {
+		if !bytes.Equal(parts[stream], message) {
+			return wrong("of interleaved messages, one of %d bytes was received as %d", len(message), len(parts[stream]))
+		}
 	}
-	if ended[0] != 2 {
+	if ended[0] == longStream {
 		return wrong("a short message on another stream did not overtake a long one")
 	}
-	return a.shutdown(ctx)
+	return nil
 }

@@ -75,8 +75,14 @@ func TestBootedOtherwise(t *testing.T) {
 	}
 }
 
-// TestGrowth is in the package, to reach what one probe consists of.
+// TestGrowth and TestInterleavingLate are in the package, to reach what one probe
+// consists of.
 func TestGrowth(t *testing.T) {
 	t.Parallel()
 	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestGrowth$", "-test.timeout=30m")
+}
+
+func TestInterleavingLate(t *testing.T) {
+	t.Parallel()
+	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestInterleavingLate$")
 }
