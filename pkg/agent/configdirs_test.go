@@ -108,7 +108,7 @@ func TestConfigDirs(t *testing.T) {
 			if tt.want != "" {
 				await(t, fired, tt.want)
 			}
-			if got := collect(fired); tt.want == "" && len(got) > 0 {
+			if got := collect(fired, quiet); tt.want == "" && len(got) > 0 {
 				t.Fatalf("fired: %q", got)
 			}
 			// And the watch goes on: a file in the directory is noticed
@@ -116,7 +116,7 @@ func TestConfigDirs(t *testing.T) {
 			write(t, root+"/usr/local/lib/modprobe.d/later.conf")
 			must(t, os.MkdirAll(root+"/etc", 0o755))
 			await(t, fired, "")
-			collect(fired)
+			collect(fired, quiet)
 			write(t, root+"/usr/local/lib/modprobe.d/later.conf")
 			await(t, fired, "later.conf")
 		})
@@ -148,7 +148,7 @@ func TestConfigDirMadeAgain(t *testing.T) {
 	w := ConfigDirs{Root: filepath.Dir(dir), Dirs: []string{"/modprobe.d"}, Relevant: RelevantConfig}
 	go func() { done <- w.Run(ctx, func(why string) { first(); fired <- why }) }()
 	<-fired
-	collect(fired)
+	collect(fired, quiet)
 	if after, _ := identify(dir); after != before {
 		t.Logf("this file system gave another inode: %v after %v", after, before)
 	}
@@ -193,14 +193,17 @@ func await(t *testing.T, fired chan string, want string) {
 	}
 }
 
-// collect what is fired until it is quiet.
-func collect(fired chan string) []string {
+// quiet is when nothing more is expected of what was done before.
+const quiet = 300 * time.Millisecond
+
+// collect what is fired until nothing is for this long.
+func collect(fired chan string, quiet time.Duration) []string {
 	var got []string
 	for {
 		select {
 		case why := <-fired:
 			got = append(got, why)
-		case <-time.After(300 * time.Millisecond):
+		case <-time.After(quiet):
 			return got
 		}
 	}
