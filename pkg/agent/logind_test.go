@@ -71,8 +71,9 @@ func (l *fakeLogin1) Inhibit(what, who, why, mode string) (dbus.UnixFD, *dbus.Er
 	if err != nil {
 		return 0, dbus.MakeFailedError(err)
 	}
+	fd := dbus.UnixFD(w.Fd())
 	l.locks <- lock{read: r, ours: w}
-	return dbus.UnixFD(w.Fd()), nil
+	return fd, nil
 }
 
 // start makes it the logind of a bus of its own.

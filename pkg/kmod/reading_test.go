@@ -61,7 +61,7 @@ func numbered(format string, times int) string {
 
 func inspect(t *testing.T, opts kmod.Options) *kmod.Inspection {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ins, err := kmod.Inspect(ctx, opts, kmod.SCTP())
 	if err != nil {
