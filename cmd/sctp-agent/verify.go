@@ -21,6 +21,7 @@ func newVerifyCommand() *cobra.Command {
 		cluster clusterFlags
 		output  pageFlag
 		opts    verify.Options
+		secrets []string
 		quiet   bool
 	)
 	cmd := &cobra.Command{
@@ -40,6 +41,10 @@ network policies with --network-policy), and the API server alone: no route to
 pods or nodes from here, no exec, no logs. The namespace is deleted whatever
 happens; one that a lost run left behind is deleted by the next run.
 
+Where the agent's pods pull their image with secrets (imagePullSecrets), these
+are copied into that namespace, which needs the right to get them and to create
+secrets. With --image, name them with --image-pull-secret.
+
 Exit status: 0 everything works, 1 something does not, 2 that could not be told,
 or the command failed or was misused.`,
 		Example: `  sctp-agent verify
@@ -49,6 +54,13 @@ or the command failed or was misused.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Timeout < 10*time.Second || opts.PathTimeout <= 0 {
 				return errors.New("--timeout wants at least 10s, and --path-timeout more than 0")
+			}
+			for _, s := range secrets {
+				namespace, name, _ := strings.Cut(s, "/")
+				if namespace == "" || name == "" || strings.Contains(name, "/") {
+					return fmt.Errorf("--image-pull-secret wants NAMESPACE/NAME, not %q", s)
+				}
+				opts.PullSecrets = append(opts.PullSecrets, verify.SecretName{Namespace: namespace, Name: name})
 			}
 			client, keys, err := cluster.open()
 			if err != nil {
@@ -87,6 +99,7 @@ or the command failed or was misused.`,
 	flags := cmd.Flags()
 	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP, up to 100)")
 	flags.StringVar(&opts.Image, "image", "", "image of the pods (default: that of the agent's pods)")
+	flags.StringSliceVar(&secrets, "image-pull-secret", nil, "secret (NAMESPACE/NAME) to copy and to pull the image with; repeatable (default: those of the agent's pods, if the image is theirs)")
 	flags.StringVar(&opts.Command, "command", verify.DefaultCommand, "path of sctp-agent in that image")
 	flags.BoolVar(&opts.Policy, "network-policy", false, "also try whether a NetworkPolicy for SCTP ports is enforced")
 	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")

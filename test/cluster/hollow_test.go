@@ -348,6 +348,7 @@ func TestVerifyTidies(t *testing.T) {
 			t.Errorf("left behind: %v", names)
 		}
 	})
+	t.Run("an image that is pulled with a secret", func(t *testing.T) { s.pullSecrets(t, bin, cp, h, left) })
 	t.Run("without rights", func(t *testing.T) {
 		r := run(t, bin, "verify", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--image", agentImage)
 		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "list namespaces: forbidden: the right to list namespaces is missing") {
@@ -373,6 +374,138 @@ func TestVerifyTidies(t *testing.T) {
 			}
 		}
 	})
+}
+
+// pullSecrets: what the agent's pods pull their image with is copied, or what was
+// named, and the pods name it; what may not be read is told before anything is
+// made.
+func (s *seed) pullSecrets(t *testing.T, bin string, cp *controlplane.ControlPlane, h *hollow, left func() []string) {
+	const text = `{"auths":{"registry.example.com":{"auth":"bm9ib2R5OnNlY3JldA=="}}}`
+	s.namespace("registry")
+	for _, name := range []string{"regcred", "other"} {
+		must[*corev1.Secret](s)(s.client.CoreV1().Secrets("registry").Create(s.ctx, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: name}, Type: corev1.SecretTypeDockerConfigJson,
+			Data: map[string][]byte{corev1.DockerConfigJsonKey: []byte(text)},
+		}, metav1.CreateOptions{}))
+	}
+	must[*corev1.Secret](s)(s.client.CoreV1().Secrets("registry").Create(s.ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: "opaque"}, StringData: map[string]string{"key": "bm9ib2R5"},
+	}, metav1.CreateOptions{}))
+	// As kubelet sees it: the secret came from the service account.
+	must[*corev1.ServiceAccount](s)(s.client.CoreV1().ServiceAccounts("registry").Create(s.ctx, &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{Name: "agent"}, ImagePullSecrets: []corev1.LocalObjectReference{{Name: "regcred"}, {Name: "gone"}},
+	}, metav1.CreateOptions{}))
+	agent := must[*corev1.Pod](s)(s.client.CoreV1().Pods("registry").Create(s.ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "agent", Labels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}},
+		Spec:       corev1.PodSpec{NodeName: "n0", ServiceAccountName: "agent", Containers: []corev1.Container{{Name: "agent", Image: agentImage}}},
+	}, metav1.CreateOptions{}))
+	if len(agent.Spec.ImagePullSecrets) != 2 {
+		t.Fatalf("the agent's pod has %v", agent.Spec.ImagePullSecrets)
+	}
+	admin := kubeconfig(t, cp, "admin", "system:masters")
+	defer h.set("")
+	for _, c := range []struct {
+		args   []string
+		secret string
+		says   string
+	}{
+		{nil, "regcred", "image pull secret registry/gone of the agent's pods is not there"},
+		{[]string{"--image", agentImage, "--image-pull-secret", "registry/other"}, "other", ""},
+		{[]string{"--image", agentImage}, "", ""},
+	} {
+		h.set("*")
+		cmd := exec.CommandContext(t.Context(), bin, append([]string{"verify", "--kubeconfig", admin}, c.args...)...)
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		s.ok(cmd.Start())
+		var pods *corev1.PodList
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			pods = must[*corev1.PodList](s)(s.client.CoreV1().Pods("").List(s.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"}))
+			if len(pods.Items) == 4 {
+				break
+			}
+			if time.Now().After(deadline) {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				t.Fatalf("%d pods\n%s", len(pods.Items), &out)
+			}
+		}
+		var want []corev1.LocalObjectReference
+		if c.secret != "" {
+			want = []corev1.LocalObjectReference{{Name: c.secret}}
+		}
+		for _, p := range pods.Items {
+			if !slices.Equal(p.Spec.ImagePullSecrets, want) {
+				t.Errorf("%s has %v, want %v", p.Name, p.Spec.ImagePullSecrets, want)
+			}
+		}
+		secrets := must[*corev1.SecretList](s)(s.client.CoreV1().Secrets(pods.Items[0].Namespace).List(s.ctx, metav1.ListOptions{}))
+		if len(secrets.Items) != len(want) {
+			t.Errorf("%d secrets, want %d", len(secrets.Items), len(want))
+		}
+		for _, got := range secrets.Items {
+			if got.Name != c.secret || got.Type != corev1.SecretTypeDockerConfigJson || string(got.Data[corev1.DockerConfigJsonKey]) != text {
+				t.Errorf("secret %s of type %s is not a copy of %s", got.Name, got.Type, c.secret)
+			}
+		}
+		h.set("")
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v\n%s", err, &out)
+		}
+		if !strings.Contains(out.String(), c.says) || strings.Contains(out.String(), "bm9ib2R5") {
+			t.Errorf("it does not say %q, or tells the secret: %s", c.says, &out)
+		}
+		if names := left(); names != nil {
+			t.Errorf("left behind: %v", names)
+		}
+	}
+
+	// Who may do all of it but read secrets.
+	must[*rbacv1.ClusterRole](s)(s.client.RbacV1().ClusterRoles().Create(s.ctx, &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "no-secrets"},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"nodes", "pods"}, Verbs: []string{"list"}},
+			{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"get", "list", "create", "delete"}},
+		},
+	}, metav1.CreateOptions{}))
+	must[*rbacv1.ClusterRoleBinding](s)(s.client.RbacV1().ClusterRoleBindings().Create(s.ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "no-secrets"},
+		Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: "reader"}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "no-secrets"},
+	}, metav1.CreateOptions{}))
+	reader := kubeconfig(t, cp, "reader")
+	for _, c := range []struct {
+		config string
+		args   []string
+		want   []string
+	}{
+		{reader, nil, []string{"secret registry/regcred of the agent's pods", "the right to get secrets is missing", "--image-pull-secret"}},
+		{reader, []string{"--image", "x", "--image-pull-secret", "registry/other"}, []string{"secret registry/other", "the right to get secrets is missing"}},
+		{admin, []string{"--image-pull-secret", "registry/gone"}, []string{"registry/gone is not there", "--image-pull-secret"}},
+		{admin, []string{"--image-pull-secret", "registry/opaque"}, []string{"registry/opaque is of type Opaque"}},
+		{admin, []string{"--image-pull-secret", "registry/other,default/other"}, []string{"default/other", "one namespace"}},
+		{admin, []string{"--image-pull-secret", "other"}, []string{"wants NAMESPACE/NAME"}},
+	} {
+		if c.args != nil && strings.HasSuffix(c.args[len(c.args)-1], "default/other") {
+			must[*corev1.Secret](s)(s.client.CoreV1().Secrets("default").Create(s.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}}, metav1.CreateOptions{}))
+		}
+		var r ran
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+			r = run(t, bin, append([]string{"verify", "--kubeconfig", c.config}, c.args...)...)
+			// The authorizer hears of a role with some delay.
+			if !strings.Contains(r.stderr, "list namespaces: forbidden") || time.Now().After(deadline) {
+				break
+			}
+		}
+		for _, want := range c.want {
+			if r.code != 2 || !strings.Contains(r.stderr, want) {
+				t.Errorf("%q: exit status %d, %q does not say %q", c.args, r.code, r.stderr, want)
+			}
+		}
+		if strings.Contains(r.stderr, "bm9ib2R5") || strings.Contains(r.stderr, "namespace sctp-agent-verify-") || left() != nil {
+			t.Errorf("%q: it tells the secret, or has made a namespace: %s", c.args, r.stderr)
+		}
+	}
 }
 
 // wire passes TCP on to an address, until it is cut.

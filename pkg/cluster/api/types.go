@@ -85,6 +85,12 @@ type PodSpec struct {
 	TerminationGracePeriodSeconds *int64              `json:"terminationGracePeriodSeconds,omitempty"`
 	ActiveDeadlineSeconds         *int64              `json:"activeDeadlineSeconds,omitempty"`
 	SecurityContext               *PodSecurityContext `json:"securityContext,omitempty"`
+	ImagePullSecrets              []LocalReference    `json:"imagePullSecrets,omitempty"`
+}
+
+// LocalReference names an object in the same namespace.
+type LocalReference struct {
+	Name string `json:"name"`
 }
 
 type Toleration struct {
@@ -269,6 +275,20 @@ type ServiceAccount struct {
 	metav1.ObjectMeta            `json:"metadata"`
 	AutomountServiceAccountToken *bool `json:"automountServiceAccountToken,omitempty"`
 }
+
+// Secret is a v1 Secret.
+type Secret struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+	Type              string            `json:"type,omitempty"`
+	Data              map[string][]byte `json:"data,omitempty"`
+}
+
+// Types of secrets that kubelet pulls images with.
+const (
+	SecretTypeDockerConfigJSON = "kubernetes.io/dockerconfigjson"
+	SecretTypeDockercfg        = "kubernetes.io/dockercfg"
+)
 
 // LabelServiceName is the label of an EndpointSlice with its Service's name.
 const LabelServiceName = "kubernetes.io/service-name"

@@ -27,9 +27,10 @@ const (
 )
 
 // judge explains what failed. A path through a Service is only spoken of where
-// the same two pods reach each other without it: else the cause is theirs.
-func judge(r *Result, ports map[string][]int32) []Finding {
-	j := &judgement{r: r, out: []Finding{}, podOK: map[[3]string]bool{}}
+// the same two pods reach each other without it: else the cause is theirs. late
+// is the step that there was not time enough for, if any.
+func judge(r *Result, ports map[string][]int32, late step) []Finding {
+	j := &judgement{r: r, late: late, out: []Finding{}, podOK: map[[3]string]bool{}}
 	for _, p := range r.Paths {
 		if p.Kind == PathPod && p.Outcome == peer.OK {
 			j.podOK[p.ends()] = true
@@ -40,12 +41,14 @@ func judge(r *Result, ports map[string][]int32) []Finding {
 	j.services(ports)
 	j.untold()
 	j.policy()
+	j.time()
 	return j.out
 }
 
 type judgement struct {
-	r   *Result
-	out []Finding
+	r    *Result
+	late step
+	out  []Finding
 	// podOK are the pairs (and families) that work without a Service.
 	podOK map[[3]string]bool
 }
@@ -68,8 +71,12 @@ func (j *judgement) nodes() {
 			j.add(FindingUndecided, "let pods open SCTP sockets: seccomp profile, SELinux (class sctp_socket)",
 				fmt.Sprintf("node %s: a security policy refuses SCTP sockets to pods", n.Name), n.Detail)
 		default:
-			j.add(FindingUndecided, "see the pod's events; --image names an image the node can get",
-				fmt.Sprintf("node %s took no part", n.Name), n.Detail)
+			fix := "see the pod's events; --image names an image the node can get"
+			// kubelet's reasons, pkg/kubelet/images/types.go.
+			if strings.Contains(n.Detail, "ErrImagePull") || strings.Contains(n.Detail, "ImagePullBackOff") {
+				fix += ", --image-pull-secret NAMESPACE/NAME the secret that its registry asks for"
+			}
+			j.add(FindingUndecided, fix, fmt.Sprintf("node %s took no part", n.Name), n.Detail)
 		}
 	}
 }
@@ -118,6 +125,9 @@ func (j *judgement) pods() {
 	}
 	for _, o := range order {
 		kind, message, fix := podFinding(o)
+		if o == peer.Dropped && (j.late == stepPaths || j.late == stepDiagnose) {
+			message, fix = "SCTP gets no answer; what becomes of the packets, and whether TCP passes, was not found out", longer
+		}
 		j.add(kind, fix, message, groups[o]...)
 	}
 }
@@ -221,7 +231,21 @@ func (j *judgement) untold() {
 		j.add(FindingUndecided, "try again", "what these paths lead over did not work at first, and then did; they were not tried again", untried...)
 	}
 	if len(unknown) > 0 {
-		j.add(FindingUndecided, "try again, with a longer --timeout", "of these paths through Services nothing is known", unknown...)
+		j.add(FindingUndecided, longer, "of these paths through Services nothing is known", unknown...)
+	}
+}
+
+// longer is the remedy where time ran out.
+const longer = "try again, with a longer --timeout"
+
+// time tells what there was not time enough for.
+func (j *judgement) time() {
+	switch j.late {
+	case "":
+	case stepEndpoints:
+		j.add(FindingUndecided, "try again: the API server gave no answer", "there was no time for "+string(j.late))
+	default:
+		j.add(FindingUndecided, longer, "time ran out while "+string(j.late)+"; what was known by then is told here")
 	}
 }
 
@@ -290,6 +314,7 @@ func (j *judgement) policy() {
 		j.add(FindingNotEnforced, wanted, "a NetworkPolicy that does not allow a port is not enforced", open...)
 	case len(shut) > 0 && len(unclear) == 0:
 		j.r.Policy = policyEnforced
+	case j.late != "" && j.late != stepEndpoints: // that is why
 	case len(shut)+len(unclear) == 0:
 		j.add(FindingUndecided, "mend the paths first", "whether NetworkPolicy is enforced cannot be told: no path worked before")
 	case len(refused) == 0: // else that is why

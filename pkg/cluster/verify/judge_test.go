@@ -114,6 +114,9 @@ func TestJudge(t *testing.T) {
 		{"a node took no part", func(r *Result) {
 			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "ErrImagePull"
 		}, nil, []string{FindingUndecided}, "ErrImagePull", verdict.Undecided},
+		{"an image that asks for a secret", func(r *Result) {
+			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "its listener did not start: ImagePullBackOff: Back-off"
+		}, nil, []string{FindingUndecided}, "ImagePullBackOff", verdict.Undecided},
 		{"policy not enforced", func(r *Result) { policyPaths(r, tried{peer.OK, peer.OK, peer.OK}) }, nil, []string{FindingNotEnforced}, "reached", verdict.No},
 		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{peer.OK, peer.Dropped, peer.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", verdict.No},
 		{"a dialler said nothing of node ports", func(r *Result) {
@@ -129,7 +132,7 @@ func TestJudge(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := works()
 			c.spoil(r)
-			r.Findings = judge(r, c.ports)
+			r.Findings = judge(r, c.ports, "")
 			var got []string
 			for _, f := range r.Findings {
 				got = append(got, f.Kind)
@@ -147,6 +150,9 @@ func TestJudge(t *testing.T) {
 			}
 			if len(r.Findings) > 0 {
 				f := r.Findings[0]
+				if pull := strings.Contains(c.says, "ImagePull"); pull != strings.Contains(f.Fix, "--image-pull-secret") {
+					t.Errorf("the remedy is %q", f.Fix)
+				}
 				if text := f.Message + "\n" + strings.Join(f.Evidence, "\n"); !strings.Contains(text, c.says) {
 					t.Errorf("it does not say %q: %s", c.says, text)
 				}
@@ -228,7 +234,7 @@ func TestJudgePolicy(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			r := works()
 			policyPaths(r, c.pairs...)
-			r.Findings = judge(r, nil)
+			r.Findings = judge(r, nil, "")
 			var got []string
 			for _, f := range r.Findings {
 				got = append(got, f.Kind)

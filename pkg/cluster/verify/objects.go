@@ -42,6 +42,7 @@ func nodes() api.Resource      { return api.Resource{GroupVersion: "v1", Name: "
 func pods() api.Resource       { return api.Resource{GroupVersion: "v1", Name: "pods"} }
 func services() api.Resource   { return api.Resource{GroupVersion: "v1", Name: "services"} }
 func accounts() api.Resource   { return api.Resource{GroupVersion: "v1", Name: "serviceaccounts"} }
+func secrets() api.Resource    { return api.Resource{GroupVersion: "v1", Name: "secrets"} }
 func endpointSlices() api.Resource {
 	return api.Resource{GroupVersion: "discovery.k8s.io/v1", Name: "endpointslices"}
 }
@@ -85,9 +86,15 @@ type runner struct {
 	// user is whom containers run as, nil where the platform decides
 	// (OpenShift gives each namespace a range of its own).
 	user *int64
+	// pullSecrets are the secrets that the image is pulled with.
+	pullSecrets []*api.Secret
 }
 
 func (r *runner) pod(name, node, role string, index int, args []string, env []api.EnvVar) *api.Pod {
+	var pullSecrets []api.LocalReference
+	for _, s := range r.pullSecrets {
+		pullSecrets = append(pullSecrets, api.LocalReference{Name: s.Name})
+	}
 	return &api.Pod{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
@@ -105,6 +112,7 @@ func (r *runner) pod(name, node, role string, index int, args []string, env []ap
 			DNSPolicy:                     api.DNSDefault,
 			TerminationGracePeriodSeconds: new(int64(1)),
 			ActiveDeadlineSeconds:         new(int64(r.life / time.Second)),
+			ImagePullSecrets:              pullSecrets,
 			SecurityContext: &api.PodSecurityContext{
 				RunAsNonRoot:   new(true),
 				RunAsUser:      r.user,

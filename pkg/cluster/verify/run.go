@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +30,9 @@ type Options struct {
 	Nodes []string
 	// Image of the pods; "" means that of the agent's pods.
 	Image string
+	// PullSecrets are copied, and the image is pulled with them; none means
+	// those of the agent's pods, if the image is theirs.
+	PullSecrets []SecretName
 	// Command is the program's path in the image; "" means [DefaultCommand].
 	Command string
 	// Policy also tries whether NetworkPolicy is enforced.
@@ -92,6 +96,7 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 		opts.Progress = func(string) {}
 	}
 	start := time.Now()
+	whole := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, opts.Timeout, fmt.Errorf("not done within %v", opts.Timeout))
 	defer cancel()
 
@@ -102,6 +107,9 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 		APIVersion: APIVersion, Kind: ResultKind, Time: start.UTC().Truncate(time.Second),
 		Paths: []Path{}, Findings: []Finding{},
 	}}
+	if opts.Policy {
+		r.result.Policy = policyUnknown
+	}
 	if err := r.chooseNodes(ctx); err != nil {
 		return nil, err
 	}
@@ -112,8 +120,7 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 	// there all the same.
 	r.namespace = namespacePrefix + strings.ToLower(rand.Text()[:8])
 	created := c.Create(ctx, namespaces(), "", newNamespace(r.namespace, start.Add(opts.Timeout+cleanupTimeout)), nil)
-	var refused *api.Error
-	if errors.As(created, &refused) && refused.Code >= 400 && refused.Code < 500 {
+	if isRefused(created) {
 		return nil, created
 	}
 	defer func() {
@@ -128,7 +135,11 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 	if created != nil {
 		return nil, created
 	}
-	if err := r.try(ctx); err != nil {
+	late, err := r.try(ctx)
+	if err == nil {
+		err = r.conclude(whole, late)
+	}
+	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = fmt.Errorf("%w (%w)", cause, err)
 		}
@@ -206,13 +217,14 @@ func (r *run) chooseNodes(ctx context.Context) error {
 	return nil
 }
 
-// prepare finds the image and what the platform wants of pods.
+// prepare finds the image, what it is pulled with, and what the platform wants of pods.
 func (r *run) prepare(ctx context.Context) error {
 	r.runner = &runner{image: r.opts.Image, command: cmp.Or(r.opts.Command, DefaultCommand), life: r.opts.Timeout + cleanupTimeout}
+	var agents []SecretName
 	if r.image == "" {
 		err := api.List(ctx, r.c, pods(), api.ListOptions{LabelSelector: audit.AgentSelector}, func(p *api.Pod) {
 			if len(p.Spec.Containers) > 0 {
-				r.image = p.Spec.Containers[0].Image
+				r.image, agents = p.Spec.Containers[0].Image, pullSecretsOf(p)
 			}
 		})
 		if err != nil {
@@ -223,6 +235,9 @@ func (r *run) prepare(ctx context.Context) error {
 		return errors.New("no agent runs in this cluster, so its image is not known: name it with --image")
 	}
 	r.result.Image = r.image
+	if err := r.readPullSecrets(ctx, agents); err != nil {
+		return err
+	}
 	// OpenShift assigns users itself, and refuses others.
 	err := r.c.Get(ctx, api.Resource{GroupVersion: "security.openshift.io/v1", Name: "securitycontextconstraints"}, "", "restricted-v2", nil)
 	switch {
@@ -234,11 +249,98 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// try creates everything, waits, and judges.
-func (r *run) try(ctx context.Context) error {
+// isRefused says that the API server has answered, and that asking again is of
+// no use.
+func isRefused(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Code >= 400 && e.Code < 500 && e.Code != http.StatusTooManyRequests
+}
+
+// outOfTime says that an error is for want of time, and not because of Ctrl-C or
+// a refusal.
+func outOfTime(ctx context.Context, err error) bool {
+	return err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !isRefused(err)
+}
+
+// step is something that time may run out in, when something is known already.
+type step string
+
+const (
+	stepPaths     step = "trying all paths"
+	stepDiagnose  step = "finding out where packets go on paths that fail"
+	stepCatchUp   step = "trying paths that could not be tried at first"
+	stepPolicy    step = "trying the NetworkPolicy"
+	stepEndpoints step = "reading the ports of the Services' endpoints"
+)
+
+// try creates everything, waits, and tries all paths. late is the step that time
+// ran out in, "" when there was enough: what is known by then is not lost.
+func (r *run) try(ctx context.Context) (late step, err error) {
+	if err := r.listen(ctx); err != nil {
+		return "", err
+	}
+	paths := r.paths()
+	for _, s := range []struct {
+		step step
+		do   func() error
+	}{
+		{stepPaths, func() error { return r.dial(ctx, paths) }},
+		{stepDiagnose, func() error { return r.diagnose(ctx) }},
+		{stepCatchUp, func() error { return r.catchUp(ctx, paths) }},
+		{stepPolicy, func() error { return r.tryPolicy(ctx) }},
+	} {
+		err := s.do()
+		if outOfTime(ctx, err) && slices.ContainsFunc(r.result.Paths, func(p Path) bool { return p.Outcome != peer.Unknown }) {
+			r.opts.Progress(fmt.Sprintf("%v, while %s", context.Cause(ctx), s.step))
+			return s.step, nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	return "", nil
+}
+
+// endpointsTimeout bounds the last look at the Services' endpoints: the time of
+// the whole may be over.
+const endpointsTimeout = 10 * time.Second
+
+// conclude judges what was seen.
+func (r *run) conclude(ctx context.Context, late step) error {
+	ctx, cancel := context.WithTimeout(ctx, endpointsTimeout)
+	defer cancel()
+	for {
+		ports, err := r.endpointPorts(ctx)
+		if err == nil {
+			r.result.Findings = judge(r.result, ports, late)
+			return nil
+		}
+		if isRefused(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			if !outOfTime(ctx, err) {
+				return err
+			}
+			r.opts.Progress(fmt.Sprintf("not within %v: %v", endpointsTimeout, err))
+			r.result.Findings = judge(r.result, nil, cmp.Or(late, stepEndpoints))
+			return nil
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// listen creates what others need, and a listener on each node.
+func (r *run) listen(ctx context.Context) error {
 	r.opts.Progress(fmt.Sprintf("namespace %s: a listener on each of %d nodes", r.namespace, len(r.result.Nodes)))
 	if err := r.c.Create(ctx, accounts(), r.namespace, newAccount(), nil); err != nil {
 		return err
+	}
+	for _, s := range r.pullSecrets {
+		if err := r.c.Create(ctx, secrets(), r.namespace, s, nil); err != nil {
+			return err
+		}
 	}
 	// Read at the end; without the right to, everything before would be in vain.
 	if _, err := r.endpointPorts(ctx); err != nil {
@@ -258,31 +360,7 @@ func (r *run) try(ctx context.Context) error {
 		}
 		r.services[n.Index] = &s
 	}
-	if err := r.awaitListeners(ctx); err != nil {
-		return err
-	}
-	paths := r.paths()
-	if err := r.dial(ctx, paths); err != nil {
-		return err
-	}
-	if err := r.diagnose(ctx); err != nil {
-		return err
-	}
-	if err := r.catchUp(ctx, paths); err != nil {
-		return err
-	}
-	if r.opts.Policy {
-		r.result.Policy = policyUnknown
-		if err := r.tryPolicy(ctx); err != nil {
-			return err
-		}
-	}
-	ports, err := r.endpointPorts(ctx)
-	if err != nil {
-		return err
-	}
-	r.result.Findings = judge(r.result, ports)
-	return nil
+	return r.awaitListeners(ctx)
 }
 
 // pollInterval is how often pods are looked at.
@@ -296,13 +374,12 @@ func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) bool) 
 		err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace, LabelSelector: labelRole + "=" + role}, func(p *api.Pod) {
 			list = append(list, *p)
 		})
-		var refused *api.Error
 		switch {
 		case err == nil:
 			if done(list) {
 				return nil
 			}
-		case errors.As(err, &refused) && refused.Code >= 400 && refused.Code < 500:
+		case isRefused(err):
 			return err
 		}
 		select {
@@ -490,18 +567,15 @@ func hasFamily(addresses []string, like string) bool {
 func serves(s *api.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
 
 // dial has the paths tried, by pods on the nodes they come from, and adds their
-// outcomes to the result.
+// outcomes to the result, as far as there are any also when that fails.
 func (r *run) dial(ctx context.Context, paths []planned) error {
 	r.opts.Progress(fmt.Sprintf("trying %d paths", len(paths)))
 	outcomes, err := r.outcomes(ctx, paths, false)
-	if err != nil {
-		return err
-	}
 	for i, p := range paths {
 		p.Path.set(outcomes[i])
 		r.result.Paths = append(r.result.Paths, p.Path)
 	}
-	return nil
+	return err
 }
 
 func (p *Path) set(o peer.Result) {
@@ -510,7 +584,7 @@ func (p *Path) set(o peer.Result) {
 }
 
 // outcomes runs diallers and waits for them; the results are in the order of
-// the paths.
+// the paths. Those that were heard are there also when something fails.
 func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]peer.Result, error) {
 	out := make([]peer.Result, len(paths))
 	byNode := map[string][]int{}
@@ -532,10 +606,10 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]p
 			r.diallers++
 			pod, err := r.dialler(name, n, job)
 			if err != nil {
-				return nil, err
+				return out, err
 			}
 			if err := r.c.Create(ctx, pods(), r.namespace, pod, nil); err != nil {
-				return nil, err
+				return out, err
 			}
 			running[name] = true
 		}
@@ -673,15 +747,12 @@ func (r *run) diagnose(ctx context.Context) error {
 // any, in place of the result's at these indices.
 func (r *run) retry(ctx context.Context, paths []planned, index []int, diagnose bool) error {
 	outcomes, err := r.outcomes(ctx, paths, diagnose)
-	if err != nil {
-		return err
-	}
 	for i, o := range outcomes {
 		if o.Outcome != peer.Unknown {
 			r.result.Paths[index[i]].set(o)
 		}
 	}
-	return nil
+	return err
 }
 
 // catchUp tries what was not tried because of direct paths that have worked at
@@ -716,6 +787,9 @@ const policyPatience = 20 * time.Second
 // tryPolicy creates the NetworkPolicy and tries a port that it allows and one
 // that it does not, where both were reached before.
 func (r *run) tryPolicy(ctx context.Context) error {
+	if !r.opts.Policy {
+		return nil
+	}
 	reached := map[PathKind]map[[3]string]bool{PathPod: {}, PathBefore: {}}
 	for _, p := range r.result.Paths {
 		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -121,6 +123,13 @@ type server struct {
 	vanishes string
 	// noSlices: who asks may not list endpoint slices.
 	noSlices bool
+	// outcome is what a dialler says of a target; nil: it is reached.
+	outcome func(peer.Job, peer.Target) peer.Outcome
+	// hold says of a dialler that it does not end.
+	hold func(*api.Pod) bool
+	// stall says of a request that it is not answered; pod is what it creates,
+	// if that is one.
+	stall func(request string, pod *api.Pod) bool
 }
 
 func newServer(t *testing.T) *server {
@@ -134,6 +143,18 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
+	var pod api.Pod
+	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/pods") {
+		_ = json.NewDecoder(r.Body).Decode(&pod)
+	}
+	if s.stall != nil && s.stall(r.Method+" "+r.URL.RequestURI(), &pod) {
+		// The server notices that the client is gone once the body is read.
+		_, _ = io.Copy(io.Discard, r.Body)
+		s.mu.Unlock()
+		<-r.Context().Done()
+		s.mu.Lock()
+		return
+	}
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	answer := func(v any) { _ = json.NewEncoder(w).Encode(v) }
 	list := func(items any) { answer(map[string]any{"items": items}) }
@@ -168,13 +189,13 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		v.Spec.ClusterIPs, v.Spec.Ports[0].NodePort = []string{"10.1.0.1"}, 30000
 		answer(v)
 	case r.Method == http.MethodPost && last == "pods":
-		var p api.Pod
-		_ = json.NewDecoder(r.Body).Decode(&p)
-		if p.Name != s.vanishes {
-			runs(&p)
-			s.pods = append(s.pods, p)
+		if pod.Name != s.vanishes {
+			if s.hold == nil || !s.hold(&pod) {
+				s.runs(&pod)
+			}
+			s.pods = append(s.pods, pod)
 		}
-		answer(p)
+		answer(pod)
 	case r.Method == http.MethodGet:
 		http.NotFound(w, r)
 	default:
@@ -192,30 +213,51 @@ func node(name string) api.Node {
 
 // runs gives a pod the status that it has when it listens, or has reached
 // everything.
-func runs(p *api.Pod) {
+func (s *server) runs(p *api.Pod) {
 	if p.Labels[labelRole] == roleListener {
 		p.Status.PodIPs = []api.PodIP{{IP: "10.0.0." + p.Labels[labelIndex]}}
 		p.Status.Conditions = []api.Condition{{Type: api.PodReady, Status: api.ConditionTrue}}
 		return
 	}
-	var job peer.Job
-	_ = json.Unmarshal([]byte(p.Spec.Containers[0].Env[0].Value), &job)
+	job := jobOf(p)
 	var say peer.Say
+	said := map[int]peer.Outcome{}
 	for _, t := range job.Targets {
-		say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: peer.OK})
+		o := peer.OK
+		if s.outcome != nil {
+			o = s.outcome(job, t)
+		}
+		if slices.ContainsFunc(t.Needs, func(id int) bool { return said[id] != peer.OK }) {
+			o = peer.NotTried
+		}
+		said[t.ID] = o
+		say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: o})
 	}
 	text, _ := json.Marshal(say)
 	p.Status.Phase = api.PodSucceeded
 	p.Status.ContainerStatuses = []api.ContainerStatus{{State: api.ContainerState{Terminated: &api.ContainerStateTerminated{Message: string(text)}}}}
 }
 
+// jobOf is a dialler's job, an empty one for other pods.
+func jobOf(p *api.Pod) (job peer.Job) {
+	if p.Labels[labelRole] == roleDialler {
+		_ = json.Unmarshal([]byte(p.Spec.Containers[0].Env[0].Value), &job)
+	}
+	return job
+}
+
 func (s *server) run(ctx context.Context, t *testing.T) (*Result, error) {
+	t.Helper()
+	return s.runWith(ctx, t, Options{Image: "x", Timeout: 20 * time.Second})
+}
+
+func (s *server) runWith(ctx context.Context, t *testing.T, opts Options) (*Result, error) {
 	t.Helper()
 	c, err := api.New(&rest.Config{Host: s.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Run(ctx, c, Options{Image: "x", Timeout: 20 * time.Second})
+	return Run(ctx, c, opts)
 }
 
 // A listener that is gone before it runs (drained, evicted, its node removed)
@@ -272,6 +314,122 @@ func TestInterruptedCreation(t *testing.T) {
 	if _, err := s.run(ctx, t); err == nil {
 		t.Error("no error")
 	}
+	s.deleted(t)
+}
+
+// Time that runs out when paths have been tried does not take with it what is
+// known by then; a refusal and Ctrl-C leave nothing to be said.
+func TestLate(t *testing.T) {
+	dropped := func(_ peer.Job, target peer.Target) peer.Outcome {
+		if target.Address == "10.0.0.1:38412" {
+			return peer.Dropped
+		}
+		return peer.OK
+	}
+	mended := func(job peer.Job, target peer.Target) peer.Outcome {
+		if job.Diagnose {
+			return peer.OK
+		}
+		return dropped(job, target)
+	}
+	diagnoses := func(_ string, p *api.Pod) bool { return jobOf(p).Diagnose }
+	for _, c := range []struct {
+		name    string
+		outcome func(peer.Job, peer.Target) peer.Outcome
+		hold    func(*api.Pod) bool
+		stall   func(string, *api.Pod) bool
+		late    step
+		kinds   []string
+		verdict verdict.Ready
+		// outcomes are how many paths have which.
+		outcomes map[peer.Outcome]int
+	}{
+		{"while trying paths", nil, func(p *api.Pod) bool { return p.Name == "dialler-1" },
+			nth(2, "GET", "/pods?", roleDialler), stepPaths, []string{FindingUndecided, FindingUndecided},
+			verdict.Undecided, map[peer.Outcome]int{peer.OK: 9, peer.Unknown: 9}},
+		{"while diagnosing", dropped, nil, diagnoses, stepDiagnose, []string{FindingDropped, FindingUndecided},
+			verdict.No, map[peer.Outcome]int{peer.Dropped: 2, peer.NotTried: 9, peer.OK: 7}},
+		{"while catching up", mended, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
+			[]string{FindingUndecided, FindingUndecided}, verdict.Undecided, map[peer.Outcome]int{peer.NotTried: 9, peer.OK: 9}},
+		{"while trying the policy", nil, nil, nth(1, "POST", "/networkpolicies", ""), stepPolicy, []string{FindingUndecided},
+			verdict.Undecided, map[peer.Outcome]int{peer.OK: 18}},
+		{"while trying under the policy", nil, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-3" }, stepPolicy,
+			[]string{FindingUndecided}, verdict.Undecided, map[peer.Outcome]int{peer.OK: 18, peer.Unknown: 4}},
+		{"at the end", nil, nil, nth(2, "GET", "/endpointslices", ""), stepEndpoints, []string{FindingNotEnforced, FindingUndecided},
+			verdict.No, map[peer.Outcome]int{peer.OK: 22}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.outcome, s.hold, s.stall = c.outcome, c.hold, c.stall
+			r, err := s.runWith(t.Context(), t, Options{Image: "x", Policy: true, Timeout: 5 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var kinds []string
+			for _, f := range r.Findings {
+				kinds = append(kinds, f.Kind)
+			}
+			if !slices.Equal(kinds, c.kinds) || r.Verdict() != c.verdict {
+				t.Fatalf("verdict %s, findings %+v", r.Verdict(), r.Findings)
+			}
+			last := r.Findings[len(r.Findings)-1]
+			if !strings.Contains(last.Message, string(c.late)) || strings.Contains(last.Fix, "--timeout") != (c.late != stepEndpoints) {
+				t.Errorf("%+v", last)
+			}
+			outcomes := map[peer.Outcome]int{}
+			for _, p := range r.Paths {
+				outcomes[p.Outcome]++
+			}
+			if !maps.Equal(outcomes, c.outcomes) {
+				t.Errorf("outcomes %v, want %v", outcomes, c.outcomes)
+			}
+			s.deleted(t)
+		})
+	}
+	t.Run("nothing is known yet", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t)
+		s.stall = func(_ string, p *api.Pod) bool { return p.Name == "dialler-0" }
+		if r, err := s.runWith(t.Context(), t, Options{Image: "x", Timeout: 5 * time.Second}); err == nil || r != nil || !strings.Contains(err.Error(), "not done within 5s") {
+			t.Errorf("%v, %+v", err, r)
+		}
+		s.deleted(t)
+	})
+	t.Run("Ctrl-C", func(t *testing.T) {
+		t.Parallel()
+		s := newServer(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		s.outcome = dropped
+		s.stall = func(_ string, p *api.Pod) bool {
+			if !jobOf(p).Diagnose {
+				return false
+			}
+			cancel()
+			return true
+		}
+		if r, err := s.run(ctx, t); err == nil || r != nil {
+			t.Errorf("%v, %+v", err, r)
+		}
+		s.deleted(t)
+	})
+}
+
+// nth is true of the nth request of a kind.
+func nth(n int, method, path, query string) func(string, *api.Pod) bool {
+	seen := 0
+	return func(request string, _ *api.Pod) bool {
+		if !strings.HasPrefix(request, method) || !strings.Contains(request, path) || !strings.Contains(request, query) {
+			return false
+		}
+		seen++
+		return seen == n
+	}
+}
+
+// deleted fails where the namespace of a run is left behind.
+func (s *server) deleted(t *testing.T) {
+	t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := slices.IndexFunc(s.requests, func(r string) bool { return strings.HasPrefix(r, "created ") })
