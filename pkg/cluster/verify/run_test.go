@@ -362,7 +362,8 @@ func TestLate(t *testing.T) {
 			t.Parallel()
 			s := newServer(t)
 			s.outcome, s.hold, s.stall = c.outcome, c.hold, c.stall
-			r, err := s.runWith(t.Context(), t, Options{Image: "x", Policy: true, Timeout: 5 * time.Second})
+			// The steps before the late one take three seconds.
+			r, err := s.runWith(t.Context(), t, Options{Image: "x", Policy: true, Timeout: 10 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
