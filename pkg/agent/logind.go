@@ -74,15 +74,22 @@ func (l Logind) Run(ctx context.Context, notice func(Shutdown)) error {
 		return err
 	}
 	defer func() { release() }()
+	// The connection ends with ctx, and may be seen to first.
+	closed := func() error {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return errors.New("the system bus closed the connection")
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-conn.Context().Done():
-			return errors.New("the system bus closed the connection")
+			return closed()
 		case s, ok := <-signals:
 			if !ok {
-				return errors.New("the system bus closed the connection")
+				return closed()
 			}
 			begins, ok := beginsShutdown(s)
 			if !ok {
