@@ -381,7 +381,8 @@ func TestVerifyTidies(t *testing.T) {
 // made.
 func (s *seed) pullSecrets(t *testing.T, bin string, cp *controlplane.ControlPlane, h *hollow, left func() []string) {
 	const text = `{"auths":{"registry.example.com":{"auth":"bm9ib2R5OnNlY3JldA=="}}}`
-	s.namespace("registry")
+	// A controller runs here, which makes the namespace's own account.
+	must[*corev1.Namespace](s)(s.client.CoreV1().Namespaces().Create(s.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "registry"}}, metav1.CreateOptions{}))
 	for _, name := range []string{"regcred", "other"} {
 		must[*corev1.Secret](s)(s.client.CoreV1().Secrets("registry").Create(s.ctx, &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Name: name}, Type: corev1.SecretTypeDockerConfigJson,
