@@ -17,13 +17,8 @@ func probeReason(c probe.Check) Reason {
 		// kernel gave up sending again before.
 		return ProbeTimedOut
 	}
-	if c.Result == probe.Fail && c.Stage == probe.StageConnect {
-		switch c.Errno {
-		case "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOPROTOOPT", "EACCES":
-			// Answered with an ICMP error on loopback, while the probe's own
-			// socket listens: a firewall's reject.
-			return ProbeTimedOut
-		}
+	if c.Result == probe.Fail && rejected(c) {
+		return ProbeTimedOut
 	}
 	if c.Result == probe.Unknown && c.Errno == "ENOSYS" {
 		// seccomp, where a profile's default is this.
@@ -42,6 +37,21 @@ func probeReason(c probe.Check) Reason {
 		return InspectionFailed
 	}
 	return ProbeFailed
+}
+
+// rejected says that packets were answered with an ICMP error on loopback, while
+// the probe's own socket listens: a firewall's reject. Which call hears of it,
+// once there is an association, is a matter of who holds the socket when it comes
+// (net/sctp/input.c, sctp_v4_err: sk_err or sk_err_soft). EACCES is ICMPv6's
+// "prohibited" while connecting, and a security policy's word later on.
+func rejected(c probe.Check) bool {
+	switch c.Errno {
+	case "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOPROTOOPT":
+		return c.Stage == probe.StageConnect || c.Stage == probe.StageReceive || c.Stage == probe.StageShutdown
+	case "EACCES":
+		return c.Stage == probe.StageConnect
+	}
+	return false
 }
 
 // probeMessage says what a required check met, for people.

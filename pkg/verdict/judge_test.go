@@ -294,6 +294,11 @@ func TestJudge(t *testing.T) {
 			ready: No, reason: ProbeFailed, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"listen", "ENOSYS"}, remedy: []string{"dmesg"},
 		},
 		{
+			story: "a firewall rejects what acknowledges, and who waits for packets hears of it",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Fail, probe.StageReceive, "ECONNREFUSED")},
+			ready: No, reason: ProbeTimedOut, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"receive", "ECONNREFUSED"}, remedy: []string{"nft"},
+		},
+		{
 			story: "a firewall drops SCTP on loopback",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: silent(probe.StageConnect)},
 			ready: No, reason: ProbeTimedOut, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"connect"}, remedy: []string{"nft"},
