@@ -315,11 +315,14 @@ func (cp *ControlPlane) Kill(c Component) error {
 	return nil
 }
 
-// Pause stops a component where it stands (SIGSTOP): connections stay open and
-// nothing answers any more.
+// Pause stops a component where it stands (SIGSTOP), and returns when all of
+// it does: connections stay open and nothing answers any more.
 func (cp *ControlPlane) Pause(c Component) error {
-	_, err := cp.signal(c, syscall.SIGSTOP)
-	return err
+	p, err := cp.signal(c, syscall.SIGSTOP)
+	if err != nil {
+		return err
+	}
+	return p.awaitStopped()
 }
 
 // Resume lets a paused component go on.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is a child that does not outlive us.
@@ -64,6 +66,28 @@ func (p *process) signal(sig syscall.Signal) error {
 		return fmt.Errorf("signalling %s: %w", p.name, err)
 	}
 	return nil
+}
+
+// awaitStopped waits until the last thread has stopped. kill(2) only queues
+// SIGSTOP, for one thread, which tells the others when it runs: on a busy
+// machine they go on answering for a while. The parent is told when the group
+// has stopped (signal(7), kernel/signal.c do_signal_stop).
+func (p *process) awaitStopped() error {
+	const cldStopped = 5 // CLD_STOPPED, include/uapi/asm-generic/siginfo.h
+	for {
+		var info unix.Siginfo
+		// WNOWAIT: how it ended is for Wait to collect.
+		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, &info, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return fmt.Errorf("waiting for %s to stop: %w", p.name, err)
+		case info.Code != cldStopped:
+			return fmt.Errorf("waiting for %s to stop: it has ended", p.name)
+		default:
+			return nil
+		}
+	}
 }
 
 // stop ends it, the hard way if it does not go within the grace.
