@@ -139,9 +139,11 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 	}
 	kern := h.newKernel()
 	run(kern)
-	blockers, helpers := ev.explain(who, names)
-
 	inserted, unsure := kern.inserted[h.target], kern.unsure
+	if inserted && len(unsure) > 0 {
+		inserted = h.insertedAnyway(run)
+	}
+	blockers, helpers := ev.explain(who, names)
 	if kern.noEnd {
 		unsure = append(unsure, *h.noEnd)
 	}
@@ -180,6 +182,15 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 		d.Cause = d.Evidence[0].Cause
 	}
 	return d
+}
+
+// insertedAnyway says whether the target is inserted even if the commands whose
+// effect is unknown fail: what comes after one of them is not reached then.
+func (h *host) insertedAnyway(run func(*kernelImage)) bool {
+	kern := h.newKernel()
+	kern.commandsFail = true
+	run(kern)
+	return kern.inserted[h.target]
 }
 
 // doubt turns an answer into Unknown if something that could not be read might
@@ -474,16 +485,17 @@ func (ev *evaluation) bootLoad() BootLoad {
 	asking := map[string]bool{}
 	kern := h.newKernel()
 	replay := h.newProcess(ev.cfg, kern)
-	for _, r := range ev.requests {
+	for i, r := range ev.requests {
 		how, ok := ev.asksFor(r.name)
 		before, unsure := kern.inserted[h.target], len(kern.unsure)
 		replay.modulesLoad(r.name)
+		inserts := !before && kern.inserted[h.target]
 		requested := True
 		switch {
 		case ok:
-		case !before && kern.inserted[h.target]:
+		case inserts && (len(kern.unsure) == 0 || h.insertedAnyway(ev.upTo(i))):
 			how = "asks at boot for " + printable(r.name) + ", whose install command loads " + h.target
-		case ev.mayConcern(r.name, kern.unsure[unsure:]):
+		case inserts, ev.mayConcern(r.name, kern.unsure[unsure:]):
 			how = "asks at boot for " + printable(r.name) + ", whose install command may load " + h.target
 			requested = Unknown
 		default:
@@ -531,6 +543,16 @@ func (ev *evaluation) bootLoad() BootLoad {
 	}
 	boot.Decision = ev.decide(callerBootLoad, []string{ev.mod.Name})
 	return boot
+}
+
+// upTo replays the requests at boot up to the one with this index.
+func (ev *evaluation) upTo(last int) func(*kernelImage) {
+	return func(kern *kernelImage) {
+		p := ev.host.newProcess(ev.cfg, kern)
+		for _, r := range ev.requests[:last+1] {
+			p.modulesLoad(r.name)
+		}
+	}
 }
 
 // mayConcern says whether commands that cannot be understood, run for a request

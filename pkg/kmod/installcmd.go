@@ -43,6 +43,9 @@ func (p *process) runInstall(m *module, rule *commandRule) error {
 		p.kern.unsure = append(p.kern.unsure, rule.evidence(CustomInstall,
 			"a command of its own replaces loading "+printable(m.name)+"; its effect cannot be told without running it"))
 	}
+	if p.kern.commandsFail {
+		return errCommand
+	}
 	return nil
 }
 

@@ -32,6 +32,9 @@ type kernelImage struct {
 	inserted map[string]bool
 	// unsure is set when something ran whose effect on the target is unknown.
 	unsure []Evidence
+	// commandsFail: install commands whose effect is unknown fail, otherwise
+	// they succeed. Neither loads anything.
+	commandsFail bool
 	// noEnd says that a list of modules was not gone through to its end.
 	noEnd bool
 	// stops are the points where an insertion of the target ended, the first
