@@ -1,6 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -11,6 +15,14 @@ func TestSummary(t *testing.T) {
 {"Action":"output","Package":"p","Test":"TestA","Output":"=== RUN   TestA\n"}
 {"Action":"pass","Package":"p","Test":"TestA"}
 {"Action":"pass","Package":"p"}
+`
+	const fails = `{"Action":"run","Package":"q","Test":"TestF"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"=== RUN   TestF\n"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"    f_test.go:7: got 1\n"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"        want 2\n"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"--- FAIL: TestF (0.00s)\n"}
+{"Action":"fail","Package":"q","Test":"TestF"}
+{"Action":"fail","Package":"q"}
 `
 	for name, c := range map[string]struct {
 		runs   []string
@@ -35,15 +47,41 @@ func TestSummary(t *testing.T) {
 			want: "skipped: p TestS: s_test.go:7: no IPv6 here\n1 passed, 0 failed, 1 skipped\n", ok: true,
 		},
 		"failed": {
-			runs: []string{passes, `{"Action":"run","Package":"q","Test":"TestF"}
-{"Action":"output","Package":"q","Test":"TestF","Output":"=== RUN   TestF\n"}
-{"Action":"output","Package":"q","Test":"TestF","Output":"    f_test.go:7: got 1\n"}
-{"Action":"output","Package":"q","Test":"TestF","Output":"        want 2\n"}
-{"Action":"output","Package":"q","Test":"TestF","Output":"--- FAIL: TestF (0.00s)\n"}
-{"Action":"fail","Package":"q","Test":"TestF"}
+			runs: []string{passes, fails},
+			want: "failed: q TestF\n\t    f_test.go:7: got 1\n\t        want 2\n1 passed, 1 failed, 0 skipped\n",
+		},
+		"failed, and passed when it was run again": {
+			runs: []string{passes + fails + `{"Action":"run","Package":"q","Test":"TestF"}
+{"Action":"output","Package":"q","Test":"TestF","Output":"    f_test.go:9: all is well\n"}
+{"Action":"pass","Package":"q","Test":"TestF"}
+{"Action":"pass","Package":"q"}
+`},
+			want: "flaky: q TestF\n\t    f_test.go:7: got 1\n\t        want 2\n2 passed, 0 failed, 0 skipped\n", ok: true,
+		},
+		"failed twice": {
+			runs: []string{passes + fails + fails},
+			want: "failed: q TestF\n\t    f_test.go:7: got 1\n\t        want 2\n1 passed, 1 failed, 0 skipped\n",
+		},
+		"failed, and skipped when it was run again": {
+			runs: []string{passes + fails + `{"Action":"run","Package":"q","Test":"TestF"}
+{"Action":"skip","Package":"q","Test":"TestF"}
+{"Action":"pass","Package":"q"}
+`},
+			want: "failed: q TestF\n1 passed, 1 failed, 0 skipped\n",
+		},
+		"passed when it was run again, but its process did not end well": {
+			runs: []string{passes + fails + `{"Action":"run","Package":"q","Test":"TestF"}
+{"Action":"pass","Package":"q","Test":"TestF"}
 {"Action":"fail","Package":"q"}
 `},
-			want: "failed: q TestF\n\t    f_test.go:7: got 1\n\t        want 2\n1 passed, 1 failed, 0 skipped\n",
+			want: "flaky: q TestF\n\t    f_test.go:7: got 1\n\t        want 2\nfailed: q\n2 passed, 1 failed, 0 skipped\n",
+		},
+		"failed in two stages": {
+			runs: []string{passes + fails, `{"Action":"run","Package":"q","Test":"TestF"}
+{"Action":"pass","Package":"q","Test":"TestF"}
+{"Action":"pass","Package":"q"}
+`},
+			want: "failed: q TestF\n\t    f_test.go:7: got 1\n\t        want 2\n2 passed, 1 failed, 0 skipped\n",
 		},
 		"a process that died in a test": {
 			runs: []string{passes + `{"Action":"run","Package":"q","Test":"TestHangs"}
@@ -77,6 +115,31 @@ func TestSummary(t *testing.T) {
 				t.Errorf("got\n%swant\n%s", out.String(), c.want)
 			}
 		})
+	}
+}
+
+// TestStages: a stage that failed is a failure of its own unless its tests are.
+func TestStages(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, action string) string {
+		name = filepath.Join(dir, name)
+		text := fmt.Sprintf(`{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":%q,"Package":"p","Test":"TestA"}
+{"Action":%[1]q,"Package":"p"}
+`, action)
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	s := newSummary()
+	s.addStages([]string{file("unit.json", "fail"), file("fuzz-FuzzA.json", "fail"), file("fuzz-FuzzB.json", "pass"),
+		file("node.json", "pass"), file("nodes.json", "fail")}, []string{"vet", "unit", "fuzz", "node", "nodes"})
+	if want := []string{"vet", "node"}; !slices.Equal(s.broken, want) {
+		t.Errorf("broken stages %q, want %q", s.broken, want)
+	}
+	if len(s.failed) != 3 || s.passed != 2 {
+		t.Errorf("failed %v, %d passed", s.failed, s.passed)
 	}
 }
 
