@@ -163,7 +163,7 @@ func (g *generator) entry(dir, name string, content func() string) {
 			"/../../../usr/share/"+target)
 	case "dangling":
 		if g.hasDir[dir] {
-			return // see the case dangling-after-directory
+			return // see Root.byChance
 		}
 		e.Kind, e.Content = hostcase.Link, pick(g, "/nowhere/x.conf", "nowhere", "/etc/passwd/x")
 	case "loop":
