@@ -10,8 +10,8 @@ import (
 )
 
 // proveInterleaving: while a long message is under way, a short one on another
-// stream overtakes it (RFC 8260, section 2), instead of waiting for its last
-// fragment.
+// stream overtakes it (RFC 8260, section 2): the sender does not send the last
+// fragment first, and the receiver does not wait for it.
 func proveInterleaving(ctx context.Context, e *env) error {
 	a, err := e.interleaving(ctx)
 	if err != nil {
@@ -39,8 +39,16 @@ func (e *env) interleaving(ctx context.Context) (*association, error) {
 		if err := s.setInt(optFragmentInterleave, 2); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_FRAGMENT_INTERLEAVE"}
 		}
-		if err := s.set(optMaxSeg, raw(assocValue{Value: 1200})); err != nil {
+		if err := s.set(optMaxSeg, raw(assocValue{Value: interleavedSeg})); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
+		}
+		// The receiver's window, which is half of what the kernel makes of
+		// this (socket(7)), must not be as large as the long message, whatever
+		// the host gives its sockets (net.core.rmem_default).
+		if err := s.do(func(fd int) error {
+			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, interleavedLength/2)
+		}); err != nil {
+			return &stop{stage: StageSocket, err: err, detail: "set SO_RCVBUF"}
 		}
 		return s.enable(optInterleavingSupported, 1, "message interleaving")
 	}})
@@ -55,8 +63,14 @@ func (e *env) interleaving(ctx context.Context) (*association, error) {
 	return a, nil
 }
 
-// longStream has the long message.
-const longStream = 1
+const (
+	// longStream has the long message.
+	longStream = 1
+	// interleavedLength is how long that is, in bytes; interleavedSeg, how many
+	// of them a chunk may have at most.
+	interleavedLength = 150_000
+	interleavedSeg    = 1200
+)
 
 // sendInterleaved sends a long message, and two short ones of other streams
 // behind it, and returns them by stream.
@@ -68,7 +82,7 @@ const longStream = 1
 func (a *association) sendInterleaved(ctx context.Context) (map[uint16][]byte, error) {
 	// More than the receiver's window lets through before it reads, so that
 	// the rest is still to be sent when the short ones come.
-	long := make([]byte, 150_000)
+	long := make([]byte, interleavedLength)
 	rand.Read(long)
 	// Room for all at the sender; the kernel may allow less (socket(7)).
 	if err := a.client.do(func(fd int) error {
@@ -96,7 +110,7 @@ func (a *association) sendInterleaved(ctx context.Context) (map[uint16][]byte, e
 
 // receiveInterleaved sees that all that was sent arrives, a short message first.
 func (a *association) receiveInterleaved(ctx context.Context, sent map[uint16][]byte) error {
-	parts := map[uint16][]byte{}
+	parts, firstTSN := map[uint16][]byte{}, map[uint16]uint32{}
 	var ended []uint16
 	for len(ended) < len(sent) {
 		m, err := a.server.receiveInto(ctx, StageReceive, "wait for interleaved messages", make([]byte, 64<<10))
@@ -105,6 +119,9 @@ func (a *association) receiveInterleaved(ctx context.Context, sent map[uint16][]
 		}
 		if m.notification {
 			continue
+		}
+		if parts[m.Stream] == nil {
+			firstTSN[m.Stream] = m.TSN
 		}
 		parts[m.Stream] = append(parts[m.Stream], m.data...)
 		if m.end {
@@ -119,5 +136,13 @@ func (a *association) receiveInterleaved(ctx context.Context, sent map[uint16][]
 	if ended[0] == longStream {
 		return wrong("a short message on another stream did not overtake a long one")
 	}
-	return nil
+	// Transmission sequence numbers are given as chunks are first sent
+	// (RFC 9260, section 6.1). They wrap around.
+	const chunks = (interleavedLength + interleavedSeg - 1) / interleavedSeg // at least
+	for stream, first := range firstTSN {
+		if stream != longStream && first-firstTSN[longStream] < chunks {
+			return nil
+		}
+	}
+	return wrong("all of a long message was sent before a short one on another stream")
 }

@@ -157,6 +157,22 @@ func TestSmallBuffers(t *testing.T) {
 	}
 }
 
+// TestLargeBuffers: nor does a host that gives every socket room for whole
+// messages, as many do whose networks are fast and far.
+func TestLargeBuffers(t *testing.T) {
+	loaded(t)
+	for _, of := range []string{"rmem", "wmem"} {
+		shell(t, "sysctl -qw net.core."+of+"_default=16777216", "sysctl -qw net.core."+of+"_default=212992")
+		shell(t, "sysctl -qw net.core."+of+"_max=33554432", "sysctl -qw net.core."+of+"_max=212992")
+	}
+	lacks := lacking(t)
+	for _, c := range run(t, probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: 40 * time.Second}).Checks {
+		if _, skips := lacks[c.Name]; !skips && c.Result != probe.Pass && c.Name != "failover" {
+			t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
+		}
+	}
+}
+
 // TestKernelGivesUp before the step's deadline: its word counts as silence does,
 // and proves nothing either after a wait too short for that.
 func TestKernelGivesUp(t *testing.T) {
