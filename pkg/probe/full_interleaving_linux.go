@@ -84,11 +84,9 @@ func (a *association) sendInterleaved(ctx context.Context) (map[uint16][]byte, e
 	// the rest is still to be sent when the short ones come.
 	long := make([]byte, interleavedLength)
 	rand.Read(long)
-	// Room for all at the sender; the kernel may allow less (socket(7)).
-	if err := a.client.do(func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 2*len(long))
-	}); err != nil {
-		return nil, &stop{stage: StageSend, err: err, detail: "set SO_SNDBUF"}
+	// Room for all at the sender, with what the kernel counts beside the data.
+	if err := a.client.holds(len(long), 4*len(long)); err != nil {
+		return nil, err
 	}
 	// Without this the sender finishes the long message first (RFC 8260,
 	// section 3.2: round robin).

@@ -14,13 +14,15 @@ import (
 )
 
 // rtnetlink opens rtnetlink in the calling thread's network namespace, where
-// no answer is waited for without end.
+// no answer is waited for without end: the kernel has one lock for this, which
+// the end of many namespaces holds for long. Only a probe's child comes here,
+// and its deadline may be sooner.
 func rtnetlink() (*netlink.Handle, error) {
 	routes, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	if err := routes.SetSocketTimeout(time.Second); err != nil {
+	if err := routes.SetSocketTimeout(10 * time.Second); err != nil {
 		routes.Close()
 		return nil, fmt.Errorf("bound the wait for rtnetlink: %w", err)
 	}

@@ -153,7 +153,7 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 		if err := s.set(optMaxSeg, raw(assocValue{Value: uint32(maxSeg)})); err != nil {
 			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
 		}
-		return s.usualBuffers()
+		return s.usualBuffers(size)
 	}})
 	if err != nil {
 		return err
@@ -183,20 +183,44 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 // usualBuffers gives a socket the buffers that the kernel gives by itself
 // (include/net/sock.h, SK_WMEM_MAX) where the host was told to give less
 // (net.core.wmem_default, net.core.rmem_default): a message that is too large
-// for them is refused, or takes seconds, which says nothing of SCTP.
-func (s *socket) usualBuffers() error {
+// for them is refused, or takes seconds, which says nothing of SCTP. length is
+// that of the longest message.
+func (s *socket) usualBuffers(length int) error {
 	const usual = 212992
-	return s.do(func(fd int) error {
-		for _, opt := range []int{unix.SO_SNDBUF, unix.SO_RCVBUF} {
-			size, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
-			if err == nil && size < usual {
-				// The kernel doubles it (socket(7)).
-				err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, usual/2)
-			}
-			if err != nil {
-				return &stop{stage: StageSocket, err: err, detail: "make room for messages"}
-			}
+	if _, err := s.atLeast(unix.SO_RCVBUF, usual); err != nil {
+		return err
+	}
+	return s.holds(length, usual)
+}
+
+// holds asks for room for what is sent, and sees that there is enough for a
+// message of so many bytes: a longer one is refused (net/sctp/socket.c,
+// sctp_sendmsg_to_asoc).
+func (s *socket) holds(length, room int) error {
+	got, err := s.atLeast(unix.SO_SNDBUF, room)
+	if err == nil && got < length {
+		err = skip("the host lets no socket send a message of %d bytes, but of %d at most (net.core.wmem_max)", length, got)
+	}
+	return err
+}
+
+// atLeast asks for a buffer of so many bytes where it is smaller, and returns
+// what it is then: the host may allow less (net.core.wmem_max).
+func (s *socket) atLeast(opt, size int) (got int, err error) {
+	err = s.do(func(fd int) (err error) {
+		got, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
+		if err != nil || got >= size {
+			return err
 		}
-		return nil
+		// The kernel doubles it (socket(7)).
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, opt, size/2); err != nil {
+			return err
+		}
+		got, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
+		return err
 	})
+	if err != nil {
+		return 0, &stop{stage: StageSocket, err: err, detail: "make room for messages"}
+	}
+	return got, nil
 }

@@ -144,7 +144,7 @@ func TestFaults(t *testing.T) {
 }
 
 // TestSmallBuffers: what a host gives a socket that asks for nothing decides
-// nothing.
+// nothing; nor does it if it gives no more to one that asks.
 func TestSmallBuffers(t *testing.T) {
 	loaded(t)
 	for _, of := range []string{"rmem", "wmem"} {
@@ -155,21 +155,65 @@ func TestSmallBuffers(t *testing.T) {
 			}
 		})
 	}
+	t.Run("wmem and no more", func(t *testing.T) {
+		shell(t, "sysctl -qw net.core.wmem_default=8192 net.core.wmem_max=8192", "sysctl -qw net.core.wmem_default=212992 net.core.wmem_max=212992")
+		r := conclusive(t, probe.Options{})
+		if got := judged(r); got.Reason != verdict.ProbePassed {
+			t.Errorf("%s: %s", got.Reason, got.Message)
+		}
+		if c := find(t, r.Checks, "ipv4-fragmentation"); c.Result != probe.Skip || !strings.Contains(c.Detail, "net.core.wmem_max") {
+			t.Errorf("%+v", c)
+		}
+	})
 }
 
-// TestLargeBuffers: nor does a host that gives every socket room for whole
-// messages, as many do whose networks are fast and far.
-func TestLargeBuffers(t *testing.T) {
+// TestTunedHosts: what administrators set for fast or failing links, and for
+// what runs on them, makes no sound kernel look broken.
+func TestTunedHosts(t *testing.T) {
 	loaded(t)
-	for _, of := range []string{"rmem", "wmem"} {
-		shell(t, "sysctl -qw net.core."+of+"_default=16777216", "sysctl -qw net.core."+of+"_default=212992")
-		shell(t, "sysctl -qw net.core."+of+"_max=33554432", "sysctl -qw net.core."+of+"_max=212992")
-	}
 	lacks := lacking(t)
-	for _, c := range run(t, probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: 40 * time.Second}).Checks {
-		if _, skips := lacks[c.Name]; !skips && c.Result != probe.Pass && c.Name != "failover" {
-			t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
-		}
+	for name, settings := range map[string][]string{
+		// In the new namespaces, too.
+		"large buffers": {
+			"net.core.rmem_max=134217728", "net.core.rmem_default=67108864",
+			"net.core.wmem_max=134217728", "net.core.wmem_default=67108864",
+		},
+		"timers": {
+			"net.sctp.rto_min=50", "net.sctp.rto_initial=100", "net.sctp.rto_max=400",
+			"net.sctp.sack_timeout=200", "net.sctp.hb_interval=500", "net.sctp.valid_cookie_life=5000", "net.sctp.max_burst=1",
+		},
+		"extensions": {
+			"net.sctp.addip_enable=1", "net.sctp.auth_enable=1", "net.sctp.default_auto_asconf=1",
+			"net.sctp.intl_enable=1", "net.sctp.reconf_enable=1", "net.sctp.ps_retrans=2", "net.sctp.pf_expose=2",
+			"net.sctp.cookie_hmac_alg=none", "net.sctp.cookie_preserve_enable=0",
+		},
+		"fewer extensions": {
+			"net.sctp.prsctp_enable=0", "net.sctp.pf_enable=0",
+			"net.sctp.sndbuf_policy=1", "net.sctp.rcvbuf_policy=1", "net.sctp.rwnd_update_shift=16",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, setting := range settings {
+				name, _, _ := strings.Cut(setting, "=")
+				old, err := os.ReadFile("/proc/sys/" + strings.ReplaceAll(name, ".", "/"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				shell(t, "sysctl -qw "+setting, "sysctl -qw "+name+"="+strings.TrimSpace(string(old)))
+			}
+			for _, child := range []string{probe.Self, ""} {
+				r := conclusive(t, probe.Options{Child: child, Suite: probe.Full})
+				if got := judged(r); got.Reason != verdict.ProbePassed {
+					t.Errorf("child %q: %s: %s", child, got.Reason, got.Message)
+				}
+				for _, c := range r.Checks {
+					_, skips := lacks[c.Name]
+					if c.Result == probe.Fail || c.Result == probe.Skip && child != "" && !skips && c.Name != "failover" {
+						t.Errorf("child %q: %s: %s: %s", child, c.Name, c.Result, c.Detail)
+					}
+				}
+			}
+		})
 	}
 }
 
