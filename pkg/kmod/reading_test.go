@@ -177,13 +177,23 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 	})
 }
 
+// openToAll lets other users into a directory of the test's own. The one that
+// all tests share is everybody's already: without its sticky bit and the right to
+// write, whatever else uses it on this machine would fail from then on.
+func openToAll(t *testing.T, dir string) {
+	t.Helper()
+	for shared := filepath.Clean(os.TempDir()); dir != shared && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestUnreadable tells what may not be read from what is not there. As root
 // everything can be read, so it runs as another user.
 func TestUnreadable(t *testing.T) {
 	root, opts := host(t, file("etc/modprobe.d/x.conf", "# nothing\n"), file("run/modprobe.d/y.conf", "blacklist sctp\n"))
-	for dir := root; dir != "/"; dir = filepath.Dir(dir) {
-		os.Chmod(dir, 0o755) // the test's own directories
-	}
+	openToAll(t, root)
 	asOther := func(t *testing.T, check func(*kmod.Inspection)) {
 		t.Helper()
 		ins, err := inspectAs(t, 65534, opts)
@@ -712,9 +722,7 @@ func TestUnreadableSysctls(t *testing.T) {
 		for conf, autoload := range map[string]kmod.Answer{"": kmod.Unknown, "blacklist sctp\n": kmod.False} {
 			t.Run(sysctl+" "+conf, func(t *testing.T) {
 				root, opts := host(t, file("etc/modprobe.d/x.conf", conf))
-				for dir := root; dir != "/"; dir = filepath.Dir(dir) {
-					os.Chmod(dir, 0o755) // the test's own directories
-				}
+				openToAll(t, root)
 				if err := os.Chmod(filepath.Join(root, "proc/sys/kernel", sysctl), 0); err != nil {
 					t.Fatal(err)
 				}
