@@ -129,7 +129,7 @@ func TestConfigDirsUnderMounts(t *testing.T) {
 			// And what is there now is watched.
 			for _, dir := range []string{"/etc/modprobe.d", "/usr/local/lib/modprobe.d"} {
 				must(t, os.MkdirAll(root+dir, 0o755))
-				collect(fired, quiet)
+				handled(t, fired, root)
 				must(t, os.WriteFile(filepath.Join(root, dir, "sctp.conf"), nil, 0o644))
 				await(t, fired, dir+"/sctp.conf")
 			}
