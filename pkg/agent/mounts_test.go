@@ -52,7 +52,14 @@ func TestConfigDirsUnderMounts(t *testing.T) {
 	}
 	tmpfs := func(t *testing.T, dir string) { must(t, unix.Mount("none", dir, "tmpfs", 0, "")) }
 	bind := func(t *testing.T, from, dir string) { must(t, unix.Mount(from, dir, "", unix.MS_BIND, "")) }
-	umount := func(t *testing.T, dir string) { must(t, unix.Unmount(dir, 0)) }
+	umount := func(t *testing.T, dir string) {
+		err := unix.Unmount(dir, 0)
+		// The watch may be looking at it in this very moment.
+		for deadline := time.Now().Add(20 * time.Second); err == unix.EBUSY && time.Now().Before(deadline); err = unix.Unmount(dir, 0) {
+			time.Sleep(time.Millisecond)
+		}
+		must(t, err)
+	}
 	detach := func(t *testing.T, dir string) { must(t, unix.Unmount(dir, unix.MNT_DETACH)) }
 	for _, tt := range []struct {
 		name       string
