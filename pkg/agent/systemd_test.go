@@ -106,13 +106,19 @@ func TestNotifyWatchdog(t *testing.T) {
 		t.Errorf("%q after the loop came round again", got)
 	}
 	stop()
-	<-done
+	// It is fed until it has seen that: what is not read keeps it waiting, once
+	// there are ten messages (net.unix.max_dgram_qlen).
 	last := ""
-	for got := told(t, conn, 100*time.Millisecond); got != ""; got = told(t, conn, 100*time.Millisecond) {
+	for last != "STOPPING=1" {
+		got := told(t, conn, 10*time.Second)
+		if got == "" {
+			t.Fatalf("last words: %q", last)
+		}
 		last = got
 	}
-	if last != "STOPPING=1" {
-		t.Errorf("last words: %q", last)
+	<-done
+	if got := told(t, conn, 50*time.Millisecond); got != "" {
+		t.Errorf("%q after the last words", got)
 	}
 }
 
