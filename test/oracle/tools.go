@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -152,7 +153,13 @@ func (f furnisher) library(name string) error {
 	return fmt.Errorf("no package of %s brought %s", f.tree, name)
 }
 
+// copyFile copies a program or a library. A process that another goroutine starts
+// meanwhile holds the copy open for writing until it has become its own program,
+// and for so long the copy cannot be run (ETXTBSY, execve(2)); the lock keeps
+// others from being started until it is closed.
 func copyFile(from, to string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	in, err := os.Open(from)
 	if err != nil {
 		return err
