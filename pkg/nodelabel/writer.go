@@ -321,6 +321,8 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 			w.cfg.Log.Warn("somebody else changed the agent's keys; put back", "keys", strings.Join(p.foreign, ","))
 		}
 		w.cfg.Observe(outcome)
+		// Before Flush returns: whoever waits in it may end the writer then.
+		w.transition(*report, said, written)
 	}
 
 	w.mu.Lock()
@@ -339,9 +341,6 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 		w.concluded = true
 	}
 	w.mu.Unlock()
-	if written != n {
-		w.transition(*report, said, written)
-	}
 	if report.Ready == verdict.Yes {
 		return 0, w.untaint(ctx, written)
 	}

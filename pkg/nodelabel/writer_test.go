@@ -121,3 +121,21 @@ func TestMadeAgainWhileWriting(t *testing.T) {
 		stop()
 	})
 }
+
+// What a Node is known to say has its Event, also when the writer ends at once.
+func TestLastEventIsSent(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			server := oneNode(&apiNode{version: 1})
+			w, stop := startWriter(t, server, Config{Events: true})
+			w.Publish(report(boot1, verdict.ModuleMissing, verdict.BootBlocked))
+			if err := w.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			if server.events != 1 {
+				t.Errorf("%d Events, want 1", server.events)
+			}
+		})
+	}
+}
