@@ -449,7 +449,7 @@ func TestStartupTaint(t *testing.T) {
 		t.Fatalf("taints = %s before any proof", got)
 	}
 	w.say(t, report("tainted", boot1, verdict.ProbePassed))
-	within(t, 5*time.Second, func() error {
+	within(t, recovers, func() error {
 		if got := keys(); strings.Contains(got, "sctp-agent") || !strings.Contains(got, "example.com/dedicated") {
 			return fmt.Errorf("taints = %s", got)
 		}
