@@ -457,7 +457,7 @@ func TestStartupTaint(t *testing.T) {
 	})
 	c.deleteNode(t.Context(), "tainted")
 	c.makeNode(t, "tainted")
-	within(t, 5*time.Second, func() error {
+	within(t, recovers, func() error {
 		if got := keys(); strings.Contains(got, "sctp-agent") {
 			return fmt.Errorf("taints of the next Node = %s", got)
 		}
