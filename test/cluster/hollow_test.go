@@ -139,7 +139,7 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 // one takes it away.
 func TestVerifyTidies(t *testing.T) {
 	bin := program(t)
-	cp := controlPlane(t, controlplane.Options{})
+	cp := controlPlane(t, controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
 	if err := cp.StartComponent(t.Context(), controlplane.ControllerManager); err != nil {
 		t.Fatal(err)
 	}
@@ -182,8 +182,20 @@ func TestVerifyTidies(t *testing.T) {
 			t.Errorf("exit status %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
 		}
 	}
-	// begun starts a run whose diallers do not end, and returns once they are
-	// there.
+	// waits says whether the program has asked whether the diallers in a
+	// namespace are done: it has heard by then that they were created, which
+	// whoever sees them does not know.
+	waits := func(namespace string) bool {
+		t.Helper()
+		events, err := cp.AuditEvents()
+		s.ok(err)
+		return slices.ContainsFunc(events, func(e controlplane.AuditEvent) bool {
+			return e.Verb == "list" && strings.HasPrefix(e.UserAgent, "sctp-agent/") &&
+				strings.HasPrefix(e.RequestURI, "/api/v1/namespaces/"+namespace+"/pods?") && strings.Contains(e.RequestURI, "dialler")
+		})
+	}
+	// begun starts a run whose diallers do not end, and returns once it waits
+	// for them.
 	begun := func(t *testing.T, more ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
 		t.Helper()
 		h.set("*")
@@ -193,7 +205,7 @@ func TestVerifyTidies(t *testing.T) {
 		s.ok(cmd.Start())
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 			list := must[*corev1.PodList](s)(client.CoreV1().Pods("").List(s.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/role=dialler"}))
-			if len(list.Items) == 2 {
+			if len(list.Items) == 2 && waits(list.Items[0].Namespace) {
 				return cmd, stderr
 			}
 			if time.Now().After(deadline) {
