@@ -195,13 +195,16 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 	})
 }
 
-// openToAll lets other users into a directory of the test's own. The one that
-// all tests share is everybody's already: without its sticky bit and the right to
-// write, whatever else uses it on this machine would fail from then on.
+// openToAll lets other users into a directory of t.TempDir, and into the one that
+// it is in. It takes no right away: what is above is shared with the whole machine.
 func openToAll(t *testing.T, dir string) {
 	t.Helper()
-	for shared := filepath.Clean(os.TempDir()); dir != shared && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		fi, err := os.Stat(d)
+		if err == nil {
+			err = os.Chmod(d, fi.Mode()|0o055)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
