@@ -233,7 +233,8 @@ func TestVerifyTidies(t *testing.T) {
 	t.Run("a dialler that does not end", func(t *testing.T) {
 		h.set("n1")
 		defer h.set("")
-		r := run(t, bin, args("--timeout", "12s")...)
+		// Two thirds of it for this dialler, and one to notice and to conclude.
+		r := run(t, bin, args("--timeout", "30s")...)
 		var result verify.Result
 		if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {
 			t.Fatalf("%v\n%s", err, r.stderr)
