@@ -271,8 +271,9 @@ func TestVerifyTidies(t *testing.T) {
 		h.say(nil)
 	})
 	t.Run("pods that take their time to end", func(t *testing.T) {
+		// It is said after 15 s; these pods are there for as long again.
 		h.mu.Lock()
-		h.linger = 18 * time.Second
+		h.linger = 30 * time.Second
 		h.mu.Unlock()
 		r := run(t, bin, args()...)
 		whole(t, r)
