@@ -133,19 +133,23 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 			}
 		})
 	}
+	// What is blocked is told when it has failed often enough, everything else
+	// when there is no patience any more.
+	const short, long = 8000, 60_000
 	for _, c := range []struct {
 		name, rules string
+		patience    peer.Millis
 		want        peer.Outcome
 	}{
-		{"a port that is not allowed is dropped", filter("b", "sctp dport 38413 drop"), peer.Blocked},
-		{"a port that is not allowed is rejected", filter("b", "sctp dport 38413 reject"), peer.Blocked},
-		{"a port that is not allowed is open", "", peer.OK},
-		{"all ports are dropped", filter("b", "meta l4proto sctp drop"), peer.Unknown},
+		{"a port that is not allowed is dropped", filter("b", "sctp dport 38413 drop"), long, peer.Blocked},
+		{"a port that is not allowed is rejected", filter("b", "sctp dport 38413 reject"), long, peer.Blocked},
+		{"a port that is not allowed is open", "", short, peer.OK},
+		{"all ports are dropped", filter("b", "meta l4proto sctp drop"), short, peer.Unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sh("for n in a b; do /bin/ip netns exec $n nft flush ruleset; done\n" + c.rules)
 			say := dial(peer.Job{
-				Targets: []peer.Target{{ID: 1, Address: "10.9.0.2:38413", Beside: v4, Patience: 8000}},
+				Targets: []peer.Target{{ID: 1, Address: "10.9.0.2:38413", Beside: v4, Patience: c.patience}},
 				Sizes:   []int{1, 1400}, Timeout: 3000,
 			})
 			if len(say.Results) != 1 || say.Results[0].Outcome != c.want {
