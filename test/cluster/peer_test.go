@@ -24,7 +24,7 @@ func TestPeers(t *testing.T) {
 	g, err := guest.Boot(ctx, guest.Config{
 		Files:    []guest.File{bin, guest.Text("/tmp/listener", ""), guest.Text("/tmp/dialler", "")},
 		Packages: []string{"iproute2", "nftables"},
-		Modules:  []string{"veth", "nf_tables", "nft_reject_inet"},
+		Modules:  []string{"veth", "nf_tables", "nft_reject_inet", "nft_numgen"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestPeers(t *testing.T) {
 		}
 		return say
 	}
-	sh(`modprobe -a veth nf_tables nft_reject_inet # BusyBox has an ip of its own
+	sh(`modprobe -a veth nf_tables nft_reject_inet nft_numgen # BusyBox has an ip of its own
 /bin/ip netns add a; /bin/ip netns add b
 /bin/ip link add toB netns a type veth peer name toA netns b
 for n in a b; do /bin/ip -n $n link set lo up; done
@@ -114,6 +114,10 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 		{"rejected as unreachable", filter("b", "meta l4proto sctp reject"), v4, peer.Refused, 0},
 		{"large packets are lost there", filter("b", "meta l4proto sctp meta length > 1000 drop"), v4, peer.Lost, 1400},
 		{"large packets are lost on the way back", filter("a", "meta l4proto sctp meta length > 1000 drop"), v4, peer.Lost, 1400},
+		// An answer that comes after the dialler has looked, and then the path
+		// is there: of each rule, the first packet that comes to it.
+		{"dropped, rejected, and then let through", filter("b", "meta l4proto sctp numgen inc mod 100000 == 0 drop; "+
+			"meta l4proto sctp numgen inc mod 100000 == 0 reject with icmpx type admin-prohibited"), v4, peer.OK, 0},
 		{"IPv4, after all that", "", v4, peer.OK, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -156,16 +156,19 @@ func (s *socket) connect(family int, sa unix.Sockaddr, deadline time.Time) error
 		return err
 	}
 	err = wait(s.raw.Write, func(fd int) error {
-		if err := pending(fd); err != nil {
-			return err
-		}
+		failed := pending(fd)
 		// No peer before the handshake's end (net/ipv4/af_inet.c,
-		// inet_getname: TCP_SYN_SENT stands for SCTP's COOKIE-WAIT too).
+		// inet_getname: TCP_SYN_SENT stands for SCTP's COOKIE-WAIT too). One
+		// that has ended well has outlived what ICMP said meanwhile, as a
+		// neighbour that was slow to tell its address.
 		_, err := unix.Getpeername(fd)
-		if err == unix.ENOTCONN {
-			return unix.EAGAIN
+		switch {
+		case err != unix.ENOTCONN:
+			return err
+		case failed != nil:
+			return failed
 		}
-		return err
+		return unix.EAGAIN
 	})
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		// An ICMP error does not end a handshake, and wakes nobody: it is
