@@ -163,11 +163,14 @@ func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan er
 	case exit = <-exited:
 	case <-time.After(grace):
 		unix.Kill(-pid, unix.SIGKILL)
-		select {
-		case exit = <-exited:
-		case <-time.After(grace):
-			exit = errors.New("it cannot be killed: a call hangs in the kernel")
+		// Why it did not say everything is worth the time that is left: on a
+		// busy machine, this process may hear of its end only later.
+		rest, cancel := context.WithCancel(ctx)
+		if done {
+			cancel()
 		}
+		exit = awaitEnd(rest, exited, grace)
+		cancel()
 	}
 	words := lastWords()
 	switch {
@@ -180,6 +183,22 @@ func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan er
 		a.err = fmt.Errorf("the probe process ended half-way%s", words)
 	}
 	return a
+}
+
+// awaitEnd waits for the end of a process that was killed until the context's,
+// and so much longer.
+func awaitEnd(ctx context.Context, exited <-chan error, grace time.Duration) error {
+	select {
+	case exit := <-exited:
+		return exit
+	case <-ctx.Done():
+	}
+	select {
+	case exit := <-exited:
+		return exit
+	case <-time.After(grace):
+		return errors.New("it cannot be killed: a call hangs in the kernel")
+	}
 }
 
 // hearLastWords reads what a process writes to its standard error: a crash in

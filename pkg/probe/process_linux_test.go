@@ -127,6 +127,33 @@ func TestChildThatCannotBeKilled(t *testing.T) {
 	}
 }
 
+// How a child has ended is said even if this process hears of it late, as on a
+// busy machine, while there is time.
+func TestChildWhoseEndIsHeardOfLate(t *testing.T) {
+	out, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	w.Close() // it says nothing any more
+	sleeping := exec.Command("sleep", "60")
+	sleeping.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := sleeping.Start(); err != nil {
+		t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	go func() {
+		err := sleeping.Wait()
+		time.Sleep(200 * time.Millisecond)
+		exited <- err
+	}()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if a := listen(ctx, sleeping.Process.Pid, out, out, exited); a.err == nil || !strings.Contains(a.err.Error(), "signal: killed") {
+		t.Errorf("got %v", a.err)
+	}
+}
+
 // A child dies with a parent that is killed.
 func TestChildOfParentThatIsKilled(t *testing.T) {
 	const variable = "PROGRAM_OF_CHILD"
