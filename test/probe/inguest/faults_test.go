@@ -760,6 +760,7 @@ func inTheMiddle(pid int, here string) *os.File {
 	if unix.Kill(pid, unix.SIGSTOP) != nil {
 		return nil
 	}
+	awaitStopped(pid)
 	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/sctp/assocs", pid))
 	if err == nil && strings.Count(string(table), "\n") > 1 { // its heading
 		if ns, err := os.Open(name); err == nil {
@@ -768,6 +769,24 @@ func inTheMiddle(pid int, here string) *os.File {
 	}
 	unix.Kill(pid, unix.SIGCONT)
 	return nil
+}
+
+// awaitStopped waits until no thread of a process goes on. kill(2) only queues
+// SIGSTOP, for one thread, which tells the others when it runs (kernel/signal.c,
+// do_signal_stop): until then the process can finish.
+func awaitStopped(pid int) {
+	for {
+		going := false
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		for _, task := range tasks {
+			state, _ := stateOf(task)
+			going = going || state != "" && !strings.Contains("TZX", state) // proc_pid_stat(5)
+		}
+		if !going {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // within calls f in a thread that is in the network namespace.

@@ -401,22 +401,30 @@ func childrenOf(t *testing.T, parent int) (pids []int) {
 		t.Fatal(err)
 	}
 	for _, e := range list {
-		var pid, ppid int
+		var pid int
 		if _, err := fmt.Sscan(e.Name(), &pid); err != nil {
 			continue
 		}
-		text, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue // it is gone
-		}
-		// pid (name) state ppid …; a name may hold anything.
-		rest := string(text[strings.LastIndexByte(string(text), ')')+1:])
-		var state string
-		if _, err := fmt.Sscan(rest, &state, &ppid); err == nil && ppid == parent {
+		if _, ppid := stateOf("/proc/" + e.Name() + "/stat"); ppid == parent {
 			pids = append(pids, pid)
 		}
 	}
 	return pids
+}
+
+// stateOf is what a process or a thread does, and its parent, by its file stat
+// (proc_pid_stat(5)); "" when it is gone.
+func stateOf(stat string) (state string, ppid int) {
+	text, err := os.ReadFile(stat)
+	if err != nil {
+		return "", 0
+	}
+	// pid (name) state ppid …; a name may hold anything.
+	rest := string(text[strings.LastIndexByte(string(text), ')')+1:])
+	if _, err := fmt.Sscan(rest, &state, &ppid); err != nil {
+		return "", 0
+	}
+	return state, ppid
 }
 
 // watchLag measures how late this machine wakes those who sleep; the function
