@@ -350,18 +350,31 @@ func conclude(t *testing.T, opts probe.Options, run func(probe.Options) probe.Re
 	t.Helper()
 	for opts.Timeout = probe.DefaultTimeout; ; opts.Timeout *= 2 {
 		r := run(opts)
-		again := ""
-		for _, c := range append(slices.Clone(r.Checks), r.Current...) {
-			busy := strings.Contains(c.Detail, "inconclusive") || strings.Contains(c.Detail, "did not finish") || strings.Contains(c.Detail, "did not return")
-			if busy && c.Result == probe.Unknown {
-				again = c.Detail
-			}
-		}
+		again := unfinished(r)
 		if again == "" || opts.Timeout > time.Minute {
 			return r
 		}
 		t.Logf("again, no conclusion within %v: %s", opts.Timeout, again)
 	}
+}
+
+// unfinished is what a result says of a check that had no time to conclude, or
+// less than its steps may take; "" if there is none.
+func unfinished(r probe.Result) string {
+	var said []string
+	for _, c := range append(slices.Clone(r.Checks), r.Current...) {
+		if c.Result == probe.Unknown {
+			said = append(said, c.Detail)
+		}
+	}
+	for _, s := range append(said, r.Notes...) {
+		for _, late := range []string{"inconclusive", "did not finish", "did not return", os.ErrDeadlineExceeded.Error(), context.DeadlineExceeded.Error()} {
+			if strings.Contains(s, late) {
+				return s
+			}
+		}
+	}
+	return ""
 }
 
 func (f fault) judge(t *testing.T, r probe.Result) {
