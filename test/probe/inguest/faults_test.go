@@ -578,22 +578,24 @@ func TestChildKilledOrStopped(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGSEGV} {
 		t.Run(unix.SignalName(signal), func(t *testing.T) {
 			const timeout = 8 * time.Second
-			// Without privilege there is one child, in this namespace.
-			wait := crippled{Options: probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: timeout}, User: true}.startRun(t)
-			for began := time.Now(); ; time.Sleep(time.Millisecond) {
-				child := grandchild(t)
-				if child != 0 && lines(t, "/proc/net/sctp/eps") > 3 { // it is under way
-					if err := unix.Kill(child, signal); err != nil {
-						t.Error(err)
+			r := inTime(t, func() (probe.Result, error) {
+				// Without privilege there is one child, in this namespace.
+				wait := crippled{Options: probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: timeout}, User: true}.begin(t)
+				for began := time.Now(); ; time.Sleep(time.Millisecond) {
+					child := grandchild(t)
+					if child != 0 && lines(t, "/proc/net/sctp/eps") > 3 { // it is under way
+						if err := unix.Kill(child, signal); err != nil {
+							t.Error(err)
+						}
+						break
 					}
-					break
+					if time.Since(began) > timeout {
+						t.Error("the probe's child did not get under way")
+						break
+					}
 				}
-				if time.Since(began) > timeout {
-					t.Error("the probe's child did not get under way")
-					break
-				}
-			}
-			r := wait()
+				return wait()
+			})
 			if signal != syscall.SIGSTOP && r.Duration >= timeout {
 				t.Errorf("took %v although the child was dead", r.Duration)
 			}

@@ -65,21 +65,6 @@ func (c crippled) run(t *testing.T) probe.Result {
 	return inTime(t, func() (probe.Result, error) { return c.begin(t)() })
 }
 
-// startRun starts it and returns the function that waits for its result, and
-// fails unless that came in time and nothing is left.
-func (c crippled) startRun(t *testing.T) func() probe.Result {
-	t.Helper()
-	wait := c.begin(t)
-	return func() probe.Result {
-		t.Helper()
-		r, late := wait()
-		if late != nil {
-			t.Error(late)
-		}
-		return r
-	}
-}
-
 // begin starts it and returns the function that waits for its result, which
 // says whether that was late, and fails if anything is left.
 func (c crippled) begin(t *testing.T) func() (r probe.Result, late error) {
