@@ -101,7 +101,7 @@ func (c crippled) start(t *testing.T) func() []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), c.Options.Timeout+2*time.Minute)
 	cmd := exec.CommandContext(ctx, "/proc/self/exe", crippledArg)
 	cmd.Stdin = strings.NewReader(string(text))
 	var out, stderr strings.Builder
@@ -149,7 +149,7 @@ func crippledMain() {
 	var a crippledAnswer
 	a.DescriptorsBefore, a.GoroutinesBefore = openDescriptors(), runtime.NumGoroutine()
 	a.Result = probe.Run(context.Background(), c.Options)
-	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		a.DescriptorsAfter, a.GoroutinesAfter = openDescriptors(), runtime.NumGoroutine()
 		if a.DescriptorsAfter <= a.DescriptorsBefore && a.GoroutinesAfter <= a.GoroutinesBefore {
 			break
