@@ -421,10 +421,15 @@ func (d *deployment) checkWaiting(ctx context.Context) {
 	if !d.hasTaint(ctx) {
 		d.Errorf("kubelet has registered no taint, or it is gone: %+v", d.get(ctx).Spec.Taints)
 	}
-	list, err := d.client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		d.Fatal(err)
-	}
+	var list *corev1.PodList
+	// A Deployment's come from the controller manager, a moment after it.
+	d.await(ctx, "the examples' pods to be there", func() (bool, string) {
+		var err error
+		if list, err = d.client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{}); err != nil {
+			return false, err.Error()
+		}
+		return len(list.Items) >= 3, fmt.Sprintf("%d pods", len(list.Items))
+	})
 	if len(list.Items) != 3 {
 		d.Errorf("%d pods of the examples", len(list.Items))
 	}
