@@ -217,7 +217,7 @@ func TestNetwork(t *testing.T) {
 	defer cancel()
 	go func() { _, _ = g.Run(ctx, guest.Shell("while true; do echo inside | nc -l -p 8080; done")) }()
 	var got []byte
-	for range 50 {
+	for range 600 { // a minute
 		conn, err := g.Dial(t.Context(), "tcp", "127.0.0.1:8080")
 		if err == nil {
 			got, _ = io.ReadAll(conn)
