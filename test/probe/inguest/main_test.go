@@ -423,7 +423,8 @@ func watchLag() func() time.Duration {
 			began := time.Now()
 			select {
 			case <-stop:
-				worst <- 2 * most
+				// It may have stood still just now, and both are ready.
+				worst <- 2 * max(most, time.Since(began)-time.Millisecond)
 				return
 			case <-time.After(time.Millisecond):
 				most = max(most, time.Since(began)-time.Millisecond)
