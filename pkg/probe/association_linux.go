@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -144,6 +145,15 @@ func (a *association) shutdown(ctx context.Context) error {
 		m, err := a.server.receiveInto(ctx, StageShutdown, "wait for the end of the association", make([]byte, 1<<10))
 		if err == io.EOF {
 			break
+		}
+		var lost *stop
+		if errors.As(err, &lost) && lost.err == unix.ECONNRESET {
+			// A shutdown that gets no answer is given up after five times
+			// RTO.Max, which is 5 s here, with an ABORT (RFC 9260, section 9.2;
+			// net/sctp/sm_statefuns.c, sctp_sf_t5_timer_expire).
+			if gaveUp := a.client.pendingError(); errors.Is(gaveUp, unix.ETIMEDOUT) {
+				lost.err = gaveUp
+			}
 		}
 		if err != nil {
 			return err
