@@ -10,8 +10,8 @@ import (
 )
 
 // proveInterleaving: while a long message is under way, a short one on another
-// stream overtakes it (RFC 8260, section 2): the sender does not send the last
-// fragment first, and the receiver does not wait for it.
+// stream overtakes it (RFC 8260, section 2): the sender does not send all of the
+// long one first, and the receiver does not wait for its last fragment.
 func proveInterleaving(ctx context.Context, e *env) error {
 	a, err := e.interleaving(ctx)
 	if err != nil {

@@ -275,8 +275,8 @@ var directoryLine = regexp.MustCompile(`(?m)Directories inside directories are n
 // byChance says that libkmod called a link that leads nowhere a directory, and
 // so did not let it hide a file. Up to 33 it does not look whether its fstatat
 // of an entry succeeded, and goes on with what is on the stack
-// (libkmod-config.c, conf_files_filter_out): about once in thousands of runs
-// that is a directory's mode.
+// (libkmod-config.c, conf_files_filter_out). Once, that has been a directory's
+// mode.
 func (r *Root) byChance(stderr []byte) bool {
 	root, err := unix.Open(r.dir, unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
