@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
+	"github.com/sctp-agent/sctp-agent/internal/audit"
 )
 
 // --watch prints when something has changed, not because time has passed, and

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sctp-agent/sctp-agent/pkg/assess"
+	"github.com/sctp-agent/sctp-agent/internal/assess"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/cleanup"
+	"github.com/sctp-agent/sctp-agent/internal/cleanup"
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 

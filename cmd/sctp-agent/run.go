@@ -10,9 +10,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sctp-agent/sctp-agent/pkg/agent"
-	"github.com/sctp-agent/sctp-agent/pkg/assess"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/api"
+	"github.com/sctp-agent/sctp-agent/internal/agent"
+	"github.com/sctp-agent/sctp-agent/internal/assess"
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -96,13 +97,13 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	}
 
 	build := currentVersion()
-	var writer *nodelabel.Writer
+	var writer *nodewriter.Writer
 	metrics := agent.NewMetrics(agent.MetricsOptions{
 		Build:     agent.BuildInfo{Version: build.Version, Commit: build.Commit, GoVersion: build.Go},
 		Proc:      f.host.host.Proc,
 		Contested: func() bool { return writer != nil && writer.Fighting() },
 	})
-	writer, err = nodelabel.NewWriter(nodelabel.Config{
+	writer, err = nodewriter.NewWriter(nodewriter.Config{
 		REST: rest, Node: opts.Node, Keys: keys,
 		Condition: f.condition, Events: f.events, StartupTaint: f.taint,
 		Component: "sctp-agent", Observe: metrics.Wrote, Log: log,

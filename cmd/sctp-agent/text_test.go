@@ -13,8 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/cleanup"
+	"github.com/sctp-agent/sctp-agent/internal/audit"
+	"github.com/sctp-agent/sctp-agent/internal/cleanup"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify"
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 

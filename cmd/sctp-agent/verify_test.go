@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify"
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 )
 
 // A matrix of many nodes, with long names and everything that can go wrong,

@@ -38,7 +38,7 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	// The report says of which boot the labels are, also to whoever reads it
 	// next.
 	r.Kernel.BootID = bootID
-	before, parsed := parseReport(said.Annotations[k.Report()])
+	before, parsed := ParseReport(said.Annotations[k.Report()])
 	sameBoot := parsed && bootID != "" && before.Kernel.BootID == bootID
 
 	// Once per boot the probe may have caused the load; the next assessment
@@ -128,7 +128,9 @@ func (k Keys) since(r, before verdict.Report, said Metadata, now time.Time) stri
 	return now.UTC().Format(time.RFC3339)
 }
 
-func parseReport(text string) (verdict.Report, bool) {
+// ParseReport decodes a report annotation; false for one that is missing, is no
+// report, or is of another version.
+func ParseReport(text string) (verdict.Report, bool) {
 	var r verdict.Report
 	if text == "" || json.Unmarshal([]byte(text), &r) != nil || r.APIVersion != verdict.APIVersion {
 		return verdict.Report{}, false
@@ -146,7 +148,7 @@ func reportText(r verdict.Report, before string) string {
 	const digits = 10 // of a duration, beyond the 0 that stands for it
 	limit := verdict.MaxAnnotation - digits*(len(r.Probe.Checks)+1)
 	timeless := withoutDurations(r).Compact(limit)
-	if old, ok := parseReport(before); ok {
+	if old, ok := ParseReport(before); ok {
 		if text, err := json.Marshal(withoutDurations(old)); err == nil && string(text) == string(timeless) {
 			return before
 		}

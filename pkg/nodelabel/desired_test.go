@@ -192,31 +192,3 @@ func FuzzDesired(f *testing.F) {
 		}
 	})
 }
-
-func TestFightWatch(t *testing.T) {
-	var f fightWatch
-	now := noon
-	for i := range putBacks {
-		if d := f.due(now); d != 0 {
-			t.Fatalf("put-back %d waits %s", i, d)
-		}
-		f.putBack(now)
-		now = now.Add(time.Second)
-	}
-	last := time.Duration(0)
-	for range 6 {
-		d := f.due(now)
-		if d <= last/2 || d > lastPutBack {
-			t.Fatalf("waits %s after %s", d, last)
-		}
-		now = now.Add(d)
-		if f.due(now) != 0 {
-			t.Fatal("still waits when its time has come")
-		}
-		f.putBack(now)
-		last = d
-	}
-	if f.over(now) || !f.over(now.Add(putBackWindow+time.Minute)) {
-		t.Error("the fight ends when nobody edits for long, and no sooner")
-	}
-}

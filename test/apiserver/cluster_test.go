@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -274,33 +275,33 @@ func (c *cluster) agentConfig(t *testing.T, node string) *rest.Config {
 
 // running is a writer that runs, and what came of its writes.
 type running struct {
-	*nodelabel.Writer
+	*nodewriter.Writer
 	mu       sync.Mutex
-	outcomes map[nodelabel.Outcome]int
+	outcomes map[nodewriter.Outcome]int
 	log      *logBuffer
 	stop     func()
 }
 
-func (r *running) count(o nodelabel.Outcome) int {
+func (r *running) count(o nodewriter.Outcome) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.outcomes[o]
 }
 
 // counts is what came of all writes so far.
-func (r *running) counts() map[nodelabel.Outcome]int {
+func (r *running) counts() map[nodewriter.Outcome]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.outcomes)
 }
 
 // startWriter runs a writer for a node until the test ends.
-func (c *cluster) startWriter(t *testing.T, node string, change func(*nodelabel.Config)) *running {
+func (c *cluster) startWriter(t *testing.T, node string, change func(*nodewriter.Config)) *running {
 	t.Helper()
-	r := &running{outcomes: map[nodelabel.Outcome]int{}, log: new(logBuffer)}
-	cfg := nodelabel.Config{
+	r := &running{outcomes: map[nodewriter.Outcome]int{}, log: new(logBuffer)}
+	cfg := nodewriter.Config{
 		Node: node, Component: "sctp-agent",
-		Observe: func(o nodelabel.Outcome) { r.mu.Lock(); r.outcomes[o]++; r.mu.Unlock() },
+		Observe: func(o nodewriter.Outcome) { r.mu.Lock(); r.outcomes[o]++; r.mu.Unlock() },
 		Log:     slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testLog{t}), nil)),
 	}
 	if change != nil {
@@ -309,7 +310,7 @@ func (c *cluster) startWriter(t *testing.T, node string, change func(*nodelabel.
 	if cfg.REST == nil {
 		cfg.REST = c.agentConfig(t, node)
 	}
-	w, err := nodelabel.NewWriter(cfg)
+	w, err := nodewriter.NewWriter(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/sctp-agent/sctp-agent/pkg/agent"
-	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/internal/agent"
+	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
@@ -162,11 +162,11 @@ func (c *cluster) startAgent(t *testing.T, node string) *madeUp {
 	if err := os.WriteFile(cfg.BearerTokenFile, []byte(token), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &running{outcomes: map[nodelabel.Outcome]int{}, log: new(logBuffer)}
+	r := &running{outcomes: map[nodewriter.Outcome]int{}, log: new(logBuffer)}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testLog{t}), nil))
-	w, err := nodelabel.NewWriter(nodelabel.Config{
+	w, err := nodewriter.NewWriter(nodewriter.Config{
 		REST: cfg, Node: node, Component: "sctp-agent", Log: log,
-		Observe: func(o nodelabel.Outcome) { r.mu.Lock(); r.outcomes[o]++; r.mu.Unlock() },
+		Observe: func(o nodewriter.Outcome) { r.mu.Lock(); r.outcomes[o]++; r.mu.Unlock() },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -223,25 +223,25 @@ func TestAPIServerTroubled(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		trouble func(http.ResponseWriter, *http.Request) bool
-		outcome nodelabel.Outcome
+		outcome nodewriter.Outcome
 		most    int // requests in the five seconds of trouble
 	}{
-		{"429", status(429, "1"), nodelabel.Throttled, 14},
-		{"429-long", status(429, "4"), nodelabel.Throttled, 6},
-		{"500", status(500, ""), nodelabel.ServerError, 14},
-		{"503", status(503, ""), nodelabel.ServerError, 14},
+		{"429", status(429, "1"), nodewriter.Throttled, 14},
+		{"429-long", status(429, "4"), nodewriter.Throttled, 6},
+		{"500", status(500, ""), nodewriter.ServerError, 14},
+		{"503", status(503, ""), nodewriter.ServerError, 14},
 		{"html", func(w http.ResponseWriter, _ *http.Request) bool {
 			fmt.Fprint(w, "<html>captive portal</html>")
 			return true
-		}, nodelabel.Unreachable, 14},
-		{"cut", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, nodelabel.Unreachable, 20},
+		}, nodewriter.Unreachable, 14},
+		{"cut", func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) }, nodewriter.Unreachable, 20},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			node := "troubled-" + tt.name
 			c.makeNode(t, node)
 			p := newProxy(t, c)
-			w := c.startWriter(t, node, func(cfg *nodelabel.Config) { cfg.REST = p.through(c.agentConfig(t, node)) })
+			w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.REST = p.through(c.agentConfig(t, node)) })
 			w.say(t, report(node, boot1, verdict.ModuleNotLoaded))
 			p.makeTrouble(tt.trouble)
 			before := p.requests.Load()
@@ -267,7 +267,7 @@ func TestWatchCutEverySecond(t *testing.T) {
 	c.makeNode(t, "cut")
 	p := newProxy(t, c)
 	p.cut = time.Second
-	w := c.startWriter(t, "cut", func(cfg *nodelabel.Config) { cfg.REST = p.through(c.agentConfig(t, "cut")) })
+	w := c.startWriter(t, "cut", func(cfg *nodewriter.Config) { cfg.REST = p.through(c.agentConfig(t, "cut")) })
 	w.say(t, report("cut", boot1, verdict.ProbePassed))
 	start := time.Now()
 	for i := range 3 {
@@ -297,14 +297,14 @@ func TestTokenExpires(t *testing.T) {
 	write(-40 * time.Second)
 	cfg := c.TokenConfig("")
 	cfg.BearerTokenFile = file
-	w := c.startWriter(t, "expires", func(nc *nodelabel.Config) { nc.REST = cfg })
+	w := c.startWriter(t, "expires", func(nc *nodewriter.Config) { nc.REST = cfg })
 	w.say(t, report("expires", boot1, verdict.ModuleNotLoaded))
 	// And the API server remembers a token that it has accepted for another
 	// ten.
 	time.Sleep(32 * time.Second)
 	w.Publish(report("expires", boot1, verdict.ProbePassed))
 	within(t, recovers, func() error {
-		if w.count(nodelabel.Unauthorized) == 0 {
+		if w.count(nodewriter.Unauthorized) == 0 {
 			return errors.New("an expired token was accepted")
 		}
 		return nil
@@ -334,7 +334,7 @@ func TestEtcdFull(t *testing.T) {
 	}
 	w.Publish(report("full", boot1, verdict.ProbePassed))
 	within(t, 10*time.Second, func() error {
-		if w.count(nodelabel.ServerError) == 0 {
+		if w.count(nodewriter.ServerError) == 0 {
 			return fmt.Errorf("no server error was counted: %v", w.counts())
 		}
 		return nil
@@ -419,7 +419,7 @@ func TestBusyNode(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	if n := w.count(nodelabel.Applied); n != 21 {
+	if n := w.count(nodewriter.Applied); n != 21 {
 		t.Errorf("%d writes for 21 reports: %v", n, w.counts())
 	}
 }
@@ -436,7 +436,7 @@ func TestStartupTaint(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.makeNode(t, "tainted")
-	w := c.startWriter(t, "tainted", func(cfg *nodelabel.Config) { cfg.StartupTaint = "sctp-agent/startup:NoSchedule" })
+	w := c.startWriter(t, "tainted", func(cfg *nodewriter.Config) { cfg.StartupTaint = "sctp-agent/startup:NoSchedule" })
 	w.say(t, report("tainted", boot1, verdict.ModuleNotLoaded))
 	keys := func() string {
 		var out []string

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -188,8 +189,8 @@ func TestForeignEditIsPutBack(t *testing.T) {
 				took := within(t, 30*time.Second, putBack)
 				t.Logf("put back after %s", took)
 				within(t, 10*time.Second, func() error {
-					if w.count(nodelabel.PutBack) != try {
-						return fmt.Errorf("%d put back, want %d", w.count(nodelabel.PutBack), try)
+					if w.count(nodewriter.PutBack) != try {
+						return fmt.Errorf("%d put back, want %d", w.count(nodewriter.PutBack), try)
 					}
 					return nil
 				})
@@ -209,14 +210,14 @@ func TestForeignEditIsPutBack(t *testing.T) {
 func TestFight(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "fight")
-	w := c.startWriter(t, "fight", func(cfg *nodelabel.Config) { cfg.Events = true })
+	w := c.startWriter(t, "fight", func(cfg *nodewriter.Config) { cfg.Events = true })
 	w.say(t, report("fight", boot1, verdict.ProbePassed))
 	edits := 0
 	c.contend(t, w, func() {
 		patch(t, c, "fight", fmt.Sprintf(`{"metadata":{"labels":{"sctp-agent/ready":"false","edit":"%d"}}}`, edits))
 		edits++
 	})
-	if n := w.count(nodelabel.PutBack); n < 3 || n > 6 {
+	if n := w.count(nodewriter.PutBack); n < 3 || n > 6 {
 		t.Errorf("%d edits were put back %d times, want about 5", edits, n)
 	}
 	// Events follow within half a minute.
@@ -353,7 +354,7 @@ func TestTwoAgents(t *testing.T) {
 	b.Publish(report("two", boot1, verdict.PermissionDenied))
 	b.Publish(report("two", boot1, verdict.ModuleMissing))
 	time.Sleep(5 * time.Second)
-	if n := a.count(nodelabel.PutBack) + b.count(nodelabel.PutBack); n > 14 {
+	if n := a.count(nodewriter.PutBack) + b.count(nodewriter.PutBack); n > 14 {
 		t.Errorf("two agents that disagree wrote %d times in five seconds", n)
 	}
 	b.stop()
@@ -367,7 +368,7 @@ func TestCondition(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "condition")
 	before := c.others(t, "condition")
-	on := func(cfg *nodelabel.Config) { cfg.Condition = true }
+	on := func(cfg *nodewriter.Config) { cfg.Condition = true }
 	w := c.startWriter(t, "condition", on)
 	find := func() *corev1.NodeCondition {
 		for _, cond := range c.node(t, "condition").Status.Conditions {
@@ -429,10 +430,10 @@ func TestConditionFight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			node := "condition-" + name[len(name)-2:]
 			c.makeNode(t, node)
-			w := c.startWriter(t, node, func(cfg *nodelabel.Config) { cfg.Condition = true })
+			w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.Condition = true })
 			w.say(t, report(node, boot1, verdict.ProbePassed))
 			c.contend(t, w, begin(t, node))
-			if n := w.count(nodelabel.Applied) + w.count(nodelabel.PutBack); n > 8 {
+			if n := w.count(nodewriter.Applied) + w.count(nodewriter.PutBack); n > 8 {
 				t.Errorf("%d writes until five seconds after it was noticed: %v", n, w.counts())
 			}
 		})
@@ -468,7 +469,7 @@ func (c *cluster) transitions(t *testing.T, node string) (slowest time.Duration)
 		{verdict.ModuleNotLoaded, verdict.ModuleNotLoaded, verdict.ProbePassed, verdict.ProbePassed},
 		{verdict.ProbePassed},
 	} {
-		w := c.startWriter(t, node, func(cfg *nodelabel.Config) { cfg.Events = true })
+		w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.Events = true })
 		for _, reason := range life {
 			w.say(t, report(node, boot1, reason))
 		}

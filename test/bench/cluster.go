@@ -20,8 +20,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/sctp-agent/sctp-agent/pkg/agent"
-	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/internal/agent"
+	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
@@ -218,7 +218,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 	var (
 		t       traffic
 		f       = &facts{changed: make(chan struct{})}
-		writers = make([]*nodelabel.Writer, nodes)
+		writers = make([]*nodewriter.Writer, nodes)
 		agents  = make([]*agent.Agent, nodes)
 		wg      sync.WaitGroup
 		next    atomic.Int64
@@ -248,7 +248,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 					// connection.
 					cfg.Dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
 					cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return counted{&t, name, rt} })
-					w, err := nodelabel.NewWriter(nodelabel.Config{REST: cfg, Node: name, Events: true, Component: "sctp-agent"})
+					w, err := nodewriter.NewWriter(nodewriter.Config{REST: cfg, Node: name, Events: true, Component: "sctp-agent"})
 					if err != nil {
 						return err
 					}

@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/audit"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/audit"
+	"github.com/sctp-agent/sctp-agent/internal/verify"
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify"
-	"github.com/sctp-agent/sctp-agent/pkg/cluster/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify"
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 	"github.com/sctp-agent/sctp-agent/test/guest"
 )
 

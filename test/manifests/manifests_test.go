@@ -36,7 +36,7 @@ import (
 	nfdv1alpha1 "sigs.k8s.io/node-feature-discovery/api/nfd/v1alpha1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sctp-agent/sctp-agent/pkg/agent"
+	"github.com/sctp-agent/sctp-agent/internal/agent"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )

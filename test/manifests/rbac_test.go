@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
@@ -77,7 +77,7 @@ func TestRBACIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	live(ctx, t, client, nodelabel.Config{
+	live(ctx, t, client, nodewriter.Config{
 		REST: agents, Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
 		Component: "sctp-agent", Log: slog.New(slog.DiscardHandler),
 	})
@@ -161,11 +161,11 @@ type roundTripper func(*http.Request) (*http.Response, error)
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 // live lets a writer do everything that it ever does.
-func live(ctx context.Context, t *testing.T, client kubernetes.Interface, cfg nodelabel.Config) {
+func live(ctx context.Context, t *testing.T, client kubernetes.Interface, cfg nodewriter.Config) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute) // Events take half a minute by themselves
 	defer cancel()
-	w, err := nodelabel.NewWriter(cfg)
+	w, err := nodewriter.NewWriter(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sctp-agent/sctp-agent/pkg/agent"
+	"github.com/sctp-agent/sctp-agent/internal/agent"
 	"github.com/sctp-agent/sctp-agent/test/debian"
 )
 

@@ -1,0 +1,376 @@
+package audit
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// kubeNode is a Node object as the agent leaves it.
+func kubeNode(name, role string, r verdict.Report) api.Node {
+	r.APIVersion, r.Kind, r.Node = verdict.APIVersion, verdict.Kind, name
+	r.Kernel.BootID = "boot-of-" + name
+	var keys nodelabel.Keys
+	n := api.Node{}
+	n.Name = name
+	n.Status.NodeInfo.BootID = r.Kernel.BootID
+	n.Labels = map[string]string{rolePrefix + role: "", keys.OnBoot(): string(r.OnBoot)}
+	if r.Ready != verdict.Undecided {
+		n.Labels[keys.Ready()] = string(r.Ready)
+	}
+	n.Annotations = map[string]string{
+		keys.Reason(): string(r.Reason), keys.Message(): r.Message,
+		keys.Since(): "2026-01-02T03:04:05Z", keys.Report(): string(r.Compact(verdict.MaxAnnotation)),
+	}
+	return n
+}
+
+func ready() verdict.Report {
+	return verdict.Report{Ready: verdict.Yes, Reason: verdict.ProbePassed, OnBoot: verdict.BootLoaded, Module: verdict.Module{State: kmod.Loaded}, Message: "SCTP works"}
+}
+
+func blacklisted() verdict.Report {
+	return verdict.Report{Ready: verdict.No, Reason: verdict.ModuleBlacklisted, OnBoot: verdict.BootBlocked, Module: verdict.Module{State: kmod.Loadable},
+		Message: "sctp is blacklisted: /etc/modprobe.d/x.conf:1: blacklist sctp", Remedy: "remove line 1 of /etc/modprobe.d/x.conf"}
+}
+
+func withAgent(n Node) Node {
+	n.Agent = &AgentPod{Namespace: "sctp-agent", Name: "sctp-agent-" + n.Name, Version: "v1", Ready: true}
+	return n
+}
+
+func effect(enabled kmod.Answer) *machineconfig.Effect {
+	return &machineconfig.Effect{Enabled: enabled, Message: "judged"}
+}
+
+// healthy is a cluster with everything there is and nothing to find: a ready
+// pool with workloads, and a pool without SCTP that nobody asks it of.
+func healthy() *Snapshot {
+	s := &Snapshot{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
+	for _, n := range []api.Node{
+		kubeNode("master-0", "master", blacklisted()),
+		kubeNode("worker-0", "worker", ready()), kubeNode("worker-1", "worker", ready()),
+	} {
+		s.Nodes = append(s.Nodes, withAgent(node(&n, nodelabel.Keys{})))
+	}
+	s.Pods = []Pod{{
+		Namespace: "core", Name: "amf-0", Node: "worker-0", Labels: map[string]string{"app": "amf"},
+		Ports: []Port{{"amf", "ngap", 38412}}, Services: []string{"core/amf"}, Listens: []int32{38412},
+	}}
+	s.Services = []Service{{
+		Namespace: "core", Name: "amf", Type: api.ServiceTypeClusterIP,
+		Ports:     []api.ServicePort{{Port: 38412, Protocol: api.ProtocolSCTP}},
+		Endpoints: []Endpoint{{Address: "10.1.0.1", Node: "worker-0", Pod: "amf-0", Ready: true, Port: 38412}},
+	}, {
+		Namespace: "core", Name: "outside", Type: api.ServiceTypeLoadBalancer, Addresses: []string{"192.0.2.1"},
+		Ports: []api.ServicePort{{Port: 38412, Protocol: api.ProtocolSCTP}},
+	}}
+	s.Policies = []Policy{{
+		Namespace: "core", Name: "ngap",
+		Spec: api.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "amf"}},
+			Ingress:     []api.NetworkPolicyIngressRule{{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412)), sctpPort(intstr.FromString("ngap")), {Protocol: new(api.ProtocolSCTP)}}}},
+			Egress: []api.NetworkPolicyEgressRule{
+				{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(9))}, To: []api.NetworkPolicyPeer{{IPBlock: &api.IPBlock{CIDR: "192.0.2.0/24"}}}},
+				{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412))}, To: []api.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
+			},
+		},
+	}}
+	done := Rendered{Name: "rendered-worker-1", Effect: effect(kmod.True)}
+	s.Pools = []Pool{
+		{Name: "worker", Current: done, Target: done, Machines: 2, Updated: 2},
+		{Name: "master", Current: Rendered{"rendered-master-1", effect(kmod.False)}, Target: Rendered{"rendered-master-1", effect(kmod.False)}, Machines: 1, Updated: 1},
+	}
+	return s
+}
+
+func sctpPort(p intstr.IntOrString) api.NetworkPolicyPort {
+	return api.NetworkPolicyPort{Protocol: new(api.ProtocolSCTP), Port: &p}
+}
+
+// TestFindings holds every kind to a case that shows it, and to the healthy
+// cluster, which shows none; and each case to just what it should show.
+func TestFindings(t *testing.T) {
+	setNode := func(i int, r verdict.Report) func(*Snapshot) {
+		return func(s *Snapshot) {
+			role := s.Nodes[i].Pool
+			n := kubeNode(s.Nodes[i].Name, role, r)
+			s.Nodes[i] = withAgent(node(&n, nodelabel.Keys{}))
+		}
+	}
+	cases := []struct {
+		name  string
+		spoil func(*Snapshot)
+		// want are "Kind object" in order.
+		want []string
+		// says is part of the first finding's message, evidence or fix.
+		says string
+	}{
+		{"healthy", func(*Snapshot) {}, nil, ""},
+		{"a worker without SCTP, with a workload", setNode(1, blacklisted()),
+			[]string{"PodOnUnreadyNode core/amf-0", "EndpointOnUnreadyNode core/amf", "NodeNotReadyInPool worker-0"}, "container amf declares port 38412/SCTP"},
+		{"a worker without SCTP, without workload", setNode(2, blacklisted()),
+			[]string{"NodeNotReadyInPool worker-1"}, "remove line 1 of /etc/modprobe.d/x.conf"},
+		{"all workers without SCTP, nobody asks", func(s *Snapshot) {
+			setNode(1, blacklisted())(s)
+			setNode(2, blacklisted())(s)
+			s.Pods, s.Services, s.Policies, s.Pools = nil, nil, nil, nil
+		}, nil, ""},
+		{"an endpoint that is not ready gets nothing", func(s *Snapshot) {
+			setNode(2, blacklisted())(s)
+			s.Services[0].Endpoints = append(s.Services[0].Endpoints, Endpoint{Node: "worker-1", Pod: "amf-1"})
+		}, []string{"NodeNotReadyInPool worker-1"}, ""},
+		{"an endpoint with two ports is one", func(s *Snapshot) {
+			setNode(1, blacklisted())(s)
+			e := s.Services[0].Endpoints[0]
+			e.Port = 36412
+			s.Services[0].Endpoints = append(s.Services[0].Endpoints, e)
+			s.Pods = nil
+			s.Policies = nil
+		}, []string{"EndpointOnUnreadyNode core/amf", "NodeNotReadyInPool worker-0"}, "1 of its 1 ready endpoints"},
+		{"will be lost", setNode(2, func() verdict.Report {
+			r := ready()
+			r.OnBoot, r.Warnings = verdict.BootBlocked, []verdict.Warning{{Reason: verdict.WillNotSurviveReboot, Message: "blocked by /etc/modprobe.d/x.conf:7"}}
+			return r
+		}()), []string{"NodeLosesSCTPAtReboot worker-1"}, "/etc/modprobe.d/x.conf:7"},
+		{"on demand is not lost", setNode(2, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootOnDemand; return r }()), nil, ""},
+		{"rebooted since", func(s *Snapshot) { s.Nodes[1].BootID = "another" },
+			[]string{"ReportOlderThanBoot worker-0", "PodOnUnprovedNode core/amf-0"}, "boot-of-worker-0"},
+		{"kubelet tells no boot ID", func(s *Snapshot) { s.Nodes[1].BootID = "" }, nil, ""},
+		{"a label set by hand", func(s *Snapshot) { s.Nodes[0].Ready = "true" },
+			[]string{"LabelContradictsReport master-0", "NodeLosesSCTPAtReboot master-0"}, "label ready=true, report false (ModuleBlacklisted)"},
+		{"a label set to false by hand", func(s *Snapshot) { s.Nodes[2].Ready = "false" },
+			[]string{"LabelContradictsReport worker-1"}, "label ready=false, report true (ProbePassed)"},
+		{"a label removed by hand", func(s *Snapshot) { s.Nodes[2].OnBoot = "" },
+			[]string{"LabelContradictsReport worker-1"}, "label on-boot=(absent), report loaded"},
+		{"an undecided report leaves the labels", func(s *Snapshot) {
+			r := ready()
+			r.Ready, r.Reason, r.Message = verdict.Undecided, verdict.PermissionDenied, "seccomp"
+			setNode(2, r)(s)
+			s.Nodes[2].Ready = "true"
+		}, []string{"NodeUnproved worker-1"}, "PermissionDenied: seccomp"},
+		{"an undecided report leaves on-boot, too", func(s *Snapshot) {
+			r := ready()
+			r.Ready, r.Reason, r.OnBoot = verdict.Undecided, verdict.PermissionDenied, verdict.BootOnDemand
+			setNode(2, r)(s)
+			s.Nodes[2].Ready, s.Nodes[2].OnBoot = "true", "loaded"
+		}, []string{"NodeUnproved worker-1"}, "PermissionDenied"},
+		{"no report that can be read", func(s *Snapshot) { s.Nodes[2].Report, s.Nodes[2].ReportError = nil, fmt.Errorf("unexpected end") },
+			[]string{"ReportUnreadable worker-1"}, "unexpected end"},
+		{"no agent", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"NodeWithoutAgent worker-1"}, "not kept true"},
+		{"no agent where the DaemonSet puts none", func(s *Snapshot) {
+			for _, labels := range []map[string]string{{"kubernetes.io/os": "windows"}, {"kubernetes.io/os": "linux", "type": "virtual-kubelet"}} {
+				n := api.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: labels}}
+				s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
+			}
+			n := api.Node{ObjectMeta: metav1.ObjectMeta{Name: "y", Labels: map[string]string{"kubernetes.io/os": "linux"}}}
+			s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
+		}, []string{"NodeWithoutAgent y"}, "never reported"},
+		{"never an agent, and a workload", func(s *Snapshot) {
+			s.Nodes[1] = Node{Name: "worker-0", Pool: "worker"}
+		}, []string{"PodOnUnprovedNode core/amf-0", "NodeWithoutAgent worker-0"}, "has not proved SCTP"},
+		{"an agent that crashes", func(s *Snapshot) { s.Nodes[2].Agent.Ready, s.Nodes[2].Agent.Trouble = false, "CrashLoopBackOff" },
+			[]string{"AgentNotReady worker-1"}, "CrashLoopBackOff"},
+		{"a pod that waits for a node", func(s *Snapshot) { s.Pods = append(s.Pods, Pod{Namespace: "core", Name: "smf-0"}) }, nil, ""},
+		{"no load balancer takes it", func(s *Snapshot) { s.Services[1].Addresses = nil }, []string{"ServiceUnsuitable core/outside"}, "status.loadBalancer is empty"},
+		{"an alias in DNS", func(s *Snapshot) { s.Services[1].Type = api.ServiceTypeExternalName }, []string{"ServiceUnsuitable core/outside"}, "no ports"},
+		{"a NodePort", func(s *Snapshot) { s.Services[1].Type = api.ServiceTypeNodePort }, nil, ""},
+		{"a policy for another port", func(s *Snapshot) { s.Policies[0].Spec.Ingress[0].Ports[0].Port.IntVal = 38413 },
+			[]string{"PolicyPortUnused core/ngap"}, "spec.ingress[0] allows port 38413/SCTP"},
+		{"a policy for a range that covers it", func(s *Snapshot) {
+			p := &s.Policies[0].Spec.Ingress[0].Ports[0]
+			p.Port.IntVal, p.EndPort = 38000, new(int32(39000))
+		}, nil, ""},
+		{"a policy for a name nobody has", func(s *Snapshot) { s.Policies[0].Spec.Ingress[0].Ports[1].Port.StrVal = "s1ap" },
+			[]string{"PolicyPortUnused core/ngap"}, "s1ap"},
+		{"a policy that selects others", func(s *Snapshot) { s.Policies[0].Spec.PodSelector.MatchLabels["app"] = "smf" },
+			[]string{"PolicyPortUnused core/ngap"}, "none of the pods it selects"},
+		{"a policy for another protocol", func(s *Snapshot) {
+			p := &s.Policies[0].Spec.Ingress[0].Ports[0]
+			p.Port.IntVal, p.Protocol = 1, new(api.ProtocolTCP)
+		}, nil, ""},
+		{"egress to a port of nobody", func(s *Snapshot) { s.Policies[0].Spec.Egress[1].Ports[0].Port.IntVal = 1 },
+			[]string{"PolicyPortUnused core/ngap"}, "spec.egress[1]"},
+		{"egress to a namespace that was not read", func(s *Snapshot) {
+			s.Narrowed = true
+			s.Policies[0].Spec.Egress[1] = api.NetworkPolicyEgressRule{
+				Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(1))}, To: []api.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}},
+			}
+		}, nil, ""},
+		{"egress within a namespace that was read", func(s *Snapshot) {
+			s.Narrowed = true
+			s.Policies[0].Spec.Egress[1].Ports[0].Port.IntVal = 1
+		}, []string{"PolicyPortUnused core/ngap"}, "spec.egress[1]"},
+		{"a declared port is not needed behind a Service", func(s *Snapshot) { s.Pods[0].Ports = s.Pods[0].Ports[:1]; s.Pods[0].Ports[0].Number = 1 }, nil, ""},
+		{"a pool about to lose it", func(s *Snapshot) {
+			s.Pools[0].Target, s.Pools[0].Updated = Rendered{"rendered-worker-2", effect(kmod.False)}, 0
+		}, []string{"PoolUndoesSCTP worker"}, "rendered-worker-2"},
+		{"loaded by hand in a pool that stays as it is", setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootBlocked; return r }()),
+			[]string{"NodeLosesSCTPAtReboot master-0"}, "the next boot will not bring it"},
+		{"loaded by hand in a pool whose next configuration brings nothing either", func(s *Snapshot) {
+			setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootBlocked; return r }())(s)
+			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.False)}, 0
+		}, []string{"PoolUndoesSCTP master", "NodeLosesSCTPAtReboot master-0"}, "0 of 1 nodes have rendered-master-2"},
+		{"a pool getting it", func(s *Snapshot) {
+			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.True)}, 0
+		}, []string{"PoolProgressing master"}, "0 of 1 nodes have rendered-master-2"},
+		{"a pool getting it, paused", func(s *Snapshot) {
+			s.Pools[1].Target, s.Pools[1].Updated, s.Pools[1].Paused = Rendered{"rendered-master-2", effect(kmod.True)}, 0, true
+		}, []string{"PoolStuck master"}, "paused"},
+		{"a pool getting it, degraded", func(s *Snapshot) {
+			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.True)}, 0
+			s.Pools[1].Degraded, s.Pools[1].Trouble = true, "node master-0: disk full"
+		}, []string{"PoolStuck master"}, "disk full"},
+		{"a degraded pool that has it", func(s *Snapshot) { s.Pools[0].Degraded = true }, nil, ""},
+		{"a target that cannot be judged", func(s *Snapshot) {
+			s.Pools[0].Target = Rendered{"rendered-worker-2", effect(kmod.Unknown)}
+			s.Pools[0].Updated = 0
+		}, nil, ""},
+	}
+	shown := map[string]bool{}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := healthy()
+			c.spoil(s)
+			r := Examine(s)
+			var got []string
+			for _, f := range r.Findings {
+				got = append(got, string(f.Kind)+" "+f.Object.String())
+				shown[string(f.Kind)] = true
+				if f.Fix == "" || f.Message == "" || f.Evidence == nil {
+					t.Errorf("%s has no message, evidence or fix: %+v", f.Kind, f)
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got  %q\nwant %q", got, c.want)
+			}
+			if c.says != "" && len(r.Findings) > 0 {
+				f := r.Findings[0]
+				if text := strings.Join(append(f.Evidence, f.Message, f.Fix), "\n"); !strings.Contains(text, c.says) {
+					t.Errorf("the first finding does not say %q:\n%s", c.says, text)
+				}
+			}
+		})
+	}
+	for _, k := range Kinds() {
+		if !shown[string(k)] {
+			t.Errorf("no case shows %s", k)
+		}
+	}
+}
+
+// The order of the checks is that of the findings: the worst first.
+func TestChecksAreInOrderOfSeverity(t *testing.T) {
+	last := 0
+	for _, c := range checks() {
+		if c.severity.Rank() < last {
+			t.Errorf("%s (%s) stands behind something less severe", c.kind, c.severity)
+		}
+		last = c.severity.Rank()
+		if c.kind.Title() != c.title || c.title == "" || c.fix == "" {
+			t.Errorf("%s: title %q, fix %q", c.kind, c.title, c.fix)
+		}
+	}
+}
+
+// The documentation's table has every kind, in the same order, with its severity.
+func TestKindsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/audit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got, want []string
+	for line := range strings.Lines(string(text)) {
+		if cells := strings.Split(line, " | "); len(cells) == 3 && strings.HasPrefix(line, "| `") {
+			got = append(got, strings.Trim(cells[0], "|` ")+" "+cells[1])
+		}
+	}
+	for _, c := range checks() {
+		want = append(want, string(c.kind)+" "+string(c.severity))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("docs/audit.md has %q, want %q", got, want)
+	}
+}
+
+// What could not be seen is not checked, and that is said.
+func TestUnseen(t *testing.T) {
+	s := healthy()
+	s.Nodes[1].Ready = "false"
+	s.Pods, s.Nodes[1].Agent = nil, nil
+	s.Unseen = []Unseen{{Source: SourcePods, Why: "list pods: forbidden"}}
+	r := Examine(s)
+	for _, f := range r.Findings {
+		switch f.Kind {
+		case NodeWithoutAgent, PolicyPortUnused, PodOnUnreadyNode:
+			t.Errorf("found without having seen pods: %+v", f)
+		}
+	}
+	if len(r.Unseen) != 1 || !slices.Contains(r.Unseen[0].NotChecked, NodeWithoutAgent) || !slices.Contains(r.Unseen[0].NotChecked, PolicyPortUnused) {
+		t.Errorf("unseen: %+v", r.Unseen)
+	}
+}
+
+func TestPool(t *testing.T) {
+	for _, c := range []struct {
+		labels, annotations map[string]string
+		want                string
+	}{
+		{map[string]string{rolePrefix + "worker": ""}, nil, "worker"},
+		{map[string]string{rolePrefix + "worker": "", rolePrefix + "infra": ""}, nil, "infra"},
+		{map[string]string{rolePrefix + "master": "", rolePrefix + "control-plane": ""}, nil, "control-plane,master"},
+		{map[string]string{rolePrefix + "worker": ""}, map[string]string{configAnnotation: "rendered-edge-site-0123abcd"}, "edge-site"},
+		{map[string]string{"eks.amazonaws.com/nodegroup": "telco"}, nil, "telco"},
+		{nil, nil, ""},
+	} {
+		n := api.Node{ObjectMeta: metav1.ObjectMeta{Labels: c.labels, Annotations: c.annotations}}
+		if got := pool(&n); got != c.want {
+			t.Errorf("pool of %v %v: %q, want %q", c.labels, c.annotations, got, c.want)
+		}
+	}
+}
+
+func TestImageVersion(t *testing.T) {
+	for image, want := range map[string]string{
+		"ghcr.io/x/sctp-agent:v1.2": "v1.2", "localhost:5000/sctp-agent": "latest",
+		"x/sctp-agent:v1@sha256:0123456789abcdef": "0123456789ab", "sctp-agent@sha256:01": "01",
+	} {
+		if got := imageVersion(image); got != want {
+			t.Errorf("version of %s: %q, want %q", image, got, want)
+		}
+	}
+}
+
+// A report is foreign input: whatever it holds, reading it must not fail the
+// audit.
+func FuzzNode(f *testing.F) {
+	n := kubeNode("n", "worker", ready())
+	f.Add(n.Annotations[nodelabel.Keys{}.Report()], "true", "2026-01-02T03:04:05Z")
+	f.Add(`{"apiVersion":"sctp-agent/v1","kind":"Report","warnings":null}`, "maybe", "yesterday")
+	// In UTC that is the year 10000, which JSON's times do not have.
+	f.Add("{", "true", "9999-12-31T23:59:59-12:00")
+	f.Fuzz(func(t *testing.T, report, label, since string) {
+		n := kubeNode("n", "worker", ready())
+		n.Annotations[nodelabel.Keys{}.Report()] = report
+		n.Annotations[nodelabel.Keys{}.Since()] = since
+		n.Labels[nodelabel.Keys{}.Ready()] = label
+		s := healthy()
+		s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
+		if _, err := json.Marshal(Examine(s)); err != nil {
+			t.Error(err)
+		}
+	})
+}

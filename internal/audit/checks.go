@@ -1,0 +1,480 @@
+package audit
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// view is a snapshot with what the checks look up in it.
+type view struct {
+	*Snapshot
+	nodes map[string]*Node
+	// readyIn counts a pool's nodes by what is known of SCTP on them.
+	readyIn map[string]map[verdict.Ready]int
+}
+
+func newView(s *Snapshot) *view {
+	v := &view{Snapshot: s, nodes: map[string]*Node{}, readyIn: map[string]map[verdict.Ready]int{}}
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		v.nodes[n.Name] = n
+		if v.readyIn[n.Pool] == nil {
+			v.readyIn[n.Pool] = map[verdict.Ready]int{}
+		}
+		v.readyIn[n.Pool][n.SCTP()]++
+	}
+	return v
+}
+
+// checks are all kinds of findings, the most urgent first.
+func checks() []check {
+	return []check{
+		{
+			kind: PodOnUnreadyNode, severity: Critical,
+			title: "Pods that use SCTP on nodes that do not have it",
+			fix:   `enable SCTP on the node, or move the pod: nodeSelector {sctp-agent/ready: "true"}`,
+			needs: []Source{SourcePods},
+			find:  func(v *view, found report) { v.podsOn(verdict.No, found) },
+		},
+		{
+			kind: EndpointOnUnreadyNode, severity: Critical,
+			title: "Services that send SCTP to nodes that do not have it",
+			fix:   "enable SCTP on the node, or move the pods behind the Service",
+			needs: []Source{SourceServices, SourceSlices},
+			find:  endpointsOnUnreadyNodes,
+		},
+		{
+			kind: ReportOlderThanBoot, severity: Critical,
+			title: "Reports from before the node's last boot",
+			fix:   "see why the agent has not reported since: its pod's log on this node",
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.Stale() {
+					found("", fmt.Sprintf("the node has been rebooted since its report, its labels (ready=%s) say nothing about this boot", orAbsent(n.Ready)),
+						"report.kernel.bootID "+n.Report.Kernel.BootID, "status.nodeInfo.bootID "+n.BootID)
+				}
+			}),
+		},
+		{
+			kind: LabelContradictsReport, severity: Critical,
+			title: "Labels that contradict the report",
+			fix:   "see who writes the label: kubectl get node --show-managed-fields; the agent puts it back while it runs",
+			find:  eachNode(labelContradictions),
+		},
+		{
+			kind: PoolUndoesSCTP, severity: Critical,
+			title: "Machine config pools that are about to lose SCTP",
+			fix:   "add the MachineConfig that enables SCTP (sctp-agent machineconfig), or pause the pool until it is there",
+			needs: []Source{SourcePools, SourceConfigs},
+			find:  poolsThatUndo,
+		},
+		{
+			kind: NodeLosesSCTPAtReboot, severity: Warning,
+			title: "Nodes that lose SCTP at the next reboot",
+			fix:   "ask for the module at boot: sctp-agent machineconfig, or \"sctp-agent check\" on the node for its remedy",
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.SCTP() == verdict.Yes && n.OnBoot == string(verdict.BootBlocked) {
+					found(n.remedy(), "SCTP works now, and the next boot will not bring it", append(n.warning(verdict.WillNotSurviveReboot), "label on-boot=blocked")...)
+				}
+			}),
+		},
+		{
+			kind: NodeNotReadyInPool, severity: Warning,
+			title: "Nodes without SCTP in pools where others have it",
+			fix:   "make the node like the others of its pool",
+			find: func(v *view, found report) {
+				eachNode(func(n *Node, found nodeReport) {
+					// A label against a report that says otherwise is found as that.
+					contradicted := n.Report != nil && !n.Stale() && n.Report.Ready == verdict.Yes
+					if n.SCTP() == verdict.No && !contradicted && v.readyIn[n.Pool][verdict.Yes] > 0 {
+						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", orNone(n.Pool), nodes(v.readyIn[n.Pool][verdict.Yes])), n.why())
+					}
+				})(v, found)
+			},
+		},
+		{
+			kind: PodOnUnprovedNode, severity: Warning,
+			title: "Pods that use SCTP on nodes that have not proved it",
+			fix:   "let the agent run and conclude on the node",
+			needs: []Source{SourcePods},
+			find:  func(v *view, found report) { v.podsOn(verdict.Undecided, found) },
+		},
+		{
+			kind: PoolStuck, severity: Warning,
+			title: "Machine config pools that do not get on with enabling SCTP",
+			fix:   "mend what degrades the pool (oc describe mcp), or unpause it",
+			needs: []Source{SourcePools, SourceConfigs},
+			find: eachPool(func(p Pool, found poolReport) {
+				if enables(p.Target) && p.Updated < p.Machines && (p.Paused || p.Degraded) {
+					how := "paused"
+					if p.Degraded {
+						how = "degraded"
+					}
+					evidence := []string{p.progress()}
+					if p.Trouble != "" {
+						evidence = append(evidence, p.Trouble)
+					}
+					found("its target enables SCTP, and the pool is "+how, evidence...)
+				}
+			}),
+		},
+		{
+			kind: NodeUnproved, severity: Warning,
+			title: "Nodes on which the agent could not conclude",
+			fix:   "give the agent what it names",
+			find: eachNode(func(n *Node, found nodeReport) {
+				if !n.Stale() && n.Reason != "" && n.Reason.Ready() == verdict.Undecided {
+					found(n.remedy(), fmt.Sprintf("the agent could not conclude: %s", n.Reason), n.why())
+				}
+			}),
+		},
+		{
+			kind: ReportUnreadable, severity: Warning,
+			title: "Reports that cannot be read",
+			fix:   "the agent writes it anew while it runs; see that its version fits this program's",
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.ReportError != nil {
+					found("", "the report annotation is no report", n.ReportError.Error())
+				}
+			}),
+		},
+		{
+			kind: NodeWithoutAgent, severity: Warning,
+			title: "Nodes without an agent",
+			fix:   "see the DaemonSet's nodeSelector and tolerations, and the node's taints",
+			needs: []Source{SourcePods, SourceAgents},
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.Agent == nil && !n.Foreign {
+					said := "it never reported"
+					if n.Ready != "" || n.Report != nil {
+						said = "what its labels say is not kept true"
+					}
+					found("", "no agent's pod on the node; "+said, "label ready="+orAbsent(n.Ready))
+				}
+			}),
+		},
+		{
+			kind: AgentNotReady, severity: Warning,
+			title: "Agents that are not ready",
+			fix:   "see the pod's log and events",
+			needs: []Source{SourcePods, SourceAgents},
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.Agent != nil && !n.Agent.Ready {
+					found("", fmt.Sprintf("the agent's pod %s/%s is not ready", n.Agent.Namespace, n.Agent.Name), n.Agent.Trouble)
+				}
+			}),
+		},
+		{
+			kind: ServiceUnsuitable, severity: Warning,
+			title: "Services of a kind that does not carry SCTP, or not everywhere",
+			fix:   "use ClusterIP or NodePort, or make sure that the load balancer supports SCTP",
+			needs: []Source{SourceServices},
+			find:  unsuitableServices,
+		},
+		{
+			kind: PolicyPortUnused, severity: Info,
+			title: "NetworkPolicies that name SCTP ports nobody listens on",
+			fix:   "correct the port or its protocol, or declare the pods' containerPort (protocol: SCTP)",
+			needs: []Source{SourcePolicies, SourcePods, SourceSlices},
+			find:  unusedPolicyPorts,
+		},
+		{
+			kind: PoolProgressing, severity: Info,
+			title: "Machine config pools that are getting SCTP",
+			fix:   "wait: the machine-config-operator reboots the nodes one after another",
+			needs: []Source{SourcePools, SourceConfigs},
+			find: eachPool(func(p Pool, found poolReport) {
+				if enables(p.Target) && p.Updated < p.Machines && !p.Paused && !p.Degraded {
+					found("its target enables SCTP", p.progress())
+				}
+			}),
+		},
+	}
+}
+
+type (
+	nodeReport func(fix, message string, evidence ...string)
+	poolReport func(message string, evidence ...string)
+)
+
+func eachNode(f func(*Node, nodeReport)) func(*view, report) {
+	return func(v *view, found report) {
+		for i := range v.Nodes {
+			n := &v.Nodes[i]
+			f(n, func(fix, message string, evidence ...string) {
+				found(Object{Kind: "Node", Name: n.Name}, fix, message, evidence...)
+			})
+		}
+	}
+}
+
+func eachPool(f func(Pool, poolReport)) func(*view, report) {
+	return func(v *view, found report) {
+		for _, p := range v.Pools {
+			f(p, func(message string, evidence ...string) {
+				found(Object{Kind: "MachineConfigPool", Name: p.Name}, "", message, evidence...)
+			})
+		}
+	}
+}
+
+// podsOn finds the pods that use SCTP on nodes of which this is known.
+func (v *view) podsOn(what verdict.Ready, found report) {
+	for i := range v.Pods {
+		p := &v.Pods[i]
+		n := v.nodes[p.Node]
+		// Not scheduled yet, or on a node that was not asked for.
+		if n == nil || n.SCTP() != what {
+			continue
+		}
+		message := fmt.Sprintf("on node %s, which does not have SCTP", n.Name)
+		if what == verdict.Undecided {
+			message = fmt.Sprintf("on node %s, which has not proved SCTP", n.Name)
+		}
+		found(Object{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}, "", message, append(p.uses(), n.why())...)
+	}
+}
+
+// uses says how a pod uses SCTP.
+func (p *Pod) uses() []string {
+	var out []string
+	for _, port := range p.Ports {
+		out = append(out, fmt.Sprintf("container %s declares port %d/SCTP", port.Container, port.Number))
+	}
+	for i, s := range p.Services {
+		out = append(out, fmt.Sprintf("Service %s sends to its port %d/SCTP", s, p.Listens[i]))
+	}
+	return out
+}
+
+func endpointsOnUnreadyNodes(v *view, found report) {
+	for _, s := range v.Services {
+		var bad []string
+		good := 0
+		seen := map[string]bool{}
+		for _, e := range s.Endpoints {
+			// Nothing is sent where it is not ready; each of several ports has
+			// it once.
+			if !e.Ready || seen[e.Address+" "+e.Pod] {
+				continue
+			}
+			seen[e.Address+" "+e.Pod] = true
+			n := v.nodes[e.Node]
+			if n == nil || n.SCTP() != verdict.No {
+				good++
+				continue
+			}
+			bad = append(bad, fmt.Sprintf("endpoint %s (pod %s) on node %s: %s", e.Address, orNone(e.Pod), n.Name, n.Reason))
+		}
+		if len(bad) > 0 {
+			slices.Sort(bad)
+			message := fmt.Sprintf("%d of its %d ready endpoints are on nodes without SCTP", len(bad), len(bad)+good)
+			found(Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, "", message, bad...)
+		}
+	}
+}
+
+func labelContradictions(n *Node, found nodeReport) {
+	r := n.Report
+	// An undecided report leaves the labels alone (contract, section 4).
+	if r == nil || n.Stale() || r.Ready == verdict.Undecided {
+		return
+	}
+	var evidence []string
+	if string(r.Ready) != n.Ready {
+		evidence = append(evidence, fmt.Sprintf("label ready=%s, report %s (%s)", orAbsent(n.Ready), r.Ready, r.Reason))
+	}
+	if r.OnBoot != verdict.BootUnknown && string(r.OnBoot) != n.OnBoot {
+		evidence = append(evidence, fmt.Sprintf("label on-boot=%s, report %s", orAbsent(n.OnBoot), r.OnBoot))
+	}
+	if len(evidence) > 0 {
+		found("", "a label is not what the agent reported", evidence...)
+	}
+}
+
+func poolsThatUndo(v *view, found report) {
+	for _, p := range v.Pools {
+		t := p.Target.Effect
+		// Where all nodes have the target, what they have of SCTP came by another
+		// way, and each of them says whether its next boot brings it.
+		if t == nil || t.Enabled != kmod.False || p.Updated >= p.Machines {
+			continue
+		}
+		ready := v.readyIn[p.Name][verdict.Yes]
+		had := p.Current.Effect != nil && p.Current.Effect.Enabled == kmod.True
+		if had || ready > 0 {
+			found(Object{Kind: "MachineConfigPool", Name: p.Name}, "",
+				fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
+				fmt.Sprintf("MachineConfig %s: %s", p.Target.Name, t.Why()), p.progress())
+		}
+	}
+}
+
+func enables(r Rendered) bool { return r.Effect != nil && r.Effect.Enabled == kmod.True }
+
+func (p *Pool) progress() string {
+	return fmt.Sprintf("%d of %d nodes have %s", p.Updated, p.Machines, p.Target.Name)
+}
+
+func unsuitableServices(v *view, found report) {
+	for _, s := range v.Services {
+		o := Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}
+		ports := make([]string, len(s.Ports))
+		for i, p := range s.Ports {
+			ports[i] = fmt.Sprintf("port %d/SCTP", p.Port)
+		}
+		switch {
+		case s.Type == api.ServiceTypeExternalName:
+			found(o, "address the name itself: an ExternalName is an alias in DNS, and has no ports",
+				"an ExternalName Service carries no traffic, its SCTP ports have no effect", ports...)
+		case s.Type == api.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
+			found(o, "", "a load balancer was asked for, and none carries it: many providers do not support SCTP",
+				append(ports, "status.loadBalancer is empty")...)
+		}
+	}
+}
+
+// unusedPolicyPorts looks for SCTP ports in policies that no pod they concern
+// listens on, as far as pods and Services declare it.
+func unusedPolicyPorts(v *view, found report) {
+	for _, p := range v.Policies {
+		var unused []string
+		for i, r := range p.Spec.Ingress {
+			pods := v.selected(p.Namespace, p.Spec.PodSelector)
+			for _, port := range r.Ports {
+				if isSCTP(port) && !anyListens(pods, port) {
+					unused = append(unused, fmt.Sprintf("spec.ingress[%d] allows %s, and none of the pods it selects uses it", i, portText(port)))
+				}
+			}
+		}
+		for i, r := range p.Spec.Egress {
+			if v.leavesView(r.To) {
+				continue // who listens there cannot be seen from here
+			}
+			for _, port := range r.Ports {
+				if isSCTP(port) && !anyListens(v.Pods, port) {
+					unused = append(unused, fmt.Sprintf("spec.egress[%d] allows %s, and no pod of the cluster uses it", i, portText(port)))
+				}
+			}
+		}
+		if len(unused) > 0 {
+			found(Object{Kind: "NetworkPolicy", Namespace: p.Namespace, Name: p.Name}, "", "names an SCTP port that nobody listens on", unused...)
+		}
+	}
+}
+
+// selected are the pods of a namespace that a policy selects.
+func (v *view) selected(namespace string, selector metav1.LabelSelector) []Pod {
+	s, err := metav1.LabelSelectorAsSelector(&selector)
+	if err != nil {
+		return nil // the API server accepts no such policy
+	}
+	var out []Pod
+	for _, p := range v.Pods {
+		if p.Namespace == namespace && s.Matches(labels.Set(p.Labels)) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func anyListens(pods []Pod, port api.NetworkPolicyPort) bool {
+	return slices.ContainsFunc(pods, func(p Pod) bool { return p.listens(port) })
+}
+
+func (p *Pod) listens(port api.NetworkPolicyPort) bool {
+	if port.Port == nil {
+		return true // any SCTP port, and the pod has one
+	}
+	if port.Port.Type == intstr.String {
+		return slices.ContainsFunc(p.Ports, func(have Port) bool { return have.Name == port.Port.StrVal })
+	}
+	first, last := port.Port.IntVal, port.Port.IntVal
+	if port.EndPort != nil {
+		last = *port.EndPort
+	}
+	within := func(n int32) bool { return first <= n && n <= last }
+	return slices.ContainsFunc(p.Ports, func(have Port) bool { return within(have.Number) }) || slices.ContainsFunc(p.Listens, within)
+}
+
+// leavesView says whether a rule's peers may be outside the cluster, or in
+// namespaces whose pods were not read.
+func (v *view) leavesView(to []api.NetworkPolicyPeer) bool {
+	return len(to) == 0 || slices.ContainsFunc(to, func(p api.NetworkPolicyPeer) bool {
+		return p.IPBlock != nil || v.Narrowed && p.NamespaceSelector != nil
+	})
+}
+
+func portText(p api.NetworkPolicyPort) string {
+	switch {
+	case p.Port == nil:
+		return "all SCTP ports"
+	case p.EndPort != nil:
+		return fmt.Sprintf("ports %s-%d/SCTP", p.Port.String(), *p.EndPort)
+	default:
+		return "port " + p.Port.String() + "/SCTP"
+	}
+}
+
+// why is the node's own word.
+func (n *Node) why() string {
+	switch {
+	case n.Stale():
+		return "its report is from an earlier boot"
+	case n.Reason == "":
+		return "it has no report"
+	case n.Message == "":
+		return string(n.Reason)
+	default:
+		return string(n.Reason) + ": " + n.Message
+	}
+}
+
+// remedy is the node's own, "" when it has none.
+func (n *Node) remedy() string {
+	if n.Report == nil {
+		return ""
+	}
+	return n.Report.Remedy
+}
+
+// warning is a warning's message in the report, if it has that warning.
+func (n *Node) warning(reason verdict.Reason) []string {
+	if n.Report != nil {
+		for _, w := range n.Report.Warnings {
+			if w.Reason == reason {
+				return []string{w.Message}
+			}
+		}
+	}
+	return nil
+}
+
+func nodes(n int) string {
+	if n == 1 {
+		return "1 node"
+	}
+	return fmt.Sprintf("%d nodes", n)
+}
+
+func orAbsent(s string) string {
+	if s == "" {
+		return "(absent)"
+	}
+	return s
+}
+
+func orNone(s string) string {
+	if s = strings.TrimSpace(s); s == "" {
+		return "(none)"
+	}
+	return s
+}

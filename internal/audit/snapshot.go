@@ -1,0 +1,334 @@
+// Package audit looks at a whole cluster, through the API server alone and with
+// read-only rights: what every node says about SCTP, which workloads rely on
+// it, and where the two do not fit.
+//
+// [Collect] reads, [Examine] judges (a pure function of the snapshot).
+package audit
+
+import (
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+	"time"
+
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// Snapshot is what was seen of the cluster, reduced to what bears on SCTP.
+type Snapshot struct {
+	Time     time.Time
+	Nodes    []Node
+	Pods     []Pod
+	Services []Service
+	Policies []Policy
+	Pools    []Pool
+	// Narrowed says that workloads of some namespaces only were read.
+	Narrowed bool
+	// Unseen lists what could not be read.
+	Unseen []Unseen
+}
+
+// Source is a kind of object that a snapshot is made of.
+type Source string
+
+const (
+	SourceNodes    Source = "nodes"
+	SourcePods     Source = "pods"
+	SourceAgents   Source = "agents" // the agent's pods, where pods of some namespaces only are read
+	SourceServices Source = "services"
+	SourceSlices   Source = "endpointslices"
+	SourcePolicies Source = "networkpolicies"
+	SourcePools    Source = "machineconfigpools"
+	SourceConfigs  Source = "machineconfigs"
+)
+
+// Unseen is something that could not be read.
+type Unseen struct {
+	Source Source `json:"source"`
+	// Why names the object and the missing right.
+	Why string `json:"why"`
+	// NotChecked are the kinds of findings that were not looked for.
+	NotChecked []Kind `json:"notChecked"`
+}
+
+// Node is what one Node object says.
+type Node struct {
+	Name string
+	Pool string
+	// BootID of the boot that kubelet reports.
+	BootID string
+	// Ready and OnBoot are the labels' values, "" when absent.
+	Ready, OnBoot string
+	// Reason and Message are the annotations'.
+	Reason  verdict.Reason
+	Message string
+	// Since is zero when the annotation is absent or no time.
+	Since time.Time
+	// Report is nil when the annotation is absent or unreadable; ReportError
+	// says why it is unreadable.
+	Report      *verdict.Report
+	ReportError error
+	// Foreign nodes have no Linux kernel to ask, or none of their own (Windows,
+	// virtual kubelets): the DaemonSet leaves them out.
+	Foreign bool
+	// Agent is the agent's pod on the node, nil when none was seen.
+	Agent *AgentPod
+}
+
+// AgentPod is the agent's pod on one node.
+type AgentPod struct {
+	Namespace, Name string
+	// Version is the tag of its image.
+	Version string
+	Image   string
+	Ready   bool
+	// Trouble says why it is not ready.
+	Trouble string
+}
+
+// Stale says that the report speaks of an earlier boot of the node.
+func (n *Node) Stale() bool {
+	return n.Report != nil && n.Report.Kernel.BootID != "" && n.BootID != "" && n.Report.Kernel.BootID != n.BootID
+}
+
+// SCTP is what is known about SCTP on the node now.
+func (n *Node) SCTP() verdict.Ready {
+	switch {
+	case n.Stale():
+		return verdict.Undecided
+	case n.Ready == string(verdict.Yes):
+		return verdict.Yes
+	case n.Ready == string(verdict.No):
+		return verdict.No
+	default:
+		return verdict.Undecided
+	}
+}
+
+// Pod is a pod that uses SCTP: it declares a port, or stands behind a Service
+// with an SCTP port.
+type Pod struct {
+	Namespace, Name, Node string
+	Labels                map[string]string
+	// Ports are the SCTP ports that its containers declare.
+	Ports []Port
+	// Services are the SCTP Services that it is an endpoint of.
+	Services []string
+	// Listens are the target ports of those Services.
+	Listens []int32
+}
+
+// Port is a declared container port.
+type Port struct {
+	Container string
+	Name      string
+	Number    int32
+}
+
+// Service is a Service with SCTP ports.
+type Service struct {
+	Namespace, Name string
+	Type            api.ServiceType
+	Ports           []api.ServicePort
+	// Addresses that a load balancer gave it.
+	Addresses []string
+	// Endpoints are its SCTP endpoints.
+	Endpoints []Endpoint
+}
+
+// Endpoint is one address behind a Service.
+type Endpoint struct {
+	Address, Node, Pod string
+	Ready              bool
+	Port               int32
+}
+
+// Policy is a NetworkPolicy that names SCTP.
+type Policy struct {
+	Namespace, Name string
+	Spec            api.NetworkPolicySpec
+}
+
+// Pool is a machine config pool.
+type Pool struct {
+	Name string
+	// Current and Target are the rendered configurations that its nodes had
+	// and shall have.
+	Current, Target Rendered
+	// Machines of the pool, and how many have the target already.
+	Machines, Updated int
+	Paused, Degraded  bool
+	// Trouble is the message of the Degraded condition.
+	Trouble string
+}
+
+// Rendered is a rendered MachineConfig, and what it does for SCTP.
+type Rendered struct {
+	Name string
+	// Effect is nil when the configuration was not seen.
+	Effect *machineconfig.Effect
+}
+
+// node reads a Node object.
+func node(n *api.Node, keys nodelabel.Keys) Node {
+	out := Node{
+		Name:    n.Name,
+		Pool:    pool(n),
+		BootID:  n.Status.NodeInfo.BootID,
+		Ready:   n.Labels[keys.Ready()],
+		OnBoot:  n.Labels[keys.OnBoot()],
+		Reason:  verdict.Reason(n.Annotations[keys.Reason()]),
+		Message: n.Annotations[keys.Message()],
+	}
+	// Shown, never decided on. Some offsets lead to years that RFC 3339, and so
+	// JSON, does not have in UTC.
+	if since, err := time.Parse(time.RFC3339, n.Annotations[keys.Since()]); err == nil {
+		if year := since.UTC().Year(); 0 <= year && year <= 9999 {
+			out.Since = since
+		}
+	}
+	if os := n.Labels["kubernetes.io/os"]; os != "" && os != "linux" || n.Labels["type"] == "virtual-kubelet" {
+		out.Foreign = true
+	}
+	text, found := n.Annotations[keys.Report()]
+	if !found {
+		return out
+	}
+	var r verdict.Report
+	err := json.Unmarshal([]byte(text), &r)
+	if err == nil && (r.APIVersion != verdict.APIVersion || r.Kind != verdict.Kind) {
+		err = fmt.Errorf("it is a %q of %q", r.Kind, r.APIVersion)
+	}
+	if err != nil {
+		out.ReportError = err
+		return out
+	}
+	// What the snapshot keeps of 5,000 reports is what is shown or judged.
+	out.Report = &verdict.Report{
+		Ready: r.Ready, Reason: r.Reason, Message: r.Message, Remedy: r.Remedy, OnBoot: r.OnBoot,
+		Kernel: r.Kernel, Module: r.Module, Warnings: r.Warnings,
+	}
+	return out
+}
+
+// rolePrefix starts the labels that name a node's roles.
+const rolePrefix = "node-role.kubernetes.io/"
+
+// poolLabels name the group a node was made with, on clusters without roles.
+var poolLabels = [...]string{
+	"karpenter.sh/nodepool",
+	"eks.amazonaws.com/nodegroup",
+	"cloud.google.com/gke-nodepool",
+	"kubernetes.azure.com/agentpool",
+}
+
+// configAnnotation names the rendered configuration of an OpenShift node:
+// rendered-POOL-HASH.
+const configAnnotation = "machineconfiguration.openshift.io/currentConfig"
+
+// pool is the group of nodes set up alike that a node belongs to. "worker"
+// comes last: nodes of a custom pool are workers too.
+func pool(n *api.Node) string {
+	if name, found := strings.CutPrefix(n.Annotations[configAnnotation], "rendered-"); found {
+		if cut := strings.LastIndexByte(name, '-'); cut > 0 {
+			return name[:cut]
+		}
+	}
+	for _, key := range poolLabels {
+		if value := n.Labels[key]; value != "" {
+			return value
+		}
+	}
+	var roles []string
+	for key := range n.Labels {
+		if role, found := strings.CutPrefix(key, rolePrefix); found && role != "worker" {
+			roles = append(roles, role)
+		}
+	}
+	sort.Strings(roles)
+	if len(roles) > 0 {
+		return strings.Join(roles, ",")
+	}
+	if _, found := n.Labels[rolePrefix+"worker"]; found {
+		return "worker"
+	}
+	return ""
+}
+
+// pod reads a Pod object; nil when it does not use SCTP. endpoints are the SCTP
+// endpoints by namespace/pod.
+func pod(p *api.Pod, endpoints map[string][]backing) *Pod {
+	if p.Status.Phase == api.PodSucceeded || p.Status.Phase == api.PodFailed {
+		return nil
+	}
+	out := Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Labels: p.Labels}
+	// Sidecars are init containers that keep running.
+	for _, list := range [][]api.Container{p.Spec.Containers, p.Spec.InitContainers} {
+		for _, c := range list {
+			for _, port := range c.Ports {
+				if port.Protocol == api.ProtocolSCTP {
+					out.Ports = append(out.Ports, Port{c.Name, port.Name, port.ContainerPort})
+				}
+			}
+		}
+	}
+	for _, b := range endpoints[p.Namespace+"/"+p.Name] {
+		out.Services = append(out.Services, b.service)
+		out.Listens = append(out.Listens, b.port)
+	}
+	if len(out.Ports) == 0 && len(out.Services) == 0 {
+		return nil
+	}
+	return &out
+}
+
+// backing is what ties a pod to a Service.
+type backing struct {
+	service string
+	port    int32
+}
+
+// agentPod reads the agent's pod.
+func agentPod(p *api.Pod) *AgentPod {
+	out := &AgentPod{Namespace: p.Namespace, Name: p.Name, Trouble: string(p.Status.Phase)}
+	if len(p.Spec.Containers) > 0 {
+		out.Image = p.Spec.Containers[0].Image
+		out.Version = imageVersion(out.Image)
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == api.PodReady {
+			out.Ready = c.Status == api.ConditionTrue
+			if c.Message != "" {
+				out.Trouble = c.Message
+			}
+		}
+	}
+	for _, s := range p.Status.ContainerStatuses {
+		if w := s.State.Waiting; w != nil && w.Reason != "" {
+			out.Trouble = w.Reason
+			if w.Message != "" {
+				out.Trouble += ": " + w.Message
+			}
+		}
+	}
+	if out.Ready {
+		out.Trouble = ""
+	}
+	return out
+}
+
+// imageVersion is an image's tag, or the start of its digest.
+func imageVersion(image string) string {
+	if _, digest, found := strings.Cut(image, "@sha256:"); found {
+		return digest[:min(12, len(digest))]
+	}
+	name := image[strings.LastIndexByte(image, '/')+1:]
+	if _, tag, found := strings.Cut(name, ":"); found {
+		return tag
+	}
+	return "latest"
+}

@@ -1,0 +1,241 @@
+package nodewriter
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+)
+
+// node is what the writer reads of a Node object. Where no condition is
+// written, the API server is asked for the metadata alone, and Status stays
+// empty.
+type node struct {
+	Metadata metav1.ObjectMeta `json:"metadata"`
+	Status   struct {
+		Conditions []Condition `json:"conditions,omitempty"`
+	} `json:"status"`
+}
+
+// Condition is a Node condition as the agent writes it. The type
+// of k8s.io/api has a heartbeat time that cannot be left out.
+type Condition struct {
+	Type               string `json:"type"`
+	Status             string `json:"status"`
+	Reason             string `json:"reason,omitempty"`
+	Message            string `json:"message,omitempty"`
+	LastTransitionTime string `json:"lastTransitionTime,omitempty"`
+}
+
+// says is whether two conditions say the same; the time is no news.
+func (c *Condition) says(other *Condition) bool {
+	if c == nil || other == nil {
+		return c == other
+	}
+	return c.Status == other.Status && c.Reason == other.Reason && c.Message == other.Message
+}
+
+func (n *node) condition() *Condition {
+	for i := range n.Status.Conditions {
+		if n.Status.Conditions[i].Type == nodelabel.ConditionType {
+			return &n.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// newer says whether n was written after old. Resource versions of one object
+// are numbers that grow (Kubernetes 1.35 promises it; etcd always did); what is
+// no number counts as newer.
+func (n *node) newer(old *node) bool {
+	if old == nil || n.Metadata.UID != old.Metadata.UID {
+		return true
+	}
+	a, errA := strconv.ParseUint(n.Metadata.ResourceVersion, 10, 64)
+	b, errB := strconv.ParseUint(old.Metadata.ResourceVersion, 10, 64)
+	return errA != nil || errB != nil || a > b
+}
+
+// ownership is what managedFields records as the agent's.
+type ownership struct {
+	// labels, annotations and condition are owned by server-side apply on
+	// nodes/status: leaving one out of the next apply removes it, unless
+	// somebody else owns it too.
+	labels, annotations map[string]bool
+	condition           bool
+	// strayLabels and strayAnnotations were written under the agent's name
+	// in some other way (by hand, by an older version): apply does not
+	// remove these.
+	strayLabels, strayAnnotations map[string]bool
+}
+
+// fieldSet is a node of the FieldsV1 tree: see
+// k8s.io/apimachinery/pkg/apis/meta/v1 FieldsV1.
+type fieldSet map[string]json.RawMessage
+
+func (f fieldSet) child(name string) fieldSet {
+	var c fieldSet
+	if raw, ok := f[name]; ok {
+		// Cannot fail but for a server that sends nonsense, which then owns
+		// nothing.
+		_ = json.Unmarshal(raw, &c)
+	}
+	return c
+}
+
+func (f fieldSet) names() map[string]bool {
+	out := map[string]bool{}
+	for name := range f {
+		if key, ok := strings.CutPrefix(name, "f:"); ok {
+			out[key] = true
+		}
+	}
+	return out
+}
+
+func (n *node) owned() ownership {
+	o := ownership{
+		labels: map[string]bool{}, annotations: map[string]bool{},
+		strayLabels: map[string]bool{}, strayAnnotations: map[string]bool{},
+	}
+	for _, e := range n.Metadata.ManagedFields {
+		if e.Manager != nodelabel.FieldManager || e.FieldsV1 == nil {
+			continue
+		}
+		var root fieldSet
+		if json.Unmarshal(e.FieldsV1.GetRawBytes(), &root) != nil {
+			continue
+		}
+		labels := root.child("f:metadata").child("f:labels").names()
+		annotations := root.child("f:metadata").child("f:annotations").names()
+		if e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "status" {
+			o.labels, o.annotations = labels, annotations
+			_, o.condition = root.child("f:status").child("f:conditions")[`k:{"type":"`+nodelabel.ConditionType+`"}`]
+			continue
+		}
+		for key := range labels {
+			o.strayLabels[key] = true
+		}
+		for key := range annotations {
+			o.strayAnnotations[key] = true
+		}
+	}
+	return o
+}
+
+// plan is the difference between what a Node says and what it should say.
+type plan struct {
+	// apply says that an apply is due.
+	apply bool
+	// foreign lists the keys that somebody else changed, removed or took.
+	foreign []string
+	// removeLabels and removeAnnotations are keys that an apply leaves
+	// behind, because somebody else owns them too.
+	removeLabels, removeAnnotations []string
+}
+
+// applied is what the agent said in an apply.
+type applied struct {
+	nodelabel.Metadata
+	condition *Condition
+}
+
+// diff compares a Node to what is desired. before is what the agent applied
+// last, nil if it does not know.
+func diff(k nodelabel.Keys, n *node, want nodelabel.Metadata, cond *Condition, before *applied) plan {
+	o := n.owned()
+	var p plan
+	part := func(have, want, before map[string]string, owned, stray map[string]bool, contract []string, remove *[]string) {
+		for key, value := range want {
+			if got, ok := have[key]; ok && got == value && owned[key] {
+				continue
+			}
+			p.apply = true
+			if old, ok := before[key]; ok && old == value {
+				p.foreign = append(p.foreign, key)
+			}
+		}
+		for key := range owned {
+			if _, ok := want[key]; !ok {
+				p.apply = true
+			}
+		}
+		// Keys of the contract must not be on the Node unless they are
+		// desired, whoever wrote them: schedulers trust them.
+		left := map[string]bool{}
+		for key := range stray {
+			left[key] = true
+		}
+		for _, key := range contract {
+			left[key] = true
+		}
+		for key := range left {
+			_, wanted := want[key]
+			if _, there := have[key]; there && !wanted && !owned[key] {
+				*remove = append(*remove, key)
+				if before != nil {
+					p.foreign = append(p.foreign, key)
+				}
+			}
+		}
+	}
+	var beforeLabels, beforeAnnotations map[string]string
+	if before != nil {
+		beforeLabels, beforeAnnotations = before.Labels, before.Annotations
+	}
+	part(n.Metadata.Labels, want.Labels, beforeLabels, o.labels, o.strayLabels, k.Labels(), &p.removeLabels)
+	part(n.Metadata.Annotations, want.Annotations, beforeAnnotations, o.annotations, o.strayAnnotations, k.Annotations(), &p.removeAnnotations)
+	// Where no condition is wanted, the Node is read without its status.
+	differs := o.condition
+	if cond != nil {
+		differs = !o.condition || !cond.says(n.condition())
+	}
+	if differs {
+		p.apply = true
+		if before != nil && cond.says(before.condition) {
+			p.foreign = append(p.foreign, "condition "+nodelabel.ConditionType)
+		}
+	}
+	return p
+}
+
+// carry adds the agent's keys of another prefix to what is desired, as they
+// stand on the Node, and says whether there are any.
+func carry(k nodelabel.Keys, want nodelabel.Metadata, n *node) bool {
+	any := false
+	part := func(want, have map[string]string, owned map[string]bool) {
+		for key := range owned {
+			if value, ok := have[key]; ok && !strings.HasPrefix(key, k.Prefix()) {
+				want[key] = value
+				any = true
+			}
+		}
+	}
+	o := n.owned()
+	part(want.Labels, n.Metadata.Labels, o.labels)
+	part(want.Annotations, n.Metadata.Annotations, o.annotations)
+	return any
+}
+
+// said is what the agent says on the Node: its own keys with their values, as
+// far as nobody else has changed them.
+func (n *node) said(memory nodelabel.Metadata) nodelabel.Metadata {
+	o := n.owned()
+	out := nodelabel.Metadata{Labels: map[string]string{}, Annotations: map[string]string{}}
+	part := func(out, memory, have map[string]string, owned map[string]bool) {
+		for key, value := range memory {
+			out[key] = value
+		}
+		for key := range owned {
+			if value, ok := have[key]; ok {
+				out[key] = value
+			}
+		}
+	}
+	part(out.Labels, memory.Labels, n.Metadata.Labels, o.labels)
+	part(out.Annotations, memory.Annotations, n.Metadata.Annotations, o.annotations)
+	return out
+}

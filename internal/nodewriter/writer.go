@@ -1,0 +1,516 @@
+package nodewriter
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// Config of a writer.
+type Config struct {
+	// REST says where the API server is and who we are. A token file in it
+	// is read again as it changes, and at once after a 401.
+	REST *rest.Config
+	// Node is the Node's name.
+	Node string
+	Keys nodelabel.Keys
+	// Condition also writes the condition SCTPReady.
+	Condition bool
+	// Events creates one Event per transition.
+	Events bool
+	// StartupTaint is a taint, "key" or "key:effect", removed from the Node
+	// when SCTP is first proved there; "" for none.
+	StartupTaint string
+	// Component names this program in Events.
+	Component string
+	// Observe, if not nil, hears of every write that was tried.
+	Observe func(Outcome)
+	Log     *slog.Logger
+}
+
+// Writer keeps a Node saying what the newest report says: through lost
+// connections, foreign edits, and the Node's deletion and return. It writes
+// nothing while nothing changes.
+type Writer struct {
+	cfg    Config
+	client *client
+	events chan event
+
+	wake   chan struct{} // the report or the Node changed
+	urgent chan struct{} // somebody waits in Flush
+	back   chan struct{} // the API server answers again
+
+	mu sync.Mutex
+	// report is the newest one, bootID the newest boot ID that any had.
+	report *verdict.Report
+	bootID string
+	seq    uint64 // counts reports
+	// node is the newest known version; nil before the first one, and while
+	// it is missing.
+	node    *node
+	missing bool
+	// memory is what was applied last, to the Node with this UID.
+	memory    *applied
+	memoryUID types.UID
+	// done is the report that the Node is known to have caught up with.
+	done      uint64
+	caughtUp  chan struct{} // closed and replaced whenever done moves
+	concluded bool
+	fighting  bool
+
+	// Of the goroutine of Run alone.
+	untainted types.UID // whose startup taint was removed
+	carryOld  bool      // keys of another prefix may not be removed
+}
+
+// NewWriter checks the configuration; it does not speak to the API server yet.
+func NewWriter(cfg Config) (*Writer, error) {
+	if cfg.Node == "" {
+		return nil, errors.New("the Node's name is missing")
+	}
+	if cfg.StartupTaint != "" {
+		if err := checkTaint(cfg.StartupTaint); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(Outcome) {}
+	}
+	// Only a condition's content needs more than metadata.
+	c, err := newClient(cfg.REST, cfg.Node, cfg.Condition)
+	if err != nil {
+		return nil, err
+	}
+	return &Writer{
+		cfg: cfg, client: c,
+		events:   make(chan event, 16),
+		wake:     make(chan struct{}, 1),
+		urgent:   make(chan struct{}, 1),
+		back:     make(chan struct{}, 1),
+		caughtUp: make(chan struct{}),
+	}, nil
+}
+
+// Publish makes r what the Node should say. It never blocks; a report that was
+// not written yet is superseded.
+func (w *Writer) Publish(r verdict.Report) {
+	w.mu.Lock()
+	w.report = &r
+	if r.Kernel.BootID != "" {
+		w.bootID = r.Kernel.BootID
+	}
+	w.seq++
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+// Flush waits until the Node says what was published last, or ctx ends. A
+// retry that is due later is made now.
+func (w *Writer) Flush(ctx context.Context) error {
+	w.mu.Lock()
+	seq := w.seq
+	w.mu.Unlock()
+	poke(w.urgent)
+	for {
+		w.mu.Lock()
+		done, ch := w.done, w.caughtUp
+		w.mu.Unlock()
+		if done >= seq {
+			return nil
+		}
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// Concluded says whether the Node has been seen to say a conclusive report of
+// this process.
+func (w *Writer) Concluded() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.concluded
+}
+
+// Fighting says whether somebody else keeps changing the agent's keys.
+func (w *Writer) Fighting() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fighting
+}
+
+func poke(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// Times of the writer's life.
+const (
+	// A failed write is tried again after about half a second, then more and
+	// more seldom.
+	firstRetry, lastRetry = 500 * time.Millisecond, time.Minute
+	// A watch that ended is opened again after about a second, then more and
+	// more seldom; the count starts anew after one that lasted.
+	firstWatch, lastWatch, lastingWatch = time.Second, 20 * time.Second, time.Minute
+	// The API server is asked to end a watch after some half to one and a
+	// half of this.
+	watchTimeout = 40 * time.Minute
+	// A watch shows the Node at once; one that shows nothing for so long says
+	// that there is no such Node.
+	firstSight = 2 * time.Second
+	// When an API server goes, it goes for the whole cluster in the same
+	// instant: watches that it carried are opened again within this long
+	// (elsewhere, where there are several). And while one starts, requests
+	// pile up on it and are answered all at once: the writes that waited for
+	// its return follow within this long.
+	comeback = 10 * time.Second
+	// So many times within the window a foreign edit is put back at once;
+	// after that, more and more seldom.
+	putBacks, putBackWindow        = 5, 10 * time.Minute
+	firstPutBackDelay, lastPutBack = 10 * time.Second, 5 * time.Minute
+)
+
+// Run keeps the Node true until ctx ends.
+func (w *Writer) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { w.follow(ctx) })
+	wg.Go(func() { w.sendEvents(ctx) })
+
+	retry := time.NewTimer(time.Hour)
+	retry.Stop()
+	defer retry.Stop()
+	var (
+		pending   bool      // a failed write waits for retry
+		notBefore time.Time // the server asked to be left alone until then
+		failures  = backoff{first: firstRetry, last: lastRetry}
+		fight     fightWatch
+	)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.wake:
+			if pending {
+				// What is to be written is read when the retry is due.
+				continue
+			}
+		case <-w.back:
+			// A write that waits for its turn need not wait on.
+			if !pending || time.Now().Before(notBefore) {
+				continue
+			}
+		case <-w.urgent:
+		case <-retry.C:
+		}
+		pending = false
+		retry.Stop()
+		wait, err := w.reconcile(ctx, &fight)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			outcome := classify(err)
+			w.cfg.Observe(outcome)
+			if failures.failures == 0 {
+				w.cfg.Log.Warn("the Node could not be written; trying again", "outcome", string(outcome), "error", err.Error())
+			}
+			pending = true
+			delay := failures.after(err)
+			if askedDelay(err) > 0 {
+				notBefore = time.Now().Add(delay)
+			}
+			retry.Reset(delay)
+		case wait > 0:
+			retry.Reset(wait)
+		default:
+			if failures.failures > 0 {
+				w.cfg.Log.Info("the Node is written again", "failures", failures.failures)
+			}
+			failures.reset()
+		}
+	}
+}
+
+// reconcile writes what differs. wait says to come back later although nothing
+// failed.
+func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Duration, err error) {
+	w.mu.Lock()
+	report, bootID, seq, n, memory, memoryUID := w.report, w.bootID, w.seq, w.node, w.memory, w.memoryUID
+	w.mu.Unlock()
+	if report == nil || n == nil {
+		return 0, nil // follow or Publish will wake us
+	}
+	now := time.Now()
+	k := w.cfg.Keys
+	var known nodelabel.Metadata
+	if memory != nil {
+		known = memory.Metadata
+	}
+	said := n.said(known)
+	want := k.Desired(*report, said, bootID, now)
+	cond := w.condition(*report, n, now)
+	if memoryUID != n.Metadata.UID {
+		// Another object of the same name: what it lacks, nobody took away.
+		memory = nil
+	}
+	if w.carryOld {
+		carry(k, want, n)
+	}
+	p := diff(k, n, want, cond, memory)
+
+	// A change of the verdict is never held back, only the same words again.
+	if len(p.foreign) > 0 && sameVerdict(k, want, known) {
+		if wait := fight.due(now); wait > 0 {
+			w.noticeFight(p.foreign, wait)
+			return wait, nil
+		}
+	}
+	if fight.over(now) {
+		w.mu.Lock()
+		w.fighting = false
+		w.mu.Unlock()
+	}
+
+	written := n
+	if p.apply {
+		written, err = w.client.apply(ctx, want, cond)
+		if classify(err) == Forbidden && !w.carryOld && carry(k, want, n) {
+			// Perhaps an admission policy that knows one prefix only: better
+			// the new keys beside the old ones than none.
+			refused := err
+			if written, err = w.client.apply(ctx, want, cond); err == nil {
+				w.carryOld = true
+				w.cfg.Log.Warn("keys of another prefix may not be removed by the agent; sctp-agent cleanup can", "error", refused.Error())
+			}
+		}
+		if err != nil {
+			return 0, err
+		}
+		// Somebody may have written in between: look again.
+		p = diffRemovals(k, written, want, p)
+	}
+	if len(p.removeLabels)+len(p.removeAnnotations) > 0 {
+		if written, err = w.client.remove(ctx, p.removeLabels, p.removeAnnotations); err != nil {
+			return 0, err
+		}
+	}
+	if written != n {
+		outcome := Applied
+		if len(p.foreign) > 0 {
+			outcome = PutBack
+			fight.putBack(now)
+			slices.Sort(p.foreign)
+			w.cfg.Log.Warn("somebody else changed the agent's keys; put back", "keys", strings.Join(p.foreign, ","))
+		}
+		w.cfg.Observe(outcome)
+		// Before Flush returns: whoever waits in it may end the writer then.
+		w.transition(*report, said, written)
+	}
+
+	w.mu.Lock()
+	// Which Node there is, the watch says: the one that was written may be
+	// gone by now.
+	if w.node != nil && w.node.Metadata.UID == written.Metadata.UID && written.newer(w.node) {
+		w.node = written
+	}
+	w.memory, w.memoryUID = &applied{want, cond}, written.Metadata.UID
+	if w.done < seq {
+		w.done = seq
+		close(w.caughtUp)
+		w.caughtUp = make(chan struct{})
+	}
+	if report.Ready == verdict.Yes || report.Ready == verdict.No {
+		w.concluded = true
+	}
+	w.mu.Unlock()
+	if report.Ready == verdict.Yes {
+		return 0, w.untaint(ctx, written)
+	}
+	return 0, nil
+}
+
+// sameVerdict says whether two sets say the same to schedulers.
+func sameVerdict(k nodelabel.Keys, a, b nodelabel.Metadata) bool {
+	return maps.Equal(a.Labels, b.Labels) && a.Annotations[k.Reason()] == b.Annotations[k.Reason()]
+}
+
+// diffRemovals finds what an apply left behind that is not desired.
+func diffRemovals(k nodelabel.Keys, n *node, want nodelabel.Metadata, before plan) plan {
+	after := diff(k, n, want, nil, nil)
+	before.removeLabels, before.removeAnnotations = after.removeLabels, after.removeAnnotations
+	return before
+}
+
+// condition is what the Node's condition should say, nil if it is not to be
+// written.
+func (w *Writer) condition(r verdict.Report, n *node, now time.Time) *Condition {
+	if !w.cfg.Condition {
+		return nil
+	}
+	c := &Condition{
+		Type: nodelabel.ConditionType, Status: "Unknown",
+		Reason: string(r.Reason), Message: r.Message,
+		LastTransitionTime: now.UTC().Format(time.RFC3339),
+	}
+	switch r.Ready {
+	case verdict.Yes:
+		c.Status = "True"
+	case verdict.No:
+		c.Status = "False"
+	}
+	if old := n.condition(); old != nil && old.Status == c.Status && old.LastTransitionTime != "" {
+		c.LastTransitionTime = old.LastTransitionTime
+	}
+	return c
+}
+
+// follow keeps w.node fresh by watching the Node, over and over. Each watch
+// begins with the Node as it is: that is one request, not two.
+func (w *Writer) follow(ctx context.Context) {
+	delay := backoff{first: firstWatch, last: lastWatch}
+	down := false
+	for ctx.Err() == nil {
+		var (
+			opened time.Time
+			mu     sync.Mutex
+			seen   bool // the watch has said something, or is over
+		)
+		see := func(n *node, first bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			if first && seen {
+				return
+			}
+			seen = true
+			w.setNode(n)
+		}
+		timeout := spread(watchTimeout)
+		err := w.client.watch(ctx, timeout, func() {
+			opened = time.Now()
+			time.AfterFunc(firstSight, func() { see(nil, true) })
+			answers := time.Duration(0)
+			if down {
+				down = false
+				answers = within(comeback)
+				w.cfg.Log.Info("watching the Node again")
+			}
+			time.AfterFunc(answers, func() { poke(w.back) })
+		}, func(n *node) { see(n, false) })
+		mu.Lock()
+		seen = true
+		mu.Unlock()
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil && !down {
+			down = true
+			w.cfg.Log.Warn("the Node is not watched; trying again", "error", err.Error())
+		}
+		lasted := time.Duration(0)
+		if !opened.IsZero() {
+			lasted = time.Since(opened)
+		}
+		if lasted > lastingWatch {
+			delay.reset()
+		}
+		if lasted > lastingWatch && lasted < timeout-firstWatch {
+			sleep(ctx, within(comeback))
+		} else {
+			sleep(ctx, delay.after(err))
+		}
+	}
+}
+
+func (w *Writer) setNode(n *node) {
+	w.mu.Lock()
+	switch {
+	case n == nil:
+		if !w.missing {
+			w.cfg.Log.Warn("there is no such Node; waiting for it", "node", w.cfg.Node)
+		}
+		w.node, w.missing = nil, true
+	case n.newer(w.node):
+		w.node, w.missing = n, false
+	}
+	w.mu.Unlock()
+	poke(w.wake)
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// fightWatch remembers when foreign edits were put back.
+type fightWatch struct{ times []time.Time }
+
+func (f *fightWatch) putBack(now time.Time) { f.times = append(f.trim(now), now) }
+
+func (f *fightWatch) trim(now time.Time) []time.Time {
+	f.times = slices.DeleteFunc(f.times, func(t time.Time) bool { return now.Sub(t) > putBackWindow })
+	return f.times
+}
+
+// due says how long the next put-back has to wait; 0 for not at all.
+func (f *fightWatch) due(now time.Time) time.Duration {
+	times := f.trim(now)
+	if len(times) < putBacks {
+		return 0
+	}
+	delay := min(firstPutBackDelay<<min(len(times)-putBacks, 10), lastPutBack)
+	return max(0, delay-now.Sub(times[len(times)-1]))
+}
+
+// over says that nobody has changed anything for long.
+func (f *fightWatch) over(now time.Time) bool { return len(f.trim(now)) < putBacks }
+
+func (w *Writer) noticeFight(keys []string, wait time.Duration) {
+	w.mu.Lock()
+	first := !w.fighting
+	w.fighting = true
+	n := w.node
+	w.mu.Unlock()
+	if !first {
+		return
+	}
+	slices.Sort(keys)
+	w.cfg.Log.Error("somebody else keeps changing the agent's keys; backing off", "keys", strings.Join(keys, ","), "wait", wait.Round(time.Second).String())
+	w.emit(event{node: n, kind: "Warning", reason: "SCTPLabelsContested", message: "another writer keeps changing " + strings.Join(keys, ", ") + "; the agent puts them back more and more seldom"})
+}
+
+// transition emits an Event if ready or reason changed.
+func (w *Writer) transition(r verdict.Report, said nodelabel.Metadata, n *node) {
+	k := w.cfg.Keys
+	before, _ := nodelabel.ParseReport(said.Annotations[k.Report()])
+	if before.Ready == r.Ready && said.Annotations[k.Reason()] == string(r.Reason) {
+		return
+	}
+	kind := "Warning"
+	if r.Ready == verdict.Yes {
+		kind = "Normal"
+	}
+	w.emit(event{node: n, kind: kind, reason: string(r.Reason), message: r.Message})
+}

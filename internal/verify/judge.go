@@ -1,0 +1,338 @@
+package verify
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+)
+
+// Kinds of findings. The values are public API.
+const (
+	FindingModuleMissing  = "ModuleMissing"
+	FindingDropped        = "SCTPDropped"
+	FindingOneWay         = "SCTPDroppedOneWay"
+	FindingNetworkDown    = "NetworkDown"
+	FindingNoRoute        = "NoRoute"
+	FindingRefused        = "Refused"
+	FindingMessagesLost   = "MessagesLost"
+	FindingServices       = "ServicesNotServed"
+	FindingNodePorts      = "NodePortsNotServed"
+	FindingTargetPort     = "ServiceWrongPort"
+	FindingNotEnforced    = "PolicyNotEnforced"
+	FindingPolicyBlocks   = "PolicyBlocksAllowed"
+	FindingUndecided      = "Undecided"
+	FindingServiceBroken  = "ServiceBroken"
+	FindingNodePortBroken = "NodePortBroken"
+)
+
+// judge explains what failed. A path through a Service is only spoken of where
+// the same two pods reach each other without it: else the cause is theirs. late
+// is the step that there was not time enough for, if any.
+func judge(r *Result, ports map[string][]int32, late step) []Finding {
+	j := &judgement{r: r, late: late, out: []Finding{}, podOK: map[[3]string]bool{}}
+	for _, p := range r.Paths {
+		if p.Kind == PathPod && p.Outcome == peer.OK {
+			j.podOK[p.ends()] = true
+		}
+	}
+	j.nodes()
+	j.pods()
+	j.services(ports)
+	j.untold()
+	j.policy()
+	j.time()
+	return j.out
+}
+
+type judgement struct {
+	r    *Result
+	late step
+	out  []Finding
+	// podOK are the pairs (and families) that work without a Service.
+	podOK map[[3]string]bool
+}
+
+func (j *judgement) add(kind, fix, message string, evidence ...string) {
+	if evidence == nil {
+		evidence = []string{}
+	}
+	j.out = append(j.out, Finding{Kind: kind, Message: message, Evidence: evidence, Fix: fix})
+}
+
+func (j *judgement) nodes() {
+	for _, n := range j.r.Nodes {
+		switch n.Fault {
+		case "":
+		case peer.ModuleMissing:
+			j.add(FindingModuleMissing, "see \"sctp-agent check\" on the node, or its Node's annotations, for the remedy",
+				fmt.Sprintf("node %s has no SCTP in its kernel; its paths were not tried", n.Name), n.Detail)
+		case peer.Denied:
+			j.add(FindingUndecided, "let pods open SCTP sockets: seccomp profile, SELinux (class sctp_socket)",
+				fmt.Sprintf("node %s: a security policy refuses SCTP sockets to pods", n.Name), n.Detail)
+		default:
+			fix := "see the pod's events; --image names an image the node can get"
+			// kubelet's reasons, pkg/kubelet/images/types.go.
+			if strings.Contains(n.Detail, "ErrImagePull") || strings.Contains(n.Detail, "ImagePullBackOff") {
+				fix += ", --image-pull-secret NAMESPACE/NAME the secret that its registry asks for"
+			}
+			j.add(FindingUndecided, fix, fmt.Sprintf("node %s took no part", n.Name), n.Detail)
+		}
+	}
+}
+
+// podFindings tells each way in which pods fail to reach each other.
+func podFinding(o peer.Outcome) (kind, message, fix string) {
+	switch o {
+	case peer.Dropped:
+		return FindingDropped, "SCTP packets are dropped on the way (TCP passes)",
+			"look for a firewall, security group or network policy that lets TCP and UDP through and not IP protocol 132"
+	case peer.OneWay:
+		return FindingOneWay, "SCTP packets arrive, and the answers are dropped (TCP passes)",
+			"look at the way back: a stateful firewall or NAT that does not know SCTP, or an asymmetric route"
+	case peer.NetworkDown:
+		return FindingNetworkDown, "neither SCTP nor TCP gets there",
+			"it is the pod network between these nodes, not SCTP: routes, tunnel, CNI plugin"
+	case peer.NoRoute:
+		return FindingNoRoute, "there is no route, or a firewall rejects it",
+			"see the routes to the pod network on the node, and rules that reject with ICMP"
+	case peer.Refused:
+		return FindingRefused, "the packets are refused although a listener is there",
+			"look for a rule that rejects SCTP (an ABORT or ICMP answers in the listener's place)"
+	case peer.Lost, peer.Corrupt:
+		return FindingMessagesLost, "the handshake succeeds, and messages do not come through",
+			"compare the MTU of the pod network with that of the way; look at checksum offload (ethtool -K … tx-checksum-sctp off)"
+	default:
+		return FindingUndecided, "could not be told", "see the errors"
+	}
+}
+
+func (j *judgement) pods() {
+	groups := map[peer.Outcome][]string{}
+	var order []peer.Outcome
+	for _, p := range j.r.Paths {
+		if p.Kind != PathPod || p.Outcome == peer.OK {
+			continue
+		}
+		o := p.Outcome
+		if o == peer.Corrupt {
+			o = peer.Lost
+		}
+		if groups[o] == nil {
+			order = append(order, o)
+		}
+		groups[o] = append(groups[o], p.text())
+	}
+	for _, o := range order {
+		kind, message, fix := podFinding(o)
+		if o == peer.Dropped && (j.late == stepPaths || j.late == stepDiagnose) {
+			message, fix = "SCTP gets no answer; what becomes of the packets, and whether TCP passes, was not found out", longer
+		}
+		j.add(kind, fix, message, groups[o]...)
+	}
+}
+
+// text is a failed path as people read it.
+func (p *Path) text() string {
+	s := fmt.Sprintf("%s → %s, %s", p.From, p.To, p.Family)
+	if p.Via != "" && p.Via != p.To {
+		s = fmt.Sprintf("%s → %s through node %s, %s", p.From, p.To, p.Via, p.Family)
+	}
+	outcome := string(p.Outcome)
+	if p.Outcome == peer.OK {
+		outcome = "reached" // evidence only where it is not to be
+	}
+	s += fmt.Sprintf(" (%s): %s", p.Address, outcome)
+	if p.FailedSize > 0 {
+		s += fmt.Sprintf(", a message of %d bytes", p.FailedSize)
+	}
+	if p.Errno != "" && p.Errno != "ETIMEDOUT" {
+		s += ", " + p.Errno
+	}
+	return s
+}
+
+// services tells a Service that leads to a wrong port, and nodes that do not
+// serve Services at all, apart from single paths that fail. ports are the
+// endpoints' ports by node, as the API server has them.
+func (j *judgement) services(ports map[string][]int32) {
+	wrong := map[string]bool{}
+	for _, n := range j.r.Nodes {
+		for _, port := range ports[n.Name] {
+			if port != EchoPort && !wrong[n.Name] {
+				wrong[n.Name] = true
+				j.add(FindingTargetPort, "correct the Service's targetPort",
+					fmt.Sprintf("the Service for node %s sends to port %d, on which nobody listens", n.Name, port),
+					append([]string{fmt.Sprintf("its endpoints have port %d, the listener has %d", port, EchoPort)}, j.failed(func(p Path) bool {
+						return p.To == n.Name && (p.Kind == PathClusterIP || p.Kind == PathNodePort)
+					})...)...)
+			}
+		}
+	}
+	for _, c := range []struct {
+		kind  PathKind
+		where func(Path) string
+		all   string // finding where a node serves none
+		one   string // finding where single paths fail
+		what  string
+	}{
+		{PathClusterIP, func(p Path) string { return p.From }, FindingServices, FindingServiceBroken, "cluster addresses of Services"},
+		{PathNodePort, func(p Path) string { return p.Via }, FindingNodePorts, FindingNodePortBroken, "node ports"},
+	} {
+		bad, good := map[string][]string{}, map[string]int{}
+		var order []string
+		for _, p := range j.r.Paths {
+			if p.Kind != c.kind || wrong[p.To] || !p.Outcome.Conclusive() {
+				continue
+			}
+			where := c.where(p)
+			if p.Outcome == peer.OK {
+				good[where]++
+				continue
+			}
+			if !j.podOK[p.ends()] || p.Via != "" && p.Via != p.To && !j.podOK[[3]string{p.Via, p.To, p.Family}] {
+				continue
+			}
+			if bad[where] == nil {
+				order = append(order, where)
+			}
+			bad[where] = append(bad[where], p.text())
+		}
+		var single []string
+		for _, node := range order {
+			if good[node] > 0 {
+				single = append(single, bad[node]...)
+				continue
+			}
+			j.add(c.all, "see kube-proxy (or what stands in its place) on the node: is it running, does it know SCTP?",
+				fmt.Sprintf("node %s does not serve %s; the pods behind them are reached directly", node, c.what), bad[node]...)
+		}
+		if len(single) > 0 {
+			j.add(c.one, "see the rules for these Services on the nodes named (kube-proxy or what stands in its place), and what lies between the nodes",
+				fmt.Sprintf("some %s fail where the pods behind them are reached directly", c.what), single...)
+		}
+	}
+}
+
+// untold tells of paths through Services of which nothing is known although
+// everything that they lead over works: else they would pass for explained.
+func (j *judgement) untold() {
+	var untried, unknown []string
+	for _, p := range j.r.Paths {
+		switch {
+		case p.Kind != PathClusterIP && p.Kind != PathNodePort || !p.passable(j.podOK):
+		case p.Outcome == peer.NotTried:
+			untried = append(untried, p.text())
+		case !p.Outcome.Conclusive():
+			unknown = append(unknown, p.text())
+		}
+	}
+	if len(untried) > 0 {
+		j.add(FindingUndecided, "try again", "what these paths lead over did not work at first, and then did; they were not tried again", untried...)
+	}
+	if len(unknown) > 0 {
+		j.add(FindingUndecided, longer, "of these paths through Services nothing is known", unknown...)
+	}
+}
+
+// longer is the remedy where time ran out.
+const longer = "try again, with a longer --timeout"
+
+// time tells what there was not time enough for.
+func (j *judgement) time() {
+	switch j.late {
+	case "":
+	case stepEndpoints:
+		j.add(FindingUndecided, "try again: the API server gave no answer", "there was no time for "+string(j.late))
+	default:
+		j.add(FindingUndecided, longer, "time ran out while "+string(j.late)+"; what was known by then is told here")
+	}
+}
+
+// passable says whether the paths work that this one needs: from the same pod
+// straight to where it leads, and to the node that it leads through.
+func (p *Path) passable(podOK map[[3]string]bool) bool {
+	return podOK[p.ends()] && (p.Via == "" || podOK[[3]string{p.From, p.Via, p.Family}])
+}
+
+func (j *judgement) failed(want func(Path) bool) (out []string) {
+	for _, p := range j.r.Paths {
+		if p.Outcome != peer.OK && p.Outcome != peer.NotTried && want(p) {
+			out = append(out, p.text())
+		}
+	}
+	return out
+}
+
+// Values of [Result.Policy].
+const (
+	policyUnknown  = "unknown"
+	policyEnforced = "enforced"
+	policyOpen     = "not-enforced"
+	policyPartly   = "partly-enforced"
+)
+
+// policy says whether the NetworkPolicy was enforced. Only paths count that
+// worked before there was one. To a port that is not allowed, an echo proves
+// that nothing is enforced there; that something is, is proved by failures while
+// the allowed port of the same pod works. Where neither was seen, nothing is
+// said: what is unclear on one path is not decided by the others.
+func (j *judgement) policy() {
+	if j.r.Policy == "" {
+		return
+	}
+	j.r.Policy = policyUnknown
+	reached := map[PathKind]map[[3]string]bool{PathBefore: {}, PathAllowed: {}}
+	for _, p := range j.r.Paths {
+		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {
+			of[p.ends()] = true
+		}
+	}
+	var open, shut, unclear, refused []string
+	for _, p := range j.r.Paths {
+		switch {
+		case !reached[PathBefore][p.ends()]:
+		case p.Kind == PathAllowed && p.Outcome.Conclusive() && p.Outcome != peer.OK:
+			refused = append(refused, p.text())
+		case p.Kind != PathDenied:
+		case p.Outcome == peer.OK:
+			open = append(open, p.text())
+		case p.Outcome == peer.Blocked && reached[PathAllowed][p.ends()]:
+			shut = append(shut, p.text())
+		default:
+			unclear = append(unclear, p.text())
+		}
+	}
+	const wanted = "use a network plugin that enforces NetworkPolicy for SCTP; without one, policies change nothing"
+	switch {
+	case len(open) > 0 && len(shut) > 0:
+		j.r.Policy = policyPartly
+		j.add(FindingNotEnforced, "see whether the network plugin runs on all nodes, and whether it knows SCTP over both address families",
+			"a NetworkPolicy is enforced on some paths and not on others", append(open, shut...)...)
+	case len(open) > 0:
+		j.r.Policy = policyOpen
+		j.add(FindingNotEnforced, wanted, "a NetworkPolicy that does not allow a port is not enforced", open...)
+	case len(shut) > 0 && len(unclear) == 0:
+		j.r.Policy = policyEnforced
+	case j.late != "" && j.late != stepEndpoints: // that is why
+	case len(shut)+len(unclear) == 0:
+		j.add(FindingUndecided, "mend the paths first", "whether NetworkPolicy is enforced cannot be told: no path worked before")
+	case len(refused) == 0: // else that is why
+		j.add(FindingUndecided, "try again: the network, or a node, was behind",
+			"whether NetworkPolicy is enforced cannot be told on every path: the port that it allows failed at times, too", append(unclear, shut...)...)
+	}
+	if len(refused) > 0 {
+		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", refused...)
+	}
+}
+
+// ends of a path: what lies between is another matter.
+func (p *Path) ends() [3]string { return [3]string{p.From, p.To, p.Family} }
+
+// families of a list of addresses, by address.
+func family(address string) string {
+	if strings.Contains(address, ":") {
+		return "IPv6"
+	}
+	return "IPv4"
+}

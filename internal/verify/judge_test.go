@@ -1,0 +1,250 @@
+package verify
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// works is a result of three nodes on which every path works.
+func works() *Result {
+	r := &Result{}
+	names := []string{"a", "b", "c"}
+	for i, n := range names {
+		r.Nodes = append(r.Nodes, Node{Name: n, Index: i})
+	}
+	for _, from := range names {
+		for i, to := range names {
+			path := Path{From: from, To: to, Family: "IPv4", Outcome: peer.OK}
+			for _, kind := range []PathKind{PathPod, PathClusterIP} {
+				path.Kind = kind
+				r.Paths = append(r.Paths, path)
+			}
+			path.Kind, path.Via = PathNodePort, to
+			r.Paths = append(r.Paths, path)
+			path.To = names[(i+1)%3]
+			r.Paths = append(r.Paths, path)
+		}
+	}
+	return r
+}
+
+func spoil(r *Result, o peer.Outcome, which func(Path) bool) {
+	for i := range r.Paths {
+		if which(r.Paths[i]) {
+			r.Paths[i].Outcome = o
+		}
+	}
+}
+
+// TestJudge holds every kind of finding to a case that shows it, to the result
+// of works, which shows none, and to a row of the documentation's table.
+func TestJudge(t *testing.T) {
+	shown := map[string]bool{}
+	between := func(p Path, x, y string) bool { return p.From == x && p.To == y }
+	for _, c := range []struct {
+		name  string
+		spoil func(*Result)
+		ports map[string][]int32
+		want  []string
+		// says is part of the first finding.
+		says    string
+		verdict verdict.Ready
+	}{
+		{"all works", func(*Result) {}, nil, nil, "", verdict.Yes},
+		{"nothing was tried", func(r *Result) { r.Paths = nil }, nil, nil, "", verdict.Undecided},
+		{"dropped between two, Services with it", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
+		}, nil, []string{FindingDropped}, "a → b", verdict.No},
+		{"each way has its own cause", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, peer.OneWay, func(p Path) bool { return between(p, "b", "a") })
+		}, nil, []string{FindingDropped, FindingOneWay}, "", verdict.No},
+		{"the network is down", func(r *Result) {
+			spoil(r, peer.NetworkDown, func(p Path) bool { return between(p, "a", "b") })
+		}, nil, []string{FindingNetworkDown}, "neither SCTP nor TCP", verdict.No},
+		{"a firewall rejects", func(r *Result) {
+			spoil(r, peer.NoRoute, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, peer.Refused, func(p Path) bool { return between(p, "b", "c") })
+		}, nil, []string{FindingNoRoute, FindingRefused}, "a → b", verdict.No},
+		{"large messages are lost", func(r *Result) {
+			spoil(r, peer.Lost, func(p Path) bool { return between(p, "a", "b") })
+			for i := range r.Paths {
+				if r.Paths[i].Outcome == peer.Lost {
+					r.Paths[i].FailedSize = 9000
+				}
+			}
+		}, nil, []string{FindingMessagesLost}, "a message of 9000 bytes", verdict.No},
+		{"kube-proxy does not run on b", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool {
+				return p.Kind == PathClusterIP && p.From == "b" || p.Kind == PathNodePort && p.Via == "b"
+			})
+		}, nil, []string{FindingServices, FindingNodePorts}, "node b does not serve", verdict.No},
+		{"one Service fails", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
+		}, nil, []string{FindingServiceBroken}, "a → b", verdict.No},
+		{"one node port does not forward", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" && p.To == "c" })
+		}, nil, []string{FindingNodePortBroken}, "through node b", verdict.No},
+		{"a node port cannot forward where the pods do not reach each other", func(r *Result) {
+			spoil(r, peer.Dropped, func(p Path) bool { return p.From == "b" && p.To == "c" || p.Via == "b" && p.To == "c" })
+		}, nil, []string{FindingDropped}, "b → c", verdict.No},
+		{"what leads over a broken pair is not spoken of", func(r *Result) {
+			spoil(r, peer.NotTried, func(p Path) bool { return p.To == "b" || p.Via == "b" })
+			spoil(r, peer.OneWay, func(p Path) bool { return p.Kind == PathPod && p.To == "b" })
+			spoil(r, peer.OK, func(p Path) bool { return p.From == "b" })
+		}, nil, []string{FindingOneWay}, "c → b", verdict.No},
+		{"wrong target port, and some paths to it were not tried", func(r *Result) {
+			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
+			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind != PathPod && between(p, "a", "b") })
+			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathPod && between(p, "a", "b") })
+		}, map[string][]int32{"b": {9}}, []string{FindingDropped, FindingTargetPort}, "a → b", verdict.No},
+		{"wrong target port", func(r *Result) {
+			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
+		}, map[string][]int32{"a": {EchoPort}, "b": {9, 9}, "c": {EchoPort}}, []string{FindingTargetPort}, "sends to port 9", verdict.No},
+		{"no module", func(r *Result) {
+			r.Nodes[1].Fault = peer.ModuleMissing
+			r.Paths = slices.DeleteFunc(r.Paths, func(p Path) bool { return p.From == "b" || p.To == "b" || p.Via == "b" })
+		}, nil, []string{FindingModuleMissing}, "node b", verdict.No},
+		{"a node took no part", func(r *Result) {
+			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "ErrImagePull"
+		}, nil, []string{FindingUndecided}, "ErrImagePull", verdict.Undecided},
+		{"an image that asks for a secret", func(r *Result) {
+			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "its listener did not start: ImagePullBackOff: Back-off"
+		}, nil, []string{FindingUndecided}, "ImagePullBackOff", verdict.Undecided},
+		{"policy not enforced", func(r *Result) { policyPaths(r, tried{peer.OK, peer.OK, peer.OK}) }, nil, []string{FindingNotEnforced}, "reached", verdict.No},
+		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{peer.OK, peer.Dropped, peer.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", verdict.No},
+		{"a dialler said nothing of node ports", func(r *Result) {
+			spoil(r, peer.Unknown, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" })
+		}, nil, []string{FindingUndecided}, "through node b", verdict.Undecided},
+		{"a dialler said nothing at all", func(r *Result) {
+			spoil(r, peer.Unknown, func(p Path) bool { return p.From == "b" })
+		}, nil, []string{FindingUndecided}, "b → a", verdict.Undecided},
+		{"a path was not tried, and what it leads over works after all", func(r *Result) {
+			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
+		}, nil, []string{FindingUndecided}, "a → b", verdict.Undecided},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := works()
+			c.spoil(r)
+			r.Findings = judge(r, c.ports, "")
+			var got []string
+			for _, f := range r.Findings {
+				got = append(got, f.Kind)
+				shown[f.Kind] = true
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+			for _, f := range r.Findings {
+				for _, e := range f.Evidence {
+					if strings.Contains(e, string(peer.NotTried)) && f.Kind != FindingUndecided {
+						t.Errorf("what was not tried is no evidence: %s", e)
+					}
+				}
+			}
+			if len(r.Findings) > 0 {
+				f := r.Findings[0]
+				if pull := strings.Contains(c.says, "ImagePull"); pull != strings.Contains(f.Fix, "--image-pull-secret") {
+					t.Errorf("the remedy is %q", f.Fix)
+				}
+				if text := f.Message + "\n" + strings.Join(f.Evidence, "\n"); !strings.Contains(text, c.says) {
+					t.Errorf("it does not say %q: %s", c.says, text)
+				}
+			}
+			if got := r.Verdict(); got != c.verdict {
+				t.Errorf("verdict %s, want %s", got, c.verdict)
+			}
+		})
+	}
+	text, err := os.ReadFile("../../../docs/verify.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := os.ReadFile("judge.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := regexp.MustCompile(`(?m)^\tFinding\w+ += "(\w+)"$`).FindAllStringSubmatch(string(source), -1)
+	if len(kinds) < 15 {
+		t.Errorf("only %d kinds found", len(kinds))
+	}
+	for _, k := range kinds {
+		if !strings.Contains(string(text), "`"+k[1]+"`") {
+			t.Errorf("docs/verify.md does not speak of %s", k[1])
+		}
+		if !shown[k[1]] {
+			t.Errorf("no case shows %s", k[1])
+		}
+	}
+}
+
+// tried is what trying a pair with a NetworkPolicy gave: the port that it does
+// not allow before there was a policy, the port that it allows, and the former
+// again.
+type tried struct{ before, allowed, denied peer.Outcome }
+
+func policyPaths(r *Result, pairs ...tried) {
+	r.Policy = policyUnknown
+	for i, pair := range pairs {
+		from, to := r.Nodes[i%3].Name, r.Nodes[(i+1)%3].Name
+		for kind, o := range map[PathKind]peer.Outcome{PathBefore: pair.before, PathAllowed: pair.allowed, PathDenied: pair.denied} {
+			r.Paths = append(r.Paths, Path{Kind: kind, From: from, To: to, Family: "IPv4", Outcome: o})
+		}
+	}
+}
+
+// TestJudgePolicy: what is said of NetworkPolicy stands on evidence: an echo
+// where none may come, or failures confirmed by the dialler while the port
+// beside works. One timeout is neither, and what contradicts itself is told.
+func TestJudgePolicy(t *testing.T) {
+	open := tried{peer.OK, peer.OK, peer.OK}
+	shut := tried{peer.OK, peer.OK, peer.Blocked}
+	timeout := tried{peer.OK, peer.OK, peer.Dropped}
+	for _, c := range []struct {
+		name   string
+		pairs  []tried
+		policy string
+		want   []string
+		// lists is how many paths are the first finding's evidence.
+		lists   int
+		verdict verdict.Ready
+	}{
+		{"enforced", []tried{shut, shut, shut}, "enforced", nil, 0, verdict.Yes},
+		{"enforced, and one path did not work before", []tried{shut, {peer.Dropped, peer.OK, peer.Blocked}}, "enforced", nil, 0, verdict.Yes},
+		{"not enforced", []tried{open, open}, "not-enforced", []string{FindingNotEnforced}, 2, verdict.No},
+		// Seen on a machine that was behind: the timeout is no word against
+		// the echo, and none for it.
+		{"not enforced, and one path timed out", []tried{timeout, open}, "not-enforced", []string{FindingNotEnforced}, 1, verdict.No},
+		{"every path timed out once", []tried{timeout, timeout}, "unknown", []string{FindingUndecided}, 2, verdict.Undecided},
+		{"one timed out, one is blocked", []tried{timeout, shut}, "unknown", []string{FindingUndecided}, 2, verdict.Undecided},
+		{"enforced on one node only", []tried{open, shut, open}, "partly-enforced", []string{FindingNotEnforced}, 3, verdict.No},
+		{"nothing worked before", []tried{{peer.Dropped, peer.OK, peer.Blocked}}, "unknown", []string{FindingUndecided}, 0, verdict.Undecided},
+		{"the dialler said nothing", []tried{{peer.OK, peer.Unknown, peer.Unknown}}, "unknown", []string{FindingUndecided}, 1, verdict.Undecided},
+		{"the allowed port fails too", []tried{{peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
+		{"blocked, and the allowed port failed later", []tried{{peer.OK, peer.Refused, peer.Blocked}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
+		{"the allowed port fails on one path", []tried{shut, {peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
+		{"the denied port is reached, the allowed one is not", []tried{{peer.OK, peer.Dropped, peer.OK}}, "not-enforced", []string{FindingNotEnforced, FindingPolicyBlocks}, 1, verdict.No},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := works()
+			policyPaths(r, c.pairs...)
+			r.Findings = judge(r, nil, "")
+			var got []string
+			for _, f := range r.Findings {
+				got = append(got, f.Kind)
+			}
+			if !slices.Equal(got, c.want) || r.Policy != c.policy || r.Verdict() != c.verdict {
+				t.Fatalf("policy %s, findings %q, verdict %s; want %s, %q, %s", r.Policy, got, r.Verdict(), c.policy, c.want, c.verdict)
+			}
+			if len(got) > 0 && len(r.Findings[0].Evidence) != c.lists {
+				t.Errorf("evidence %q, want %d", r.Findings[0].Evidence, c.lists)
+			}
+		})
+	}
+}

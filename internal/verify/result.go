@@ -1,0 +1,128 @@
+// Package verify proves SCTP end to end in a cluster: it runs listeners and
+// diallers as pods in a namespace of its own, tries every path between them,
+// says what is wrong with those that fail, and takes everything away again.
+//
+// It speaks to the API server only; results come back as the pods' termination
+// messages, so neither logs nor exec, and no route to any node, is needed.
+package verify
+
+import (
+	"slices"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// The result's type, as its JSON names it.
+const (
+	APIVersion = verdict.APIVersion
+	ResultKind = "Verify"
+)
+
+// Result is what was found. Its JSON is public API.
+type Result struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Time       time.Time `json:"time"`
+	// DurationMillis is how long all of it took.
+	DurationMillis int64  `json:"durationMillis"`
+	Image          string `json:"image"`
+	Nodes          []Node `json:"nodes"`
+	Paths          []Path `json:"paths"`
+	// Policy is "enforced", "not-enforced", "partly-enforced" or "unknown", ""
+	// when NetworkPolicy was not asked for.
+	Policy   string    `json:"policy,omitempty"`
+	Findings []Finding `json:"findings"`
+}
+
+// Node is one node that took part.
+type Node struct {
+	Name  string `json:"name"`
+	Index int    `json:"index"`
+	// Addresses of the node, and of its listener.
+	Addresses    []string `json:"addresses"`
+	PodAddresses []string `json:"podAddresses"`
+	// Fault is why its pods could not work, "" when they could.
+	Fault  peer.Outcome `json:"fault,omitempty"`
+	Detail string       `json:"detail,omitempty"`
+}
+
+// PathKind is what a path leads through.
+type PathKind string
+
+const (
+	// PathPod leads straight to the listener's address.
+	PathPod PathKind = "pod"
+	// PathClusterIP leads through a Service's cluster address.
+	PathClusterIP PathKind = "clusterIP"
+	// PathNodePort leads through a port of the node Via.
+	PathNodePort PathKind = "nodePort"
+	// PathAllowed and PathDenied lead to ports that a NetworkPolicy allows
+	// and does not allow; PathBefore is the latter before there is a policy.
+	PathAllowed PathKind = "policyAllowed"
+	PathDenied  PathKind = "policyDenied"
+	PathBefore  PathKind = "policyBefore"
+)
+
+// Path is one way from a node's pod to another's.
+type Path struct {
+	Kind PathKind `json:"kind"`
+	From string   `json:"from"`
+	To   string   `json:"to"`
+	// Via is the node whose port is used, for PathNodePort.
+	Via string `json:"via,omitempty"`
+	// Family is "IPv4" or "IPv6".
+	Family  string       `json:"family"`
+	Address string       `json:"address"`
+	Outcome peer.Outcome `json:"outcome"`
+	Errno   string       `json:"errno,omitempty"`
+	// FailedSize is the size of the message that was lost.
+	FailedSize      int   `json:"failedSize,omitempty"`
+	HandshakeMicros int64 `json:"handshakeMicros"`
+	RTTMicros       int64 `json:"rttMicros"`
+}
+
+// Finding is one thing that is wrong, with all the paths that show it.
+type Finding struct {
+	Kind    string `json:"kind"`
+	Message string `json:"message"`
+	// Evidence is what was seen.
+	Evidence []string `json:"evidence"`
+	Fix      string   `json:"fix"`
+}
+
+// Good says whether the path is as it should be: a port that a NetworkPolicy
+// does not allow is to be blocked, everything else to be reached.
+func (p *Path) Good() bool {
+	if p.Kind == PathDenied {
+		return p.Outcome == peer.Blocked
+	}
+	return p.Outcome == peer.OK
+}
+
+// Count says how many paths are as they should be, and how many were not tried
+// because what they lead over is not.
+func (r *Result) Count() (good, notTried int) {
+	for _, p := range r.Paths {
+		switch {
+		case p.Good():
+			good++
+		case p.Outcome == peer.NotTried:
+			notTried++
+		}
+	}
+	return good, notTried
+}
+
+// Verdict of the whole: Yes when every path works as it should, No when one
+// does not, Undecided when that could not be told.
+func (r *Result) Verdict() verdict.Ready {
+	if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != FindingUndecided }) {
+		return verdict.No
+	}
+	if len(r.Findings) > 0 || len(r.Paths) == 0 {
+		return verdict.Undecided
+	}
+	return verdict.Yes
+}
