@@ -16,6 +16,7 @@ RUN go mod download
 COPY LICENSE ./
 COPY hack/build hack/build
 COPY cmd cmd
+COPY internal internal
 COPY pkg pkg
 ARG TARGETOS TARGETARCH
 ARG VERSION=devel

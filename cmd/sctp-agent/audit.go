@@ -189,9 +189,9 @@ func printAudit(w io.Writer, p palette, r audit.Result) error {
 	t.table(p, columns, rows,
 		func(c int, cell, padded string) string {
 			switch {
-			case c == 2 && cell == string(verdict.Yes):
+			case c == 2 && cell == string(kmod.AnswerTrue):
 				return p.good(padded)
-			case c == 2 && cell == string(verdict.No), c == 3 && cell == string(verdict.BootBlocked):
+			case c == 2 && cell == string(kmod.AnswerFalse), c == 3 && cell == string(verdict.OnBootBlocked):
 				return p.bad(padded)
 			case c == 2, c == 6 && (cell == "none" || cell == "not ready"):
 				return p.warn(padded)
@@ -206,9 +206,9 @@ func printAudit(w io.Writer, p palette, r audit.Result) error {
 		for _, pool := range r.Pools {
 			word := p.warn("unknown")
 			switch pool.Enables {
-			case kmod.True:
+			case kmod.AnswerTrue:
 				word = p.good("enables SCTP")
-			case kmod.False:
+			case kmod.AnswerFalse:
 				word = p.bad("does not enable SCTP")
 			}
 			t.line("  %s: %s, %d of %d nodes updated", pool.Name, word, pool.Updated, pool.Nodes)
@@ -287,7 +287,7 @@ func kindNames(kinds []audit.Kind) []string {
 
 // nodeNote says why a node is not ready, below its row.
 func nodeNote(n audit.NodeRow) string {
-	if n.Ready == verdict.Yes && n.Reason == verdict.ProbePassed {
+	if n.Ready == kmod.AnswerTrue && n.Reason == verdict.ReasonProbePassed {
 		return ""
 	}
 	text := strings.TrimSuffix(string(n.Reason)+": "+n.Message, ": ")

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/assess"
-	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func newCheckCommand() *cobra.Command {
@@ -51,9 +51,9 @@ misused. (So it serves as a node-problem-detector custom plugin.)`,
 				return fmt.Errorf("print the report: %w", err)
 			}
 			switch report.Ready {
-			case verdict.Yes:
+			case kmod.AnswerTrue:
 				return nil
-			case verdict.No:
+			case kmod.AnswerFalse:
 				return exitError(exitNo)
 			default:
 				return exitError(exitUnknown)

@@ -31,7 +31,7 @@ func (f *hostFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply (default: detected in the host's root)")
 	flags.IntVar(&f.host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply (default: detected in the host's root)")
 	flags.StringVar(&f.autoload, "autoload", "never", `"never": open no SCTP socket unless the module is in the kernel; "allow": the probe may cause the module to be loaded`)
-	flags.StringVar(&f.suite, "suite", string(probe.Quick), `checks of the probe: "quick" or "full"`)
+	flags.StringVar(&f.suite, "suite", string(probe.SuiteQuick), `checks of the probe: "quick" or "full"`)
 	flags.DurationVar(&f.timeout, "timeout", 0, fmt.Sprintf("deadline of the whole probe (default: %v, %v for the full suite)", probe.DefaultTimeout, probe.DefaultFullTimeout))
 }
 
@@ -56,7 +56,7 @@ func (f *hostFlags) options() (assess.Options, error) {
 		return opts, fmt.Errorf(`--autoload %q: want "never" or "allow"`, f.autoload)
 	}
 	switch opts.Probe.Suite {
-	case probe.Quick, probe.Full:
+	case probe.SuiteQuick, probe.SuiteFull:
 	default:
 		return opts, fmt.Errorf(`--suite %q: want "quick" or "full"`, f.suite)
 	}

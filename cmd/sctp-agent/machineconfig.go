@@ -118,9 +118,9 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		for _, e := range effects {
 			word := p.warn("UNKNOWN")
 			switch e.Enabled {
-			case kmod.True:
+			case kmod.AnswerTrue:
 				word = p.good("ENABLES SCTP")
-			case kmod.False:
+			case kmod.AnswerFalse:
 				word = p.bad("DOES NOT ENABLE SCTP")
 			}
 			t.wrapped(0, "pool "+orDash(e.Role)+": "+word)
@@ -140,9 +140,9 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 	code := exitYes
 	for _, e := range effects {
 		switch {
-		case e.Enabled == kmod.False:
+		case e.Enabled == kmod.AnswerFalse:
 			code = exitNo
-		case e.Enabled == kmod.Unknown && code == exitYes:
+		case e.Enabled == kmod.AnswerUnknown && code == exitYes:
 			code = exitUnknown
 		}
 	}

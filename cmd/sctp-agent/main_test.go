@@ -16,6 +16,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -121,12 +122,12 @@ func TestThisMachine(t *testing.T) {
 	o := run(t, nil, "check", "-o", "json")
 	r := decodeReport(t, o)
 	if registered {
-		if r.Ready == verdict.No && !strings.HasPrefix(string(r.Reason), "Probe") {
+		if r.Ready == kmod.AnswerFalse && !strings.HasPrefix(string(r.Reason), "Probe") {
 			t.Errorf("this kernel has SCTP registered, and the report says %s", r.Reason)
 		}
 		return
 	}
-	if o.code == exitYes || r.Ready == verdict.Yes {
+	if o.code == exitYes || r.Ready == kmod.AnswerTrue {
 		t.Errorf("this kernel has no SCTP, and the report says ready=%s, exit %d", r.Ready, o.code)
 	}
 	if r.Probe.Attempted || r.Probe.CausedLoad {
@@ -189,7 +190,7 @@ func TestExitCodes(t *testing.T) {
 func TestNoSuchRoot(t *testing.T) {
 	o := run(t, nil, "check", "--root", "/does/not/exist", "-o", "json")
 	r := decodeReport(t, o)
-	if o.code != exitUnknown || r.Ready != verdict.Undecided || r.Reason != verdict.InspectionFailed ||
+	if o.code != exitUnknown || r.Ready != kmod.AnswerUnknown || r.Reason != verdict.ReasonInspectionFailed ||
 		!strings.Contains(r.Message, "/does/not/exist") || !strings.Contains(r.Remedy, "--root") {
 		t.Errorf("exit %d, %s %s: %s; %s", o.code, r.Ready, r.Reason, r.Message, r.Remedy)
 	}
@@ -243,7 +244,7 @@ func TestUnreadable(t *testing.T) {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}, "check", "--root", root, "-o", "json")
 	r := decodeReport(t, o)
-	if r.Policy.Autoload.Allowed == "true" || r.Policy.ModulesLoad.Allowed == "true" || r.OnBoot == verdict.BootLoaded {
+	if r.Policy.Autoload.Allowed == "true" || r.Policy.ModulesLoad.Allowed == "true" || r.OnBoot == verdict.OnBootLoaded {
 		t.Errorf("an unreadable directory was taken for an empty one: %+v", r.Policy)
 	}
 	if !strings.Contains(o.stdout, "/etc/modprobe.d") {

@@ -125,7 +125,7 @@ func printProbe(t *textWriter, p palette, r verdict.Report) {
 		switch {
 		case r.Module.State == kmod.StateUnknown:
 			why = "whether the module is in the kernel is not known"
-		case r.Module.State == kmod.Loadable && r.Policy.Autoload.Allowed == kmod.True:
+		case r.Module.State == kmod.StateLoadable && r.Policy.Autoload.Allowed == kmod.AnswerTrue:
 			why += " (--autoload=allow would load it)"
 		}
 		t.line("%s not run: %s", p.head("Probe"), why)
@@ -163,11 +163,11 @@ func words(list ...string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
-func verdictWord(p palette, ready verdict.Ready) string {
+func verdictWord(p palette, ready kmod.Answer) string {
 	switch ready {
-	case verdict.Yes:
+	case kmod.AnswerTrue:
 		return p.good("READY")
-	case verdict.No:
+	case kmod.AnswerFalse:
 		return p.bad("NOT READY")
 	default:
 		return p.warn("UNKNOWN")
@@ -177,9 +177,9 @@ func verdictWord(p palette, ready verdict.Ready) string {
 func moduleText(r verdict.Report) string {
 	text := string(r.Module.State)
 	switch r.Module.State {
-	case kmod.Loadable:
+	case kmod.StateLoadable:
 		text = "on disk, not in the kernel"
-	case kmod.Absent:
+	case kmod.StateAbsent:
 		text = "not in the kernel, not on disk"
 	}
 	if r.Module.Path != "" {
@@ -190,11 +190,11 @@ func moduleText(r verdict.Report) string {
 
 func bootText(b verdict.OnBoot) string {
 	switch b {
-	case verdict.BootLoaded:
+	case verdict.OnBootLoaded:
 		return "loaded"
-	case verdict.BootOnDemand:
+	case verdict.OnBootOnDemand:
 		return "on demand: nothing asks for it, the first socket would load it"
-	case verdict.BootBlocked:
+	case verdict.OnBootBlocked:
 		return "blocked: nothing will load it"
 	default:
 		return "unknown"
@@ -204,13 +204,13 @@ func bootText(b verdict.OnBoot) string {
 func bootAnswerText(d verdict.BootDecision) string {
 	answer := allowedText(d.Allowed)
 	switch {
-	case d.Requested == kmod.Unknown:
+	case d.Requested == kmod.AnswerUnknown:
 		return answer + " (whether it is requested could not be read)"
-	case d.Requested == kmod.False && d.Allowed == kmod.True:
+	case d.Requested == kmod.AnswerFalse && d.Allowed == kmod.AnswerTrue:
 		return answer + ", but nothing requests it"
-	case d.Requested == kmod.False:
+	case d.Requested == kmod.AnswerFalse:
 		return answer + ", and nothing requests it"
-	case d.Allowed == kmod.True:
+	case d.Allowed == kmod.AnswerTrue:
 		return answer + ", and it is requested"
 	default:
 		return answer + ", although it is requested"
@@ -219,9 +219,9 @@ func bootAnswerText(d verdict.BootDecision) string {
 
 func allowedText(a kmod.Answer) string {
 	switch a {
-	case kmod.True:
+	case kmod.AnswerTrue:
 		return "yes"
-	case kmod.False:
+	case kmod.AnswerFalse:
 		return "no"
 	default:
 		return "unknown"

@@ -12,15 +12,15 @@ import (
 
 // rhcos is what is found on an OpenShift node as it ships.
 func rhcos(edit func(*kmod.Inspection)) verdict.Facts {
-	line := kmod.Evidence{File: verdict.VendorBlacklist, Line: 6, Text: "blacklist sctp", Effect: "stops loading when a program asks", Cause: kmod.Blacklist}
+	line := kmod.Evidence{File: verdict.VendorBlacklist, Line: 6, Text: "blacklist sctp", Effect: "stops loading when a program asks", Cause: kmod.CauseBlacklist}
 	atBoot := line
 	atBoot.Effect = "stops loading at boot"
 	i := &kmod.Inspection{
-		Module: "sctp", State: kmod.Loadable, OS: "Red Hat Enterprise Linux CoreOS 9.6", KmodVersion: 28,
-		Autoload:     kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: []kmod.Evidence{line}},
-		AutoloadIPv6: kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: []kmod.Evidence{line}},
-		ByName:       kmod.Decision{Allowed: kmod.True},
-		BootLoad:     kmod.BootLoad{Requested: kmod.False, Decision: kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: []kmod.Evidence{atBoot}}},
+		Module: "sctp", State: kmod.StateLoadable, OS: "Red Hat Enterprise Linux CoreOS 9.6", KmodVersion: 28,
+		Autoload:     kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseBlacklist, Evidence: []kmod.Evidence{line}},
+		AutoloadIPv6: kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseBlacklist, Evidence: []kmod.Evidence{line}},
+		ByName:       kmod.Decision{Allowed: kmod.AnswerTrue},
+		BootLoad:     kmod.BootLoad{Requested: kmod.AnswerFalse, Decision: kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseBlacklist, Evidence: []kmod.Evidence{atBoot}}},
 	}
 	if edit != nil {
 		edit(i)
@@ -68,14 +68,14 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 	}{
 		{"blacklisted RHCOS", rhcos(nil), true},
 		{"blacklisted Fedora", rhcos(func(i *kmod.Inspection) { i.OS = "Fedora Linux 44" }), false},
-		{"RHCOS without the module", rhcos(func(i *kmod.Inspection) { i.State = kmod.Absent }), false},
+		{"RHCOS without the module", rhcos(func(i *kmod.Inspection) { i.State = kmod.StateAbsent }), false},
 		{"RHCOS with both files, not rebooted", rhcos(func(i *kmod.Inspection) {
-			allowed := kmod.Decision{Allowed: kmod.True}
-			i.Autoload, i.BootLoad = allowed, kmod.BootLoad{Requested: kmod.True, Decision: allowed}
+			allowed := kmod.Decision{Allowed: kmod.AnswerTrue}
+			i.Autoload, i.BootLoad = allowed, kmod.BootLoad{Requested: kmod.AnswerTrue, Decision: allowed}
 		}), false},
 		{"RHCOS, loaded by hand", func() verdict.Facts {
-			f := rhcos(func(i *kmod.Inspection) { i.State = kmod.Loaded })
-			f.Probe = probe.Result{Attempted: true, Checks: []probe.Check{{Name: "x", Required: true, Result: probe.Pass}}}
+			f := rhcos(func(i *kmod.Inspection) { i.State = kmod.StateLoaded })
+			f.Probe = probe.Result{Attempted: true, Checks: []probe.Check{{Name: "x", Required: true, Result: probe.OutcomePass}}}
 			return f
 		}(), true},
 	} {

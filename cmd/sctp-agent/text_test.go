@@ -102,17 +102,17 @@ func TestTablesFit(t *testing.T) {
 	if err := os.WriteFile(file, []byte(hardened), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check := rhcos(func(i *kmod.Inspection) { i.State = kmod.Loaded })
+	check := rhcos(func(i *kmod.Inspection) { i.State = kmod.StateLoaded })
 	check.Node = wide
-	check.Probe = probe.Result{Attempted: true, Suite: probe.Full}
+	check.Probe = probe.Result{Attempted: true, Suite: probe.SuiteFull}
 	for range 30 {
 		check.Probe.Checks = append(check.Probe.Checks,
-			probe.Check{Name: "passed-check", Result: probe.Pass},
-			probe.Check{Name: "failed-check", Required: true, Result: probe.Fail, Stage: "connect", Errno: "ECONNREFUSED", Detail: words})
+			probe.Check{Name: "passed-check", Result: probe.OutcomePass},
+			probe.Check{Name: "failed-check", Required: true, Result: probe.OutcomeFail, Stage: "connect", Errno: "ECONNREFUSED", Detail: words})
 	}
 	report := verdict.Judge(check)
 	report.Module.Path = "/usr/lib/modules/5.14.0-570.12.1.el9_6.x86_64/kernel/net/sctp/sctp.ko.xz"
-	report.Warnings = append(report.Warnings, verdict.Warning{Reason: verdict.WillNotSurviveReboot, Message: words})
+	report.Warnings = append(report.Warnings, verdict.Warning{Reason: verdict.ReasonWillNotSurviveReboot, Message: words})
 	for name, c := range map[string]struct {
 		print func(io.Writer) error
 		// says are parts that must not be lost.
@@ -123,15 +123,15 @@ func TestTablesFit(t *testing.T) {
 			r := audit.Result{Time: time.Unix(1_700_000_000, 0), Summary: audit.Summary{Nodes: 123_456, Ready: 123_456, NotReady: 123_456, Unknown: 123_456, Critical: 1}}
 			for i := range 7 {
 				r.Nodes = append(r.Nodes, audit.NodeRow{
-					Name: strings.Replace(wide, "47", fmt.Sprint(40+i), 1), Pool: "a-pool-of-a-long-name", Ready: verdict.Undecided, OnBoot: verdict.BootOnDemand, Module: kmod.StateUnknown,
-					Reason: verdict.PermissionDenied, Message: words, Since: &since, Agent: &audit.AgentRow{Version: "v1.22.333-rc.4-to-be-tried", Ready: true},
+					Name: strings.Replace(wide, "47", fmt.Sprint(40+i), 1), Pool: "a-pool-of-a-long-name", Ready: kmod.AnswerUnknown, OnBoot: verdict.OnBootOnDemand, Module: kmod.StateUnknown,
+					Reason: verdict.ReasonPermissionDenied, Message: words, Since: &since, Agent: &audit.AgentRow{Version: "v1.22.333-rc.4-to-be-tried", Ready: true},
 				})
 				r.Findings = append(r.Findings, audit.Finding{
 					Kind: audit.PodOnUnreadyNode, Severity: audit.Critical, Object: audit.Object{Kind: "Pod", Namespace: "a-namespace-of-a-long-name", Name: wide},
 					Message: words, Evidence: []string{words, "container " + wide + " declares port 38412/SCTP"}, Fix: words,
 				})
 			}
-			r.Pools = []audit.PoolRow{{Name: "a-pool-of-a-long-name", Enables: kmod.False, Message: words, Nodes: 12_345}}
+			r.Pools = []audit.PoolRow{{Name: "a-pool-of-a-long-name", Enables: kmod.AnswerFalse, Message: words, Nodes: 12_345}}
 			r.Unseen = []audit.Unseen{{Why: words, NotChecked: audit.Kinds()}}
 			return printAudit(w, newPalette(w), r)
 		}, []string{"… and 2 more", "therefore not checked: PodOnUnreadyNode", "does not enable SCTP", "ip-10-201-103-46.…  "}},
@@ -172,7 +172,7 @@ func TestTablesFit(t *testing.T) {
 func TestForeignText(t *testing.T) {
 	const evil = "clear\x1b[2Jtitle\x1b]0;pwned\x07hidden\x1b[8mbell\u009b1Ghere\u202eereh\rback"
 	r := audit.Result{
-		Nodes: []audit.NodeRow{{Name: "n0", Ready: verdict.No, OnBoot: verdict.BootBlocked, Module: kmod.State(evil + "\nworker-9  true"), Reason: verdict.Reason(evil), Message: evil}},
+		Nodes: []audit.NodeRow{{Name: "n0", Ready: kmod.AnswerFalse, OnBoot: verdict.OnBootBlocked, Module: kmod.State(evil + "\nworker-9  true"), Reason: verdict.Reason(evil), Message: evil}},
 		Findings: []audit.Finding{{
 			Kind: audit.NodeUnproved, Severity: audit.Warning, Object: audit.Object{Kind: "Node", Name: "n0"}, Message: evil, Evidence: []string{evil}, Fix: evil,
 		}},

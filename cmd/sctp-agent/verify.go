@@ -13,7 +13,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
-	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func newVerifyCommand() *cobra.Command {
@@ -85,9 +85,9 @@ or the command failed or was misused.`,
 				return err
 			}
 			switch r.Verdict() {
-			case verdict.Yes:
+			case kmod.AnswerTrue:
 				return nil
-			case verdict.No:
+			case kmod.AnswerFalse:
 				return exitError(exitNo)
 			default:
 				return exitError(exitUnknown)
@@ -198,9 +198,9 @@ func printVerify(w io.Writer, p palette, r *verify.Result) error {
 		t.line("NetworkPolicy for SCTP: %s", r.Policy)
 	}
 	switch r.Verdict() {
-	case verdict.Yes:
+	case kmod.AnswerTrue:
 		t.line("%s", p.good("SCTP works"))
-	case verdict.No:
+	case kmod.AnswerFalse:
 		t.line("%s", p.bad("SCTP does not work everywhere"))
 	default:
 		t.line("%s", p.warn("Could not be told everywhere"))

@@ -227,7 +227,7 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		if a.broken.Load() > 0 {
 			wait = min(wait, jitter(withoutTrigger))
 		}
-		if r.Ready == verdict.Undecided {
+		if r.Ready == kmod.AnswerUnknown {
 			wait = min(wait, jitter(min(firstRecheck<<min(unknowns, 20), lastRecheck)))
 			unknowns++
 		} else {

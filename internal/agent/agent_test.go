@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -144,7 +145,7 @@ func start(t *testing.T, cfg Config) (stop func()) {
 // word about it after each.
 func TestBurstAndRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := says(verdict.ModuleNotLoaded)
+		s := says(verdict.ReasonModuleNotLoaded)
 		h, w := newHand(), &notebook{}
 		var rests atomic.Int32
 		stop := start(t, Config{
@@ -192,7 +193,7 @@ func TestBurstAndRest(t *testing.T) {
 // What is unknown is asked for again soon, and then less and less often.
 func TestUnknownIsAskedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := says(verdict.ModuleInTransition)
+		s := says(verdict.ReasonModuleInTransition)
 		stop := start(t, Config{
 			Assess: s.assess,
 			Writer: &notebook{},
@@ -205,7 +206,7 @@ func TestUnknownIsAskedAgain(t *testing.T) {
 		if s.count() > 90 {
 			t.Errorf("%d assessments in an hour of not knowing", s.count())
 		}
-		s.say(verdict.ProbePassed)
+		s.say(verdict.ReasonProbePassed)
 		time.Sleep(2 * time.Minute)
 		before := s.count()
 		time.Sleep(5 * time.Minute)
@@ -219,7 +220,7 @@ func TestUnknownIsAskedAgain(t *testing.T) {
 // Without a trigger, the agent looks every minute instead.
 func TestBrokenTrigger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := says(verdict.ModuleNotLoaded)
+		s := says(verdict.ReasonModuleNotLoaded)
 		h := newHand()
 		m := NewMetrics(MetricsOptions{})
 		stop := start(t, Config{
@@ -258,7 +259,7 @@ func TestShutdown(t *testing.T) {
 				w.flushErr = errors.New("no API server")
 			}
 			stop := start(t, Config{
-				Assess: func(context.Context) verdict.Report { return reportOf(verdict.ProbePassed) },
+				Assess: func(context.Context) verdict.Report { return reportOf(verdict.ReasonProbePassed) },
 				Writer: w, Shutdown: shutdownHand{h}, Triggers: []Trigger{h},
 			})
 			released := make(chan struct{})
@@ -269,7 +270,7 @@ func TestShutdown(t *testing.T) {
 				t.Errorf("the shutdown was held up for %s", took)
 			}
 			reports := w.all()
-			if got := reports[len(reports)-1]; got.Reason != verdict.NodeRebooting || got.Ready != verdict.No {
+			if got := reports[len(reports)-1]; got.Reason != verdict.ReasonNodeRebooting || got.Ready != kmod.AnswerFalse {
 				t.Errorf("the last word before the shutdown is %s %s", got.Ready, got.Reason)
 			}
 			h.fired <- "services stop"
@@ -280,7 +281,7 @@ func TestShutdown(t *testing.T) {
 			h.shutdowns <- Shutdown{Begins: false, Release: func() {}}
 			time.Sleep(time.Second)
 			reports = w.all()
-			if got := reports[len(reports)-1].Reason; got != verdict.ProbePassed {
+			if got := reports[len(reports)-1].Reason; got != verdict.ReasonProbePassed {
 				t.Errorf("after a shutdown that was called off: %s", got)
 			}
 			stop()
@@ -300,7 +301,7 @@ func TestSlowShutdown(t *testing.T) {
 				if slow.Load() {
 					time.Sleep(10 * time.Second)
 				}
-				return reportOf(verdict.ProbePassed)
+				return reportOf(verdict.ReasonProbePassed)
 			},
 			Writer: w, Shutdown: shutdownHand{h}, Triggers: []Trigger{h},
 		})
@@ -319,7 +320,7 @@ func TestSlowShutdown(t *testing.T) {
 			t.Errorf("the shutdown was held up for %s", took)
 		}
 		reports := w.all()
-		if got := reports[len(reports)-1].Reason; got != verdict.NodeRebooting {
+		if got := reports[len(reports)-1].Reason; got != verdict.ReasonNodeRebooting {
 			t.Errorf("the last word is %s", got)
 		}
 		if !a.Healthy() {
@@ -338,14 +339,14 @@ func TestStartedWhileShuttingDown(t *testing.T) {
 	for range 20 { // the first assessment and the news are due together
 		synctest.Test(t, func(t *testing.T) {
 			w := &notebook{}
-			a := New(Config{Assess: says(verdict.ProbePassed).assess, Writer: w})
+			a := New(Config{Assess: says(verdict.ReasonProbePassed).assess, Writer: w})
 			ctx, cancel := context.WithCancel(t.Context())
 			shutdown, done := make(chan Shutdown, 1), make(chan struct{})
 			shutdown <- Shutdown{Begins: true, Release: cancel}
 			go func() { a.loop(ctx, shutdown, nil); close(done) }()
 			<-done
 			reports := w.all()
-			if len(reports) == 0 || reports[len(reports)-1].Reason != verdict.NodeRebooting {
+			if len(reports) == 0 || reports[len(reports)-1].Reason != verdict.ReasonNodeRebooting {
 				t.Errorf("published: %+v", reports)
 			}
 		})
@@ -356,14 +357,14 @@ func TestStartedWhileShuttingDown(t *testing.T) {
 // nothing: not to the Node's writer, not in the feature file.
 func TestBootIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		proved := reportOf(verdict.ProbePassed)
+		proved := reportOf(verdict.ReasonProbePassed)
 		proved.Kernel.BootID = "one"
 		var failed atomic.Bool
 		h, w, file := newHand(), &notebook{}, FeatureFile{Dir: t.TempDir()}
 		stop := start(t, Config{
 			Assess: func(context.Context) verdict.Report {
 				if failed.Load() {
-					return reportOf(verdict.InspectionFailed)
+					return reportOf(verdict.ReasonInspectionFailed)
 				}
 				return proved
 			},
@@ -374,7 +375,7 @@ func TestBootIsRemembered(t *testing.T) {
 		time.Sleep(time.Second)
 		stop()
 		reports := w.all()
-		if last := reports[len(reports)-1]; last.Reason != verdict.InspectionFailed || last.Kernel.BootID != "one" {
+		if last := reports[len(reports)-1]; last.Reason != verdict.ReasonInspectionFailed || last.Kernel.BootID != "one" {
 			t.Errorf("published last: %s of boot %q", last.Reason, last.Kernel.BootID)
 		}
 		text, err := os.ReadFile(filepath.Join(file.Dir, FeatureFileName))
@@ -389,14 +390,14 @@ func TestLogsTransitionsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var buf bytes.Buffer
 		var mu sync.Mutex
-		s := says(verdict.ModuleNotLoaded)
+		s := says(verdict.ReasonModuleNotLoaded)
 		h := newHand()
 		stop := start(t, Config{
 			Assess: s.assess,
 			Writer: &notebook{}, Triggers: []Trigger{h},
 			Log: slog.New(slog.NewTextHandler(lockedWriter{&mu, &buf}, nil)),
 		})
-		for _, reason := range []verdict.Reason{verdict.ModuleNotLoaded, verdict.ProbePassed, verdict.ProbePassed} {
+		for _, reason := range []verdict.Reason{verdict.ReasonModuleNotLoaded, verdict.ReasonProbePassed, verdict.ReasonProbePassed} {
 			s.say(reason)
 			h.fired <- "test"
 			time.Sleep(time.Second)
@@ -432,7 +433,7 @@ func TestHealth(t *testing.T) {
 				if hanging.Load() {
 					<-hang
 				}
-				return reportOf(verdict.ModuleMissing)
+				return reportOf(verdict.ReasonModuleMissing)
 			},
 			Writer: &notebook{},
 		})
@@ -471,7 +472,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := NewMetrics(MetricsOptions{Build: BuildInfo{Version: "v1"}, Proc: proc, Contested: func() bool { return true }})
-	r := reportOf(verdict.ProbePassed)
+	r := reportOf(verdict.ReasonProbePassed)
 	r.Probe = verdict.Probe{Attempted: true, DurationMicros: 1500, Checks: []verdict.Check{{Name: "ipv4-stream", Result: "pass"}}}
 	m.assessed(r, time.Millisecond)
 	m.published(r)

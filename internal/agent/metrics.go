@@ -50,9 +50,9 @@ type MetricsOptions struct {
 }
 
 var (
-	readyValues = []string{string(verdict.Yes), string(verdict.No), string(verdict.Undecided)}
-	stateValues = []string{string(kmod.Loaded), string(kmod.Builtin), string(kmod.Loading), string(kmod.Unloading), string(kmod.Loadable), string(kmod.Absent), string(kmod.StateUnknown)}
-	bootValues  = []string{string(verdict.BootLoaded), string(verdict.BootOnDemand), string(verdict.BootBlocked), string(verdict.BootUnknown)}
+	readyValues = []string{string(kmod.AnswerTrue), string(kmod.AnswerFalse), string(kmod.AnswerUnknown)}
+	stateValues = []string{string(kmod.StateLoaded), string(kmod.StateBuiltin), string(kmod.StateLoading), string(kmod.StateUnloading), string(kmod.StateLoadable), string(kmod.StateAbsent), string(kmod.StateUnknown)}
+	bootValues  = []string{string(verdict.OnBootLoaded), string(verdict.OnBootOnDemand), string(verdict.OnBootBlocked), string(verdict.OnBootUnknown)}
 )
 
 // NewMetrics makes the metrics and registers them.
@@ -116,9 +116,9 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 	for _, o := range nodewriter.Outcomes() {
 		m.writes.WithLabelValues(string(o))
 	}
-	oneHot(m.ready, readyValues, string(verdict.Undecided))
+	oneHot(m.ready, readyValues, string(kmod.AnswerUnknown))
 	oneHot(m.module, stateValues, string(kmod.StateUnknown))
-	oneHot(m.onBoot, bootValues, string(verdict.BootUnknown))
+	oneHot(m.onBoot, bootValues, string(verdict.OnBootUnknown))
 	for _, r := range verdict.Reasons() {
 		m.reason.WithLabelValues(string(r)).Set(0)
 	}
@@ -153,10 +153,10 @@ func (m *Metrics) assessed(r verdict.Report, took time.Duration) {
 	if r.Probe.Attempted {
 		m.probe.Observe((time.Duration(r.Probe.DurationMicros) * time.Microsecond).Seconds())
 	}
-	if r.Ready == verdict.Yes || r.Ready == verdict.No {
+	if r.Ready == kmod.AnswerTrue || r.Ready == kmod.AnswerFalse {
 		m.conclusive.SetToCurrentTime()
 	}
-	if r.Reason == verdict.InspectionFailed {
+	if r.Reason == verdict.ReasonInspectionFailed {
 		m.inspections.Inc()
 	}
 }

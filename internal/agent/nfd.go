@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -47,9 +48,9 @@ func (f FeatureFile) Write(r verdict.Report) error {
 	var want bytes.Buffer
 	want.Write(boot)
 	switch r.Ready {
-	case verdict.Yes, verdict.No:
+	case kmod.AnswerTrue, kmod.AnswerFalse:
 		fmt.Fprintf(&want, "sctp.ready=%s\nsctp.reason=%s\n", r.Ready, r.Reason)
-		if r.OnBoot != verdict.BootUnknown {
+		if r.OnBoot != verdict.OnBootUnknown {
 			fmt.Fprintf(&want, "sctp.on-boot=%s\n", r.OnBoot)
 		}
 	default:
@@ -57,7 +58,7 @@ func (f FeatureFile) Write(r verdict.Report) error {
 			// Still the best there is to say.
 			want.Reset()
 			want.Write(before)
-		} else if r.OnBoot != verdict.BootUnknown {
+		} else if r.OnBoot != verdict.OnBootUnknown {
 			fmt.Fprintf(&want, "sctp.on-boot=%s\n", r.OnBoot)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -31,8 +32,8 @@ func TestFeatureFile(t *testing.T) {
 		}
 		return expires, rest
 	}
-	r := reportOf(verdict.ProbePassed)
-	r.Kernel.BootID, r.OnBoot = "one", verdict.BootLoaded
+	r := reportOf(verdict.ReasonProbePassed)
+	r.Kernel.BootID, r.OnBoot = "one", verdict.OnBootLoaded
 	write := func() {
 		t.Helper()
 		if err := f.Write(r); err != nil {
@@ -45,10 +46,10 @@ func TestFeatureFile(t *testing.T) {
 		reason verdict.Reason
 		want   string
 	}{
-		{"proved", "one", verdict.ProbePassed, "# boot one\nsctp.ready=true\nsctp.reason=ProbePassed\nsctp.on-boot=loaded\n"},
-		{"unknown in the same boot", "one", verdict.PermissionDenied, "# boot one\nsctp.ready=true\nsctp.reason=ProbePassed\nsctp.on-boot=loaded\n"},
-		{"unknown in the next boot", "two", verdict.PermissionDenied, "# boot two\nsctp.on-boot=loaded\n"},
-		{"no", "two", verdict.ModuleMissing, "# boot two\nsctp.ready=false\nsctp.reason=ModuleMissing\nsctp.on-boot=loaded\n"},
+		{"proved", "one", verdict.ReasonProbePassed, "# boot one\nsctp.ready=true\nsctp.reason=ProbePassed\nsctp.on-boot=loaded\n"},
+		{"unknown in the same boot", "one", verdict.ReasonPermissionDenied, "# boot one\nsctp.ready=true\nsctp.reason=ProbePassed\nsctp.on-boot=loaded\n"},
+		{"unknown in the next boot", "two", verdict.ReasonPermissionDenied, "# boot two\nsctp.on-boot=loaded\n"},
+		{"no", "two", verdict.ReasonModuleMissing, "# boot two\nsctp.ready=false\nsctp.reason=ModuleMissing\nsctp.on-boot=loaded\n"},
 	} {
 		r.Kernel.BootID, r.Reason, r.Ready = tt.boot, tt.reason, tt.reason.Ready()
 		write()
@@ -69,11 +70,11 @@ func TestFeatureFile(t *testing.T) {
 		left   time.Duration
 		again  bool
 	}{
-		{"fresh", verdict.ModuleMissing, 50 * time.Minute, false},
-		{"a third has passed", verdict.ModuleMissing, 39 * time.Minute, true},
-		{"unknown, and a third has passed", verdict.PermissionDenied, 39 * time.Minute, true},
-		{"expired", verdict.ModuleMissing, -time.Hour, true},
-		{"the clock was set back", verdict.ModuleMissing, 48 * time.Hour, true},
+		{"fresh", verdict.ReasonModuleMissing, 50 * time.Minute, false},
+		{"a third has passed", verdict.ReasonModuleMissing, 39 * time.Minute, true},
+		{"unknown, and a third has passed", verdict.ReasonPermissionDenied, 39 * time.Minute, true},
+		{"expired", verdict.ReasonModuleMissing, -time.Hour, true},
+		{"the clock was set back", verdict.ReasonModuleMissing, 48 * time.Hour, true},
 	} {
 		head := "# +expiry-time=" + time.Now().Add(tt.left).UTC().Format(time.RFC3339) + "\n"
 		if err := os.WriteFile(path, []byte(head+content), 0o644); err != nil {
@@ -94,7 +95,7 @@ func TestFeatureFile(t *testing.T) {
 	if err := os.WriteFile(path, []byte("sctp.ready=true\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	r.Reason, r.Ready = verdict.ModuleMissing, verdict.No
+	r.Reason, r.Ready = verdict.ReasonModuleMissing, kmod.AnswerFalse
 	write()
 	if _, got := read(); got != content {
 		t.Errorf("over a foreign file: %q, want %q", got, content)

@@ -61,9 +61,9 @@ func mayProbe(i *kmod.Inspection, opts probe.Options) bool {
 		return true
 	}
 	switch i.State {
-	case kmod.Loaded, kmod.Builtin, kmod.StateUnknown:
+	case kmod.StateLoaded, kmod.StateBuiltin, kmod.StateUnknown:
 		return true
-	case kmod.Loadable:
+	case kmod.StateLoadable:
 		return opts.AllowLoad
 	default:
 		return false

@@ -28,7 +28,7 @@ func kubeNode(name, role string, r verdict.Report) api.Node {
 	n.Name = name
 	n.Status.NodeInfo.BootID = r.Kernel.BootID
 	n.Labels = map[string]string{rolePrefix + role: "", keys.OnBoot(): string(r.OnBoot)}
-	if r.Ready != verdict.Undecided {
+	if r.Ready != kmod.AnswerUnknown {
 		n.Labels[keys.Ready()] = string(r.Ready)
 	}
 	n.Annotations = map[string]string{
@@ -39,11 +39,11 @@ func kubeNode(name, role string, r verdict.Report) api.Node {
 }
 
 func ready() verdict.Report {
-	return verdict.Report{Ready: verdict.Yes, Reason: verdict.ProbePassed, OnBoot: verdict.BootLoaded, Module: verdict.Module{State: kmod.Loaded}, Message: "SCTP works"}
+	return verdict.Report{Ready: kmod.AnswerTrue, Reason: verdict.ReasonProbePassed, OnBoot: verdict.OnBootLoaded, Module: verdict.Module{State: kmod.StateLoaded}, Message: "SCTP works"}
 }
 
 func blacklisted() verdict.Report {
-	return verdict.Report{Ready: verdict.No, Reason: verdict.ModuleBlacklisted, OnBoot: verdict.BootBlocked, Module: verdict.Module{State: kmod.Loadable},
+	return verdict.Report{Ready: kmod.AnswerFalse, Reason: verdict.ReasonModuleBlacklisted, OnBoot: verdict.OnBootBlocked, Module: verdict.Module{State: kmod.StateLoadable},
 		Message: "sctp is blacklisted: /etc/modprobe.d/x.conf:1: blacklist sctp", Remedy: "remove line 1 of /etc/modprobe.d/x.conf"}
 }
 
@@ -89,10 +89,10 @@ func healthy() *Snapshot {
 			},
 		},
 	}}
-	done := Rendered{Name: "rendered-worker-1", Effect: effect(kmod.True)}
+	done := Rendered{Name: "rendered-worker-1", Effect: effect(kmod.AnswerTrue)}
 	s.Pools = []Pool{
 		{Name: "worker", Current: done, Target: done, Machines: 2, Updated: 2},
-		{Name: "master", Current: Rendered{"rendered-master-1", effect(kmod.False)}, Target: Rendered{"rendered-master-1", effect(kmod.False)}, Machines: 1, Updated: 1},
+		{Name: "master", Current: Rendered{"rendered-master-1", effect(kmod.AnswerFalse)}, Target: Rendered{"rendered-master-1", effect(kmod.AnswerFalse)}, Machines: 1, Updated: 1},
 	}
 	return s
 }
@@ -143,10 +143,10 @@ func TestFindings(t *testing.T) {
 		}, []string{"EndpointOnUnreadyNode core/amf", "NodeNotReadyInPool worker-0"}, "1 of its 1 ready endpoints"},
 		{"will be lost", setNode(2, func() verdict.Report {
 			r := ready()
-			r.OnBoot, r.Warnings = verdict.BootBlocked, []verdict.Warning{{Reason: verdict.WillNotSurviveReboot, Message: "blocked by /etc/modprobe.d/x.conf:7"}}
+			r.OnBoot, r.Warnings = verdict.OnBootBlocked, []verdict.Warning{{Reason: verdict.ReasonWillNotSurviveReboot, Message: "blocked by /etc/modprobe.d/x.conf:7"}}
 			return r
 		}()), []string{"NodeLosesSCTPAtReboot worker-1"}, "/etc/modprobe.d/x.conf:7"},
-		{"on demand is not lost", setNode(2, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootOnDemand; return r }()), nil, ""},
+		{"on demand is not lost", setNode(2, func() verdict.Report { r := ready(); r.OnBoot = verdict.OnBootOnDemand; return r }()), nil, ""},
 		{"rebooted since", func(s *Snapshot) { s.Nodes[1].BootID = "another" },
 			[]string{"ReportOlderThanBoot worker-0", "PodOnUnprovedNode core/amf-0"}, "boot-of-worker-0"},
 		{"kubelet tells no boot ID", func(s *Snapshot) { s.Nodes[1].BootID = "" }, nil, ""},
@@ -158,13 +158,13 @@ func TestFindings(t *testing.T) {
 			[]string{"LabelContradictsReport worker-1"}, "label on-boot=(absent), report loaded"},
 		{"an undecided report leaves the labels", func(s *Snapshot) {
 			r := ready()
-			r.Ready, r.Reason, r.Message = verdict.Undecided, verdict.PermissionDenied, "seccomp"
+			r.Ready, r.Reason, r.Message = kmod.AnswerUnknown, verdict.ReasonPermissionDenied, "seccomp"
 			setNode(2, r)(s)
 			s.Nodes[2].Ready = "true"
 		}, []string{"NodeUnproved worker-1"}, "PermissionDenied: seccomp"},
 		{"an undecided report leaves on-boot, too", func(s *Snapshot) {
 			r := ready()
-			r.Ready, r.Reason, r.OnBoot = verdict.Undecided, verdict.PermissionDenied, verdict.BootOnDemand
+			r.Ready, r.Reason, r.OnBoot = kmod.AnswerUnknown, verdict.ReasonPermissionDenied, verdict.OnBootOnDemand
 			setNode(2, r)(s)
 			s.Nodes[2].Ready, s.Nodes[2].OnBoot = "true", "loaded"
 		}, []string{"NodeUnproved worker-1"}, "PermissionDenied"},
@@ -216,27 +216,27 @@ func TestFindings(t *testing.T) {
 		}, []string{"PolicyPortUnused core/ngap"}, "spec.egress[1]"},
 		{"a declared port is not needed behind a Service", func(s *Snapshot) { s.Pods[0].Ports = s.Pods[0].Ports[:1]; s.Pods[0].Ports[0].Number = 1 }, nil, ""},
 		{"a pool about to lose it", func(s *Snapshot) {
-			s.Pools[0].Target, s.Pools[0].Updated = Rendered{"rendered-worker-2", effect(kmod.False)}, 0
+			s.Pools[0].Target, s.Pools[0].Updated = Rendered{"rendered-worker-2", effect(kmod.AnswerFalse)}, 0
 		}, []string{"PoolUndoesSCTP worker"}, "rendered-worker-2"},
-		{"loaded by hand in a pool that stays as it is", setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootBlocked; return r }()),
+		{"loaded by hand in a pool that stays as it is", setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.OnBootBlocked; return r }()),
 			[]string{"NodeLosesSCTPAtReboot master-0"}, "the next boot will not bring it"},
 		{"loaded by hand in a pool whose next configuration brings nothing either", func(s *Snapshot) {
-			setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.BootBlocked; return r }())(s)
-			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.False)}, 0
+			setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.OnBootBlocked; return r }())(s)
+			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.AnswerFalse)}, 0
 		}, []string{"PoolUndoesSCTP master", "NodeLosesSCTPAtReboot master-0"}, "0 of 1 nodes have rendered-master-2"},
 		{"a pool getting it", func(s *Snapshot) {
-			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.True)}, 0
+			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.AnswerTrue)}, 0
 		}, []string{"PoolProgressing master"}, "0 of 1 nodes have rendered-master-2"},
 		{"a pool getting it, paused", func(s *Snapshot) {
-			s.Pools[1].Target, s.Pools[1].Updated, s.Pools[1].Paused = Rendered{"rendered-master-2", effect(kmod.True)}, 0, true
+			s.Pools[1].Target, s.Pools[1].Updated, s.Pools[1].Paused = Rendered{"rendered-master-2", effect(kmod.AnswerTrue)}, 0, true
 		}, []string{"PoolStuck master"}, "paused"},
 		{"a pool getting it, degraded", func(s *Snapshot) {
-			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.True)}, 0
+			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.AnswerTrue)}, 0
 			s.Pools[1].Degraded, s.Pools[1].Trouble = true, "node master-0: disk full"
 		}, []string{"PoolStuck master"}, "disk full"},
 		{"a degraded pool that has it", func(s *Snapshot) { s.Pools[0].Degraded = true }, nil, ""},
 		{"a target that cannot be judged", func(s *Snapshot) {
-			s.Pools[0].Target = Rendered{"rendered-worker-2", effect(kmod.Unknown)}
+			s.Pools[0].Target = Rendered{"rendered-worker-2", effect(kmod.AnswerUnknown)}
 			s.Pools[0].Updated = 0
 		}, nil, ""},
 	}
@@ -288,7 +288,7 @@ func TestChecksAreInOrderOfSeverity(t *testing.T) {
 
 // The documentation's table has every kind, in the same order, with its severity.
 func TestKindsAreDocumented(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/audit.md")
+	text, err := os.ReadFile("../../docs/audit.md")
 	if err != nil {
 		t.Fatal(err)
 	}

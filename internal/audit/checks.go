@@ -19,16 +19,16 @@ type view struct {
 	*Snapshot
 	nodes map[string]*Node
 	// readyIn counts a pool's nodes by what is known of SCTP on them.
-	readyIn map[string]map[verdict.Ready]int
+	readyIn map[string]map[kmod.Answer]int
 }
 
 func newView(s *Snapshot) *view {
-	v := &view{Snapshot: s, nodes: map[string]*Node{}, readyIn: map[string]map[verdict.Ready]int{}}
+	v := &view{Snapshot: s, nodes: map[string]*Node{}, readyIn: map[string]map[kmod.Answer]int{}}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		v.nodes[n.Name] = n
 		if v.readyIn[n.Pool] == nil {
-			v.readyIn[n.Pool] = map[verdict.Ready]int{}
+			v.readyIn[n.Pool] = map[kmod.Answer]int{}
 		}
 		v.readyIn[n.Pool][n.SCTP()]++
 	}
@@ -43,7 +43,7 @@ func checks() []check {
 			title: "Pods that use SCTP on nodes that do not have it",
 			fix:   `enable SCTP on the node, or move the pod: nodeSelector {sctp-agent/ready: "true"}`,
 			needs: []Source{SourcePods},
-			find:  func(v *view, found report) { v.podsOn(verdict.No, found) },
+			find:  func(v *view, found report) { v.podsOn(kmod.AnswerFalse, found) },
 		},
 		{
 			kind: EndpointOnUnreadyNode, severity: Critical,
@@ -81,8 +81,8 @@ func checks() []check {
 			title: "Nodes that lose SCTP at the next reboot",
 			fix:   "ask for the module at boot: sctp-agent machineconfig, or \"sctp-agent check\" on the node for its remedy",
 			find: eachNode(func(n *Node, found nodeReport) {
-				if n.SCTP() == verdict.Yes && n.OnBoot == string(verdict.BootBlocked) {
-					found(n.remedy(), "SCTP works now, and the next boot will not bring it", append(n.warning(verdict.WillNotSurviveReboot), "label on-boot=blocked")...)
+				if n.SCTP() == kmod.AnswerTrue && n.OnBoot == string(verdict.OnBootBlocked) {
+					found(n.remedy(), "SCTP works now, and the next boot will not bring it", append(n.warning(verdict.ReasonWillNotSurviveReboot), "label on-boot=blocked")...)
 				}
 			}),
 		},
@@ -93,9 +93,9 @@ func checks() []check {
 			find: func(v *view, found report) {
 				eachNode(func(n *Node, found nodeReport) {
 					// A label against a report that says otherwise is found as that.
-					contradicted := n.Report != nil && !n.Stale() && n.Report.Ready == verdict.Yes
-					if n.SCTP() == verdict.No && !contradicted && v.readyIn[n.Pool][verdict.Yes] > 0 {
-						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", orNone(n.Pool), nodes(v.readyIn[n.Pool][verdict.Yes])), n.why())
+					contradicted := n.Report != nil && !n.Stale() && n.Report.Ready == kmod.AnswerTrue
+					if n.SCTP() == kmod.AnswerFalse && !contradicted && v.readyIn[n.Pool][kmod.AnswerTrue] > 0 {
+						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", orNone(n.Pool), nodes(v.readyIn[n.Pool][kmod.AnswerTrue])), n.why())
 					}
 				})(v, found)
 			},
@@ -105,7 +105,7 @@ func checks() []check {
 			title: "Pods that use SCTP on nodes that have not proved it",
 			fix:   "let the agent run and conclude on the node",
 			needs: []Source{SourcePods},
-			find:  func(v *view, found report) { v.podsOn(verdict.Undecided, found) },
+			find:  func(v *view, found report) { v.podsOn(kmod.AnswerUnknown, found) },
 		},
 		{
 			kind: PoolStuck, severity: Warning,
@@ -131,7 +131,7 @@ func checks() []check {
 			title: "Nodes on which the agent could not conclude",
 			fix:   "give the agent what it names",
 			find: eachNode(func(n *Node, found nodeReport) {
-				if !n.Stale() && n.Reason != "" && n.Reason.Ready() == verdict.Undecided {
+				if !n.Stale() && n.Reason != "" && n.Reason.Ready() == kmod.AnswerUnknown {
 					found(n.remedy(), fmt.Sprintf("the agent could not conclude: %s", n.Reason), n.why())
 				}
 			}),
@@ -227,7 +227,7 @@ func eachPool(f func(Pool, poolReport)) func(*view, report) {
 }
 
 // podsOn finds the pods that use SCTP on nodes of which this is known.
-func (v *view) podsOn(what verdict.Ready, found report) {
+func (v *view) podsOn(what kmod.Answer, found report) {
 	for i := range v.Pods {
 		p := &v.Pods[i]
 		n := v.nodes[p.Node]
@@ -236,7 +236,7 @@ func (v *view) podsOn(what verdict.Ready, found report) {
 			continue
 		}
 		message := fmt.Sprintf("on node %s, which does not have SCTP", n.Name)
-		if what == verdict.Undecided {
+		if what == kmod.AnswerUnknown {
 			message = fmt.Sprintf("on node %s, which has not proved SCTP", n.Name)
 		}
 		found(Object{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}, "", message, append(p.uses(), n.why())...)
@@ -268,7 +268,7 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 			}
 			seen[e.Address+" "+e.Pod] = true
 			n := v.nodes[e.Node]
-			if n == nil || n.SCTP() != verdict.No {
+			if n == nil || n.SCTP() != kmod.AnswerFalse {
 				good++
 				continue
 			}
@@ -285,14 +285,14 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 func labelContradictions(n *Node, found nodeReport) {
 	r := n.Report
 	// An undecided report leaves the labels alone (contract, section 4).
-	if r == nil || n.Stale() || r.Ready == verdict.Undecided {
+	if r == nil || n.Stale() || r.Ready == kmod.AnswerUnknown {
 		return
 	}
 	var evidence []string
 	if string(r.Ready) != n.Ready {
 		evidence = append(evidence, fmt.Sprintf("label ready=%s, report %s (%s)", orAbsent(n.Ready), r.Ready, r.Reason))
 	}
-	if r.OnBoot != verdict.BootUnknown && string(r.OnBoot) != n.OnBoot {
+	if r.OnBoot != verdict.OnBootUnknown && string(r.OnBoot) != n.OnBoot {
 		evidence = append(evidence, fmt.Sprintf("label on-boot=%s, report %s", orAbsent(n.OnBoot), r.OnBoot))
 	}
 	if len(evidence) > 0 {
@@ -305,11 +305,11 @@ func poolsThatUndo(v *view, found report) {
 		t := p.Target.Effect
 		// Where all nodes have the target, what they have of SCTP came by another
 		// way, and each of them says whether its next boot brings it.
-		if t == nil || t.Enabled != kmod.False || p.Updated >= p.Machines {
+		if t == nil || t.Enabled != kmod.AnswerFalse || p.Updated >= p.Machines {
 			continue
 		}
-		ready := v.readyIn[p.Name][verdict.Yes]
-		had := p.Current.Effect != nil && p.Current.Effect.Enabled == kmod.True
+		ready := v.readyIn[p.Name][kmod.AnswerTrue]
+		had := p.Current.Effect != nil && p.Current.Effect.Enabled == kmod.AnswerTrue
 		if had || ready > 0 {
 			found(Object{Kind: "MachineConfigPool", Name: p.Name}, "",
 				fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
@@ -318,7 +318,7 @@ func poolsThatUndo(v *view, found report) {
 	}
 }
 
-func enables(r Rendered) bool { return r.Effect != nil && r.Effect.Enabled == kmod.True }
+func enables(r Rendered) bool { return r.Effect != nil && r.Effect.Enabled == kmod.AnswerTrue }
 
 func (p *Pool) progress() string {
 	return fmt.Sprintf("%d of %d nodes have %s", p.Updated, p.Machines, p.Target.Name)

@@ -42,7 +42,7 @@ type Summary struct {
 type NodeRow struct {
 	Name   string         `json:"name"`
 	Pool   string         `json:"pool"`
-	Ready  verdict.Ready  `json:"ready"`
+	Ready  kmod.Answer    `json:"ready"`
 	OnBoot verdict.OnBoot `json:"onBoot"`
 	Module kmod.State     `json:"module"`
 	Reason verdict.Reason `json:"reason"`
@@ -82,16 +82,16 @@ func Examine(s *Snapshot) Result {
 		r.Nodes = append(r.Nodes, row)
 		r.Summary.Nodes++
 		switch row.Ready {
-		case verdict.Yes:
+		case kmod.AnswerTrue:
 			r.Summary.Ready++
-		case verdict.No:
+		case kmod.AnswerFalse:
 			r.Summary.NotReady++
 		default:
 			r.Summary.Unknown++
 		}
 	}
 	for _, p := range s.Pools {
-		row := PoolRow{Name: p.Name, Enables: kmod.Unknown, Updated: p.Updated, Nodes: p.Machines}
+		row := PoolRow{Name: p.Name, Enables: kmod.AnswerUnknown, Updated: p.Updated, Nodes: p.Machines}
 		if e := p.Target.Effect; e != nil {
 			row.Enables, row.Message = e.Enabled, e.Why()
 		}
@@ -120,13 +120,13 @@ func (n *Node) row() NodeRow {
 		Reason: n.Reason, Message: n.Message,
 	}
 	if row.OnBoot == "" {
-		row.OnBoot = verdict.BootUnknown
+		row.OnBoot = verdict.OnBootUnknown
 	}
 	if n.Report != nil && !n.Stale() {
 		row.Module = n.Report.Module.State
 	}
 	if n.Stale() {
-		row.OnBoot = verdict.BootUnknown
+		row.OnBoot = verdict.OnBootUnknown
 		row.Message = "the report is from before the node's last boot"
 	}
 	if !n.Since.IsZero() {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -96,16 +97,16 @@ func (n *Node) Stale() bool {
 }
 
 // SCTP is what is known about SCTP on the node now.
-func (n *Node) SCTP() verdict.Ready {
+func (n *Node) SCTP() kmod.Answer {
 	switch {
 	case n.Stale():
-		return verdict.Undecided
-	case n.Ready == string(verdict.Yes):
-		return verdict.Yes
-	case n.Ready == string(verdict.No):
-		return verdict.No
+		return kmod.AnswerUnknown
+	case n.Ready == string(kmod.AnswerTrue):
+		return kmod.AnswerTrue
+	case n.Ready == string(kmod.AnswerFalse):
+		return kmod.AnswerFalse
 	default:
-		return verdict.Undecided
+		return kmod.AnswerUnknown
 	}
 }
 

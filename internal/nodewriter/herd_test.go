@@ -312,28 +312,28 @@ func herd(t *testing.T, mostQueued int) {
 		}
 	}
 
-	say(verdict.ModuleNotLoaded)
+	say(verdict.ReasonModuleNotLoaded)
 	for _, w := range writers {
 		wg.Go(func() { _ = w.Run(ctx) })
 	}
-	converges("all start at once", verdict.ModuleNotLoaded, 3*time.Minute, nodes)
+	converges("all start at once", verdict.ReasonModuleNotLoaded, 3*time.Minute, nodes)
 
 	server.reset()
-	say(verdict.ProbePassed)
-	converges("all verdicts flip at once", verdict.ProbePassed, 2*time.Minute, nodes)
+	say(verdict.ReasonProbePassed)
+	converges("all verdicts flip at once", verdict.ReasonProbePassed, 2*time.Minute, nodes)
 
 	server.stop()
 	time.Sleep(2 * time.Second)
 	server.reset()
 	server.start(0)
-	converges("all lose their watch", verdict.ProbePassed, time.Second, 0)
+	converges("all lose their watch", verdict.ReasonProbePassed, time.Second, 0)
 
 	server.stop()
-	say(verdict.ProbeFailed)
+	say(verdict.ReasonProbeFailed)
 	time.Sleep(5 * time.Minute)
 	server.reset()
 	server.start(5 * time.Second)
-	converges("back after five minutes", verdict.ProbeFailed, 3*time.Minute, nodes)
+	converges("back after five minutes", verdict.ReasonProbeFailed, 3*time.Minute, nodes)
 
 	stop()
 	wg.Wait()

@@ -59,12 +59,12 @@ func TestSlowAndHalfOpen(t *testing.T) {
 				time.Sleep(100 * time.Millisecond)
 			}
 		}
-		say(verdict.ModuleNotLoaded)
-		right(verdict.ModuleNotLoaded, 45*time.Second) // a watch, then a write
+		say(verdict.ReasonModuleNotLoaded)
+		right(verdict.ReasonModuleNotLoaded, 45*time.Second) // a watch, then a write
 
 		way.dead.Store(true)
 		before := way.tries.Load()
-		say(verdict.ProbePassed)
+		say(verdict.ReasonProbePassed)
 		time.Sleep(5 * time.Minute)
 		if n := way.tries.Load() - before; n < 4 || n > 12 {
 			t.Errorf("%d tries in five minutes without an answer", n)
@@ -76,7 +76,7 @@ func TestSlowAndHalfOpen(t *testing.T) {
 		mu.Unlock()
 		way.dead.Store(false)
 		// The try that hangs, the window after it, and the slow answer.
-		right(verdict.ProbePassed, requestTimeout+lastWindow+20*time.Second)
+		right(verdict.ReasonProbePassed, requestTimeout+lastWindow+20*time.Second)
 		stop()
 	})
 }
@@ -93,7 +93,7 @@ func TestHalfOpenFromTheStart(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		way.dead.Store(false)
 		start := time.Now()
-		for server.says(verdict.InspectionFailed) == 0 {
+		for server.says(verdict.ReasonInspectionFailed) == 0 {
 			// The try that hangs, and the window after it.
 			if time.Since(start) > requestTimeout+firstWindow {
 				t.Fatal("the Node does not say what was published")

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -338,11 +339,11 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 		close(w.caughtUp)
 		w.caughtUp = make(chan struct{})
 	}
-	if report.Ready == verdict.Yes || report.Ready == verdict.No {
+	if report.Ready == kmod.AnswerTrue || report.Ready == kmod.AnswerFalse {
 		w.concluded = true
 	}
 	w.mu.Unlock()
-	if report.Ready == verdict.Yes {
+	if report.Ready == kmod.AnswerTrue {
 		return 0, w.untaint(ctx, written)
 	}
 	return 0, nil
@@ -372,9 +373,9 @@ func (w *Writer) condition(r verdict.Report, n *node, now time.Time) *Condition 
 		LastTransitionTime: now.UTC().Format(time.RFC3339),
 	}
 	switch r.Ready {
-	case verdict.Yes:
+	case kmod.AnswerTrue:
 		c.Status = "True"
-	case verdict.No:
+	case kmod.AnswerFalse:
 		c.Status = "False"
 	}
 	if old := n.condition(); old != nil && old.Status == c.Status && old.LastTransitionTime != "" {
@@ -509,7 +510,7 @@ func (w *Writer) transition(r verdict.Report, said nodelabel.Metadata, n *node) 
 		return
 	}
 	kind := "Warning"
-	if r.Ready == verdict.Yes {
+	if r.Ready == kmod.AnswerTrue {
 		kind = "Normal"
 	}
 	w.emit(event{node: n, kind: kind, reason: string(r.Reason), message: r.Message})

@@ -71,7 +71,7 @@ func TestOtherPrefixGoesOnceGranted(t *testing.T) {
 		node := &apiNode{version: 1, labels: map[string]string{"old-prefix/ready": "true"}}
 		way := &noGrant{server: oneNode(node)}
 		w, stop := startWriter(t, way, Config{})
-		w.Publish(report(boot1, verdict.ModuleMissing, verdict.BootBlocked))
+		w.Publish(report(boot1, verdict.ReasonModuleMissing, verdict.OnBootBlocked))
 		time.Sleep(10 * time.Second)
 		way.granted.Store(true)
 		time.Sleep(2 * lastRetry)
@@ -122,7 +122,7 @@ func TestMadeAgainWhileWriting(t *testing.T) {
 		way := &madeAgain{}
 		way.body, way.events = io.Pipe()
 		w, stop := startWriter(t, way, Config{})
-		w.Publish(report(boot1, verdict.ModuleMissing, verdict.BootBlocked))
+		w.Publish(report(boot1, verdict.ReasonModuleMissing, verdict.OnBootBlocked))
 		time.Sleep(10 * time.Second)
 		if way.writes.Load() < 2 {
 			t.Error("the new Node was never written")
@@ -138,7 +138,7 @@ func TestLastEventIsSent(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			server := oneNode(&apiNode{version: 1})
 			w, stop := startWriter(t, server, Config{Events: true})
-			w.Publish(report(boot1, verdict.ModuleMissing, verdict.BootBlocked))
+			w.Publish(report(boot1, verdict.ReasonModuleMissing, verdict.OnBootBlocked))
 			if err := w.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}

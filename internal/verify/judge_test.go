@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
-	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 // works is a result of three nodes on which every path works.
@@ -54,24 +54,24 @@ func TestJudge(t *testing.T) {
 		want  []string
 		// says is part of the first finding.
 		says    string
-		verdict verdict.Ready
+		verdict kmod.Answer
 	}{
-		{"all works", func(*Result) {}, nil, nil, "", verdict.Yes},
-		{"nothing was tried", func(r *Result) { r.Paths = nil }, nil, nil, "", verdict.Undecided},
+		{"all works", func(*Result) {}, nil, nil, "", kmod.AnswerTrue},
+		{"nothing was tried", func(r *Result) { r.Paths = nil }, nil, nil, "", kmod.AnswerUnknown},
 		{"dropped between two, Services with it", func(r *Result) {
 			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
-		}, nil, []string{FindingDropped}, "a → b", verdict.No},
+		}, nil, []string{FindingDropped}, "a → b", kmod.AnswerFalse},
 		{"each way has its own cause", func(r *Result) {
 			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
 			spoil(r, peer.OneWay, func(p Path) bool { return between(p, "b", "a") })
-		}, nil, []string{FindingDropped, FindingOneWay}, "", verdict.No},
+		}, nil, []string{FindingDropped, FindingOneWay}, "", kmod.AnswerFalse},
 		{"the network is down", func(r *Result) {
 			spoil(r, peer.NetworkDown, func(p Path) bool { return between(p, "a", "b") })
-		}, nil, []string{FindingNetworkDown}, "neither SCTP nor TCP", verdict.No},
+		}, nil, []string{FindingNetworkDown}, "neither SCTP nor TCP", kmod.AnswerFalse},
 		{"a firewall rejects", func(r *Result) {
 			spoil(r, peer.NoRoute, func(p Path) bool { return between(p, "a", "b") })
 			spoil(r, peer.Refused, func(p Path) bool { return between(p, "b", "c") })
-		}, nil, []string{FindingNoRoute, FindingRefused}, "a → b", verdict.No},
+		}, nil, []string{FindingNoRoute, FindingRefused}, "a → b", kmod.AnswerFalse},
 		{"large messages are lost", func(r *Result) {
 			spoil(r, peer.Lost, func(p Path) bool { return between(p, "a", "b") })
 			for i := range r.Paths {
@@ -79,55 +79,55 @@ func TestJudge(t *testing.T) {
 					r.Paths[i].FailedSize = 9000
 				}
 			}
-		}, nil, []string{FindingMessagesLost}, "a message of 9000 bytes", verdict.No},
+		}, nil, []string{FindingMessagesLost}, "a message of 9000 bytes", kmod.AnswerFalse},
 		{"kube-proxy does not run on b", func(r *Result) {
 			spoil(r, peer.Dropped, func(p Path) bool {
 				return p.Kind == PathClusterIP && p.From == "b" || p.Kind == PathNodePort && p.Via == "b"
 			})
-		}, nil, []string{FindingServices, FindingNodePorts}, "node b does not serve", verdict.No},
+		}, nil, []string{FindingServices, FindingNodePorts}, "node b does not serve", kmod.AnswerFalse},
 		{"one Service fails", func(r *Result) {
 			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
-		}, nil, []string{FindingServiceBroken}, "a → b", verdict.No},
+		}, nil, []string{FindingServiceBroken}, "a → b", kmod.AnswerFalse},
 		{"one node port does not forward", func(r *Result) {
 			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" && p.To == "c" })
-		}, nil, []string{FindingNodePortBroken}, "through node b", verdict.No},
+		}, nil, []string{FindingNodePortBroken}, "through node b", kmod.AnswerFalse},
 		{"a node port cannot forward where the pods do not reach each other", func(r *Result) {
 			spoil(r, peer.Dropped, func(p Path) bool { return p.From == "b" && p.To == "c" || p.Via == "b" && p.To == "c" })
-		}, nil, []string{FindingDropped}, "b → c", verdict.No},
+		}, nil, []string{FindingDropped}, "b → c", kmod.AnswerFalse},
 		{"what leads over a broken pair is not spoken of", func(r *Result) {
 			spoil(r, peer.NotTried, func(p Path) bool { return p.To == "b" || p.Via == "b" })
 			spoil(r, peer.OneWay, func(p Path) bool { return p.Kind == PathPod && p.To == "b" })
 			spoil(r, peer.OK, func(p Path) bool { return p.From == "b" })
-		}, nil, []string{FindingOneWay}, "c → b", verdict.No},
+		}, nil, []string{FindingOneWay}, "c → b", kmod.AnswerFalse},
 		{"wrong target port, and some paths to it were not tried", func(r *Result) {
 			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
 			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind != PathPod && between(p, "a", "b") })
 			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathPod && between(p, "a", "b") })
-		}, map[string][]int32{"b": {9}}, []string{FindingDropped, FindingTargetPort}, "a → b", verdict.No},
+		}, map[string][]int32{"b": {9}}, []string{FindingDropped, FindingTargetPort}, "a → b", kmod.AnswerFalse},
 		{"wrong target port", func(r *Result) {
 			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
-		}, map[string][]int32{"a": {EchoPort}, "b": {9, 9}, "c": {EchoPort}}, []string{FindingTargetPort}, "sends to port 9", verdict.No},
+		}, map[string][]int32{"a": {EchoPort}, "b": {9, 9}, "c": {EchoPort}}, []string{FindingTargetPort}, "sends to port 9", kmod.AnswerFalse},
 		{"no module", func(r *Result) {
 			r.Nodes[1].Fault = peer.ModuleMissing
 			r.Paths = slices.DeleteFunc(r.Paths, func(p Path) bool { return p.From == "b" || p.To == "b" || p.Via == "b" })
-		}, nil, []string{FindingModuleMissing}, "node b", verdict.No},
+		}, nil, []string{FindingModuleMissing}, "node b", kmod.AnswerFalse},
 		{"a node took no part", func(r *Result) {
 			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "ErrImagePull"
-		}, nil, []string{FindingUndecided}, "ErrImagePull", verdict.Undecided},
+		}, nil, []string{FindingUndecided}, "ErrImagePull", kmod.AnswerUnknown},
 		{"an image that asks for a secret", func(r *Result) {
 			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "its listener did not start: ImagePullBackOff: Back-off"
-		}, nil, []string{FindingUndecided}, "ImagePullBackOff", verdict.Undecided},
-		{"policy not enforced", func(r *Result) { policyPaths(r, tried{peer.OK, peer.OK, peer.OK}) }, nil, []string{FindingNotEnforced}, "reached", verdict.No},
-		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{peer.OK, peer.Dropped, peer.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", verdict.No},
+		}, nil, []string{FindingUndecided}, "ImagePullBackOff", kmod.AnswerUnknown},
+		{"policy not enforced", func(r *Result) { policyPaths(r, tried{peer.OK, peer.OK, peer.OK}) }, nil, []string{FindingNotEnforced}, "reached", kmod.AnswerFalse},
+		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{peer.OK, peer.Dropped, peer.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", kmod.AnswerFalse},
 		{"a dialler said nothing of node ports", func(r *Result) {
 			spoil(r, peer.Unknown, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" })
-		}, nil, []string{FindingUndecided}, "through node b", verdict.Undecided},
+		}, nil, []string{FindingUndecided}, "through node b", kmod.AnswerUnknown},
 		{"a dialler said nothing at all", func(r *Result) {
 			spoil(r, peer.Unknown, func(p Path) bool { return p.From == "b" })
-		}, nil, []string{FindingUndecided}, "b → a", verdict.Undecided},
+		}, nil, []string{FindingUndecided}, "b → a", kmod.AnswerUnknown},
 		{"a path was not tried, and what it leads over works after all", func(r *Result) {
 			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
-		}, nil, []string{FindingUndecided}, "a → b", verdict.Undecided},
+		}, nil, []string{FindingUndecided}, "a → b", kmod.AnswerUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := works()
@@ -162,7 +162,7 @@ func TestJudge(t *testing.T) {
 			}
 		})
 	}
-	text, err := os.ReadFile("../../../docs/verify.md")
+	text, err := os.ReadFile("../../docs/verify.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,23 +213,23 @@ func TestJudgePolicy(t *testing.T) {
 		want   []string
 		// lists is how many paths are the first finding's evidence.
 		lists   int
-		verdict verdict.Ready
+		verdict kmod.Answer
 	}{
-		{"enforced", []tried{shut, shut, shut}, "enforced", nil, 0, verdict.Yes},
-		{"enforced, and one path did not work before", []tried{shut, {peer.Dropped, peer.OK, peer.Blocked}}, "enforced", nil, 0, verdict.Yes},
-		{"not enforced", []tried{open, open}, "not-enforced", []string{FindingNotEnforced}, 2, verdict.No},
+		{"enforced", []tried{shut, shut, shut}, "enforced", nil, 0, kmod.AnswerTrue},
+		{"enforced, and one path did not work before", []tried{shut, {peer.Dropped, peer.OK, peer.Blocked}}, "enforced", nil, 0, kmod.AnswerTrue},
+		{"not enforced", []tried{open, open}, "not-enforced", []string{FindingNotEnforced}, 2, kmod.AnswerFalse},
 		// Seen on a machine that was behind: the timeout is no word against
 		// the echo, and none for it.
-		{"not enforced, and one path timed out", []tried{timeout, open}, "not-enforced", []string{FindingNotEnforced}, 1, verdict.No},
-		{"every path timed out once", []tried{timeout, timeout}, "unknown", []string{FindingUndecided}, 2, verdict.Undecided},
-		{"one timed out, one is blocked", []tried{timeout, shut}, "unknown", []string{FindingUndecided}, 2, verdict.Undecided},
-		{"enforced on one node only", []tried{open, shut, open}, "partly-enforced", []string{FindingNotEnforced}, 3, verdict.No},
-		{"nothing worked before", []tried{{peer.Dropped, peer.OK, peer.Blocked}}, "unknown", []string{FindingUndecided}, 0, verdict.Undecided},
-		{"the dialler said nothing", []tried{{peer.OK, peer.Unknown, peer.Unknown}}, "unknown", []string{FindingUndecided}, 1, verdict.Undecided},
-		{"the allowed port fails too", []tried{{peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
-		{"blocked, and the allowed port failed later", []tried{{peer.OK, peer.Refused, peer.Blocked}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
-		{"the allowed port fails on one path", []tried{shut, {peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, verdict.No},
-		{"the denied port is reached, the allowed one is not", []tried{{peer.OK, peer.Dropped, peer.OK}}, "not-enforced", []string{FindingNotEnforced, FindingPolicyBlocks}, 1, verdict.No},
+		{"not enforced, and one path timed out", []tried{timeout, open}, "not-enforced", []string{FindingNotEnforced}, 1, kmod.AnswerFalse},
+		{"every path timed out once", []tried{timeout, timeout}, "unknown", []string{FindingUndecided}, 2, kmod.AnswerUnknown},
+		{"one timed out, one is blocked", []tried{timeout, shut}, "unknown", []string{FindingUndecided}, 2, kmod.AnswerUnknown},
+		{"enforced on one node only", []tried{open, shut, open}, "partly-enforced", []string{FindingNotEnforced}, 3, kmod.AnswerFalse},
+		{"nothing worked before", []tried{{peer.Dropped, peer.OK, peer.Blocked}}, "unknown", []string{FindingUndecided}, 0, kmod.AnswerUnknown},
+		{"the dialler said nothing", []tried{{peer.OK, peer.Unknown, peer.Unknown}}, "unknown", []string{FindingUndecided}, 1, kmod.AnswerUnknown},
+		{"the allowed port fails too", []tried{{peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
+		{"blocked, and the allowed port failed later", []tried{{peer.OK, peer.Refused, peer.Blocked}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
+		{"the allowed port fails on one path", []tried{shut, {peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
+		{"the denied port is reached, the allowed one is not", []tried{{peer.OK, peer.Dropped, peer.OK}}, "not-enforced", []string{FindingNotEnforced, FindingPolicyBlocks}, 1, kmod.AnswerFalse},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := works()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -117,12 +118,12 @@ func (r *Result) Count() (good, notTried int) {
 
 // Verdict of the whole: Yes when every path works as it should, No when one
 // does not, Undecided when that could not be told.
-func (r *Result) Verdict() verdict.Ready {
+func (r *Result) Verdict() kmod.Answer {
 	if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != FindingUndecided }) {
-		return verdict.No
+		return kmod.AnswerFalse
 	}
 	if len(r.Findings) > 0 || len(r.Paths) == 0 {
-		return verdict.Undecided
+		return kmod.AnswerUnknown
 	}
-	return verdict.Yes
+	return kmod.AnswerTrue
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
-	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // Options of a run. The zero value tries all ready nodes with the image of the
@@ -178,7 +178,7 @@ func (r *run) chooseNodes(ctx context.Context) error {
 	}
 	ready := 0
 	err := api.List(ctx, r.c, nodes(), api.ListOptions{}, func(n *api.Node) {
-		hasSCTP := n.Labels[r.opts.Keys.Ready()] == string(verdict.Yes)
+		hasSCTP := n.Labels[r.opts.Keys.Ready()] == string(kmod.AnswerTrue)
 		if hasSCTP {
 			ready++
 		}

@@ -18,8 +18,8 @@ import (
 
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
-	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // plan is what a run on n nodes tries, where pods and Services have both
@@ -265,7 +265,7 @@ func (s *server) runWith(ctx context.Context, t *testing.T, opts Options) (*Resu
 func TestListenerGone(t *testing.T) {
 	s := newServer(t)
 	r, err := s.run(t.Context(), t)
-	if err != nil || r.Verdict() != verdict.Yes || len(r.Paths) != 16 {
+	if err != nil || r.Verdict() != kmod.AnswerTrue || len(r.Paths) != 16 {
 		t.Fatalf("%v, %+v", err, r)
 	}
 	s = newServer(t)
@@ -274,7 +274,7 @@ func TestListenerGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Verdict() != verdict.Undecided || r.Nodes[1].Fault != peer.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
+	if r.Verdict() != kmod.AnswerUnknown || r.Nodes[1].Fault != peer.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
 		t.Errorf("verdict %s, node %+v", r.Verdict(), r.Nodes[1])
 	}
 }
@@ -340,23 +340,23 @@ func TestLate(t *testing.T) {
 		stall   func(string, *api.Pod) bool
 		late    step
 		kinds   []string
-		verdict verdict.Ready
+		verdict kmod.Answer
 		// outcomes are how many paths have which.
 		outcomes map[peer.Outcome]int
 	}{
 		{"while trying paths", nil, func(p *api.Pod) bool { return p.Name == "dialler-1" },
 			nth(2, "GET", "/pods?", roleDialler), stepPaths, []string{FindingUndecided, FindingUndecided},
-			verdict.Undecided, map[peer.Outcome]int{peer.OK: 9, peer.Unknown: 9}},
+			kmod.AnswerUnknown, map[peer.Outcome]int{peer.OK: 9, peer.Unknown: 9}},
 		{"while diagnosing", dropped, nil, diagnoses, stepDiagnose, []string{FindingDropped, FindingUndecided},
-			verdict.No, map[peer.Outcome]int{peer.Dropped: 2, peer.NotTried: 9, peer.OK: 7}},
+			kmod.AnswerFalse, map[peer.Outcome]int{peer.Dropped: 2, peer.NotTried: 9, peer.OK: 7}},
 		{"while catching up", mended, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
-			[]string{FindingUndecided, FindingUndecided}, verdict.Undecided, map[peer.Outcome]int{peer.NotTried: 9, peer.OK: 9}},
+			[]string{FindingUndecided, FindingUndecided}, kmod.AnswerUnknown, map[peer.Outcome]int{peer.NotTried: 9, peer.OK: 9}},
 		{"while trying the policy", nil, nil, nth(1, "POST", "/networkpolicies", ""), stepPolicy, []string{FindingUndecided},
-			verdict.Undecided, map[peer.Outcome]int{peer.OK: 18}},
+			kmod.AnswerUnknown, map[peer.Outcome]int{peer.OK: 18}},
 		{"while trying under the policy", nil, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-3" }, stepPolicy,
-			[]string{FindingUndecided}, verdict.Undecided, map[peer.Outcome]int{peer.OK: 18, peer.Unknown: 4}},
+			[]string{FindingUndecided}, kmod.AnswerUnknown, map[peer.Outcome]int{peer.OK: 18, peer.Unknown: 4}},
 		{"at the end", nil, nil, nth(2, "GET", "/endpointslices", ""), stepEndpoints, []string{FindingNotEnforced, FindingUndecided},
-			verdict.No, map[peer.Outcome]int{peer.OK: 22}},
+			kmod.AnswerFalse, map[peer.Outcome]int{peer.OK: 22}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

@@ -101,11 +101,11 @@ func (ev *evaluation) readModulesLoad() {
 func (set configSet) problems() []Evidence {
 	var list []Evidence
 	for _, d := range set.dirErrs {
-		list = append(list, Evidence{File: d.dir, Effect: "could not be read: " + reason(d.err), Cause: Unreadable})
+		list = append(list, Evidence{File: d.dir, Effect: "could not be read: " + reason(d.err), Cause: CauseUnreadable})
 	}
 	for _, f := range set.files {
 		if f.err != nil {
-			list = append(list, Evidence{File: f.path, Effect: "could not be read: " + reason(f.err), Cause: Unreadable})
+			list = append(list, Evidence{File: f.path, Effect: "could not be read: " + reason(f.err), Cause: CauseUnreadable})
 		}
 	}
 	return list
@@ -129,11 +129,11 @@ func (ev *evaluation) decide(who caller, names []string) Decision {
 func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImage)) Decision {
 	h := ev.host
 	if e, ok := h.builtin(); ok {
-		return Decision{Allowed: True, Evidence: []Evidence{e}}
+		return Decision{Allowed: AnswerTrue, Evidence: []Evidence{e}}
 	}
 	if len(names) == 0 {
-		return Decision{Allowed: False, Cause: Missing, Evidence: []Evidence{{
-			File: path.Join(h.moddir, indexAliases), Cause: Missing,
+		return Decision{Allowed: AnswerFalse, Cause: CauseMissing, Evidence: []Evidence{{
+			File: path.Join(h.moddir, indexAliases), Cause: CauseMissing,
 			Effect: "no protocol alias is known for " + ev.mod.Name + ", so no program's request loads it",
 		}}}
 	}
@@ -148,21 +148,21 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 		unsure = append(unsure, *h.noEnd)
 	}
 	switch {
-	case who != callerAutoload || h.helper == True:
-	case h.helper == False:
+	case who != callerAutoload || h.helper == AnswerTrue:
+	case h.helper == AnswerFalse:
 		inserted, unsure = false, nil
-	case inserted || h.helperBy.Cause != Unreadable:
+	case inserted || h.helperBy.Cause != CauseUnreadable:
 		// Another program than modprobe is not bound to modprobe.d.
 		inserted, unsure = false, append(unsure, h.helperBy)
 	}
 
-	d := Decision{Allowed: False}
+	d := Decision{Allowed: AnswerFalse}
 	switch {
 	case inserted:
-		d.Allowed = True
+		d.Allowed = AnswerTrue
 		d.Evidence = helpers
 	case len(unsure) > 0:
-		d.Allowed = Unknown
+		d.Allowed = AnswerUnknown
 		d.Evidence = append(slices.Clone(unsure), blockers...)
 	default:
 		d.Evidence = blockers
@@ -171,14 +171,14 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 		}
 		if len(d.Evidence) == 0 {
 			d.Evidence = []Evidence{{
-				File: path.Join(h.moddir, indexAliases), Cause: Missing,
+				File: path.Join(h.moddir, indexAliases), Cause: CauseMissing,
 				Effect: "nothing leads from " + strings.Join(names, " or ") + " to " + h.target,
 			}}
 		}
 	}
 	ev.doubt(&d)
 	d.Evidence = tidy(d.Evidence, d.Allowed)
-	if d.Allowed != True && len(d.Evidence) > 0 {
+	if d.Allowed != AnswerTrue && len(d.Evidence) > 0 {
 		d.Cause = d.Evidence[0].Cause
 	}
 	return d
@@ -202,23 +202,23 @@ func (ev *evaluation) doubt(d *Decision) {
 	if len(problems) == 0 {
 		return
 	}
-	if d.Allowed == False {
+	if d.Allowed == AnswerFalse {
 		for _, e := range d.Evidence {
 			switch e.Cause {
-			case DeniedByKernel, LoadingDisabled:
+			case CauseDeniedByKernel, CauseLoadingDisabled:
 				return
-			case Missing:
+			case CauseMissing:
 				if len(ev.host.problems) == 0 {
 					return
 				}
-			case Blacklist:
+			case CauseBlacklist:
 				if !ev.mayBeHidden(e.File) {
 					return
 				}
 			}
 		}
 	}
-	d.Allowed = Unknown
+	d.Allowed = AnswerUnknown
 	d.Evidence = append(problems, d.Evidence...)
 }
 
@@ -236,9 +236,9 @@ func (ev *evaluation) mayBeHidden(file string) bool {
 func tidy(list []Evidence, allowed Answer) []Evidence {
 	rank := func(e Evidence) int {
 		switch {
-		case allowed == Unknown && e.Cause >= CustomInstall:
+		case allowed == AnswerUnknown && e.Cause >= CauseCustomInstall:
 			return -int(e.Cause)
-		case e.Cause == NoCause:
+		case e.Cause == CauseNone:
 			return 100
 		}
 		return int(e.Cause)
@@ -318,7 +318,7 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 				continue
 			}
 			if _, err := h.root.stat(need.file); err != nil && absent(err) {
-				list = append(list, Evidence{File: need.file, Cause: Missing,
+				list = append(list, Evidence{File: need.file, Cause: CauseMissing,
 					Effect: "needed by " + h.target + ", is not there, though the index lists it"})
 			}
 			if e := h.kernelRefuses(need.name); e != nil {
@@ -329,7 +329,7 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 	if e := h.kernelRefuses(h.target); e != nil {
 		list = append(list, *e)
 	}
-	if who == callerAutoload && h.helper != True && h.helperBy.Cause == LoadingDisabled {
+	if who == callerAutoload && h.helper != AnswerTrue && h.helperBy.Cause == CauseLoadingDisabled {
 		list = append(list, h.helperBy)
 	}
 	return list
@@ -337,7 +337,7 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 
 // noModule says how the index of this kernel lacks the module.
 func (h *host) noModule() Evidence {
-	e := Evidence{File: path.Join(h.moddir, indexDep), Cause: Missing, Effect: "does not list " + h.target}
+	e := Evidence{File: path.Join(h.moddir, indexDep), Cause: CauseMissing, Effect: "does not list " + h.target}
 	if x := h.index(indexDep); x.err != nil {
 		e.Effect = "is not there: this kernel has no index of modules (depmod), or no modules"
 		if _, err := h.root.stat(h.moddir); err != nil && absent(err) {
@@ -382,12 +382,12 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 	norm, ok := normalizeAlias(name)
 	for _, a := range ev.cfg.aliases {
 		if ok && len(helpers) <= maxListed && h.spend(0) && a.target == h.target && h.matches(a.pattern, norm) {
-			helpers = append(helpers, a.evidence(NoCause, "leads "+name+" to "+h.target))
+			helpers = append(helpers, a.evidence(CauseNone, "leads "+name+" to "+h.target))
 		}
 	}
 	if who == callerBootLoad || entry.viaAlias {
 		for _, b := range p.blacklistedBy(entry.name) {
-			blockers = append(blockers, b.evidence(Blacklist, ev.blacklistEffect(who, name, entry.name)))
+			blockers = append(blockers, b.evidence(CauseBlacklist, ev.blacklistEffect(who, name, entry.name)))
 		}
 	}
 	for _, e := range list {
@@ -419,7 +419,7 @@ func (ev *evaluation) explainDiversion(p *process, name string, mods []*module, 
 	var list []Evidence
 	for _, a := range ev.cfg.aliases {
 		if len(list) <= maxListed && ev.host.matches(a.pattern, norm) {
-			list = append(list, a.evidence(Alias, "leads "+name+" to "+printable(a.target)+" instead"))
+			list = append(list, a.evidence(CauseAlias, "leads "+name+" to "+printable(a.target)+" instead"))
 		}
 	}
 	if len(list) > 0 || norm == ev.host.target || len(mods) == 0 {
@@ -431,7 +431,7 @@ func (ev *evaluation) explainDiversion(p *process, name string, mods []*module, 
 	}
 	for _, r := range ev.cfg.removes {
 		if r.pattern == norm {
-			return []Evidence{r.evidence(Alias, "takes the name "+name+" before the module's own alias is looked up")}
+			return []Evidence{r.evidence(CauseAlias, "takes the name "+name+" before the module's own alias is looked up")}
 		}
 	}
 	return nil
@@ -448,10 +448,10 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 		if m.name != h.target {
 			return nil, nil
 		}
-		e := rule.evidence(NoCause, "is not run: the module has a soft dependency, and then modprobe ignores install commands")
+		e := rule.evidence(CauseNone, "is not run: the module has a soft dependency, and then modprobe ignores install commands")
 		helpers = append(helpers, e)
 		if s := h.softdepFor(ev.cfg, m.name); s != nil {
-			helpers = append(helpers, s.evidence(NoCause, "makes modprobe ignore the install command of "+m.name))
+			helpers = append(helpers, s.evidence(CauseNone, "makes modprobe ignore the install command of "+m.name))
 		}
 		return nil, helpers
 	}
@@ -467,20 +467,20 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 	}
 	switch {
 	case scratch.inserted[h.target] || m.name != h.target && scratch.inserted[m.name]:
-		return nil, []Evidence{rule.evidence(NoCause, what+", and loads it")}
+		return nil, []Evidence{rule.evidence(CauseNone, what+", and loads it")}
 	case effect == commandUnknown:
-		return []Evidence{rule.evidence(CustomInstall, what+"; its effect cannot be told without running it")}, nil
+		return []Evidence{rule.evidence(CauseCustomInstall, what+"; its effect cannot be told without running it")}, nil
 	case effect == commandFails:
-		return []Evidence{rule.evidence(Install, what+", and fails")}, nil
+		return []Evidence{rule.evidence(CauseInstall, what+", and fails")}, nil
 	}
-	return []Evidence{rule.evidence(Install, what+", and does nothing")}, nil
+	return []Evidence{rule.evidence(CauseInstall, what+", and does nothing")}, nil
 }
 
 // bootLoad answers for systemd-modules-load: it asks for all names in turn, in
 // one process.
 func (ev *evaluation) bootLoad() BootLoad {
 	h := ev.host
-	boot := BootLoad{Requested: False}
+	boot := BootLoad{Requested: AnswerFalse}
 	var names []string
 	asking := map[string]bool{}
 	kern := h.newKernel()
@@ -490,25 +490,25 @@ func (ev *evaluation) bootLoad() BootLoad {
 		before, unsure := kern.inserted[h.target], len(kern.unsure)
 		replay.modulesLoad(r.name)
 		inserts := !before && kern.inserted[h.target]
-		requested := True
+		requested := AnswerTrue
 		switch {
 		case ok:
 		case inserts && (len(kern.unsure) == 0 || h.insertedAnyway(ev.upTo(i))):
 			how = "asks at boot for " + printable(r.name) + ", whose install command loads " + h.target
 		case inserts, ev.mayConcern(r.name, kern.unsure[unsure:]):
 			how = "asks at boot for " + printable(r.name) + ", whose install command may load " + h.target
-			requested = Unknown
+			requested = AnswerUnknown
 		default:
 			continue
 		}
-		if requested == True && (boot.Requested != True || r.mtime.Before(boot.RequestedSince)) {
+		if requested == AnswerTrue && (boot.Requested != AnswerTrue || r.mtime.Before(boot.RequestedSince)) {
 			boot.RequestedSince = r.mtime
 		}
-		if boot.Requested != True {
+		if boot.Requested != AnswerTrue {
 			boot.Requested = requested
 		}
 		if len(boot.RequestedBy) <= maxListed {
-			boot.RequestedBy = append(boot.RequestedBy, r.evidence(NoCause, how))
+			boot.RequestedBy = append(boot.RequestedBy, r.evidence(CauseNone, how))
 		}
 		if !asking[r.name] {
 			asking[r.name] = true
@@ -531,14 +531,14 @@ func (ev *evaluation) bootLoad() BootLoad {
 	}
 	problems := ev.loadSet.problems()
 	if h.cmdlineErr != nil {
-		problems = append(problems, Evidence{File: procCmdline, Effect: "could not be read: " + reason(h.cmdlineErr), Cause: Unreadable})
+		problems = append(problems, Evidence{File: procCmdline, Effect: "could not be read: " + reason(h.cmdlineErr), Cause: CauseUnreadable})
 	}
 	if h.noEnd != nil && len(ev.requests) > 0 {
 		// What the names lead to was not looked up to the end.
 		problems = append(problems, *h.noEnd)
 	}
 	if len(problems) > 0 {
-		boot.Requested = Unknown
+		boot.Requested = AnswerUnknown
 		boot.RequestedBy = problems
 	}
 	boot.Decision = ev.decide(callerBootLoad, []string{ev.mod.Name})

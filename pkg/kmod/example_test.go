@@ -36,7 +36,7 @@ func ExampleInspect_anotherModule() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if ins.BootLoad.Requested == kmod.True && ins.BootLoad.Allowed == kmod.False {
+	if ins.BootLoad.Requested == kmod.AnswerTrue && ins.BootLoad.Allowed == kmod.AnswerFalse {
 		stop, ask := ins.BootLoad.Evidence[0], ins.BootLoad.RequestedBy[0]
 		fmt.Printf("%s:%d asks for it at boot, %s:%d stops it\n", ask.File, ask.Line, stop.File, stop.Line)
 	}

@@ -27,7 +27,7 @@ func (ev *evaluation) incomplete() []Finding {
 		if err == nil || len(list) > maxListed {
 			return
 		}
-		f := Finding{Kind: Incomplete, Evidence: []Evidence{{File: file, Effect: reason(err), Cause: Unreadable}}}
+		f := Finding{Kind: FindingIncomplete, Evidence: []Evidence{{File: file, Effect: reason(err), Cause: CauseUnreadable}}}
 		switch {
 		case errors.Is(err, errNotRegular):
 			f.Message = fmt.Sprintf("%s is not a regular file and was not opened; modprobe and systemd would open it, and may wait for ever", file)
@@ -49,7 +49,7 @@ func (ev *evaluation) incomplete() []Finding {
 		}
 	}
 	for _, e := range ev.host.problems {
-		list = append(list, Finding{Kind: Incomplete, Evidence: []Evidence{e}, Message: e.File + " " + e.Effect})
+		list = append(list, Finding{Kind: FindingIncomplete, Evidence: []Evidence{e}, Message: e.File + " " + e.Effect})
 	}
 	return list
 }
@@ -58,11 +58,11 @@ func (ev *evaluation) incomplete() []Finding {
 // for it.
 func (ev *evaluation) conflicts() []Finding {
 	boot := ev.boot
-	if boot.Requested != True || boot.Allowed == True {
+	if boot.Requested != AnswerTrue || boot.Allowed == AnswerTrue {
 		return nil
 	}
 	for _, stop := range boot.Evidence {
-		if stop.Cause != Blacklist && stop.Cause != Install && stop.Cause != Alias && stop.Cause != DeniedByKernel {
+		if stop.Cause != CauseBlacklist && stop.Cause != CauseInstall && stop.Cause != CauseAlias && stop.Cause != CauseDeniedByKernel {
 			continue
 		}
 		if stop.Line == 0 {
@@ -70,7 +70,7 @@ func (ev *evaluation) conflicts() []Finding {
 		}
 		ask := boot.RequestedBy[0]
 		return []Finding{{
-			Kind:     Conflict,
+			Kind:     FindingConflict,
 			Evidence: []Evidence{stop, ask},
 			Message: fmt.Sprintf("%s (%q) disables %s, although %s (%q) asks for it at boot",
 				stop.Place(), stop.Text, ev.mod.Name, ask.Place(), ask.Text),
@@ -81,7 +81,7 @@ func (ev *evaluation) conflicts() []Finding {
 
 func unused(e Evidence, why string) Finding {
 	e.Effect = "has no effect: " + why
-	return Finding{Kind: Unused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: %q has no effect: %s", e.Place(), e.Text, why)}
+	return Finding{Kind: FindingUnused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: %q has no effect: %s", e.Place(), e.Text, why)}
 }
 
 // unusedDirectives looks for lines of modprobe.d that seem meant for the module
@@ -90,12 +90,12 @@ func (ev *evaluation) unusedDirectives() []Finding {
 	var list []Finding
 	for _, l := range ev.cfg.ignored {
 		if why, ok := ev.whyIgnored(l.text); ok && len(list) <= maxListed {
-			list = append(list, unused(l.evidence(NoCause, ""), why))
+			list = append(list, unused(l.evidence(CauseNone, ""), why))
 		}
 	}
 	named := func(src source, name string) {
 		if why, ok := ev.whyMissed(name); ok && len(list) <= maxListed {
-			list = append(list, unused(src.evidence(NoCause, ""), why))
+			list = append(list, unused(src.evidence(CauseNone, ""), why))
 		}
 	}
 	for _, b := range ev.cfg.blacklists {
@@ -224,13 +224,13 @@ func (ev *evaluation) shadowed(f configFile, by *configFile) []Finding {
 	for _, b := range hidden.blacklists {
 		same := func(o blacklistRule) bool { return o.name == b.name }
 		if b.name == ev.mod.Name && len(list) <= maxListed && ev.host.spend(len(hiding.blacklists)) && !slices.ContainsFunc(hiding.blacklists, same) {
-			list = append(list, unused(b.evidence(NoCause, ""), why))
+			list = append(list, unused(b.evidence(CauseNone, ""), why))
 		}
 	}
 	for _, c := range hidden.installs {
 		same := func(o commandRule) bool { return o.pattern == c.pattern && o.command == c.command }
 		if fnmatch(c.pattern, ev.mod.Name) && len(list) <= maxListed && ev.host.spend(len(hiding.installs)) && !slices.ContainsFunc(hiding.installs, same) {
-			list = append(list, unused(c.evidence(NoCause, ""), why))
+			list = append(list, unused(c.evidence(CauseNone, ""), why))
 		}
 	}
 	return list
@@ -265,12 +265,12 @@ func (ev *evaluation) strayFile(name string) []Finding {
 	const why = "files whose names do not end in .conf are not read"
 	for _, b := range stray.blacklists {
 		if b.name == ev.mod.Name && len(list) <= maxListed {
-			list = append(list, unused(b.evidence(NoCause, ""), why))
+			list = append(list, unused(b.evidence(CauseNone, ""), why))
 		}
 	}
 	for _, c := range stray.installs {
 		if fnmatch(c.pattern, ev.mod.Name) && len(list) <= maxListed {
-			list = append(list, unused(c.evidence(NoCause, ""), why))
+			list = append(list, unused(c.evidence(CauseNone, ""), why))
 		}
 	}
 	return list
@@ -295,12 +295,12 @@ func (ev *evaluation) unusedRequests() []Finding {
 		switch {
 		case len(words) == 1 && bare(words[0]) == target && strings.Contains(words[0], "#"),
 			len(words) > 1 && bare(words[0]) == target && strings.HasPrefix(words[1], "#"):
-			list = append(list, unused(r.evidence(NoCause, ""), "a comment cannot follow a module's name here; the whole line is taken for the name"))
+			list = append(list, unused(r.evidence(CauseNone, ""), "a comment cannot follow a module's name here; the whole line is taken for the name"))
 		case len(words) > 1 && (bare(words[0]) == target || bare(words[1]) == target):
-			list = append(list, unused(r.evidence(NoCause, ""), "a line here is one module's name and nothing else"))
+			list = append(list, unused(r.evidence(CauseNone, ""), "a line here is one module's name and nothing else"))
 		case len(words) == 1:
 			if why, ok := ev.whyMissed(r.name); ok {
-				list = append(list, unused(r.evidence(NoCause, ""), why))
+				list = append(list, unused(r.evidence(CauseNone, ""), why))
 			}
 		}
 	}

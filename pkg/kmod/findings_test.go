@@ -65,7 +65,7 @@ func TestUnused(t *testing.T) {
 			ins := inspect(t, opts)
 			var got []string
 			for _, f := range ins.Findings {
-				if f.Kind == kmod.Unused {
+				if f.Kind == kmod.FindingUnused {
 					e := f.Evidence[0]
 					got = append(got, fmt.Sprintf("%s:%d %s", e.File, e.Line, e.Effect))
 				}
@@ -111,7 +111,7 @@ func TestConflict(t *testing.T) {
 			}
 			got := ""
 			for _, f := range inspect(t, opts).Findings {
-				if f.Kind == kmod.Conflict {
+				if f.Kind == kmod.FindingConflict {
 					got += f.Message
 				}
 			}

@@ -86,7 +86,7 @@ func (h *host) spend(n int) bool {
 	if !h.spent {
 		h.spent = true
 		e := Evidence{
-			File: "/etc/modprobe.d", Cause: Unreadable,
+			File: "/etc/modprobe.d", Cause: CauseUnreadable,
 			Effect: "has, with the directories that add to it, more rules than can be gone through for one module",
 		}
 		h.problems = append(h.problems, e)
@@ -138,7 +138,7 @@ func (h *host) Close() {
 }
 
 func (h *host) problem(file string, err error) {
-	e := Evidence{File: file, Effect: "could not be read: " + reason(err), Cause: Unreadable}
+	e := Evidence{File: file, Effect: "could not be read: " + reason(err), Cause: CauseUnreadable}
 	for _, have := range h.problems {
 		if have.File == e.File {
 			return
@@ -265,30 +265,30 @@ func (h *host) initState(name string) State {
 
 func (h *host) readInitState(name string) State {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return Absent
+		return StateAbsent
 	}
 	dir := h.kernel.sys + "/module/" + name
 	var st unix.Stat_t
 	// Most modules have no directory, and one look tells.
 	if err := unix.Stat(dir, &st); absent(err) {
-		return Absent
+		return StateAbsent
 	}
 	text, err := h.kernel.sysFile("module/" + name + "/initstate")
 	switch {
 	case err == nil:
 		switch text {
 		case "live\n":
-			return Loaded
+			return StateLoaded
 		case "coming\n":
-			return Loading
+			return StateLoading
 		case "going\n":
-			return Unloading
+			return StateUnloading
 		}
 	case absent(err):
 		if err := unix.Stat(dir, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
-			return Loading
+			return StateLoading
 		}
-		return Absent
+		return StateAbsent
 	}
 	return StateUnknown
 }
@@ -298,10 +298,10 @@ func (h *host) readInitState(name string) State {
 func (h *host) kernelRefuses(name string) *Evidence {
 	if h.modulesDisabled {
 		if token := noModuleToken(h.cmdline); token != "" {
-			return &Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: LoadingDisabled,
+			return &Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: CauseLoadingDisabled,
 				Effect: "no module can be loaded in any boot with this argument"}
 		}
-		return &Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: LoadingDisabled,
+		return &Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: CauseLoadingDisabled,
 			Effect: "no module can be loaded any more until the next boot"}
 	}
 	if deniedByKernel(h.denied, name) {
@@ -311,7 +311,7 @@ func (h *host) kernelRefuses(name string) *Evidence {
 	}
 	if h.signedOnly != "" {
 		if file, err := h.moduleFile(name); err == nil && file != "" && h.unsigned(file) {
-			return &Evidence{File: file, Cause: DeniedByKernel,
+			return &Evidence{File: file, Cause: CauseDeniedByKernel,
 				Effect: "has no signature, and this kernel takes signed modules only (" + h.signedOnly + ")"}
 		}
 	}
@@ -394,9 +394,9 @@ func (h *host) readKernelPolicy() {
 		}
 	}
 	h.denied = value
-	h.deniedBy = Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: DeniedByKernel}
+	h.deniedBy = Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: CauseDeniedByKernel}
 	if token == "" {
-		h.deniedBy = Evidence{File: "/sys/" + param, Line: 1, Text: printable(value), Cause: DeniedByKernel}
+		h.deniedBy = Evidence{File: "/sys/" + param, Line: 1, Text: printable(value), Cause: CauseDeniedByKernel}
 	}
 }
 
@@ -404,24 +404,24 @@ func (h *host) readKernelPolicy() {
 // (kernel/module/kmod.c, call_modprobe): the file that kernel.modprobe names,
 // without a shell.
 func (h *host) readHelper() {
-	h.helper = True
-	h.helperBy = Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: LoadingDisabled}
+	h.helper = AnswerTrue
+	h.helperBy = Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: CauseLoadingDisabled}
 	name, err := h.kernel.procLine("sys/kernel/modprobe")
 	switch {
 	case err != nil && absent(err):
 		return
 	case err != nil:
-		h.helper = Unknown
-		h.helperBy.Cause, h.helperBy.Effect = Unreadable, "could not be read: "+reason(err)
+		h.helper = AnswerUnknown
+		h.helperBy.Cause, h.helperBy.Effect = CauseUnreadable, "could not be read: "+reason(err)
 		return
 	case name == "":
-		h.helper = False
+		h.helper = AnswerFalse
 		h.helperBy.Effect = "is empty: the kernel asks nobody to load modules for a program"
 		return
 	case path.Base(name) == "modprobe":
 		return
 	}
-	h.helper = False
+	h.helper = AnswerFalse
 	h.helperBy.Text = printable(name)
 	h.helperBy.Effect = "is what the kernel runs in place of modprobe, and loads nothing"
 	if harmless(name) {
@@ -431,7 +431,7 @@ func (h *host) readHelper() {
 	switch {
 	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0,
 		err != nil && (!absent(err) || h.root.mayHave(name)):
-		h.helper = Unknown
+		h.helper = AnswerUnknown
 		h.helperBy.Effect = "is what the kernel runs in place of modprobe; its effect cannot be told without running it"
 	}
 }

@@ -16,7 +16,7 @@ import (
 // kernel say about a module. It opens regular files only, inside opts.Root,
 // and changes nothing.
 //
-// What cannot be read makes the answers it could change [Unknown], with the
+// What cannot be read makes the answers it could change [AnswerUnknown], with the
 // file in their evidence. An error is returned only if nothing can be said at
 // all: the host root cannot be opened, the module has no valid name, or ctx is
 // done.
@@ -94,7 +94,7 @@ func (ins *Inspection) bound() {
 		ins.Findings, cut = slices.Clone(ins.Findings[:maxListed]), true
 	}
 	if cut {
-		ins.Findings = append(ins.Findings, Finding{Kind: Incomplete, Message: fmt.Sprintf(
+		ins.Findings = append(ins.Findings, Finding{Kind: FindingIncomplete, Message: fmt.Sprintf(
 			"more lines concern %s than are listed: of each kind the first %d are", ins.Module, maxListed)})
 	}
 }
@@ -157,7 +157,7 @@ func (ins *Inspection) versions(h *host, opts Options, release osRelease) (kmods
 	usual, usualSystemd := release.versionsByRelease()
 	note := func(program string, version int) {
 		e := Evidence{File: "/etc/os-release", Text: printable(release.pretty)}
-		f := Finding{Kind: VersionUnknown, Evidence: []Evidence{e}}
+		f := Finding{Kind: FindingVersionUnknown, Evidence: []Evidence{e}}
 		if version != 0 {
 			f.Message = fmt.Sprintf("the version of %s was not found in the host root; the rules of %s %d apply, which this release ships", program, program, version)
 		} else {
@@ -221,21 +221,21 @@ func merge(a, b Decision) Decision {
 	if a.Allowed == b.Allowed {
 		// The later version's reasons are as good as the earlier one's.
 		b.Evidence = tidy(append(slices.Clone(b.Evidence), a.Evidence...), b.Allowed)
-		if len(b.Evidence) > 0 && b.Allowed != True {
+		if len(b.Evidence) > 0 && b.Allowed != AnswerTrue {
 			b.Cause = b.Evidence[0].Cause
 		}
 		return b
 	}
-	evidence := tidy(append(slices.Clone(a.Evidence), b.Evidence...), False)
-	return Decision{Allowed: Unknown, Cause: VersionsDiffer, Evidence: evidence}
+	evidence := tidy(append(slices.Clone(a.Evidence), b.Evidence...), AnswerFalse)
+	return Decision{Allowed: AnswerUnknown, Cause: CauseVersionsDiffer, Evidence: evidence}
 }
 
 func mergeBoot(a, b BootLoad) BootLoad {
 	out := b
 	out.Decision = merge(a.Decision, b.Decision)
-	out.RequestedBy = tidy(append(slices.Clone(a.RequestedBy), b.RequestedBy...), True)
+	out.RequestedBy = tidy(append(slices.Clone(a.RequestedBy), b.RequestedBy...), AnswerTrue)
 	if a.Requested != b.Requested {
-		out.Requested = Unknown
+		out.Requested = AnswerUnknown
 	}
 	if a.RequestedSince.Before(out.RequestedSince) {
 		out.RequestedSince = a.RequestedSince

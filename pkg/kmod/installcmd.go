@@ -30,17 +30,17 @@ func (p *process) runInstall(m *module, rule *commandRule) error {
 	switch effect {
 	case commandSucceeds, commandHarmless:
 		if m.name == p.kern.target && !p.kern.inserted[m.name] {
-			p.kern.stop(rule.evidence(Install, ""))
+			p.kern.stop(rule.evidence(CauseInstall, ""))
 		}
 		return nil
 	case commandFails:
 		if m.name == p.kern.target || m.required {
-			p.kern.stop(rule.evidence(Install, ""))
+			p.kern.stop(rule.evidence(CauseInstall, ""))
 		}
 		return errCommand
 	}
 	if m.name == p.kern.target || m.required {
-		p.kern.unsure = append(p.kern.unsure, rule.evidence(CustomInstall,
+		p.kern.unsure = append(p.kern.unsure, rule.evidence(CauseCustomInstall,
 			"a command of its own replaces loading "+printable(m.name)+"; its effect cannot be told without running it"))
 	}
 	if p.kern.commandsFail {

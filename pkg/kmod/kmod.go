@@ -33,9 +33,9 @@ import (
 type Answer string
 
 const (
-	True    Answer = "true"
-	False   Answer = "false"
-	Unknown Answer = "unknown"
+	AnswerTrue    Answer = "true"
+	AnswerFalse   Answer = "false"
+	AnswerUnknown Answer = "unknown"
 )
 
 // Options say which host is inspected, and under which rules. The zero value
@@ -93,24 +93,24 @@ func SCTPDiag() Module {
 type State string
 
 const (
-	// Loaded: /sys/module/NAME/initstate is "live".
-	Loaded State = "loaded"
-	// Builtin: compiled into the kernel (modules.builtin).
-	Builtin State = "builtin"
-	// Loading: initstate is "coming".
-	Loading State = "loading"
-	// Unloading: initstate is "going".
-	Unloading State = "unloading"
-	// Loadable: on disk and indexed for this kernel, not in it.
-	Loadable State = "loadable"
-	// Absent: neither in this kernel nor on disk for it.
-	Absent State = "absent"
+	// StateLoaded: /sys/module/NAME/initstate is "live".
+	StateLoaded State = "loaded"
+	// StateBuiltin: compiled into the kernel (modules.builtin).
+	StateBuiltin State = "builtin"
+	// StateLoading: initstate is "coming".
+	StateLoading State = "loading"
+	// StateUnloading: initstate is "going".
+	StateUnloading State = "unloading"
+	// StateLoadable: on disk and indexed for this kernel, not in it.
+	StateLoadable State = "loadable"
+	// StateAbsent: neither in this kernel nor on disk for it.
+	StateAbsent State = "absent"
 	// StateUnknown: what decides it could not be read.
 	StateUnknown State = "unknown"
 )
 
 // InKernel says whether the module's code is usable in the running kernel.
-func (s State) InKernel() bool { return s == Loaded || s == Builtin }
+func (s State) InKernel() bool { return s == StateLoaded || s == StateBuiltin }
 
 // Cause is the mechanism that stops a module from being loaded, or that keeps
 // the answer from being known. The order of the constants is the order in
@@ -118,33 +118,33 @@ func (s State) InKernel() bool { return s == Loaded || s == Builtin }
 type Cause int
 
 const (
-	// NoCause: nothing stops it.
-	NoCause Cause = iota
-	// Missing: not in the module index of this kernel.
-	Missing
-	// DeniedByKernel: module_blacklist= (kernel/module/main.c, blacklisted),
+	// CauseNone: nothing stops it.
+	CauseNone Cause = iota
+	// CauseMissing: not in the module index of this kernel.
+	CauseMissing
+	// CauseDeniedByKernel: module_blacklist= (kernel/module/main.c, blacklisted),
 	// or a file without a signature where the kernel insists on one
 	// (kernel/module/signing.c).
-	DeniedByKernel
-	// LoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
+	CauseDeniedByKernel
+	// CauseLoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
 	// kernel.modprobe is empty or names another program. The answer is Unknown
 	// where it cannot be told what that program does.
-	LoadingDisabled
-	// Install: an "install" command replaces the insertion.
-	Install
-	// Alias: an "alias" line leads the request somewhere else.
-	Alias
-	// Blacklist: a "blacklist" line or modprobe.blacklist=.
-	Blacklist
-	// CustomInstall: an "install" command whose effect cannot be told without
+	CauseLoadingDisabled
+	// CauseInstall: an "install" command replaces the insertion.
+	CauseInstall
+	// CauseAlias: an "alias" line leads the request somewhere else.
+	CauseAlias
+	// CauseBlacklist: a "blacklist" line or modprobe.blacklist=.
+	CauseBlacklist
+	// CauseCustomInstall: an "install" command whose effect cannot be told without
 	// running it. The answer is Unknown.
-	CustomInstall
-	// Unreadable: a file or directory that decides could not be read. The
+	CauseCustomInstall
+	// CauseUnreadable: a file or directory that decides could not be read. The
 	// answer is Unknown.
-	Unreadable
-	// VersionsDiffer: the host's kmod version could not be told, and the
+	CauseUnreadable
+	// CauseVersionsDiffer: the host's kmod version could not be told, and the
 	// versions disagree about this host. The answer is Unknown.
-	VersionsDiffer
+	CauseVersionsDiffer
 )
 
 // Evidence is one line, token or fact that decides or supports an answer.
@@ -214,16 +214,16 @@ type BootLoad struct {
 type FindingKind string
 
 const (
-	// Incomplete: something was skipped (too large, not a regular file, a
+	// FindingIncomplete: something was skipped (too large, not a regular file, a
 	// loop of links, a limit reached), so the answers may not see all there
 	// is.
-	Incomplete FindingKind = "incomplete"
-	// Unused: a line that looks meant for the module and has no effect.
-	Unused FindingKind = "unused"
-	// Conflict: one file asks for the module, another one stops it.
-	Conflict FindingKind = "conflict"
-	// VersionUnknown: the host's kmod or systemd version could not be told.
-	VersionUnknown FindingKind = "version-unknown"
+	FindingIncomplete FindingKind = "incomplete"
+	// FindingUnused: a line that looks meant for the module and has no effect.
+	FindingUnused FindingKind = "unused"
+	// FindingConflict: one file asks for the module, another one stops it.
+	FindingConflict FindingKind = "conflict"
+	// FindingVersionUnknown: the host's kmod or systemd version could not be told.
+	FindingVersionUnknown FindingKind = "version-unknown"
 )
 
 // Finding is something worth a warning.

@@ -93,7 +93,7 @@ func (p *process) newModule(key, name string, viaAlias bool) *module {
 	if m := p.pool[key]; m != nil {
 		return m
 	}
-	m := &module{key: key, name: name, viaAlias: viaAlias, builtin: Unknown}
+	m := &module{key: key, name: name, viaAlias: viaAlias, builtin: AnswerUnknown}
 	p.pool[key] = m
 	return m
 }
@@ -145,7 +145,7 @@ func (p *process) newFromPath(name, file string) (*module, error) {
 		return nil, errExists
 	}
 	if p.kmod >= 30 {
-		m.builtin = False
+		m.builtin = AnswerFalse
 	}
 	return m, nil
 }
@@ -310,14 +310,14 @@ func (p *process) lookupBuiltin(name string) ([]*module, error) {
 		return nil, nil
 	}
 	m := p.newFromName(name)
-	m.builtin = True
+	m.builtin = AnswerTrue
 	return []*module{m}, nil
 }
 
 func (p *process) lookupBuiltinAlias(name string) ([]*module, error) {
 	mods, err := p.lookupAliasIndex(indexBuiltinAliases, name)
 	for _, m := range mods {
-		m.builtin = True
+		m.builtin = AnswerTrue
 	}
 	return mods, err
 }
@@ -332,20 +332,20 @@ func (p *process) lookupBuiltinUpTo29(name string) ([]*module, error) {
 }
 
 func (p *process) inKernel(m *module) bool {
-	if m.builtin == Unknown {
-		m.builtin = False
+	if m.builtin == AnswerUnknown {
+		m.builtin = AnswerFalse
 		if _, found := p.host.search(indexBuiltin, m.name); found {
-			m.builtin = True
+			m.builtin = AnswerTrue
 		}
 	}
-	return m.builtin == True || p.live(m.name)
+	return m.builtin == AnswerTrue || p.live(m.name)
 }
 
 func (p *process) live(name string) bool {
 	if p.kern.inserted[name] {
 		return true
 	}
-	return name != p.kern.target && p.host.initState(name) == Loaded
+	return name != p.kern.target && p.host.initState(name) == StateLoaded
 }
 
 // blacklistedBy lists the rules that name this module exactly, if there are
@@ -470,7 +470,7 @@ func (p *process) step() bool {
 	p.kern.noEnd = true
 	if p.host.noEnd == nil {
 		p.host.noEnd = &Evidence{
-			File: p.host.moddir, Cause: Unreadable,
+			File: p.host.moddir, Cause: CauseUnreadable,
 			Effect: "the dependencies and soft dependencies do not come to an end",
 		}
 	}
@@ -492,7 +492,7 @@ func (p *process) probeInsert(m *module, flags probeFlags) error {
 		if rules := p.blacklistedBy(m.name); len(rules) > 0 {
 			if m.name == p.kern.target {
 				for _, b := range rules {
-					p.kern.stop(b.evidence(Blacklist, ""))
+					p.kern.stop(b.evidence(CauseBlacklist, ""))
 				}
 			}
 			return nil
@@ -534,7 +534,7 @@ func (p *process) insert(m *module) error {
 	}
 	if err != nil {
 		if !absent(err) {
-			p.kern.unsure = append(p.kern.unsure, Evidence{File: file, Cause: Unreadable, Effect: reason(err)})
+			p.kern.unsure = append(p.kern.unsure, Evidence{File: file, Cause: CauseUnreadable, Effect: reason(err)})
 		} else if target {
 			p.kern.stop(missingFile(file))
 		}
@@ -561,7 +561,7 @@ func (p *process) insert(m *module) error {
 }
 
 func missingFile(file string) Evidence {
-	return Evidence{File: file, Cause: Missing, Effect: "the module's file is not there, though the index lists it"}
+	return Evidence{File: file, Cause: CauseMissing, Effect: "the module's file is not there, though the index lists it"}
 }
 
 // modprobe is one run of modprobe(8) with one name (tools/modprobe.c, insmod):

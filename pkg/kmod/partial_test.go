@@ -25,15 +25,15 @@ func TestPartialRoot(t *testing.T) {
 		entry hostcase.Entry
 		want  kmod.Answer
 	}{
-		{"into what is not mounted", link("etc/modprobe.d/x.conf", "/opt/x.conf"), kmod.Unknown},
-		{"a directory that is not mounted", link("etc/modprobe.d", "/opt/modprobe.d"), kmod.Unknown},
-		{"to the null device", link("etc/modprobe.d/x.conf", "/dev/null"), kmod.True},
-		{"inside of what is mounted", link("etc/modprobe.d/x.conf", "../x.conf"), kmod.True},
+		{"into what is not mounted", link("etc/modprobe.d/x.conf", "/opt/x.conf"), kmod.AnswerUnknown},
+		{"a directory that is not mounted", link("etc/modprobe.d", "/opt/modprobe.d"), kmod.AnswerUnknown},
+		{"to the null device", link("etc/modprobe.d/x.conf", "/dev/null"), kmod.AnswerTrue},
+		{"inside of what is mounted", link("etc/modprobe.d/x.conf", "../x.conf"), kmod.AnswerTrue},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			root, opts := host(t, tt.entry, file("etc/x.conf", "# nothing\n"))
-			if got := inspect(t, opts).ByName.Allowed; got != kmod.True {
-				t.Errorf("in a whole root: %s, want %s", got, kmod.True)
+			if got := inspect(t, opts).ByName.Allowed; got != kmod.AnswerTrue {
+				t.Errorf("in a whole root: %s, want %s", got, kmod.AnswerTrue)
 			}
 			opts.Root = mountParts(t, root)
 			if got := inspect(t, opts).ByName.Allowed; got != tt.want {
@@ -56,15 +56,15 @@ func TestWholeRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	opts.Proc = kernel
-	if got := inspect(t, opts).ByName.Allowed; got != kmod.True {
-		t.Errorf("on one file system: %s, want %s", got, kmod.True)
+	if got := inspect(t, opts).ByName.Allowed; got != kmod.AnswerTrue {
+		t.Errorf("on one file system: %s, want %s", got, kmod.AnswerTrue)
 	}
 	opts.Root = mountParts(t, root)
 	if err := os.Mkdir(filepath.Join(opts.Root, "dev"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got := inspect(t, opts).ByName.Allowed; got != kmod.True {
-		t.Errorf("with a mount point: %s, want %s", got, kmod.True)
+	if got := inspect(t, opts).ByName.Allowed; got != kmod.AnswerTrue {
+		t.Errorf("with a mount point: %s, want %s", got, kmod.AnswerTrue)
 	}
 }
 
@@ -76,11 +76,11 @@ func TestPartialRootPrograms(t *testing.T) {
 		t.Skip("only root may mount")
 	}
 	for command, want := range map[string]kmod.Answer{
-		"/sbin/modprobe -i sctp":              kmod.True,
-		"/bin/true && /sbin/modprobe -i sctp": kmod.True,
-		"/bin/true":                           kmod.False,
-		"/sbin/load-sctp":                     kmod.Unknown,
-		"/usr/local/sbin/modprobe -i sctp":    kmod.False,
+		"/sbin/modprobe -i sctp":              kmod.AnswerTrue,
+		"/bin/true && /sbin/modprobe -i sctp": kmod.AnswerTrue,
+		"/bin/true":                           kmod.AnswerFalse,
+		"/sbin/load-sctp":                     kmod.AnswerUnknown,
+		"/usr/local/sbin/modprobe -i sctp":    kmod.AnswerFalse,
 	} {
 		t.Run(command, func(t *testing.T) {
 			root, opts := host(t, file("etc/modprobe.d/x.conf", "install sctp "+command+"\n"))

@@ -113,7 +113,7 @@ func TestLinksStayInside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, opts := host(t, entries...)
-			if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.True {
+			if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.AnswerTrue {
 				t.Errorf("a file outside the root decided: %+v", ins.Autoload)
 			}
 		})
@@ -127,7 +127,7 @@ func TestLinksStayInside(t *testing.T) {
 		t.Run("inside "+name, func(t *testing.T) {
 			_, opts := host(t, entry, file("usr/share/inside.conf", "blacklist sctp\n"))
 			ins := inspect(t, opts)
-			if ins.Autoload.Allowed != kmod.False || ins.Autoload.Evidence[0].File != "/etc/modprobe.d/x.conf" {
+			if ins.Autoload.Allowed != kmod.AnswerFalse || ins.Autoload.Evidence[0].File != "/etc/modprobe.d/x.conf" {
 				t.Errorf("got %+v", ins.Autoload)
 			}
 		})
@@ -144,7 +144,7 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 		t.Run(place, func(t *testing.T) {
 			_, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: place})
 			ins := inspect(t, opts)
-			if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Cause != kmod.Unreadable {
+			if ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Cause != kmod.CauseUnreadable {
 				t.Errorf("autoload: %+v", ins.Autoload)
 			}
 			want := "/" + place
@@ -154,7 +154,7 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 			}
 			found := false
 			for _, f := range ins.Findings {
-				found = found || f.Kind == kmod.Incomplete
+				found = found || f.Kind == kmod.FindingIncomplete
 			}
 			if !found {
 				t.Error("no finding says that something was skipped")
@@ -168,7 +168,7 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 		}
 		ins := inspect(t, opts)
 		for _, d := range []kmod.Decision{ins.ByName, ins.Autoload, ins.BootLoad.Decision} {
-			if d.Allowed != kmod.False || d.Cause != kmod.LoadingDisabled {
+			if d.Allowed != kmod.AnswerFalse || d.Cause != kmod.CauseLoadingDisabled {
 				t.Errorf("got %+v", d)
 			}
 		}
@@ -176,7 +176,7 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 	t.Run("modules-load.d", func(t *testing.T) {
 		_, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: "etc/modules-load.d/x.conf"})
 		ins := inspect(t, opts)
-		if ins.BootLoad.Requested != kmod.Unknown || ins.Autoload.Allowed != kmod.True {
+		if ins.BootLoad.Requested != kmod.AnswerUnknown || ins.Autoload.Allowed != kmod.AnswerTrue {
 			t.Errorf("requested %s, autoload %s", ins.BootLoad.Requested, ins.Autoload.Allowed)
 		}
 	})
@@ -189,7 +189,7 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 		if err := unix.Mkfifo(index, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.Unknown || ins.State != kmod.StateUnknown {
+		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.AnswerUnknown || ins.State != kmod.StateUnknown {
 			t.Errorf("by name %+v, state %s", ins.ByName, ins.State)
 		}
 	})
@@ -227,7 +227,7 @@ func TestUnreadable(t *testing.T) {
 		t.Skip("needs root to become another user")
 	}
 	asOther(t, func(ins *kmod.Inspection) {
-		if ins.Autoload.Allowed != kmod.False {
+		if ins.Autoload.Allowed != kmod.AnswerFalse {
 			t.Errorf("readable: %+v", ins.Autoload)
 		}
 	})
@@ -237,10 +237,10 @@ func TestUnreadable(t *testing.T) {
 	}
 	asOther(t, func(ins *kmod.Inspection) {
 		// /etc may hide the file in /run that blacklists.
-		if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Cause != kmod.Unreadable || ins.Autoload.Evidence[0].File != "/etc/modprobe.d" {
+		if ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Cause != kmod.CauseUnreadable || ins.Autoload.Evidence[0].File != "/etc/modprobe.d" {
 			t.Errorf("unreadable directory: %+v", ins.Autoload)
 		}
-		if ins.ByName.Allowed != kmod.Unknown {
+		if ins.ByName.Allowed != kmod.AnswerUnknown {
 			t.Errorf("by name: %+v", ins.ByName)
 		}
 	})
@@ -250,10 +250,10 @@ func TestUnreadable(t *testing.T) {
 	}
 	asOther(t, func(ins *kmod.Inspection) {
 		// Nothing in a file takes a blacklist back.
-		if ins.Autoload.Allowed != kmod.False || ins.Autoload.Cause != kmod.Blacklist {
+		if ins.Autoload.Allowed != kmod.AnswerFalse || ins.Autoload.Cause != kmod.CauseBlacklist {
 			t.Errorf("unreadable file: %+v", ins.Autoload)
 		}
-		if ins.ByName.Allowed != kmod.Unknown {
+		if ins.ByName.Allowed != kmod.AnswerUnknown {
 			t.Errorf("by name: %+v", ins.ByName)
 		}
 	})
@@ -295,7 +295,7 @@ func TestLimits(t *testing.T) {
 	}
 	f.Close()
 	ins := inspect(t, opts)
-	if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Evidence[0].File != "/etc/modprobe.d/big.conf" {
+	if ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Evidence[0].File != "/etc/modprobe.d/big.conf" {
 		t.Errorf("huge file: %+v", ins.Autoload)
 	}
 	os.Remove(big)
@@ -305,7 +305,7 @@ func TestLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Evidence[0].File != "/etc/modprobe.d" {
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Evidence[0].File != "/etc/modprobe.d" {
 		t.Errorf("huge directory: %+v", ins.Autoload)
 	}
 }
@@ -323,32 +323,32 @@ func TestLimitOfAllFiles(t *testing.T) {
 		}
 	}
 	fill("etc/modprobe.d", 4)
-	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.False {
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.AnswerFalse {
 		t.Errorf("2 MB: %+v", ins.Autoload)
 	}
 	fill("usr/lib/modprobe.d", 6)
 	ins := inspect(t, opts)
 	// What the rest says is not known, but it cannot take back what a directory
 	// before it says.
-	if ins.Autoload.Allowed != kmod.False {
+	if ins.Autoload.Allowed != kmod.AnswerFalse {
 		t.Errorf("5 MB: %+v", ins.Autoload)
 	}
 	if !slices.ContainsFunc(ins.Findings, func(f kmod.Finding) bool {
-		return f.Kind == kmod.Incomplete && strings.Contains(f.Message, "/lib/modprobe.d was not read to the end")
+		return f.Kind == kmod.FindingIncomplete && strings.Contains(f.Message, "/lib/modprobe.d was not read to the end")
 	}) {
 		t.Errorf("not said: %+v", ins.Findings)
 	}
 	if err := os.Remove(filepath.Join(root, "etc/modprobe.d/a.conf")); err != nil {
 		t.Fatal(err)
 	}
-	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Evidence[0].File != "/lib/modprobe.d" {
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Evidence[0].File != "/lib/modprobe.d" {
 		t.Errorf("5 MB, none known to forbid it: %+v", ins.Autoload)
 	}
 	fill("etc/modprobe.d", 6)
 	if err := os.WriteFile(filepath.Join(root, "usr/lib/modprobe.d/z.conf"), []byte("blacklist sctp\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.Unknown {
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.AnswerUnknown {
 		t.Errorf("a file that one not read may shadow: %+v", ins.Autoload)
 	}
 }
@@ -361,10 +361,10 @@ func TestManyBeforeIt(t *testing.T) {
 		file("etc/modprobe.d/x.conf", "alias a* dummy\ninstall dummy /bin/false\n"),
 		file("bin/false", ""))
 	ins := inspect(t, opts)
-	if boot := ins.BootLoad; boot.Requested != kmod.True || boot.Allowed == kmod.False {
+	if boot := ins.BootLoad; boot.Requested != kmod.AnswerTrue || boot.Allowed == kmod.AnswerFalse {
 		t.Errorf("requested %s, allowed %s: %+v", boot.Requested, boot.Allowed, boot.Evidence)
 	}
-	if ins.Autoload.Allowed != kmod.True {
+	if ins.Autoload.Allowed != kmod.AnswerTrue {
 		t.Errorf("autoload: %+v", ins.Autoload)
 	}
 }
@@ -375,7 +375,7 @@ func TestManyThatAsk(t *testing.T) {
 		file("etc/modules-load.d/x.conf", numbered("a%d\n", 30000)),
 		file("etc/modprobe.d/x.conf", "alias a* sctp\n"+strings.Repeat("blacklist sctp\n", 200)))
 	ins := inspect(t, opts)
-	if ins.Autoload.Allowed != kmod.False || ins.BootLoad.Requested != kmod.True || ins.BootLoad.Allowed == kmod.True {
+	if ins.Autoload.Allowed != kmod.AnswerFalse || ins.BootLoad.Requested != kmod.AnswerTrue || ins.BootLoad.Allowed == kmod.AnswerTrue {
 		t.Errorf("autoload %s, requested %s, at boot %s", ins.Autoload.Allowed, ins.BootLoad.Requested, ins.BootLoad.Allowed)
 	}
 }
@@ -448,7 +448,7 @@ func TestTooLargeToSay(t *testing.T) {
 			t.Fatal(err)
 		}
 		ins := inspect(t, opts)
-		if ins.State != kmod.StateUnknown || ins.ByName.Allowed != kmod.Unknown || !strings.HasSuffix(ins.ByName.Evidence[0].File, "modules.builtin") {
+		if ins.State != kmod.StateUnknown || ins.ByName.Allowed != kmod.AnswerUnknown || !strings.HasSuffix(ins.ByName.Evidence[0].File, "modules.builtin") {
 			t.Errorf("state %s, by name %+v", ins.State, ins.ByName)
 		}
 	})
@@ -458,7 +458,7 @@ func TestTooLargeToSay(t *testing.T) {
 			t.Fatal(err)
 		}
 		ins := inspect(t, opts)
-		if ins.BootLoad.Requested != kmod.Unknown || ins.Autoload.Allowed != kmod.Unknown {
+		if ins.BootLoad.Requested != kmod.AnswerUnknown || ins.Autoload.Allowed != kmod.AnswerUnknown {
 			t.Errorf("requested %s, autoload %+v", ins.BootLoad.Requested, ins.Autoload)
 		}
 	})
@@ -497,14 +497,14 @@ func TestNoEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, opts := host(t, file("etc/modprobe.d/x.conf", text), file("sbin/modprobe", "#!"))
-			if ins := inspect(t, opts); ins.ByName.Allowed != kmod.Unknown {
+			if ins := inspect(t, opts); ins.ByName.Allowed != kmod.AnswerUnknown {
 				t.Errorf("by name: %+v", ins.ByName)
 			}
 		})
 	}
 	t.Run("softdeps in a circle", func(t *testing.T) {
 		_, opts := host(t, file("etc/modprobe.d/x.conf", "softdep sctp pre: libcrc32c sctp\nsoftdep libcrc32c post: sctp\n"))
-		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.True {
+		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.AnswerTrue {
 			t.Errorf("by name: %+v", ins.ByName)
 		}
 	})
@@ -558,7 +558,7 @@ func TestIndexWithoutEnd(t *testing.T) {
 				t.Fatal(err)
 			}
 			ins := inspect(t, opts)
-			if ins.Autoload.Allowed != kmod.Unknown || !strings.HasSuffix(ins.Autoload.Evidence[0].File, "modules.alias.bin") {
+			if ins.Autoload.Allowed != kmod.AnswerUnknown || !strings.HasSuffix(ins.Autoload.Evidence[0].File, "modules.alias.bin") {
 				t.Errorf("autoload: %+v", ins.Autoload)
 			}
 		})
@@ -574,14 +574,14 @@ func TestSameLineOverAndOver(t *testing.T) {
 		file("etc/modprobe.d/x.conf", strings.Repeat("blacklist sctp\n", times)),
 		file("etc/modules-load.d/x.conf", strings.Repeat("sctp\n", times)))
 	ins := inspect(t, opts)
-	if ins.Autoload.Allowed != kmod.False || len(ins.Autoload.Evidence) != listed {
+	if ins.Autoload.Allowed != kmod.AnswerFalse || len(ins.Autoload.Evidence) != listed {
 		t.Errorf("autoload: %s, %d lines", ins.Autoload.Allowed, len(ins.Autoload.Evidence))
 	}
-	if ins.BootLoad.Requested != kmod.True || len(ins.BootLoad.RequestedBy) != listed {
+	if ins.BootLoad.Requested != kmod.AnswerTrue || len(ins.BootLoad.RequestedBy) != listed {
 		t.Errorf("requested: %s, %d lines", ins.BootLoad.Requested, len(ins.BootLoad.RequestedBy))
 	}
 	if !slices.ContainsFunc(ins.Findings, func(f kmod.Finding) bool {
-		return f.Kind == kmod.Incomplete && strings.Contains(f.Message, "more lines concern sctp than are listed")
+		return f.Kind == kmod.FindingIncomplete && strings.Contains(f.Message, "more lines concern sctp than are listed")
 	}) {
 		t.Errorf("not said: %+v", ins.Findings)
 	}
@@ -627,15 +627,15 @@ func TestMoreRulesThanCanBeGoneThrough(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, opts := host(t, entries...)
 			ins := inspect(t, opts)
-			if ins.BootLoad.Allowed == kmod.False || ins.Autoload.Allowed == kmod.False {
+			if ins.BootLoad.Allowed == kmod.AnswerFalse || ins.Autoload.Allowed == kmod.AnswerFalse {
 				t.Errorf("nothing forbids it, and it is called forbidden: %+v", ins)
 			}
 			asked := slices.ContainsFunc(entries, func(e hostcase.Entry) bool { return strings.Contains(e.Path, "modules-load.d") })
-			if asked && ins.BootLoad.Requested == kmod.False {
+			if asked && ins.BootLoad.Requested == kmod.AnswerFalse {
 				t.Errorf("not everything was looked up, and it is called not requested: %+v", ins.BootLoad)
 			}
 			if !slices.ContainsFunc(ins.Findings, func(f kmod.Finding) bool {
-				return f.Kind == kmod.Incomplete && strings.Contains(f.Message, "more rules than can be gone through")
+				return f.Kind == kmod.FindingIncomplete && strings.Contains(f.Message, "more rules than can be gone through")
 			}) {
 				t.Errorf("not said: %+v", ins.Findings)
 			}
@@ -698,16 +698,16 @@ func TestHelper(t *testing.T) {
 		helper, conf string
 		want         kmod.Answer
 	}{
-		"as kernels come":             {"/sbin/modprobe", "", kmod.True},
-		"where NixOS has it":          {"/nix/store/abc-kmod/bin/modprobe", "", kmod.True},
-		"empty":                       {"", "", kmod.False},
-		"does nothing":                {"/bin/true", "", kmod.False},
-		"fails":                       {"/usr/bin/false", "", kmod.False},
-		"not there":                   {"/disabled", "", kmod.False},
-		"not a program":               {"/etc/motd", "", kmod.False},
-		"some program":                {"/usr/bin/load", "", kmod.Unknown},
-		"some program, and blacklist": {"/usr/bin/load", "blacklist sctp\n", kmod.Unknown},
-		"modprobe, and blacklist":     {"/sbin/modprobe", "blacklist sctp\n", kmod.False},
+		"as kernels come":             {"/sbin/modprobe", "", kmod.AnswerTrue},
+		"where NixOS has it":          {"/nix/store/abc-kmod/bin/modprobe", "", kmod.AnswerTrue},
+		"empty":                       {"", "", kmod.AnswerFalse},
+		"does nothing":                {"/bin/true", "", kmod.AnswerFalse},
+		"fails":                       {"/usr/bin/false", "", kmod.AnswerFalse},
+		"not there":                   {"/disabled", "", kmod.AnswerFalse},
+		"not a program":               {"/etc/motd", "", kmod.AnswerFalse},
+		"some program":                {"/usr/bin/load", "", kmod.AnswerUnknown},
+		"some program, and blacklist": {"/usr/bin/load", "blacklist sctp\n", kmod.AnswerUnknown},
+		"modprobe, and blacklist":     {"/sbin/modprobe", "blacklist sctp\n", kmod.AnswerFalse},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, opts := host(t, file("etc/motd", "hello"), file("usr/bin/load", "#!"), file("etc/modprobe.d/x.conf", tc.conf))
@@ -722,11 +722,11 @@ func TestHelper(t *testing.T) {
 				if d.Allowed != tc.want {
 					t.Errorf("autoload: %+v, want %s", d, tc.want)
 				}
-				if tc.helper != "" && path.Base(tc.helper) != "modprobe" && (d.Cause != kmod.LoadingDisabled || d.Evidence[0].Text != tc.helper) {
+				if tc.helper != "" && path.Base(tc.helper) != "modprobe" && (d.Cause != kmod.CauseLoadingDisabled || d.Evidence[0].Text != tc.helper) {
 					t.Errorf("it does not say %s: %+v", tc.helper, d)
 				}
 			}
-			if ins.ByName.Allowed != kmod.True {
+			if ins.ByName.Allowed != kmod.AnswerTrue {
 				t.Errorf("by name: %+v", ins.ByName)
 			}
 		})
@@ -739,8 +739,8 @@ func TestUnreadableSysctls(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root to become another user")
 	}
-	for sysctl, byName := range map[string]kmod.Answer{"modprobe": kmod.True, "modules_disabled": kmod.Unknown} {
-		for conf, autoload := range map[string]kmod.Answer{"": kmod.Unknown, "blacklist sctp\n": kmod.False} {
+	for sysctl, byName := range map[string]kmod.Answer{"modprobe": kmod.AnswerTrue, "modules_disabled": kmod.AnswerUnknown} {
+		for conf, autoload := range map[string]kmod.Answer{"": kmod.AnswerUnknown, "blacklist sctp\n": kmod.AnswerFalse} {
 			t.Run(sysctl+" "+conf, func(t *testing.T) {
 				root, opts := host(t, file("etc/modprobe.d/x.conf", conf))
 				openToAll(t, root)
@@ -754,7 +754,7 @@ func TestUnreadableSysctls(t *testing.T) {
 				if ins.Autoload.Allowed != autoload {
 					t.Errorf("autoload: %+v, want %s", ins.Autoload, autoload)
 				}
-				if autoload == kmod.Unknown && ins.Autoload.Evidence[0].File != "/proc/sys/kernel/"+sysctl {
+				if autoload == kmod.AnswerUnknown && ins.Autoload.Evidence[0].File != "/proc/sys/kernel/"+sysctl {
 					t.Errorf("the evidence does not name it: %+v", ins.Autoload)
 				}
 				if ins.ByName.Allowed != byName {
@@ -771,16 +771,16 @@ func TestStates(t *testing.T) {
 		sys, proc string
 		want      kmod.State
 	}{
-		"not there":           {"", "", kmod.Loadable},
-		"live":                {"live\n", "sctp 401408 2 - Live 0x0\n", kmod.Loaded},
-		"coming":              {"coming\n", "sctp 401408 1 - Loading 0x0\n", kmod.Loading},
-		"going":               {"going\n", "sctp 401408 0 - Unloading 0x0\n", kmod.Unloading},
-		"garbage, but listed": {"liv", "sctp 401408 2 - Live 0x0 (OE)\n", kmod.Loaded},
+		"not there":           {"", "", kmod.StateLoadable},
+		"live":                {"live\n", "sctp 401408 2 - Live 0x0\n", kmod.StateLoaded},
+		"coming":              {"coming\n", "sctp 401408 1 - Loading 0x0\n", kmod.StateLoading},
+		"going":               {"going\n", "sctp 401408 0 - Unloading 0x0\n", kmod.StateUnloading},
+		"garbage, but listed": {"liv", "sctp 401408 2 - Live 0x0 (OE)\n", kmod.StateLoaded},
 		"garbage":             {"liv", "sctp_diag 401408 2 sctp, Live 0x0\n", kmod.StateUnknown},
-		"only in proc":        {"", "a 1 0 - Live 0x0\nsctp 401408 2 - Live 0x0\n", kmod.Loaded},
-		"users name it":       {"", "libcrc32c 401408 2 sctp, Live 0x0\n", kmod.Loadable},
-		"directory alone":     {"dir", "", kmod.Builtin},
-		"directory, listed":   {"dir", "sctp 401408 1 - Loading 0x0\n", kmod.Loading},
+		"only in proc":        {"", "a 1 0 - Live 0x0\nsctp 401408 2 - Live 0x0\n", kmod.StateLoaded},
+		"users name it":       {"", "libcrc32c 401408 2 sctp, Live 0x0\n", kmod.StateLoadable},
+		"directory alone":     {"dir", "", kmod.StateBuiltin},
+		"directory, listed":   {"dir", "sctp 401408 1 - Loading 0x0\n", kmod.StateLoading},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root, opts := host(t)
@@ -849,13 +849,13 @@ func TestVersions(t *testing.T) {
 			}
 			found := false
 			for _, f := range ins.Findings {
-				found = found || f.Kind == kmod.VersionUnknown
+				found = found || f.Kind == kmod.FindingVersionUnknown
 			}
 			if found != tc.finding {
 				t.Errorf("findings %+v", ins.Findings)
 			}
 			// The versions agree about this host.
-			if ins.Autoload.Allowed != kmod.True {
+			if ins.Autoload.Allowed != kmod.AnswerTrue {
 				t.Errorf("autoload: %+v", ins.Autoload)
 			}
 		})
@@ -865,10 +865,10 @@ func TestVersions(t *testing.T) {
 		_, opts := host(t, file("usr/local/lib/modprobe.d/x.conf", "blacklist sctp\n"))
 		opts.KmodVersion, opts.SystemdVersion = 0, 0
 		ins := inspect(t, opts)
-		if ins.Autoload.Allowed != kmod.Unknown || ins.Autoload.Cause != kmod.VersionsDiffer {
+		if ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Cause != kmod.CauseVersionsDiffer {
 			t.Errorf("autoload: %+v", ins.Autoload)
 		}
-		if ins.ByName.Allowed != kmod.True {
+		if ins.ByName.Allowed != kmod.AnswerTrue {
 			t.Errorf("by name: %+v", ins.ByName)
 		}
 	})
@@ -877,7 +877,7 @@ func TestVersions(t *testing.T) {
 // TestSystemdVersionsDiffer: to systemd 239 a carriage return ends no line.
 func TestSystemdVersionsDiffer(t *testing.T) {
 	_, opts := host(t, file("etc/modules-load.d/x.conf", "dummy\rsctp\n"))
-	for systemd, want := range map[int]kmod.Answer{239: kmod.False, 252: kmod.True, 0: kmod.Unknown} {
+	for systemd, want := range map[int]kmod.Answer{239: kmod.AnswerFalse, 252: kmod.AnswerTrue, 0: kmod.AnswerUnknown} {
 		opts.SystemdVersion = systemd
 		if got := inspect(t, opts).BootLoad.Requested; got != want {
 			t.Errorf("systemd %d: requested %s, want %s", systemd, got, want)

@@ -24,16 +24,16 @@ func TestSignature(t *testing.T) {
 		kernel  map[string]string
 		allowed kmod.Answer
 	}{
-		"unsigned, nobody minds":             {"sctp.ko", long, map[string]string{enforce: "N\n", lockdown: "[none] integrity confidentiality\n"}, kmod.True},
-		"unsigned, enforced":                 {"sctp.ko", long, map[string]string{enforce: "Y\n"}, kmod.False},
-		"unsigned, locked down":              {"sctp.ko", long, map[string]string{enforce: "N\n", lockdown: "none [integrity] confidentiality\n"}, kmod.False},
-		"unsigned, confidential":             {"sctp.ko", long, map[string]string{lockdown: "none integrity [confidentiality]\n"}, kmod.False},
-		"signed, enforced":                   {"sctp.ko", long + mark, map[string]string{enforce: "Y\n"}, kmod.True},
-		"the mark is not the end":            {"sctp.ko", long + mark + "\n", map[string]string{enforce: "Y\n"}, kmod.False},
-		"empty, enforced":                    {"sctp.ko", "", map[string]string{enforce: "Y\n"}, kmod.False},
-		"compressed: not looked into":        {"sctp.ko.xz", long, map[string]string{enforce: "Y\n"}, kmod.True},
-		"what the kernel says is not known":  {"sctp.ko", long, map[string]string{enforce: "maybe", lockdown: "???"}, kmod.True},
-		"a lockdown file without any choice": {"sctp.ko", long, map[string]string{lockdown: ""}, kmod.True},
+		"unsigned, nobody minds":             {"sctp.ko", long, map[string]string{enforce: "N\n", lockdown: "[none] integrity confidentiality\n"}, kmod.AnswerTrue},
+		"unsigned, enforced":                 {"sctp.ko", long, map[string]string{enforce: "Y\n"}, kmod.AnswerFalse},
+		"unsigned, locked down":              {"sctp.ko", long, map[string]string{enforce: "N\n", lockdown: "none [integrity] confidentiality\n"}, kmod.AnswerFalse},
+		"unsigned, confidential":             {"sctp.ko", long, map[string]string{lockdown: "none integrity [confidentiality]\n"}, kmod.AnswerFalse},
+		"signed, enforced":                   {"sctp.ko", long + mark, map[string]string{enforce: "Y\n"}, kmod.AnswerTrue},
+		"the mark is not the end":            {"sctp.ko", long + mark + "\n", map[string]string{enforce: "Y\n"}, kmod.AnswerFalse},
+		"empty, enforced":                    {"sctp.ko", "", map[string]string{enforce: "Y\n"}, kmod.AnswerFalse},
+		"compressed: not looked into":        {"sctp.ko.xz", long, map[string]string{enforce: "Y\n"}, kmod.AnswerTrue},
+		"what the kernel says is not known":  {"sctp.ko", long, map[string]string{enforce: "maybe", lockdown: "???"}, kmod.AnswerTrue},
+		"a lockdown file without any choice": {"sctp.ko", long, map[string]string{lockdown: ""}, kmod.AnswerTrue},
 	} {
 		t.Run(name, func(t *testing.T) {
 			host := readCase(t, "testdata/cases/machineconfig.case")
@@ -80,7 +80,7 @@ func TestSignature(t *testing.T) {
 				if d.Allowed != c.allowed {
 					t.Errorf("%s: %s, want %s: %+v", caller, d.Allowed, c.allowed, d.Evidence)
 				}
-				if d.Allowed == kmod.False && (d.Cause != kmod.DeniedByKernel || d.Evidence[0].File != ins.Path) {
+				if d.Allowed == kmod.AnswerFalse && (d.Cause != kmod.CauseDeniedByKernel || d.Evidence[0].File != ins.Path) {
 					t.Errorf("%s: cause %v, evidence %+v; the module is %s", caller, d.Cause, d.Evidence, ins.Path)
 				}
 			}

@@ -47,36 +47,36 @@ func (h *host) readBuiltinText() (Evidence, bool) {
 // state finds out what the running kernel has of the target.
 func (h *host) state() State {
 	if _, ok := h.builtin(); ok {
-		return Builtin
+		return StateBuiltin
 	}
 	listed := h.procModules()
 	switch s := h.initState(h.target); s {
-	case Loaded, Unloading:
+	case StateLoaded, StateUnloading:
 		return s
-	case Loading:
+	case StateLoading:
 		// libkmod calls a directory without initstate "coming". Only code
 		// that is not a loadable module has such a directory for long.
-		if _, err := os.Stat(path.Join(h.kernel.sys, "module", h.target, "initstate")); err == nil || listed != Absent {
-			return Loading
+		if _, err := os.Stat(path.Join(h.kernel.sys, "module", h.target, "initstate")); err == nil || listed != StateAbsent {
+			return StateLoading
 		}
-		return Builtin
+		return StateBuiltin
 	case StateUnknown:
-		if listed != Absent {
+		if listed != StateAbsent {
 			return listed
 		}
 		return StateUnknown
 	}
-	if listed != Absent {
+	if listed != StateAbsent {
 		return listed
 	}
 	file, err := h.moduleFile(h.target)
 	switch {
 	case file != "" && err == nil:
-		return Loadable
+		return StateLoadable
 	case err != nil && !absent(err), len(h.problems) > 0:
 		return StateUnknown
 	}
-	return Absent
+	return StateAbsent
 }
 
 // procModules is the module's state in /proc/modules. Absent if it is not
@@ -87,7 +87,7 @@ func (h *host) procModules() State {
 	case err == nil:
 		return listedState(text, h.target)
 	case absent(err):
-		return Absent // a kernel without loadable modules
+		return StateAbsent // a kernel without loadable modules
 	}
 	return StateUnknown
 }
@@ -102,13 +102,13 @@ func listedState(text, name string) State {
 		}
 		switch fields[4] {
 		case "Live":
-			return Loaded
+			return StateLoaded
 		case "Loading":
-			return Loading
+			return StateLoading
 		case "Unloading":
-			return Unloading
+			return StateUnloading
 		}
 		return StateUnknown
 	}
-	return Absent
+	return StateAbsent
 }

@@ -144,7 +144,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 
 	e.OnBoot = report.OnBoot
 	lines := report.Policy.ModulesLoad.Evidence
-	if report.OnBoot == verdict.BootOnDemand {
+	if report.OnBoot == verdict.OnBootOnDemand {
 		lines = append(lines, report.Policy.Autoload.Evidence...)
 	}
 	for _, line := range lines {
@@ -155,7 +155,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		e.Notes = append(e.Notes, unitNotes(c)...)
 	}
 	for _, w := range report.Warnings {
-		if w.Reason != verdict.PendingReboot { // every pool judged is pending
+		if w.Reason != verdict.ReasonPendingReboot { // every pool judged is pending
 			e.Notes = append(e.Notes, w.Message)
 		}
 	}
@@ -167,26 +167,26 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 func (e *Effect) conclude(unread []string) {
 	if len(unread) > 0 {
 		// What was not read may say anything.
-		e.Enabled, e.OnBoot = kmod.Unknown, verdict.BootUnknown
+		e.Enabled, e.OnBoot = kmod.AnswerUnknown, verdict.OnBootUnknown
 		e.Message = "not all of it could be read"
 		e.Notes = append(unread, e.Notes...)
 		return
 	}
 	switch e.OnBoot {
-	case verdict.BootLoaded:
-		e.Enabled, e.Message = kmod.True, "the next boot loads sctp"
-	case verdict.BootOnDemand:
-		e.Enabled, e.Message = kmod.False, "nothing asks for sctp at boot; the first SCTP socket loads it"
-	case verdict.BootBlocked:
-		e.Enabled, e.Message = kmod.False, "the next boot does not load sctp, and no program can"
+	case verdict.OnBootLoaded:
+		e.Enabled, e.Message = kmod.AnswerTrue, "the next boot loads sctp"
+	case verdict.OnBootOnDemand:
+		e.Enabled, e.Message = kmod.AnswerFalse, "nothing asks for sctp at boot; the first SCTP socket loads it"
+	case verdict.OnBootBlocked:
+		e.Enabled, e.Message = kmod.AnswerFalse, "the next boot does not load sctp, and no program can"
 	default:
-		e.Enabled, e.Message = kmod.Unknown, "what the next boot brings cannot be told"
+		e.Enabled, e.Message = kmod.AnswerUnknown, "what the next boot brings cannot be told"
 	}
 }
 
 // Why is the message with the line that decides.
 func (e *Effect) Why() string {
-	if e.Enabled == kmod.Unknown && len(e.Notes) > 0 {
+	if e.Enabled == kmod.AnswerUnknown && len(e.Notes) > 0 {
 		return e.Message + ": " + e.Notes[0]
 	}
 	if len(e.Evidence) > 0 {

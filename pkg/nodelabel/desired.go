@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -64,12 +65,12 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 		}
 	}
 
-	if r.Ready != verdict.Yes && r.Ready != verdict.No {
+	if r.Ready != kmod.AnswerTrue && r.Ready != kmod.AnswerFalse {
 		if sameBoot {
 			for _, key := range k.Labels() {
 				keep(key)
 			}
-		} else if r.OnBoot != verdict.BootUnknown {
+		} else if r.OnBoot != verdict.OnBootUnknown {
 			// The files alone decide it; the verdict is what is missing.
 			set(k.OnBoot(), string(r.OnBoot))
 		}
@@ -77,7 +78,7 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	}
 
 	set(k.Ready(), string(r.Ready))
-	if r.OnBoot == verdict.BootUnknown {
+	if r.OnBoot == verdict.OnBootUnknown {
 		keep(k.OnBoot())
 	} else {
 		set(k.OnBoot(), string(r.OnBoot))
@@ -87,13 +88,13 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 		case "pass":
 			// Workloads may select by this label alone: it promises no more
 			// than ready does.
-			if r.Ready == verdict.Yes {
+			if r.Ready == kmod.AnswerTrue {
 				set(key, "true")
 			}
 		case "fail":
 			set(key, "false")
 		case "unknown":
-			if r.Ready == verdict.Yes {
+			if r.Ready == kmod.AnswerTrue {
 				keep(key)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -32,7 +33,7 @@ func report(boot string, reason verdict.Reason, onBoot verdict.OnBoot, checks ..
 // The contract's rules about labels, one case each: what was said, what is
 // found, what is to be said.
 func TestDesiredLabels(t *testing.T) {
-	good := report(boot1, verdict.ProbePassed, verdict.BootLoaded, "ipv4-stream=pass", "ipv6-stream=pass", "multihoming=pass")
+	good := report(boot1, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv4-stream=pass", "ipv6-stream=pass", "multihoming=pass")
 	all := map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "true", "multihoming": "true"}
 	for _, tt := range []struct {
 		name   string
@@ -42,24 +43,24 @@ func TestDesiredLabels(t *testing.T) {
 		want   map[string]string
 	}{
 		{"first proof", nil, good, "", all},
-		{"first no", nil, report(boot1, verdict.ModuleMissing, verdict.BootBlocked), "", map[string]string{"ready": "false", "on-boot": "blocked"}},
-		{"first unknown", nil, report(boot1, verdict.PermissionDenied, verdict.BootLoaded), "", map[string]string{"on-boot": "loaded"}},
-		{"first unknown, files unknown too", nil, report(boot1, verdict.InspectionFailed, verdict.BootUnknown), "", map[string]string{}},
-		{"unknown after yes", &good, report(boot1, verdict.PermissionDenied, verdict.BootBlocked), "", all},
-		{"unknown after yes, next boot", &good, report(boot2, verdict.PermissionDenied, verdict.BootBlocked), "", map[string]string{"on-boot": "blocked"}},
-		{"unknown after yes, next boot, nothing known", &good, report(boot2, verdict.InspectionFailed, verdict.BootUnknown), "", map[string]string{}},
-		{"unknown without boot ID, the process knows it", &good, report("", verdict.InspectionFailed, verdict.BootUnknown), boot1, all},
-		{"unknown without boot ID, nobody knows it", &good, report("", verdict.InspectionFailed, verdict.BootUnknown), "", map[string]string{}},
-		{"unknown without boot ID, another boot", &good, report("", verdict.InspectionFailed, verdict.BootUnknown), boot2, map[string]string{}},
-		{"no after yes", &good, report(boot1, verdict.ProbeFailed, verdict.BootLoaded, "ipv6-stream=pass", "multihoming=fail"), "", map[string]string{"ready": "false", "on-boot": "loaded", "multihoming": "false"}},
+		{"first no", nil, report(boot1, verdict.ReasonModuleMissing, verdict.OnBootBlocked), "", map[string]string{"ready": "false", "on-boot": "blocked"}},
+		{"first unknown", nil, report(boot1, verdict.ReasonPermissionDenied, verdict.OnBootLoaded), "", map[string]string{"on-boot": "loaded"}},
+		{"first unknown, files unknown too", nil, report(boot1, verdict.ReasonInspectionFailed, verdict.OnBootUnknown), "", map[string]string{}},
+		{"unknown after yes", &good, report(boot1, verdict.ReasonPermissionDenied, verdict.OnBootBlocked), "", all},
+		{"unknown after yes, next boot", &good, report(boot2, verdict.ReasonPermissionDenied, verdict.OnBootBlocked), "", map[string]string{"on-boot": "blocked"}},
+		{"unknown after yes, next boot, nothing known", &good, report(boot2, verdict.ReasonInspectionFailed, verdict.OnBootUnknown), "", map[string]string{}},
+		{"unknown without boot ID, the process knows it", &good, report("", verdict.ReasonInspectionFailed, verdict.OnBootUnknown), boot1, all},
+		{"unknown without boot ID, nobody knows it", &good, report("", verdict.ReasonInspectionFailed, verdict.OnBootUnknown), "", map[string]string{}},
+		{"unknown without boot ID, another boot", &good, report("", verdict.ReasonInspectionFailed, verdict.OnBootUnknown), boot2, map[string]string{}},
+		{"no after yes", &good, report(boot1, verdict.ReasonProbeFailed, verdict.OnBootLoaded, "ipv6-stream=pass", "multihoming=fail"), "", map[string]string{"ready": "false", "on-boot": "loaded", "multihoming": "false"}},
 		{"shutdown", &good, verdict.Rebooting(good), "", map[string]string{"ready": "false", "on-boot": "loaded"}},
-		{"no IPv6 here", nil, report(boot1, verdict.ProbePassed, verdict.BootOnDemand, "ipv6-stream=skip"), "", map[string]string{"ready": "true", "on-boot": "on-demand"}},
-		{"IPv6 unknown this time", &good, report(boot1, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "true"}},
-		{"IPv6 as far as the handshake, and no further", &good, report(boot1, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=pass", "ipv6-fragmentation=fail", "ipv6-ppid=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "false"}},
-		{"IPv6 not to the end", &good, report(boot2, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=pass", "ipv6-fragmentation=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
-		{"IPv6 unknown in a new boot", &good, report(boot2, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
-		{"files unknown this time", &good, report(boot1, verdict.ProbePassed, verdict.BootUnknown), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
-		{"files unknown in a new boot", &good, report(boot2, verdict.ProbePassed, verdict.BootUnknown), "", map[string]string{"ready": "true"}},
+		{"no IPv6 here", nil, report(boot1, verdict.ReasonProbePassed, verdict.OnBootOnDemand, "ipv6-stream=skip"), "", map[string]string{"ready": "true", "on-boot": "on-demand"}},
+		{"IPv6 unknown this time", &good, report(boot1, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv6-stream=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "true"}},
+		{"IPv6 as far as the handshake, and no further", &good, report(boot1, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv6-stream=pass", "ipv6-fragmentation=fail", "ipv6-ppid=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "false"}},
+		{"IPv6 not to the end", &good, report(boot2, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv6-stream=pass", "ipv6-fragmentation=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
+		{"IPv6 unknown in a new boot", &good, report(boot2, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv6-stream=unknown"), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
+		{"files unknown this time", &good, report(boot1, verdict.ReasonProbePassed, verdict.OnBootUnknown), "", map[string]string{"ready": "true", "on-boot": "loaded"}},
+		{"files unknown in a new boot", &good, report(boot2, verdict.ReasonProbePassed, verdict.OnBootUnknown), "", map[string]string{"ready": "true"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var k Keys
@@ -88,17 +89,17 @@ func TestDesiredLabels(t *testing.T) {
 
 func TestSince(t *testing.T) {
 	var k Keys
-	said := k.Desired(report(boot1, verdict.ModuleNotLoaded, verdict.BootBlocked), Metadata{}, "", noon)
+	said := k.Desired(report(boot1, verdict.ReasonModuleNotLoaded, verdict.OnBootBlocked), Metadata{}, "", noon)
 	later := noon.Add(time.Hour)
 	at := func(r verdict.Report, said Metadata) string {
 		return k.Desired(r, said, "", later).Annotations[k.Since()]
 	}
 	first, moved := noon.Format(time.RFC3339), later.Format(time.RFC3339)
-	same := report(boot2, verdict.ModuleNotLoaded, verdict.BootLoaded)
+	same := report(boot2, verdict.ReasonModuleNotLoaded, verdict.OnBootLoaded)
 	if got := at(same, said); got != first {
 		t.Errorf("since = %s for the same verdict after a reboot, want %s", got, first)
 	}
-	if got := at(report(boot1, verdict.ModuleBlacklisted, verdict.BootBlocked), said); got != moved {
+	if got := at(report(boot1, verdict.ReasonModuleBlacklisted, verdict.OnBootBlocked), said); got != moved {
 		t.Errorf("since = %s for another reason, want %s", got, moved)
 	}
 	for _, bad := range []string{"", "yesterday", later.Add(24 * time.Hour).Format(time.RFC3339)} {
@@ -112,7 +113,7 @@ func TestSince(t *testing.T) {
 // A report is not news because the probe took longer, even where it has to be
 // cut to fit; anything else is.
 func TestReportTextIsStable(t *testing.T) {
-	r := report(boot1, verdict.ProbeFailed, verdict.BootBlocked)
+	r := report(boot1, verdict.ReasonProbeFailed, verdict.OnBootBlocked)
 	for i := range 40 {
 		r.Probe.Checks = append(r.Probe.Checks, verdict.Check{Name: fmt.Sprint("check-", i), Result: "fail", Detail: strings.Repeat("x", i)})
 	}
@@ -139,7 +140,7 @@ func TestReportTextIsStable(t *testing.T) {
 
 func TestCausedLoadIsRemembered(t *testing.T) {
 	var k Keys
-	r := report(boot1, verdict.ProbePassed, verdict.BootOnDemand)
+	r := report(boot1, verdict.ReasonProbePassed, verdict.OnBootOnDemand)
 	r.Probe.CausedLoad = true
 	said := k.Desired(r, Metadata{}, "", noon)
 	r.Probe.CausedLoad = false
@@ -169,16 +170,16 @@ func TestKeys(t *testing.T) {
 // Whatever stands in the annotations (somebody may have edited them, or an
 // older version written them), the result is complete and valid.
 func FuzzDesired(f *testing.F) {
-	good := report(boot1, verdict.ProbePassed, verdict.BootLoaded, "ipv6-stream=pass")
+	good := report(boot1, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv6-stream=pass")
 	f.Add(string(good.Compact(4096)), "2026-01-01T00:00:00Z", "ProbePassed", "true")
 	f.Add("{", "", "", "")
 	f.Add(`{"apiVersion":"sctp-agent/v1","probe":{"checks":[{}]}}`, "x", "y", "maybe")
 	f.Fuzz(func(t *testing.T, text, since, reason, ready string) {
 		var k Keys
 		said := Metadata{Labels: map[string]string{k.Ready(): ready}, Annotations: map[string]string{k.Report(): text, k.Since(): since, k.Reason(): reason}}
-		for _, r := range []verdict.Report{good, report(boot2, verdict.PermissionDenied, verdict.BootUnknown)} {
+		for _, r := range []verdict.Report{good, report(boot2, verdict.ReasonPermissionDenied, verdict.OnBootUnknown)} {
 			got := k.Desired(r, said, "", noon)
-			if v := got.Labels[k.Ready()]; r.Ready == verdict.Yes && v != "true" {
+			if v := got.Labels[k.Ready()]; r.Ready == kmod.AnswerTrue && v != "true" {
 				t.Errorf("ready = %q", v)
 			} else if r.Kernel.BootID == boot2 && !strings.Contains(text, boot2) && v != "" {
 				t.Errorf("ready = %q is trusted in a new boot", v)

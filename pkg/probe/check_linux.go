@@ -63,17 +63,17 @@ func (s *stop) Unwrap() error { return s.err }
 
 // wrong: the kernel answered, and the answer breaks the RFC.
 func wrong(format string, args ...any) error {
-	return &stop{outcome: Fail, detail: fmt.Sprintf(format, args...)}
+	return &stop{outcome: OutcomeFail, detail: fmt.Sprintf(format, args...)}
 }
 
 // skip: the check does not apply here.
 func skip(format string, args ...any) error {
-	return &stop{outcome: Skip, detail: fmt.Sprintf(format, args...)}
+	return &stop{outcome: OutcomeSkip, detail: fmt.Sprintf(format, args...)}
 }
 
 // undecided: something other than SCTP kept the check from concluding.
 func undecided(stage Stage, err error, format string, args ...any) error {
-	return &stop{outcome: Unknown, stage: stage, err: err, detail: fmt.Sprintf(format, args...)}
+	return &stop{outcome: OutcomeUnknown, stage: stage, err: err, detail: fmt.Sprintf(format, args...)}
 }
 
 // concluded is a result that is one already: the child's.
@@ -83,7 +83,7 @@ func (c concluded) Error() string { return c.Detail }
 
 // conclude turns what a check returned into its result.
 func (c check) conclude(err error, took time.Duration) Check {
-	res := Check{Name: c.name, RFC: c.rfc, Required: c.required, Result: Pass, Duration: took}
+	res := Check{Name: c.name, RFC: c.rfc, Required: c.required, Result: OutcomePass, Duration: took}
 	if err == nil {
 		return res
 	}
@@ -93,7 +93,7 @@ func (c check) conclude(err error, took time.Duration) Check {
 	}
 	var s *stop
 	if !errors.As(err, &s) {
-		s = &stop{outcome: Unknown, err: err}
+		s = &stop{outcome: OutcomeUnknown, err: err}
 	}
 	res.Stage = s.stage
 	res.Result = s.outcome
@@ -106,19 +106,19 @@ func (c check) conclude(err error, took time.Duration) Check {
 	if res.Result == "" {
 		switch {
 		case errors.As(err, new(answered)):
-			res.Result = Fail
+			res.Result = OutcomeFail
 		case errors.Is(err, context.Canceled), s.cut, inconclusive(errno):
-			res.Result = Unknown
+			res.Result = OutcomeUnknown
 		case s.stage == StageSocket && errno == unix.ENOSYS:
 			// What a seccomp profile answers to calls that it does not list
 			// (containers/common, seccomp.json, defaultErrnoRet), and the
 			// kernel never to this one.
-			res.Result = Unknown
+			res.Result = OutcomeUnknown
 		default:
-			res.Result = Fail
+			res.Result = OutcomeFail
 		}
 	}
-	if res.Result != Fail {
+	if res.Result != OutcomeFail {
 		res.TimedOut = res.TimedOut && !s.cut
 	}
 	return res
@@ -178,9 +178,9 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 			err := e.run(ctx, c.prove)
 			now := time.Now()
 			result := c.conclude(err, now.Sub(began))
-			if since, silent := silence(err); silent && result.Result == Fail {
+			if since, silent := silence(err); silent && result.Result == OutcomeFail {
 				if doubt := late.doubt(since, now); doubt != "" {
-					result.Result = Unknown
+					result.Result = OutcomeUnknown
 					result.Detail += " (inconclusive: " + doubt + ")"
 				}
 			}

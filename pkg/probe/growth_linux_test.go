@@ -24,7 +24,7 @@ func TestGrowth(t *testing.T) {
 		t.Helper()
 		for range n {
 			runChecks(context.Background(), core, "/proc", 20*time.Second, false, func(c Check) {
-				if c.Result != Pass {
+				if c.Result != OutcomePass {
 					t.Fatalf("%+v", c)
 				}
 			})

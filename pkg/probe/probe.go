@@ -18,24 +18,24 @@ import "time"
 type Suite string
 
 const (
-	// Quick decides whether SCTP is ready: the behaviours that every telco
+	// SuiteQuick decides whether SCTP is ready: the behaviours that every telco
 	// workload relies on.
-	Quick Suite = "quick"
-	// Full adds the extensions (RFC 3758, 4895, 5061, 6525, 6951, 8260).
-	Full Suite = "full"
+	SuiteQuick Suite = "quick"
+	// SuiteFull adds the extensions (RFC 3758, 4895, 5061, 6525, 6951, 8260).
+	SuiteFull Suite = "full"
 )
 
 // Outcome is the result of one check.
 type Outcome string
 
 const (
-	Pass Outcome = "pass"
-	Fail Outcome = "fail"
-	// Skip: the check does not apply here, e.g. no IPv6.
-	Skip Outcome = "skip"
-	// Unknown: the check could not conclude, e.g. EPERM or EMFILE, or no
+	OutcomePass Outcome = "pass"
+	OutcomeFail Outcome = "fail"
+	// OutcomeSkip: the check does not apply here, e.g. no IPv6.
+	OutcomeSkip Outcome = "skip"
+	// OutcomeUnknown: the check could not conclude, e.g. EPERM or EMFILE, or no
 	// answer on a machine that is too busy to give one.
-	Unknown Outcome = "unknown"
+	OutcomeUnknown Outcome = "unknown"
 )
 
 // Stage is where in a check's life something stopped.

@@ -83,7 +83,7 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 		cancel()
 		switch {
 		case err == io.EOF:
-			return &stop{outcome: Fail, stage: StageConnect, detail: "the association ended instead of confirming " + hostsOf(addr)}
+			return &stop{outcome: OutcomeFail, stage: StageConnect, detail: "the association ended instead of confirming " + hostsOf(addr)}
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 			asked = false
 		case err != nil:

@@ -110,7 +110,7 @@ func (s *socket) sawShutdown(ctx context.Context, n int) error {
 			n--
 		case ok && change.State == assocLost:
 			// By its guard timer perhaps: ETIMEDOUT then.
-			return &stop{outcome: Fail, stage: StageShutdown, err: s.pendingError(), detail: "the association was lost instead of shut down"}
+			return &stop{outcome: OutcomeFail, stage: StageShutdown, err: s.pendingError(), detail: "the association was lost instead of shut down"}
 		case !m.notification:
 			return wrong("%d bytes arrived that nobody sent", len(m.data))
 		}

@@ -29,11 +29,11 @@ func Run(ctx context.Context, opts Options) Result {
 
 func (o Options) withDefaults() Options {
 	if o.Suite == "" {
-		o.Suite = Quick
+		o.Suite = SuiteQuick
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
-		if o.Suite == Full {
+		if o.Suite == SuiteFull {
 			o.Timeout = DefaultFullTimeout
 		}
 	}
@@ -197,16 +197,16 @@ func (r *run) skip(checks []check) {
 func (r *run) compare() {
 	for _, here := range r.result.Current {
 		for _, proved := range r.result.Checks {
-			if here.Name != proved.Name || proved.Result != Pass {
+			if here.Name != proved.Name || proved.Result != OutcomePass {
 				continue
 			}
 			switch here.Result {
-			case Fail:
+			case OutcomeFail:
 				if r.result.LoopbackFiltered != "" {
 					r.result.LoopbackFiltered += "; "
 				}
 				r.result.LoopbackFiltered += here.Name + ": " + here.Detail
-			case Unknown, Skip:
+			case OutcomeUnknown, OutcomeSkip:
 				r.note("in the current network namespace, %s: %s", here.Name, here.Detail)
 			}
 		}
@@ -287,7 +287,7 @@ func (r *run) loadInChild(ctx context.Context) error {
 		return undecided(StageSocket, a.err, "wait for the kernel to load the module")
 	}
 	for _, c := range a.checks {
-		if c.Result != Pass {
+		if c.Result != OutcomePass {
 			return concluded(c)
 		}
 	}

@@ -49,7 +49,7 @@ func TestRunLeavesAnUnregisteredProtocolAlone(t *testing.T) {
 			switch {
 			case !tc.wantUnknown && len(r.Checks) != 0:
 				t.Errorf("checks without a socket: %+v", r.Checks)
-			case tc.wantUnknown && (len(r.Checks) != 1 || r.Checks[0].Result != Unknown || r.Checks[0].Detail == ""):
+			case tc.wantUnknown && (len(r.Checks) != 1 || r.Checks[0].Result != OutcomeUnknown || r.Checks[0].Detail == ""):
 				t.Errorf("want one check that could not conclude, got %+v", r.Checks)
 			}
 		})

@@ -397,7 +397,7 @@ func (s *socket) receive(ctx context.Context, what string) (message, error) {
 		}
 		m, err := s.receiveInto(ctx, StageReceive, "wait for "+what, s.buf)
 		if err == io.EOF {
-			return whole, &stop{outcome: Fail, stage: StageReceive, detail: "the association ended instead of " + what}
+			return whole, &stop{outcome: OutcomeFail, stage: StageReceive, detail: "the association ended instead of " + what}
 		}
 		if err != nil {
 			return whole, err

@@ -3,33 +3,33 @@ package probe
 // checks is every check there is, in the order in which they are reported.
 func checks() []check {
 	return []check{
-		{name: CheckIPv4Stream, rfc: "RFC 9260, sections 5.1, 6 and 9.2", suite: Quick, required: true, current: true, family: ipv4, prove: proveStream},
-		{name: "ipv4-boundaries", rfc: "RFC 9260, section 6.10", suite: Quick, required: true, family: ipv4, prove: proveBoundaries},
-		{name: "ipv4-streams", rfc: "RFC 9260, sections 6.5 and 6.6", suite: Quick, required: true, family: ipv4, prove: proveStreams},
-		{name: "ipv4-ppid", rfc: "RFC 9260, section 3.3.1", suite: Quick, required: true, family: ipv4, prove: provePPID},
-		{name: "ipv4-fragmentation", rfc: "RFC 9260, section 6.9", suite: Quick, required: true, family: ipv4, prove: proveFragmentation},
+		{name: CheckIPv4Stream, rfc: "RFC 9260, sections 5.1, 6 and 9.2", suite: SuiteQuick, required: true, current: true, family: ipv4, prove: proveStream},
+		{name: "ipv4-boundaries", rfc: "RFC 9260, section 6.10", suite: SuiteQuick, required: true, family: ipv4, prove: proveBoundaries},
+		{name: "ipv4-streams", rfc: "RFC 9260, sections 6.5 and 6.6", suite: SuiteQuick, required: true, family: ipv4, prove: proveStreams},
+		{name: "ipv4-ppid", rfc: "RFC 9260, section 3.3.1", suite: SuiteQuick, required: true, family: ipv4, prove: provePPID},
+		{name: "ipv4-fragmentation", rfc: "RFC 9260, section 6.9", suite: SuiteQuick, required: true, family: ipv4, prove: proveFragmentation},
 
-		{name: CheckIPv6Stream, rfc: "RFC 9260, sections 5.1, 6 and 9.2", suite: Quick, current: true, family: ipv6, prove: proveStream},
-		{name: "ipv6-boundaries", rfc: "RFC 9260, section 6.10", suite: Quick, family: ipv6, prove: proveBoundaries},
-		{name: "ipv6-streams", rfc: "RFC 9260, sections 6.5 and 6.6", suite: Quick, family: ipv6, prove: proveStreams},
-		{name: "ipv6-ppid", rfc: "RFC 9260, section 3.3.1", suite: Quick, family: ipv6, prove: provePPID},
-		{name: "ipv6-fragmentation", rfc: "RFC 9260, section 6.9", suite: Quick, family: ipv6, prove: proveFragmentation},
+		{name: CheckIPv6Stream, rfc: "RFC 9260, sections 5.1, 6 and 9.2", suite: SuiteQuick, current: true, family: ipv6, prove: proveStream},
+		{name: "ipv6-boundaries", rfc: "RFC 9260, section 6.10", suite: SuiteQuick, family: ipv6, prove: proveBoundaries},
+		{name: "ipv6-streams", rfc: "RFC 9260, sections 6.5 and 6.6", suite: SuiteQuick, family: ipv6, prove: proveStreams},
+		{name: "ipv6-ppid", rfc: "RFC 9260, section 3.3.1", suite: SuiteQuick, family: ipv6, prove: provePPID},
+		{name: "ipv6-fragmentation", rfc: "RFC 9260, section 6.9", suite: SuiteQuick, family: ipv6, prove: proveFragmentation},
 
-		{name: "seqpacket", rfc: "RFC 6458, section 3", suite: Quick, family: ipv4, prove: proveSeqpacket},
-		{name: CheckMultihoming, rfc: "RFC 9260, sections 5.1.2, 5.4 and 8.3", suite: Quick, family: ipv4, prove: proveMultihoming},
+		{name: "seqpacket", rfc: "RFC 6458, section 3", suite: SuiteQuick, family: ipv4, prove: proveSeqpacket},
+		{name: CheckMultihoming, rfc: "RFC 9260, sections 5.1.2, 5.4 and 8.3", suite: SuiteQuick, family: ipv4, prove: proveMultihoming},
 
-		{name: "peel-off", rfc: "RFC 6458, section 9.2", suite: Full, family: ipv4, prove: provePeeloff},
-		{name: "abort", rfc: "RFC 9260, section 9.1", suite: Full, family: ipv4, prove: proveAbort},
-		{name: "large-message", rfc: "RFC 9260, section 6.9", suite: Full, family: ipv4, prove: proveLargeMessage},
-		{name: "many-associations", rfc: "RFC 6458, section 3", suite: Full, family: ipv4, prove: proveManyAssociations},
-		{name: "stream-reconfiguration", rfc: "RFC 6525, sections 5.1.2 and 5.1.5", suite: Full, family: ipv4, prove: proveReconfig},
-		{name: "authentication", rfc: "RFC 4895, sections 6.2 and 6.3", suite: Full, family: ipv4, prove: proveAuth},
-		{name: "address-reconfiguration", rfc: "RFC 5061, sections 4 and 5.1", suite: Full, family: ipv4, prove: proveAsconf},
-		{name: "ecn", rfc: "RFC 9260, appendix A", suite: Full, family: ipv4, prove: proveECN},
-		{name: "interleaving", rfc: "RFC 8260, section 2", suite: Full, private: true, family: ipv4, prove: proveInterleaving},
-		{name: "udp-encapsulation", rfc: "RFC 6951, section 5", suite: Full, private: true, family: ipv4, prove: proveUDP},
-		{name: "failover", rfc: "RFC 9260, sections 6.4.1 and 8.2", suite: Full, private: true, family: ipv4, prove: proveFailover},
-		{name: "partial-reliability", rfc: "RFC 3758, sections 3.5 and 4.1", suite: Full, private: true, family: ipv4, prove: provePartialReliability},
+		{name: "peel-off", rfc: "RFC 6458, section 9.2", suite: SuiteFull, family: ipv4, prove: provePeeloff},
+		{name: "abort", rfc: "RFC 9260, section 9.1", suite: SuiteFull, family: ipv4, prove: proveAbort},
+		{name: "large-message", rfc: "RFC 9260, section 6.9", suite: SuiteFull, family: ipv4, prove: proveLargeMessage},
+		{name: "many-associations", rfc: "RFC 6458, section 3", suite: SuiteFull, family: ipv4, prove: proveManyAssociations},
+		{name: "stream-reconfiguration", rfc: "RFC 6525, sections 5.1.2 and 5.1.5", suite: SuiteFull, family: ipv4, prove: proveReconfig},
+		{name: "authentication", rfc: "RFC 4895, sections 6.2 and 6.3", suite: SuiteFull, family: ipv4, prove: proveAuth},
+		{name: "address-reconfiguration", rfc: "RFC 5061, sections 4 and 5.1", suite: SuiteFull, family: ipv4, prove: proveAsconf},
+		{name: "ecn", rfc: "RFC 9260, appendix A", suite: SuiteFull, family: ipv4, prove: proveECN},
+		{name: "interleaving", rfc: "RFC 8260, section 2", suite: SuiteFull, private: true, family: ipv4, prove: proveInterleaving},
+		{name: "udp-encapsulation", rfc: "RFC 6951, section 5", suite: SuiteFull, private: true, family: ipv4, prove: proveUDP},
+		{name: "failover", rfc: "RFC 9260, sections 6.4.1 and 8.2", suite: SuiteFull, private: true, family: ipv4, prove: proveFailover},
+		{name: "partial-reliability", rfc: "RFC 3758, sections 3.5 and 4.1", suite: SuiteFull, private: true, family: ipv4, prove: provePartialReliability},
 	}
 }
 
@@ -39,7 +39,7 @@ func checks() []check {
 func selected(suite Suite, isolated bool) (run, skipped []check) {
 	for _, c := range checks() {
 		switch {
-		case c.suite != suite && suite != Full:
+		case c.suite != suite && suite != SuiteFull:
 		case c.private && !isolated:
 			skipped = append(skipped, c)
 		default:

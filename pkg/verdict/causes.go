@@ -12,31 +12,31 @@ import (
 //
 // The errno values are those measured at each stage (docs/probe.md).
 func probeReason(c probe.Check) Reason {
-	if c.Result == probe.Fail && (c.TimedOut || c.Errno == "ETIMEDOUT") {
+	if c.Result == probe.OutcomeFail && (c.TimedOut || c.Errno == "ETIMEDOUT") {
 		// A dropped packet is silence: the step's deadline passed, or the
 		// kernel gave up sending again before.
-		return ProbeTimedOut
+		return ReasonProbeTimedOut
 	}
-	if c.Result == probe.Fail && rejected(c) {
-		return ProbeTimedOut
+	if c.Result == probe.OutcomeFail && rejected(c) {
+		return ReasonProbeTimedOut
 	}
-	if c.Result == probe.Unknown && c.Errno == "ENOSYS" {
+	if c.Result == probe.OutcomeUnknown && c.Errno == "ENOSYS" {
 		// seccomp, where a profile's default is this.
-		return PermissionDenied
+		return ReasonPermissionDenied
 	}
 	switch c.Errno {
 	case "EPERM", "EACCES":
 		// seccomp (EPERM), SELinux class sctp_socket (EACCES, at socket() or
 		// as late as recvmsg()), cgroup BPF sock_create (EPERM).
-		return PermissionDenied
+		return ReasonPermissionDenied
 	case "EMFILE", "ENFILE", "ENOMEM", "ENOBUFS", "EAGAIN", "ENOSPC",
 		"EADDRINUSE": // the kernel chooses the port: none was left
-		return ResourceExhausted
+		return ReasonResourceExhausted
 	}
-	if c.Result == probe.Unknown {
-		return InspectionFailed
+	if c.Result == probe.OutcomeUnknown {
+		return ReasonInspectionFailed
 	}
-	return ProbeFailed
+	return ReasonProbeFailed
 }
 
 // rejected says that packets were answered with an ICMP error on loopback, while
@@ -57,13 +57,13 @@ func rejected(c probe.Check) bool {
 // probeMessage says what a required check met, for people.
 func probeMessage(c probe.Check) string {
 	switch probeReason(c) {
-	case PermissionDenied:
+	case ReasonPermissionDenied:
 		return "the probe was refused by a security policy: " + refused(c)
-	case ResourceExhausted:
+	case ReasonResourceExhausted:
 		return "the probe ran out of resources: " + refused(c)
-	case ProbeTimedOut:
+	case ReasonProbeTimedOut:
 		return fmt.Sprintf("the module is there, and packets do not arrive: check %s%s", c.Name, stopped(c))
-	case InspectionFailed:
+	case ReasonInspectionFailed:
 		return fmt.Sprintf("the probe could not conclude: check %s%s", c.Name, stopped(c))
 	default:
 		return fmt.Sprintf("the module is there, and SCTP does not work: check %s failed%s", c.Name, stopped(c))

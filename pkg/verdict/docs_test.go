@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 // TestDocumentedReasons: the contract's table and the README's, and the code,
@@ -16,9 +18,9 @@ func TestDocumentedReasons(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		documented := map[Reason]Ready{}
+		documented := map[Reason]kmod.Answer{}
 		for _, m := range row.FindAllStringSubmatch(string(text), -1) {
-			documented[Reason(m[2])] = Ready(m[1])
+			documented[Reason(m[2])] = kmod.Answer(m[1])
 		}
 		for _, r := range Reasons() {
 			if documented[r] != r.Ready() {

@@ -30,12 +30,12 @@ type Facts struct {
 func Judge(f Facts) Report {
 	r := Report{
 		APIVersion: APIVersion, Kind: Kind, Node: f.Node,
-		OnBoot: BootUnknown,
+		OnBoot: OnBootUnknown,
 		Module: Module{State: kmod.StateUnknown},
 		Policy: Policy{
 			Autoload:     decision(kmod.Decision{}),
 			AutoloadIPv6: decision(kmod.Decision{}),
-			ModulesLoad:  BootDecision{Requested: kmod.Unknown, Allowed: kmod.Unknown, Evidence: []kmod.Evidence{}},
+			ModulesLoad:  BootDecision{Requested: kmod.AnswerUnknown, Allowed: kmod.AnswerUnknown, Evidence: []kmod.Evidence{}},
 			Modprobe:     decision(kmod.Decision{}),
 		},
 		Probe:    probeReport(f.Probe),
@@ -73,7 +73,7 @@ func Judge(f Facts) Report {
 // Rebooting is the report of a node whose shutdown has begun: whatever worked
 // until now ends, and the next boot must prove itself.
 func Rebooting(r Report) Report {
-	r.Ready, r.Reason = No, NodeRebooting
+	r.Ready, r.Reason = kmod.AnswerFalse, ReasonNodeRebooting
 	r.Message = "the node is shutting down; SCTP is proved again after the next boot"
 	r.Remedy = ""
 	return r
@@ -82,7 +82,7 @@ func Rebooting(r Report) Report {
 func decision(d kmod.Decision) Decision {
 	out := Decision{Allowed: d.Allowed, Evidence: append([]kmod.Evidence{}, d.Evidence...)}
 	if out.Allowed == "" {
-		out.Allowed = kmod.Unknown
+		out.Allowed = kmod.AnswerUnknown
 	}
 	return out
 }
@@ -93,7 +93,7 @@ func bootDecision(b kmod.BootLoad) BootDecision {
 	d := decision(b.Decision)
 	out := BootDecision{Requested: b.Requested, Allowed: d.Allowed, Evidence: append(d.Evidence, b.RequestedBy...)}
 	if out.Requested == "" {
-		out.Requested = kmod.Unknown
+		out.Requested = kmod.AnswerUnknown
 	}
 	return out
 }
@@ -130,22 +130,22 @@ func conclude(f Facts) conclusion {
 	switch {
 	case f.Probe.Attempted && allRequiredPassed(f.Probe) && !inTransition(i):
 		passed, ran := count(f.Probe)
-		return conclusion{ProbePassed, fmt.Sprintf("SCTP works: %d of %d checks passed", passed, ran)}
+		return conclusion{ReasonProbePassed, fmt.Sprintf("SCTP works: %d of %d checks passed", passed, ran)}
 	case i == nil:
 		err := f.InspectionError
 		if err == nil {
 			err = fmt.Errorf("no inspection was made")
 		}
-		return conclusion{InspectionFailed, fmt.Sprintf("the host could not be inspected: %v", err)}
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("the host could not be inspected: %v", err)}
 	case inTransition(i):
-		return conclusion{ModuleInTransition, fmt.Sprintf("the kernel is %s the module %s right now", i.State, i.Module)}
+		return conclusion{ReasonModuleInTransition, fmt.Sprintf("the kernel is %s the module %s right now", i.State, i.Module)}
 	case i.State.InKernel():
 		return concludeInKernel(f)
 	case i.State == kmod.StateUnknown:
-		return conclusion{InspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, because(i))}
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, because(i))}
 	default:
 		c := concludeNotLoaded(i)
-		if c.reason == ModuleNotLoaded && f.Probe.Attempted && len(f.Probe.Checks) > 0 {
+		if c.reason == ReasonModuleNotLoaded && f.Probe.Attempted && len(f.Probe.Checks) > 0 {
 			c.message += "; the probe asked for it in vain" + stopped(f.Probe.Checks[0])
 		}
 		return c
@@ -153,7 +153,7 @@ func conclude(f Facts) conclusion {
 }
 
 func inTransition(i *kmod.Inspection) bool {
-	return i != nil && (i.State == kmod.Loading || i.State == kmod.Unloading)
+	return i != nil && (i.State == kmod.StateLoading || i.State == kmod.StateUnloading)
 }
 
 // allRequiredPassed: a loop over no checks proves nothing, so at least one must
@@ -165,9 +165,9 @@ func allRequiredPassed(p probe.Result) bool {
 			continue
 		}
 		switch c.Result {
-		case probe.Pass:
+		case probe.OutcomePass:
 			passed = true
-		case probe.Skip:
+		case probe.OutcomeSkip:
 		default:
 			return false
 		}
@@ -179,9 +179,9 @@ func allRequiredPassed(p probe.Result) bool {
 func count(p probe.Result) (passed, ran int) {
 	for _, c := range p.Checks {
 		switch c.Result {
-		case probe.Skip:
+		case probe.OutcomeSkip:
 			continue
-		case probe.Pass:
+		case probe.OutcomePass:
 			passed++
 		}
 		ran++
@@ -194,11 +194,11 @@ func count(p probe.Result) (passed, ran int) {
 func concludeInKernel(f Facts) conclusion {
 	var undecided *conclusion
 	for _, c := range f.Probe.Checks {
-		if !c.Required || c.Result == probe.Pass || c.Result == probe.Skip {
+		if !c.Required || c.Result == probe.OutcomePass || c.Result == probe.OutcomeSkip {
 			continue
 		}
 		found := conclusion{probeReason(c), probeMessage(c)}
-		if found.reason.Ready() == No {
+		if found.reason.Ready() == kmod.AnswerFalse {
 			return found
 		}
 		if undecided == nil {
@@ -208,96 +208,96 @@ func concludeInKernel(f Facts) conclusion {
 	if undecided != nil {
 		return *undecided
 	}
-	return conclusion{InspectionFailed, fmt.Sprintf("the module %s is in the kernel, and SCTP was not probed", f.Inspection.Module)}
+	return conclusion{ReasonInspectionFailed, fmt.Sprintf("the module %s is in the kernel, and SCTP was not probed", f.Inspection.Module)}
 }
 
 // concludeNotLoaded: the module is not in the kernel; the policy says why. When
 // several mechanisms apply, the first in the order of loading is the reason.
 func concludeNotLoaded(i *kmod.Inspection) conclusion {
-	if i.State == kmod.Absent {
-		return conclusion{ModuleMissing, fmt.Sprintf("kernel %s has no module %s, on disk or built in%s", i.Kernel.Release, i.Module, because(i))}
+	if i.State == kmod.StateAbsent {
+		return conclusion{ReasonModuleMissing, fmt.Sprintf("kernel %s has no module %s, on disk or built in%s", i.Kernel.Release, i.Module, because(i))}
 	}
 	boot := i.BootLoad
-	if boot.Requested == kmod.True && boot.Allowed == kmod.True {
+	if boot.Requested == kmod.AnswerTrue && boot.Allowed == kmod.AnswerTrue {
 		by := boot.RequestedBy
 		if !i.Kernel.BootTime.IsZero() && boot.RequestedSince.After(i.Kernel.BootTime) {
-			return conclusion{ModuleNotLoaded, fmt.Sprintf("not loaded yet: %s asks for %s since after this boot, and takes effect at the next one", where(by), i.Module)}
+			return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("not loaded yet: %s asks for %s since after this boot, and takes effect at the next one", where(by), i.Module)}
 		}
-		return conclusion{ModuleLoadFailed, fmt.Sprintf("%s asks for %s at boot, nothing stops it, and it is not loaded", where(by), i.Module)}
+		return conclusion{ReasonModuleLoadFailed, fmt.Sprintf("%s asks for %s at boot, nothing stops it, and it is not loaded", where(by), i.Module)}
 	}
 
 	// Everything that stands in the way, of those who would ask: a socket
 	// always may, boot only if something requests it.
 	var asked []kmod.Decision
 	asked = append(asked, i.Autoload)
-	if boot.Requested != kmod.False {
+	if boot.Requested != kmod.AnswerFalse {
 		asked = append(asked, boot.Decision)
 	}
-	first := kmod.Decision{Allowed: kmod.True}
+	first := kmod.Decision{Allowed: kmod.AnswerTrue}
 	for _, d := range asked {
-		if d.Allowed == kmod.True || d.Cause == kmod.NoCause {
+		if d.Allowed == kmod.AnswerTrue || d.Cause == kmod.CauseNone {
 			continue
 		}
-		if first.Cause == kmod.NoCause || d.Cause < first.Cause {
+		if first.Cause == kmod.CauseNone || d.Cause < first.Cause {
 			first = d
 		}
 	}
 	ask := ""
-	if boot.Requested == kmod.True {
+	if boot.Requested == kmod.AnswerTrue {
 		ask = ", although " + where(boot.RequestedBy) + " asks for it"
 	}
 	switch first.Cause {
-	case kmod.NoCause:
-		return conclusion{ModuleNotLoaded, fmt.Sprintf("nothing stops %s from being loaded, and nothing has loaded it", i.Module)}
-	case kmod.Missing:
-		return conclusion{ModuleMissing, fmt.Sprintf("the module index of kernel %s does not lead to %s%s", i.Kernel.Release, i.Module, by(first))}
-	case kmod.DeniedByKernel:
-		return conclusion{ModuleDeniedByKernel, fmt.Sprintf("the kernel refuses to load %s%s%s", i.Module, by(first), ask)}
-	case kmod.LoadingDisabled:
-		if first.Allowed == kmod.Unknown {
-			return conclusion{ModuleLoadingDisabled, fmt.Sprintf("the kernel asks another program than modprobe to load modules%s%s", by(first), ask)}
+	case kmod.CauseNone:
+		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("nothing stops %s from being loaded, and nothing has loaded it", i.Module)}
+	case kmod.CauseMissing:
+		return conclusion{ReasonModuleMissing, fmt.Sprintf("the module index of kernel %s does not lead to %s%s", i.Kernel.Release, i.Module, by(first))}
+	case kmod.CauseDeniedByKernel:
+		return conclusion{ReasonModuleDeniedByKernel, fmt.Sprintf("the kernel refuses to load %s%s%s", i.Module, by(first), ask)}
+	case kmod.CauseLoadingDisabled:
+		if first.Allowed == kmod.AnswerUnknown {
+			return conclusion{ReasonModuleLoadingDisabled, fmt.Sprintf("the kernel asks another program than modprobe to load modules%s%s", by(first), ask)}
 		}
-		return conclusion{ModuleLoadingDisabled, fmt.Sprintf("module loading is switched off%s%s", by(first), ask)}
-	case kmod.Install:
-		return conclusion{ModuleInstallOverridden, fmt.Sprintf("an install command replaces loading %s%s%s", i.Module, by(first), ask)}
-	case kmod.Alias:
-		return conclusion{ModuleAliasDisabled, fmt.Sprintf("an alias leads requests for %s elsewhere%s%s", i.Module, by(first), ask)}
-	case kmod.Blacklist:
-		return conclusion{ModuleBlacklisted, fmt.Sprintf("%s is blacklisted%s%s", i.Module, by(first), ask)}
-	case kmod.CustomInstall:
-		return conclusion{ModuleInstallOverridden, fmt.Sprintf("an install command of unknown effect replaces loading %s%s%s", i.Module, by(first), ask)}
-	case kmod.VersionsDiffer:
-		return conclusion{InspectionFailed, fmt.Sprintf("the host's kmod version could not be told, and the versions disagree about %s%s (set --kmod-version)", i.Module, by(first))}
+		return conclusion{ReasonModuleLoadingDisabled, fmt.Sprintf("module loading is switched off%s%s", by(first), ask)}
+	case kmod.CauseInstall:
+		return conclusion{ReasonModuleInstallOverridden, fmt.Sprintf("an install command replaces loading %s%s%s", i.Module, by(first), ask)}
+	case kmod.CauseAlias:
+		return conclusion{ReasonModuleAliasDisabled, fmt.Sprintf("an alias leads requests for %s elsewhere%s%s", i.Module, by(first), ask)}
+	case kmod.CauseBlacklist:
+		return conclusion{ReasonModuleBlacklisted, fmt.Sprintf("%s is blacklisted%s%s", i.Module, by(first), ask)}
+	case kmod.CauseCustomInstall:
+		return conclusion{ReasonModuleInstallOverridden, fmt.Sprintf("an install command of unknown effect replaces loading %s%s%s", i.Module, by(first), ask)}
+	case kmod.CauseVersionsDiffer:
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("the host's kmod version could not be told, and the versions disagree about %s%s (set --kmod-version)", i.Module, by(first))}
 	default:
-		return conclusion{InspectionFailed, fmt.Sprintf("what decides whether %s is loaded could not be read%s", i.Module, by(first))}
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("what decides whether %s is loaded could not be read%s", i.Module, by(first))}
 	}
 }
 
 // onBoot says what the next boot will bring with today's files.
 func onBoot(i *kmod.Inspection) OnBoot {
-	if i.State == kmod.Builtin {
-		return BootLoaded
+	if i.State == kmod.StateBuiltin {
+		return OnBootLoaded
 	}
 	boot := bootAllowed(i.BootLoad.Decision)
 	requested := i.BootLoad.Requested
 	switch {
-	case requested == kmod.True && boot == kmod.True:
-		return BootLoaded
-	case requested == kmod.True && boot != kmod.False,
-		requested != kmod.True && requested != kmod.False && boot != kmod.False:
-		return BootUnknown
+	case requested == kmod.AnswerTrue && boot == kmod.AnswerTrue:
+		return OnBootLoaded
+	case requested == kmod.AnswerTrue && boot != kmod.AnswerFalse,
+		requested != kmod.AnswerTrue && requested != kmod.AnswerFalse && boot != kmod.AnswerFalse:
+		return OnBootUnknown
 	}
 	// Not requested, or requested in vain.
 	switch i.Autoload.Allowed {
-	case kmod.True:
-		return BootOnDemand
-	case kmod.False:
+	case kmod.AnswerTrue:
+		return OnBootOnDemand
+	case kmod.AnswerFalse:
 		if i.Kernel.Replaced && onlyMissing(i.Autoload) {
-			return BootUnknown
+			return OnBootUnknown
 		}
-		return BootBlocked
+		return OnBootBlocked
 	default:
-		return BootUnknown
+		return OnBootUnknown
 	}
 }
 
@@ -305,11 +305,11 @@ func onBoot(i *kmod.Inspection) OnBoot {
 // module.
 func onlyMissing(d kmod.Decision) bool {
 	for _, e := range d.Evidence {
-		if e.Cause != kmod.NoCause && e.Cause != kmod.Missing {
+		if e.Cause != kmod.CauseNone && e.Cause != kmod.CauseMissing {
 			return false
 		}
 	}
-	return d.Cause == kmod.Missing
+	return d.Cause == kmod.CauseMissing
 }
 
 // bootAllowed is the boot's answer without what only this boot knows:
@@ -317,16 +317,16 @@ func onlyMissing(d kmod.Decision) bool {
 // is set after systemd-modules-load has run (systemd-sysctl.service is ordered
 // After=systemd-modules-load.service), so it does not stop the next boot's.
 func bootAllowed(d kmod.Decision) kmod.Answer {
-	if d.Cause != kmod.LoadingDisabled {
+	if d.Cause != kmod.CauseLoadingDisabled {
 		return d.Allowed
 	}
 	for _, e := range d.Evidence {
-		if e.Cause == kmod.NoCause || (e.Cause == kmod.LoadingDisabled && e.File != procCmdline) {
+		if e.Cause == kmod.CauseNone || (e.Cause == kmod.CauseLoadingDisabled && e.File != procCmdline) {
 			continue
 		}
 		return d.Allowed
 	}
-	return kmod.True
+	return kmod.AnswerTrue
 }
 
 // procCmdline is how evidence names the kernel command line.

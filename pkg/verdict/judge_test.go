@@ -13,13 +13,13 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 )
 
-func allowed() kmod.Decision { return kmod.Decision{Allowed: kmod.True} }
+func allowed() kmod.Decision { return kmod.Decision{Allowed: kmod.AnswerTrue} }
 
 // stoppedBy builds a decision that the given evidence stops.
 func stoppedBy(evidence ...kmod.Evidence) kmod.Decision {
-	d := kmod.Decision{Allowed: kmod.False, Evidence: evidence}
+	d := kmod.Decision{Allowed: kmod.AnswerFalse, Evidence: evidence}
 	for _, e := range evidence {
-		if e.Cause != kmod.NoCause && (d.Cause == kmod.NoCause || e.Cause < d.Cause) {
+		if e.Cause != kmod.CauseNone && (d.Cause == kmod.CauseNone || e.Cause < d.Cause) {
 			d.Cause = e.Cause
 		}
 	}
@@ -27,15 +27,15 @@ func stoppedBy(evidence ...kmod.Evidence) kmod.Decision {
 }
 
 func unknownBy(e kmod.Evidence) kmod.Decision {
-	return kmod.Decision{Allowed: kmod.Unknown, Cause: e.Cause, Evidence: []kmod.Evidence{e}}
+	return kmod.Decision{Allowed: kmod.AnswerUnknown, Cause: e.Cause, Evidence: []kmod.Evidence{e}}
 }
 
 func vendorBlacklist() kmod.Evidence {
-	return kmod.Evidence{File: VendorBlacklist, Line: 6, Text: "blacklist sctp", Effect: "stops autoload and the load at boot", Cause: kmod.Blacklist}
+	return kmod.Evidence{File: VendorBlacklist, Line: 6, Text: "blacklist sctp", Effect: "stops autoload and the load at boot", Cause: kmod.CauseBlacklist}
 }
 
 func installFalse() kmod.Evidence {
-	return kmod.Evidence{File: "/etc/modprobe.d/sctp.conf", Line: 1, Text: "install sctp /bin/false", Effect: "fails instead of loading", Cause: kmod.Install}
+	return kmod.Evidence{File: "/etc/modprobe.d/sctp.conf", Line: 1, Text: "install sctp /bin/false", Effect: "fails instead of loading", Cause: kmod.CauseInstall}
 }
 
 func loadRequest() []kmod.Evidence {
@@ -49,9 +49,9 @@ func host(edit func(*kmod.Inspection)) *kmod.Inspection {
 		Kernel:      kmod.Kernel{Release: "5.14.0-570.el9.x86_64", BootID: "b", Machine: "x86_64", BootTime: time.Unix(1000, 0)},
 		OS:          "Red Hat Enterprise Linux CoreOS 9.6",
 		KmodVersion: 28,
-		State:       kmod.Loadable,
+		State:       kmod.StateLoadable,
 		ByName:      allowed(), Autoload: allowed(), AutoloadIPv6: allowed(),
-		BootLoad: kmod.BootLoad{Requested: kmod.False, Decision: allowed()},
+		BootLoad: kmod.BootLoad{Requested: kmod.AnswerFalse, Decision: allowed()},
 	}
 	if edit != nil {
 		edit(i)
@@ -64,34 +64,34 @@ func everyCaller(i *kmod.Inspection, d kmod.Decision) {
 }
 
 func requested(i *kmod.Inspection) {
-	i.BootLoad.Requested = kmod.True
+	i.BootLoad.Requested = kmod.AnswerTrue
 	i.BootLoad.RequestedBy = loadRequest()
 	i.BootLoad.RequestedSince = time.Unix(500, 0)
 }
 
 func passed() probe.Result {
-	return probe.Result{Attempted: true, Suite: probe.Quick, Checks: []probe.Check{
-		{Name: probe.CheckIPv4Stream, Result: probe.Pass, Required: true},
-		{Name: probe.CheckIPv6Stream, Result: probe.Pass},
+	return probe.Result{Attempted: true, Suite: probe.SuiteQuick, Checks: []probe.Check{
+		{Name: probe.CheckIPv4Stream, Result: probe.OutcomePass, Required: true},
+		{Name: probe.CheckIPv6Stream, Result: probe.OutcomePass},
 	}}
 }
 
 // broken is a probe whose required check stopped at a stage with an errno.
 func broken(outcome probe.Outcome, stage probe.Stage, errno string) probe.Result {
-	return probe.Result{Attempted: true, Suite: probe.Quick, Checks: []probe.Check{
+	return probe.Result{Attempted: true, Suite: probe.SuiteQuick, Checks: []probe.Check{
 		{Name: probe.CheckIPv4Stream, Result: outcome, Required: true, Stage: stage, Errno: errno},
-		{Name: probe.CheckIPv6Stream, Result: probe.Skip},
+		{Name: probe.CheckIPv6Stream, Result: probe.OutcomeSkip},
 	}}
 }
 
 // unbegun is a probe that could not begin.
 func unbegun(errno, detail string) probe.Result {
-	return probe.Result{Checks: []probe.Check{{Name: probe.CheckIPv4Stream, Result: probe.Unknown, Required: true, Errno: errno, Detail: detail}}}
+	return probe.Result{Checks: []probe.Check{{Name: probe.CheckIPv4Stream, Result: probe.OutcomeUnknown, Required: true, Errno: errno, Detail: detail}}}
 }
 
 // silent is a probe whose required check waited in vain.
 func silent(stage probe.Stage) probe.Result {
-	r := broken(probe.Fail, stage, "")
+	r := broken(probe.OutcomeFail, stage, "")
 	r.Checks[0].TimedOut = true
 	return r
 }
@@ -102,7 +102,7 @@ func TestJudge(t *testing.T) {
 	for _, c := range []struct {
 		story    string
 		facts    Facts
-		ready    Ready
+		ready    kmod.Answer
 		reason   Reason
 		onBoot   OnBoot
 		warnings []Reason
@@ -111,13 +111,13 @@ func TestJudge(t *testing.T) {
 	}{
 		{
 			story: "MachineConfig applied and rebooted: all is well",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed()},
-			ready: Yes, reason: ProbePassed, onBoot: BootLoaded, says: []string{"2 of 2 checks passed"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: passed()},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded, says: []string{"2 of 2 checks passed"},
 		},
 		{
 			story: "SCTP compiled in: nothing can stop it",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Builtin }), Probe: passed()},
-			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateBuiltin }), Probe: passed()},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded,
 		},
 		{
 			story: "as RHCOS ships",
@@ -125,7 +125,7 @@ func TestJudge(t *testing.T) {
 				found := kmod.Evidence{File: "/lib/modules/x/modules.alias.bin", Text: "net-pf-2-proto-132", Effect: "leads to sctp"}
 				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision = stoppedBy(vendorBlacklist(), found), stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
 			})},
-			ready: No, reason: ModuleBlacklisted, onBoot: BootBlocked,
+			ready: kmod.AnswerFalse, reason: ReasonModuleBlacklisted, onBoot: OnBootBlocked,
 			says:   []string{"/etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp"},
 			remedy: []string{"empty " + VendorBlacklist, LoadRequest, "MachineConfig"},
 		},
@@ -135,7 +135,7 @@ func TestJudge(t *testing.T) {
 				i.Autoload, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
 				requested(i)
 			})},
-			ready: No, reason: ModuleBlacklisted, onBoot: BootBlocked,
+			ready: kmod.AnswerFalse, reason: ReasonModuleBlacklisted, onBoot: OnBootBlocked,
 			says:   []string{"sctp-blacklist.conf:6: blacklist sctp, although " + LoadRequest + ":1 asks for it"},
 			remedy: []string{"empty " + VendorBlacklist},
 		},
@@ -143,303 +143,303 @@ func TestJudge(t *testing.T) {
 			story: "a hardening file replaces loading, and also blacklists: install comes first in the order of loading",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				i.ByName = stoppedBy(installFalse())
-				both := stoppedBy(installFalse(), kmod.Evidence{File: "/etc/modprobe.d/sctp.conf", Line: 2, Text: "blacklist sctp", Cause: kmod.Blacklist})
+				both := stoppedBy(installFalse(), kmod.Evidence{File: "/etc/modprobe.d/sctp.conf", Line: 2, Text: "blacklist sctp", Cause: kmod.CauseBlacklist})
 				i.Autoload, i.BootLoad.Decision = both, both
 				requested(i)
 			})},
-			ready: No, reason: ModuleInstallOverridden, onBoot: BootBlocked,
+			ready: kmod.AnswerFalse, reason: ReasonModuleInstallOverridden, onBoot: OnBootBlocked,
 			says:   []string{"/etc/modprobe.d/sctp.conf:1: install sctp /bin/false", "although"},
 			remedy: []string{"remove line 1 of /etc/modprobe.d/sctp.conf", "remove line 2"},
 		},
 		{
 			story: "an install command of unknown effect",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				everyCaller(i, unknownBy(kmod.Evidence{File: "/etc/modprobe.d/x.conf", Line: 3, Text: "install sctp /opt/x", Cause: kmod.CustomInstall}))
+				everyCaller(i, unknownBy(kmod.Evidence{File: "/etc/modprobe.d/x.conf", Line: 3, Text: "install sctp /opt/x", Cause: kmod.CauseCustomInstall}))
 			})},
-			ready: No, reason: ModuleInstallOverridden, onBoot: BootUnknown,
+			ready: kmod.AnswerFalse, reason: ReasonModuleInstallOverridden, onBoot: OnBootUnknown,
 			says: []string{"unknown effect", "x.conf:3"}, remedy: []string{"x.conf"},
 		},
 		{
 			story: "the protocol alias leads nowhere",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/a.conf", Line: 1, Text: "alias net-pf-2-proto-132 off", Cause: kmod.Alias})
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/a.conf", Line: 1, Text: "alias net-pf-2-proto-132 off", Cause: kmod.CauseAlias})
 			})},
-			ready: No, reason: ModuleAliasDisabled, onBoot: BootBlocked, says: []string{"a.conf:1"}, remedy: []string{"remove line 1 of /etc/modprobe.d/a.conf"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleAliasDisabled, onBoot: OnBootBlocked, says: []string{"a.conf:1"}, remedy: []string{"remove line 1 of /etc/modprobe.d/a.conf"},
 		},
 		{
 			story: "module_blacklist= and a blacklist file: the kernel's word comes first",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				token := kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: "module_blacklist=sctp", Cause: kmod.DeniedByKernel}
+				token := kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: "module_blacklist=sctp", Cause: kmod.CauseDeniedByKernel}
 				everyCaller(i, stoppedBy(vendorBlacklist(), token))
 			})},
-			ready: No, reason: ModuleDeniedByKernel, onBoot: BootBlocked,
+			ready: kmod.AnswerFalse, reason: ReasonModuleDeniedByKernel, onBoot: OnBootBlocked,
 			says: []string{"/proc/cmdline:1: module_blacklist=sctp"}, remedy: []string{"remove the kernel argument module_blacklist=sctp"},
 		},
 		{
 			story: "modules_disabled by a sysctl, nothing asks at boot",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.LoadingDisabled}))
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.CauseLoadingDisabled}))
 			})},
-			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"/proc/sys/kernel/modules_disabled:1"}, remedy: []string{"reboot"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleLoadingDisabled, onBoot: OnBootBlocked, says: []string{"/proc/sys/kernel/modules_disabled:1"}, remedy: []string{"reboot"},
 		},
 		{
 			story: "modules_disabled after the boot load: a hardened node that works, and will after the next boot",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				i.State = kmod.Loaded
-				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.LoadingDisabled}))
+				i.State = kmod.StateLoaded
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.CauseLoadingDisabled}))
 				requested(i)
 			}), Probe: passed()},
-			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded,
 		},
 		{
 			story: "nomodule: the boot load is stopped too",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: "nomodule", Cause: kmod.LoadingDisabled}))
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: "nomodule", Cause: kmod.CauseLoadingDisabled}))
 				requested(i)
 			})},
-			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"nomodule"}, remedy: []string{"remove the kernel argument nomodule", "reboot"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleLoadingDisabled, onBoot: OnBootBlocked, says: []string{"nomodule"}, remedy: []string{"remove the kernel argument nomodule", "reboot"},
 		},
 		{
 			story: "no modprobe helper, and nothing requests it",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				d := stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Text: "", Effect: "no helper to load modules", Cause: kmod.LoadingDisabled})
+				d := stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Text: "", Effect: "no helper to load modules", Cause: kmod.CauseLoadingDisabled})
 				i.Autoload, i.AutoloadIPv6 = d, d
 			})},
-			ready: No, reason: ModuleLoadingDisabled, onBoot: BootBlocked, says: []string{"/proc/sys/kernel/modprobe"}, remedy: []string{LoadRequest},
+			ready: kmod.AnswerFalse, reason: ReasonModuleLoadingDisabled, onBoot: OnBootBlocked, says: []string{"/proc/sys/kernel/modprobe"}, remedy: []string{LoadRequest},
 		},
 		{
 			story: "kernel.modprobe names another program",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				d := unknownBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Text: "/usr/bin/load", Cause: kmod.LoadingDisabled})
+				d := unknownBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Text: "/usr/bin/load", Cause: kmod.CauseLoadingDisabled})
 				i.Autoload, i.AutoloadIPv6 = d, d
 			})},
-			ready: No, reason: ModuleLoadingDisabled, onBoot: BootUnknown, says: []string{"another program", "/usr/bin/load"}, remedy: []string{LoadRequest},
+			ready: kmod.AnswerFalse, reason: ReasonModuleLoadingDisabled, onBoot: OnBootUnknown, says: []string{"another program", "/usr/bin/load"}, remedy: []string{LoadRequest},
 		},
 		{
 			story: "kernel-modules-extra is not installed",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				i.State, i.OS = kmod.Absent, "Red Hat Enterprise Linux 9.6 (Plow)"
-				everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "does not list sctp", Cause: kmod.Missing}))
+				i.State, i.OS = kmod.StateAbsent, "Red Hat Enterprise Linux 9.6 (Plow)"
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "does not list sctp", Cause: kmod.CauseMissing}))
 			})},
-			ready: No, reason: ModuleMissing, onBoot: BootBlocked, says: []string{"has no module sctp"}, remedy: []string{"kernel-modules-extra"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleMissing, onBoot: OnBootBlocked, says: []string{"has no module sctp"}, remedy: []string{"kernel-modules-extra"},
 		},
 		{
 			story: "the kernel's package was upgraded under the kernel that runs, with SCTP in use",
 			facts: Facts{Probe: passed(), Inspection: host(func(i *kmod.Inspection) {
-				i.State, i.Kernel.Replaced = kmod.Loaded, true
+				i.State, i.Kernel.Replaced = kmod.StateLoaded, true
 				requested(i)
-				everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x", Effect: "is not there", Cause: kmod.Missing}))
+				everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x", Effect: "is not there", Cause: kmod.CauseMissing}))
 			})},
-			ready: Yes, reason: ProbePassed, onBoot: BootUnknown,
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootUnknown,
 		},
 		{
 			story: "the same, and no kernel would take the module",
 			facts: Facts{Probe: passed(), Inspection: host(func(i *kmod.Inspection) {
-				i.State, i.Kernel.Replaced = kmod.Loaded, true
-				d := stoppedBy(kmod.Evidence{File: "/lib/modules/x", Effect: "is not there", Cause: kmod.Missing})
-				d.Evidence = append(d.Evidence, kmod.Evidence{File: procCmdline, Line: 1, Text: "module_blacklist=sctp", Cause: kmod.DeniedByKernel})
+				i.State, i.Kernel.Replaced = kmod.StateLoaded, true
+				d := stoppedBy(kmod.Evidence{File: "/lib/modules/x", Effect: "is not there", Cause: kmod.CauseMissing})
+				d.Evidence = append(d.Evidence, kmod.Evidence{File: procCmdline, Line: 1, Text: "module_blacklist=sctp", Cause: kmod.CauseDeniedByKernel})
 				everyCaller(i, d)
 			})},
-			ready: Yes, reason: ProbePassed, onBoot: BootBlocked, warnings: []Reason{WillNotSurviveReboot}, remedy: []string{""},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootBlocked, warnings: []Reason{ReasonWillNotSurviveReboot}, remedy: []string{""},
 		},
 		{
 			story: "loadable, never asked for",
 			facts: Facts{Inspection: host(nil)},
-			ready: No, reason: ModuleNotLoaded, onBoot: BootOnDemand, says: []string{"nothing stops"}, remedy: []string{LoadRequest},
+			ready: kmod.AnswerFalse, reason: ReasonModuleNotLoaded, onBoot: OnBootOnDemand, says: []string{"nothing stops"}, remedy: []string{LoadRequest},
 		},
 		{
 			story: "the files were written after this boot",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { requested(i); i.BootLoad.RequestedSince = time.Unix(2000, 0) })},
-			ready: No, reason: ModuleNotLoaded, onBoot: BootLoaded, warnings: []Reason{PendingReboot}, says: []string{"not loaded yet"}, remedy: []string{"reboot"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleNotLoaded, onBoot: OnBootLoaded, warnings: []Reason{ReasonPendingReboot}, says: []string{"not loaded yet"}, remedy: []string{"reboot"},
 		},
 		{
 			story: "requested before this boot, nothing stops it, and yet not loaded",
 			facts: Facts{Inspection: host(requested)},
-			ready: No, reason: ModuleLoadFailed, onBoot: BootLoaded, warnings: []Reason{PendingReboot}, says: []string{LoadRequest + ":1 asks"}, remedy: []string{"systemd-modules-load"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleLoadFailed, onBoot: OnBootLoaded, warnings: []Reason{ReasonPendingReboot}, says: []string{LoadRequest + ":1 asks"}, remedy: []string{"systemd-modules-load"},
 		},
 		{
 			story: "nothing stops it, the probe was allowed to have it loaded, and modprobe failed",
-			facts: Facts{Inspection: host(nil), Probe: broken(probe.Fail, probe.StageSocket, "EPROTONOSUPPORT")},
-			ready: No, reason: ModuleNotLoaded, onBoot: BootOnDemand, warnings: []Reason{IPv6Unavailable},
+			facts: Facts{Inspection: host(nil), Probe: broken(probe.OutcomeFail, probe.StageSocket, "EPROTONOSUPPORT")},
+			ready: kmod.AnswerFalse, reason: ReasonModuleNotLoaded, onBoot: OnBootOnDemand, warnings: []Reason{ReasonIPv6Unavailable},
 			says: []string{"the probe asked for it in vain at socket with EPROTONOSUPPORT"}, remedy: []string{LoadRequest},
 		},
 		{
 			story: "requested, not loaded, and when this boot began is not known",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { requested(i); i.Kernel.BootTime = time.Time{} })},
-			ready: No, reason: ModuleLoadFailed, onBoot: BootLoaded, warnings: []Reason{PendingReboot}, remedy: []string{"modprobe sctp"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleLoadFailed, onBoot: OnBootLoaded, warnings: []Reason{ReasonPendingReboot}, remedy: []string{"modprobe sctp"},
 		},
 		{
 			story: "not loaded, and neither would ss --sctp find its module: one thing at a time",
 			facts: Facts{Inspection: host(nil), Diag: host(func(i *kmod.Inspection) {
-				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.Blacklist})
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.CauseBlacklist})
 			})},
-			ready: No, reason: ModuleNotLoaded, onBoot: BootOnDemand, remedy: []string{LoadRequest},
+			ready: kmod.AnswerFalse, reason: ReasonModuleNotLoaded, onBoot: OnBootOnDemand, remedy: []string{LoadRequest},
 		},
 		{
 			story: "loaded by hand while blacklisted",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				i.State = kmod.Loaded
+				i.State = kmod.StateLoaded
 				i.Autoload, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(vendorBlacklist())
 			}), Probe: passed()},
-			ready: Yes, reason: ProbePassed, onBoot: BootBlocked, warnings: []Reason{WillNotSurviveReboot}, remedy: []string{"empty " + VendorBlacklist, LoadRequest},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootBlocked, warnings: []Reason{ReasonWillNotSurviveReboot}, remedy: []string{"empty " + VendorBlacklist, LoadRequest},
 		},
 		{
 			story: "loaded on demand, nothing asks at boot",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded }), Probe: passed()},
-			ready: Yes, reason: ProbePassed, onBoot: BootOnDemand, warnings: []Reason{LoadedOnDemandOnly},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded }), Probe: passed()},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootOnDemand, warnings: []Reason{ReasonLoadedOnDemandOnly},
 		},
 		{
 			story: "the module is there and handshakes fail",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Fail, probe.StageListen, "ENOSYS")},
-			ready: No, reason: ProbeFailed, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"listen", "ENOSYS"}, remedy: []string{"dmesg"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeFail, probe.StageListen, "ENOSYS")},
+			ready: kmod.AnswerFalse, reason: ReasonProbeFailed, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"listen", "ENOSYS"}, remedy: []string{"dmesg"},
 		},
 		{
 			story: "a firewall rejects what acknowledges, and who waits for packets hears of it",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Fail, probe.StageReceive, "ECONNREFUSED")},
-			ready: No, reason: ProbeTimedOut, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"receive", "ECONNREFUSED"}, remedy: []string{"nft"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeFail, probe.StageReceive, "ECONNREFUSED")},
+			ready: kmod.AnswerFalse, reason: ReasonProbeTimedOut, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"receive", "ECONNREFUSED"}, remedy: []string{"nft"},
 		},
 		{
 			story: "a firewall drops SCTP on loopback",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: silent(probe.StageConnect)},
-			ready: No, reason: ProbeTimedOut, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"connect"}, remedy: []string{"nft"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: silent(probe.StageConnect)},
+			ready: kmod.AnswerFalse, reason: ReasonProbeTimedOut, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"connect"}, remedy: []string{"nft"},
 		},
 		{
 			story: "seccomp refuses the socket",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageSocket, "EPERM")},
-			ready: Undecided, reason: PermissionDenied, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"EPERM at socket"}, remedy: []string{"seccomp"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageSocket, "EPERM")},
+			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"EPERM at socket"}, remedy: []string{"seccomp"},
 		},
 		{
 			story: "out of file descriptors",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageSocket, "EMFILE")},
-			ready: Undecided, reason: ResourceExhausted, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, remedy: []string{"limits"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageSocket, "EMFILE")},
+			ready: kmod.AnswerUnknown, reason: ReasonResourceExhausted, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, remedy: []string{"limits"},
 		},
 		{
 			story: "a seccomp profile that knows no such call",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageSocket, "ENOSYS")},
-			ready: Undecided, reason: PermissionDenied, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"ENOSYS at socket"}, remedy: []string{"seccomp"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageSocket, "ENOSYS")},
+			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"ENOSYS at socket"}, remedy: []string{"seccomp"},
 		},
 		{
 			story: "the agent's profile does not let it read /proc/net/protocols: no socket was refused",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: unbegun("EACCES", "open /proc/net/protocols: permission denied")},
-			ready: Undecided, reason: PermissionDenied, onBoot: BootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"what else the message names"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: unbegun("EACCES", "open /proc/net/protocols: permission denied")},
+			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"what else the message names"},
 		},
 		{
 			story: "no further process is allowed",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: unbegun("EAGAIN", "start the probe process: resource temporarily unavailable")},
-			ready: Undecided, reason: ResourceExhausted, onBoot: BootLoaded, says: []string{"EAGAIN (check ipv4-stream): start the probe process"}, remedy: []string{"processes"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: unbegun("EAGAIN", "start the probe process: resource temporarily unavailable")},
+			ready: kmod.AnswerUnknown, reason: ReasonResourceExhausted, onBoot: OnBootLoaded, says: []string{"EAGAIN (check ipv4-stream): start the probe process"}, remedy: []string{"processes"},
 		},
 		{
 			story: "one check ran out of memory, another one failed: a failure is conclusive",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: probe.Result{Attempted: true, Checks: []probe.Check{
-				{Name: "a", Result: probe.Unknown, Required: true, Stage: probe.StageSocket, Errno: "ENOMEM"},
-				{Name: "b", Result: probe.Fail, Required: true, Stage: probe.StageListen, Errno: "ENOSYS"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: probe.Result{Attempted: true, Checks: []probe.Check{
+				{Name: "a", Result: probe.OutcomeUnknown, Required: true, Stage: probe.StageSocket, Errno: "ENOMEM"},
+				{Name: "b", Result: probe.OutcomeFail, Required: true, Stage: probe.StageListen, Errno: "ENOSYS"},
 			}}},
-			ready: No, reason: ProbeFailed, onBoot: BootLoaded, says: []string{"check b"}, remedy: []string{"dmesg"},
+			ready: kmod.AnswerFalse, reason: ReasonProbeFailed, onBoot: OnBootLoaded, says: []string{"check b"}, remedy: []string{"dmesg"},
 		},
 		{
 			story: "over IPv6 the handshake works, and no more",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: func() probe.Result {
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: func() probe.Result {
 				p := passed()
-				p.Checks = append(p.Checks, probe.Check{Name: probe.PrefixIPv6 + "fragmentation", Result: probe.Fail})
+				p.Checks = append(p.Checks, probe.Check{Name: probe.PrefixIPv6 + "fragmentation", Result: probe.OutcomeFail})
 				return p
 			}()},
-			ready: Yes, reason: ProbePassed, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable},
 		},
 		{
 			story: "RHEL's second file: sctp works, ss --sctp does not",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed(), Diag: host(func(i *kmod.Inspection) {
-				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.Blacklist})
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: passed(), Diag: host(func(i *kmod.Inspection) {
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.CauseBlacklist})
 			})},
-			ready: Yes, reason: ProbePassed, onBoot: BootLoaded, warnings: []Reason{SCTPDiagUnavailable},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded, warnings: []Reason{ReasonSCTPDiagUnavailable},
 		},
 		{
 			story: "sctp_diag is blacklisted, and loaded all the same",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed(), Diag: host(func(i *kmod.Inspection) {
-				i.State = kmod.Loaded
-				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.Blacklist})
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: passed(), Diag: host(func(i *kmod.Inspection) {
+				i.State = kmod.StateLoaded
+				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/sctp_diag-blacklist.conf", Line: 6, Text: "blacklist sctp_diag", Cause: kmod.CauseBlacklist})
 			})},
-			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded,
 		},
 		{
 			story: "the unit failed, loopback is filtered, a file was skipped, a line has no effect, files disagree",
 			facts: Facts{ModulesLoadUnit: "failed (exit-code)", Probe: func() probe.Result { p := passed(); p.LoopbackFiltered = "no answer at connect"; return p }(),
 				Inspection: host(func(i *kmod.Inspection) {
-					i.State = kmod.Loaded
+					i.State = kmod.StateLoaded
 					requested(i)
 					i.Findings = []kmod.Finding{
-						{Kind: kmod.Incomplete, Message: "too large"}, {Kind: kmod.VersionUnknown, Message: "no version"},
-						{Kind: kmod.Unused, Message: "misspelt"}, {Kind: kmod.Conflict, Message: "two files"},
+						{Kind: kmod.FindingIncomplete, Message: "too large"}, {Kind: kmod.FindingVersionUnknown, Message: "no version"},
+						{Kind: kmod.FindingUnused, Message: "misspelt"}, {Kind: kmod.FindingConflict, Message: "two files"},
 					}
 				})},
-			ready: Yes, reason: ProbePassed, onBoot: BootLoaded,
-			warnings: []Reason{ModulesLoadUnitFailed, LoopbackFiltered, InspectionIncomplete, InspectionIncomplete, UnusedDirective, ConflictingFiles},
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded,
+			warnings: []Reason{ReasonModulesLoadUnitFailed, ReasonLoopbackFiltered, ReasonInspectionIncomplete, ReasonInspectionIncomplete, ReasonUnusedDirective, ReasonConflictingFiles},
 		},
 		{
 			story: "modprobe.d may not be read",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.Unreadable})
+				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.CauseUnreadable})
 				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
 			})},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read /etc/modprobe.d"},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read /etc/modprobe.d"},
 		},
 		{
 			story: "the probe had no time to conclude on a starved node",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: broken(probe.Unknown, probe.StageConnect, "")},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootLoaded, warnings: []Reason{IPv6Unavailable}, says: []string{"could not conclude"}, remedy: []string{"--timeout"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageConnect, "")},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"could not conclude"}, remedy: []string{"--timeout"},
 		},
 		{
 			story: "a FIFO among the files: modprobe itself would hang",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d/f.conf", Effect: "could not be read: not a regular file", Cause: kmod.Unreadable})
+				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d/f.conf", Effect: "could not be read: not a regular file", Cause: kmod.CauseUnreadable})
 				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
 			})},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/etc/modprobe.d/f.conf"}, remedy: []string{"remove", "/etc/modprobe.d/f.conf"},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, says: []string{"/etc/modprobe.d/f.conf"}, remedy: []string{"remove", "/etc/modprobe.d/f.conf"},
 		},
 		{
 			story: "modprobe.d may not be read, and SCTP works all the same",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				i.State = kmod.Loaded
-				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.Unreadable})
+				i.State = kmod.StateLoaded
+				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.CauseUnreadable})
 				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
 			}), Probe: passed()},
-			ready: Yes, reason: ProbePassed, onBoot: BootUnknown,
+			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootUnknown,
 		},
 		{
 			story: "kmod's version is not known, and matters here",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
-				everyCaller(i, unknownBy(kmod.Evidence{File: "/usr/local/lib/modprobe.d/x.conf", Line: 1, Text: "blacklist sctp", Cause: kmod.VersionsDiffer}))
+				everyCaller(i, unknownBy(kmod.Evidence{File: "/usr/local/lib/modprobe.d/x.conf", Line: 1, Text: "blacklist sctp", Cause: kmod.CauseVersionsDiffer}))
 			})},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"--kmod-version"}, remedy: []string{"--kmod-version"},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, says: []string{"--kmod-version"}, remedy: []string{"--kmod-version"},
 		},
 		{
 			story: "loading right now",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loading })},
-			ready: Undecided, reason: ModuleInTransition, onBoot: BootOnDemand, says: []string{"loading"}, remedy: []string{"moment"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoading })},
+			ready: kmod.AnswerUnknown, reason: ReasonModuleInTransition, onBoot: OnBootOnDemand, says: []string{"loading"}, remedy: []string{"moment"},
 		},
 		{
 			story: "unloading right now, although the probe still passed",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Unloading }), Probe: passed()},
-			ready: Undecided, reason: ModuleInTransition, onBoot: BootOnDemand, remedy: []string{"moment"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnloading }), Probe: passed()},
+			ready: kmod.AnswerUnknown, reason: ReasonModuleInTransition, onBoot: OnBootOnDemand, remedy: []string{"moment"},
 		},
 		{
 			story: "the state may not be read, and the probe opened no socket",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnknown }), Probe: probe.Result{Attempted: true}},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootOnDemand, remedy: []string{"right to read /proc"},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootOnDemand, remedy: []string{"right to read /proc"},
 		},
 		{
 			story: "the state may not be read",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnknown })},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootOnDemand, remedy: []string{"read"},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootOnDemand, remedy: []string{"read"},
 		},
 		{
 			story: "no such root",
 			facts: Facts{InspectionError: errors.New("open /nowhere: no such file or directory")},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootUnknown, says: []string{"/nowhere"}, remedy: []string{"--root"},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, says: []string{"/nowhere"}, remedy: []string{"--root"},
 		},
 		{
 			story: "in the kernel, and no probe was made: nothing is proved",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) })},
-			ready: Undecided, reason: InspectionFailed, onBoot: BootLoaded, says: []string{"not probed"}, remedy: []string{"read"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) })},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootLoaded, says: []string{"not probed"}, remedy: []string{"read"},
 		},
 	} {
 		t.Run(c.story, func(t *testing.T) {
@@ -464,7 +464,7 @@ func TestJudge(t *testing.T) {
 					t.Errorf("the remedy %q does not say %q", r.Remedy, part)
 				}
 			}
-			if e := r.Policy.ModulesLoad.Evidence; len(e) > 1 && e[0].Cause == kmod.NoCause && r.Policy.ModulesLoad.Allowed != kmod.True {
+			if e := r.Policy.ModulesLoad.Evidence; len(e) > 1 && e[0].Cause == kmod.CauseNone && r.Policy.ModulesLoad.Allowed != kmod.AnswerTrue {
 				t.Errorf("the first line is not the one to act on: %+v", e)
 			}
 			if strings.Contains(r.Remedy, "modules.alias") {
@@ -489,23 +489,23 @@ func checkReport(t *testing.T, f Facts, r Report) {
 	}
 	proofs, failures := 0, 0
 	for _, c := range f.Probe.Checks {
-		if c.Required && c.Result == probe.Fail {
+		if c.Required && c.Result == probe.OutcomeFail {
 			failures++
 		}
 		switch {
-		case c.Required && c.Result == probe.Pass:
+		case c.Required && c.Result == probe.OutcomePass:
 			proofs++
-		case c.Required && c.Result != probe.Skip && r.Ready == Yes:
+		case c.Required && c.Result != probe.OutcomeSkip && r.Ready == kmod.AnswerTrue:
 			t.Errorf("ready although %s: %s", c.Name, c.Result)
 		}
 	}
-	if r.Ready == Yes && (!f.Probe.Attempted || proofs == 0) {
+	if r.Ready == kmod.AnswerTrue && (!f.Probe.Attempted || proofs == 0) {
 		t.Errorf("ready without a proof: %+v", f.Probe)
 	}
-	if r.Ready == No && r.Module.State.InKernel() && failures == 0 {
+	if r.Ready == kmod.AnswerFalse && r.Module.State.InKernel() && failures == 0 {
 		t.Errorf("%s although the module is in the kernel and no check failed: %+v", r.Reason, f.Probe)
 	}
-	if r.Ready != Yes && r.Remedy == "" {
+	if r.Ready != kmod.AnswerTrue && r.Remedy == "" {
 		t.Errorf("%s has no remedy", r.Reason)
 	}
 	text := r.Compact(MaxAnnotation)
@@ -527,33 +527,33 @@ func checkReport(t *testing.T, f Facts, r Report) {
 // TestJudgeEveryCombination holds the rules that no combination of facts may
 // break: ready only with a proof, the first cause in the order of loading.
 func TestJudgeEveryCombination(t *testing.T) {
-	causes := []kmod.Cause{kmod.NoCause, kmod.Missing, kmod.DeniedByKernel, kmod.LoadingDisabled, kmod.Install, kmod.Alias,
-		kmod.Blacklist, kmod.CustomInstall, kmod.Unreadable, kmod.VersionsDiffer}
+	causes := []kmod.Cause{kmod.CauseNone, kmod.CauseMissing, kmod.CauseDeniedByKernel, kmod.CauseLoadingDisabled, kmod.CauseInstall, kmod.CauseAlias,
+		kmod.CauseBlacklist, kmod.CauseCustomInstall, kmod.CauseUnreadable, kmod.CauseVersionsDiffer}
 	reasons := map[kmod.Cause]Reason{
-		kmod.Missing: ModuleMissing, kmod.DeniedByKernel: ModuleDeniedByKernel, kmod.LoadingDisabled: ModuleLoadingDisabled,
-		kmod.Install: ModuleInstallOverridden, kmod.Alias: ModuleAliasDisabled, kmod.Blacklist: ModuleBlacklisted,
-		kmod.CustomInstall: ModuleInstallOverridden, kmod.Unreadable: InspectionFailed, kmod.VersionsDiffer: InspectionFailed,
-		kmod.NoCause: ModuleNotLoaded,
+		kmod.CauseMissing: ReasonModuleMissing, kmod.CauseDeniedByKernel: ReasonModuleDeniedByKernel, kmod.CauseLoadingDisabled: ReasonModuleLoadingDisabled,
+		kmod.CauseInstall: ReasonModuleInstallOverridden, kmod.CauseAlias: ReasonModuleAliasDisabled, kmod.CauseBlacklist: ReasonModuleBlacklisted,
+		kmod.CauseCustomInstall: ReasonModuleInstallOverridden, kmod.CauseUnreadable: ReasonInspectionFailed, kmod.CauseVersionsDiffer: ReasonInspectionFailed,
+		kmod.CauseNone: ReasonModuleNotLoaded,
 	}
 	decide := func(c kmod.Cause) kmod.Decision {
 		e := kmod.Evidence{File: "/f", Line: 1, Text: "t", Cause: c}
 		switch {
-		case c == kmod.NoCause:
+		case c == kmod.CauseNone:
 			return allowed()
-		case c >= kmod.CustomInstall:
+		case c >= kmod.CauseCustomInstall:
 			return unknownBy(e)
 		default:
 			return stoppedBy(e)
 		}
 	}
-	probes := []probe.Result{{}, passed(), broken(probe.Fail, probe.StageConnect, "ECONNREFUSED"), broken(probe.Unknown, probe.StageSocket, "EPERM"),
-		broken(probe.Unknown, probe.StageConnect, "ETIMEDOUT"), // the machine was too busy for that to mean anything
-		{Attempted: true}, {Attempted: true, Checks: []probe.Check{{Name: "x", Result: probe.Skip, Required: true}}}}
+	probes := []probe.Result{{}, passed(), broken(probe.OutcomeFail, probe.StageConnect, "ECONNREFUSED"), broken(probe.OutcomeUnknown, probe.StageSocket, "EPERM"),
+		broken(probe.OutcomeUnknown, probe.StageConnect, "ETIMEDOUT"), // the machine was too busy for that to mean anything
+		{Attempted: true}, {Attempted: true, Checks: []probe.Check{{Name: "x", Result: probe.OutcomeSkip, Required: true}}}}
 	n := 0
-	for _, state := range []kmod.State{kmod.Loaded, kmod.Builtin, kmod.Loading, kmod.Unloading, kmod.Loadable, kmod.Absent, kmod.StateUnknown} {
+	for _, state := range []kmod.State{kmod.StateLoaded, kmod.StateBuiltin, kmod.StateLoading, kmod.StateUnloading, kmod.StateLoadable, kmod.StateAbsent, kmod.StateUnknown} {
 		for _, auto := range causes {
 			for _, boot := range causes {
-				for _, asked := range []kmod.Answer{kmod.True, kmod.False, kmod.Unknown} {
+				for _, asked := range []kmod.Answer{kmod.AnswerTrue, kmod.AnswerFalse, kmod.AnswerUnknown} {
 					for p, result := range probes {
 						n++
 						f := Facts{Probe: result, Inspection: host(func(i *kmod.Inspection) {
@@ -564,30 +564,30 @@ func TestJudgeEveryCombination(t *testing.T) {
 						r := Judge(f)
 						checkReport(t, f, r)
 						at := fmt.Sprintf("state=%s autoload=%d boot=%d requested=%s probe=%d", state, auto, boot, asked, p)
-						if state == kmod.Loadable && p == 0 {
+						if state == kmod.StateLoadable && p == 0 {
 							first := auto
-							if asked != kmod.False && boot != kmod.NoCause && (first == kmod.NoCause || boot < first) {
+							if asked != kmod.AnswerFalse && boot != kmod.CauseNone && (first == kmod.CauseNone || boot < first) {
 								first = boot
 							}
 							want := reasons[first]
-							if asked == kmod.True && boot == kmod.NoCause {
-								want = ModuleLoadFailed
+							if asked == kmod.AnswerTrue && boot == kmod.CauseNone {
+								want = ReasonModuleLoadFailed
 							}
 							if r.Reason != want {
 								t.Errorf("%s: reason %s, want %s", at, r.Reason, want)
 							}
 						}
-						if (r.OnBoot == BootLoaded) && state != kmod.Builtin &&
-							(asked != kmod.True || (boot != kmod.NoCause && boot != kmod.LoadingDisabled)) {
+						if (r.OnBoot == OnBootLoaded) && state != kmod.StateBuiltin &&
+							(asked != kmod.AnswerTrue || (boot != kmod.CauseNone && boot != kmod.CauseLoadingDisabled)) {
 							t.Errorf("%s: onBoot=loaded", at)
 						}
-						if r.OnBoot == BootOnDemand && auto != kmod.NoCause {
+						if r.OnBoot == OnBootOnDemand && auto != kmod.CauseNone {
 							t.Errorf("%s: onBoot=on-demand", at)
 						}
 						// Either who asks or what they get is not known.
-						stopped := decide(boot).Allowed == kmod.False && boot != kmod.LoadingDisabled
-						sure := asked == kmod.False || stopped || asked == kmod.True && boot < kmod.CustomInstall
-						if !sure && state != kmod.Builtin && r.OnBoot != BootUnknown {
+						stopped := decide(boot).Allowed == kmod.AnswerFalse && boot != kmod.CauseLoadingDisabled
+						sure := asked == kmod.AnswerFalse || stopped || asked == kmod.AnswerTrue && boot < kmod.CauseCustomInstall
+						if !sure && state != kmod.StateBuiltin && r.OnBoot != OnBootUnknown {
 							t.Errorf("%s: onBoot=%s", at, r.OnBoot)
 						}
 					}
@@ -615,8 +615,8 @@ func TestReasons(t *testing.T) {
 }
 
 func TestRebooting(t *testing.T) {
-	r := Rebooting(Judge(Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.Loaded; requested(i) }), Probe: passed()}))
-	if r.Ready != No || r.Reason != NodeRebooting || r.OnBoot != BootLoaded {
+	r := Rebooting(Judge(Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: passed()}))
+	if r.Ready != kmod.AnswerFalse || r.Reason != ReasonNodeRebooting || r.OnBoot != OnBootLoaded {
 		t.Errorf("got %s %s %s", r.Ready, r.Reason, r.OnBoot)
 	}
 }

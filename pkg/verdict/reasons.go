@@ -1,116 +1,118 @@
 package verdict
 
+import "github.com/sctp-agent/sctp-agent/pkg/kmod"
+
 // Reason says in one word why a verdict is what it is. The values are public
 // API: dashboards, alerts and scripts compare them.
 type Reason string
 
 // Reasons for ready=true.
 const (
-	// ProbePassed: the kernel has SCTP and the probe proved it.
-	ProbePassed Reason = "ProbePassed"
+	// ReasonProbePassed: the kernel has SCTP and the probe proved it.
+	ReasonProbePassed Reason = "ProbePassed"
 )
 
 // Reasons for ready=false.
 const (
-	// ModuleBlacklisted: not loaded; a "blacklist" stops autoload or the load
+	// ReasonModuleBlacklisted: not loaded; a "blacklist" stops autoload or the load
 	// at boot.
-	ModuleBlacklisted Reason = "ModuleBlacklisted"
-	// ModuleInstallOverridden: not loaded; an "install" command replaces
+	ReasonModuleBlacklisted Reason = "ModuleBlacklisted"
+	// ReasonModuleInstallOverridden: not loaded; an "install" command replaces
 	// loading.
-	ModuleInstallOverridden Reason = "ModuleInstallOverridden"
-	// ModuleAliasDisabled: not loaded; its protocol alias is turned off.
-	ModuleAliasDisabled Reason = "ModuleAliasDisabled"
-	// ModuleDeniedByKernel: not loaded; module_blacklist= on the kernel
+	ReasonModuleInstallOverridden Reason = "ModuleInstallOverridden"
+	// ReasonModuleAliasDisabled: not loaded; its protocol alias is turned off.
+	ReasonModuleAliasDisabled Reason = "ModuleAliasDisabled"
+	// ReasonModuleDeniedByKernel: not loaded; module_blacklist= on the kernel
 	// command line, or no signature where the kernel insists on one.
-	ModuleDeniedByKernel Reason = "ModuleDeniedByKernel"
-	// ModuleLoadingDisabled: not loaded; kernel.modules_disabled=1, or no
+	ReasonModuleDeniedByKernel Reason = "ModuleDeniedByKernel"
+	// ReasonModuleLoadingDisabled: not loaded; kernel.modules_disabled=1, or no
 	// modprobe helper and nothing requests it.
-	ModuleLoadingDisabled Reason = "ModuleLoadingDisabled"
-	// ModuleMissing: the running kernel has no such module, on disk or built
+	ReasonModuleLoadingDisabled Reason = "ModuleLoadingDisabled"
+	// ReasonModuleMissing: the running kernel has no such module, on disk or built
 	// in.
-	ModuleMissing Reason = "ModuleMissing"
-	// ModuleNotLoaded: nothing stops it, nothing has loaded it.
-	ModuleNotLoaded Reason = "ModuleNotLoaded"
-	// ModuleLoadFailed: requested at boot, nothing stops it, and yet not
+	ReasonModuleMissing Reason = "ModuleMissing"
+	// ReasonModuleNotLoaded: nothing stops it, nothing has loaded it.
+	ReasonModuleNotLoaded Reason = "ModuleNotLoaded"
+	// ReasonModuleLoadFailed: requested at boot, nothing stops it, and yet not
 	// loaded.
-	ModuleLoadFailed Reason = "ModuleLoadFailed"
-	// ProbeFailed: the module is there and a required check failed.
-	ProbeFailed Reason = "ProbeFailed"
-	// ProbeTimedOut: the module is there and packets do not arrive.
-	ProbeTimedOut Reason = "ProbeTimedOut"
-	// NodeRebooting: the agent saw this node's shutdown begin.
-	NodeRebooting Reason = "NodeRebooting"
+	ReasonModuleLoadFailed Reason = "ModuleLoadFailed"
+	// ReasonProbeFailed: the module is there and a required check failed.
+	ReasonProbeFailed Reason = "ProbeFailed"
+	// ReasonProbeTimedOut: the module is there and packets do not arrive.
+	ReasonProbeTimedOut Reason = "ProbeTimedOut"
+	// ReasonNodeRebooting: the agent saw this node's shutdown begin.
+	ReasonNodeRebooting Reason = "NodeRebooting"
 )
 
 // Reasons for ready=unknown.
 const (
-	// PermissionDenied: EPERM or EACCES: seccomp, SELinux, capabilities.
-	PermissionDenied Reason = "PermissionDenied"
-	// ResourceExhausted: EMFILE, ENFILE, ENOMEM, ENOBUFS.
-	ResourceExhausted Reason = "ResourceExhausted"
-	// InspectionFailed: what decides the answer could not be read.
-	InspectionFailed Reason = "InspectionFailed"
-	// ModuleInTransition: loading or unloading right now.
-	ModuleInTransition Reason = "ModuleInTransition"
+	// ReasonPermissionDenied: EPERM or EACCES: seccomp, SELinux, capabilities.
+	ReasonPermissionDenied Reason = "PermissionDenied"
+	// ReasonResourceExhausted: EMFILE, ENFILE, ENOMEM, ENOBUFS.
+	ReasonResourceExhausted Reason = "ResourceExhausted"
+	// ReasonInspectionFailed: what decides the answer could not be read.
+	ReasonInspectionFailed Reason = "InspectionFailed"
+	// ReasonModuleInTransition: loading or unloading right now.
+	ReasonModuleInTransition Reason = "ModuleInTransition"
 )
 
 // Reasons of warnings: true besides the verdict, and worth acting on.
 const (
-	// WillNotSurviveReboot: works now; the next boot will not load it.
-	WillNotSurviveReboot Reason = "WillNotSurviveReboot"
-	// PendingReboot: not loaded; the next boot will load it.
-	PendingReboot Reason = "PendingReboot"
-	// LoadedOnDemandOnly: works now; nothing asks for it at boot, the first
+	// ReasonWillNotSurviveReboot: works now; the next boot will not load it.
+	ReasonWillNotSurviveReboot Reason = "WillNotSurviveReboot"
+	// ReasonPendingReboot: not loaded; the next boot will load it.
+	ReasonPendingReboot Reason = "PendingReboot"
+	// ReasonLoadedOnDemandOnly: works now; nothing asks for it at boot, the first
 	// socket will.
-	LoadedOnDemandOnly Reason = "LoadedOnDemandOnly"
-	// InspectionIncomplete: something was skipped (too large, not a regular
+	ReasonLoadedOnDemandOnly Reason = "LoadedOnDemandOnly"
+	// ReasonInspectionIncomplete: something was skipped (too large, not a regular
 	// file, a loop of links).
-	InspectionIncomplete Reason = "InspectionIncomplete"
-	// ConflictingFiles: one file enables what another disables.
-	ConflictingFiles Reason = "ConflictingFiles"
-	// SCTPDiagUnavailable: "ss --sctp" will show nothing.
-	SCTPDiagUnavailable Reason = "SCTPDiagUnavailable"
-	// ModulesLoadUnitFailed: systemd-modules-load.service failed.
-	ModulesLoadUnitFailed Reason = "ModulesLoadUnitFailed"
-	// IPv6Unavailable: SCTP over IPv6 is not proved on this node.
-	IPv6Unavailable Reason = "IPv6Unavailable"
-	// UnusedDirective: a line that looks meant for the module and has no
+	ReasonInspectionIncomplete Reason = "InspectionIncomplete"
+	// ReasonConflictingFiles: one file enables what another disables.
+	ReasonConflictingFiles Reason = "ConflictingFiles"
+	// ReasonSCTPDiagUnavailable: "ss --sctp" will show nothing.
+	ReasonSCTPDiagUnavailable Reason = "SCTPDiagUnavailable"
+	// ReasonModulesLoadUnitFailed: systemd-modules-load.service failed.
+	ReasonModulesLoadUnitFailed Reason = "ModulesLoadUnitFailed"
+	// ReasonIPv6Unavailable: SCTP over IPv6 is not proved on this node.
+	ReasonIPv6Unavailable Reason = "IPv6Unavailable"
+	// ReasonUnusedDirective: a line that looks meant for the module and has no
 	// effect.
-	UnusedDirective Reason = "UnusedDirective"
-	// LoopbackFiltered: the kernel's SCTP works, and the namespace the agent
+	ReasonUnusedDirective Reason = "UnusedDirective"
+	// ReasonLoopbackFiltered: the kernel's SCTP works, and the namespace the agent
 	// runs in drops or rejects it on loopback.
-	LoopbackFiltered Reason = "LoopbackFiltered"
+	ReasonLoopbackFiltered Reason = "LoopbackFiltered"
 )
 
 // Reasons lists every reason a verdict can have, in the contract's order: for
 // metrics that show each as 0 or 1, and for tests.
 func Reasons() []Reason {
 	return []Reason{
-		ProbePassed,
-		ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleDeniedByKernel,
-		ModuleLoadingDisabled, ModuleMissing, ModuleNotLoaded, ModuleLoadFailed,
-		ProbeFailed, ProbeTimedOut, NodeRebooting,
-		PermissionDenied, ResourceExhausted, InspectionFailed, ModuleInTransition,
+		ReasonProbePassed,
+		ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleDeniedByKernel,
+		ReasonModuleLoadingDisabled, ReasonModuleMissing, ReasonModuleNotLoaded, ReasonModuleLoadFailed,
+		ReasonProbeFailed, ReasonProbeTimedOut, ReasonNodeRebooting,
+		ReasonPermissionDenied, ReasonResourceExhausted, ReasonInspectionFailed, ReasonModuleInTransition,
 	}
 }
 
 // Warnings lists every reason a warning can have.
 func Warnings() []Reason {
 	return []Reason{
-		WillNotSurviveReboot, PendingReboot, LoadedOnDemandOnly, InspectionIncomplete, ConflictingFiles,
-		SCTPDiagUnavailable, ModulesLoadUnitFailed, IPv6Unavailable, UnusedDirective, LoopbackFiltered,
+		ReasonWillNotSurviveReboot, ReasonPendingReboot, ReasonLoadedOnDemandOnly, ReasonInspectionIncomplete, ReasonConflictingFiles,
+		ReasonSCTPDiagUnavailable, ReasonModulesLoadUnitFailed, ReasonIPv6Unavailable, ReasonUnusedDirective, ReasonLoopbackFiltered,
 	}
 }
 
 // Ready is the verdict that belongs to a reason: every reason stands for
 // exactly one.
-func (r Reason) Ready() Ready {
+func (r Reason) Ready() kmod.Answer {
 	switch r {
-	case ProbePassed:
-		return Yes
-	case PermissionDenied, ResourceExhausted, InspectionFailed, ModuleInTransition:
-		return Undecided
+	case ReasonProbePassed:
+		return kmod.AnswerTrue
+	case ReasonPermissionDenied, ReasonResourceExhausted, ReasonInspectionFailed, ReasonModuleInTransition:
+		return kmod.AnswerUnknown
 	default:
-		return No
+		return kmod.AnswerFalse
 	}
 }

@@ -25,14 +25,14 @@ func remedy(f Facts, r Report) string {
 		return "run it on the host itself, or mount the host's root and name it with --root"
 	}
 	switch r.Reason {
-	case ProbePassed:
-		if r.OnBoot == BootBlocked {
+	case ReasonProbePassed:
+		if r.OnBoot == OnBootBlocked {
 			return atBoot(i, r)
 		}
 		return ""
-	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleDeniedByKernel, ModuleLoadingDisabled, ModuleNotLoaded:
+	case ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleDeniedByKernel, ReasonModuleLoadingDisabled, ReasonModuleNotLoaded:
 		return atBoot(i, r)
-	case ModuleMissing:
+	case ReasonModuleMissing:
 		otherwise := ", or reboot, if a kernel with it is installed; or, if sctp.ko is there already, run \"depmod " + i.Kernel.Release + "\""
 		switch {
 		case IsRHCOS(i.OS):
@@ -42,20 +42,20 @@ func remedy(f Facts, r Report) string {
 		default:
 			return "use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel " + i.Kernel.Release + otherwise
 		}
-	case ModuleLoadFailed:
+	case ReasonModuleLoadFailed:
 		return "run \"modprobe " + i.Module + "\": it loads the module, if what stopped it was taken away since this boot, or shows the error; " +
 			"see also \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\""
-	case ProbeFailed:
+	case ReasonProbeFailed:
 		return "look for the kernel's own words with \"dmesg | grep -i sctp\" (in FIPS mode: net.sctp.cookie_hmac_alg must not be md5)"
-	case ProbeTimedOut:
+	case ReasonProbeTimedOut:
 		return "look for a rule that drops SCTP on loopback: \"nft list ruleset\", \"iptables -S\""
-	case PermissionDenied:
+	case ReasonPermissionDenied:
 		return "let the agent open SCTP sockets, or what else the message names: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses it"
-	case ResourceExhausted:
+	case ReasonResourceExhausted:
 		return "raise the agent's limits (open files, memory, processes), or free some on the node"
-	case ModuleInTransition:
+	case ReasonModuleInTransition:
 		return "look again in a moment"
-	case InspectionFailed:
+	case ReasonInspectionFailed:
 		if f.Probe.Attempted && i.State.InKernel() {
 			return "look again when the node is less busy, or give the probe more time with --timeout; if the message stays the same, mend what it names"
 		}
@@ -70,9 +70,9 @@ func readable(i *kmod.Inspection) string {
 	for _, d := range []kmod.Decision{i.Autoload, i.BootLoad.Decision, i.ByName} {
 		for _, e := range d.Evidence {
 			switch {
-			case e.Cause == kmod.VersionsDiffer || d.Cause == kmod.VersionsDiffer:
+			case e.Cause == kmod.CauseVersionsDiffer || d.Cause == kmod.CauseVersionsDiffer:
 				return "name the host's version of kmod with --kmod-version (\"modprobe --version\" on the host prints it)"
-			case e.Cause != kmod.Unreadable:
+			case e.Cause != kmod.CauseUnreadable:
 			case strings.Contains(e.Effect, "denied") || strings.Contains(e.Effect, "not permitted"):
 				return "give the agent the right to read " + e.File + ", or run it as root"
 			default:
@@ -87,7 +87,7 @@ func readable(i *kmod.Inspection) string {
 // stops it, then ask for it.
 func atBoot(i *kmod.Inspection, r Report) string {
 	steps := undoings(i)
-	if i.BootLoad.Requested != kmod.True {
+	if i.BootLoad.Requested != kmod.AnswerTrue {
 		steps = append(steps, fmt.Sprintf("put \"%s\" into %s", i.Module, LoadRequest))
 	}
 	switch {
@@ -108,9 +108,9 @@ func atBoot(i *kmod.Inspection, r Report) string {
 // takeEffect says what makes the steps of a remedy take effect.
 func takeEffect(i *kmod.Inspection) string {
 	switch {
-	case slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.Cause != kmod.NoCause && e.File == procCmdline }):
+	case slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.Cause != kmod.CauseNone && e.File == procCmdline }):
 		return "then reboot"
-	case i.ByName.Cause == kmod.LoadingDisabled:
+	case i.ByName.Cause == kmod.CauseLoadingDisabled:
 		// modules_disabled is one-way (Documentation/admin-guide/sysctl/kernel.rst).
 		return "then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set"
 	default:
@@ -140,7 +140,7 @@ func undoings(i *kmod.Inspection) []string {
 // stopsBoot says whether evidence is of something that has to be taken away. A
 // sysctl is not: it does not stop what is asked for at boot.
 func stopsBoot(e kmod.Evidence) bool {
-	return e.Cause != kmod.NoCause && (e.Cause != kmod.LoadingDisabled || e.File == procCmdline)
+	return e.Cause != kmod.CauseNone && (e.Cause != kmod.CauseLoadingDisabled || e.File == procCmdline)
 }
 
 // undo says how one line or token is taken away.
@@ -153,7 +153,7 @@ func undo(e kmod.Evidence) string {
 		return "remove the kernel argument " + text
 	case e.File == VendorBlacklist:
 		return "empty " + e.File
-	case e.Line == 0 && e.Cause == kmod.DeniedByKernel:
+	case e.Line == 0 && e.Cause == kmod.CauseDeniedByKernel:
 		return "install the kernel's own, signed " + e.File
 	case e.Line == 0:
 		return "mend " + e.File
@@ -174,10 +174,10 @@ func WantsMachineConfig(r Report) bool {
 		return false
 	}
 	switch r.Reason {
-	case ModuleBlacklisted, ModuleInstallOverridden, ModuleAliasDisabled, ModuleNotLoaded:
-		return r.OnBoot != BootLoaded && machineConfigSuffices(r)
-	case ProbePassed:
-		return r.OnBoot == BootBlocked && machineConfigSuffices(r)
+	case ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleNotLoaded:
+		return r.OnBoot != OnBootLoaded && machineConfigSuffices(r)
+	case ReasonProbePassed:
+		return r.OnBoot == OnBootBlocked && machineConfigSuffices(r)
 	default:
 		return false
 	}

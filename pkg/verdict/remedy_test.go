@@ -19,14 +19,14 @@ func TestRemedy(t *testing.T) {
 		mcOnly  = `: by MachineConfigs for the node's pool, which reboot it ("sctp-agent machineconfig" prints one that empties sctp-blacklist.conf and asks for sctp, and no more)`
 	)
 	blacklist := func(file string) kmod.Decision {
-		return stoppedBy(kmod.Evidence{File: file, Line: 2, Text: "blacklist sctp", Cause: kmod.Blacklist})
+		return stoppedBy(kmod.Evidence{File: file, Line: 2, Text: "blacklist sctp", Cause: kmod.CauseBlacklist})
 	}
 	socketsAndBoot := func(i *kmod.Inspection, d kmod.Decision) { i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision = d, d, d }
 	argument := func(text string, cause kmod.Cause) kmod.Decision {
 		return stoppedBy(kmod.Evidence{File: "/proc/cmdline", Line: 1, Text: text, Cause: cause})
 	}
-	disabled := kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.LoadingDisabled}
-	noHelper := stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: kmod.LoadingDisabled})
+	disabled := kmod.Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: kmod.CauseLoadingDisabled}
+	noHelper := stoppedBy(kmod.Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: kmod.CauseLoadingDisabled})
 	for name, tc := range map[string]struct {
 		os      string
 		edit    func(*kmod.Inspection)
@@ -36,7 +36,7 @@ func TestRemedy(t *testing.T) {
 		"as RHCOS ships": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, stoppedBy(vendorBlacklist())) },
 			"empty " + VendorBlacklist + "; " + request + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", true},
 		"two lines in the vendor's file": {rhcos, func(i *kmod.Inspection) {
-			install := kmod.Evidence{File: VendorBlacklist, Line: 7, Text: "install sctp /bin/false", Cause: kmod.Install}
+			install := kmod.Evidence{File: VendorBlacklist, Line: 7, Text: "install sctp /bin/false", Cause: kmod.CauseInstall}
 			everyCaller(i, stoppedBy(install, vendorBlacklist()))
 			requested(i)
 		}, "empty " + VendorBlacklist + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", true},
@@ -49,29 +49,32 @@ func TestRemedy(t *testing.T) {
 		"a file that is written anew at every boot": {rhel, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/run/modprobe.d/initramfsblacklist.conf")) },
 			"remove what writes /run/modprobe.d/initramfsblacklist.conf at every boot, often the kernel argument rd.driver.blacklist=, and line 2 of it (blacklist sctp); " + request + `; then reboot, or run "modprobe sctp"`, false},
 		"an argument that names other modules, too": {rhel, func(i *kmod.Inspection) {
-			socketsAndBoot(i, argument("modprobe.blacklist=floppy,sctp", kmod.Blacklist))
+			socketsAndBoot(i, argument("modprobe.blacklist=floppy,sctp", kmod.CauseBlacklist))
 		},
 			"take the module out of the kernel argument modprobe.blacklist=floppy,sctp; " + request + `; then reboot, or run "modprobe sctp"`, false},
-		"an argument that stops modprobe, too": {rhel, func(i *kmod.Inspection) { everyCaller(i, argument("module_blacklist=sctp", kmod.DeniedByKernel)) },
+		"an argument that stops modprobe, too": {rhel, func(i *kmod.Inspection) { everyCaller(i, argument("module_blacklist=sctp", kmod.CauseDeniedByKernel)) },
 			"remove the kernel argument module_blacklist=sctp; " + request + "; then reboot", false},
 		"whether anything asks could not be read": {rhel, func(i *kmod.Inspection) {
 			socketsAndBoot(i, stoppedBy(vendorBlacklist()))
-			i.BootLoad.Requested = kmod.Unknown
+			i.BootLoad.Requested = kmod.AnswerUnknown
 		}, "empty " + VendorBlacklist + "; " + request + `; then reboot, or run "modprobe sctp"`, false},
 		"loaded by hand: only the next boot is at stake": {rhel, func(i *kmod.Inspection) {
-			i.State = kmod.Loaded
+			i.State = kmod.StateLoaded
 			socketsAndBoot(i, stoppedBy(vendorBlacklist()))
 		}, "empty " + VendorBlacklist + "; " + request, false},
 		"a module without a signature": {rhel, func(i *kmod.Inspection) {
-			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/sctp.ko", Effect: "has no signature", Cause: kmod.DeniedByKernel}))
+			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/sctp.ko", Effect: "has no signature", Cause: kmod.CauseDeniedByKernel}))
 			requested(i)
 		}, `install the kernel's own, signed /lib/modules/x/sctp.ko; then reboot, or run "modprobe sctp"`, false},
 		"a file that a module needs is gone": {rhel, func(i *kmod.Inspection) {
-			i.State = kmod.Loaded
-			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/libcrc32c.ko", Effect: "is not there", Cause: kmod.Missing}))
+			i.State = kmod.StateLoaded
+			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/libcrc32c.ko", Effect: "is not there", Cause: kmod.CauseMissing}))
 			requested(i)
 		}, "mend /lib/modules/x/libcrc32c.ko", false},
-		"nomodule": {rhel, func(i *kmod.Inspection) { everyCaller(i, argument("nomodule", kmod.LoadingDisabled)); requested(i) },
+		"nomodule": {rhel, func(i *kmod.Inspection) {
+			everyCaller(i, argument("nomodule", kmod.CauseLoadingDisabled))
+			requested(i)
+		},
 			"remove the kernel argument nomodule; then reboot", false},
 		"modules_disabled, nothing asks": {rhel, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(disabled)) },
 			request + "; then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set", false},
@@ -87,8 +90,8 @@ func TestRemedy(t *testing.T) {
 		"no modprobe helper, on RHCOS": {rhcos, func(i *kmod.Inspection) { i.Autoload, i.AutoloadIPv6 = noHelper, noHelper },
 			request + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", false},
 		"not installed, or not indexed": {rhel, func(i *kmod.Inspection) {
-			i.State = kmod.Absent
-			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "is not there", Cause: kmod.Missing}))
+			i.State = kmod.StateAbsent
+			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "is not there", Cause: kmod.CauseMissing}))
 		}, `install the package kernel-modules-extra for kernel 5.14.0-570.el9.x86_64, or reboot, if a kernel with it is installed; or, if sctp.ko is there already, run "depmod 5.14.0-570.el9.x86_64"`, false},
 		"the blacklist was taken away since this boot": {rhel, requested,
 			`run "modprobe sctp": it loads the module, if what stopped it was taken away since this boot, or shows the error; see also "journalctl -b -u systemd-modules-load" and "dmesg | grep -i sctp"`, false},
@@ -117,7 +120,7 @@ func TestPendingReboot(t *testing.T) {
 		"sctp is not loaded; the next boot will try again (" + LoadRequest + ":1)": time.Unix(500, 0),
 	} {
 		r := Judge(Facts{Inspection: host(func(i *kmod.Inspection) { requested(i); i.BootLoad.RequestedSince = since })})
-		if len(r.Warnings) != 1 || r.Warnings[0] != (Warning{PendingReboot, want}) {
+		if len(r.Warnings) != 1 || r.Warnings[0] != (Warning{ReasonPendingReboot, want}) {
 			t.Errorf("warnings %q, want %q", r.Warnings, want)
 		}
 	}
@@ -126,9 +129,9 @@ func TestPendingReboot(t *testing.T) {
 // TestWillNotSurviveReboot names what stops the boot where something asks for
 // the module then, else what stops sockets.
 func TestWillNotSurviveReboot(t *testing.T) {
-	for asked, want := range map[kmod.Answer]string{kmod.True: "install sctp /bin/false", kmod.False: "blacklist sctp"} {
+	for asked, want := range map[kmod.Answer]string{kmod.AnswerTrue: "install sctp /bin/false", kmod.AnswerFalse: "blacklist sctp"} {
 		r := Judge(Facts{Probe: passed(), Inspection: host(func(i *kmod.Inspection) {
-			i.State = kmod.Loaded
+			i.State = kmod.StateLoaded
 			i.Autoload, i.BootLoad.Decision = stoppedBy(vendorBlacklist()), stoppedBy(installFalse())
 			i.BootLoad.Requested = asked
 		})})

@@ -18,44 +18,35 @@ const (
 	Kind       = "Report"
 )
 
-// Ready is the verdict. Only conclusive evidence gives Yes or No.
-type Ready string
-
-const (
-	Yes       Ready = "true"
-	No        Ready = "false"
-	Undecided Ready = "unknown"
-)
-
 // OnBoot is what the next boot will bring with today's files.
 type OnBoot string
 
 const (
-	// BootLoaded: built in, or requested and not stopped.
-	BootLoaded OnBoot = "loaded"
-	// BootOnDemand: not requested; the first socket would load it.
-	BootOnDemand OnBoot = "on-demand"
-	// BootBlocked: neither boot nor a socket would load it.
-	BootBlocked OnBoot = "blocked"
-	BootUnknown OnBoot = "unknown"
+	// OnBootLoaded: built in, or requested and not stopped.
+	OnBootLoaded OnBoot = "loaded"
+	// OnBootOnDemand: not requested; the first socket would load it.
+	OnBootOnDemand OnBoot = "on-demand"
+	// OnBootBlocked: neither boot nor a socket would load it.
+	OnBootBlocked OnBoot = "blocked"
+	OnBootUnknown OnBoot = "unknown"
 )
 
 // Report is everything an assessment says about one node.
 type Report struct {
-	APIVersion string    `json:"apiVersion"`
-	Kind       string    `json:"kind"`
-	Node       string    `json:"node"`
-	Ready      Ready     `json:"ready"`
-	Reason     Reason    `json:"reason"`
-	Message    string    `json:"message"`
-	Remedy     string    `json:"remedy"`
-	OnBoot     OnBoot    `json:"onBoot"`
-	Kernel     Kernel    `json:"kernel"`
-	Host       Host      `json:"host"`
-	Module     Module    `json:"module"`
-	Policy     Policy    `json:"policy"`
-	Probe      Probe     `json:"probe"`
-	Warnings   []Warning `json:"warnings"`
+	APIVersion string      `json:"apiVersion"`
+	Kind       string      `json:"kind"`
+	Node       string      `json:"node"`
+	Ready      kmod.Answer `json:"ready"`
+	Reason     Reason      `json:"reason"`
+	Message    string      `json:"message"`
+	Remedy     string      `json:"remedy"`
+	OnBoot     OnBoot      `json:"onBoot"`
+	Kernel     Kernel      `json:"kernel"`
+	Host       Host        `json:"host"`
+	Module     Module      `json:"module"`
+	Policy     Policy      `json:"policy"`
+	Probe      Probe       `json:"probe"`
+	Warnings   []Warning   `json:"warnings"`
 }
 
 // Kernel identifies the running kernel, and the boot the report speaks of.

@@ -15,19 +15,19 @@ import (
 func large(text string, evidence, checks, warnings int) Report {
 	var list []kmod.Evidence
 	for n := range evidence {
-		list = append(list, kmod.Evidence{File: fmt.Sprintf("/etc/modprobe.d/%d-%s.conf", n, text), Line: n + 1, Text: text, Effect: text, Cause: kmod.Blacklist})
+		list = append(list, kmod.Evidence{File: fmt.Sprintf("/etc/modprobe.d/%d-%s.conf", n, text), Line: n + 1, Text: text, Effect: text, Cause: kmod.CauseBlacklist})
 	}
-	d := kmod.Decision{Allowed: kmod.False, Cause: kmod.Blacklist, Evidence: list}
+	d := kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseBlacklist, Evidence: list}
 	f := Facts{Node: text, Inspection: host(func(i *kmod.Inspection) {
-		i.State = kmod.Loaded
+		i.State = kmod.StateLoaded
 		everyCaller(i, d)
 		for range warnings {
-			i.Findings = append(i.Findings, kmod.Finding{Kind: kmod.Unused, Message: text, Evidence: list[:1]})
+			i.Findings = append(i.Findings, kmod.Finding{Kind: kmod.FindingUnused, Message: text, Evidence: list[:1]})
 		}
 	})}
 	f.Probe = passed()
 	for n := range checks {
-		f.Probe.Checks = append(f.Probe.Checks, probe.Check{Name: fmt.Sprintf("extra-%d", n), Result: probe.Pass, Detail: text})
+		f.Probe.Checks = append(f.Probe.Checks, probe.Check{Name: fmt.Sprintf("extra-%d", n), Result: probe.OutcomePass, Detail: text})
 	}
 	return Judge(f)
 }
@@ -59,7 +59,7 @@ func TestCompactFits(t *testing.T) {
 func TestReportReadsBackTheSame(t *testing.T) {
 	r := large("\xff\xfe\"<é", 3, 3, 3)
 	r.Message = Judge(Facts{Inspection: host(func(i *kmod.Inspection) {
-		everyCaller(i, stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/\xff.conf", Line: 1, Text: "blacklist sctp", Cause: kmod.Blacklist}))
+		everyCaller(i, stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/\xff.conf", Line: 1, Text: "blacklist sctp", Cause: kmod.CauseBlacklist}))
 	})}).Message
 	text := r.marshal()
 	var back Report
@@ -101,7 +101,7 @@ func TestCompactKeepsSomeWarnings(t *testing.T) {
 	if err := json.Unmarshal(large("a line", 1, 1, 500).Compact(MaxAnnotation), &back); err != nil {
 		t.Fatal(err)
 	}
-	if len(back.Warnings) != 12 || back.Warnings[0].Reason != WillNotSurviveReboot {
+	if len(back.Warnings) != 12 || back.Warnings[0].Reason != ReasonWillNotSurviveReboot {
 		t.Errorf("%d warnings are left: %v", len(back.Warnings), back.Warnings)
 	}
 }

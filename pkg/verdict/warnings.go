@@ -18,26 +18,26 @@ func warnings(f Facts, r Report) []Warning {
 	i := f.Inspection
 	if i != nil {
 		switch {
-		case r.Ready == Yes && r.OnBoot == BootBlocked:
-			add(WillNotSurviveReboot, "%s works now, and the next boot will not load it%s", i.Module, stoppedAtBoot(i))
-		case r.Ready == Yes && r.OnBoot == BootOnDemand:
-			add(LoadedOnDemandOnly, "nothing asks for %s at boot: after a reboot it is there only once a program opens a socket", i.Module)
-		case r.Reason == ModuleLoadFailed && r.OnBoot == BootLoaded:
-			add(PendingReboot, "%s is not loaded; the next boot will try again (%s)", i.Module, where(i.BootLoad.RequestedBy))
-		case !i.State.InKernel() && r.OnBoot == BootLoaded:
-			add(PendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(i.BootLoad.RequestedBy))
+		case r.Ready == kmod.AnswerTrue && r.OnBoot == OnBootBlocked:
+			add(ReasonWillNotSurviveReboot, "%s works now, and the next boot will not load it%s", i.Module, stoppedAtBoot(i))
+		case r.Ready == kmod.AnswerTrue && r.OnBoot == OnBootOnDemand:
+			add(ReasonLoadedOnDemandOnly, "nothing asks for %s at boot: after a reboot it is there only once a program opens a socket", i.Module)
+		case r.Reason == ReasonModuleLoadFailed && r.OnBoot == OnBootLoaded:
+			add(ReasonPendingReboot, "%s is not loaded; the next boot will try again (%s)", i.Module, where(i.BootLoad.RequestedBy))
+		case !i.State.InKernel() && r.OnBoot == OnBootLoaded:
+			add(ReasonPendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(i.BootLoad.RequestedBy))
 		}
 	}
 	if f.ModulesLoadUnit != "" {
-		add(ModulesLoadUnitFailed, "systemd-modules-load.service: %s", f.ModulesLoadUnit)
+		add(ReasonModulesLoadUnitFailed, "systemd-modules-load.service: %s", f.ModulesLoadUnit)
 	}
 	if f.Probe.LoopbackFiltered != "" {
-		add(LoopbackFiltered, "SCTP works in this kernel, and is filtered on loopback where the agent runs: %s", f.Probe.LoopbackFiltered)
+		add(ReasonLoopbackFiltered, "SCTP works in this kernel, and is filtered on loopback where the agent runs: %s", f.Probe.LoopbackFiltered)
 	}
 	if f.Probe.Attempted {
 		for _, c := range f.Probe.Checks {
-			if strings.HasPrefix(c.Name, probe.PrefixIPv6) && c.Result != probe.Pass {
-				add(IPv6Unavailable, "SCTP over IPv6 is not proved: check %s: %s%s", c.Name, c.Result, stopped(c))
+			if strings.HasPrefix(c.Name, probe.PrefixIPv6) && c.Result != probe.OutcomePass {
+				add(ReasonIPv6Unavailable, "SCTP over IPv6 is not proved: check %s: %s%s", c.Name, c.Result, stopped(c))
 				break
 			}
 		}
@@ -47,8 +47,8 @@ func warnings(f Facts, r Report) []Warning {
 			add(findingReason(finding.Kind), "%s", findingText(finding))
 		}
 	}
-	if d := f.Diag; d != nil && i != nil && i.State.InKernel() && !d.State.InKernel() && d.Autoload.Allowed == kmod.False {
-		add(SCTPDiagUnavailable, "\"ss --sctp\" shows nothing on this node%s", by(d.Autoload))
+	if d := f.Diag; d != nil && i != nil && i.State.InKernel() && !d.State.InKernel() && d.Autoload.Allowed == kmod.AnswerFalse {
+		add(ReasonSCTPDiagUnavailable, "\"ss --sctp\" shows nothing on this node%s", by(d.Autoload))
 	}
 	return w
 }
@@ -56,12 +56,12 @@ func warnings(f Facts, r Report) []Warning {
 // findingReason names the warning for a kind of finding.
 func findingReason(k kmod.FindingKind) Reason {
 	switch k {
-	case kmod.Conflict:
-		return ConflictingFiles
-	case kmod.Unused:
-		return UnusedDirective
-	default: // kmod.Incomplete, kmod.VersionUnknown
-		return InspectionIncomplete
+	case kmod.FindingConflict:
+		return ReasonConflictingFiles
+	case kmod.FindingUnused:
+		return ReasonUnusedDirective
+	default: // kmod.FindingIncomplete, kmod.FindingVersionUnknown
+		return ReasonInspectionIncomplete
 	}
 }
 
@@ -74,7 +74,7 @@ func findingText(f kmod.Finding) string {
 
 // stoppedAtBoot names what stops the next boot, as the end of a sentence.
 func stoppedAtBoot(i *kmod.Inspection) string {
-	if i.BootLoad.Requested == kmod.True {
+	if i.BootLoad.Requested == kmod.AnswerTrue {
 		return by(i.BootLoad.Decision)
 	}
 	return by(i.Autoload)

@@ -410,10 +410,10 @@ func report(node, bootID string, reason verdict.Reason) verdict.Report {
 	r := verdict.Judge(verdict.Facts{Node: node})
 	r.Reason, r.Ready, r.Message = reason, reason.Ready(), "because of "+string(reason)
 	r.Kernel = verdict.Kernel{Release: "6.1.0", BootID: bootID, Machine: "x86_64"}
-	r.OnBoot = verdict.BootBlocked
-	if r.Ready == verdict.Yes {
-		r.OnBoot = verdict.BootLoaded
-		r.Module.State = kmod.Loaded
+	r.OnBoot = verdict.OnBootBlocked
+	if r.Ready == kmod.AnswerTrue {
+		r.OnBoot = verdict.OnBootLoaded
+		r.Module.State = kmod.StateLoaded
 		r.Probe = verdict.Probe{Attempted: true, Suite: "quick", DurationMicros: time.Now().UnixNano() % 5000, Checks: []verdict.Check{
 			{Name: "ipv4-stream", Result: "pass", DurationMicros: time.Now().UnixNano() % 999},
 			{Name: "ipv6-stream", Result: "pass"},

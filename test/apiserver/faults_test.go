@@ -55,8 +55,8 @@ func TestAPIServerAway(t *testing.T) {
 	c.makeNode(t, "away")
 	before := c.others(t, "away")
 	w := c.startAgent(t, "away")
-	w.facts(verdict.ModuleNotLoaded)
-	within(t, 10*time.Second, c.reasonIs("away", verdict.ModuleNotLoaded))
+	w.facts(verdict.ReasonModuleNotLoaded)
+	within(t, 10*time.Second, c.reasonIs("away", verdict.ReasonModuleNotLoaded))
 
 	must := func(err error) {
 		t.Helper()
@@ -66,11 +66,11 @@ func TestAPIServerAway(t *testing.T) {
 	}
 	t.Log("killed, and the verdict changes meanwhile")
 	must(c.Kill(controlplane.APIServer))
-	w.facts(verdict.ProbePassed)
+	w.facts(verdict.ReasonProbePassed)
 	time.Sleep(2 * time.Minute)
 	tries := w.total()
 	must(c.StartComponent(t.Context(), controlplane.APIServer))
-	took := within(t, recovers, c.reasonIs("away", verdict.ProbePassed))
+	took := within(t, recovers, c.reasonIs("away", verdict.ReasonProbePassed))
 	t.Logf("right %s after the API server came back; %d tries while it was away", took, tries)
 	if tries > 40 {
 		t.Errorf("%d tries in two minutes without an API server", tries)
@@ -78,28 +78,28 @@ func TestAPIServerAway(t *testing.T) {
 
 	t.Log("paused, and the verdict changes meanwhile")
 	must(c.Pause(controlplane.APIServer))
-	w.facts(verdict.ProbeFailed)
+	w.facts(verdict.ReasonProbeFailed)
 	time.Sleep(5 * time.Second)
 	must(c.Resume(controlplane.APIServer))
-	took = within(t, recovers, c.reasonIs("away", verdict.ProbeFailed))
+	took = within(t, recovers, c.reasonIs("away", verdict.ReasonProbeFailed))
 	t.Logf("right %s after the API server went on", took)
 
 	t.Log("etcd is killed")
 	must(c.Kill(controlplane.Etcd))
-	w.facts(verdict.ModuleBlacklisted)
+	w.facts(verdict.ReasonModuleBlacklisted)
 	time.Sleep(3 * time.Second)
 	must(c.StartComponent(t.Context(), controlplane.Etcd))
-	took = within(t, recovers, c.reasonIs("away", verdict.ModuleBlacklisted))
+	took = within(t, recovers, c.reasonIs("away", verdict.ReasonModuleBlacklisted))
 	t.Logf("right %s after etcd came back", took)
 
 	t.Log("the agent starts without an API server")
 	w.stop()
 	must(c.Kill(controlplane.APIServer))
 	again := c.startAgent(t, "away")
-	again.facts(verdict.ModuleMissing)
+	again.facts(verdict.ReasonModuleMissing)
 	time.Sleep(3 * time.Second)
 	must(c.StartComponent(t.Context(), controlplane.APIServer))
-	within(t, recovers, c.reasonIs("away", verdict.ModuleMissing))
+	within(t, recovers, c.reasonIs("away", verdict.ReasonModuleMissing))
 
 	if after := c.others(t, "away"); after != before {
 		t.Errorf("the rest of the Node changed:\n%s\n%s", before, after)
@@ -172,7 +172,7 @@ func (c *cluster) startAgent(t *testing.T, node string) *madeUp {
 		t.Fatal(err)
 	}
 	r.Writer = w
-	m := &madeUp{reason: verdict.ModuleNotLoaded, changed: make(chan struct{}), writer: r}
+	m := &madeUp{reason: verdict.ReasonModuleNotLoaded, changed: make(chan struct{}), writer: r}
 	m.agent = agent.New(agent.Config{
 		Assess: func(context.Context) verdict.Report {
 			m.mu.Lock()
@@ -242,10 +242,10 @@ func TestAPIServerTroubled(t *testing.T) {
 			c.makeNode(t, node)
 			p := newProxy(t, c)
 			w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.REST = p.through(c.agentConfig(t, node)) })
-			w.say(t, report(node, boot1, verdict.ModuleNotLoaded))
+			w.say(t, report(node, boot1, verdict.ReasonModuleNotLoaded))
 			p.makeTrouble(tt.trouble)
 			before := p.requests.Load()
-			w.Publish(report(node, boot1, verdict.ProbePassed))
+			w.Publish(report(node, boot1, verdict.ReasonProbePassed))
 			time.Sleep(5 * time.Second)
 			if n := p.requests.Load() - before; n > int64(tt.most) {
 				t.Errorf("%d requests in five seconds of trouble, want at most %d", n, tt.most)
@@ -254,7 +254,7 @@ func TestAPIServerTroubled(t *testing.T) {
 				t.Errorf("no %s was counted: %v", tt.outcome, w.counts())
 			}
 			p.makeTrouble(nil)
-			took := within(t, recovers, c.reasonIs(node, verdict.ProbePassed))
+			took := within(t, recovers, c.reasonIs(node, verdict.ReasonProbePassed))
 			t.Logf("right %s after the trouble", took)
 		})
 	}
@@ -268,7 +268,7 @@ func TestWatchCutEverySecond(t *testing.T) {
 	p := newProxy(t, c)
 	p.cut = time.Second
 	w := c.startWriter(t, "cut", func(cfg *nodewriter.Config) { cfg.REST = p.through(c.agentConfig(t, "cut")) })
-	w.say(t, report("cut", boot1, verdict.ProbePassed))
+	w.say(t, report("cut", boot1, verdict.ReasonProbePassed))
 	start := time.Now()
 	for i := range 3 {
 		time.Sleep(1300 * time.Millisecond)
@@ -298,11 +298,11 @@ func TestTokenExpires(t *testing.T) {
 	cfg := c.TokenConfig("")
 	cfg.BearerTokenFile = file
 	w := c.startWriter(t, "expires", func(nc *nodewriter.Config) { nc.REST = cfg })
-	w.say(t, report("expires", boot1, verdict.ModuleNotLoaded))
+	w.say(t, report("expires", boot1, verdict.ReasonModuleNotLoaded))
 	// And the API server remembers a token that it has accepted for another
 	// ten.
 	time.Sleep(32 * time.Second)
-	w.Publish(report("expires", boot1, verdict.ProbePassed))
+	w.Publish(report("expires", boot1, verdict.ReasonProbePassed))
 	within(t, recovers, func() error {
 		if w.count(nodewriter.Unauthorized) == 0 {
 			return errors.New("an expired token was accepted")
@@ -310,7 +310,7 @@ func TestTokenExpires(t *testing.T) {
 		return nil
 	})
 	write(0)
-	took := within(t, recovers, c.reasonIs("expires", verdict.ProbePassed))
+	took := within(t, recovers, c.reasonIs("expires", verdict.ReasonProbePassed))
 	t.Logf("right %s after the token was renewed", took)
 }
 
@@ -320,7 +320,7 @@ func TestEtcdFull(t *testing.T) {
 	c.makeNode(t, "full")
 	before := c.others(t, "full")
 	w := c.startWriter(t, "full", nil)
-	w.say(t, report("full", boot1, verdict.ModuleNotLoaded))
+	w.say(t, report("full", boot1, verdict.ReasonModuleNotLoaded))
 
 	blob := strings.Repeat("x", 700_000)
 	var err error
@@ -332,7 +332,7 @@ func TestEtcdFull(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "space") {
 		t.Fatalf("etcd does not fill up: %v", err)
 	}
-	w.Publish(report("full", boot1, verdict.ProbePassed))
+	w.Publish(report("full", boot1, verdict.ReasonProbePassed))
 	within(t, 10*time.Second, func() error {
 		if w.count(nodewriter.ServerError) == 0 {
 			return fmt.Errorf("no server error was counted: %v", w.counts())
@@ -358,7 +358,7 @@ func TestEtcdFull(t *testing.T) {
 		t.Fatalf("alarms = %v", alarms)
 	}
 	c.alarm(t, map[string]any{"action": "DEACTIVATE", "memberID": alarms.Alarms[0].MemberID, "alarm": "NOSPACE"}, nil)
-	took := within(t, recovers, c.reasonIs("full", verdict.ProbePassed))
+	took := within(t, recovers, c.reasonIs("full", verdict.ReasonProbePassed))
 	t.Logf("right %s after there was space", took)
 	if after := c.others(t, "full"); after != before {
 		t.Errorf("the rest of the Node changed:\n%s\n%s", before, after)
@@ -393,7 +393,7 @@ func TestBusyNode(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "busy")
 	w := c.startWriter(t, "busy", nil)
-	w.say(t, report("busy", boot1, verdict.ModuleNotLoaded))
+	w.say(t, report("busy", boot1, verdict.ReasonModuleNotLoaded))
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -408,9 +408,9 @@ func TestBusyNode(t *testing.T) {
 		}
 	})
 	for i := range 20 {
-		reason := verdict.ProbePassed
+		reason := verdict.ReasonProbePassed
 		if i%2 == 0 {
-			reason = verdict.ProbeFailed
+			reason = verdict.ReasonProbeFailed
 		}
 		w.say(t, report("busy", boot1, reason))
 		if got := c.node(t, "busy").Annotations["sctp-agent/reason"]; got != string(reason) {
@@ -437,7 +437,7 @@ func TestStartupTaint(t *testing.T) {
 	}
 	c.makeNode(t, "tainted")
 	w := c.startWriter(t, "tainted", func(cfg *nodewriter.Config) { cfg.StartupTaint = "sctp-agent/startup:NoSchedule" })
-	w.say(t, report("tainted", boot1, verdict.ModuleNotLoaded))
+	w.say(t, report("tainted", boot1, verdict.ReasonModuleNotLoaded))
 	keys := func() string {
 		var out []string
 		for _, taint := range c.node(t, "tainted").Spec.Taints {
@@ -448,7 +448,7 @@ func TestStartupTaint(t *testing.T) {
 	if got := keys(); !strings.Contains(got, "sctp-agent/startup") {
 		t.Fatalf("taints = %s before any proof", got)
 	}
-	w.say(t, report("tainted", boot1, verdict.ProbePassed))
+	w.say(t, report("tainted", boot1, verdict.ReasonProbePassed))
 	within(t, recovers, func() error {
 		if got := keys(); strings.Contains(got, "sctp-agent") || !strings.Contains(got, "example.com/dedicated") {
 			return fmt.Errorf("taints = %s", got)

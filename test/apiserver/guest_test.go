@@ -54,19 +54,19 @@ func TestChangeToLabel(t *testing.T) {
 			host.await(t, changed, want)
 			return time.Since(start)
 		}
-		host.await(t, changed, verdict.ModuleNotLoaded)
+		host.await(t, changed, verdict.ReasonModuleNotLoaded)
 		if i == 0 {
 			blacklist := guest.Text("/etc/modprobe.d/sctp.conf", "blacklist sctp\n")
 			for range files / 2 {
-				toFile = append(toFile, timed(verdict.ModuleBlacklisted, func() {
+				toFile = append(toFile, timed(verdict.ReasonModuleBlacklisted, func() {
 					if err := host.PutFile(ctx, blacklist); err != nil {
 						t.Fatal(err)
 					}
 				}))
-				toFile = append(toFile, timed(verdict.ModuleNotLoaded, func() { host.shell(t, ctx, "rm /etc/modprobe.d/sctp.conf") }))
+				toFile = append(toFile, timed(verdict.ReasonModuleNotLoaded, func() { host.shell(t, ctx, "rm /etc/modprobe.d/sctp.conf") }))
 			}
 		}
-		toLoad = append(toLoad, timed(verdict.ProbePassed, func() { host.shell(t, ctx, "modprobe sctp") }))
+		toLoad = append(toLoad, timed(verdict.ReasonProbePassed, func() { host.shell(t, ctx, "modprobe sctp") }))
 		n := c.node(t, "latency")
 		if got := n.Labels["sctp-agent/ready"]; got != "true" {
 			t.Errorf("ready = %q", got)

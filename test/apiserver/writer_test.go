@@ -25,7 +25,7 @@ func TestNodeSaysTheReport(t *testing.T) {
 	c.makeNode(t, "says")
 	before := c.others(t, "says")
 	w := c.startWriter(t, "says", nil)
-	w.say(t, report("says", boot1, verdict.ProbePassed))
+	w.say(t, report("says", boot1, verdict.ReasonProbePassed))
 
 	n := c.node(t, "says")
 	got := says(n)
@@ -57,14 +57,14 @@ func TestNothingChangedIsNoWrite(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "same")
 	w := c.startWriter(t, "same", nil)
-	w.say(t, report("same", boot1, verdict.ProbePassed))
+	w.say(t, report("same", boot1, verdict.ReasonProbePassed))
 	version := c.node(t, "same").ResourceVersion
 	for range 5 {
-		w.say(t, report("same", boot1, verdict.ProbePassed))
+		w.say(t, report("same", boot1, verdict.ReasonProbePassed))
 	}
 	w.stop()
 	again := c.startWriter(t, "same", nil)
-	again.say(t, report("same", boot1, verdict.ProbePassed))
+	again.say(t, report("same", boot1, verdict.ReasonProbePassed))
 	if got := c.node(t, "same").ResourceVersion; got != version {
 		t.Errorf("resourceVersion moved from %s to %s", version, got)
 	}
@@ -88,16 +88,16 @@ func TestSinceMovesWithTheVerdict(t *testing.T) {
 	c.makeNode(t, "since")
 	w := c.startWriter(t, "since", nil)
 	at := func() string { return c.node(t, "since").Annotations["sctp-agent/since"] }
-	w.say(t, report("since", boot1, verdict.ModuleNotLoaded))
+	w.say(t, report("since", boot1, verdict.ReasonModuleNotLoaded))
 	first := at()
 	time.Sleep(1100 * time.Millisecond)
-	r := report("since", boot1, verdict.ModuleNotLoaded)
+	r := report("since", boot1, verdict.ReasonModuleNotLoaded)
 	r.Message = "the same in other words"
 	w.say(t, r)
 	if at() != first {
 		t.Error("since moved although neither ready nor reason changed")
 	}
-	w.say(t, report("since", boot1, verdict.ModuleBlacklisted))
+	w.say(t, report("since", boot1, verdict.ReasonModuleBlacklisted))
 	if at() == first {
 		t.Error("since did not move although the reason changed")
 	}
@@ -108,9 +108,9 @@ func TestUnknown(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "unknown")
 	w := c.startWriter(t, "unknown", nil)
-	w.say(t, report("unknown", boot1, verdict.ProbePassed))
+	w.say(t, report("unknown", boot1, verdict.ReasonProbePassed))
 	labels := says(c.node(t, "unknown")).Labels
-	w.say(t, report("unknown", boot1, verdict.PermissionDenied))
+	w.say(t, report("unknown", boot1, verdict.ReasonPermissionDenied))
 	n := c.node(t, "unknown")
 	if got := says(n).Labels; !maps.Equal(got, labels) {
 		t.Errorf("labels after unknown in the same boot = %v, want %v", got, labels)
@@ -124,7 +124,7 @@ func TestUnknown(t *testing.T) {
 
 	w.stop()
 	rebooted := c.startWriter(t, "unknown", nil)
-	rebooted.say(t, report("unknown", boot2, verdict.PermissionDenied))
+	rebooted.say(t, report("unknown", boot2, verdict.ReasonPermissionDenied))
 	got := says(c.node(t, "unknown")).Labels
 	if _, ok := got["sctp-agent/ready"]; ok || got["sctp-agent/ipv6"] != "" || got["sctp-agent/on-boot"] != "blocked" {
 		t.Errorf("labels after unknown in a new boot = %v", got)
@@ -140,7 +140,7 @@ func TestForeignLabelIsNotTrusted(t *testing.T) {
 	c.makeNode(t, "byhand")
 	patch(t, c, "byhand", `{"metadata":{"labels":{"sctp-agent/ready":"true"},"annotations":{"sctp-agent/report":"{\"apiVersion\":\"sctp-agent/v1\",\"ready\":\"true\",\"kernel\":{\"bootID\":\"`+boot1+`\"}}"}}}`)
 	w := c.startWriter(t, "byhand", nil)
-	w.say(t, report("byhand", boot1, verdict.ResourceExhausted))
+	w.say(t, report("byhand", boot1, verdict.ReasonResourceExhausted))
 	if v, ok := c.node(t, "byhand").Labels["sctp-agent/ready"]; ok {
 		t.Errorf("ready=%s is kept, though nobody proved it", v)
 	}
@@ -168,7 +168,7 @@ func TestForeignEditIsPutBack(t *testing.T) {
 			t.Parallel()
 			c.makeNode(t, "edit-"+name)
 			w := c.startWriter(t, "edit-"+name, nil)
-			w.say(t, report("edit-"+name, boot1, verdict.ProbePassed))
+			w.say(t, report("edit-"+name, boot1, verdict.ReasonProbePassed))
 			want := says(c.node(t, "edit-"+name))
 			putBack := func() error {
 				n := c.node(t, "edit-"+name)
@@ -211,7 +211,7 @@ func TestFight(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "fight")
 	w := c.startWriter(t, "fight", func(cfg *nodewriter.Config) { cfg.Events = true })
-	w.say(t, report("fight", boot1, verdict.ProbePassed))
+	w.say(t, report("fight", boot1, verdict.ReasonProbePassed))
 	edits := 0
 	c.contend(t, w, func() {
 		patch(t, c, "fight", fmt.Sprintf(`{"metadata":{"labels":{"sctp-agent/ready":"false","edit":"%d"}}}`, edits))
@@ -222,7 +222,7 @@ func TestFight(t *testing.T) {
 	}
 	// Events follow within half a minute.
 	within(t, 40*time.Second, func() error { return c.hasEvent(t, "fight", "SCTPLabelsContested") })
-	w.say(t, report("fight", boot1, verdict.ProbeFailed))
+	w.say(t, report("fight", boot1, verdict.ReasonProbeFailed))
 	if got := c.node(t, "fight").Annotations["sctp-agent/reason"]; got != "ProbeFailed" {
 		t.Errorf("reason = %s: a change of the verdict waits for the fight to end", got)
 	}
@@ -281,7 +281,7 @@ func TestStaleKeysDisappear(t *testing.T) {
 	older(types.MergePatchType, `{"metadata":{"annotations":{"sctp-agent/merged":"old"}}}`)
 	patch(t, c, "stale", `{"metadata":{"labels":{"sctp-agent/multihoming":"true","sctp-agent/somebody":"else"}}}`)
 	w := c.startWriter(t, "stale", nil)
-	w.say(t, report("stale", boot1, verdict.ModuleMissing))
+	w.say(t, report("stale", boot1, verdict.ReasonModuleMissing))
 	n := c.node(t, "stale")
 	got := says(n)
 	// "somebody" is no key of the contract, and not the agent's.
@@ -305,7 +305,7 @@ func TestNodeDeletedAndMadeAgain(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "again")
 	w := c.startWriter(t, "again", nil)
-	w.say(t, report("again", boot1, verdict.ProbePassed))
+	w.say(t, report("again", boot1, verdict.ReasonProbePassed))
 	since := c.node(t, "again").Annotations["sctp-agent/since"]
 	time.Sleep(1100 * time.Millisecond)
 	c.deleteNode(t.Context(), "again")
@@ -326,7 +326,7 @@ func TestNodeDeletedAndMadeAgain(t *testing.T) {
 func TestNodeMissingAtFirst(t *testing.T) {
 	c := sharedCluster(t)
 	w := c.startWriter(t, "late", nil)
-	w.Publish(report("late", boot1, verdict.ProbePassed))
+	w.Publish(report("late", boot1, verdict.ReasonProbePassed))
 	time.Sleep(500 * time.Millisecond)
 	c.makeNode(t, "late")
 	within(t, 5*time.Second, c.hasLabel(t, "late", "sctp-agent/ready", "true"))
@@ -338,27 +338,27 @@ func TestTwoAgents(t *testing.T) {
 	c := sharedCluster(t)
 	c.makeNode(t, "two")
 	a, b := c.startWriter(t, "two", nil), c.startWriter(t, "two", nil)
-	a.say(t, report("two", boot1, verdict.ProbePassed))
+	a.say(t, report("two", boot1, verdict.ReasonProbePassed))
 	time.Sleep(1100 * time.Millisecond)
-	b.say(t, report("two", boot1, verdict.ProbePassed))
+	b.say(t, report("two", boot1, verdict.ReasonProbePassed))
 	version := c.node(t, "two").ResourceVersion
 	for range 5 {
-		a.say(t, report("two", boot1, verdict.ProbePassed))
-		b.say(t, report("two", boot1, verdict.ProbePassed))
+		a.say(t, report("two", boot1, verdict.ReasonProbePassed))
+		b.say(t, report("two", boot1, verdict.ReasonProbePassed))
 	}
 	time.Sleep(time.Second)
 	if got := c.node(t, "two").ResourceVersion; got != version {
 		t.Errorf("two agents that agree wrote (%s, then %s)", version, got)
 	}
 
-	b.Publish(report("two", boot1, verdict.PermissionDenied))
-	b.Publish(report("two", boot1, verdict.ModuleMissing))
+	b.Publish(report("two", boot1, verdict.ReasonPermissionDenied))
+	b.Publish(report("two", boot1, verdict.ReasonModuleMissing))
 	time.Sleep(5 * time.Second)
 	if n := a.count(nodewriter.PutBack) + b.count(nodewriter.PutBack); n > 14 {
 		t.Errorf("two agents that disagree wrote %d times in five seconds", n)
 	}
 	b.stop()
-	a.say(t, report("two", boot1, verdict.ProbeFailed))
+	a.say(t, report("two", boot1, verdict.ReasonProbeFailed))
 	if got := c.node(t, "two").Annotations["sctp-agent/reason"]; got != "ProbeFailed" {
 		t.Errorf("reason = %s after the other agent went", got)
 	}
@@ -382,9 +382,9 @@ func TestCondition(t *testing.T) {
 		reason verdict.Reason
 		status corev1.ConditionStatus
 	}{
-		{verdict.ProbePassed, corev1.ConditionTrue},
-		{verdict.PermissionDenied, corev1.ConditionUnknown},
-		{verdict.ModuleBlacklisted, corev1.ConditionFalse},
+		{verdict.ReasonProbePassed, corev1.ConditionTrue},
+		{verdict.ReasonPermissionDenied, corev1.ConditionUnknown},
+		{verdict.ReasonModuleBlacklisted, corev1.ConditionFalse},
 	} {
 		w.say(t, report("condition", boot1, tt.reason))
 		got := find()
@@ -393,7 +393,7 @@ func TestCondition(t *testing.T) {
 		}
 	}
 	version := c.node(t, "condition").ResourceVersion
-	w.say(t, report("condition", boot1, verdict.ModuleBlacklisted))
+	w.say(t, report("condition", boot1, verdict.ReasonModuleBlacklisted))
 	if got := c.node(t, "condition").ResourceVersion; got != version {
 		t.Error("an unchanged condition was written")
 	}
@@ -403,7 +403,7 @@ func TestCondition(t *testing.T) {
 	// Without the option, the next version of the agent takes it away.
 	w.stop()
 	off := c.startWriter(t, "condition", nil)
-	off.say(t, report("condition", boot1, verdict.ModuleBlacklisted))
+	off.say(t, report("condition", boot1, verdict.ReasonModuleBlacklisted))
 	if got := find(); got != nil {
 		t.Errorf("the condition stays after the option went: %+v", got)
 	}
@@ -423,7 +423,7 @@ func TestConditionFight(t *testing.T) {
 			}
 		},
 		"an agent without it": func(t *testing.T, node string) func() {
-			c.startWriter(t, node, nil).Publish(report(node, boot1, verdict.ProbePassed))
+			c.startWriter(t, node, nil).Publish(report(node, boot1, verdict.ReasonProbePassed))
 			return func() {}
 		},
 	} {
@@ -431,7 +431,7 @@ func TestConditionFight(t *testing.T) {
 			node := "condition-" + name[len(name)-2:]
 			c.makeNode(t, node)
 			w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.Condition = true })
-			w.say(t, report(node, boot1, verdict.ProbePassed))
+			w.say(t, report(node, boot1, verdict.ReasonProbePassed))
 			c.contend(t, w, begin(t, node))
 			if n := w.count(nodewriter.Applied) + w.count(nodewriter.PutBack); n > 8 {
 				t.Errorf("%d writes until five seconds after it was noticed: %v", n, w.counts())
@@ -466,8 +466,8 @@ func TestEvents(t *testing.T) {
 func (c *cluster) transitions(t *testing.T, node string) (slowest time.Duration) {
 	t.Helper()
 	for _, life := range [][]verdict.Reason{
-		{verdict.ModuleNotLoaded, verdict.ModuleNotLoaded, verdict.ProbePassed, verdict.ProbePassed},
-		{verdict.ProbePassed},
+		{verdict.ReasonModuleNotLoaded, verdict.ReasonModuleNotLoaded, verdict.ReasonProbePassed, verdict.ReasonProbePassed},
+		{verdict.ReasonProbePassed},
 	} {
 		w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.Events = true })
 		for _, reason := range life {

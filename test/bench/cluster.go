@@ -225,7 +225,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 		failed  = make(chan error, 1)
 	)
 	t.reset()
-	f.reason.Store(verdict.ModuleNotLoaded)
+	f.reason.Store(verdict.ReasonModuleNotLoaded)
 	begin := time.Now()
 	for range 16 {
 		wg.Go(func() {
@@ -333,14 +333,14 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 	if err != nil {
 		return err
 	}
-	err = converge("every verdict flips at once", func() error { f.set(verdict.ProbePassed); return nil })
+	err = converge("every verdict flips at once", func() error { f.set(verdict.ReasonProbePassed); return nil })
 	if err != nil {
 		return err
 	}
 	if err := cp.Kill(controlplane.APIServer); err != nil {
 		return err
 	}
-	f.set(verdict.ProbeFailed)
+	f.set(verdict.ReasonProbeFailed)
 	sleep(ctx, away)
 	return converge(fmt.Sprintf("API server back after %s, all flipped", away), func() error {
 		return cp.StartComponent(ctx, controlplane.APIServer)

@@ -67,16 +67,16 @@ func latency(ctx context.Context, cp *controlplane.ControlPlane, dir string, s *
 		return err
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	if err := await(verdict.ModuleNotLoaded); err != nil {
+	if err := await(verdict.ReasonModuleNotLoaded); err != nil {
 		return err
 	}
 	file := filepath.Join(root, "etc/modprobe.d/sctp.conf")
 	var took []time.Duration
 	for i := range changes {
-		want := verdict.ModuleNotLoaded
+		want := verdict.ReasonModuleNotLoaded
 		start := time.Now()
 		if i%2 == 0 {
-			want, err = verdict.ModuleBlacklisted, os.WriteFile(file, []byte("blacklist sctp\n"), 0o644)
+			want, err = verdict.ReasonModuleBlacklisted, os.WriteFile(file, []byte("blacklist sctp\n"), 0o644)
 		} else {
 			err = os.Remove(file)
 		}

@@ -68,15 +68,15 @@ func (s *seed) namespace(name string) {
 	must[*corev1.ServiceAccount](s)(s.client.CoreV1().ServiceAccounts(name).Create(s.ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "default"}}, metav1.CreateOptions{}))
 }
 
-func report(name string, ready verdict.Ready, reason verdict.Reason, onBoot verdict.OnBoot) verdict.Report {
+func report(name string, ready kmod.Answer, reason verdict.Reason, onBoot verdict.OnBoot) verdict.Report {
 	r := verdict.Judge(verdict.Facts{Node: name})
 	r.Ready, r.Reason, r.OnBoot = ready, reason, onBoot
 	r.Remedy = ""
 	r.Message = fmt.Sprintf("as the test wants it: %s", reason)
 	r.Kernel = verdict.Kernel{Release: "5.14.0-570.el9.x86_64", BootID: "boot-of-" + name, Machine: "x86_64"}
-	r.Module = verdict.Module{State: kmod.Loaded}
-	if ready == verdict.No {
-		r.Module.State = kmod.Loadable
+	r.Module = verdict.Module{State: kmod.StateLoaded}
+	if ready == kmod.AnswerFalse {
+		r.Module.State = kmod.StateLoadable
 	}
 	return r
 }
@@ -90,7 +90,7 @@ func (s *seed) node(name, role string, r *verdict.Report, change func(*corev1.No
 		Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 	}
 	if r != nil {
-		if r.Ready != verdict.Undecided {
+		if r.Ready != kmod.AnswerUnknown {
 			n.Labels[keys.Ready()] = string(r.Ready)
 		}
 		n.Labels[keys.OnBoot()] = string(r.OnBoot)
@@ -221,11 +221,11 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 	s.namespace(agentNamespace)
 	s.namespace(workloads)
 	good := func(name string) *verdict.Report {
-		r := report(name, verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+		r := report(name, kmod.AnswerTrue, verdict.ReasonProbePassed, verdict.OnBootLoaded)
 		return &r
 	}
 	bad := func(name string) *verdict.Report {
-		r := report(name, verdict.No, verdict.ModuleBlacklisted, verdict.BootBlocked)
+		r := report(name, kmod.AnswerFalse, verdict.ReasonModuleBlacklisted, verdict.OnBootBlocked)
 		r.Remedy = "empty /etc/modprobe.d/sctp-blacklist.conf"
 		return &r
 	}
@@ -239,9 +239,9 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		{wideName, "worker", bad(wideName), true, nil}, // NodeNotReadyInPool
 		{"stale", "worker", good("stale"), true, func(n *corev1.Node) { n.Status.NodeInfo.BootID = "another" }},
 		{"edited", "worker", good("edited"), true, func(n *corev1.Node) { n.Labels[nodelabel.Keys{}.Ready()] = "false" }},
-		{"fading", "infra", func() *verdict.Report { r := good("fading"); r.OnBoot = verdict.BootBlocked; return r }(), true, nil},
+		{"fading", "infra", func() *verdict.Report { r := good("fading"); r.OnBoot = verdict.OnBootBlocked; return r }(), true, nil},
 		{"undecided", "infra", func() *verdict.Report {
-			r := report("undecided", verdict.Undecided, verdict.PermissionDenied, verdict.BootUnknown)
+			r := report("undecided", kmod.AnswerUnknown, verdict.ReasonPermissionDenied, verdict.OnBootUnknown)
 			return &r
 		}(), true, func(n *corev1.Node) { delete(n.Labels, nodelabel.Keys{}.OnBoot()) }},
 		{"garbled", "infra", good("garbled"), true, func(n *corev1.Node) { n.Annotations[nodelabel.Keys{}.Report()] = "{" }},
@@ -536,7 +536,7 @@ func TestAuditSight(t *testing.T) {
 	if r, _ := audited("viewer"); r.code != 2 || !strings.Contains(r.stderr, "the cluster has no nodes") {
 		t.Errorf("no nodes: exit status %d, %q", r.code, r.stderr)
 	}
-	good := report("good", verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+	good := report("good", kmod.AnswerTrue, verdict.ReasonProbePassed, verdict.OnBootLoaded)
 	s.ok(s.node("good", "worker", &good, nil))
 	s.ok(s.agentOn("good"))
 	if r, _ := audited("viewer", "--selector", "node-role.kubernetes.io/wroker"); r.code != 2 || !strings.Contains(r.stderr, `no node has the labels "node-role.kubernetes.io/wroker"`) {
@@ -549,7 +549,7 @@ func TestAuditSight(t *testing.T) {
 		t.Errorf("without the MachineConfig API: exit status %d, not seen %+v", r.code, result.Unseen)
 	}
 
-	bad := report("bad", verdict.No, verdict.ModuleBlacklisted, verdict.BootBlocked)
+	bad := report("bad", kmod.AnswerFalse, verdict.ReasonModuleBlacklisted, verdict.OnBootBlocked)
 	s.ok(s.node("bad", "infra", &bad, nil))
 	s.ok(s.pod(workloads, "amf-0", "bad", nil, sctp(38412)))
 	r, result := audited("tenant", "--namespace", workloads)
@@ -711,9 +711,9 @@ func TestAuditAtScale(t *testing.T) {
 	name := func(i int) string { return fmt.Sprintf("worker-%04d", i) }
 	start := time.Now()
 	inParallel(t, nodeCount, func(i int) error {
-		r := report(name(i), verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+		r := report(name(i), kmod.AnswerTrue, verdict.ReasonProbePassed, verdict.OnBootLoaded)
 		if i < unready {
-			r = report(name(i), verdict.No, verdict.ModuleBlacklisted, verdict.BootBlocked)
+			r = report(name(i), kmod.AnswerFalse, verdict.ReasonModuleBlacklisted, verdict.OnBootBlocked)
 		}
 		return s.node(name(i), "worker", &r, nil)
 	})

@@ -23,6 +23,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
@@ -146,7 +147,7 @@ func TestVerifyTidies(t *testing.T) {
 	client := clientFor(t, cp.Admin())
 	s := &seed{t, t.Context(), client}
 	for _, name := range []string{"n0", "n1"} {
-		r := report(name, verdict.Yes, verdict.ProbePassed, verdict.BootLoaded)
+		r := report(name, kmod.AnswerTrue, verdict.ReasonProbePassed, verdict.OnBootLoaded)
 		s.ok(s.node(name, "worker", &r, func(n *corev1.Node) {
 			n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
 		}))
@@ -178,7 +179,7 @@ func TestVerifyTidies(t *testing.T) {
 	whole := func(t *testing.T, r ran) {
 		t.Helper()
 		var result verify.Result
-		if err := json.Unmarshal([]byte(r.stdout), &result); r.code != 0 || err != nil || len(result.Paths) != 16 || result.Verdict() != verdict.Yes {
+		if err := json.Unmarshal([]byte(r.stdout), &result); r.code != 0 || err != nil || len(result.Paths) != 16 || result.Verdict() != kmod.AnswerTrue {
 			t.Errorf("exit status %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
 		}
 	}

@@ -127,7 +127,7 @@ const evil = `</script><script>document.title="taken"</script><img src=x onerror
 func TestPagesShowForeignTextAsText(t *testing.T) {
 	for name, write := range map[string]func(io.Writer) error{
 		"audit": func(w io.Writer) error {
-			return audit.WriteHTML(w, audit.Examine(&audit.Snapshot{Nodes: []audit.Node{{Name: "n", Message: evil, Reason: verdict.ProbeFailed, Ready: "false"}}}))
+			return audit.WriteHTML(w, audit.Examine(&audit.Snapshot{Nodes: []audit.Node{{Name: "n", Message: evil, Reason: verdict.ReasonProbeFailed, Ready: "false"}}}))
 		},
 		"verify": func(w io.Writer) error {
 			return verify.WriteHTML(w, &verify.Result{

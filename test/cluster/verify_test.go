@@ -17,6 +17,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -97,7 +98,7 @@ func hostFiles() (out []node.File) {
 }
 
 // ready says on the Node what the agent there would.
-func (p *pair) ready(i int, value verdict.Ready) {
+func (p *pair) ready(i int, value kmod.Answer) {
 	p.t.Helper()
 	patch := fmt.Sprintf(`{"metadata":{"labels":{%q:%q}}}`, nodelabel.Keys{}.Ready(), value)
 	if _, err := p.client.CoreV1().Nodes().Patch(p.ctx, p.nodes[i].Name(), types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
@@ -176,8 +177,8 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 // healthy cluster, and two faults at once, of which neither hides the other.
 func TestVerifyPair(t *testing.T) {
 	p := bootPair(t, [2][]node.File{hostFiles(), hostFiles()})
-	p.ready(0, verdict.Yes)
-	p.ready(1, verdict.Yes)
+	p.ready(0, kmod.AnswerTrue)
+	p.ready(1, kmod.AnswerTrue)
 	p.step(t, "both are ready", p.healthy)
 	p.step(t, "dropped one way, and a wrong target port", func(t *testing.T) {
 		stop := p.spoilService(t)
@@ -238,8 +239,8 @@ func TestVerify(t *testing.T) {
 	}
 	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
 	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})
-	p.ready(0, verdict.Yes)
-	p.ready(1, verdict.No)
+	p.ready(0, kmod.AnswerTrue)
+	p.ready(1, kmod.AnswerFalse)
 
 	p.step(t, "one node is ready", func(t *testing.T) {
 		r, result := p.verify(t)
@@ -273,7 +274,7 @@ func TestVerify(t *testing.T) {
 		if err := p.nodes[1].WaitReady(p.ctx); err != nil {
 			t.Fatal(err)
 		}
-		p.ready(1, verdict.Yes)
+		p.ready(1, kmod.AnswerTrue)
 	})
 	if t.Failed() {
 		t.FailNow() // what follows needs two nodes

@@ -148,7 +148,7 @@ func (d *demo) nodeSays(ctx context.Context, n *node) (says, error) {
 // what asks for it.
 func evidence(r verdict.Report) string {
 	lists := [][]kmod.Evidence{r.Policy.ModulesLoad.Evidence}
-	if r.Ready != verdict.Yes {
+	if r.Ready != kmod.AnswerTrue {
 		lists = [][]kmod.Evidence{r.Policy.Autoload.Evidence, r.Policy.ModulesLoad.Evidence}
 	}
 	for _, list := range lists {
@@ -196,9 +196,9 @@ func (d *demo) showNodes(ctx context.Context) error {
 	d.screen.say("what the Nodes say (labels sctp-agent/ready and sctp-agent/on-boot, annotations reason and report):")
 	d.screen.block(table(d.nodes, rows))
 	want := []says{
-		{ready: "false", onBoot: "blocked", reason: string(verdict.ModuleBlacklisted)},
-		{ready: "true", onBoot: "loaded", reason: string(verdict.ProbePassed)},
-		{ready: "false", onBoot: "blocked", reason: string(verdict.ModuleInstallOverridden)},
+		{ready: "false", onBoot: "blocked", reason: string(verdict.ReasonModuleBlacklisted)},
+		{ready: "true", onBoot: "loaded", reason: string(verdict.ReasonProbePassed)},
+		{ready: "false", onBoot: "blocked", reason: string(verdict.ReasonModuleInstallOverridden)},
 	}
 	var err error
 	for i, w := range want {

@@ -63,11 +63,11 @@ func TestKernelDecides(t *testing.T) {
 		t.Run("denied, read by "+who, func(t *testing.T) {
 			diag := inspect("sctp_diag", uid)
 			for caller, d := range map[string]kmod.Decision{"by name": diag.ByName, "autoload": diag.Autoload, "at boot": diag.BootLoad.Decision} {
-				if d.Allowed != kmod.False || d.Cause != kmod.DeniedByKernel {
+				if d.Allowed != kmod.AnswerFalse || d.Cause != kmod.CauseDeniedByKernel {
 					t.Errorf("sctp_diag %s: %+v", caller, d)
 				}
 			}
-			if sctp := inspect("sctp", uid); sctp.ByName.Allowed != kmod.True || sctp.Autoload.Allowed != kmod.True || sctp.State != kmod.Loadable {
+			if sctp := inspect("sctp", uid); sctp.ByName.Allowed != kmod.AnswerTrue || sctp.Autoload.Allowed != kmod.AnswerTrue || sctp.State != kmod.StateLoadable {
 				t.Errorf("sctp: %+v", sctp)
 			}
 		})
@@ -77,7 +77,7 @@ func TestKernelDecides(t *testing.T) {
 	}
 	// modprobe inserts what it needs first: sctp is in now, unasked.
 	t.Run("its dependencies came along", func(t *testing.T) {
-		if sctp := inspect("sctp", nobody); sctp.State != kmod.Loaded {
+		if sctp := inspect("sctp", nobody); sctp.State != kmod.StateLoaded {
 			t.Errorf("state %s", sctp.State)
 		}
 	})
@@ -87,14 +87,14 @@ func TestKernelDecides(t *testing.T) {
 	}
 	t.Run("nobody's socket loads it", func(t *testing.T) {
 		before := inspect("sctp", nobody)
-		if before.State != kmod.Loadable || before.Autoload.Allowed != kmod.True {
+		if before.State != kmod.StateLoadable || before.Autoload.Allowed != kmod.AnswerTrue {
 			t.Fatalf("before: %s, %+v", before.State, before.Autoload)
 		}
 		res, err := g.Run(ctx, guest.Command{Path: ask, Args: []string{"socket"}, UID: nobody, GID: nobody})
 		if err != nil || res.ExitCode != 0 {
 			t.Fatalf("socket: %v, exit code %d: %s", err, res.ExitCode, res.Stdout)
 		}
-		if after := inspect("sctp", nobody); after.State != kmod.Loaded {
+		if after := inspect("sctp", nobody); after.State != kmod.StateLoaded {
 			t.Errorf("after: %s", after.State)
 		}
 	})

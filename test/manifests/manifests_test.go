@@ -37,6 +37,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sctp-agent/sctp-agent/internal/agent"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
@@ -249,7 +250,7 @@ func TestNodeFeatureRule(t *testing.T) {
 	}
 	dir := t.TempDir()
 	r := verdict.Judge(verdict.Facts{})
-	r.Ready, r.Reason, r.OnBoot = verdict.Yes, verdict.ProbePassed, verdict.BootLoaded
+	r.Ready, r.Reason, r.OnBoot = kmod.AnswerTrue, verdict.ReasonProbePassed, verdict.OnBootLoaded
 	if err := (agent.FeatureFile{Dir: dir}).Write(r); err != nil {
 		t.Fatal(err)
 	}

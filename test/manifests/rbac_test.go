@@ -188,8 +188,8 @@ func live(ctx context.Context, t *testing.T, client kubernetes.Interface, cfg no
 			t.Fatalf("publishing %s: %v", reason, err)
 		}
 	}
-	say(verdict.ModuleBlacklisted)
-	say(verdict.ProbePassed)
+	say(verdict.ReasonModuleBlacklisted)
+	say(verdict.ReasonProbePassed)
 	until(ctx, t, "the startup taint to go", func() bool {
 		n, err := client.CoreV1().Nodes().Get(ctx, cfg.Node, metav1.GetOptions{})
 		// The API server adds one of its own to a new Node.

@@ -72,7 +72,7 @@ func TestDeployment(t *testing.T) {
 
 	d.stage("apply, to the label false", func() {
 		d.run(ctx, "apply", "-k", manifests+"/overlays/kubernetes")
-		d.awaitNode(ctx, "false", verdict.ModuleBlacklisted)
+		d.awaitNode(ctx, "false", verdict.ReasonModuleBlacklisted)
 	})
 	d.checkBlacklisted(ctx)
 	d.awaitRollout(ctx)
@@ -81,9 +81,9 @@ func TestDeployment(t *testing.T) {
 	d.stage("every option", func() {
 		d.run(ctx, "apply", "-k", "testdata/options")
 		d.awaitRollout(ctx)
-		d.awaitCondition(ctx, corev1.ConditionFalse, verdict.ModuleBlacklisted)
+		d.awaitCondition(ctx, corev1.ConditionFalse, verdict.ReasonModuleBlacklisted)
 	})
-	d.checkFeatures(ctx, map[string]string{"sctp.ready": "false", "sctp.reason": string(verdict.ModuleBlacklisted)}, false)
+	d.checkFeatures(ctx, map[string]string{"sctp.ready": "false", "sctp.reason": string(verdict.ReasonModuleBlacklisted)}, false)
 	d.run(ctx, "apply", "-k", "testdata/examples")
 
 	d.stage("MachineConfig files and reboot, to the label true", func() {
@@ -104,10 +104,10 @@ func TestDeployment(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
-		if !slices.Contains(reasons, string(verdict.NodeRebooting)) {
+		if !slices.Contains(reasons, string(verdict.ReasonNodeRebooting)) {
 			t.Errorf("the Node has not said that it goes down: %v", reasons)
 		}
-		d.awaitNode(ctx, "true", verdict.ProbePassed)
+		d.awaitNode(ctx, "true", verdict.ReasonProbePassed)
 	})
 	if got := d.get(ctx).Labels[onBootLabel]; got != "loaded" {
 		t.Errorf("%s is %q after the reboot", onBootLabel, got)
@@ -118,7 +118,7 @@ func TestDeployment(t *testing.T) {
 	looked := time.Now()
 	d.await(ctx, "the report to say that a module could not be loaded at boot, as systemd does", func() (bool, string) {
 		r := d.report(ctx)
-		said := slices.ContainsFunc(r.Warnings, func(w verdict.Warning) bool { return w.Reason == verdict.ModulesLoadUnitFailed })
+		said := slices.ContainsFunc(r.Warnings, func(w verdict.Warning) bool { return w.Reason == verdict.ReasonModulesLoadUnitFailed })
 		if !said && time.Since(looked) > 15*time.Second {
 			looked = time.Now()
 			if _, err := d.node.Run(ctx, "touch", "/etc/modules-load.d/zz-none.conf"); err != nil {
@@ -137,7 +137,7 @@ func TestDeployment(t *testing.T) {
 		t.Errorf("the startup taint is still there: %+v", d.get(ctx).Spec.Taints)
 	}
 	d.stage("the condition under kubelet's updates", func() { d.checkConditionStays(ctx) })
-	d.checkFeatures(ctx, map[string]string{"sctp.ready": "true", "sctp.reason": string(verdict.ProbePassed), "sctp.on-boot": "loaded"}, true)
+	d.checkFeatures(ctx, map[string]string{"sctp.ready": "true", "sctp.reason": string(verdict.ReasonProbePassed), "sctp.on-boot": "loaded"}, true)
 
 	d.stage("rolling update", func() {
 		d.labelled(ctx, func() {
@@ -294,7 +294,7 @@ func (d *deployment) checkByHand(ctx context.Context) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		d.Fatalf("check in the agent's pod: %v\n%s", err, out)
 	}
-	if said := d.report(ctx); r.Ready != verdict.Yes || r.Host != said.Host || r.Kernel != said.Kernel || r.Node != said.Node {
+	if said := d.report(ctx); r.Ready != kmod.AnswerTrue || r.Host != said.Host || r.Kernel != said.Kernel || r.Node != said.Node {
 		d.Errorf("check in the agent's pod says %s, %+v, %+v; the agent %+v", out, r.Host, r.Kernel, said)
 	}
 }
@@ -397,7 +397,7 @@ func (d *deployment) checkBlacklisted(ctx context.Context) {
 	if out, err := d.node.Run(ctx, "cat", "/proc/modules"); err != nil || strings.Contains(out, "sctp ") {
 		d.Errorf("the agent's probe has loaded the module (%v)", err)
 	}
-	if r.OnBoot != verdict.BootBlocked && r.OnBoot != verdict.BootOnDemand {
+	if r.OnBoot != verdict.OnBootBlocked && r.OnBoot != verdict.OnBootOnDemand {
 		d.Errorf("next boot: %s", r.OnBoot)
 	}
 }
@@ -472,7 +472,7 @@ func (d *deployment) awaitCondition(ctx context.Context, status corev1.Condition
 // leaves the agent's condition as it is.
 func (d *deployment) checkConditionStays(ctx context.Context) {
 	d.Helper()
-	d.awaitCondition(ctx, corev1.ConditionTrue, verdict.ProbePassed)
+	d.awaitCondition(ctx, corev1.ConditionTrue, verdict.ReasonProbePassed)
 	before := d.condition(ctx)
 	beats := map[metav1.Time]bool{}
 	d.await(ctx, "kubelet to write the status again", func() (bool, string) {
@@ -636,10 +636,10 @@ func (d *deployment) checkHardened(ctx context.Context) {
 		d.Fatal("the hardened profile is privileged")
 	}
 	r := d.report(ctx)
-	if r.Ready != verdict.Yes || !r.Probe.Attempted {
+	if r.Ready != kmod.AnswerTrue || !r.Probe.Attempted {
 		d.Errorf("the hardened profile has not proved SCTP: %s, %s", r.Ready, r.Reason)
 	}
-	if r.OnBoot != verdict.BootLoaded || r.Policy.Modprobe.Allowed != kmod.True {
+	if r.OnBoot != verdict.OnBootLoaded || r.Policy.Modprobe.Allowed != kmod.AnswerTrue {
 		d.Errorf("on an ordinary host the hardened profile sees: on boot %s, by name %s", r.OnBoot, r.Policy.Modprobe.Allowed)
 	}
 	const modprobe, modulesLoad = "/etc/modprobe.d", "/etc/modules-load.d"
@@ -671,16 +671,16 @@ func (d *deployment) checkHardened(ctx context.Context) {
 		var r verdict.Report
 		d.await(ctx, tt.name+": the next boot to be unknown", func() (bool, string) {
 			r = d.report(ctx)
-			return r.OnBoot == verdict.BootUnknown, fmt.Sprintf("on boot %s, by name %s, warnings %+v", r.OnBoot, r.Policy.Modprobe.Allowed, r.Warnings)
+			return r.OnBoot == verdict.OnBootUnknown, fmt.Sprintf("on boot %s, by name %s, warnings %+v", r.OnBoot, r.Policy.Modprobe.Allowed, r.Warnings)
 		})
 		d.Logf("hardened, %s: ready %s, on boot %s, by name %s, warnings %+v", tt.name, r.Ready, r.OnBoot, r.Policy.Modprobe.Allowed, r.Warnings)
 		if !slices.ContainsFunc(r.Warnings, func(w verdict.Warning) bool {
-			return w.Reason == verdict.InspectionIncomplete && strings.Contains(w.Message, tt.warning)
+			return w.Reason == verdict.ReasonInspectionIncomplete && strings.Contains(w.Message, tt.warning)
 		}) {
 			d.Errorf("%s: no warning names %s: %+v", tt.name, tt.warning, r.Warnings)
 		}
 		// The proof stands: it does not depend on files.
-		if got := d.get(ctx).Labels[readyLabel]; got != "true" || r.Ready != verdict.Yes {
+		if got := d.get(ctx).Labels[readyLabel]; got != "true" || r.Ready != kmod.AnswerTrue {
 			d.Errorf("%s: ready is %s, the label %q", tt.name, r.Ready, got)
 		}
 		if _, err := d.node.Shell(ctx, tt.undo); err != nil {
@@ -688,7 +688,7 @@ func (d *deployment) checkHardened(ctx context.Context) {
 		}
 		d.await(ctx, tt.name+", undone: the next boot to be known again", func() (bool, string) {
 			r := d.report(ctx)
-			return r.OnBoot == verdict.BootLoaded, fmt.Sprintf("%s, %+v", r.OnBoot, r.Warnings)
+			return r.OnBoot == verdict.OnBootLoaded, fmt.Sprintf("%s, %+v", r.OnBoot, r.Warnings)
 		})
 	}
 }

@@ -191,7 +191,7 @@ func inspectBench(b *testing.B, opts kmod.Options) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if ins.State != kmod.Loadable || ins.Autoload.Allowed != kmod.False || ins.ByName.Allowed != kmod.True || ins.BootLoad.Requested != kmod.True ||
+		if ins.State != kmod.StateLoadable || ins.Autoload.Allowed != kmod.AnswerFalse || ins.ByName.Allowed != kmod.AnswerTrue || ins.BootLoad.Requested != kmod.AnswerTrue ||
 			ins.KmodVersion != benchKmod || ins.SystemdVersion != benchSystemd {
 			b.Fatalf("wrong answer: %+v", ins)
 		}

@@ -32,17 +32,17 @@ func TestEvidenceIsAllOfIt(t *testing.T) {
 			for round := 0; ; round++ {
 				ins := inspect(t, dir, &c)
 				d := []kmod.Decision{ins.ByName, ins.Autoload, ins.AutoloadIPv6, ins.BootLoad.Decision}[caller]
-				if d.Allowed != kmod.False {
+				if d.Allowed != kmod.AnswerFalse {
 					fixed++
 					break
 				}
-				if len(d.Evidence) == 0 || d.Cause == kmod.NoCause {
+				if len(d.Evidence) == 0 || d.Cause == kmod.CauseNone {
 					t.Fatalf("root %d, %s: false without a reason\n%s", n, Callers[caller], c.Format())
 				}
 				if d.Evidence[0].Cause != d.Cause {
 					t.Errorf("root %d, %s: the first evidence is not for the cause", n, Callers[caller])
 				}
-				if slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause <= kmod.LoadingDisabled }) {
+				if slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause <= kmod.CauseLoadingDisabled }) {
 					break // not a matter of configuration
 				}
 				if round == 12 {

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -78,32 +79,32 @@ func (f fault) as(c probe.Check) bool {
 func faults() []fault {
 	list := []fault{
 		{name: "drop all on input", inject: func(t *testing.T) { filter(t, "input", dropAll) },
-			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop all on output", inject: func(t *testing.T) { filter(t, "output", dropAll) },
-			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop INIT-ACK", inject: func(t *testing.T) { filter(t, "input", dropInitAck) },
-			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop COOKIE-ECHO", inject: func(t *testing.T) { filter(t, "input", dropCookieEcho) },
-			result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop DATA", inject: func(t *testing.T) { filter(t, "input", dropData) },
-			result: probe.Fail, stage: probe.StageReceive, timedOut: true, reason: verdict.ProbeTimedOut},
+			result: probe.OutcomeFail, stage: probe.StageReceive, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop SHUTDOWN", inject: func(t *testing.T) { filter(t, "input", dropShutdown) },
-			result: probe.Fail, stage: probe.StageShutdown, timedOut: true, reason: verdict.ProbeTimedOut},
+			result: probe.OutcomeFail, stage: probe.StageShutdown, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		// Mostly the end of the association is waited for in vain; a call that
 		// waits for packets when the error comes may hear of it before.
 		{name: "reject SACK with an ICMP error", inject: func(t *testing.T) {
 			filter(t, "input", "meta nfproto ipv4 meta l4proto sctp @th,96,8 3 reject with icmp type port-unreachable")
-		}, result: probe.Fail, stage: receiveOrShutdown, errno: "ECONNREFUSED", reason: verdict.ProbeTimedOut},
+		}, result: probe.OutcomeFail, stage: receiveOrShutdown, errno: "ECONNREFUSED", reason: verdict.ReasonProbeTimedOut},
 		{name: "loopback down", inject: func(t *testing.T) {
 			// ::1 goes with it, and comes back with it; 127.0.0.1 stays.
 			shell(t, "ip link set lo down", "ip link set lo up")
-		}, result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut},
+		}, result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "127.0.0.1 removed", inject: func(t *testing.T) {
 			shell(t, "ip addr del 127.0.0.1/8 dev lo", "ip addr add 127.0.0.1/8 dev lo")
-		}, result: probe.Unknown, stage: probe.StageBind, errno: "EADDRNOTAVAIL", reason: verdict.InspectionFailed},
+		}, result: probe.OutcomeUnknown, stage: probe.StageBind, errno: "EADDRNOTAVAIL", reason: verdict.ReasonInspectionFailed},
 		{name: "::1 removed", inject: func(t *testing.T) {
 			shell(t, "ip addr del ::1/128 dev lo", "ip addr add ::1/128 dev lo")
-		}, check: probe.CheckIPv6Stream, result: probe.Skip, reason: verdict.ProbePassed},
+		}, check: probe.CheckIPv6Stream, result: probe.OutcomeSkip, reason: verdict.ReasonProbePassed},
 		{name: "no port left", inject: func(t *testing.T) {
 			shell(t, "sysctl -qw net.ipv4.ip_local_port_range='40000 40000'", "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'")
 			fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
@@ -114,7 +115,7 @@ func faults() []fault {
 			if err := unix.Bind(fd, &unix.SockaddrInet6{Port: 40000}); err != nil {
 				t.Fatal(err)
 			}
-		}, result: probe.Unknown, stage: probe.StageBind, errno: "EADDRINUSE", reason: verdict.ResourceExhausted},
+		}, result: probe.OutcomeUnknown, stage: probe.StageBind, errno: "EADDRINUSE", reason: verdict.ReasonResourceExhausted},
 	}
 	// What each ICMP error becomes: net/ipv4/icmp.c, icmp_err_convert.
 	for icmp, errno := range map[string]string{
@@ -123,7 +124,7 @@ func faults() []fault {
 	} {
 		list = append(list, fault{name: "reject with ICMP " + icmp, inject: func(t *testing.T) {
 			filter(t, "input", "meta nfproto ipv4 meta l4proto sctp reject with icmp type "+icmp)
-		}, result: probe.Fail, stage: probe.StageConnect, errno: errno, reason: verdict.ProbeTimedOut})
+		}, result: probe.OutcomeFail, stage: probe.StageConnect, errno: errno, reason: verdict.ReasonProbeTimedOut})
 	}
 	// net/ipv6/icmp.c, tab_unreach. The proof over IPv4 stands.
 	for icmp, errno := range map[string]string{
@@ -132,7 +133,7 @@ func faults() []fault {
 	} {
 		list = append(list, fault{name: "reject with ICMPv6 " + icmp, inject: func(t *testing.T) {
 			filter(t, "input", "meta nfproto ipv6 meta l4proto sctp reject with icmpv6 type "+icmp)
-		}, check: probe.CheckIPv6Stream, result: probe.Fail, stage: probe.StageConnect, errno: errno, reason: verdict.ProbePassed})
+		}, check: probe.CheckIPv6Stream, result: probe.OutcomeFail, stage: probe.StageConnect, errno: errno, reason: verdict.ReasonProbePassed})
 	}
 	return list
 }
@@ -154,7 +155,7 @@ func TestSmallBuffers(t *testing.T) {
 	for _, of := range []string{"rmem", "wmem"} {
 		t.Run(of, func(t *testing.T) {
 			shell(t, "sysctl -qw net.core."+of+"_default=8192", "sysctl -qw net.core."+of+"_default=212992")
-			if got := judged(conclusive(t, probe.Options{})); got.Reason != verdict.ProbePassed {
+			if got := judged(conclusive(t, probe.Options{})); got.Reason != verdict.ReasonProbePassed {
 				t.Errorf("%s: %s", got.Reason, got.Message)
 			}
 		})
@@ -162,10 +163,10 @@ func TestSmallBuffers(t *testing.T) {
 	t.Run("wmem and no more", func(t *testing.T) {
 		shell(t, "sysctl -qw net.core.wmem_default=8192 net.core.wmem_max=8192", "sysctl -qw net.core.wmem_default=212992 net.core.wmem_max=212992")
 		r := conclusive(t, probe.Options{})
-		if got := judged(r); got.Reason != verdict.ProbePassed {
+		if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 			t.Errorf("%s: %s", got.Reason, got.Message)
 		}
-		if c := find(t, r.Checks, "ipv4-fragmentation"); c.Result != probe.Skip || !strings.Contains(c.Detail, "net.core.wmem_max") {
+		if c := find(t, r.Checks, "ipv4-fragmentation"); c.Result != probe.OutcomeSkip || !strings.Contains(c.Detail, "net.core.wmem_max") {
 			t.Errorf("%+v", c)
 		}
 	})
@@ -206,13 +207,13 @@ func TestTunedHosts(t *testing.T) {
 				shell(t, "sysctl -qw "+setting, "sysctl -qw "+name+"="+strings.TrimSpace(string(old)))
 			}
 			for _, child := range []string{probe.Self, ""} {
-				r := conclusive(t, probe.Options{Child: child, Suite: probe.Full})
-				if got := judged(r); got.Reason != verdict.ProbePassed {
+				r := conclusive(t, probe.Options{Child: child, Suite: probe.SuiteFull})
+				if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 					t.Errorf("child %q: %s: %s", child, got.Reason, got.Message)
 				}
 				for _, c := range r.Checks {
 					_, skips := lacks[c.Name]
-					if c.Result == probe.Fail || c.Result == probe.Skip && child != "" && !skips && c.Name != "failover" {
+					if c.Result == probe.OutcomeFail || c.Result == probe.OutcomeSkip && child != "" && !skips && c.Name != "failover" {
 						t.Errorf("child %q: %s: %s: %s", child, c.Name, c.Result, c.Detail)
 					}
 				}
@@ -226,7 +227,7 @@ func TestTunedHosts(t *testing.T) {
 func TestKernelGivesUp(t *testing.T) {
 	loaded(t)
 	filter(t, "input", dropAll)
-	gaveUp := fault{result: probe.Fail, stage: probe.StageConnect, errno: "ETIMEDOUT", reason: verdict.ProbeTimedOut}
+	gaveUp := fault{result: probe.OutcomeFail, stage: probe.StageConnect, errno: "ETIMEDOUT", reason: verdict.ReasonProbeTimedOut}
 	retransmit := func(n int) {
 		shell(t, fmt.Sprintf("sysctl -qw net.sctp.max_init_retransmits=%d", n), "sysctl -qw net.sctp.max_init_retransmits=8")
 	}
@@ -236,7 +237,7 @@ func TestKernelGivesUp(t *testing.T) {
 		return run(t, opts)
 	}))
 	retransmit(1)
-	gaveUp.result, gaveUp.reason = probe.Unknown, verdict.InspectionFailed
+	gaveUp.result, gaveUp.reason = probe.OutcomeUnknown, verdict.ReasonInspectionFailed
 	gaveUp.judge(t, run(t, probe.Options{Timeout: 6 * time.Second}))
 }
 
@@ -245,7 +246,7 @@ func TestKernelGivesUp(t *testing.T) {
 func TestKernelGivesUpAShutdown(t *testing.T) {
 	loaded(t)
 	filter(t, "input", dropShutdown)
-	gaveUp := fault{result: probe.Fail, stage: probe.StageShutdown, errno: "ETIMEDOUT", reason: verdict.ProbeTimedOut}
+	gaveUp := fault{result: probe.OutcomeFail, stage: probe.StageShutdown, errno: "ETIMEDOUT", reason: verdict.ReasonProbeTimedOut}
 	gaveUp.judge(t, conclude(t, probe.Options{}, func(opts probe.Options) probe.Result {
 		opts.Timeout += 18 * time.Second
 		return run(t, opts)
@@ -274,14 +275,14 @@ func TestWrongAnswers(t *testing.T) {
 			filter(t, "input", inData+tc.change)
 			r := conclusive(t, probe.Options{})
 			for _, name := range tc.fail {
-				if c := find(t, r.Checks, name); c.Result != probe.Fail || c.Stage != "" || c.TimedOut || c.Detail == "" {
+				if c := find(t, r.Checks, name); c.Result != probe.OutcomeFail || c.Stage != "" || c.TimedOut || c.Detail == "" {
 					t.Errorf("%+v, and should say what was wrong", c)
 				}
 			}
-			if got := judged(r); got.Reason != verdict.ProbeFailed {
+			if got := judged(r); got.Reason != verdict.ReasonProbeFailed {
 				t.Errorf("%s: %s", got.Reason, got.Message)
 			}
-			if c := find(t, r.Checks, probe.CheckIPv6Stream); c.Result != probe.Pass {
+			if c := find(t, r.Checks, probe.CheckIPv6Stream); c.Result != probe.OutcomePass {
 				t.Errorf("nothing is changed there: %+v", c)
 			}
 		})
@@ -294,18 +295,18 @@ func TestExtensionsThatDoNotArrive(t *testing.T) {
 	loaded(t)
 	// ABORT, AUTH, RE-CONFIG, ASCONF, and the answer to a heartbeat.
 	filter(t, "input", "meta l4proto sctp @th,96,8 { 6, 15, 130, 193, 5 } drop")
-	r := conclusive(t, probe.Options{Suite: probe.Full})
+	r := conclusive(t, probe.Options{Suite: probe.SuiteFull})
 	about := []string{"abort", "authentication", "stream-reconfiguration", "address-reconfiguration", probe.CheckMultihoming}
 	for _, c := range r.Checks {
-		want := probe.Pass
+		want := probe.OutcomePass
 		if slices.Contains(about, c.Name) {
-			want = probe.Fail
+			want = probe.OutcomeFail
 		}
-		if c.Result != want && c.Result != probe.Skip {
+		if c.Result != want && c.Result != probe.OutcomeSkip {
 			t.Errorf("%+v\nwant %s", c, want)
 		}
 	}
-	if got := judged(r); got.Reason != verdict.ProbePassed {
+	if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 		t.Errorf("%s: %s", got.Reason, got.Message)
 	}
 }
@@ -315,7 +316,7 @@ func TestExtensionsThatDoNotArrive(t *testing.T) {
 func TestCallersDeadline(t *testing.T) {
 	loaded(t)
 	filter(t, "input", dropAll)
-	silent := fault{result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut}
+	silent := fault{result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut}
 	for _, child := range []string{"", probe.Self} {
 		r := conclude(t, probe.Options{Child: child}, func(opts probe.Options) probe.Result {
 			ctx, cancel := context.WithTimeout(t.Context(), opts.Timeout)
@@ -341,7 +342,7 @@ func TestLostPacket(t *testing.T) {
 			filter(t, "input", fmt.Sprintf("meta l4proto sctp @th,96,8 %d limit rate 1/day burst 1 packets counter drop", number))
 			r := conclusive(t, probe.Options{})
 			for _, c := range r.Checks {
-				if c.Result != probe.Pass {
+				if c.Result != probe.OutcomePass {
 					t.Errorf("%+v", c)
 				}
 			}
@@ -379,7 +380,7 @@ func conclude(t *testing.T, opts probe.Options, run func(probe.Options) probe.Re
 func unfinished(r probe.Result) string {
 	var said []string
 	for _, c := range append(slices.Clone(r.Checks), r.Current...) {
-		if c.Result == probe.Unknown {
+		if c.Result == probe.OutcomeUnknown {
 			said = append(said, c.Detail)
 		}
 	}
@@ -443,11 +444,11 @@ func TestFaultsDoNotReachTheProof(t *testing.T) {
 			tc.inject(t)
 			r := conclusive(t, probe.Options{Child: probe.Self})
 			for _, c := range r.Checks {
-				if c.Result != probe.Pass {
+				if c.Result != probe.OutcomePass {
 					t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
 				}
 			}
-			if got := judged(r); got.Reason != verdict.ProbePassed || !r.Isolated {
+			if got := judged(r); got.Reason != verdict.ReasonProbePassed || !r.Isolated {
 				t.Errorf("isolated %v, %s: %s", r.Isolated, got.Reason, got.Message)
 			}
 			if (r.LoopbackFiltered == "") != (tc.says == "") || !strings.Contains(r.LoopbackFiltered, tc.says) {
@@ -469,7 +470,7 @@ func TestNoNamespaceLeft(t *testing.T) {
 	if notes := strings.Join(r.Notes, "\n"); r.Isolated || !strings.Contains(notes, "no space left") {
 		t.Errorf("isolated %v, notes %q", r.Isolated, notes)
 	}
-	if got := judged(r); got.Reason != verdict.ProbePassed {
+	if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 		t.Errorf("%s: %s", got.Reason, got.Message)
 	}
 }
@@ -480,9 +481,9 @@ func TestRefused(t *testing.T) {
 	loaded(t)
 	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.ENOMEM, unix.ENOBUFS, unix.ENFILE, unix.EAGAIN, unix.ENOSPC} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			want := fault{result: probe.Unknown, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ResourceExhausted}
+			want := fault{result: probe.OutcomeUnknown, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ReasonResourceExhausted}
 			if errno == unix.EPERM || errno == unix.EACCES || errno == unix.ENOSYS {
-				want.reason = verdict.PermissionDenied
+				want.reason = verdict.ReasonPermissionDenied
 			}
 			for _, child := range []string{"", probe.Self} {
 				want.judge(t, conclude(t, probe.Options{Child: child}, func(opts probe.Options) probe.Result {
@@ -493,7 +494,7 @@ func TestRefused(t *testing.T) {
 	}
 	for _, errno := range []syscall.Errno{unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT, unix.EAFNOSUPPORT} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			fault{result: probe.Fail, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ProbeFailed}.
+			fault{result: probe.OutcomeFail, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ReasonProbeFailed}.
 				judge(t, crippled{Refuse: errno}.run(t))
 		})
 	}
@@ -509,12 +510,12 @@ func TestDescriptors(t *testing.T) {
 			r := crippled{Files: n, Options: probe.Options{Child: child, Timeout: 10 * time.Second}}.run(t)
 			got := judged(r)
 			reasons[got.Reason]++
-			if got.Reason != verdict.ResourceExhausted && got.Reason != verdict.ProbePassed {
+			if got.Reason != verdict.ReasonResourceExhausted && got.Reason != verdict.ReasonProbePassed {
 				t.Errorf("with %d descriptors, child %q: %s: %s", n, child, got.Reason, got.Message)
 			}
 		}
 	}
-	if reasons[verdict.ResourceExhausted] == 0 || reasons[verdict.ProbePassed] == 0 {
+	if reasons[verdict.ReasonResourceExhausted] == 0 || reasons[verdict.ReasonProbePassed] == 0 {
 		t.Errorf("verdicts: %v", reasons)
 	}
 	t.Logf("verdicts: %v", reasons)
@@ -539,12 +540,12 @@ func TestMemory(t *testing.T) {
 		got := judged(r)
 		reasons[got.Reason]++
 		switch c := find(t, r.Checks, probe.CheckIPv4Stream); {
-		case got.Reason == verdict.ProbePassed:
-		case got.Reason != verdict.InspectionFailed && got.Reason != verdict.ResourceExhausted, c.Result != probe.Unknown, c.Detail == "":
+		case got.Reason == verdict.ReasonProbePassed:
+		case got.Reason != verdict.ReasonInspectionFailed && got.Reason != verdict.ReasonResourceExhausted, c.Result != probe.OutcomeUnknown, c.Detail == "":
 			t.Errorf("with %d MiB: %s: %s; %+v", mib, got.Reason, got.Message, c)
 		}
 	}
-	if reasons[verdict.InspectionFailed] == 0 || reasons[verdict.ProbePassed] == 0 {
+	if reasons[verdict.ReasonInspectionFailed] == 0 || reasons[verdict.ReasonProbePassed] == 0 {
 		t.Errorf("verdicts: %v", reasons)
 	}
 	t.Logf("verdicts: %v", reasons)
@@ -557,7 +558,7 @@ func TestOnlyWithoutIPv6(t *testing.T) {
 	shell(t, `printf '#!/bin/sh\necho "$@" >>/tmp/modprobe.log\n' >/tmp/modprobe
 chmod +x /tmp/modprobe
 echo /tmp/modprobe >/proc/sys/kernel/modprobe`)
-	without := fault{check: probe.CheckIPv6Stream, result: probe.Skip, reason: verdict.ProbePassed}
+	without := fault{check: probe.CheckIPv6Stream, result: probe.OutcomeSkip, reason: verdict.ReasonProbePassed}
 	without.judge(t, conclusive(t, probe.Options{}))
 	if asked, err := os.ReadFile("/tmp/modprobe.log"); !os.IsNotExist(err) {
 		t.Errorf("the kernel ran modprobe (%v):\n%s", err, asked)
@@ -579,9 +580,9 @@ echo /tmp/modprobe >/proc/sys/kernel/modprobe`)
 func TestOnlyFIPS(t *testing.T) {
 	loaded(t)
 	shell(t, "[ $(cat /proc/sys/crypto/fips_enabled) = 1 ]; sysctl -qw net.sctp.cookie_hmac_alg=md5")
-	fault{result: probe.Fail, stage: probe.StageListen, errno: "ENOSYS", reason: verdict.ProbeFailed}.judge(t, conclusive(t, probe.Options{}))
+	fault{result: probe.OutcomeFail, stage: probe.StageListen, errno: "ENOSYS", reason: verdict.ReasonProbeFailed}.judge(t, conclusive(t, probe.Options{}))
 	r := conclusive(t, probe.Options{Child: probe.Self})
-	if got := judged(r); got.Reason != verdict.ProbePassed || !strings.Contains(r.LoopbackFiltered, "listen") {
+	if got := judged(r); got.Reason != verdict.ReasonProbePassed || !strings.Contains(r.LoopbackFiltered, "listen") {
 		t.Errorf("%s: %s; filtered %q", got.Reason, got.Message, r.LoopbackFiltered)
 	}
 }
@@ -596,7 +597,7 @@ func TestChildKilledOrStopped(t *testing.T) {
 			const timeout = 8 * time.Second
 			r := inTime(t, func() (probe.Result, error) {
 				// Without privilege there is one child, in this namespace.
-				wait := crippled{Options: probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: timeout}, User: true}.begin(t)
+				wait := crippled{Options: probe.Options{Child: probe.Self, Suite: probe.SuiteFull, Timeout: timeout}, User: true}.begin(t)
 				for began := time.Now(); ; time.Sleep(time.Millisecond) {
 					child := grandchild(t)
 					if child != 0 && lines(t, "/proc/net/sctp/eps") > 3 { // it is under way
@@ -615,7 +616,7 @@ func TestChildKilledOrStopped(t *testing.T) {
 			if signal != syscall.SIGSTOP && r.Duration >= timeout {
 				t.Errorf("took %v although the child was dead", r.Duration)
 			}
-			fault{result: probe.Unknown, reason: verdict.InspectionFailed}.judge(t, r)
+			fault{result: probe.OutcomeUnknown, reason: verdict.ReasonInspectionFailed}.judge(t, r)
 			if c := find(t, r.Checks, probe.CheckIPv4Stream); !strings.Contains(c.Detail, "the probe process") {
 				t.Errorf("%+v", c)
 			}
@@ -640,7 +641,7 @@ func TestNamespaces(t *testing.T) {
 	loaded(t)
 	before := leftovers(t)
 	for range 50 {
-		if r := probe.Run(t.Context(), probe.Options{Child: probe.Self, Timeout: 20 * time.Second}); !r.Isolated || judged(r).Ready != verdict.Yes {
+		if r := probe.Run(t.Context(), probe.Options{Child: probe.Self, Timeout: 20 * time.Second}); !r.Isolated || judged(r).Ready != kmod.AnswerTrue {
 			t.Fatalf("%+v", r)
 		}
 	}
@@ -682,11 +683,11 @@ func TestParallel(t *testing.T) {
 			for _, r := range results {
 				got := judged(r)
 				reasons[got.Reason]++
-				if got.Ready == verdict.No || tc.passes && got.Ready != verdict.Yes {
+				if got.Ready == kmod.AnswerFalse || tc.passes && got.Ready != kmod.AnswerTrue {
 					t.Errorf("%s: %s", got.Reason, got.Message)
 				}
 				for _, c := range append(slices.Clone(r.Checks), r.Current...) {
-					if c.Result == probe.Fail {
+					if c.Result == probe.OutcomeFail {
 						t.Errorf("%+v", c)
 					}
 					for _, why := range []string{"it ran the probe", "it delivered packets", "queue of packets ran over"} {
@@ -717,14 +718,14 @@ func TestFilterOnABusyMachine(t *testing.T) {
 			busy.Wait()
 		})
 	}
-	fault{result: probe.Fail, stage: probe.StageConnect, timedOut: true, reason: verdict.ProbeTimedOut}.judge(t, conclusive(t, probe.Options{}))
+	fault{result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut}.judge(t, conclusive(t, probe.Options{}))
 }
 
 // TestKilledInItsNamespace: the associations of a child that is killed end with
 // it even where no packet passes, and so does its network namespace.
 func TestKilledInItsNamespace(t *testing.T) {
 	loaded(t)
-	for _, suite := range []probe.Suite{probe.Quick, probe.Full} {
+	for _, suite := range []probe.Suite{probe.SuiteQuick, probe.SuiteFull} {
 		t.Run(string(suite), func(t *testing.T) {
 			before := leftovers(t)
 			here, err := os.Readlink("/proc/self/ns/net")
@@ -760,7 +761,7 @@ func TestKilledInItsNamespace(t *testing.T) {
 				t.Fatal(err)
 			}
 			// What it had proved by then stands.
-			if got := judged(<-result); got.Ready == verdict.No {
+			if got := judged(<-result); got.Ready == kmod.AnswerFalse {
 				t.Errorf("%s: %s", got.Reason, got.Message)
 			}
 			within(t, ns, func() error {

@@ -247,7 +247,7 @@ func overdue(opts probe.Options, took, late time.Duration) error {
 	timeout := opts.Timeout
 	if timeout == 0 {
 		timeout = probe.DefaultTimeout
-		if opts.Suite == probe.Full {
+		if opts.Suite == probe.SuiteFull {
 			timeout = probe.DefaultFullTimeout
 		}
 	}

@@ -18,7 +18,7 @@ import (
 // judged is the verdict on a host whose module is loaded and whose probe gave
 // this.
 func judged(r probe.Result) verdict.Report {
-	return verdict.Judge(verdict.Facts{Inspection: &kmod.Inspection{Module: "sctp", State: kmod.Loaded}, Probe: r})
+	return verdict.Judge(verdict.Facts{Inspection: &kmod.Inspection{Module: "sctp", State: kmod.StateLoaded}, Probe: r})
 }
 
 // TestOnlyFresh is for a guest that nothing has loaded the module in yet, and
@@ -53,7 +53,7 @@ func TestOnlyFresh(t *testing.T) {
 	if !r.Attempted || !r.CausedLoad || !registered() {
 		t.Errorf("with leave: attempted %v, caused load %v, registered %v", r.Attempted, r.CausedLoad, registered())
 	}
-	if got := judged(r); got.Reason != verdict.ProbePassed {
+	if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 		t.Errorf("with leave: %s: %s", got.Reason, got.Message)
 	}
 	if r := run(t, probe.Options{Child: probe.Self, AllowLoad: true, Timeout: 20 * time.Second}); r.CausedLoad || !r.Attempted {
@@ -77,14 +77,14 @@ func TestQuick(t *testing.T) {
 				if c.Required {
 					required++
 				}
-				if c.Result != probe.Pass || c.RFC == "" || c.Duration < 0 || c.Duration > r.Duration {
+				if c.Result != probe.OutcomePass || c.RFC == "" || c.Duration < 0 || c.Duration > r.Duration {
 					t.Errorf("%+v", c)
 				}
 			}
 			if required < 5 {
 				t.Errorf("%d checks are required", required)
 			}
-			if got := judged(r); got.Reason != verdict.ProbePassed {
+			if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 				t.Errorf("%s: %s", got.Reason, got.Message)
 			}
 			t.Logf("took %v", r.Duration)
@@ -111,7 +111,7 @@ func TestFull(t *testing.T) {
 	loaded(t)
 	// As on every node that runs containers.
 	shell(t, "/sbin/modprobe veth", "/sbin/rmmod veth")
-	r := run(t, probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: 40 * time.Second})
+	r := run(t, probe.Options{Child: probe.Self, Suite: probe.SuiteFull, Timeout: 40 * time.Second})
 	lacks := lacking(t)
 	if len(r.Checks) != 24 {
 		t.Errorf("%d checks", len(r.Checks))
@@ -120,16 +120,16 @@ func TestFull(t *testing.T) {
 		t.Logf("%-24s %-5s %v", c.Name, c.Result, c.Duration.Round(time.Millisecond))
 		why, skips := lacks[c.Name]
 		switch {
-		case skips && (c.Result != probe.Skip || !strings.Contains(c.Detail, why)):
+		case skips && (c.Result != probe.OutcomeSkip || !strings.Contains(c.Detail, why)):
 			t.Errorf("%s: %s (%s), and should be skipped for want of %s", c.Name, c.Result, c.Detail, why)
-		case !skips && c.Result != probe.Pass:
+		case !skips && c.Result != probe.OutcomePass:
 			t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
 		}
 	}
 	t.Run("without links", func(t *testing.T) {
 		shell(t, "/sbin/rmmod veth", "/sbin/modprobe veth")
-		r := run(t, probe.Options{Child: probe.Self, Suite: probe.Full, Timeout: 40 * time.Second})
-		if c := find(t, r.Checks, "failover"); c.Result != probe.Skip || !strings.Contains(c.Detail, "veth") {
+		r := run(t, probe.Options{Child: probe.Self, Suite: probe.SuiteFull, Timeout: 40 * time.Second})
+		if c := find(t, r.Checks, "failover"); c.Result != probe.OutcomeSkip || !strings.Contains(c.Detail, "veth") {
 			t.Errorf("%+v", c)
 		}
 		if _, err := os.Stat("/sys/module/veth"); !os.IsNotExist(err) {
@@ -137,10 +137,10 @@ func TestFull(t *testing.T) {
 		}
 	})
 	t.Run("in the current namespace", func(t *testing.T) {
-		r := run(t, probe.Options{Suite: probe.Full, Timeout: 40 * time.Second})
+		r := run(t, probe.Options{Suite: probe.SuiteFull, Timeout: 40 * time.Second})
 		for _, c := range r.Checks {
 			private := c.Name == "interleaving" || c.Name == "udp-encapsulation" || c.Name == "failover" || c.Name == "partial-reliability"
-			if (c.Result == probe.Skip) != private || c.Result != probe.Skip && c.Result != probe.Pass {
+			if (c.Result == probe.OutcomeSkip) != private || c.Result != probe.OutcomeSkip && c.Result != probe.OutcomePass {
 				t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
 			}
 		}
@@ -184,7 +184,7 @@ func TestWithoutPrivilege(t *testing.T) {
 	if r.Isolated || len(r.Current) != 0 || len(r.Notes) == 0 {
 		t.Errorf("isolated %v, %d checks apart, notes %q", r.Isolated, len(r.Current), r.Notes)
 	}
-	if got := judged(r); got.Reason != verdict.ProbePassed || len(r.Checks) != 12 {
+	if got := judged(r); got.Reason != verdict.ReasonProbePassed || len(r.Checks) != 12 {
 		t.Errorf("%d checks, %s: %s", len(r.Checks), got.Reason, got.Message)
 	}
 }
@@ -197,7 +197,7 @@ func TestWithoutNetAdmin(t *testing.T) {
 	if notes := strings.Join(r.Notes, "\n"); r.Isolated || len(r.Current) != 0 || !strings.Contains(notes, "raise the loopback") {
 		t.Errorf("isolated %v, %d checks apart, notes %q", r.Isolated, len(r.Current), r.Notes)
 	}
-	if got := judged(r); got.Reason != verdict.ProbePassed || len(r.Checks) != 12 {
+	if got := judged(r); got.Reason != verdict.ReasonProbePassed || len(r.Checks) != 12 {
 		t.Errorf("%d checks, %s: %s", len(r.Checks), got.Reason, got.Message)
 	}
 }
