@@ -10,6 +10,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/assess"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // hostFlags say which host is assessed, and how; check and run share them.
@@ -31,7 +32,7 @@ func (f *hostFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply (default: detected in the host's root)")
 	flags.IntVar(&f.host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply (default: detected in the host's root)")
 	flags.StringVar(&f.autoload, "autoload", "never", `"never": open no SCTP socket unless the module is in the kernel; "allow": the probe may cause the module to be loaded`)
-	flags.StringVar(&f.suite, "suite", string(probe.SuiteQuick), `checks of the probe: "quick" or "full"`)
+	flags.StringVar(&f.suite, "suite", string(result.SuiteQuick), `checks of the probe: "quick" or "full"`)
 	flags.DurationVar(&f.timeout, "timeout", 0, fmt.Sprintf("deadline of the whole probe (default: %v, %v for the full suite)", probe.DefaultTimeout, probe.DefaultFullTimeout))
 }
 
@@ -41,7 +42,7 @@ func (f *hostFlags) options() (assess.Options, error) {
 		Node: f.node,
 		Host: f.host,
 		Probe: probe.Options{
-			Suite:   probe.Suite(f.suite),
+			Suite:   result.Suite(f.suite),
 			Timeout: f.timeout,
 			Proc:    f.host.Proc,
 			Sys:     f.host.Sys,
@@ -56,7 +57,7 @@ func (f *hostFlags) options() (assess.Options, error) {
 		return opts, fmt.Errorf(`--autoload %q: want "never" or "allow"`, f.autoload)
 	}
 	switch opts.Probe.Suite {
-	case probe.SuiteQuick, probe.SuiteFull:
+	case result.SuiteQuick, result.SuiteFull:
 	default:
 		return opts, fmt.Errorf(`--suite %q: want "quick" or "full"`, f.suite)
 	}

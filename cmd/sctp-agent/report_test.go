@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -75,7 +75,7 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 		}), false},
 		{"RHCOS, loaded by hand", func() verdict.Facts {
 			f := rhcos(func(i *kmod.Inspection) { i.State = kmod.StateLoaded })
-			f.Probe = probe.Result{Attempted: true, Checks: []probe.Check{{Name: "x", Required: true, Result: probe.OutcomePass}}}
+			f.Probe = result.Result{Attempted: true, Checks: []result.Check{{Name: "x", Required: true, Result: result.OutcomePass}}}
 			return f
 		}(), true},
 	} {

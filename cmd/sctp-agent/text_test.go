@@ -16,7 +16,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/cleanup"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -104,11 +104,11 @@ func TestTablesFit(t *testing.T) {
 	}
 	check := rhcos(func(i *kmod.Inspection) { i.State = kmod.StateLoaded })
 	check.Node = wide
-	check.Probe = probe.Result{Attempted: true, Suite: probe.SuiteFull}
+	check.Probe = result.Result{Attempted: true, Suite: result.SuiteFull}
 	for range 30 {
 		check.Probe.Checks = append(check.Probe.Checks,
-			probe.Check{Name: "passed-check", Result: probe.OutcomePass},
-			probe.Check{Name: "failed-check", Required: true, Result: probe.OutcomeFail, Stage: "connect", Errno: "ECONNREFUSED", Detail: words})
+			result.Check{Name: "passed-check", Result: result.OutcomePass},
+			result.Check{Name: "failed-check", Required: true, Result: result.OutcomeFail, Stage: "connect", Errno: "ECONNREFUSED", Detail: words})
 	}
 	report := verdict.Judge(check)
 	report.Module.Path = "/usr/lib/modules/5.14.0-570.12.1.el9_6.x86_64/kernel/net/sctp/sctp.ko.xz"

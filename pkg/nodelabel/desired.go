@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -83,8 +83,8 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	} else {
 		set(k.OnBoot(), string(r.OnBoot))
 	}
-	for key, checks := range map[string]string{k.IPv6(): probe.PrefixIPv6, k.Multihoming(): probe.CheckMultihoming} {
-		switch result(r, checks) {
+	for key, checks := range map[string]string{k.IPv6(): result.PrefixIPv6, k.Multihoming(): result.CheckMultihoming} {
+		switch worst(r, checks) {
 		case "pass":
 			// Workloads may select by this label alone: it promises no more
 			// than ready does.
@@ -102,20 +102,20 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	return out
 }
 
-// result of the checks whose names begin so, the worst of them; "" when none was
+// worst is the worst result of the checks whose names begin so; "" when none was
 // made.
-func result(r verdict.Report, names string) string {
-	worst := -1
+func worst(r verdict.Report, names string) string {
+	at := -1
 	from := []string{"pass", "skip", "unknown", "fail"}
 	for _, c := range r.Probe.Checks {
 		if strings.HasPrefix(c.Name, names) {
-			worst = max(worst, slices.Index(from, c.Result))
+			at = max(at, slices.Index(from, c.Result))
 		}
 	}
-	if worst < 0 {
+	if at < 0 {
 		return ""
 	}
-	return from[worst]
+	return from[at]
 }
 
 // since is the time said before, unless ready or reason changed, or what was

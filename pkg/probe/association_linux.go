@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // ends says how the two ends of an association differ from plain ones.
@@ -33,7 +35,7 @@ const defaultStreams = 10
 func (how ends) prepared(s *socket) error {
 	if how.streams > 0 {
 		if err := s.set(optInitMsg, raw(initMsg{OutStreams: how.streams, MaxInStreams: how.streams})); err != nil {
-			return &stop{stage: StageSocket, err: err, detail: "set SCTP_INITMSG"}
+			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_INITMSG"}
 		}
 	}
 	if how.prepare != nil {
@@ -84,7 +86,7 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 		streams = defaultStreams
 	}
 	for name, s := range map[string]*socket{"client": client, "server": server} {
-		st, err := s.status(StageConnect)
+		st, err := s.status(result.StageConnect)
 		if err != nil {
 			return nil, err
 		}
@@ -142,7 +144,7 @@ func (a *association) shutdown(ctx context.Context) error {
 		return err
 	}
 	for {
-		m, err := a.server.receiveInto(ctx, StageShutdown, "wait for the end of the association", make([]byte, 1<<10))
+		m, err := a.server.receiveInto(ctx, result.StageShutdown, "wait for the end of the association", make([]byte, 1<<10))
 		if err == io.EOF {
 			break
 		}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // A check is one behaviour to prove. The list in suite_linux.go is the whole
@@ -17,7 +19,7 @@ type check struct {
 	// rfc is the section that demands the behaviour.
 	rfc string
 	// suite is the smallest one that the check belongs to.
-	suite Suite
+	suite result.Suite
 	// required: a failure means that SCTP is not ready.
 	required bool
 	// current: also run in the current network namespace, where the others
@@ -34,8 +36,8 @@ type check struct {
 // stop is why a check did not pass. Its zero stage is a wrong answer, not a
 // missing one.
 type stop struct {
-	outcome Outcome // "" is concluded from err
-	stage   Stage
+	outcome result.Outcome // "" is concluded from err
+	stage   result.Stage
 	// cut: the deadline of the whole run came before that of the step, so
 	// that nothing can be concluded from its passing.
 	cut bool
@@ -63,37 +65,37 @@ func (s *stop) Unwrap() error { return s.err }
 
 // wrong: the kernel answered, and the answer breaks the RFC.
 func wrong(format string, args ...any) error {
-	return &stop{outcome: OutcomeFail, detail: fmt.Sprintf(format, args...)}
+	return &stop{outcome: result.OutcomeFail, detail: fmt.Sprintf(format, args...)}
 }
 
 // skip: the check does not apply here.
 func skip(format string, args ...any) error {
-	return &stop{outcome: OutcomeSkip, detail: fmt.Sprintf(format, args...)}
+	return &stop{outcome: result.OutcomeSkip, detail: fmt.Sprintf(format, args...)}
 }
 
 // undecided: something other than SCTP kept the check from concluding.
-func undecided(stage Stage, err error, format string, args ...any) error {
-	return &stop{outcome: OutcomeUnknown, stage: stage, err: err, detail: fmt.Sprintf(format, args...)}
+func undecided(stage result.Stage, err error, format string, args ...any) error {
+	return &stop{outcome: result.OutcomeUnknown, stage: stage, err: err, detail: fmt.Sprintf(format, args...)}
 }
 
 // concluded is a result that is one already: the child's.
-type concluded Check
+type concluded result.Check
 
 func (c concluded) Error() string { return c.Detail }
 
 // conclude turns what a check returned into its result.
-func (c check) conclude(err error, took time.Duration) Check {
-	res := Check{Name: c.name, RFC: c.rfc, Required: c.required, Result: OutcomePass, Duration: took}
+func (c check) conclude(err error, took time.Duration) result.Check {
+	res := result.Check{Name: c.name, RFC: c.rfc, Required: c.required, Result: result.OutcomePass, Duration: took}
 	if err == nil {
 		return res
 	}
 	var have concluded
 	if errors.As(err, &have) {
-		return Check(have)
+		return result.Check(have)
 	}
 	var s *stop
 	if !errors.As(err, &s) {
-		s = &stop{outcome: OutcomeUnknown, err: err}
+		s = &stop{outcome: result.OutcomeUnknown, err: err}
 	}
 	res.Stage = s.stage
 	res.Result = s.outcome
@@ -106,19 +108,19 @@ func (c check) conclude(err error, took time.Duration) Check {
 	if res.Result == "" {
 		switch {
 		case errors.As(err, new(answered)):
-			res.Result = OutcomeFail
+			res.Result = result.OutcomeFail
 		case errors.Is(err, context.Canceled), s.cut, inconclusive(errno):
-			res.Result = OutcomeUnknown
-		case s.stage == StageSocket && errno == unix.ENOSYS:
+			res.Result = result.OutcomeUnknown
+		case s.stage == result.StageSocket && errno == unix.ENOSYS:
 			// What a seccomp profile answers to calls that it does not list
 			// (containers/common, seccomp.json, defaultErrnoRet), and the
 			// kernel never to this one.
-			res.Result = OutcomeUnknown
+			res.Result = result.OutcomeUnknown
 		default:
-			res.Result = OutcomeFail
+			res.Result = result.OutcomeFail
 		}
 	}
-	if res.Result != OutcomeFail {
+	if res.Result != result.OutcomeFail {
 		res.TimedOut = res.TimedOut && !s.cut
 	}
 	return res
@@ -162,10 +164,10 @@ func errnoName(e unix.Errno) string {
 // step's deadline and not one per check, and hands each result to emit as it
 // comes. It returns when all have concluded or the context ends, whichever is
 // first: a call that hangs in the kernel cannot be taken back, only left.
-func runChecks(ctx context.Context, checks []check, proc string, step time.Duration, private bool, emit func(Check)) {
+func runChecks(ctx context.Context, checks []check, proc string, step time.Duration, private bool, emit func(result.Check)) {
 	type numbered struct {
 		i int
-		Check
+		result.Check
 	}
 	late := watchLag(proc, step, private)
 	defer late.end()
@@ -177,14 +179,14 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 			e := &env{family: c.family, proc: proc, step: step}
 			err := e.run(ctx, c.prove)
 			now := time.Now()
-			result := c.conclude(err, now.Sub(began))
-			if since, silent := silence(err); silent && result.Result == OutcomeFail {
+			found := c.conclude(err, now.Sub(began))
+			if since, silent := silence(err); silent && found.Result == result.OutcomeFail {
 				if doubt := late.doubt(since, now); doubt != "" {
-					result.Result = OutcomeUnknown
-					result.Detail += " (inconclusive: " + doubt + ")"
+					found.Result = result.OutcomeUnknown
+					found.Detail += " (inconclusive: " + doubt + ")"
 				}
 			}
-			results <- numbered{i, result}
+			results <- numbered{i, found}
 		}()
 	}
 	// The sockets' deadlines follow the context's, so the checks end with it

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // childArg is the one argument of a program that is to be the child.
@@ -15,7 +17,7 @@ const childArg = "sctp-probe-child"
 // task is what the parent asks of the child, as JSON on its standard input.
 type task struct {
 	// Only runs the checks of the current namespace's smaller pass.
-	Suite   Suite
+	Suite   result.Suite
 	Current bool
 	// Load only opens a socket, so that the kernel loads the module.
 	Load bool
@@ -30,7 +32,7 @@ type task struct {
 // output, as each becomes known: what it has said by then stands, should it
 // hang or be killed.
 type line struct {
-	Check *Check `json:",omitempty"`
+	Check *result.Check `json:",omitempty"`
 	// Unusable says why nothing can be tried in the child's own network
 	// namespace.
 	Unusable string `json:",omitempty"`
@@ -67,7 +69,7 @@ func ChildMain(args []string) (handled bool) {
 func (t task) perform(say func(line)) {
 	ctx, cancel := context.WithTimeout(context.Background(), t.Timeout)
 	defer cancel()
-	report := func(c Check) { say(line{Check: &c}) }
+	report := func(c result.Check) { say(line{Check: &c}) }
 	if err := readyPoller(); err != nil {
 		report(first().conclude(err, 0))
 		return

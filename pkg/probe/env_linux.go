@@ -12,6 +12,8 @@ import (
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // family is the address family of a check, and its loopback addresses.
@@ -98,7 +100,7 @@ func (e *env) close() {
 }
 
 // adopt makes a descriptor a socket of this check.
-func (e *env) adopt(fd int, stage Stage) (*socket, error) {
+func (e *env) adopt(fd int, stage result.Stage) (*socket, error) {
 	s := &socket{env: e, file: os.NewFile(uintptr(fd), "sctp")}
 	var err error
 	if s.raw, err = s.file.SyscallConn(); err == nil {
@@ -136,9 +138,9 @@ func (e *env) socket(ns *os.File, style int) (*socket, error) {
 		err = within(ns, open)
 	}
 	if err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "open an SCTP socket"}
+		return nil, &stop{stage: result.StageSocket, err: err, detail: "open an SCTP socket"}
 	}
-	s, err := e.adopt(fd, StageSocket)
+	s, err := e.adopt(fd, result.StageSocket)
 	if err != nil {
 		return nil, err
 	}
@@ -150,7 +152,7 @@ func (e *env) socket(ns *os.File, style int) (*socket, error) {
 	if err := s.do(func(fd int) error {
 		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}); err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "set SO_LINGER"}
+		return nil, &stop{stage: result.StageSocket, err: err, detail: "set SO_LINGER"}
 	}
 	// An ICMP error then ends a connect at once instead of waiting, unseen, to
 	// be asked for (net/sctp/input.c, sctp_icmp_error).
@@ -159,15 +161,15 @@ func (e *env) socket(ns *os.File, style int) (*socket, error) {
 		level, opt = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
 	}
 	if err := s.do(func(fd int) error { return unix.SetsockoptInt(fd, level, opt, 1) }); err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "ask for ICMP errors"}
+		return nil, &stop{stage: result.StageSocket, err: err, detail: "ask for ICMP errors"}
 	}
 	// Without the next two, messages one way and the shutdown wait for
 	// delayed acknowledgements, 200 ms each (RFC 9260, section 6.2).
 	if err := s.setInt(optNoDelay, 1); err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_NODELAY"}
+		return nil, &stop{stage: result.StageSocket, err: err, detail: "set SCTP_NODELAY"}
 	}
 	if err := s.set(optDelayedSack, raw(sackInfo{Frequency: 1})); err != nil {
-		return nil, &stop{stage: StageSocket, err: err, detail: "set SCTP_DELAYED_SACK"}
+		return nil, &stop{stage: result.StageSocket, err: err, detail: "set SCTP_DELAYED_SACK"}
 	}
 	if err := s.retransmit(200*time.Millisecond, time.Second); err != nil {
 		return nil, err
@@ -187,7 +189,7 @@ func (s *socket) retransmit(least, most time.Duration) error {
 		Min:     uint32(least.Milliseconds()),
 		Max:     uint32(most.Milliseconds()),
 	})); err != nil {
-		return &stop{stage: StageSocket, err: err, detail: "set SCTP_RTOINFO"}
+		return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_RTOINFO"}
 	}
 	return nil
 }

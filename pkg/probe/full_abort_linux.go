@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // proveAbort: an end that aborts tells the other at once (RFC 9260, section
@@ -16,7 +18,7 @@ func proveAbort(ctx context.Context, e *env) error {
 	}
 	a.client.file.Close() // aborts (env.socket)
 	var got error
-	err = a.server.wait(ctx, StageShutdown, "wait for the abort", a.server.raw.Read, func(fd int) error {
+	err = a.server.wait(ctx, result.StageShutdown, "wait for the abort", a.server.raw.Read, func(fd int) error {
 		_, _, _, _, got = unix.Recvmsg(fd, make([]byte, 64), nil, 0)
 		if got == unix.EAGAIN || got == unix.EINTR {
 			return got

@@ -10,6 +10,8 @@ import (
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // proveAuth: DATA chunks that both ends want authenticated arrive while the
@@ -31,7 +33,7 @@ func proveAuth(ctx context.Context, e *env) error {
 				const chunkData = 0
 				return unix.SetsockoptString(fd, solSCTP, optAuthChunk, string([]byte{chunkData}))
 			}); err != nil {
-				return &stop{stage: StageSocket, err: err, detail: "demand that DATA chunks are authenticated"}
+				return &stop{stage: result.StageSocket, err: err, detail: "demand that DATA chunks are authenticated"}
 			}
 			return nil
 		}})
@@ -76,10 +78,10 @@ func (s *socket) useKey(number uint16, text string) error {
 	if err := s.do(func(fd int) error {
 		return unix.SetsockoptString(fd, solSCTP, optAuthKey, string(head)+string(key))
 	}); err != nil {
-		return &stop{stage: StageConnect, err: err, detail: "set a shared key"}
+		return &stop{stage: result.StageConnect, err: err, detail: "set a shared key"}
 	}
 	if err := s.set(optAuthActiveKey, raw(authKeyID{Number: number})); err != nil {
-		return &stop{stage: StageConnect, err: err, detail: "choose a shared key"}
+		return &stop{stage: result.StageConnect, err: err, detail: "choose a shared key"}
 	}
 	return nil
 }
@@ -108,7 +110,7 @@ func proveAsconf(ctx context.Context, e *env) error {
 	if err := a.client.bind(joining); err != nil {
 		return err
 	}
-	if err := a.server.waitUntil(ctx, StageConnect, "the peer to learn of an added address", func() (bool, error) {
+	if err := a.server.waitUntil(ctx, result.StageConnect, "the peer to learn of an added address", func() (bool, error) {
 		_, err := a.server.pathState(joining)
 		if errors.Is(err, unix.EINVAL) {
 			return false, nil

@@ -10,6 +10,8 @@ import (
 	"github.com/ishidawataru/sctp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // The checks here lose packets on purpose, in the probe's own network
@@ -115,7 +117,7 @@ func provePartialReliability(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := a.client.waitUntil(ctx, StageSend, "a message to be given up", func() (bool, error) {
+	if err := a.client.waitUntil(ctx, result.StageSend, "a message to be given up", func() (bool, error) {
 		given := prStatus{Policy: flagLifetime}
 		if err := a.client.get(optPRAssocStatus, bytesOf(&given)); err != nil {
 			return false, unsupported(err, "the count of messages given up")

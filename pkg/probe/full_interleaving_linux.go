@@ -7,6 +7,8 @@ import (
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // proveInterleaving: while a long message is under way, a short one on another
@@ -37,10 +39,10 @@ func (e *env) interleaving(ctx context.Context) (*association, error) {
 			return err
 		}
 		if err := s.setInt(optFragmentInterleave, 2); err != nil {
-			return &stop{stage: StageSocket, err: err, detail: "set SCTP_FRAGMENT_INTERLEAVE"}
+			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_FRAGMENT_INTERLEAVE"}
 		}
 		if err := s.set(optMaxSeg, raw(assocValue{Value: interleavedSeg})); err != nil {
-			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
+			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_MAXSEG"}
 		}
 		// The receiver's window, which is half of what the kernel makes of
 		// this (socket(7)), must not be as large as the long message, whatever
@@ -48,7 +50,7 @@ func (e *env) interleaving(ctx context.Context) (*association, error) {
 		if err := s.do(func(fd int) error {
 			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, interleavedLength/2)
 		}); err != nil {
-			return &stop{stage: StageSocket, err: err, detail: "set SO_RCVBUF"}
+			return &stop{stage: result.StageSocket, err: err, detail: "set SO_RCVBUF"}
 		}
 		return s.enable(optInterleavingSupported, 1, "message interleaving")
 	}})
@@ -91,7 +93,7 @@ func (a *association) sendInterleaved(ctx context.Context) (map[uint16][]byte, e
 	// Without this the sender finishes the long message first (RFC 8260,
 	// section 3.2: round robin).
 	if err := a.client.set(optStreamScheduler, raw(assocValue{Value: schedulerRoundRobin})); err != nil {
-		return nil, &stop{stage: StageSend, err: err, detail: "choose the round-robin scheduler"}
+		return nil, &stop{stage: result.StageSend, err: err, detail: "choose the round-robin scheduler"}
 	}
 	sent := map[uint16][]byte{longStream: long}
 	if err := a.client.send(ctx, long, sctp.SndRcvInfo{Stream: longStream}, nil); err != nil {
@@ -111,7 +113,7 @@ func (a *association) receiveInterleaved(ctx context.Context, sent map[uint16][]
 	parts, firstTSN := map[uint16][]byte{}, map[uint16]uint32{}
 	var ended []uint16
 	for len(ended) < len(sent) {
-		m, err := a.server.receiveInto(ctx, StageReceive, "wait for interleaved messages", make([]byte, 64<<10))
+		m, err := a.server.receiveInto(ctx, result.StageReceive, "wait for interleaved messages", make([]byte, 64<<10))
 		if err != nil {
 			return err
 		}

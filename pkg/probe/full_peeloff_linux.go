@@ -7,6 +7,8 @@ import (
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // provePeeloff: an association of a one-to-many socket is branched off into a
@@ -62,7 +64,7 @@ func provePeeloff(ctx context.Context, e *env) error {
 func (s *socket) peelOff(assoc int32) (*socket, error) {
 	arg := peeloffFlags{Assoc: assoc, Flags: unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC}
 	if err := s.get(optPeeloffFlags, bytesOf(&arg)); err != nil {
-		return nil, &stop{stage: StageAccept, err: err, detail: "branch an association off"}
+		return nil, &stop{stage: result.StageAccept, err: err, detail: "branch an association off"}
 	}
-	return s.env.adopt(int(arg.FD), StageAccept)
+	return s.env.adopt(int(arg.FD), result.StageAccept)
 }

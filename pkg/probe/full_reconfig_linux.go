@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/ishidawataru/sctp"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // proveReconfig: the sequence numbers of a stream start again after a reset,
@@ -43,18 +45,18 @@ func proveReconfig(ctx context.Context, e *env) error {
 		}
 	}
 	if err := a.client.set(optResetStreams, raw(resetStreams{Flags: resetOutgoing, Count: 1, Stream: stream})); err != nil {
-		return &stop{stage: StageSend, err: err, detail: "reset a stream"}
+		return &stop{stage: result.StageSend, err: err, detail: "reset a stream"}
 	}
 	if err := next("the first message after the reset", 0); err != nil {
 		return err
 	}
 	if err := a.client.set(optAddStreams, raw(addStreams{Out: 2})); err != nil {
-		return &stop{stage: StageSend, err: err, detail: "add streams"}
+		return &stop{stage: result.StageSend, err: err, detail: "add streams"}
 	}
 	// The new streams are usable when the peer has agreed; a message on the
 	// last one says that it has. Until then its number is out of range.
-	if err := a.client.waitUntil(ctx, StageSend, "added streams to be agreed to", func() (bool, error) {
-		st, err := a.client.status(StageSend)
+	if err := a.client.waitUntil(ctx, result.StageSend, "added streams to be agreed to", func() (bool, error) {
+		st, err := a.client.status(result.StageSend)
 		return st.OutStreams == streams+2, err
 	}); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // TestGrowth: ten thousand probes in a row leave no growth in descriptors,
@@ -23,8 +25,8 @@ func TestGrowth(t *testing.T) {
 	probes := func(n int) {
 		t.Helper()
 		for range n {
-			runChecks(context.Background(), core, "/proc", 20*time.Second, false, func(c Check) {
-				if c.Result != OutcomePass {
+			runChecks(context.Background(), core, "/proc", 20*time.Second, false, func(c result.Check) {
+				if c.Result != result.OutcomePass {
 					t.Fatalf("%+v", c)
 				}
 			})

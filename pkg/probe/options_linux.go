@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // bytesOf is a structure of uapi_linux.go as the kernel has it: they have no
@@ -28,7 +30,7 @@ func unsupported(err error, feature string) error {
 	if errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return skip("this kernel does not know %s: %v", feature, err)
 	}
-	return &stop{stage: StageSocket, err: err, detail: "turn on " + feature}
+	return &stop{stage: result.StageSocket, err: err, detail: "turn on " + feature}
 }
 
 // enable turns on an extension for a socket's later associations.
@@ -43,7 +45,7 @@ func (s *socket) enable(opt int, value uint32, feature string) error {
 func (s *socket) enabled(opt int) (bool, error) {
 	var v assocValue
 	if err := s.get(opt, bytesOf(&v)); err != nil {
-		return false, &stop{stage: StageConnect, err: err, detail: fmt.Sprintf("ask for SCTP option %d", opt)}
+		return false, &stop{stage: result.StageConnect, err: err, detail: fmt.Sprintf("ask for SCTP option %d", opt)}
 	}
 	return v.Value != 0, nil
 }
@@ -65,7 +67,7 @@ func (e *env) sysctl(name, value string) error {
 
 // waitUntil asks again and again, for what no event tells of. A millisecond
 // between is nothing to loopback.
-func (s *socket) waitUntil(ctx context.Context, stage Stage, what string, done func() (bool, error)) error {
+func (s *socket) waitUntil(ctx context.Context, stage result.Stage, what string, done func() (bool, error)) error {
 	since := time.Now()
 	step, cancel := context.WithTimeout(ctx, s.env.step)
 	defer cancel()

@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // answer is everything that one child said.
 type answer struct {
-	checks []Check
+	checks []result.Check
 	// unusable is why its own network namespace is of no use.
 	unusable string
 	// err is why it did not say everything: it was killed, or too late.

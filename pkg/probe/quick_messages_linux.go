@@ -7,6 +7,8 @@ import (
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // proveBoundaries: a receive call gives one message, never two and never a
@@ -32,7 +34,7 @@ func proveBoundaries(ctx context.Context, e *env) error {
 		if i == 1 {
 			room = len(want) / 2
 		}
-		m, err := a.server.receiveInto(ctx, StageReceive, "wait for a message", make([]byte, room))
+		m, err := a.server.receiveInto(ctx, result.StageReceive, "wait for a message", make([]byte, room))
 		if err != nil {
 			return err
 		}
@@ -41,7 +43,7 @@ func proveBoundaries(ctx context.Context, e *env) error {
 		}
 		got := m.data
 		if !m.end {
-			if m, err = a.server.receiveInto(ctx, StageReceive, "wait for the rest of a message", make([]byte, 4<<10)); err != nil {
+			if m, err = a.server.receiveInto(ctx, result.StageReceive, "wait for the rest of a message", make([]byte, 4<<10)); err != nil {
 				return err
 			}
 			if !m.end {
@@ -151,7 +153,7 @@ func proveFragmentation(ctx context.Context, e *env) error {
 func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
 		if err := s.set(optMaxSeg, raw(assocValue{Value: uint32(maxSeg)})); err != nil {
-			return &stop{stage: StageSocket, err: err, detail: "set SCTP_MAXSEG"}
+			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_MAXSEG"}
 		}
 		return s.usualBuffers(size)
 	}})
@@ -172,7 +174,7 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 	}
 	var stats assocStats
 	if err := a.server.get(optAssocStats, bytesOf(&stats)); err != nil {
-		return &stop{stage: StageReceive, err: err, detail: "ask how many chunks arrived"}
+		return &stop{stage: result.StageReceive, err: err, detail: "ask how many chunks arrived"}
 	}
 	if least := uint64(size / maxSeg); stats.InOrdered < least {
 		return wrong("a message of %d bytes came in %d chunks; of at most %d bytes, there must be %d", size, stats.InOrdered, maxSeg, least)
@@ -220,7 +222,7 @@ func (s *socket) atLeast(opt, size int) (got int, err error) {
 		return err
 	})
 	if err != nil {
-		return 0, &stop{stage: StageSocket, err: err, detail: "make room for messages"}
+		return 0, &stop{stage: result.StageSocket, err: err, detail: "make room for messages"}
 	}
 	return got, nil
 }

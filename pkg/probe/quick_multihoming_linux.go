@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/ishidawataru/sctp"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // proveMultihoming: both ends have two addresses, the one that the handshake
@@ -69,21 +71,21 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 			return nil
 		}
 		if over {
-			return &stop{stage: StageConnect, err: os.ErrDeadlineExceeded, since: since, detail: "wait for a heartbeat to " + hostsOf(addr) + " to be answered"}
+			return &stop{stage: result.StageConnect, err: os.ErrDeadlineExceeded, since: since, detail: "wait for a heartbeat to " + hostsOf(addr) + " to be answered"}
 		}
 		if !asked {
 			asked = true
 			if err := s.set(optPeerAddrParams, raw(params)); err != nil {
-				return &stop{stage: StageConnect, err: err, detail: "ask for a heartbeat to " + hostsOf(addr)}
+				return &stop{stage: result.StageConnect, err: err, detail: "ask for a heartbeat to " + hostsOf(addr)}
 			}
 			continue
 		}
 		short, cancel := context.WithTimeout(ctx, min(patience, time.Until(end)))
-		m, err := s.receiveInto(short, StageConnect, "wait for a heartbeat to "+hostsOf(addr)+" to be answered", make([]byte, 1<<10))
+		m, err := s.receiveInto(short, result.StageConnect, "wait for a heartbeat to "+hostsOf(addr)+" to be answered", make([]byte, 1<<10))
 		cancel()
 		switch {
 		case err == io.EOF:
-			return &stop{outcome: OutcomeFail, stage: StageConnect, detail: "the association ended instead of confirming " + hostsOf(addr)}
+			return &stop{outcome: result.OutcomeFail, stage: result.StageConnect, detail: "the association ended instead of confirming " + hostsOf(addr)}
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 			asked = false
 		case err != nil:
@@ -99,7 +101,7 @@ func (s *socket) pathState(addr *sctp.SCTPAddr) (int32, error) {
 	var info peerAddrInfo
 	copy(info.Address[:], addr.ToRawSockAddrBuf())
 	if err := s.get(optPeerAddrInfo, bytesOf(&info)); err != nil {
-		return 0, &stop{stage: StageConnect, err: err, detail: "ask for the state of the path to " + hostsOf(addr)}
+		return 0, &stop{stage: result.StageConnect, err: err, detail: "ask for the state of the path to " + hostsOf(addr)}
 	}
 	return info.State, nil
 }

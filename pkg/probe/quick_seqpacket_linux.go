@@ -8,6 +8,8 @@ import (
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // proveSeqpacket: one one-to-many socket serves several peers, each an
@@ -82,14 +84,14 @@ func serve(ctx context.Context, e *env, n int) error {
 // protocol identifier and its association (RFC 6458, section 5.3.5).
 func informed(s *socket) error {
 	if err := s.setInt(optRecvRcvInfo, 1); err != nil {
-		return &stop{stage: StageSocket, err: err, detail: "set SCTP_RECVRCVINFO"}
+		return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_RECVRCVINFO"}
 	}
 	return nil
 }
 
 func subscribed(s *socket) error {
 	if err := s.set(optEvents, raw(subscription{Association: 1, Address: 1})); err != nil {
-		return &stop{stage: StageSocket, err: err, detail: "subscribe to association events"}
+		return &stop{stage: result.StageSocket, err: err, detail: "subscribe to association events"}
 	}
 	return nil
 }
@@ -97,7 +99,7 @@ func subscribed(s *socket) error {
 // sawShutdown waits until n associations have been shut down.
 func (s *socket) sawShutdown(ctx context.Context, n int) error {
 	for n > 0 {
-		m, err := s.receiveInto(ctx, StageShutdown, "wait for the shutdown to complete", make([]byte, 1<<10))
+		m, err := s.receiveInto(ctx, result.StageShutdown, "wait for the shutdown to complete", make([]byte, 1<<10))
 		if err == io.EOF {
 			return nil // one-to-one, where that is the end
 		}
@@ -110,7 +112,7 @@ func (s *socket) sawShutdown(ctx context.Context, n int) error {
 			n--
 		case ok && change.State == assocLost:
 			// By its guard timer perhaps: ETIMEDOUT then.
-			return &stop{outcome: OutcomeFail, stage: StageShutdown, err: s.pendingError(), detail: "the association was lost instead of shut down"}
+			return &stop{outcome: result.OutcomeFail, stage: result.StageShutdown, err: s.pendingError(), detail: "the association was lost instead of shut down"}
 		case !m.notification:
 			return wrong("%d bytes arrived that nobody sent", len(m.data))
 		}

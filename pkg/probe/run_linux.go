@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // Run runs a suite and reports what it found. It never takes longer than the
@@ -18,7 +20,7 @@ import (
 // Unless [Options.AllowLoad] is set, no SCTP socket is opened while the
 // protocol is not registered, or its module not live: then the result has no
 // checks and Attempted is false.
-func Run(ctx context.Context, opts Options) Result {
+func Run(ctx context.Context, opts Options) result.Result {
 	began := time.Now()
 	r := run{opts: opts.withDefaults()}
 	r.result.Suite = r.opts.Suite
@@ -29,11 +31,11 @@ func Run(ctx context.Context, opts Options) Result {
 
 func (o Options) withDefaults() Options {
 	if o.Suite == "" {
-		o.Suite = SuiteQuick
+		o.Suite = result.SuiteQuick
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
-		if o.Suite == SuiteFull {
+		if o.Suite == result.SuiteFull {
 			o.Timeout = DefaultFullTimeout
 		}
 	}
@@ -52,7 +54,7 @@ func (o Options) withDefaults() Options {
 // run is one run under way.
 type run struct {
 	opts   Options
-	result Result
+	result result.Result
 }
 
 func (r *run) run(ctx context.Context) {
@@ -81,7 +83,7 @@ func (r *run) run(ctx context.Context) {
 	r.compare()
 }
 
-func (r *run) report(c Check) { r.result.Checks = append(r.result.Checks, c) }
+func (r *run) report(c result.Check) { r.result.Checks = append(r.result.Checks, c) }
 
 // task is what a child is asked: with a little less time than there is, so
 // that it ends by itself and says what it saw rather than being killed.
@@ -170,10 +172,10 @@ func (r *run) isolated(ctx context.Context) error {
 }
 
 // take is what a child answered, with the checks that it owes.
-func (r *run) take(a answer, asked []check) []Check {
+func (r *run) take(a answer, asked []check) []result.Check {
 	results := a.checks
 	for _, c := range asked {
-		if a.err != nil && !slices.ContainsFunc(results, func(have Check) bool { return have.Name == c.name }) {
+		if a.err != nil && !slices.ContainsFunc(results, func(have result.Check) bool { return have.Name == c.name }) {
 			results = append(results, c.conclude(undecided("", a.err, ""), 0))
 		}
 	}
@@ -197,16 +199,16 @@ func (r *run) skip(checks []check) {
 func (r *run) compare() {
 	for _, here := range r.result.Current {
 		for _, proved := range r.result.Checks {
-			if here.Name != proved.Name || proved.Result != OutcomePass {
+			if here.Name != proved.Name || proved.Result != result.OutcomePass {
 				continue
 			}
 			switch here.Result {
-			case OutcomeFail:
+			case result.OutcomeFail:
 				if r.result.LoopbackFiltered != "" {
 					r.result.LoopbackFiltered += "; "
 				}
 				r.result.LoopbackFiltered += here.Name + ": " + here.Detail
-			case OutcomeUnknown, OutcomeSkip:
+			case result.OutcomeUnknown, result.OutcomeSkip:
 				r.note("in the current network namespace, %s: %s", here.Name, here.Detail)
 			}
 		}
@@ -265,7 +267,7 @@ func (r *run) load(ctx context.Context) error {
 		select {
 		case err = <-opened:
 		case <-ctx.Done():
-			err = undecided(StageSocket, ctx.Err(), "wait for the kernel to load the module")
+			err = undecided(result.StageSocket, ctx.Err(), "wait for the kernel to load the module")
 		}
 	} else {
 		err = r.loadInChild(ctx)
@@ -284,10 +286,10 @@ func (r *run) loadInChild(ctx context.Context) error {
 	}
 	a := <-loader.answer
 	if a.err != nil {
-		return undecided(StageSocket, a.err, "wait for the kernel to load the module")
+		return undecided(result.StageSocket, a.err, "wait for the kernel to load the module")
 	}
 	for _, c := range a.checks {
-		if c.Result != OutcomePass {
+		if c.Result != result.OutcomePass {
 			return concluded(c)
 		}
 	}
@@ -298,7 +300,7 @@ func (r *run) loadInChild(ctx context.Context) error {
 func openOne() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
 	if err != nil {
-		return &stop{stage: StageSocket, err: err, detail: "open an SCTP socket"}
+		return &stop{stage: result.StageSocket, err: err, detail: "open an SCTP socket"}
 	}
 	unix.Close(fd)
 	return nil
@@ -308,12 +310,12 @@ func openOne() error {
 func first() check { return checks()[0] }
 
 // sortChecks puts results into the order of the suite.
-func sortChecks(results []Check) {
+func sortChecks(results []result.Check) {
 	order := map[string]int{}
 	for i, c := range checks() {
 		order[c.name] = i
 	}
-	slices.SortStableFunc(results, func(a, b Check) int { return order[a.Name] - order[b.Name] })
+	slices.SortStableFunc(results, func(a, b result.Check) int { return order[a.Name] - order[b.Name] })
 }
 
 // readyPoller starts the runtime's network poller, if it has not been started
@@ -329,7 +331,7 @@ func readyPoller() error {
 	}()
 	for range 2 {
 		if err := unix.Pipe2(p, unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-			return undecided(StageSocket, err, "find descriptors for the runtime's poller")
+			return undecided(result.StageSocket, err, "find descriptors for the runtime's poller")
 		}
 		spare = append(spare, p...)
 	}
@@ -339,7 +341,7 @@ func readyPoller() error {
 	f := os.NewFile(uintptr(spare[0]), "pipe")
 	spare = nil
 	if err := f.SetDeadline(time.Time{}); err != nil {
-		return errors.Join(undecided(StageSocket, err, "start the runtime's poller"), f.Close())
+		return errors.Join(undecided(result.StageSocket, err, "start the runtime's poller"), f.Close())
 	}
 	return f.Close()
 }

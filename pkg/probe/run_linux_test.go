@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // Whatever the options, a protocol that is not registered, or not settled, is
@@ -49,7 +51,7 @@ func TestRunLeavesAnUnregisteredProtocolAlone(t *testing.T) {
 			switch {
 			case !tc.wantUnknown && len(r.Checks) != 0:
 				t.Errorf("checks without a socket: %+v", r.Checks)
-			case tc.wantUnknown && (len(r.Checks) != 1 || r.Checks[0].Result != OutcomeUnknown || r.Checks[0].Detail == ""):
+			case tc.wantUnknown && (len(r.Checks) != 1 || r.Checks[0].Result != result.OutcomeUnknown || r.Checks[0].Detail == ""):
 				t.Errorf("want one check that could not conclude, got %+v", r.Checks)
 			}
 		})

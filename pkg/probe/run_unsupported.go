@@ -2,9 +2,13 @@
 
 package probe
 
-import "context"
+import (
+	"context"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
+)
 
 // Run needs Linux's SCTP; elsewhere nothing is attempted.
-func Run(_ context.Context, opts Options) Result {
-	return Result{Suite: opts.Suite, Notes: []string{"not probed: only Linux is supported"}}
+func Run(_ context.Context, opts Options) result.Result {
+	return result.Result{Suite: opts.Suite, Notes: []string{"not probed: only Linux is supported"}}
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // socket is a non-blocking SCTP socket in the runtime's poller, so that every
@@ -43,7 +45,7 @@ func (s *socket) arm(ctx context.Context, now time.Time) (cut bool, err error) {
 }
 
 // wait calls try until it no longer would block.
-func (s *socket) wait(ctx context.Context, stage Stage, what string, poll func(func(uintptr) bool) error, try func(fd int) error) error {
+func (s *socket) wait(ctx context.Context, stage result.Stage, what string, poll func(func(uintptr) bool) error, try func(fd int) error) error {
 	again := func(fd int) error {
 		for {
 			if err := try(fd); err != unix.EINTR {
@@ -167,14 +169,14 @@ func (s *socket) bind(addr *sctp.SCTPAddr) error {
 	case err == unix.EADDRNOTAVAIL && s.env.family == ipv6:
 		return skip("the loopback of this network namespace has no IPv6 address")
 	case err != nil:
-		return &stop{stage: StageBind, err: err, detail: "bind to " + hostsOf(addr)}
+		return &stop{stage: result.StageBind, err: err, detail: "bind to " + hostsOf(addr)}
 	}
 	return nil
 }
 
 func (s *socket) listen() error {
 	if err := s.do(func(fd int) error { return unix.Listen(fd, 8) }); err != nil {
-		return &stop{stage: StageListen, err: err, detail: "listen"}
+		return &stop{stage: result.StageListen, err: err, detail: "listen"}
 	}
 	return nil
 }
@@ -190,7 +192,7 @@ func (s *socket) port() (port int, err error) {
 		return nil
 	})
 	if err != nil {
-		return 0, &stop{stage: StageBind, err: err, detail: "ask for the local port"}
+		return 0, &stop{stage: result.StageBind, err: err, detail: "ask for the local port"}
 	}
 	return port, nil
 }
@@ -210,7 +212,7 @@ func portOf(sa unix.Sockaddr) int {
 func (s *socket) connect(ctx context.Context, addr *sctp.SCTPAddr) error {
 	raw := addr.ToRawSockAddrBuf()
 	begun := false
-	return s.wait(ctx, StageConnect, "connect to "+hostsOf(addr), s.raw.Write, func(fd int) error {
+	return s.wait(ctx, result.StageConnect, "connect to "+hostsOf(addr), s.raw.Write, func(fd int) error {
 		if !begun {
 			begun = true
 			switch err := unix.SetsockoptString(fd, solSCTP, optConnectx, string(raw)); err {
@@ -246,14 +248,14 @@ func (s *socket) accept(ctx context.Context, fromPort int) (*socket, error) {
 	for {
 		var accepted int
 		var from unix.Sockaddr
-		err := s.wait(ctx, StageAccept, "accept", s.raw.Read, func(fd int) (err error) {
+		err := s.wait(ctx, result.StageAccept, "accept", s.raw.Read, func(fd int) (err error) {
 			accepted, from, err = unix.Accept4(fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 			return err
 		})
 		if err != nil {
 			return nil, err
 		}
-		conn, err := s.env.adopt(accepted, StageAccept)
+		conn, err := s.env.adopt(accepted, result.StageAccept)
 		if err != nil {
 			return nil, err
 		}
@@ -304,7 +306,7 @@ func (s *socket) send(ctx context.Context, data []byte, info sctp.SndRcvInfo, to
 		sa = sockaddr(to)
 	}
 	oob := sendInfo(info)
-	return s.wait(ctx, StageSend, fmt.Sprintf("send %d bytes", len(data)), s.raw.Write, func(fd int) error {
+	return s.wait(ctx, result.StageSend, fmt.Sprintf("send %d bytes", len(data)), s.raw.Write, func(fd int) error {
 		n, err := unix.SendmsgN(fd, data, oob, sa, unix.MSG_NOSIGNAL)
 		if err == nil && n != len(data) {
 			return io.ErrShortWrite
@@ -343,7 +345,7 @@ func sockaddr(a *sctp.SCTPAddr) unix.Sockaddr {
 // makes one: they add a byte to ancillary data that comes alone.
 func (s *socket) finish(ctx context.Context, assoc int32) error {
 	oob := sendInfo(sctp.SndRcvInfo{Flags: unix.MSG_FIN, AssocID: assoc})
-	return s.wait(ctx, StageShutdown, "shut the association down", s.raw.Write, func(fd int) error {
+	return s.wait(ctx, result.StageShutdown, "shut the association down", s.raw.Write, func(fd int) error {
 		m := unix.Msghdr{Control: &oob[0]}
 		m.SetControllen(len(oob))
 		_, _, errno := unix.Syscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(&m)), 0)
@@ -356,7 +358,7 @@ func (s *socket) finish(ctx context.Context, assoc int32) error {
 
 // receiveInto waits for one receive call's worth; io.EOF says that the peer
 // has shut the association down.
-func (s *socket) receiveInto(ctx context.Context, stage Stage, what string, buf []byte) (m message, err error) {
+func (s *socket) receiveInto(ctx context.Context, stage result.Stage, what string, buf []byte) (m message, err error) {
 	oob := make([]byte, 256)
 	err = s.wait(ctx, stage, what, s.raw.Read, func(fd int) error {
 		// unix.Recvmsg would ask for the sender's address, and then the kernel
@@ -395,9 +397,9 @@ func (s *socket) receive(ctx context.Context, what string) (message, error) {
 		if s.buf == nil {
 			s.buf = make([]byte, 4<<10)
 		}
-		m, err := s.receiveInto(ctx, StageReceive, "wait for "+what, s.buf)
+		m, err := s.receiveInto(ctx, result.StageReceive, "wait for "+what, s.buf)
 		if err == io.EOF {
-			return whole, &stop{outcome: OutcomeFail, stage: StageReceive, detail: "the association ended instead of " + what}
+			return whole, &stop{outcome: result.OutcomeFail, stage: result.StageReceive, detail: "the association ended instead of " + what}
 		}
 		if err != nil {
 			return whole, err
@@ -413,7 +415,7 @@ func (s *socket) receive(ctx context.Context, what string) (message, error) {
 }
 
 // status is what the kernel says of the association.
-func (s *socket) status(stage Stage) (status, error) {
+func (s *socket) status(stage result.Stage) (status, error) {
 	var st status
 	if err := s.get(optStatus, bytesOf(&st)); err != nil {
 		return st, &stop{stage: stage, err: err, detail: "ask for the association's status"}
@@ -425,7 +427,7 @@ func (s *socket) status(stage Stage) (status, error) {
 // what was sent still arrives.
 func (s *socket) shutdown() error {
 	if err := s.do(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }); err != nil {
-		return &stop{stage: StageShutdown, err: err, detail: "shut the association down"}
+		return &stop{stage: result.StageShutdown, err: err, detail: "shut the association down"}
 	}
 	return nil
 }

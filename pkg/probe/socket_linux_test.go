@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // What is there when a deadline has passed counts, whichever of the two the
@@ -28,12 +30,12 @@ func TestAnswerThatWasThereInTime(t *testing.T) {
 			defer unix.Close(fds[1])
 			e := &env{step: 20 * time.Millisecond}
 			defer e.close()
-			s, err := e.adopt(fds[0], StageReceive)
+			s, err := e.adopt(fds[0], result.StageReceive)
 			if err != nil {
 				t.Fatal(err)
 			}
 			began := time.Now()
-			err = s.wait(context.Background(), StageReceive, "wait", s.raw.Read, func(fd int) error {
+			err = s.wait(context.Background(), result.StageReceive, "wait", s.raw.Read, func(fd int) error {
 				if tc.there && time.Since(began) > e.step {
 					return nil
 				}

@@ -3,7 +3,7 @@ package verdict
 import (
 	"fmt"
 
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // probeReason turns where and why a required check stopped into a reason: the
@@ -11,16 +11,16 @@ import (
 // ProbeFailed, an inconclusive one InspectionFailed.
 //
 // The errno values are those measured at each stage (docs/probe.md).
-func probeReason(c probe.Check) Reason {
-	if c.Result == probe.OutcomeFail && (c.TimedOut || c.Errno == "ETIMEDOUT") {
+func probeReason(c result.Check) Reason {
+	if c.Result == result.OutcomeFail && (c.TimedOut || c.Errno == "ETIMEDOUT") {
 		// A dropped packet is silence: the step's deadline passed, or the
 		// kernel gave up sending again before.
 		return ReasonProbeTimedOut
 	}
-	if c.Result == probe.OutcomeFail && rejected(c) {
+	if c.Result == result.OutcomeFail && rejected(c) {
 		return ReasonProbeTimedOut
 	}
-	if c.Result == probe.OutcomeUnknown && c.Errno == "ENOSYS" {
+	if c.Result == result.OutcomeUnknown && c.Errno == "ENOSYS" {
 		// seccomp, where a profile's default is this.
 		return ReasonPermissionDenied
 	}
@@ -33,7 +33,7 @@ func probeReason(c probe.Check) Reason {
 		"EADDRINUSE": // the kernel chooses the port: none was left
 		return ReasonResourceExhausted
 	}
-	if c.Result == probe.OutcomeUnknown {
+	if c.Result == result.OutcomeUnknown {
 		return ReasonInspectionFailed
 	}
 	return ReasonProbeFailed
@@ -44,18 +44,18 @@ func probeReason(c probe.Check) Reason {
 // once there is an association, is a matter of who holds the socket when it comes
 // (net/sctp/input.c, sctp_v4_err: sk_err or sk_err_soft). EACCES is ICMPv6's
 // "prohibited" while connecting, and a security policy's word later on.
-func rejected(c probe.Check) bool {
+func rejected(c result.Check) bool {
 	switch c.Errno {
 	case "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOPROTOOPT":
-		return c.Stage == probe.StageConnect || c.Stage == probe.StageReceive || c.Stage == probe.StageShutdown
+		return c.Stage == result.StageConnect || c.Stage == result.StageReceive || c.Stage == result.StageShutdown
 	case "EACCES":
-		return c.Stage == probe.StageConnect
+		return c.Stage == result.StageConnect
 	}
 	return false
 }
 
 // probeMessage says what a required check met, for people.
-func probeMessage(c probe.Check) string {
+func probeMessage(c result.Check) string {
 	switch probeReason(c) {
 	case ReasonPermissionDenied:
 		return "the probe was refused by a security policy: " + refused(c)
@@ -72,7 +72,7 @@ func probeMessage(c probe.Check) string {
 
 // refused is what a check was refused, as the end of a sentence. Without a
 // stage it was no socket, but a file to read or a process to start.
-func refused(c probe.Check) string {
+func refused(c result.Check) string {
 	if c.Stage == "" {
 		return fmt.Sprintf("%s (check %s): %s", c.Errno, c.Name, c.Detail)
 	}
@@ -80,7 +80,7 @@ func refused(c probe.Check) string {
 }
 
 // stopped is where a check stopped, with its detail, as the end of a sentence.
-func stopped(c probe.Check) string {
+func stopped(c result.Check) string {
 	s := ""
 	if c.Stage != "" {
 		s += " at " + string(c.Stage)

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // Facts is everything a verdict is made of.
@@ -20,7 +20,7 @@ type Facts struct {
 	// Diag is the inspection of sctp_diag, nil when it was not made.
 	Diag *kmod.Inspection
 	// Probe is the probe's result.
-	Probe probe.Result
+	Probe result.Result
 	// ModulesLoadUnit is the state of systemd-modules-load.service in words,
 	// when it failed; "" when it did not, or when it is not known.
 	ModulesLoadUnit string
@@ -98,7 +98,7 @@ func bootDecision(b kmod.BootLoad) BootDecision {
 	return out
 }
 
-func probeReport(p probe.Result) Probe {
+func probeReport(p result.Result) Probe {
 	out := Probe{
 		Attempted: p.Attempted, CausedLoad: p.CausedLoad,
 		Suite: string(p.Suite), DurationMicros: p.Duration.Microseconds(),
@@ -158,16 +158,16 @@ func inTransition(i *kmod.Inspection) bool {
 
 // allRequiredPassed: a loop over no checks proves nothing, so at least one must
 // have passed.
-func allRequiredPassed(p probe.Result) bool {
+func allRequiredPassed(p result.Result) bool {
 	passed := false
 	for _, c := range p.Checks {
 		if !c.Required {
 			continue
 		}
 		switch c.Result {
-		case probe.OutcomePass:
+		case result.OutcomePass:
 			passed = true
-		case probe.OutcomeSkip:
+		case result.OutcomeSkip:
 		default:
 			return false
 		}
@@ -176,12 +176,12 @@ func allRequiredPassed(p probe.Result) bool {
 }
 
 // count says how many checks passed of those that ran.
-func count(p probe.Result) (passed, ran int) {
+func count(p result.Result) (passed, ran int) {
 	for _, c := range p.Checks {
 		switch c.Result {
-		case probe.OutcomeSkip:
+		case result.OutcomeSkip:
 			continue
-		case probe.OutcomePass:
+		case result.OutcomePass:
 			passed++
 		}
 		ran++
@@ -194,7 +194,7 @@ func count(p probe.Result) (passed, ran int) {
 func concludeInKernel(f Facts) conclusion {
 	var undecided *conclusion
 	for _, c := range f.Probe.Checks {
-		if !c.Required || c.Result == probe.OutcomePass || c.Result == probe.OutcomeSkip {
+		if !c.Required || c.Result == result.OutcomePass || c.Result == result.OutcomeSkip {
 			continue
 		}
 		found := conclusion{probeReason(c), probeMessage(c)}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 func allowed() kmod.Decision { return kmod.Decision{Allowed: kmod.AnswerTrue} }
@@ -69,29 +69,29 @@ func requested(i *kmod.Inspection) {
 	i.BootLoad.RequestedSince = time.Unix(500, 0)
 }
 
-func passed() probe.Result {
-	return probe.Result{Attempted: true, Suite: probe.SuiteQuick, Checks: []probe.Check{
-		{Name: probe.CheckIPv4Stream, Result: probe.OutcomePass, Required: true},
-		{Name: probe.CheckIPv6Stream, Result: probe.OutcomePass},
+func passed() result.Result {
+	return result.Result{Attempted: true, Suite: result.SuiteQuick, Checks: []result.Check{
+		{Name: result.CheckIPv4Stream, Result: result.OutcomePass, Required: true},
+		{Name: result.CheckIPv6Stream, Result: result.OutcomePass},
 	}}
 }
 
 // broken is a probe whose required check stopped at a stage with an errno.
-func broken(outcome probe.Outcome, stage probe.Stage, errno string) probe.Result {
-	return probe.Result{Attempted: true, Suite: probe.SuiteQuick, Checks: []probe.Check{
-		{Name: probe.CheckIPv4Stream, Result: outcome, Required: true, Stage: stage, Errno: errno},
-		{Name: probe.CheckIPv6Stream, Result: probe.OutcomeSkip},
+func broken(outcome result.Outcome, stage result.Stage, errno string) result.Result {
+	return result.Result{Attempted: true, Suite: result.SuiteQuick, Checks: []result.Check{
+		{Name: result.CheckIPv4Stream, Result: outcome, Required: true, Stage: stage, Errno: errno},
+		{Name: result.CheckIPv6Stream, Result: result.OutcomeSkip},
 	}}
 }
 
 // unbegun is a probe that could not begin.
-func unbegun(errno, detail string) probe.Result {
-	return probe.Result{Checks: []probe.Check{{Name: probe.CheckIPv4Stream, Result: probe.OutcomeUnknown, Required: true, Errno: errno, Detail: detail}}}
+func unbegun(errno, detail string) result.Result {
+	return result.Result{Checks: []result.Check{{Name: result.CheckIPv4Stream, Result: result.OutcomeUnknown, Required: true, Errno: errno, Detail: detail}}}
 }
 
 // silent is a probe whose required check waited in vain.
-func silent(stage probe.Stage) probe.Result {
-	r := broken(probe.OutcomeFail, stage, "")
+func silent(stage result.Stage) result.Result {
+	r := broken(result.OutcomeFail, stage, "")
 	r.Checks[0].TimedOut = true
 	return r
 }
@@ -259,7 +259,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			story: "nothing stops it, the probe was allowed to have it loaded, and modprobe failed",
-			facts: Facts{Inspection: host(nil), Probe: broken(probe.OutcomeFail, probe.StageSocket, "EPROTONOSUPPORT")},
+			facts: Facts{Inspection: host(nil), Probe: broken(result.OutcomeFail, result.StageSocket, "EPROTONOSUPPORT")},
 			ready: kmod.AnswerFalse, reason: ReasonModuleNotLoaded, onBoot: OnBootOnDemand, warnings: []Reason{ReasonIPv6Unavailable},
 			says: []string{"the probe asked for it in vain at socket with EPROTONOSUPPORT"}, remedy: []string{LoadRequest},
 		},
@@ -290,32 +290,32 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			story: "the module is there and handshakes fail",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeFail, probe.StageListen, "ENOSYS")},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeFail, result.StageListen, "ENOSYS")},
 			ready: kmod.AnswerFalse, reason: ReasonProbeFailed, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"listen", "ENOSYS"}, remedy: []string{"dmesg"},
 		},
 		{
 			story: "a firewall rejects what acknowledges, and who waits for packets hears of it",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeFail, probe.StageReceive, "ECONNREFUSED")},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeFail, result.StageReceive, "ECONNREFUSED")},
 			ready: kmod.AnswerFalse, reason: ReasonProbeTimedOut, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"receive", "ECONNREFUSED"}, remedy: []string{"nft"},
 		},
 		{
 			story: "a firewall drops SCTP on loopback",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: silent(probe.StageConnect)},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: silent(result.StageConnect)},
 			ready: kmod.AnswerFalse, reason: ReasonProbeTimedOut, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"connect"}, remedy: []string{"nft"},
 		},
 		{
 			story: "seccomp refuses the socket",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageSocket, "EPERM")},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeUnknown, result.StageSocket, "EPERM")},
 			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"EPERM at socket"}, remedy: []string{"seccomp"},
 		},
 		{
 			story: "out of file descriptors",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageSocket, "EMFILE")},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeUnknown, result.StageSocket, "EMFILE")},
 			ready: kmod.AnswerUnknown, reason: ReasonResourceExhausted, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, remedy: []string{"limits"},
 		},
 		{
 			story: "a seccomp profile that knows no such call",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageSocket, "ENOSYS")},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeUnknown, result.StageSocket, "ENOSYS")},
 			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"ENOSYS at socket"}, remedy: []string{"seccomp"},
 		},
 		{
@@ -330,17 +330,17 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			story: "one check ran out of memory, another one failed: a failure is conclusive",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: probe.Result{Attempted: true, Checks: []probe.Check{
-				{Name: "a", Result: probe.OutcomeUnknown, Required: true, Stage: probe.StageSocket, Errno: "ENOMEM"},
-				{Name: "b", Result: probe.OutcomeFail, Required: true, Stage: probe.StageListen, Errno: "ENOSYS"},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: result.Result{Attempted: true, Checks: []result.Check{
+				{Name: "a", Result: result.OutcomeUnknown, Required: true, Stage: result.StageSocket, Errno: "ENOMEM"},
+				{Name: "b", Result: result.OutcomeFail, Required: true, Stage: result.StageListen, Errno: "ENOSYS"},
 			}}},
 			ready: kmod.AnswerFalse, reason: ReasonProbeFailed, onBoot: OnBootLoaded, says: []string{"check b"}, remedy: []string{"dmesg"},
 		},
 		{
 			story: "over IPv6 the handshake works, and no more",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: func() probe.Result {
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: func() result.Result {
 				p := passed()
-				p.Checks = append(p.Checks, probe.Check{Name: probe.PrefixIPv6 + "fragmentation", Result: probe.OutcomeFail})
+				p.Checks = append(p.Checks, result.Check{Name: result.PrefixIPv6 + "fragmentation", Result: result.OutcomeFail})
 				return p
 			}()},
 			ready: kmod.AnswerTrue, reason: ReasonProbePassed, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable},
@@ -362,7 +362,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			story: "the unit failed, loopback is filtered, a file was skipped, a line has no effect, files disagree",
-			facts: Facts{ModulesLoadUnit: "failed (exit-code)", Probe: func() probe.Result { p := passed(); p.LoopbackFiltered = "no answer at connect"; return p }(),
+			facts: Facts{ModulesLoadUnit: "failed (exit-code)", Probe: func() result.Result { p := passed(); p.LoopbackFiltered = "no answer at connect"; return p }(),
 				Inspection: host(func(i *kmod.Inspection) {
 					i.State = kmod.StateLoaded
 					requested(i)
@@ -384,7 +384,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			story: "the probe had no time to conclude on a starved node",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(probe.OutcomeUnknown, probe.StageConnect, "")},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeUnknown, result.StageConnect, "")},
 			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"could not conclude"}, remedy: []string{"--timeout"},
 		},
 		{
@@ -423,7 +423,7 @@ func TestJudge(t *testing.T) {
 		},
 		{
 			story: "the state may not be read, and the probe opened no socket",
-			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnknown }), Probe: probe.Result{Attempted: true}},
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateUnknown }), Probe: result.Result{Attempted: true}},
 			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootOnDemand, remedy: []string{"right to read /proc"},
 		},
 		{
@@ -489,13 +489,13 @@ func checkReport(t *testing.T, f Facts, r Report) {
 	}
 	proofs, failures := 0, 0
 	for _, c := range f.Probe.Checks {
-		if c.Required && c.Result == probe.OutcomeFail {
+		if c.Required && c.Result == result.OutcomeFail {
 			failures++
 		}
 		switch {
-		case c.Required && c.Result == probe.OutcomePass:
+		case c.Required && c.Result == result.OutcomePass:
 			proofs++
-		case c.Required && c.Result != probe.OutcomeSkip && r.Ready == kmod.AnswerTrue:
+		case c.Required && c.Result != result.OutcomeSkip && r.Ready == kmod.AnswerTrue:
 			t.Errorf("ready although %s: %s", c.Name, c.Result)
 		}
 	}
@@ -546,9 +546,9 @@ func TestJudgeEveryCombination(t *testing.T) {
 			return stoppedBy(e)
 		}
 	}
-	probes := []probe.Result{{}, passed(), broken(probe.OutcomeFail, probe.StageConnect, "ECONNREFUSED"), broken(probe.OutcomeUnknown, probe.StageSocket, "EPERM"),
-		broken(probe.OutcomeUnknown, probe.StageConnect, "ETIMEDOUT"), // the machine was too busy for that to mean anything
-		{Attempted: true}, {Attempted: true, Checks: []probe.Check{{Name: "x", Result: probe.OutcomeSkip, Required: true}}}}
+	probes := []result.Result{{}, passed(), broken(result.OutcomeFail, result.StageConnect, "ECONNREFUSED"), broken(result.OutcomeUnknown, result.StageSocket, "EPERM"),
+		broken(result.OutcomeUnknown, result.StageConnect, "ETIMEDOUT"), // the machine was too busy for that to mean anything
+		{Attempted: true}, {Attempted: true, Checks: []result.Check{{Name: "x", Result: result.OutcomeSkip, Required: true}}}}
 	n := 0
 	for _, state := range []kmod.State{kmod.StateLoaded, kmod.StateBuiltin, kmod.StateLoading, kmod.StateUnloading, kmod.StateLoadable, kmod.StateAbsent, kmod.StateUnknown} {
 		for _, auto := range causes {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // large is a report of a node where everything that can be long is long.
@@ -27,7 +27,7 @@ func large(text string, evidence, checks, warnings int) Report {
 	})}
 	f.Probe = passed()
 	for n := range checks {
-		f.Probe.Checks = append(f.Probe.Checks, probe.Check{Name: fmt.Sprintf("extra-%d", n), Result: probe.OutcomePass, Detail: text})
+		f.Probe.Checks = append(f.Probe.Checks, result.Check{Name: fmt.Sprintf("extra-%d", n), Result: result.OutcomePass, Detail: text})
 	}
 	return Judge(f)
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // warnings are what is true besides the verdict and worth acting on, the most
@@ -36,7 +36,7 @@ func warnings(f Facts, r Report) []Warning {
 	}
 	if f.Probe.Attempted {
 		for _, c := range f.Probe.Checks {
-			if strings.HasPrefix(c.Name, probe.PrefixIPv6) && c.Result != probe.OutcomePass {
+			if strings.HasPrefix(c.Name, result.PrefixIPv6) && c.Result != result.OutcomePass {
 				add(ReasonIPv6Unavailable, "SCTP over IPv6 is not proved: check %s: %s%s", c.Name, c.Result, stopped(c))
 				break
 			}

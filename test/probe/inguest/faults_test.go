@@ -19,6 +19,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -50,8 +51,8 @@ type fault struct {
 	// check is the one that the fault is about; "" means ipv4-stream.
 	check string
 	// result, stage, errno and timedOut are how it ends.
-	result   probe.Outcome
-	stage    probe.Stage
+	result   result.Outcome
+	stage    result.Stage
 	errno    string
 	timedOut bool
 	// reason is the verdict.
@@ -59,15 +60,15 @@ type fault struct {
 }
 
 // receiveOrShutdown is one of these stages, in time or not.
-const receiveOrShutdown probe.Stage = "receive or shutdown"
+const receiveOrShutdown result.Stage = "receive or shutdown"
 
 // as says whether a check ended as the fault would have it.
-func (f fault) as(c probe.Check) bool {
+func (f fault) as(c result.Check) bool {
 	how := c.Stage == f.stage && c.TimedOut == f.timedOut && c.Errno == f.errno
 	switch {
 	case f.stage == receiveOrShutdown:
-		how = (c.Stage == probe.StageReceive || c.Stage == probe.StageShutdown) && c.Errno == f.errno
-	case f.stage == probe.StageShutdown && f.timedOut && !how:
+		how = (c.Stage == result.StageReceive || c.Stage == result.StageShutdown) && c.Errno == f.errno
+	case f.stage == result.StageShutdown && f.timedOut && !how:
 		// On a busy machine, where the step has longer than the kernel waits.
 		how = c.Stage == f.stage && c.Errno == "ETIMEDOUT"
 	}
@@ -79,32 +80,32 @@ func (f fault) as(c probe.Check) bool {
 func faults() []fault {
 	list := []fault{
 		{name: "drop all on input", inject: func(t *testing.T) { filter(t, "input", dropAll) },
-			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
+			result: result.OutcomeFail, stage: result.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop all on output", inject: func(t *testing.T) { filter(t, "output", dropAll) },
-			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
+			result: result.OutcomeFail, stage: result.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop INIT-ACK", inject: func(t *testing.T) { filter(t, "input", dropInitAck) },
-			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
+			result: result.OutcomeFail, stage: result.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop COOKIE-ECHO", inject: func(t *testing.T) { filter(t, "input", dropCookieEcho) },
-			result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
+			result: result.OutcomeFail, stage: result.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop DATA", inject: func(t *testing.T) { filter(t, "input", dropData) },
-			result: probe.OutcomeFail, stage: probe.StageReceive, timedOut: true, reason: verdict.ReasonProbeTimedOut},
+			result: result.OutcomeFail, stage: result.StageReceive, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "drop SHUTDOWN", inject: func(t *testing.T) { filter(t, "input", dropShutdown) },
-			result: probe.OutcomeFail, stage: probe.StageShutdown, timedOut: true, reason: verdict.ReasonProbeTimedOut},
+			result: result.OutcomeFail, stage: result.StageShutdown, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		// Mostly the end of the association is waited for in vain; a call that
 		// waits for packets when the error comes may hear of it before.
 		{name: "reject SACK with an ICMP error", inject: func(t *testing.T) {
 			filter(t, "input", "meta nfproto ipv4 meta l4proto sctp @th,96,8 3 reject with icmp type port-unreachable")
-		}, result: probe.OutcomeFail, stage: receiveOrShutdown, errno: "ECONNREFUSED", reason: verdict.ReasonProbeTimedOut},
+		}, result: result.OutcomeFail, stage: receiveOrShutdown, errno: "ECONNREFUSED", reason: verdict.ReasonProbeTimedOut},
 		{name: "loopback down", inject: func(t *testing.T) {
 			// ::1 goes with it, and comes back with it; 127.0.0.1 stays.
 			shell(t, "ip link set lo down", "ip link set lo up")
-		}, result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
+		}, result: result.OutcomeFail, stage: result.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut},
 		{name: "127.0.0.1 removed", inject: func(t *testing.T) {
 			shell(t, "ip addr del 127.0.0.1/8 dev lo", "ip addr add 127.0.0.1/8 dev lo")
-		}, result: probe.OutcomeUnknown, stage: probe.StageBind, errno: "EADDRNOTAVAIL", reason: verdict.ReasonInspectionFailed},
+		}, result: result.OutcomeUnknown, stage: result.StageBind, errno: "EADDRNOTAVAIL", reason: verdict.ReasonInspectionFailed},
 		{name: "::1 removed", inject: func(t *testing.T) {
 			shell(t, "ip addr del ::1/128 dev lo", "ip addr add ::1/128 dev lo")
-		}, check: probe.CheckIPv6Stream, result: probe.OutcomeSkip, reason: verdict.ReasonProbePassed},
+		}, check: result.CheckIPv6Stream, result: result.OutcomeSkip, reason: verdict.ReasonProbePassed},
 		{name: "no port left", inject: func(t *testing.T) {
 			shell(t, "sysctl -qw net.ipv4.ip_local_port_range='40000 40000'", "sysctl -qw net.ipv4.ip_local_port_range='32768 60999'")
 			fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
@@ -115,7 +116,7 @@ func faults() []fault {
 			if err := unix.Bind(fd, &unix.SockaddrInet6{Port: 40000}); err != nil {
 				t.Fatal(err)
 			}
-		}, result: probe.OutcomeUnknown, stage: probe.StageBind, errno: "EADDRINUSE", reason: verdict.ReasonResourceExhausted},
+		}, result: result.OutcomeUnknown, stage: result.StageBind, errno: "EADDRINUSE", reason: verdict.ReasonResourceExhausted},
 	}
 	// What each ICMP error becomes: net/ipv4/icmp.c, icmp_err_convert.
 	for icmp, errno := range map[string]string{
@@ -124,7 +125,7 @@ func faults() []fault {
 	} {
 		list = append(list, fault{name: "reject with ICMP " + icmp, inject: func(t *testing.T) {
 			filter(t, "input", "meta nfproto ipv4 meta l4proto sctp reject with icmp type "+icmp)
-		}, result: probe.OutcomeFail, stage: probe.StageConnect, errno: errno, reason: verdict.ReasonProbeTimedOut})
+		}, result: result.OutcomeFail, stage: result.StageConnect, errno: errno, reason: verdict.ReasonProbeTimedOut})
 	}
 	// net/ipv6/icmp.c, tab_unreach. The proof over IPv4 stands.
 	for icmp, errno := range map[string]string{
@@ -133,7 +134,7 @@ func faults() []fault {
 	} {
 		list = append(list, fault{name: "reject with ICMPv6 " + icmp, inject: func(t *testing.T) {
 			filter(t, "input", "meta nfproto ipv6 meta l4proto sctp reject with icmpv6 type "+icmp)
-		}, check: probe.CheckIPv6Stream, result: probe.OutcomeFail, stage: probe.StageConnect, errno: errno, reason: verdict.ReasonProbePassed})
+		}, check: result.CheckIPv6Stream, result: result.OutcomeFail, stage: result.StageConnect, errno: errno, reason: verdict.ReasonProbePassed})
 	}
 	return list
 }
@@ -166,7 +167,7 @@ func TestSmallBuffers(t *testing.T) {
 		if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 			t.Errorf("%s: %s", got.Reason, got.Message)
 		}
-		if c := find(t, r.Checks, "ipv4-fragmentation"); c.Result != probe.OutcomeSkip || !strings.Contains(c.Detail, "net.core.wmem_max") {
+		if c := find(t, r.Checks, "ipv4-fragmentation"); c.Result != result.OutcomeSkip || !strings.Contains(c.Detail, "net.core.wmem_max") {
 			t.Errorf("%+v", c)
 		}
 	})
@@ -207,13 +208,13 @@ func TestTunedHosts(t *testing.T) {
 				shell(t, "sysctl -qw "+setting, "sysctl -qw "+name+"="+strings.TrimSpace(string(old)))
 			}
 			for _, child := range []string{probe.Self, ""} {
-				r := conclusive(t, probe.Options{Child: child, Suite: probe.SuiteFull})
+				r := conclusive(t, probe.Options{Child: child, Suite: result.SuiteFull})
 				if got := judged(r); got.Reason != verdict.ReasonProbePassed {
 					t.Errorf("child %q: %s: %s", child, got.Reason, got.Message)
 				}
 				for _, c := range r.Checks {
 					_, skips := lacks[c.Name]
-					if c.Result == probe.OutcomeFail || c.Result == probe.OutcomeSkip && child != "" && !skips && c.Name != "failover" {
+					if c.Result == result.OutcomeFail || c.Result == result.OutcomeSkip && child != "" && !skips && c.Name != "failover" {
 						t.Errorf("child %q: %s: %s: %s", child, c.Name, c.Result, c.Detail)
 					}
 				}
@@ -227,17 +228,17 @@ func TestTunedHosts(t *testing.T) {
 func TestKernelGivesUp(t *testing.T) {
 	loaded(t)
 	filter(t, "input", dropAll)
-	gaveUp := fault{result: probe.OutcomeFail, stage: probe.StageConnect, errno: "ETIMEDOUT", reason: verdict.ReasonProbeTimedOut}
+	gaveUp := fault{result: result.OutcomeFail, stage: result.StageConnect, errno: "ETIMEDOUT", reason: verdict.ReasonProbeTimedOut}
 	retransmit := func(n int) {
 		shell(t, fmt.Sprintf("sysctl -qw net.sctp.max_init_retransmits=%d", n), "sysctl -qw net.sctp.max_init_retransmits=8")
 	}
 	retransmit(2) // 0.2, 0.4 and 0.8 s
-	gaveUp.judge(t, conclude(t, probe.Options{}, func(opts probe.Options) probe.Result {
+	gaveUp.judge(t, conclude(t, probe.Options{}, func(opts probe.Options) result.Result {
 		opts.Timeout += 4 * time.Second
 		return run(t, opts)
 	}))
 	retransmit(1)
-	gaveUp.result, gaveUp.reason = probe.OutcomeUnknown, verdict.ReasonInspectionFailed
+	gaveUp.result, gaveUp.reason = result.OutcomeUnknown, verdict.ReasonInspectionFailed
 	gaveUp.judge(t, run(t, probe.Options{Timeout: 6 * time.Second}))
 }
 
@@ -246,8 +247,8 @@ func TestKernelGivesUp(t *testing.T) {
 func TestKernelGivesUpAShutdown(t *testing.T) {
 	loaded(t)
 	filter(t, "input", dropShutdown)
-	gaveUp := fault{result: probe.OutcomeFail, stage: probe.StageShutdown, errno: "ETIMEDOUT", reason: verdict.ReasonProbeTimedOut}
-	gaveUp.judge(t, conclude(t, probe.Options{}, func(opts probe.Options) probe.Result {
+	gaveUp := fault{result: result.OutcomeFail, stage: result.StageShutdown, errno: "ETIMEDOUT", reason: verdict.ReasonProbeTimedOut}
+	gaveUp.judge(t, conclude(t, probe.Options{}, func(opts probe.Options) result.Result {
 		opts.Timeout += 18 * time.Second
 		return run(t, opts)
 	}))
@@ -269,20 +270,20 @@ func TestWrongAnswers(t *testing.T) {
 		"payload protocol identifier": {"@th,192,32 set 99", []string{"ipv4-ppid"}},
 		"stream":                      {"@th,104,8 7 @th,160,16 set 1", []string{"ipv4-streams"}}, // of unordered ones: others would be out of order, too
 		"unordered":                   {"@th,104,8 set 7", []string{"ipv4-streams"}},
-		"content":                     {"@th,224,32 set 0", []string{probe.CheckIPv4Stream, "ipv4-boundaries", "ipv4-fragmentation", "seqpacket", probe.CheckMultihoming}},
+		"content":                     {"@th,224,32 set 0", []string{result.CheckIPv4Stream, "ipv4-boundaries", "ipv4-fragmentation", "seqpacket", result.CheckMultihoming}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			filter(t, "input", inData+tc.change)
 			r := conclusive(t, probe.Options{})
 			for _, name := range tc.fail {
-				if c := find(t, r.Checks, name); c.Result != probe.OutcomeFail || c.Stage != "" || c.TimedOut || c.Detail == "" {
+				if c := find(t, r.Checks, name); c.Result != result.OutcomeFail || c.Stage != "" || c.TimedOut || c.Detail == "" {
 					t.Errorf("%+v, and should say what was wrong", c)
 				}
 			}
 			if got := judged(r); got.Reason != verdict.ReasonProbeFailed {
 				t.Errorf("%s: %s", got.Reason, got.Message)
 			}
-			if c := find(t, r.Checks, probe.CheckIPv6Stream); c.Result != probe.OutcomePass {
+			if c := find(t, r.Checks, result.CheckIPv6Stream); c.Result != result.OutcomePass {
 				t.Errorf("nothing is changed there: %+v", c)
 			}
 		})
@@ -295,14 +296,14 @@ func TestExtensionsThatDoNotArrive(t *testing.T) {
 	loaded(t)
 	// ABORT, AUTH, RE-CONFIG, ASCONF, and the answer to a heartbeat.
 	filter(t, "input", "meta l4proto sctp @th,96,8 { 6, 15, 130, 193, 5 } drop")
-	r := conclusive(t, probe.Options{Suite: probe.SuiteFull})
-	about := []string{"abort", "authentication", "stream-reconfiguration", "address-reconfiguration", probe.CheckMultihoming}
+	r := conclusive(t, probe.Options{Suite: result.SuiteFull})
+	about := []string{"abort", "authentication", "stream-reconfiguration", "address-reconfiguration", result.CheckMultihoming}
 	for _, c := range r.Checks {
-		want := probe.OutcomePass
+		want := result.OutcomePass
 		if slices.Contains(about, c.Name) {
-			want = probe.OutcomeFail
+			want = result.OutcomeFail
 		}
-		if c.Result != want && c.Result != probe.OutcomeSkip {
+		if c.Result != want && c.Result != result.OutcomeSkip {
 			t.Errorf("%+v\nwant %s", c, want)
 		}
 	}
@@ -316,15 +317,15 @@ func TestExtensionsThatDoNotArrive(t *testing.T) {
 func TestCallersDeadline(t *testing.T) {
 	loaded(t)
 	filter(t, "input", dropAll)
-	silent := fault{result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut}
+	silent := fault{result: result.OutcomeFail, stage: result.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut}
 	for _, child := range []string{"", probe.Self} {
-		r := conclude(t, probe.Options{Child: child}, func(opts probe.Options) probe.Result {
+		r := conclude(t, probe.Options{Child: child}, func(opts probe.Options) result.Result {
 			ctx, cancel := context.WithTimeout(t.Context(), opts.Timeout)
 			defer cancel()
 			return probe.Run(ctx, probe.Options{Child: child, Timeout: time.Hour})
 		})
 		if child != "" {
-			r = probe.Result{Checks: r.Current} // the kernel is proved
+			r = result.Result{Checks: r.Current} // the kernel is proved
 		}
 		silent.judge(t, r)
 	}
@@ -342,7 +343,7 @@ func TestLostPacket(t *testing.T) {
 			filter(t, "input", fmt.Sprintf("meta l4proto sctp @th,96,8 %d limit rate 1/day burst 1 packets counter drop", number))
 			r := conclusive(t, probe.Options{})
 			for _, c := range r.Checks {
-				if c.Result != probe.OutcomePass {
+				if c.Result != result.OutcomePass {
 					t.Errorf("%+v", c)
 				}
 			}
@@ -357,13 +358,13 @@ var port = regexp.MustCompile(`:[0-9]{4,5}\b`)
 // conclusive runs the probe, under its usual deadline and then, on a machine
 // too busy for that, under longer ones: a probe that had no time to conclude
 // says so.
-func conclusive(t *testing.T, opts probe.Options) probe.Result {
+func conclusive(t *testing.T, opts probe.Options) result.Result {
 	t.Helper()
-	return conclude(t, opts, func(opts probe.Options) probe.Result { return run(t, opts) })
+	return conclude(t, opts, func(opts probe.Options) result.Result { return run(t, opts) })
 }
 
 // conclude is conclusive, by another way to run the probe.
-func conclude(t *testing.T, opts probe.Options, run func(probe.Options) probe.Result) probe.Result {
+func conclude(t *testing.T, opts probe.Options, run func(probe.Options) result.Result) result.Result {
 	t.Helper()
 	for opts.Timeout = probe.DefaultTimeout; ; opts.Timeout *= 2 {
 		r := run(opts)
@@ -377,10 +378,10 @@ func conclude(t *testing.T, opts probe.Options, run func(probe.Options) probe.Re
 
 // unfinished is what a result says of a check that had no time to conclude, or
 // less than its steps may take; "" if there is none.
-func unfinished(r probe.Result) string {
+func unfinished(r result.Result) string {
 	var said []string
 	for _, c := range append(slices.Clone(r.Checks), r.Current...) {
-		if c.Result == probe.OutcomeUnknown {
+		if c.Result == result.OutcomeUnknown {
 			said = append(said, c.Detail)
 		}
 	}
@@ -394,7 +395,7 @@ func unfinished(r probe.Result) string {
 	return ""
 }
 
-func (f fault) judge(t *testing.T, r probe.Result) {
+func (f fault) judge(t *testing.T, r result.Result) {
 	t.Helper()
 	for _, c := range r.Checks {
 		if port.MatchString(c.Detail) || strings.Contains(c.Detail, "\n") {
@@ -403,7 +404,7 @@ func (f fault) judge(t *testing.T, r probe.Result) {
 	}
 	name := f.check
 	if name == "" {
-		name = probe.CheckIPv4Stream
+		name = result.CheckIPv4Stream
 	}
 	c := find(t, r.Checks, name)
 	if !f.as(c) {
@@ -444,7 +445,7 @@ func TestFaultsDoNotReachTheProof(t *testing.T) {
 			tc.inject(t)
 			r := conclusive(t, probe.Options{Child: probe.Self})
 			for _, c := range r.Checks {
-				if c.Result != probe.OutcomePass {
+				if c.Result != result.OutcomePass {
 					t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
 				}
 			}
@@ -481,12 +482,12 @@ func TestRefused(t *testing.T) {
 	loaded(t)
 	for _, errno := range []syscall.Errno{unix.EPERM, unix.EACCES, unix.ENOSYS, unix.ENOMEM, unix.ENOBUFS, unix.ENFILE, unix.EAGAIN, unix.ENOSPC} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			want := fault{result: probe.OutcomeUnknown, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ReasonResourceExhausted}
+			want := fault{result: result.OutcomeUnknown, stage: result.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ReasonResourceExhausted}
 			if errno == unix.EPERM || errno == unix.EACCES || errno == unix.ENOSYS {
 				want.reason = verdict.ReasonPermissionDenied
 			}
 			for _, child := range []string{"", probe.Self} {
-				want.judge(t, conclude(t, probe.Options{Child: child}, func(opts probe.Options) probe.Result {
+				want.judge(t, conclude(t, probe.Options{Child: child}, func(opts probe.Options) result.Result {
 					return crippled{Refuse: errno, Options: opts}.run(t)
 				}))
 			}
@@ -494,7 +495,7 @@ func TestRefused(t *testing.T) {
 	}
 	for _, errno := range []syscall.Errno{unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT, unix.EAFNOSUPPORT} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			fault{result: probe.OutcomeFail, stage: probe.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ReasonProbeFailed}.
+			fault{result: result.OutcomeFail, stage: result.StageSocket, errno: unix.ErrnoName(errno), reason: verdict.ReasonProbeFailed}.
 				judge(t, crippled{Refuse: errno}.run(t))
 		})
 	}
@@ -539,9 +540,9 @@ func TestMemory(t *testing.T) {
 		r := run(t, probe.Options{Child: child, Timeout: 10 * time.Second})
 		got := judged(r)
 		reasons[got.Reason]++
-		switch c := find(t, r.Checks, probe.CheckIPv4Stream); {
+		switch c := find(t, r.Checks, result.CheckIPv4Stream); {
 		case got.Reason == verdict.ReasonProbePassed:
-		case got.Reason != verdict.ReasonInspectionFailed && got.Reason != verdict.ReasonResourceExhausted, c.Result != probe.OutcomeUnknown, c.Detail == "":
+		case got.Reason != verdict.ReasonInspectionFailed && got.Reason != verdict.ReasonResourceExhausted, c.Result != result.OutcomeUnknown, c.Detail == "":
 			t.Errorf("with %d MiB: %s: %s; %+v", mib, got.Reason, got.Message, c)
 		}
 	}
@@ -558,7 +559,7 @@ func TestOnlyWithoutIPv6(t *testing.T) {
 	shell(t, `printf '#!/bin/sh\necho "$@" >>/tmp/modprobe.log\n' >/tmp/modprobe
 chmod +x /tmp/modprobe
 echo /tmp/modprobe >/proc/sys/kernel/modprobe`)
-	without := fault{check: probe.CheckIPv6Stream, result: probe.OutcomeSkip, reason: verdict.ReasonProbePassed}
+	without := fault{check: result.CheckIPv6Stream, result: result.OutcomeSkip, reason: verdict.ReasonProbePassed}
 	without.judge(t, conclusive(t, probe.Options{}))
 	if asked, err := os.ReadFile("/tmp/modprobe.log"); !os.IsNotExist(err) {
 		t.Errorf("the kernel ran modprobe (%v):\n%s", err, asked)
@@ -580,7 +581,7 @@ echo /tmp/modprobe >/proc/sys/kernel/modprobe`)
 func TestOnlyFIPS(t *testing.T) {
 	loaded(t)
 	shell(t, "[ $(cat /proc/sys/crypto/fips_enabled) = 1 ]; sysctl -qw net.sctp.cookie_hmac_alg=md5")
-	fault{result: probe.OutcomeFail, stage: probe.StageListen, errno: "ENOSYS", reason: verdict.ReasonProbeFailed}.judge(t, conclusive(t, probe.Options{}))
+	fault{result: result.OutcomeFail, stage: result.StageListen, errno: "ENOSYS", reason: verdict.ReasonProbeFailed}.judge(t, conclusive(t, probe.Options{}))
 	r := conclusive(t, probe.Options{Child: probe.Self})
 	if got := judged(r); got.Reason != verdict.ReasonProbePassed || !strings.Contains(r.LoopbackFiltered, "listen") {
 		t.Errorf("%s: %s; filtered %q", got.Reason, got.Message, r.LoopbackFiltered)
@@ -595,9 +596,9 @@ func TestChildKilledOrStopped(t *testing.T) {
 	for _, signal := range []syscall.Signal{syscall.SIGKILL, syscall.SIGSTOP, syscall.SIGSEGV} {
 		t.Run(unix.SignalName(signal), func(t *testing.T) {
 			const timeout = 8 * time.Second
-			r := inTime(t, func() (probe.Result, error) {
+			r := inTime(t, func() (result.Result, error) {
 				// Without privilege there is one child, in this namespace.
-				wait := crippled{Options: probe.Options{Child: probe.Self, Suite: probe.SuiteFull, Timeout: timeout}, User: true}.begin(t)
+				wait := crippled{Options: probe.Options{Child: probe.Self, Suite: result.SuiteFull, Timeout: timeout}, User: true}.begin(t)
 				for began := time.Now(); ; time.Sleep(time.Millisecond) {
 					child := grandchild(t)
 					if child != 0 && lines(t, "/proc/net/sctp/eps") > 3 { // it is under way
@@ -616,8 +617,8 @@ func TestChildKilledOrStopped(t *testing.T) {
 			if signal != syscall.SIGSTOP && r.Duration >= timeout {
 				t.Errorf("took %v although the child was dead", r.Duration)
 			}
-			fault{result: probe.OutcomeUnknown, reason: verdict.ReasonInspectionFailed}.judge(t, r)
-			if c := find(t, r.Checks, probe.CheckIPv4Stream); !strings.Contains(c.Detail, "the probe process") {
+			fault{result: result.OutcomeUnknown, reason: verdict.ReasonInspectionFailed}.judge(t, r)
+			if c := find(t, r.Checks, result.CheckIPv4Stream); !strings.Contains(c.Detail, "the probe process") {
 				t.Errorf("%+v", c)
 			}
 		})
@@ -671,7 +672,7 @@ func TestParallel(t *testing.T) {
 				shell(t, fmt.Sprintf("sysctl -qw net.core.netdev_max_backlog=%d", tc.backlog), "sysctl -qw net.core.netdev_max_backlog=1000")
 			}
 			before := leftovers(t)
-			results := make([]probe.Result, 200)
+			results := make([]result.Result, 200)
 			var all sync.WaitGroup
 			began := time.Now()
 			for i := range results {
@@ -687,7 +688,7 @@ func TestParallel(t *testing.T) {
 					t.Errorf("%s: %s", got.Reason, got.Message)
 				}
 				for _, c := range append(slices.Clone(r.Checks), r.Current...) {
-					if c.Result == probe.OutcomeFail {
+					if c.Result == result.OutcomeFail {
 						t.Errorf("%+v", c)
 					}
 					for _, why := range []string{"it ran the probe", "it delivered packets", "queue of packets ran over"} {
@@ -718,25 +719,25 @@ func TestFilterOnABusyMachine(t *testing.T) {
 			busy.Wait()
 		})
 	}
-	fault{result: probe.OutcomeFail, stage: probe.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut}.judge(t, conclusive(t, probe.Options{}))
+	fault{result: result.OutcomeFail, stage: result.StageConnect, timedOut: true, reason: verdict.ReasonProbeTimedOut}.judge(t, conclusive(t, probe.Options{}))
 }
 
 // TestKilledInItsNamespace: the associations of a child that is killed end with
 // it even where no packet passes, and so does its network namespace.
 func TestKilledInItsNamespace(t *testing.T) {
 	loaded(t)
-	for _, suite := range []probe.Suite{probe.SuiteQuick, probe.SuiteFull} {
+	for _, suite := range []result.Suite{result.SuiteQuick, result.SuiteFull} {
 		t.Run(string(suite), func(t *testing.T) {
 			before := leftovers(t)
 			here, err := os.Readlink("/proc/self/ns/net")
 			if err != nil {
 				t.Fatal(err)
 			}
-			var result chan probe.Result
+			var answer chan result.Result
 			start := func() {
-				result = make(chan probe.Result, 1)
+				answer = make(chan result.Result, 1)
 				go func() {
-					result <- probe.Run(t.Context(), probe.Options{Child: probe.Self, Suite: suite, Timeout: 20 * time.Second})
+					answer <- probe.Run(t.Context(), probe.Options{Child: probe.Self, Suite: suite, Timeout: 20 * time.Second})
 				}()
 			}
 			start()
@@ -751,7 +752,7 @@ func TestKilledInItsNamespace(t *testing.T) {
 						break
 					}
 				}
-				if ns == nil && len(result) > 0 {
+				if ns == nil && len(answer) > 0 {
 					start() // it was over too soon
 				}
 			}
@@ -761,7 +762,7 @@ func TestKilledInItsNamespace(t *testing.T) {
 				t.Fatal(err)
 			}
 			// What it had proved by then stands.
-			if got := judged(<-result); got.Ready == kmod.AnswerFalse {
+			if got := judged(<-answer); got.Ready == kmod.AnswerFalse {
 				t.Errorf("%s: %s", got.Reason, got.Message)
 			}
 			within(t, ns, func() error {

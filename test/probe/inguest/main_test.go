@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // hostname of the guests that these tests are for.
@@ -60,19 +61,19 @@ type crippled struct {
 
 // run runs the probe in such a process, and fails unless it keeps to its
 // deadline and leaves nothing.
-func (c crippled) run(t *testing.T) probe.Result {
+func (c crippled) run(t *testing.T) result.Result {
 	t.Helper()
-	return inTime(t, func() (probe.Result, error) { return c.begin(t)() })
+	return inTime(t, func() (result.Result, error) { return c.begin(t)() })
 }
 
 // begin starts it and returns the function that waits for its result, which
 // says whether that was late, and fails if anything is left.
-func (c crippled) begin(t *testing.T) func() (r probe.Result, late error) {
+func (c crippled) begin(t *testing.T) func() (r result.Result, late error) {
 	t.Helper()
 	before := leftovers(t)
 	lag := watchLag()
 	wait := c.start(t)
-	return func() (probe.Result, error) {
+	return func() (result.Result, error) {
 		t.Helper()
 		var a crippledAnswer
 		if err := json.Unmarshal(wait(), &a); err != nil {
@@ -89,7 +90,7 @@ func (c crippled) begin(t *testing.T) func() (r probe.Result, late error) {
 
 // crippledAnswer is what such a process says.
 type crippledAnswer struct {
-	Result                              probe.Result
+	Result                              result.Result
 	DescriptorsBefore, DescriptorsAfter int
 	GoroutinesBefore, GoroutinesAfter   int
 }
@@ -210,9 +211,9 @@ func refuseSCTP(errno syscall.Errno) error {
 
 // run runs the program's own probe, in this process or its children, and
 // fails unless it keeps to its deadline and leaves nothing.
-func run(t *testing.T, opts probe.Options) probe.Result {
+func run(t *testing.T, opts probe.Options) result.Result {
 	t.Helper()
-	return inTime(t, func() (probe.Result, error) {
+	return inTime(t, func() (result.Result, error) {
 		before := leftovers(t)
 		lag := watchLag()
 		began := time.Now()
@@ -226,7 +227,7 @@ func run(t *testing.T, opts probe.Options) probe.Result {
 // inTime runs a probe and fails if it is late three times in a row: a machine
 // that stood still for a moment is not seen by everybody who waits on it, but a
 // deadline that is not kept is not kept again.
-func inTime(t *testing.T, try func() (r probe.Result, late error)) probe.Result {
+func inTime(t *testing.T, try func() (r result.Result, late error)) result.Result {
 	t.Helper()
 	for attempt := 1; ; attempt++ {
 		r, late := try()
@@ -247,7 +248,7 @@ func overdue(opts probe.Options, took, late time.Duration) error {
 	timeout := opts.Timeout
 	if timeout == 0 {
 		timeout = probe.DefaultTimeout
-		if opts.Suite == probe.SuiteFull {
+		if opts.Suite == result.SuiteFull {
 			timeout = probe.DefaultFullTimeout
 		}
 	}
@@ -261,7 +262,7 @@ func overdue(opts probe.Options, took, late time.Duration) error {
 }
 
 // find returns the check of a name, which must be there.
-func find(t *testing.T, checks []probe.Check, name string) probe.Check {
+func find(t *testing.T, checks []result.Check, name string) result.Check {
 	t.Helper()
 	for _, c := range checks {
 		if c.Name == name {
@@ -269,7 +270,7 @@ func find(t *testing.T, checks []probe.Check, name string) probe.Check {
 		}
 	}
 	t.Fatalf("no check %s among %d", name, len(checks))
-	return probe.Check{}
+	return result.Check{}
 }
 
 // leftover is what a probe could leave behind.

@@ -12,12 +12,13 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // judged is the verdict on a host whose module is loaded and whose probe gave
 // this.
-func judged(r probe.Result) verdict.Report {
+func judged(r result.Result) verdict.Report {
 	return verdict.Judge(verdict.Facts{Inspection: &kmod.Inspection{Module: "sctp", State: kmod.StateLoaded}, Probe: r})
 }
 
@@ -77,7 +78,7 @@ func TestQuick(t *testing.T) {
 				if c.Required {
 					required++
 				}
-				if c.Result != probe.OutcomePass || c.RFC == "" || c.Duration < 0 || c.Duration > r.Duration {
+				if c.Result != result.OutcomePass || c.RFC == "" || c.Duration < 0 || c.Duration > r.Duration {
 					t.Errorf("%+v", c)
 				}
 			}
@@ -111,7 +112,7 @@ func TestFull(t *testing.T) {
 	loaded(t)
 	// As on every node that runs containers.
 	shell(t, "/sbin/modprobe veth", "/sbin/rmmod veth")
-	r := run(t, probe.Options{Child: probe.Self, Suite: probe.SuiteFull, Timeout: 40 * time.Second})
+	r := run(t, probe.Options{Child: probe.Self, Suite: result.SuiteFull, Timeout: 40 * time.Second})
 	lacks := lacking(t)
 	if len(r.Checks) != 24 {
 		t.Errorf("%d checks", len(r.Checks))
@@ -120,16 +121,16 @@ func TestFull(t *testing.T) {
 		t.Logf("%-24s %-5s %v", c.Name, c.Result, c.Duration.Round(time.Millisecond))
 		why, skips := lacks[c.Name]
 		switch {
-		case skips && (c.Result != probe.OutcomeSkip || !strings.Contains(c.Detail, why)):
+		case skips && (c.Result != result.OutcomeSkip || !strings.Contains(c.Detail, why)):
 			t.Errorf("%s: %s (%s), and should be skipped for want of %s", c.Name, c.Result, c.Detail, why)
-		case !skips && c.Result != probe.OutcomePass:
+		case !skips && c.Result != result.OutcomePass:
 			t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
 		}
 	}
 	t.Run("without links", func(t *testing.T) {
 		shell(t, "/sbin/rmmod veth", "/sbin/modprobe veth")
-		r := run(t, probe.Options{Child: probe.Self, Suite: probe.SuiteFull, Timeout: 40 * time.Second})
-		if c := find(t, r.Checks, "failover"); c.Result != probe.OutcomeSkip || !strings.Contains(c.Detail, "veth") {
+		r := run(t, probe.Options{Child: probe.Self, Suite: result.SuiteFull, Timeout: 40 * time.Second})
+		if c := find(t, r.Checks, "failover"); c.Result != result.OutcomeSkip || !strings.Contains(c.Detail, "veth") {
 			t.Errorf("%+v", c)
 		}
 		if _, err := os.Stat("/sys/module/veth"); !os.IsNotExist(err) {
@@ -137,10 +138,10 @@ func TestFull(t *testing.T) {
 		}
 	})
 	t.Run("in the current namespace", func(t *testing.T) {
-		r := run(t, probe.Options{Suite: probe.SuiteFull, Timeout: 40 * time.Second})
+		r := run(t, probe.Options{Suite: result.SuiteFull, Timeout: 40 * time.Second})
 		for _, c := range r.Checks {
 			private := c.Name == "interleaving" || c.Name == "udp-encapsulation" || c.Name == "failover" || c.Name == "partial-reliability"
-			if (c.Result == probe.OutcomeSkip) != private || c.Result != probe.OutcomeSkip && c.Result != probe.OutcomePass {
+			if (c.Result == result.OutcomeSkip) != private || c.Result != result.OutcomeSkip && c.Result != result.OutcomePass {
 				t.Errorf("%s: %s: %s", c.Name, c.Result, c.Detail)
 			}
 		}

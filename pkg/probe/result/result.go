@@ -1,0 +1,106 @@
+// Package result is what a probe found, as plain values: package probe makes
+// them, whoever judges, stores or prints them needs only these. It imports
+// nothing and builds everywhere.
+package result
+
+import "time"
+
+// Suite names a set of checks.
+type Suite string
+
+const (
+	// SuiteQuick decides whether SCTP is ready: the behaviours that every telco
+	// workload relies on.
+	SuiteQuick Suite = "quick"
+	// SuiteFull adds the extensions (RFC 3758, 4895, 5061, 6525, 6951, 8260).
+	SuiteFull Suite = "full"
+)
+
+// Outcome is the result of one check.
+type Outcome string
+
+const (
+	OutcomePass Outcome = "pass"
+	OutcomeFail Outcome = "fail"
+	// OutcomeSkip: the check does not apply here, e.g. no IPv6.
+	OutcomeSkip Outcome = "skip"
+	// OutcomeUnknown: the check could not conclude, e.g. EPERM or EMFILE, or no
+	// answer on a machine that is too busy to give one.
+	OutcomeUnknown Outcome = "unknown"
+)
+
+// Stage is where in a check's life something stopped.
+type Stage string
+
+const (
+	StageSocket   Stage = "socket"
+	StageBind     Stage = "bind"
+	StageListen   Stage = "listen"
+	StageConnect  Stage = "connect"
+	StageAccept   Stage = "accept"
+	StageSend     Stage = "send"
+	StageReceive  Stage = "receive"
+	StageShutdown Stage = "shutdown"
+)
+
+// Names of the checks whose results stand for more than themselves.
+const (
+	// CheckIPv4Stream is the core of the proof: handshake, echo, shutdown.
+	CheckIPv4Stream = "ipv4-stream"
+	// PrefixIPv6 is how the names of the checks over IPv6 begin. They do not
+	// decide whether SCTP is ready, only, together, whether it is so over IPv6.
+	PrefixIPv6 = "ipv6-"
+	// CheckIPv6Stream is the first of them.
+	CheckIPv6Stream = PrefixIPv6 + "stream"
+	// CheckMultihoming: two addresses on each side, the second path confirmed.
+	CheckMultihoming = "multihoming"
+)
+
+// Check is the result of one check.
+type Check struct {
+	// Name is stable, as in the constants above.
+	Name   string
+	Result Outcome
+	// Required says whether a failure means that SCTP is not ready.
+	Required bool
+	// RFC is the section whose behaviour the check proves.
+	RFC string
+	// Stage is where it stopped; "" for a check that passed, or that found a
+	// wrong answer rather than no answer.
+	Stage Stage
+	// Errno is the symbolic name of the error number that the kernel gave,
+	// such as "EPROTONOSUPPORT"; "" when it gave none.
+	Errno string
+	// TimedOut says that the deadline of a step passed while it waited for
+	// packets, which is not the kernel's ETIMEDOUT.
+	TimedOut bool
+	Duration time.Duration
+	// Detail says in words what was seen.
+	Detail string
+}
+
+// Result of a run.
+type Result struct {
+	// Attempted says whether any SCTP socket was opened, or tried to be.
+	Attempted bool
+	// CausedLoad says that the protocol was registered only after the
+	// probe's first socket call.
+	CausedLoad bool
+	Suite      Suite
+	Duration   time.Duration
+	// Isolated says that Checks ran in a network namespace of their own:
+	// they speak of the kernel, not of this host's addresses and firewall.
+	Isolated bool
+	Checks   []Check
+	// Current is the core of the proof once more, in the current network
+	// namespace, if Checks did not run there: a failure here means that
+	// something filters SCTP on this loopback. It decides nothing.
+	Current []Check
+	// LoopbackFiltered says, in words, how SCTP on loopback is filtered in the
+	// current namespace according to Current, "" when it is not or was not
+	// tried.
+	LoopbackFiltered string
+	// Notes are observations that decide nothing (why there is no network
+	// namespace of its own, what was not tried in the current one, …).
+	Notes []string
+}
