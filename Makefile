@@ -5,6 +5,7 @@
 
 build:
 	@hack/build bin/sctp-agent
+	@hack/build bin/kubectl-sctp ./cmd/kubectl-sctp
 
 # The main job on a machine without a cluster: a real API server, and three
 # virtual machines as its nodes.
@@ -17,7 +18,7 @@ test: deps
 	@hack/test
 
 # Full nodes with kubelet and a container runtime: the DaemonSet's life on one,
-# and "sctp-agent verify" on two. About an hour on two processors.
+# and "kubectl sctp verify" on two. About an hour on two processors.
 test-node: deps
 	@hack/test node nodes
 

@@ -8,13 +8,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/assess"
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/report"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func newCheckCommand() *cobra.Command {
 	var (
 		host   hostFlags
-		output outputFlag
+		output command.Output
 	)
 	cmd := &cobra.Command{
 		Use:   "check",
@@ -43,24 +46,24 @@ misused. (So it serves as a node-problem-detector custom plugin.)`,
 				// Only a name for the report: an unknown one decides nothing.
 				opts.Node, _ = os.Hostname()
 			}
-			report := assess.Assess(cmd.Context(), opts)
-			err = output.print(cmd.OutOrStdout(), report, func(w io.Writer, p palette) error {
-				return printReport(w, p, report)
+			r := assess.Assess(cmd.Context(), opts)
+			err = output.Print(cmd.OutOrStdout(), r, func(w io.Writer, p terminal.Palette) error {
+				return report.Print(w, p, r)
 			})
 			if err != nil {
 				return fmt.Errorf("print the report: %w", err)
 			}
-			switch report.Ready {
+			switch r.Ready {
 			case kmod.AnswerTrue:
 				return nil
 			case kmod.AnswerFalse:
-				return exitError(exitNo)
+				return command.Exit(command.ExitNo)
 			default:
-				return exitError(exitUnknown)
+				return command.Exit(command.ExitUnknown)
 			}
 		},
 	}
 	host.register(cmd)
-	output.register(cmd)
+	output.Register(cmd)
 	return cmd
 }

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,68 +13,15 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/programtest"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// program is what is under test, built once: exit codes, signals and closed
-// pipes are those of a process.
-var program string // set once, by TestMain
+var program programtest.Program // set once, by TestMain
 
-func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "sctp-agent")
-		if err != nil {
-			panic(err)
-		}
-		defer os.RemoveAll(dir)
-		program = filepath.Join(dir, "sctp-agent")
-		build := exec.Command("go", "build", "-o", program, ".")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			panic(string(out))
-		}
-		return m.Run()
-	}())
-}
-
-type outcome struct {
-	stdout, stderr string
-	code           int
-	cpu            time.Duration
-}
-
-// run runs the program; no run may crash or take long.
-func run(t *testing.T, edit func(*exec.Cmd), args ...string) outcome {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, args...)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if edit != nil {
-		edit(cmd)
-	}
-	err := cmd.Run()
-	o := outcome{stdout: stdout.String(), stderr: stderr.String()}
-	if cmd.ProcessState != nil {
-		o.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	}
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
-		o.code = exit.ExitCode()
-	case err != nil:
-		t.Fatal(err)
-	}
-	if strings.Contains(o.stderr, "goroutine ") || strings.Contains(o.stderr, "panic") {
-		t.Errorf("a stack trace:\n%s", o.stderr)
-	}
-	if o.code < 0 {
-		t.Errorf("%q died by a signal:\n%s", args, o.stderr)
-	}
-	return o
-}
+func TestMain(m *testing.M) { os.Exit(program.Main(m, "sctp-agent")) }
 
 // hostTree makes a host root from a map of path to content; a content of
 // "-> target" is a link.
@@ -102,11 +46,11 @@ func hostTree(t *testing.T, files map[string]string) string {
 	return root
 }
 
-func decodeReport(t *testing.T, o outcome) verdict.Report {
+func decodeReport(t *testing.T, o programtest.Outcome) verdict.Report {
 	t.Helper()
 	var r verdict.Report
-	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
-		t.Fatalf("stdout is not a report: %v\n%s\n%s", err, o.stdout, o.stderr)
+	if err := json.Unmarshal([]byte(o.Stdout), &r); err != nil {
+		t.Fatalf("stdout is not a report: %v\n%s\n%s", err, o.Stdout, o.Stderr)
 	}
 	return r
 }
@@ -119,7 +63,7 @@ func TestThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	registered := regexp.MustCompile(`(?m)^SCTP `).Match(protocols)
-	o := run(t, nil, "check", "-o", "json")
+	o := program.Run(t, nil, "check", "-o", "json")
 	r := decodeReport(t, o)
 	if registered {
 		if r.Ready == kmod.AnswerFalse && !strings.HasPrefix(string(r.Reason), "Probe") {
@@ -127,15 +71,15 @@ func TestThisMachine(t *testing.T) {
 		}
 		return
 	}
-	if o.code == exitYes || r.Ready == kmod.AnswerTrue {
-		t.Errorf("this kernel has no SCTP, and the report says ready=%s, exit %d", r.Ready, o.code)
+	if o.Code == command.ExitYes || r.Ready == kmod.AnswerTrue {
+		t.Errorf("this kernel has no SCTP, and the report says ready=%s, exit %d", r.Ready, o.Code)
 	}
 	if r.Probe.Attempted || r.Probe.CausedLoad {
 		t.Errorf("a socket was opened: %+v", r.Probe)
 	}
 	// Its own time, not that of whatever else runs on this machine.
-	if o.cpu > 500*time.Millisecond {
-		t.Errorf("it took %v of processor time to say so", o.cpu)
+	if o.CPU > 500*time.Millisecond {
+		t.Errorf("it took %v of processor time to say so", o.CPU)
 	}
 	after, err := os.ReadFile("/proc/net/protocols")
 	if err != nil {
@@ -175,12 +119,12 @@ func TestExitCodes(t *testing.T) {
 		{"a root without this kernel's modules", []string{"check", "--root", missing, "--kernel-release", "9.9.9-none"}, 1, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := run(t, nil, c.args...)
-			if o.code != c.code {
-				t.Errorf("exit %d, want %d\n%s\n%s", o.code, c.code, o.stdout, o.stderr)
+			o := program.Run(t, nil, c.args...)
+			if o.Code != c.code {
+				t.Errorf("exit %d, want %d\n%s\n%s", o.Code, c.code, o.Stdout, o.Stderr)
 			}
-			if !strings.Contains(o.stderr, c.stderr) {
-				t.Errorf("stderr does not say %q:\n%s", c.stderr, o.stderr)
+			if !strings.Contains(o.Stderr, c.stderr) {
+				t.Errorf("stderr does not say %q:\n%s", c.stderr, o.Stderr)
 			}
 		})
 	}
@@ -188,36 +132,25 @@ func TestExitCodes(t *testing.T) {
 
 // TestNoSuchRoot names the directory and what to do.
 func TestNoSuchRoot(t *testing.T) {
-	o := run(t, nil, "check", "--root", "/does/not/exist", "-o", "json")
+	o := program.Run(t, nil, "check", "--root", "/does/not/exist", "-o", "json")
 	r := decodeReport(t, o)
-	if o.code != exitUnknown || r.Ready != kmod.AnswerUnknown || r.Reason != verdict.ReasonInspectionFailed ||
+	if o.Code != command.ExitUnknown || r.Ready != kmod.AnswerUnknown || r.Reason != verdict.ReasonInspectionFailed ||
 		!strings.Contains(r.Message, "/does/not/exist") || !strings.Contains(r.Remedy, "--root") {
-		t.Errorf("exit %d, %s %s: %s; %s", o.code, r.Ready, r.Reason, r.Message, r.Remedy)
+		t.Errorf("exit %d, %s %s: %s; %s", o.Code, r.Ready, r.Reason, r.Message, r.Remedy)
 	}
 }
 
 // TestReaderGone: a result that could not be delivered is not a success.
 func TestReaderGone(t *testing.T) {
 	for _, form := range []string{"json", "yaml", "table"} {
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Close()
-		o := run(t, func(c *exec.Cmd) { c.Stdout = w }, "check", "-o", form)
-		w.Close()
-		if o.code != exitUnknown || !strings.Contains(o.stderr, "broken pipe") {
-			t.Errorf("-o %s into a closed pipe: exit %d, %q", form, o.code, o.stderr)
-		}
-		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o = run(t, func(c *exec.Cmd) { c.Stdout = full }, "check", "-o", form)
-		full.Close()
-		if o.code != exitUnknown || !strings.Contains(o.stderr, "no space left") {
-			t.Errorf("-o %s onto a full disk: exit %d, %q", form, o.code, o.stderr)
-		}
+		program.ReaderGone(t, "check", "-o", form)
+	}
+}
+
+// TestHelpFits holds every help text to the width of a terminal.
+func TestHelpFits(t *testing.T) {
+	if seen := program.HelpFits(t, newRootCommand()); seen < 6 {
+		t.Errorf("only %d commands", seen)
 	}
 }
 
@@ -232,7 +165,7 @@ func TestUnreadable(t *testing.T) {
 		"etc/modules-load.d/sctp.conf":       "sctp",
 	})
 	// The directory of t.TempDir is in one that is the test's own as well.
-	for _, dir := range []string{root, filepath.Dir(root), filepath.Dir(program)} {
+	for _, dir := range []string{root, filepath.Dir(root), filepath.Dir(program.Path)} {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -240,36 +173,36 @@ func TestUnreadable(t *testing.T) {
 	if err := os.Chmod(filepath.Join(root, "etc/modprobe.d"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	o := run(t, func(c *exec.Cmd) {
+	o := program.Run(t, func(c *exec.Cmd) {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	}, "check", "--root", root, "-o", "json")
 	r := decodeReport(t, o)
 	if r.Policy.Autoload.Allowed == "true" || r.Policy.ModulesLoad.Allowed == "true" || r.OnBoot == verdict.OnBootLoaded {
 		t.Errorf("an unreadable directory was taken for an empty one: %+v", r.Policy)
 	}
-	if !strings.Contains(o.stdout, "/etc/modprobe.d") {
-		t.Errorf("the unreadable directory is not named:\n%s", o.stdout)
+	if !strings.Contains(o.Stdout, "/etc/modprobe.d") {
+		t.Errorf("the unreadable directory is not named:\n%s", o.Stdout)
 	}
 }
 
 // TestForms: the three forms say the same.
 func TestForms(t *testing.T) {
-	asJSON := decodeReport(t, run(t, nil, "check", "-o", "json"))
-	o := run(t, nil, "check", "-o", "yaml")
+	asJSON := decodeReport(t, program.Run(t, nil, "check", "-o", "json"))
+	o := program.Run(t, nil, "check", "-o", "yaml")
 	var asYAML verdict.Report
-	if err := yaml.UnmarshalStrict([]byte(o.stdout), &asYAML); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(o.Stdout), &asYAML); err != nil {
 		t.Fatal(err)
 	}
-	table := run(t, nil, "check")
-	prose := strings.Join(strings.Fields(table.stdout), " ") // however it is broken
-	if asYAML.Reason != asJSON.Reason || asYAML.Ready != asJSON.Ready || !strings.Contains(table.stdout, string(asJSON.Reason)) ||
+	table := program.Run(t, nil, "check")
+	prose := strings.Join(strings.Fields(table.Stdout), " ") // however it is broken
+	if asYAML.Reason != asJSON.Reason || asYAML.Ready != asJSON.Ready || !strings.Contains(table.Stdout, string(asJSON.Reason)) ||
 		!strings.Contains(prose, asJSON.Message) || !strings.Contains(prose, asJSON.Remedy[:20]) {
-		t.Errorf("json: %+v\nyaml: %+v\ntable:\n%s", asJSON, asYAML, table.stdout)
+		t.Errorf("json: %+v\nyaml: %+v\ntable:\n%s", asJSON, asYAML, table.Stdout)
 	}
-	if strings.Contains(table.stdout, "\x1b") {
-		t.Errorf("colour into a pipe:\n%q", table.stdout)
+	if strings.Contains(table.Stdout, "\x1b") {
+		t.Errorf("colour into a pipe:\n%q", table.Stdout)
 	}
-	if first, _, _ := strings.Cut(table.stdout, "\n"); !strings.Contains(first, string(asJSON.Reason)) {
+	if first, _, _ := strings.Cut(table.Stdout, "\n"); !strings.Contains(first, string(asJSON.Reason)) {
 		t.Errorf("the verdict is not first: %s", first)
 	}
 }

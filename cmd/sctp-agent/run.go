@@ -12,6 +12,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/agent"
 	"github.com/sctp-agent/sctp-agent/internal/assess"
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -96,7 +97,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 
-	build := currentVersion()
+	build := buildinfo.Current()
 	var writer *nodewriter.Writer
 	metrics := agent.NewMetrics(agent.MetricsOptions{
 		Build:     agent.BuildInfo{Version: build.Version, Commit: build.Commit, GoVersion: build.Go},

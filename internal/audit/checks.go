@@ -72,14 +72,14 @@ func checks() []check {
 		{
 			kind: PoolUndoesSCTP, severity: Critical,
 			title: "Machine config pools that are about to lose SCTP",
-			fix:   "add the MachineConfig that enables SCTP (sctp-agent machineconfig), or pause the pool until it is there",
+			fix:   "add the MachineConfig that enables SCTP (kubectl sctp machineconfig), or pause the pool until it is there",
 			needs: []Source{SourcePools, SourceConfigs},
 			find:  poolsThatUndo,
 		},
 		{
 			kind: NodeLosesSCTPAtReboot, severity: Warning,
 			title: "Nodes that lose SCTP at the next reboot",
-			fix:   "ask for the module at boot: sctp-agent machineconfig, or \"sctp-agent check\" on the node for its remedy",
+			fix:   "ask for the module at boot: kubectl sctp machineconfig, or \"sctp-agent check\" on the node for its remedy",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.SCTP() == kmod.AnswerTrue && n.OnBoot == string(verdict.OnBootBlocked) {
 					found(n.remedy(), "SCTP works now, and the next boot will not bring it", append(n.warning(verdict.ReasonWillNotSurviveReboot), "label on-boot=blocked")...)

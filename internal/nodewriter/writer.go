@@ -300,7 +300,7 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 			refused := err
 			if written, err = w.client.apply(ctx, want, cond); err == nil {
 				w.carryOld = true
-				w.cfg.Log.Warn("keys of another prefix may not be removed by the agent; sctp-agent cleanup can", "error", refused.Error())
+				w.cfg.Log.Warn("keys of another prefix may not be removed by the agent; kubectl sctp cleanup can", "error", refused.Error())
 			}
 		}
 		if err != nil {

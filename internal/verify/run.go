@@ -212,7 +212,7 @@ func (r *run) chooseNodes(ctx context.Context) error {
 		return fmt.Errorf("%d nodes are ready for SCTP, and each would be tried against each: name some, of different pools or zones, with --node (more than %d if you mean it)", n, MostUnnamed)
 	}
 	if len(r.result.Nodes) == 0 {
-		return fmt.Errorf("no node is ready for SCTP (label %s=true): see \"sctp-agent audit\", or name nodes", r.opts.Keys.Ready())
+		return fmt.Errorf("no node is ready for SCTP (label %s=true): see \"kubectl sctp audit\", or name nodes", r.opts.Keys.Ready())
 	}
 	return nil
 }

@@ -94,10 +94,10 @@ func atBoot(i *kmod.Inspection, r Report) string {
 	case len(steps) == 0:
 		return "reboot the node"
 	case IsRHCOS(i.OS) && machineConfigSuffices(r):
-		return strings.Join(steps, "; ") + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it"
+		return strings.Join(steps, "; ") + ": by a MachineConfig for the node's pool (kubectl sctp machineconfig), which reboots it"
 	case IsRHCOS(i.OS):
 		return strings.Join(steps, "; ") + ": by MachineConfigs for the node's pool, which reboot it " +
-			"(\"sctp-agent machineconfig\" prints one that empties " + path.Base(VendorBlacklist) + " and asks for " + i.Module + ", and no more)"
+			"(\"kubectl sctp machineconfig\" prints one that empties " + path.Base(VendorBlacklist) + " and asks for " + i.Module + ", and no more)"
 	case i.State.InKernel():
 		return strings.Join(steps, "; ")
 	default:

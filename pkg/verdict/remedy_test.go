@@ -16,7 +16,7 @@ func TestRemedy(t *testing.T) {
 		rhel    = "Red Hat Enterprise Linux 9.6 (Plow)"
 		rhcos   = "Red Hat Enterprise Linux CoreOS 9.6"
 		request = `put "sctp" into ` + LoadRequest
-		mcOnly  = `: by MachineConfigs for the node's pool, which reboot it ("sctp-agent machineconfig" prints one that empties sctp-blacklist.conf and asks for sctp, and no more)`
+		mcOnly  = `: by MachineConfigs for the node's pool, which reboot it ("kubectl sctp machineconfig" prints one that empties sctp-blacklist.conf and asks for sctp, and no more)`
 	)
 	blacklist := func(file string) kmod.Decision {
 		return stoppedBy(kmod.Evidence{File: file, Line: 2, Text: "blacklist sctp", Cause: kmod.CauseBlacklist})
@@ -34,12 +34,12 @@ func TestRemedy(t *testing.T) {
 		printed bool
 	}{
 		"as RHCOS ships": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, stoppedBy(vendorBlacklist())) },
-			"empty " + VendorBlacklist + "; " + request + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", true},
+			"empty " + VendorBlacklist + "; " + request + ": by a MachineConfig for the node's pool (kubectl sctp machineconfig), which reboots it", true},
 		"two lines in the vendor's file": {rhcos, func(i *kmod.Inspection) {
 			install := kmod.Evidence{File: VendorBlacklist, Line: 7, Text: "install sctp /bin/false", Cause: kmod.CauseInstall}
 			everyCaller(i, stoppedBy(install, vendorBlacklist()))
 			requested(i)
-		}, "empty " + VendorBlacklist + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", true},
+		}, "empty " + VendorBlacklist + ": by a MachineConfig for the node's pool (kubectl sctp machineconfig), which reboots it", true},
 		"a hardening file on RHCOS, which the documented MachineConfig does not touch": {rhcos, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(installFalse())) },
 			"remove line 1 of /etc/modprobe.d/sctp.conf (install sctp /bin/false); " + request + mcOnly, false},
 		"the image's own file on RHCOS, which is read-only": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/lib/modprobe.d/dist.conf")) },
@@ -88,7 +88,7 @@ func TestRemedy(t *testing.T) {
 		"no modprobe helper: modprobe works": {rhel, func(i *kmod.Inspection) { i.Autoload, i.AutoloadIPv6 = noHelper, noHelper },
 			request + `; then reboot, or run "modprobe sctp"`, false},
 		"no modprobe helper, on RHCOS": {rhcos, func(i *kmod.Inspection) { i.Autoload, i.AutoloadIPv6 = noHelper, noHelper },
-			request + ": by a MachineConfig for the node's pool (sctp-agent machineconfig), which reboots it", false},
+			request + ": by a MachineConfig for the node's pool (kubectl sctp machineconfig), which reboots it", false},
 		"not installed, or not indexed": {rhel, func(i *kmod.Inspection) {
 			i.State = kmod.StateAbsent
 			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "is not there", Cause: kmod.CauseMissing}))

@@ -327,7 +327,7 @@ func kinds(r audit.Result) []audit.Kind {
 // The audit of a cluster that shows every kind of finding, read as a person, as
 // a program and in a browser; with all rights and with few.
 func TestAudit(t *testing.T) {
-	bin := program(t)
+	bin := program(t, "kubectl-sctp")
 	cp := controlPlane(t, controlplane.Options{})
 	troubled(t, cp)
 	admin := kubeconfig(t, cp, "admin", "system:masters")
@@ -474,7 +474,7 @@ func TestAudit(t *testing.T) {
 // TestAuditSight: what an audit may not see, and what is not there, are two
 // things; and where there is nothing to look at, nothing is found to be good.
 func TestAuditSight(t *testing.T) {
-	bin := program(t)
+	bin := program(t, "kubectl-sctp")
 	cp := controlPlane(t, controlplane.Options{})
 	s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
 	audited := func(user string, args ...string) (ran, audit.Result) {
@@ -703,7 +703,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 // TestAuditAtScale prints what an audit of 5,000 nodes and 20,000 pods takes.
 func TestAuditAtScale(t *testing.T) {
 	const nodeCount, podCount, sctpPods, unready = 5000, 20000, 2000, 50
-	bin := program(t)
+	bin := program(t, "kubectl-sctp")
 	cp := controlPlane(t, controlplane.Options{APIServerArgs: []string{"--max-requests-inflight=2000", "--max-mutating-requests-inflight=2000"}})
 	s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
 	s.namespace(agentNamespace)
@@ -780,19 +780,14 @@ func inParallel(t *testing.T, n int, f func(int) error) {
 	}
 }
 
-// Linked under the plugin's name, the program is that plugin: kubectl finds it
-// on the path, and passes on arguments, output and exit status.
+// The program is a plugin by its name: kubectl finds it on the path, and passes on arguments, output and exit status.
 func TestKubectlPlugin(t *testing.T) {
-	dir := t.TempDir()
-	plugin := filepath.Join(dir, "kubectl-sctp")
-	if err := os.Symlink(program(t), plugin); err != nil {
-		t.Fatal(err)
-	}
+	plugin := program(t, "kubectl-sctp")
 	programs, err := controlplane.Build(t.Context(), nil, controlplane.Kubectl)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PATH", dir)
+	t.Setenv("PATH", filepath.Dir(plugin))
 	kubectl := programs.Path(controlplane.Kubectl)
 	if r := run(t, kubectl, "sctp", "audit", "--help"); r.code != 0 || !strings.Contains(r.stdout, "kubectl sctp audit [flags]") {
 		t.Errorf("exit status %d:\n%s%s", r.code, r.stdout, r.stderr)

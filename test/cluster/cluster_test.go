@@ -49,11 +49,12 @@ func clientFor(t *testing.T, cfg *rest.Config) kubernetes.Interface {
 	return c
 }
 
-// program builds the product as it is released.
-func program(t *testing.T) string {
+// program builds one of the programs, "kubectl-sctp" or "sctp-agent", as it is
+// released.
+func program(t *testing.T, name string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "sctp-agent")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/sctp-agent")
+	path := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "./cmd/"+name)
 	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -139,7 +139,7 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 // connection, it says what it can say and leaves nothing behind; or the next
 // one takes it away.
 func TestVerifyTidies(t *testing.T) {
-	bin := program(t)
+	bin := program(t, "kubectl-sctp")
 	cp := controlPlane(t, controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
 	if err := cp.StartComponent(t.Context(), controlplane.ControllerManager); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestVerifyTidies(t *testing.T) {
 		events, err := cp.AuditEvents()
 		s.ok(err)
 		return slices.ContainsFunc(events, func(e controlplane.AuditEvent) bool {
-			return e.Verb == "list" && strings.HasPrefix(e.UserAgent, "sctp-agent/") &&
+			return e.Verb == "list" && strings.HasPrefix(e.UserAgent, "kubectl-sctp/") &&
 				strings.HasPrefix(e.RequestURI, "/api/v1/namespaces/"+namespace+"/pods?") && strings.Contains(e.RequestURI, "dialler")
 		})
 	}

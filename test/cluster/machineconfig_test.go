@@ -52,8 +52,8 @@ type host struct {
 func TestMachineConfigOnAHost(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	bin := program(t)
-	agent, err := guest.Program("/usr/bin/sctp-agent", bin)
+	bin := program(t, "kubectl-sctp")
+	agent, err := guest.Program("/usr/bin/sctp-agent", program(t, "sctp-agent"))
 	if err != nil {
 		t.Fatal(err)
 	}

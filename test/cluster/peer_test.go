@@ -17,7 +17,7 @@ import (
 // kernel, whatever a network between two namespaces can do to packets.
 func TestPeers(t *testing.T) {
 	ctx := t.Context()
-	bin, err := guest.Program("/bin/sctp-agent", program(t))
+	bin, err := guest.Program("/bin/sctp-agent", program(t, "sctp-agent"))
 	if err != nil {
 		t.Fatal(err)
 	}

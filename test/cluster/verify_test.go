@@ -47,7 +47,7 @@ type pair struct {
 func bootPair(t *testing.T, files [2][]node.File) *pair {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Minute)
 	t.Cleanup(cancel)
-	p := &pair{t: t, ctx: ctx, bin: program(t)}
+	p := &pair{t: t, ctx: ctx, bin: program(t, "kubectl-sctp")}
 	p.cp = controlPlane(t, controlplane.Options{APIServerArgs: []string{"--service-cluster-ip-range=10.0.0.0/24,fd00:10::/112"}})
 	if err := p.cp.StartComponent(ctx, controlplane.ControllerManager); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func bootPair(t *testing.T, files [2][]node.File) *pair {
 	p.admin = kubeconfig(t, p.cp, "admin", "system:masters")
 	archive := filepath.Join(t.TempDir(), "image.tar")
 	err := node.WriteImage(archive, agentImage, node.ImageConfig{Entrypoint: []string{verify.DefaultCommand}, User: "65532:65532"},
-		map[string]string{verify.DefaultCommand: p.bin})
+		map[string]string{verify.DefaultCommand: program(t, "sctp-agent")})
 	if err != nil {
 		t.Fatal(err)
 	}

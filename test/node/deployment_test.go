@@ -695,18 +695,18 @@ func (d *deployment) checkHardened(ctx context.Context) {
 
 func (d *deployment) cleanup(ctx context.Context) {
 	d.Helper()
-	exe := filepath.Join(d.TempDir(), "sctp-agent")
-	build := exec.CommandContext(ctx, "go", "build", "-o", exe, "./cmd/sctp-agent")
+	exe := filepath.Join(d.TempDir(), "kubectl-sctp")
+	build := exec.CommandContext(ctx, "go", "build", "-o", exe, "./cmd/kubectl-sctp")
 	build.Dir = "../.."
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		d.Fatalf("building sctp-agent: %v\n%s", err, out)
+		d.Fatalf("building kubectl-sctp: %v\n%s", err, out)
 	}
 	out, err := exec.CommandContext(ctx, exe, "cleanup", "--yes", "--kubeconfig", d.kubeconfig).CombinedOutput()
 	if err != nil {
-		d.Fatalf("sctp-agent cleanup: %v\n%s", err, out)
+		d.Fatalf("kubectl-sctp cleanup: %v\n%s", err, out)
 	}
-	d.Logf("sctp-agent cleanup\n%s", out)
+	d.Logf("kubectl-sctp cleanup\n%s", out)
 }
 
 func (d *deployment) checkNothingLeft(ctx context.Context) {

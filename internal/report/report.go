@@ -1,4 +1,5 @@
-package main
+// Package report prints a report for people.
+package report
 
 import (
 	"fmt"
@@ -7,65 +8,66 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// printReport prints a report for people: the verdict first, then the evidence,
+// Print prints a report for people: the verdict first, then the evidence,
 // then what to do.
-func printReport(w io.Writer, p palette, r verdict.Report) error {
-	t := p.writer(w)
-	t.wrapped(0, fmt.Sprintf("SCTP on %s: %s (%s)", orDash(r.Node), verdictWord(p, r.Ready), r.Reason))
-	t.wrapped(2, r.Message)
-	t.line("")
+func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
+	t := p.Writer(w)
+	t.Wrapped(0, fmt.Sprintf("SCTP on %s: %s (%s)", terminal.OrDash(r.Node), verdictWord(p, r.Ready), r.Reason))
+	t.Wrapped(2, r.Message)
+	t.Line("")
 
-	t.row("module", moduleText(r))
-	t.row("next boot", bootText(r.OnBoot))
-	t.row("kernel", orDash(strings.TrimSpace(r.Kernel.Release+" "+r.Kernel.Machine)))
-	host := orDash(r.Host.OS)
+	t.Row("module", moduleText(r))
+	t.Row("next boot", bootText(r.OnBoot))
+	t.Row("kernel", terminal.OrDash(strings.TrimSpace(r.Kernel.Release+" "+r.Kernel.Machine)))
+	host := terminal.OrDash(r.Host.OS)
 	if r.Host.Kmod != "" {
 		host += ", kmod " + r.Host.Kmod
 	}
-	t.row("host", host)
-	t.line("")
+	t.Row("host", host)
+	t.Line("")
 
-	t.line("%s", p.head("Would it be loaded, if it were not in the kernel?"))
-	t.row("socket", allowedText(r.Policy.Autoload.Allowed))
-	t.row("socket v6", allowedText(r.Policy.AutoloadIPv6.Allowed))
-	t.row("at boot", bootAnswerText(r.Policy.ModulesLoad))
-	t.row("modprobe", allowedText(r.Policy.Modprobe.Allowed))
+	t.Line("%s", p.Head("Would it be loaded, if it were not in the kernel?"))
+	t.Row("socket", allowedText(r.Policy.Autoload.Allowed))
+	t.Row("socket v6", allowedText(r.Policy.AutoloadIPv6.Allowed))
+	t.Row("at boot", bootAnswerText(r.Policy.ModulesLoad))
+	t.Row("modprobe", allowedText(r.Policy.Modprobe.Allowed))
 	printEvidence(t, p, r.Policy)
-	t.line("")
+	t.Line("")
 
 	printProbe(t, p, r)
 	if len(r.Warnings) > 0 {
-		t.line("")
-		t.line("%s", p.head("Warnings"))
+		t.Line("")
+		t.Line("%s", p.Head("Warnings"))
 		for _, warning := range r.Warnings {
-			t.wrapped(2, p.warn(string(warning.Reason))+": "+warning.Message)
+			t.Wrapped(2, p.Warn(string(warning.Reason))+": "+warning.Message)
 		}
 	}
 	if r.Remedy != "" {
-		t.line("")
-		t.line("%s", p.head("What to do"))
+		t.Line("")
+		t.Line("%s", p.Head("What to do"))
 		for _, step := range strings.Split(r.Remedy, "; ") {
-			t.wrapped(2, step)
+			t.Wrapped(2, step)
 		}
 	}
 	if verdict.WantsMachineConfig(r) {
-		t.line("")
-		t.line("%s", p.head("The MachineConfig for the pool \"worker\" (others: machineconfig --role NAME)"))
-		if t.err == nil {
-			t.err = machineconfig.Write(t.w, []string{"worker"}, machineconfig.Files(false))
+		t.Line("")
+		t.Line("%s", p.Head("The MachineConfig for the pool \"worker\" (others: machineconfig --role NAME)"))
+		if t.Err == nil {
+			t.Err = machineconfig.Write(w, []string{"worker"}, machineconfig.Files(false))
 		}
 	}
-	return t.err
+	return t.Err
 }
 
 // printEvidence shows every line that decides once, with what it does to whom:
 // several callers meet the same lines.
-func printEvidence(t *textWriter, p palette, policy verdict.Policy) {
+func printEvidence(t *terminal.Writer, p terminal.Palette, policy verdict.Policy) {
 	type effect struct {
 		text    string
 		callers []string
@@ -103,21 +105,21 @@ func printEvidence(t *textWriter, p palette, policy verdict.Policy) {
 	if len(entries) == 0 {
 		return
 	}
-	t.line("")
-	t.line("%s", p.head("Evidence"))
+	t.Line("")
+	t.Line("%s", p.Head("Evidence"))
 	for _, e := range entries {
-		t.line("  %s", e.place)
+		t.Line("  %s", e.place)
 		for _, x := range e.effects {
 			note := strings.Join(x.callers, ", ")
 			if !strings.HasSuffix(e.place, x.text) {
 				note += ": " + x.text
 			}
-			t.wrapped(6, note)
+			t.Wrapped(6, note)
 		}
 	}
 }
 
-func printProbe(t *textWriter, p palette, r verdict.Report) {
+func printProbe(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 	probe := r.Probe
 	switch {
 	case !probe.Attempted && len(probe.Checks) == 0:
@@ -128,15 +130,15 @@ func printProbe(t *textWriter, p palette, r verdict.Report) {
 		case r.Module.State == kmod.StateLoadable && r.Policy.Autoload.Allowed == kmod.AnswerTrue:
 			why += " (--autoload=allow would load it)"
 		}
-		t.line("%s not run: %s", p.head("Probe"), why)
+		t.Line("%s not run: %s", p.Head("Probe"), why)
 		return
 	case !probe.Attempted:
-		t.line("%s opened no socket", p.head("Probe"))
+		t.Line("%s opened no socket", p.Head("Probe"))
 	default:
-		t.line("%s %s suite, %v", p.head("Probe"), probe.Suite, micros(probe.DurationMicros))
+		t.Line("%s %s suite, %v", p.Head("Probe"), probe.Suite, micros(probe.DurationMicros))
 	}
 	if probe.CausedLoad {
-		t.line("  the probe caused the module to be loaded (--autoload=allow)")
+		t.Line("  the probe caused the module to be loaded (--autoload=allow)")
 	}
 	var passed []string
 	for _, c := range probe.Checks {
@@ -147,14 +149,14 @@ func printProbe(t *textWriter, p palette, r verdict.Report) {
 		result := fmt.Sprintf("%-8s", c.Result)
 		switch c.Result {
 		case "fail":
-			result = p.bad(result)
+			result = p.Bad(result)
 		case "unknown":
-			result = p.warn(result)
+			result = p.Warn(result)
 		}
-		t.hanging("  "+result+" ", strings.Join(words(c.Name, c.Stage, c.Errno, c.Detail), " "))
+		t.Hanging("  "+result+" ", strings.Join(words(c.Name, c.Stage, c.Errno, c.Detail), " "))
 	}
 	if len(passed) > 0 {
-		t.hanging("  "+p.good("pass    ")+" ", strings.Join(passed, " "))
+		t.Hanging("  "+p.Good("pass    ")+" ", strings.Join(passed, " "))
 	}
 }
 
@@ -163,14 +165,14 @@ func words(list ...string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
-func verdictWord(p palette, ready kmod.Answer) string {
+func verdictWord(p terminal.Palette, ready kmod.Answer) string {
 	switch ready {
 	case kmod.AnswerTrue:
-		return p.good("READY")
+		return p.Good("READY")
 	case kmod.AnswerFalse:
-		return p.bad("NOT READY")
+		return p.Bad("NOT READY")
 	default:
-		return p.warn("UNKNOWN")
+		return p.Warn("UNKNOWN")
 	}
 }
 
@@ -229,10 +231,3 @@ func allowedText(a kmod.Answer) string {
 }
 
 func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}

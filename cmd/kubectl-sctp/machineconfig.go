@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 )
@@ -21,7 +23,7 @@ func newMachineConfigCommand() *cobra.Command {
 		format string
 		check  []string
 		host   machineconfig.Host
-		output outputFlag
+		output command.Output
 	)
 	cmd := &cobra.Command{
 		Use:   "machineconfig",
@@ -38,10 +40,10 @@ delivers it, not by the files' names.
 
 Exit status of --check: 0 every pool judged loads sctp at its next boot, 1 one
 does not, 2 that could not be told, or the command was misused.`,
-		Example: `  sctp-agent machineconfig | oc apply -f -
-  sctp-agent machineconfig --role worker --role master --include-diag
-  sctp-agent machineconfig --format butane | butane > sctp.ign
-  oc get machineconfig -o yaml | sctp-agent machineconfig --check -`,
+		Example: `  kubectl sctp machineconfig | oc apply -f -
+  kubectl sctp machineconfig --role worker --role master --include-diag
+  kubectl sctp machineconfig --format butane | butane > sctp.ign
+  oc get machineconfig -o yaml | kubectl sctp machineconfig --check -`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
@@ -78,12 +80,12 @@ does not, 2 that could not be told, or the command was misused.`,
 	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in this file ("-": standard input) and in those that follow`)
 	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")
 	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of RHEL 9)")
-	output.register(cmd)
+	output.Register(cmd)
 	return cmd
 }
 
 // checkMachineConfigs judges the pools that the files' configurations make up.
-func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *outputFlag, names, only []string, host machineconfig.Host) error {
+func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *command.Output, names, only []string, host machineconfig.Host) error {
 	var configs []machineconfig.Config
 	for _, name := range names {
 		more, err := decodeFile(stdin, name)
@@ -113,43 +115,43 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 			return fmt.Errorf("no MachineConfig applies to pool %q in %s", role, strings.Join(names, ", "))
 		}
 	}
-	err := output.print(out, effects, func(w io.Writer, p palette) error {
-		t := p.writer(w)
+	err := output.Print(out, effects, func(w io.Writer, p terminal.Palette) error {
+		t := p.Writer(w)
 		for _, e := range effects {
-			word := p.warn("UNKNOWN")
+			word := p.Warn("UNKNOWN")
 			switch e.Enabled {
 			case kmod.AnswerTrue:
-				word = p.good("ENABLES SCTP")
+				word = p.Good("ENABLES SCTP")
 			case kmod.AnswerFalse:
-				word = p.bad("DOES NOT ENABLE SCTP")
+				word = p.Bad("DOES NOT ENABLE SCTP")
 			}
-			t.wrapped(0, "pool "+orDash(e.Role)+": "+word)
-			t.wrapped(2, e.Message)
+			t.Wrapped(0, "pool "+terminal.OrDash(e.Role)+": "+word)
+			t.Wrapped(2, e.Message)
 			for _, line := range e.Evidence {
-				t.line("  %s", line)
+				t.Line("  %s", line)
 			}
 			for _, note := range e.Notes {
-				t.wrapped(2, "note: "+note)
+				t.Wrapped(2, "note: "+note)
 			}
 		}
-		return t.err
+		return t.Err
 	})
 	if err != nil {
 		return fmt.Errorf("print the result: %w", err)
 	}
-	code := exitYes
+	code := command.ExitYes
 	for _, e := range effects {
 		switch {
 		case e.Enabled == kmod.AnswerFalse:
-			code = exitNo
-		case e.Enabled == kmod.AnswerUnknown && code == exitYes:
-			code = exitUnknown
+			code = command.ExitNo
+		case e.Enabled == kmod.AnswerUnknown && code == command.ExitYes:
+			code = command.ExitUnknown
 		}
 	}
-	if code == exitYes {
+	if code == command.ExitYes {
 		return nil
 	}
-	return exitError(code)
+	return command.Exit(code)
 }
 
 func decodeFile(stdin io.Reader, name string) ([]machineconfig.Config, error) {

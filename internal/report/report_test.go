@@ -1,10 +1,12 @@
-package main
+package report
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
+	"github.com/sctp-agent/sctp-agent/internal/programtest"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -33,7 +35,7 @@ func rhcos(edit func(*kmod.Inspection)) verdict.Facts {
 // astray.
 func TestPrintReport(t *testing.T) {
 	var out strings.Builder
-	if err := printReport(&out, palette{}, verdict.Judge(rhcos(nil))); err != nil {
+	if err := Print(&out, terminal.Palette{}, verdict.Judge(rhcos(nil))); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()
@@ -80,7 +82,7 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 		}(), true},
 	} {
 		var out strings.Builder
-		if err := printReport(&out, palette{}, verdict.Judge(c.facts)); err != nil {
+		if err := Print(&out, terminal.Palette{}, verdict.Judge(c.facts)); err != nil {
 			t.Fatal(err)
 		}
 		if shown := strings.Contains(out.String(), "kind: MachineConfig"); shown != c.shown {
@@ -93,7 +95,7 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 func TestPrintUnknown(t *testing.T) {
 	var out strings.Builder
 	report := verdict.Judge(verdict.Facts{Node: "worker-0", InspectionError: errors.New("open host root /host: no such file or directory")})
-	if err := printReport(&out, palette{}, report); err != nil {
+	if err := Print(&out, terminal.Palette{}, report); err != nil {
 		t.Fatal(err)
 	}
 	text := out.String()
@@ -106,5 +108,35 @@ func TestPrintUnknown(t *testing.T) {
 		if strings.TrimRight(line, " \n")+"\n" != line {
 			t.Errorf("a row without a value: %q", line)
 		}
+	}
+}
+
+// TestFits: a report with a long name in every place that takes one, and many
+// words in every place that takes words, fits a terminal and loses none.
+func TestFits(t *testing.T) {
+	words := strings.Repeat("many words ", 20)
+	facts := rhcos(func(i *kmod.Inspection) { i.State = kmod.StateLoaded })
+	facts.Node = "ip-10-201-103-47.eu-central-1.compute.internal"
+	facts.Probe = result.Result{Attempted: true, Suite: result.SuiteFull}
+	for range 30 {
+		facts.Probe.Checks = append(facts.Probe.Checks,
+			result.Check{Name: "passed-check", Result: result.OutcomePass},
+			result.Check{Name: "failed-check", Required: true, Result: result.OutcomeFail, Stage: "connect", Errno: "ECONNREFUSED", Detail: words})
+	}
+	r := verdict.Judge(facts)
+	r.Module.Path = "/usr/lib/modules/5.14.0-570.12.1.el9_6.x86_64/kernel/net/sctp/sctp.ko.xz"
+	r.Warnings = append(r.Warnings, verdict.Warning{Reason: verdict.ReasonWillNotSurviveReboot, Message: words})
+	var b strings.Builder
+	if err := Print(&b, terminal.NewPalette(&b), r); err != nil {
+		t.Fatal(err)
+	}
+	programtest.Fits(t, b.String())
+	for _, want := range []string{"failed-check", r.Module.Path, "connect ECONNREFUSED", "WillNotSurviveReboot: many words"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("it does not say %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Logf("\n%s", b.String())
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
+	"github.com/sctp-agent/sctp-agent/internal/command"
 )
 
 // --watch prints when something has changed, not because time has passed, and
@@ -63,13 +64,13 @@ func TestAuditExit(t *testing.T) {
 		want error
 	}{
 		{audit.Result{}, audit.Warning, nil},
-		{critical, audit.Critical, exitError(exitNo)},
+		{critical, audit.Critical, command.Exit(command.ExitNo)},
 		{critical, "", nil},
 		{info, audit.Warning, nil},
-		{info, audit.Info, exitError(exitNo)},
-		{blind, audit.Warning, exitError(exitUnknown)},
+		{info, audit.Info, command.Exit(command.ExitNo)},
+		{blind, audit.Warning, command.Exit(command.ExitUnknown)},
 		{blind, "", nil},
-		{audit.Result{Summary: critical.Summary, Unseen: blind.Unseen}, audit.Warning, exitError(exitNo)},
+		{audit.Result{Summary: critical.Summary, Unseen: blind.Unseen}, audit.Warning, command.Exit(command.ExitNo)},
 	} {
 		if got := auditExit(c.r, c.fail); got != c.want {
 			t.Errorf("%+v, fail on %q: %v, want %v", c.r.Summary, c.fail, got, c.want)

@@ -6,7 +6,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sctp-agent/sctp-agent/internal/command"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
@@ -38,27 +40,27 @@ func (f *clusterFlags) open() (*api.Client, nodelabel.Keys, error) {
 }
 
 // pageFlag is -o for commands whose result can also be one HTML page.
-type pageFlag struct{ outputFlag }
+type pageFlag struct{ command.Output }
 
-func (o *pageFlag) register(cmd *cobra.Command) {
-	o.outputFlag = "table"
+func (o *pageFlag) Register(cmd *cobra.Command) {
+	o.Output = "table"
 	cmd.Flags().VarP(o, "output", "o", `"table" for people, "html" for a page to keep, "json" or "yaml" for programs`)
 }
 
 func (o *pageFlag) Set(s string) error {
 	if s == "html" {
-		o.outputFlag = "html"
+		o.Output = "html"
 		return nil
 	}
-	if o.outputFlag.Set(s) != nil {
+	if o.Output.Set(s) != nil {
 		return fmt.Errorf(`want "table", "json", "yaml" or "html"`)
 	}
 	return nil
 }
 
-func (o *pageFlag) print(w io.Writer, value any, table func(io.Writer, palette) error, page func(io.Writer) error) error {
-	if o.outputFlag == "html" {
+func (o *pageFlag) Print(w io.Writer, value any, table func(io.Writer, terminal.Palette) error, page func(io.Writer) error) error {
+	if o.Output == "html" {
 		return page(w)
 	}
-	return o.outputFlag.print(w, value, table)
+	return o.Output.Print(w, value, table)
 }

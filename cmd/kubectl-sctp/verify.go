@@ -1,16 +1,16 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -47,9 +47,9 @@ secrets. With --image, name them with --image-pull-secret.
 
 Exit status: 0 everything works, 1 something does not, 2 that could not be told,
 or the command failed or was misused.`,
-		Example: `  sctp-agent verify
-  sctp-agent verify --node worker-0 --node worker-1 --network-policy
-  sctp-agent verify -o html > verify.html`,
+		Example: `  kubectl sctp verify
+  kubectl sctp verify --node worker-0 --node worker-1 --network-policy
+  kubectl sctp verify -o html > verify.html`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Timeout < 10*time.Second || opts.PathTimeout <= 0 {
@@ -71,15 +71,15 @@ or the command failed or was misused.`,
 			start := time.Now()
 			opts.Progress = func(what string) {
 				if !quiet {
-					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), visible(what))
+					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), terminal.Visible(what))
 				}
 			}
 			r, err := verify.Run(cmd.Context(), client, opts)
 			if r == nil {
 				return err
 			}
-			printErr := output.print(cmd.OutOrStdout(), r,
-				func(w io.Writer, p palette) error { return printVerify(w, p, r) },
+			printErr := output.Print(cmd.OutOrStdout(), r,
+				func(w io.Writer, p terminal.Palette) error { return printVerify(w, p, r) },
 				func(w io.Writer) error { return verify.WriteHTML(w, r) })
 			if err = errors.Join(err, printErr); err != nil {
 				return err
@@ -88,14 +88,14 @@ or the command failed or was misused.`,
 			case kmod.AnswerTrue:
 				return nil
 			case kmod.AnswerFalse:
-				return exitError(exitNo)
+				return command.Exit(command.ExitNo)
 			default:
-				return exitError(exitUnknown)
+				return command.Exit(command.ExitUnknown)
 			}
 		},
 	}
 	cluster.register(cmd)
-	output.register(cmd)
+	output.Register(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP, up to 100)")
 	flags.StringVar(&opts.Image, "image", "", "image of the pods (default: that of the agent's pods)")
@@ -141,21 +141,21 @@ func short(o peer.Outcome) string {
 // cellWidth and cells per block keep a matrix within the terminal.
 const (
 	cellWidth = 9
-	perBlock  = (width - 6) / cellWidth
+	perBlock  = (terminal.Width - 6) / cellWidth
 )
 
-func printVerify(w io.Writer, p palette, r *verify.Result) error {
-	t := p.writer(w)
-	t.line("%s", p.head("nodes by number (below, paths lead from the row to the column)"))
+func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
+	t := p.Writer(w)
+	t.Line("%s", p.Head("nodes by number (below, paths lead from the row to the column)"))
 	for _, n := range r.Nodes {
-		state := p.good("listens")
+		state := p.Good("listens")
 		switch {
 		case n.Fault == peer.ModuleMissing:
-			state = p.bad("no SCTP in the kernel")
+			state = p.Bad("no SCTP in the kernel")
 		case n.Fault != "":
-			state = p.warn("took no part")
+			state = p.Warn("took no part")
 		}
-		t.line("%3d  %s: %s", n.Index, n.Name, state)
+		t.Line("%3d  %s: %s", n.Index, n.Name, state)
 	}
 	for _, m := range []struct {
 		kind  verify.PathKind
@@ -172,46 +172,46 @@ func printVerify(w io.Writer, p palette, r *verify.Result) error {
 		}
 	}
 	for _, f := range r.Findings {
-		t.line("")
-		head := p.bad(f.Kind)
+		t.Line("")
+		head := p.Bad(f.Kind)
 		if f.Kind == verify.FindingUndecided {
-			head = p.warn(f.Kind)
+			head = p.Warn(f.Kind)
 		}
-		t.line("%s", head)
-		t.wrapped(2, f.Message)
+		t.Line("%s", head)
+		t.Wrapped(2, f.Message)
 		for i, e := range f.Evidence {
 			if i == 2*most {
-				t.line("      … and %d more (-o json lists all)", len(f.Evidence)-i)
+				t.Line("      … and %d more (-o json lists all)", len(f.Evidence)-i)
 				break
 			}
-			t.wrapped(6, e)
+			t.Wrapped(6, e)
 		}
-		t.wrapped(4, "→ "+f.Fix)
+		t.Wrapped(4, "→ "+f.Fix)
 	}
 	good, notTried := r.Count()
-	t.line("")
-	t.line("%d nodes, %d of %d paths are as they should be, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
+	t.Line("")
+	t.Line("%d nodes, %d of %d paths are as they should be, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
 	if notTried > 0 {
-		t.line("%d were not tried: they lead over pairs of pods that do not reach each other", notTried)
+		t.Line("%d were not tried: they lead over pairs of pods that do not reach each other", notTried)
 	}
 	if r.Policy != "" {
-		t.line("NetworkPolicy for SCTP: %s", r.Policy)
+		t.Line("NetworkPolicy for SCTP: %s", r.Policy)
 	}
 	switch r.Verdict() {
 	case kmod.AnswerTrue:
-		t.line("%s", p.good("SCTP works"))
+		t.Line("%s", p.Good("SCTP works"))
 	case kmod.AnswerFalse:
-		t.line("%s", p.bad("SCTP does not work everywhere"))
+		t.Line("%s", p.Bad("SCTP does not work everywhere"))
 	default:
-		t.line("%s", p.warn("Could not be told everywhere"))
+		t.Line("%s", p.Warn("Could not be told everywhere"))
 	}
-	return t.err
+	return t.Err
 }
 
 // printMatrix prints paths of one kind: from the node of the row to that of the
 // column (for node ports: through it). A cell is the round trip's time, or the
 // worst that happened.
-func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKind, family, title string) {
+func printMatrix(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind verify.PathKind, family, title string) {
 	type pair struct{ from, to string }
 	cells := map[pair]verify.Path{}
 	for _, path := range r.Paths {
@@ -230,15 +230,15 @@ func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKin
 	if len(cells) == 0 {
 		return
 	}
-	t.line("")
-	t.line("%s", p.head(title+", "+family))
+	t.Line("")
+	t.Line("%s", p.Head(title+", "+family))
 	for start := 0; start < len(r.Nodes); start += perBlock {
 		block := r.Nodes[start:min(start+perBlock, len(r.Nodes))]
 		head := "  from"
 		for _, to := range block {
 			head += fmt.Sprintf("%*d", cellWidth, to.Index)
 		}
-		t.line("%s", head)
+		t.Line("%s", head)
 		for _, from := range r.Nodes {
 			line := fmt.Sprintf("%6d", from.Index)
 			for _, to := range block {
@@ -249,21 +249,21 @@ func printMatrix(t *textWriter, p palette, r *verify.Result, kind verify.PathKin
 				case !found:
 					paint = func(s string) string { return s }
 				case path.Outcome == peer.NotTried:
-					cell, paint = short(path.Outcome), p.warn
+					cell, paint = short(path.Outcome), p.Warn
 				case path.Outcome == peer.OK && kind == verify.PathDenied:
-					cell, paint = "OPEN", p.bad
+					cell, paint = "OPEN", p.Bad
 				case path.Outcome == peer.OK:
-					cell, paint = rtt(path.RTTMicros), p.good
+					cell, paint = rtt(path.RTTMicros), p.Good
 				case path.Outcome == peer.Unknown:
-					cell, paint = short(path.Outcome), p.warn
+					cell, paint = short(path.Outcome), p.Warn
 				case path.Good():
-					cell, paint = short(path.Outcome), p.good
+					cell, paint = short(path.Outcome), p.Good
 				default:
-					cell, paint = short(path.Outcome), p.bad
+					cell, paint = short(path.Outcome), p.Bad
 				}
 				line += strings.Repeat(" ", max(1, cellWidth-len(cell))) + paint(cell)
 			}
-			t.line("%s", line)
+			t.Line("%s", line)
 		}
 	}
 }
@@ -273,72 +273,4 @@ func rtt(micros int64) string {
 		return fmt.Sprintf("%.2fms", float64(micros)/1000)
 	}
 	return fmt.Sprintf("%.0fms", float64(micros)/1000)
-}
-
-// What follows runs inside the pods that verify creates.
-
-func newVerifyListenCommand() *cobra.Command {
-	var (
-		cfg    peer.ListenConfig
-		result string
-	)
-	cmd := &cobra.Command{
-		Use:    "verify-listen",
-		Short:  "Run by verify in a pod: echo SCTP messages",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return saying(result, cmd.ErrOrStderr(), peer.Listen(cmd.Context(), cfg))
-		},
-	}
-	flags := cmd.Flags()
-	flags.IntVar(&cfg.Index, "index", 0, "what to answer to who it is")
-	flags.IntSliceVar(&cfg.Ports, "port", nil, "SCTP port to listen on; repeatable")
-	flags.StringVar(&cfg.Control, "control", ":8080", "TCP address to tell packet counters on")
-	flags.StringVar(&result, "result", "/dev/termination-log", "file that gets the result")
-	return cmd
-}
-
-func newVerifyDialCommand() *cobra.Command {
-	var result string
-	cmd := &cobra.Command{
-		Use:    "verify-dial",
-		Short:  "Run by verify in a pod: try the paths of the job in $" + verify.JobVariable,
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var job peer.Job
-			if err := json.Unmarshal([]byte(os.Getenv(verify.JobVariable)), &job); err != nil {
-				return saying(result, cmd.ErrOrStderr(), peer.Say{Fault: peer.Unknown, Detail: fmt.Sprintf("$%s: %v", verify.JobVariable, err)})
-			}
-			return saying(result, cmd.ErrOrStderr(), peer.Dial(cmd.Context(), job))
-		},
-	}
-	cmd.Flags().StringVar(&result, "result", "/dev/termination-log", "file that gets the result")
-	return cmd
-}
-
-// saying leaves a peer's word where kubelet finds it.
-func saying(path string, stderr io.Writer, say peer.Say) error {
-	text, err := json.Marshal(say)
-	if err != nil {
-		return err
-	}
-	// Not truncated, not created: it is a file that kubelet has mounted.
-	f, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("leave the result: %w", err)
-	}
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return fmt.Errorf("leave the result: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("leave the result: %w", err)
-	}
-	if say.Fault != "" {
-		fmt.Fprintf(stderr, "sctp-agent: %s: %s\n", say.Fault, say.Detail)
-		return exitError(exitUnknown)
-	}
-	return nil
 }

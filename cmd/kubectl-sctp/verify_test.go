@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sctp-agent/sctp-agent/internal/programtest"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 )
@@ -36,11 +38,11 @@ func TestPrintVerify(t *testing.T) {
 	r.Nodes[3].Fault = peer.ModuleMissing
 	r.Findings = []verify.Finding{{Kind: verify.FindingDropped, Message: strings.Repeat("words and ", 20), Evidence: make([]string, 30), Fix: "mend it"}}
 	var b bytes.Buffer
-	if err := printVerify(&b, newPalette(&b), r); err != nil {
+	if err := printVerify(&b, terminal.NewPalette(&b), r); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
-	fits(t, text)
+	programtest.Fits(t, text)
 	for _, want := range []string{"REFUSED", "NOROUTE", "DROPPED", "ONE-WAY", "DOWN", "LOST", "NOMOD", "DENIED", "?", "OPEN", "blocked", "no SCTP in the kernel", "… and 20 more", "SCTP does not work everywhere", "NetworkPolicy for SCTP: not-enforced", "61.2 s"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it does not say %q", want)

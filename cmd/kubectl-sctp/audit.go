@@ -13,7 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
+	"github.com/sctp-agent/sctp-agent/internal/command"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -36,13 +38,13 @@ NetworkPolicies and MachineConfigs have to do with SCTP. It prints a table of
 the nodes, then what is wrong, the worst first, each with its evidence and fix.
 
 It needs read-only rights. What it may not read it says, together with what was
-therefore not checked. Installed as kubectl-sctp it is a kubectl plugin.
+therefore not checked.
 
 Exit status: 0 nothing found (at or above --fail-on), 1 something was, 2 nothing
 was found but not all could be seen, or the command failed or was misused.`,
-		Example: `  sctp-agent audit
-  sctp-agent audit --selector node-role.kubernetes.io/worker --fail-on critical
-  sctp-agent audit -o html > sctp.html
+		Example: `  kubectl sctp audit
+  kubectl sctp audit -l node-role.kubernetes.io/worker --fail-on critical
+  kubectl sctp audit -o html > sctp.html
   kubectl sctp audit --watch`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +55,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 			if interval < time.Second || timeout <= 0 {
 				return fmt.Errorf("--interval wants at least 1s, and --timeout more than 0")
 			}
-			if watch && output.outputFlag == "html" {
+			if watch && output.Output == "html" {
 				return errors.New("--watch prints again and again, and -o html is one page")
 			}
 			client, keys, err := cluster.open()
@@ -68,11 +70,11 @@ was found but not all could be seen, or the command failed or was misused.`,
 			}
 			out := cmd.OutOrStdout()
 			show := func(r audit.Result) error {
-				if watch && output.outputFlag == "yaml" {
+				if watch && output.Output == "yaml" {
 					fmt.Fprintln(out, "---") // a further document; what fails, fails below
 				}
-				err := output.print(out, r,
-					func(w io.Writer, p palette) error { return printAudit(w, p, r) },
+				err := output.Print(out, r,
+					func(w io.Writer, p terminal.Palette) error { return printAudit(w, p, r) },
 					func(w io.Writer) error { return audit.WriteHTML(w, r) })
 				if err != nil {
 					return fmt.Errorf("print the audit: %w", err)
@@ -94,7 +96,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 	}
 	flags := cmd.Flags()
 	cluster.register(cmd)
-	output.register(cmd)
+	output.Register(cmd)
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "look at the nodes with these labels only")
 	flags.StringSliceVarP(&opts.Namespaces, "namespace", "n", nil, "look at workloads in these namespaces only (default: all)")
 	flags.StringVar(&opts.AgentSelector, "agent-selector", audit.AgentSelector, "labels of the agent's pods")
@@ -131,10 +133,10 @@ func auditExit(r audit.Result, fail audit.Severity) error {
 		return nil
 	}
 	if worst := r.Worst(); worst != "" && worst.Rank() <= fail.Rank() {
-		return exitError(exitNo)
+		return command.Exit(command.ExitNo)
 	}
 	if len(r.Unseen) > 0 {
-		return exitError(exitUnknown)
+		return command.Exit(command.ExitUnknown)
 	}
 	return nil
 }
@@ -152,7 +154,7 @@ func watchAudit(ctx context.Context, interval time.Duration, once func(context.C
 		case err != nil && !shown:
 			return err
 		case err != nil:
-			fmt.Fprintf(stderr, "sctp-agent: %v; looking again in %v\n", err, interval)
+			fmt.Fprintf(stderr, "kubectl-sctp: %v; looking again in %v\n", err, interval)
 		default:
 			changed := r
 			changed.Time = last.Time
@@ -174,45 +176,45 @@ func watchAudit(ctx context.Context, interval time.Duration, once func(context.C
 // most is how many findings of one kind, or failures, are shown in full.
 const most = 5
 
-func printAudit(w io.Writer, p palette, r audit.Result) error {
-	t := p.writer(w)
+func printAudit(w io.Writer, p terminal.Palette, r audit.Result) error {
+	t := p.Writer(w)
 	agentsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool {
 		return u.Source == audit.SourcePods || u.Source == audit.SourceAgents
 	})
 	rows := make([][]string, len(r.Nodes))
 	for i, n := range r.Nodes {
-		rows[i] = []string{n.Name, orDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, agentsSeen)}
+		rows[i] = []string{n.Name, terminal.OrDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, agentsSeen)}
 	}
-	columns := []column{
-		{head: "NODE", shrink: true, hosts: true}, {head: "POOL", shrink: true}, {head: "READY"}, {head: "ON-BOOT"}, {head: "MODULE", shrink: true}, {head: "SINCE"}, {head: "AGENT", shrink: true},
+	columns := []terminal.Column{
+		{Head: "NODE", Shrink: true, Hosts: true}, {Head: "POOL", Shrink: true}, {Head: "READY"}, {Head: "ON-BOOT"}, {Head: "MODULE", Shrink: true}, {Head: "SINCE"}, {Head: "AGENT", Shrink: true},
 	}
-	t.table(p, columns, rows,
+	t.Table(p, columns, rows,
 		func(c int, cell, padded string) string {
 			switch {
 			case c == 2 && cell == string(kmod.AnswerTrue):
-				return p.good(padded)
+				return p.Good(padded)
 			case c == 2 && cell == string(kmod.AnswerFalse), c == 3 && cell == string(verdict.OnBootBlocked):
-				return p.bad(padded)
+				return p.Bad(padded)
 			case c == 2, c == 6 && (cell == "none" || cell == "not ready"):
-				return p.warn(padded)
+				return p.Warn(padded)
 			}
 			return padded
 		},
 		func(row int) string { return nodeNote(r.Nodes[row]) })
 
 	if len(r.Pools) > 0 {
-		t.line("")
-		t.line("%s", p.head("Machine config pools"))
+		t.Line("")
+		t.Line("%s", p.Head("Machine config pools"))
 		for _, pool := range r.Pools {
-			word := p.warn("unknown")
+			word := p.Warn("unknown")
 			switch pool.Enables {
 			case kmod.AnswerTrue:
-				word = p.good("enables SCTP")
+				word = p.Good("enables SCTP")
 			case kmod.AnswerFalse:
-				word = p.bad("does not enable SCTP")
+				word = p.Bad("does not enable SCTP")
 			}
-			t.line("  %s: %s, %d of %d nodes updated", pool.Name, word, pool.Updated, pool.Nodes)
-			t.wrapped(6, pool.Message)
+			t.Line("  %s: %s, %d of %d nodes updated", pool.Name, word, pool.Updated, pool.Nodes)
+			t.Wrapped(6, pool.Message)
 		}
 	}
 
@@ -226,53 +228,53 @@ func printAudit(w io.Writer, p palette, r audit.Result) error {
 	}
 
 	if len(r.Unseen) > 0 {
-		t.line("")
-		t.line("%s", p.warn("Not seen"))
+		t.Line("")
+		t.Line("%s", p.Warn("Not seen"))
 		for _, u := range r.Unseen {
-			t.wrapped(2, u.Why)
+			t.Wrapped(2, u.Why)
 			if len(u.NotChecked) > 0 {
-				t.wrapped(6, "therefore not checked: "+strings.Join(kindNames(u.NotChecked), ", "))
+				t.Wrapped(6, "therefore not checked: "+strings.Join(kindNames(u.NotChecked), ", "))
 			}
 		}
 	}
 
 	s := r.Summary
-	t.line("")
-	t.line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
-	t.line("%s", findingsText(p, s))
-	return t.err
+	t.Line("")
+	t.Line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
+	t.Line("%s", findingsText(p, s))
+	return t.Err
 }
 
-func findingsText(p palette, s audit.Summary) string {
+func findingsText(p terminal.Palette, s audit.Summary) string {
 	if s.Critical+s.Warnings+s.Infos == 0 {
-		return p.good("Nothing found.")
+		return p.Good("Nothing found.")
 	}
 	return fmt.Sprintf("Findings: %d critical, %d warnings, %d infos.", s.Critical, s.Warnings, s.Infos)
 }
 
 // printFindings prints the findings of one kind.
-func printFindings(t *textWriter, p palette, list []audit.Finding) {
+func printFindings(t *terminal.Writer, p terminal.Palette, list []audit.Finding) {
 	head := strings.ToUpper(string(list[0].Severity))
 	switch list[0].Severity {
 	case audit.Critical:
-		head = p.bad(head)
+		head = p.Bad(head)
 	case audit.Warning:
-		head = p.warn(head)
+		head = p.Warn(head)
 	}
-	t.line("")
-	t.line("%s  %s", head, p.head(list[0].Kind.Title()))
+	t.Line("")
+	t.Line("%s  %s", head, p.Head(list[0].Kind.Title()))
 	for i, f := range list {
 		if i == most {
-			t.line("  … and %d more (-o json lists all)", len(list)-most)
+			t.Line("  … and %d more (-o json lists all)", len(list)-most)
 			break
 		}
-		t.wrapped(2, f.Object.String()+": "+f.Message)
+		t.Wrapped(2, f.Object.String()+": "+f.Message)
 		for _, e := range f.Evidence {
-			t.wrapped(6, e)
+			t.Wrapped(6, e)
 		}
 		// The same fix is said once, behind the last it is for.
 		if next := i + 1; next >= len(list) || next == most || list[next].Fix != f.Fix {
-			t.wrapped(4, "→ "+f.Fix)
+			t.Wrapped(4, "→ "+f.Fix)
 		}
 	}
 }
@@ -295,8 +297,8 @@ func nodeNote(n audit.NodeRow) string {
 		text = n.Message
 	}
 	// Two lines at most: the finding, or -o json, has all of it.
-	if r := []rune(text); len(r) > 2*width-12 {
-		text = string(r[:2*width-13]) + "…"
+	if r := []rune(text); len(r) > 2*terminal.Width-12 {
+		text = string(r[:2*terminal.Width-13]) + "…"
 	}
 	return text
 }

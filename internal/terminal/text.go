@@ -1,4 +1,7 @@
-package main
+// Package terminal is text for people: prose and tables within the width of every
+// terminal, in colour where that can be seen, and without anything that acts on
+// the terminal.
+package terminal
 
 import (
 	"fmt"
@@ -8,43 +11,46 @@ import (
 	"unicode"
 )
 
-// width is what all that people read is made for: every terminal has it. Prose
+// Width is what all that people read is made for: every terminal has it. Prose
 // is broken at blanks, and columns of names lose their middle. What somebody
 // will search for or copy is never broken, and so may be longer: a name, an
 // address, a path, a line of a file.
-const width = 80
+const Width = 80
 
-// textWriter keeps the first error, so that printing reads as a page. Of what is
+// Writer keeps the first error, so that printing reads as a page. Of what is
 // printed nothing acts on the terminal but the colours of its palette: much of it
 // was written by others.
-type textWriter struct {
+type Writer struct {
 	w      io.Writer
 	colour bool
-	err    error
+	// Err is the first error.
+	Err error
 }
 
-func (p palette) writer(w io.Writer) *textWriter { return &textWriter{w: w, colour: p.colour} }
+// Writer makes a writer whose text may have the colours of the palette.
+func (p Palette) Writer(w io.Writer) *Writer { return &Writer{w: w, colour: p.colour} }
 
-func (t *textWriter) line(format string, args ...any) {
-	if t.err != nil {
+// Line prints one line, made as by fmt.Sprintf.
+func (t *Writer) Line(format string, args ...any) {
+	if t.Err != nil {
 		return
 	}
 	text := fmt.Sprintf(format, args...) + "\n"
 	var b strings.Builder
 	if t.colour {
 		for at := colours.FindStringIndex(text); at != nil; at = colours.FindStringIndex(text) {
-			b.WriteString(visible(text[:at[0]]) + text[at[0]:at[1]])
+			b.WriteString(Visible(text[:at[0]]) + text[at[0]:at[1]])
 			text = text[at[1]:]
 		}
 	}
-	b.WriteString(visible(text))
-	_, t.err = io.WriteString(t.w, b.String())
+	b.WriteString(Visible(text))
+	_, t.Err = io.WriteString(t.w, b.String())
 }
 
-// visible replaces what a terminal acts on, or does not show, by its number:
+// Visible replaces what a terminal acts on, or does not show, by its number:
 // control characters but the end of a line, and those that change the direction
 // of what follows.
-func visible(s string) string {
+func Visible(s string) string {
 	var b strings.Builder
 	for _, r := range s {
 		if r != '\n' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
@@ -56,25 +62,26 @@ func visible(s string) string {
 	return b.String()
 }
 
-func (t *textWriter) row(name, value string) { t.hanging(fmt.Sprintf("  %-10s ", name), value) }
+// Row prints a name and its value.
+func (t *Writer) Row(name, value string) { t.Hanging(fmt.Sprintf("  %-10s ", name), value) }
 
-// wrapped prints text broken at blanks; lines after the first are indented by
+// Wrapped prints text broken at blanks; lines after the first are indented by
 // two more.
-func (t *textWriter) wrapped(indent int, text string) {
+func (t *Writer) Wrapped(indent int, text string) {
 	margin := strings.Repeat(" ", indent)
 	t.broken(margin, margin+"  ", text)
 }
 
-// hanging prints text behind a head, and its further lines below the first.
-func (t *textWriter) hanging(head, text string) {
-	t.broken(head, strings.Repeat(" ", columnsOf(head)), text)
+// Hanging prints text behind a head, and its further lines below the first.
+func (t *Writer) Hanging(head, text string) {
+	t.broken(head, strings.Repeat(" ", Columns(head)), text)
 }
 
-func (t *textWriter) broken(first, rest, text string) {
+func (t *Writer) broken(first, rest, text string) {
 	line, empty := first, true
 	for _, word := range strings.Fields(text) {
-		if !empty && columnsOf(line)+1+columnsOf(word) > width {
-			t.line("%s", line)
+		if !empty && Columns(line)+1+Columns(word) > Width {
+			t.Line("%s", line)
 			line, empty = rest, true
 		}
 		if !empty {
@@ -84,27 +91,27 @@ func (t *textWriter) broken(first, rest, text string) {
 		empty = false
 	}
 	if !empty {
-		t.line("%s", line)
+		t.Line("%s", line)
 	}
 }
 
-// colours are the escape sequences of [palette].
+// colours are the escape sequences of [Palette].
 var colours = regexp.MustCompile("\x1b\\[(0|1|1;3[1-3])m")
 
-// columnsOf is how wide text is on a terminal.
-func columnsOf(s string) int { return len([]rune(colours.ReplaceAllString(s, ""))) }
+// Columns is how wide text is on a terminal.
+func Columns(s string) int { return len([]rune(colours.ReplaceAllString(s, ""))) }
 
-// column of a table. When the table would be wider than the terminal, names of
+// Column of a table. When the table would be wider than the terminal, names of
 // hosts lose the domain that all of them have in common, then columns that may
 // shrink lose the middle of long values, those of hosts at last.
-type column struct {
-	head          string
-	shrink, hosts bool
+type Column struct {
+	Head          string
+	Shrink, Hosts bool
 }
 
-// table prints rows under heads, at most as wide as the terminal. paint colours
+// Table prints rows under heads, at most as wide as the terminal. paint colours
 // a cell that has been padded already; notes are printed below their rows.
-func (t *textWriter) table(p palette, columns []column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
+func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = strings.ReplaceAll(cell, "\n", " ") // one row, one line
@@ -113,7 +120,7 @@ func (t *textWriter) table(p palette, columns []column, rows [][]string, paint f
 	widths := make([]int, len(columns))
 	measure := func() (total int) {
 		for i, c := range columns {
-			widths[i] = len(c.head)
+			widths[i] = len(c.Head)
 			for _, row := range rows {
 				widths[i] = max(widths[i], len([]rune(row[i])))
 			}
@@ -122,9 +129,9 @@ func (t *textWriter) table(p palette, columns []column, rows [][]string, paint f
 		return total + 2*(len(columns)-1)
 	}
 	total := measure()
-	if total > width {
+	if total > Width {
 		for i, c := range columns {
-			if c.hosts {
+			if c.Hosts {
 				cutDomain(rows, i)
 			}
 		}
@@ -132,10 +139,10 @@ func (t *textWriter) table(p palette, columns []column, rows [][]string, paint f
 	}
 	const smallest = 9
 	for _, hosts := range []bool{false, true} {
-		for total > width {
+		for total > Width {
 			widest := -1
 			for i, c := range columns {
-				if c.shrink && c.hosts == hosts && widths[i] > smallest && (widest < 0 || widths[i] > widths[widest]) {
+				if c.Shrink && c.Hosts == hosts && widths[i] > smallest && (widest < 0 || widths[i] > widths[widest]) {
 					widest = i
 				}
 			}
@@ -148,16 +155,16 @@ func (t *textWriter) table(p palette, columns []column, rows [][]string, paint f
 	}
 	cells := make([]string, len(columns))
 	for i, c := range columns {
-		cells[i] = p.head(pad(c.head, widths[i]))
+		cells[i] = p.Head(pad(c.Head, widths[i]))
 	}
-	t.line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
+	t.Line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
 	for r, row := range rows {
 		for i, cell := range row {
 			cells[i] = paint(i, cell, pad(shorten(cell, widths[i]), widths[i]))
 		}
-		t.line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
+		t.Line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
 		if text := note(r); text != "" {
-			t.wrapped(2, text)
+			t.Wrapped(2, text)
 		}
 	}
 }
@@ -194,4 +201,12 @@ func shorten(s string, n int) string {
 	tail := (n - 1) / 2
 	head := n - 1 - tail
 	return string(r[:head]) + "…" + string(r[len(r)-tail:])
+}
+
+// OrDash is a value in a table, "-" when there is none.
+func OrDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

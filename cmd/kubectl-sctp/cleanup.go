@@ -6,22 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"github.com/sctp-agent/sctp-agent/internal/cleanup"
+	"github.com/sctp-agent/sctp-agent/internal/command"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
 func newCleanupCommand() *cobra.Command {
 	var (
 		cluster clusterFlags
-		output  outputFlag
+		output  command.Output
 		opts    cleanup.Options
 		yes     bool
 		dryRun  bool
@@ -39,8 +39,8 @@ removes nothing unless --yes is given.
 
 Exit status: 0 everything is removed, or there was nothing; 1 something is left
 (not asked for, or declined); 2 the command failed or was misused.`,
-		Example: `  sctp-agent cleanup             # show, then ask
-  sctp-agent cleanup --yes`,
+		Example: `  kubectl sctp cleanup             # show, then ask
+  kubectl sctp cleanup --yes`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if yes && dryRun {
@@ -63,7 +63,7 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 			if err != nil {
 				return err
 			}
-			err = output.print(cmd.OutOrStdout(), append([]cleanup.Node{}, found...), func(w io.Writer, p palette) error {
+			err = output.Print(cmd.OutOrStdout(), append([]cleanup.Node{}, found...), func(w io.Writer, p terminal.Palette) error {
 				return printCleanup(w, p, found)
 			})
 			if err != nil {
@@ -73,23 +73,23 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 				return nil
 			}
 			if !yes {
-				if dryRun || !isTerminal(cmd.InOrStdin()) {
+				if dryRun || !terminal.Is(cmd.InOrStdin()) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "Nothing was removed (--yes removes it).\n")
-					return exitError(exitNo)
+					return command.Exit(command.ExitNo)
 				}
 				agreed, err := ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("Remove all of this from %d nodes?", len(found)))
 				if err != nil {
 					return err
 				}
 				if !agreed {
-					return exitError(exitNo)
+					return command.Exit(command.ExitNo)
 				}
 			}
 			return removeAll(cmd.Context(), client, found, opts, timeout, cmd.ErrOrStderr())
 		},
 	}
 	cluster.register(cmd)
-	output.register(cmd)
+	output.Register(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "clean up the nodes with these labels only")
 	flags.BoolVar(&yes, "yes", false, "remove without asking")
@@ -128,35 +128,26 @@ func removeAll(ctx context.Context, client *api.Client, found []cleanup.Node, op
 	return nil
 }
 
-func printCleanup(w io.Writer, p palette, found []cleanup.Node) error {
-	t := p.writer(w)
+func printCleanup(w io.Writer, p terminal.Palette, found []cleanup.Node) error {
+	t := p.Writer(w)
 	if len(found) == 0 {
-		t.line("Nothing of the agent's is on any node.")
+		t.Line("Nothing of the agent's is on any node.")
 	}
 	for _, n := range found {
-		t.line("%s", p.head(n.Name))
+		t.Line("%s", p.Head(n.Name))
 		for _, part := range []struct {
 			name string
 			keys []string
 		}{{"labels", n.Labels}, {"annotations", n.Annotations}, {"taints", n.Taints}} {
 			if len(part.keys) > 0 {
-				t.wrapped(2, part.name+": "+strings.Join(part.keys, ", "))
+				t.Wrapped(2, part.name+": "+strings.Join(part.keys, ", "))
 			}
 		}
 		if n.Condition {
-			t.line("  condition: %s", nodelabel.ConditionType)
+			t.Line("  condition: %s", nodelabel.ConditionType)
 		}
 	}
-	return t.err
-}
-
-func isTerminal(r io.Reader) bool {
-	file, isFile := r.(*os.File)
-	if !isFile {
-		return false
-	}
-	_, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS)
-	return err == nil
+	return t.Err
 }
 
 // ask puts a question, and gives up when the context ends: a read from a

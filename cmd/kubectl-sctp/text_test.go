@@ -5,75 +5,20 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/spf13/cobra"
-
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/cleanup"
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/programtest"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
-
-// fits fails for lines that a terminal of 80 columns breaks, and for colour.
-// One thing to be copied may be longer, and so may the line of a file, which
-// begins with the file's path; see [width].
-func fits(t *testing.T, text string) {
-	t.Helper()
-	for line := range strings.Lines(text) {
-		line = strings.TrimSuffix(line, "\n")
-		words := strings.Fields(line)
-		if columnsOf(line) > width && len(words) > 1 && !strings.HasPrefix(words[0], "/") {
-			t.Errorf("%d columns: %s", columnsOf(line), line)
-		}
-		if strings.ContainsRune(line, '\x1b') {
-			t.Errorf("an escape sequence in a pipe: %q", line)
-		}
-	}
-}
-
-// TestHelpFits holds the help of every command to the width, and to what
-// cobra's own says.
-func TestHelpFits(t *testing.T) {
-	seen := 0
-	var visit func(*cobra.Command)
-	visit = func(cmd *cobra.Command) {
-		for _, sub := range cmd.Commands() {
-			visit(sub)
-		}
-		seen++
-		args := strings.Fields(cmd.CommandPath())[1:]
-		t.Run(strings.Join(append([]string{"help"}, args...), " "), func(t *testing.T) {
-			o := run(t, func(c *exec.Cmd) { c.Env = []string{"HOME=/root"} }, append(args, "--help")...)
-			if o.code != 0 || o.stderr != "" {
-				t.Errorf("exit %d, %s", o.code, o.stderr)
-			}
-			fits(t, o.stdout)
-			for _, flag := range strings.Fields(cmd.LocalFlags().FlagUsages()) {
-				if strings.HasPrefix(flag, "--") && !strings.Contains(o.stdout, flag) {
-					t.Errorf("it does not tell of %s", flag)
-				}
-			}
-			for _, sub := range cmd.Commands() {
-				if sub.IsAvailableCommand() && !strings.Contains(o.stdout, "\n  "+sub.Name()+" ") {
-					t.Errorf("it does not tell of %s", sub.Name())
-				}
-			}
-			if !strings.Contains(o.stdout, "\nUsage:\n  "+cmd.CommandPath()) || !strings.Contains(o.stdout, cmd.Example) {
-				t.Errorf("no usage, or no examples:\n%s", o.stdout)
-			}
-		})
-	}
-	visit(newRootCommand())
-	if seen < 9 {
-		t.Errorf("only %d commands", seen)
-	}
-}
 
 // hardened is a MachineConfig of long names that undoes SCTP, by a file whose
 // line is long.
@@ -102,23 +47,11 @@ func TestTablesFit(t *testing.T) {
 	if err := os.WriteFile(file, []byte(hardened), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	check := rhcos(func(i *kmod.Inspection) { i.State = kmod.StateLoaded })
-	check.Node = wide
-	check.Probe = result.Result{Attempted: true, Suite: result.SuiteFull}
-	for range 30 {
-		check.Probe.Checks = append(check.Probe.Checks,
-			result.Check{Name: "passed-check", Result: result.OutcomePass},
-			result.Check{Name: "failed-check", Required: true, Result: result.OutcomeFail, Stage: "connect", Errno: "ECONNREFUSED", Detail: words})
-	}
-	report := verdict.Judge(check)
-	report.Module.Path = "/usr/lib/modules/5.14.0-570.12.1.el9_6.x86_64/kernel/net/sctp/sctp.ko.xz"
-	report.Warnings = append(report.Warnings, verdict.Warning{Reason: verdict.ReasonWillNotSurviveReboot, Message: words})
 	for name, c := range map[string]struct {
 		print func(io.Writer) error
 		// says are parts that must not be lost.
 		says []string
 	}{
-		"check": {func(w io.Writer) error { return printReport(w, newPalette(w), report) }, []string{"failed-check", report.Module.Path, "connect ECONNREFUSED", "WillNotSurviveReboot: many words"}},
 		"audit": {func(w io.Writer) error {
 			r := audit.Result{Time: time.Unix(1_700_000_000, 0), Summary: audit.Summary{Nodes: 123_456, Ready: 123_456, NotReady: 123_456, Unknown: 123_456, Critical: 1}}
 			for i := range 7 {
@@ -133,18 +66,18 @@ func TestTablesFit(t *testing.T) {
 			}
 			r.Pools = []audit.PoolRow{{Name: "a-pool-of-a-long-name", Enables: kmod.AnswerFalse, Message: words, Nodes: 12_345}}
 			r.Unseen = []audit.Unseen{{Why: words, NotChecked: audit.Kinds()}}
-			return printAudit(w, newPalette(w), r)
+			return printAudit(w, terminal.NewPalette(w), r)
 		}, []string{"… and 2 more", "therefore not checked: PodOnUnreadyNode", "does not enable SCTP", "ip-10-201-103-46.…  "}},
 		"cleanup": {func(w io.Writer) error {
 			keys := []string{"sctp-agent/ready", "sctp-agent/on-boot", "sctp-agent/reason", "sctp-agent/message", "sctp-agent/since", "sctp-agent/report"}
-			return printCleanup(w, newPalette(w), []cleanup.Node{{Name: wide, Labels: keys, Annotations: keys, Taints: keys, Condition: true}})
+			return printCleanup(w, terminal.NewPalette(w), []cleanup.Node{{Name: wide, Labels: keys, Annotations: keys, Taints: keys, Condition: true}})
 		}, []string{"labels: sctp-agent/ready", "taints: ", "condition: "}},
 		"machineconfig --check": {func(w io.Writer) error {
-			o := run(t, nil, "machineconfig", "--check", file)
-			if o.code != exitNo {
-				t.Errorf("exit status %d: %s", o.code, o.stderr)
+			o := program.Run(t, nil, "machineconfig", "--check", file)
+			if o.Code != command.ExitNo {
+				t.Errorf("exit status %d: %s", o.Code, o.Stderr)
 			}
-			_, err := io.WriteString(w, o.stdout)
+			_, err := io.WriteString(w, o.Stdout)
 			return err
 		}, []string{"DOES NOT", "guide-wants-it.conf:1: install sctp /bin/false", "(MachineConfig 75-the-hardening", "note: "}},
 	} {
@@ -153,7 +86,7 @@ func TestTablesFit(t *testing.T) {
 			if err := c.print(&b); err != nil {
 				t.Fatal(err)
 			}
-			fits(t, b.String())
+			programtest.Fits(t, b.String())
 			for _, want := range c.says {
 				if !strings.Contains(b.String(), want) {
 					t.Errorf("it does not say %q", want)
@@ -178,17 +111,17 @@ func TestForeignText(t *testing.T) {
 		}},
 		Pools: []audit.PoolRow{{Name: "worker", Message: evil}},
 	}
-	for _, p := range []palette{{}, {colour: true}} {
+	for _, p := range []terminal.Palette{{}, terminal.Coloured()} {
 		var b strings.Builder
 		if err := printAudit(&b, p, r); err != nil {
 			t.Fatal(err)
 		}
 		text := b.String()
-		if p.colour {
+		if p == terminal.Coloured() {
 			if !strings.Contains(text, "\x1b[1;31mfalse\x1b[0m") {
 				t.Errorf("no colour:\n%q", text)
 			}
-			text = colours.ReplaceAllString(text, "")
+			text = regexp.MustCompile("\x1b\\[(0|1|1;3[1-3])m").ReplaceAllString(text, "")
 		}
 		for _, r := range text {
 			if r != '\n' && r != '…' && r != '→' && (r < ' ' || r > '~') {
@@ -201,43 +134,6 @@ func TestForeignText(t *testing.T) {
 		}
 		if !strings.Contains(text, `clear\u001b[2Jtitle\u001b]0;pwned\u0007hidden\u001b[8mbell\u009b1Ghere\u202eereh`) {
 			t.Errorf("what was written cannot be seen:\n%s", text)
-		}
-	}
-}
-
-// TestBroken: text is broken at blanks only, colour has no width, and what has
-// none stays whole.
-func TestBroken(t *testing.T) {
-	long := strings.Repeat("x", 90)
-	colour := palette{colour: true}
-	for _, c := range []struct {
-		print func(*textWriter)
-		want  string
-	}{
-		{func(t *textWriter) { t.wrapped(2, "") }, ""},
-		{func(t *textWriter) { t.wrapped(2, "  one\n two ") }, "  one two\n"},
-		{func(t *textWriter) { t.wrapped(2, strings.Repeat("a", 70)+" "+strings.Repeat("b", 7)) }, "  " + strings.Repeat("a", 70) + " " + strings.Repeat("b", 7) + "\n"},
-		{func(t *textWriter) { t.wrapped(2, strings.Repeat("a", 70)+" "+strings.Repeat("b", 8)) }, "  " + strings.Repeat("a", 70) + "\n    " + strings.Repeat("b", 8) + "\n"},
-		{func(t *textWriter) { t.wrapped(2, "before "+long+" after") }, "  before\n    " + long + "\n    after\n"},
-		{func(t *textWriter) { t.row("name", "value "+long) }, "  name       value\n             " + long + "\n"},
-		{func(t *textWriter) { t.wrapped(2, colour.bad(strings.Repeat("é", 70))+" "+strings.Repeat("b", 7)) }, "  " + colour.bad(strings.Repeat("é", 70)) + " " + strings.Repeat("b", 7) + "\n"},
-	} {
-		var b strings.Builder
-		c.print(colour.writer(&b))
-		if b.String() != c.want {
-			t.Errorf("got\n%s\nwant\n%s", b.String(), c.want)
-		}
-	}
-}
-
-func TestShorten(t *testing.T) {
-	for _, c := range []struct {
-		in   string
-		n    int
-		want string
-	}{{"worker-0", 8, "worker-0"}, {"worker-10", 8, "work…-10"}, {"wörker-10", 8, "wörk…-10"}} {
-		if got := shorten(c.in, c.n); got != c.want || len([]rune(got)) > c.n {
-			t.Errorf("shorten(%q, %d) = %q, want %q", c.in, c.n, got, c.want)
 		}
 	}
 }

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/command"
+)
+
+// TestMachineConfig: what is printed, given to --check, is found to do what it
+// says; and the exit status is the worst of the pools judged.
+func TestMachineConfig(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	printed := program.Run(t, nil, "machineconfig", "--role", "worker", "--role", "infra", "--include-diag")
+	if printed.Code != command.ExitYes || printed.Stderr != "" {
+		t.Fatalf("exit %d, %s", printed.Code, printed.Stderr)
+	}
+	enables := write("enables.yaml", printed.Stdout)
+	undoes := write("undoes.yaml", strings.Replace(hardened, "the-pool-of-the-core-network-in-the-second-data-centre", "worker", 1))
+	remote := write("remote.yaml", `{"apiVersion":"machineconfiguration.openshift.io/v1","kind":"MachineConfig","metadata":{"name":"z","labels":{"machineconfiguration.openshift.io/role":"master"}},
+"spec":{"config":{"ignition":{"version":"3.2.0","config":{"merge":[{"source":"https://example.com/more.ign"}]}}}}}`)
+	for _, c := range []struct {
+		name   string
+		stdin  string
+		args   []string
+		code   int
+		stdout []string
+		stderr string
+	}{
+		{"what was printed", "", []string{"--check", enables}, command.ExitYes, []string{"pool infra: ENABLES SCTP\n", "pool worker: ENABLES SCTP\n"}, ""},
+		{"from standard input", printed.Stdout, []string{"--check", "-"}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n"}, ""},
+		{"undone by another file", "", []string{"--check", enables, undoes}, command.ExitNo, []string{"pool worker: DOES NOT ENABLE SCTP\n", "install sctp /bin/false", "(MachineConfig 75-the-hardening"}, ""},
+		{"several, by a shell's pattern", "", []string{"--check", enables, undoes, "--role", "infra"}, command.ExitNo, []string{"pool infra: DOES NOT ENABLE SCTP\n"}, ""},
+		{"contents that are elsewhere", "", []string{"--check", enables, remote}, command.ExitUnknown, []string{"pool master: UNKNOWN\n", "pool worker: ENABLES SCTP\n"}, ""},
+		{"one pool of several", "", []string{"--check", enables, remote, "--role", "worker"}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n"}, ""},
+		{"for programs", "", []string{"--check", enables, undoes, "-o", "json"}, command.ExitNo, []string{`"enabled": "false"`, `"config": "75-the-hardening`}, ""},
+		{"a pool that nothing is for", "", []string{"--check", remote, "--role", "worker"}, command.ExitUnknown, nil, `no MachineConfig applies to pool "worker" in ` + remote},
+		{"no such file", "", []string{"--check", filepath.Join(dir, "none.yaml")}, command.ExitUnknown, nil, "none.yaml"},
+		{"no MachineConfig", "kind: ConfigMap", []string{"--check", "-"}, command.ExitUnknown, nil, "standard input"},
+		{"a file without --check", "", []string{enables}, command.ExitUnknown, nil, "files are judged with --check"},
+		{"another form of what is to be applied", "", []string{"-o", "json"}, command.ExitUnknown, nil, "-o is for --check"},
+		{"a format that does not exist", "", []string{"--format", "toml"}, command.ExitUnknown, nil, `want "machineconfig", "butane" or "modprobe.d"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := program.Run(t, func(cmd *exec.Cmd) { cmd.Stdin = strings.NewReader(c.stdin) }, append([]string{"machineconfig"}, c.args...)...)
+			if o.Code != c.code || !strings.Contains(o.Stderr, c.stderr) || c.stderr == "" && o.Stderr != "" {
+				t.Errorf("exit %d, want %d; stderr %q", o.Code, c.code, o.Stderr)
+			}
+			for _, want := range c.stdout {
+				if !strings.Contains(o.Stdout, want) {
+					t.Errorf("it does not say %q:\n%s", want, o.Stdout)
+				}
+			}
+			if c.stdout == nil && o.Stdout != "" {
+				t.Errorf("an error, and on stdout %q", o.Stdout)
+			}
+		})
+	}
+}

@@ -1,0 +1,56 @@
+// Package command is what the command lines of all programs have in common:
+// exit codes, signals, usage texts, -o, and the command "version".
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	ExitYes     = 0 // ready; all good
+	ExitNo      = 1 // not ready; something is not
+	ExitUnknown = 2 // could not tell, the command itself failed, or was misused
+)
+
+// Exit ends the program with a code and prints nothing more: the result has
+// been printed.
+type Exit int
+
+func (e Exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// Main runs a program's root command, and returns the exit code.
+func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
+	// A reader that went away is an error to report, not a death by signal.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// A second Ctrl-C ends a command that takes its time to clean up.
+	context.AfterFunc(ctx, stop)
+
+	root.SilenceUsage = true
+	root.SilenceErrors = true
+	root.SetUsageFunc(printUsage)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var code Exit
+	switch {
+	case err == nil:
+		return ExitYes
+	case errors.As(err, &code):
+		return int(code)
+	default:
+		fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+		return ExitUnknown
+	}
+}
