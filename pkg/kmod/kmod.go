@@ -160,6 +160,9 @@ type Evidence struct {
 	Text string `json:"text"`
 	// Effect says in a few words what it does to the caller's request.
 	Effect string `json:"effect"`
+	// Notice is the comment in the file that says what writes the file, so
+	// that a line taken out by hand comes back; "" where there is none.
+	Notice string `json:"notice,omitempty"`
 	// Cause is the mechanism this evidence stands for; NoCause for evidence
 	// that asks for a load or allows it.
 	Cause Cause `json:"-"`
@@ -253,6 +256,8 @@ type Inspection struct {
 	Kernel Kernel
 	// OS is PRETTY_NAME of os-release(5), "" when unknown.
 	OS string
+	// Userland tells the kind of host.
+	Userland Userland
 	// KmodVersion and SystemdVersion are the major versions whose rules were
 	// applied, 0 when they could not be told.
 	KmodVersion, SystemdVersion int
