@@ -1,0 +1,233 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+)
+
+// planned is a path with what its dialler is told.
+type planned struct {
+	Path
+	target peer.Target
+	// group is of the paths that one dialler tries: those to, and through, one
+	// node, with the direct path that they need.
+	group int
+}
+
+// servicePatience is how long a path through a Service may take to be there.
+const servicePatience = 20 * time.Second
+
+// paths are all paths between the nodes that take part.
+func (r *run) paths() []planned {
+	var out []planned
+	all := r.taking()
+	for _, from := range all {
+		add := func(kind PathKind, to, via *Node, address string, port int32, patience time.Duration) {
+			p := planned{Path: Path{Kind: kind, From: from.Name, To: to.Name, Family: family(address), Address: net.JoinHostPort(address, strconv.Itoa(int(port)))}}
+			if via != nil {
+				p.Via = via.Name
+			}
+			p.target = peer.Target{Address: p.Address, Patience: peer.Millis(patience.Milliseconds())}
+			p.group = cmp.Or(via, to).Index
+			for _, a := range to.PodAddresses {
+				if family(a) == p.Family && kind == PathPod {
+					p.target.Control = net.JoinHostPort(a, strconv.Itoa(controlPort))
+				}
+			}
+			out = append(out, p)
+		}
+		for i, to := range all {
+			for _, a := range to.PodAddresses {
+				if !hasFamily(from.PodAddresses, a) {
+					continue
+				}
+				add(PathPod, to, nil, a, EchoPort, 0)
+				if r.opts.Policy && (len(all) == 1 || to == next(all, from)) {
+					add(PathBefore, to, nil, a, DeniedPort, 0)
+				}
+			}
+			s := r.services[to.Index]
+			for _, a := range s.Spec.ClusterIPs {
+				if hasFamily(to.PodAddresses, a) && hasFamily(from.PodAddresses, a) {
+					add(PathClusterIP, to, nil, a, EchoPort, servicePatience)
+				}
+			}
+			for _, a := range to.Addresses {
+				if !serves(s, a) || !hasFamily(to.PodAddresses, a) || !hasFamily(from.PodAddresses, a) {
+					continue
+				}
+				// Each node's port is tried for the pod on it, and for one
+				// elsewhere, to which it forwards.
+				add(PathNodePort, to, to, a, s.Spec.Ports[0].NodePort, servicePatience)
+				if far := all[(i+1)%len(all)]; far != to && hasFamily(far.PodAddresses, a) {
+					add(PathNodePort, far, to, a, r.services[far.Index].Spec.Ports[0].NodePort, servicePatience)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// next is the node behind another, in a ring.
+func next(all []*Node, n *Node) *Node {
+	i := slices.Index(all, n)
+	return all[(i+1)%len(all)]
+}
+
+func hasFamily(addresses []string, like string) bool {
+	return slices.ContainsFunc(addresses, func(a string) bool { return family(a) == family(like) })
+}
+
+// serves says whether a Service has the address's family, and so a node port of
+// it.
+func serves(s *api.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
+
+// jobs divides the paths from one node among diallers, groups whole, and says
+// what each path needs: the direct paths to the nodes that it leads to and
+// through, as far as the same dialler tries them.
+func jobs(paths []planned, ids []int) (out [][]int) {
+	for start := 0; start < len(ids); {
+		end := start
+		for end < len(ids) && paths[ids[end]].group == paths[ids[start]].group {
+			end++
+		}
+		if last := len(out) - 1; last >= 0 && len(out[last])+end-start <= peer.MaxTargets {
+			out[last] = append(out[last], ids[start:end]...)
+		} else {
+			// No group is that large, unless a node has dozens of addresses.
+			for part := range slices.Chunk(ids[start:end], peer.MaxTargets) {
+				out = append(out, slices.Clone(part))
+			}
+		}
+		start = end
+	}
+	for _, job := range out {
+		direct := map[[2]string]int{}
+		for _, id := range job {
+			if p := &paths[id]; p.Kind == PathPod {
+				direct[[2]string{p.To, p.Family}] = id
+			}
+		}
+		slices.SortStableFunc(job, func(a, b int) int {
+			return order(paths[a].Kind) - order(paths[b].Kind)
+		})
+		for _, id := range job {
+			p := &paths[id]
+			p.target.ID = id
+			for _, to := range []string{p.To, p.Via} {
+				if at, found := direct[[2]string{to, p.Family}]; found && at != id {
+					p.target.Needs = append(p.target.Needs, at)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// order of kinds in a job: what others need comes first.
+func order(k PathKind) int {
+	if k == PathPod {
+		return 0
+	}
+	return 1
+}
+
+// sizes of the messages that are sent: one byte, what fits a packet, what does
+// not, and the largest that the default socket buffers take well.
+func sizes() []int { return []int{1, 512, 1400, 9000, peer.MaxMessage} }
+
+// dial has the paths tried, by pods on the nodes they come from, and adds their
+// outcomes to the result, as far as there are any also when that fails.
+func (r *run) dial(ctx context.Context, paths []planned) error {
+	r.opts.Progress(fmt.Sprintf("trying %d paths", len(paths)))
+	outcomes, err := r.outcomes(ctx, paths, false)
+	for i, p := range paths {
+		p.Path.set(outcomes[i])
+		r.result.Paths = append(r.result.Paths, p.Path)
+	}
+	return err
+}
+
+func (p *Path) set(o peer.Result) {
+	p.Outcome, p.Errno, p.FailedSize = o.Outcome, o.Errno, o.Size
+	p.HandshakeMicros, p.RTTMicros = o.Handshake.Microseconds(), o.RTT.Microseconds()
+}
+
+// diagnosed bounds how many failed paths from each node, and to each, are looked
+// into: the cause is rarely another for the rest.
+const diagnosed = 6
+
+// diagnose tries direct paths once more that were silent or lost messages, and
+// finds out what becomes of the packets.
+func (r *run) diagnose(ctx context.Context) error {
+	var paths []planned
+	var index []int
+	from, to := map[string]int{}, map[string]int{}
+	for i, p := range r.result.Paths {
+		if p.Kind != PathPod || p.Outcome != peer.Dropped && p.Outcome != peer.Lost {
+			continue
+		}
+		if from[p.From] == diagnosed || to[p.To] == diagnosed {
+			continue
+		}
+		from[p.From]++
+		to[p.To]++
+		host, _, err := net.SplitHostPort(p.Address)
+		if err != nil {
+			return err
+		}
+		paths = append(paths, planned{Path: p, target: peer.Target{Address: p.Address, Control: net.JoinHostPort(host, strconv.Itoa(controlPort))}})
+		index = append(index, i)
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	r.opts.Progress(fmt.Sprintf("%d paths fail: finding out where packets go", len(paths)))
+	return r.retry(ctx, paths, index, true)
+}
+
+// retry has paths tried once more, and puts the outcomes, as far as there are
+// any, in place of the result's at these indices.
+func (r *run) retry(ctx context.Context, paths []planned, index []int, diagnose bool) error {
+	outcomes, err := r.outcomes(ctx, paths, diagnose)
+	for i, o := range outcomes {
+		if o.Outcome != peer.Unknown {
+			r.result.Paths[index[i]].set(o)
+		}
+	}
+	return err
+}
+
+// catchUp tries what was not tried because of direct paths that have worked at
+// the second try. paths are those of the result, in the same order.
+func (r *run) catchUp(ctx context.Context, paths []planned) error {
+	podOK := map[[3]string]bool{}
+	for _, p := range r.result.Paths {
+		if p.Kind == PathPod && p.Outcome == peer.OK {
+			podOK[p.ends()] = true
+		}
+	}
+	var again []planned
+	var index []int
+	for i, p := range r.result.Paths {
+		if p.Outcome == peer.NotTried && p.passable(podOK) {
+			planned := paths[i]
+			planned.target.Needs = nil
+			again = append(again, planned)
+			index = append(index, i)
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	r.opts.Progress(fmt.Sprintf("%d paths were not tried, and can be now", len(again)))
+	return r.retry(ctx, again, index, false)
+}

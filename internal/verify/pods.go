@@ -1,0 +1,242 @@
+package verify
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+)
+
+// listen creates what others need, and a listener on each node.
+func (r *run) listen(ctx context.Context) error {
+	r.opts.Progress(fmt.Sprintf("namespace %s: a listener on each of %d nodes", r.namespace, len(r.result.Nodes)))
+	if err := r.c.Create(ctx, accounts(), r.namespace, newAccount(), nil); err != nil {
+		return err
+	}
+	for _, s := range r.pullSecrets {
+		if err := r.c.Create(ctx, secrets(), r.namespace, s, nil); err != nil {
+			return err
+		}
+	}
+	// Read at the end; without the right to, everything before would be in vain.
+	if _, err := r.endpointPorts(ctx); err != nil {
+		return err
+	}
+	for i := range r.result.Nodes {
+		n := &r.result.Nodes[i]
+		if n.Fault != "" {
+			continue
+		}
+		if err := r.c.Create(ctx, pods(), r.namespace, r.listener(n), nil); err != nil {
+			return err
+		}
+		var s api.Service
+		if err := r.c.Create(ctx, services(), r.namespace, service(n), &s); err != nil {
+			return err
+		}
+		r.services[n.Index] = &s
+	}
+	return r.awaitListeners(ctx)
+}
+
+// awaitListeners waits until each listener listens or has said why not. Half of
+// the time is theirs; a node that needs more takes no part.
+func (r *run) awaitListeners(ctx context.Context) error {
+	until := time.Now().Add(r.opts.Timeout / 2)
+	all := len(r.taking())
+	said := all
+	return r.poll(ctx, roleListener, func(list []api.Pod) bool {
+		waiting := 0
+		there := map[*Node]bool{}
+		for i := range list {
+			p := &list[i]
+			n := r.nodeOf(p)
+			if n == nil || n.Fault != "" {
+				continue
+			}
+			there[n] = true
+			switch {
+			case terminated(p):
+				say := sayOf(p)
+				n.Fault, n.Detail = cmp.Or(say.Fault, peer.Unknown), say.Detail
+			case isReady(p):
+				n.PodAddresses = n.PodAddresses[:0]
+				for _, ip := range p.Status.PodIPs {
+					n.PodAddresses = append(n.PodAddresses, ip.IP)
+				}
+			case time.Now().After(until):
+				n.Fault, n.Detail = peer.Unknown, "its listener did not start: "+trouble(p)
+			default:
+				waiting++
+			}
+		}
+		for _, n := range r.taking() {
+			if !there[n] {
+				n.Fault, n.Detail = peer.Unknown, "its listener is gone: somebody deleted the pod"
+			}
+		}
+		if waiting != said {
+			said = waiting
+			r.opts.Progress(fmt.Sprintf("%d of %d listeners have started", all-waiting, all))
+		}
+		return waiting == 0
+	})
+}
+
+// outcomes runs diallers and waits for them; the results are in the order of
+// the paths. Those that were heard are there also when something fails.
+func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]peer.Result, error) {
+	out := make([]peer.Result, len(paths))
+	byNode := map[string][]int{}
+	for i, p := range paths {
+		out[i] = peer.Result{ID: i, Outcome: peer.Unknown, Errno: "its dialler said nothing in time", Peer: -1}
+		byNode[p.From] = append(byNode[p.From], i)
+	}
+	running := map[string]bool{}
+	for _, n := range r.taking() {
+		for _, ids := range jobs(paths, byNode[n.Name]) {
+			job := peer.Job{Sizes: sizes(), Timeout: peer.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 8, Diagnose: diagnose}
+			if diagnose {
+				job.Parallel = 1
+			}
+			for _, id := range ids {
+				job.Targets = append(job.Targets, paths[id].target)
+			}
+			name := fmt.Sprintf("dialler-%d", r.diallers)
+			r.diallers++
+			pod, err := r.dialler(name, n, job)
+			if err != nil {
+				return out, err
+			}
+			if err := r.c.Create(ctx, pods(), r.namespace, pod, nil); err != nil {
+				return out, err
+			}
+			running[name] = true
+		}
+	}
+	return out, r.collect(ctx, running, out)
+}
+
+// collect waits until the diallers have ended, and takes what they say. Two
+// thirds of what is left of the time are theirs; of one that needs more nothing
+// is known.
+func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.Result) error {
+	until := time.Now().Add(r.opts.Timeout)
+	if deadline, ok := ctx.Deadline(); ok {
+		until = time.Now().Add(time.Until(deadline) * 2 / 3)
+	}
+	all := len(running)
+	before := all
+	return r.poll(ctx, roleDialler, func(list []api.Pod) bool {
+		for i := range list {
+			p := &list[i]
+			if !running[p.Name] || !terminated(p) {
+				continue
+			}
+			delete(running, p.Name)
+			say := sayOf(p)
+			for _, result := range say.Results {
+				if result.ID >= 0 && result.ID < len(out) {
+					out[result.ID] = result
+				}
+			}
+			if n := r.nodeOf(p); say.Fault != "" && n != nil {
+				n.Fault, n.Detail = say.Fault, say.Detail
+			}
+		}
+		if len(running) != before {
+			before = len(running)
+			r.opts.Progress(fmt.Sprintf("%d of %d diallers are done", all-before, all))
+		}
+		if time.Now().Before(until) {
+			return len(running) == 0
+		}
+		for i := range list {
+			if p := &list[i]; running[p.Name] {
+				r.opts.Progress(fmt.Sprintf("%s on node %s is not waited for any longer: %s", p.Name, p.Spec.NodeName, trouble(p)))
+			}
+		}
+		return true
+	})
+}
+
+// pollInterval is how often pods are looked at.
+const pollInterval = time.Second
+
+// poll lists the pods of a role until done says so. An API server that is away
+// is waited for, as long as the context lasts.
+func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) bool) error {
+	for {
+		var list []api.Pod
+		err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace, LabelSelector: labelRole + "=" + role}, func(p *api.Pod) {
+			list = append(list, *p)
+		})
+		switch {
+		case err == nil:
+			if done(list) {
+				return nil
+			}
+		case isRefused(err):
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("waiting for pods in namespace %s: %w", r.namespace, context.Cause(ctx)), err)
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+func (r *run) nodeOf(p *api.Pod) *Node {
+	index, err := strconv.Atoi(p.Labels[labelIndex])
+	if err != nil || index < 0 || index >= len(r.result.Nodes) {
+		return nil
+	}
+	return &r.result.Nodes[index]
+}
+
+func terminated(p *api.Pod) bool {
+	return p.Status.Phase == api.PodFailed || p.Status.Phase == api.PodSucceeded
+}
+
+func isReady(p *api.Pod) bool {
+	for _, c := range p.Status.Conditions {
+		if c.Type == api.PodReady {
+			return c.Status == api.ConditionTrue && len(p.Status.PodIPs) > 0
+		}
+	}
+	return false
+}
+
+// trouble is why a pod does not run.
+func trouble(p *api.Pod) string {
+	for _, s := range p.Status.ContainerStatuses {
+		if w := s.State.Waiting; w != nil {
+			return strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
+		}
+	}
+	return cmp.Or(p.Status.Message, p.Status.Reason, string(p.Status.Phase), "no status")
+}
+
+// sayOf is what a pod left as its termination message.
+func sayOf(p *api.Pod) peer.Say {
+	for _, s := range p.Status.ContainerStatuses {
+		t := s.State.Terminated
+		if t == nil {
+			continue
+		}
+		var say peer.Say
+		if err := json.Unmarshal([]byte(t.Message), &say); err == nil {
+			return say
+		}
+		return peer.Say{Fault: peer.Unknown, Detail: fmt.Sprintf("its pod ended with exit status %d, %s: %s", t.ExitCode, t.Reason, cmp.Or(t.Message, "no word"))}
+	}
+	return peer.Say{Fault: peer.Unknown, Detail: "its pod ended: " + trouble(p)}
+}

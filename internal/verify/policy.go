@@ -1,0 +1,53 @@
+package verify
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+)
+
+// policyPatience is how long a network plugin may take to enforce a policy.
+const policyPatience = 20 * time.Second
+
+// tryPolicy creates the NetworkPolicy and tries a port that it allows and one
+// that it does not, where both were reached before.
+func (r *run) tryPolicy(ctx context.Context) error {
+	if !r.opts.Policy {
+		return nil
+	}
+	reached := map[PathKind]map[[3]string]bool{PathPod: {}, PathBefore: {}}
+	for _, p := range r.result.Paths {
+		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {
+			of[p.ends()] = true
+		}
+	}
+	var paths []planned
+	all := r.taking()
+	for _, from := range all {
+		to := next(all, from)
+		for _, a := range to.PodAddresses {
+			pair := [3]string{from.Name, to.Name, family(a)}
+			if !reached[PathPod][pair] || !reached[PathBefore][pair] {
+				continue
+			}
+			allowed := net.JoinHostPort(a, strconv.Itoa(EchoPort))
+			denied := net.JoinHostPort(a, strconv.Itoa(DeniedPort))
+			patience := peer.Millis(policyPatience.Milliseconds())
+			path := Path{Kind: PathAllowed, From: from.Name, To: to.Name, Family: family(a), Address: allowed}
+			paths = append(paths, planned{Path: path, target: peer.Target{Address: allowed, Patience: patience}})
+			path.Kind, path.Address = PathDenied, denied
+			paths = append(paths, planned{Path: path, target: peer.Target{Address: denied, Patience: patience, Beside: allowed}})
+		}
+	}
+	if len(paths) == 0 {
+		return nil
+	}
+	r.opts.Progress("NetworkPolicy: allowing one SCTP port")
+	if err := r.c.Create(ctx, policies(), r.namespace, policy(), nil); err != nil {
+		return err
+	}
+	return r.dial(ctx, paths)
+}
