@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
+	"net/netip"
 	"os"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -16,7 +17,7 @@ import (
 type ends struct {
 	// client and server are the addresses to bind; none means the first
 	// loopback address.
-	client, server []net.IPAddr
+	client, server []netip.Addr
 	// serverIn is the network namespace of the server's sockets; nil is that
 	// of the process.
 	serverIn *os.File
@@ -34,8 +35,8 @@ const defaultStreams = 10
 
 func (how ends) prepared(s *socket) error {
 	if how.streams > 0 {
-		if err := s.set(optInitMsg, raw(initMsg{OutStreams: how.streams, MaxInStreams: how.streams})); err != nil {
-			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_INITMSG"}
+		if err := set(s, sctp.OptInitMsg, sctp.InitMsg{OutStreams: how.streams, MaxInStreams: how.streams}, "set SCTP_INITMSG"); err != nil {
+			return err
 		}
 	}
 	if how.prepare != nil {
@@ -69,8 +70,8 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 	if len(how.server) > 0 {
 		first = how.server[0]
 	}
-	if err := client.connect(ctx, at(port, first)); err != nil {
-		return nil, err
+	if err := client.Connect(ctx, netip.AddrPortFrom(first, port)); err != nil {
+		return nil, stopped(result.StageConnect, err, "connect to %s", first)
 	}
 	server, err := listener.accept(ctx, clientPort)
 	if err != nil {
@@ -90,9 +91,9 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 		if err != nil {
 			return nil, err
 		}
-		if st.State != stateEstablished || st.InStreams != streams || st.OutStreams != streams {
+		if st.State != sctp.StateEstablished || st.InStreams != streams || st.OutStreams != streams {
 			return nil, wrong("after the handshake the %s is in state %d with %d streams in and %d out, not established (%d) with %d each",
-				name, st.State, st.InStreams, st.OutStreams, stateEstablished, streams)
+				name, st.State, st.InStreams, st.OutStreams, sctp.StateEstablished, streams)
 		}
 	}
 	return &association{env: e, client: client, server: server}, nil
@@ -102,12 +103,12 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 // port that the kernel chooses. The addresses are always explicit: bound to
 // the wildcard, an end would offer every address of the host to the other
 // (RFC 9260, section 5.1.2).
-func (e *env) bound(style int, prepare func(*socket) error, hosts []net.IPAddr) (*socket, int, error) {
+func (e *env) bound(style int, prepare func(*socket) error, hosts []netip.Addr) (*socket, uint16, error) {
 	return e.boundIn(nil, style, prepare, hosts)
 }
 
 // boundIn is bound in a network namespace, nil being that of the process.
-func (e *env) boundIn(ns *os.File, style int, prepare func(*socket) error, hosts []net.IPAddr) (*socket, int, error) {
+func (e *env) boundIn(ns *os.File, style int, prepare func(*socket) error, hosts []netip.Addr) (*socket, uint16, error) {
 	s, err := e.socket(ns, style)
 	if err != nil {
 		return nil, 0, err
@@ -118,10 +119,11 @@ func (e *env) boundIn(ns *os.File, style int, prepare func(*socket) error, hosts
 		}
 	}
 	if len(hosts) == 0 {
-		hosts = []net.IPAddr{e.family.host(1)}
+		hosts = []netip.Addr{e.family.host(1)}
 	}
 	// One address first: the kernel chooses a port for it, the others join.
-	if err := s.bind(at(0, hosts[0])); err != nil {
+	here := netip.AddrPortFrom(hosts[0], 0)
+	if err := s.bound(s.Bind(here), here); err != nil {
 		return nil, 0, err
 	}
 	port, err := s.port()
@@ -129,7 +131,11 @@ func (e *env) boundIn(ns *os.File, style int, prepare func(*socket) error, hosts
 		return nil, 0, err
 	}
 	if len(hosts) > 1 {
-		if err := s.bind(at(port, hosts[1:]...)); err != nil {
+		var more []netip.AddrPort
+		for _, host := range hosts[1:] {
+			more = append(more, netip.AddrPortFrom(host, port))
+		}
+		if err := s.bound(s.BindMore(more...), more...); err != nil {
 			return nil, 0, err
 		}
 	}
@@ -140,8 +146,8 @@ func (e *env) boundIn(ns *os.File, style int, prepare func(*socket) error, hosts
 // the client: the server reads the end, and the client learns that the server
 // has acknowledged it.
 func (a *association) shutdown(ctx context.Context) error {
-	if err := a.client.shutdown(); err != nil {
-		return err
+	if err := a.client.Shutdown(); err != nil {
+		return stopped(result.StageShutdown, err, "shut the association down")
 	}
 	for {
 		m, err := a.server.receiveInto(ctx, result.StageShutdown, "wait for the end of the association", make([]byte, 1<<10))
@@ -149,19 +155,19 @@ func (a *association) shutdown(ctx context.Context) error {
 			break
 		}
 		var lost *stop
-		if errors.As(err, &lost) && lost.err == unix.ECONNRESET {
+		if errors.As(err, &lost) && errors.Is(lost.err, unix.ECONNRESET) {
 			// A shutdown that gets no answer is given up after five times
 			// RTO.Max, which is 5 s here, with an ABORT (RFC 9260, section 9.2;
 			// net/sctp/sm_statefuns.c, sctp_sf_t5_timer_expire).
-			if gaveUp := a.client.pendingError(); errors.Is(gaveUp, unix.ETIMEDOUT) {
+			if gaveUp := a.client.PendingError(); errors.Is(gaveUp, unix.ETIMEDOUT) {
 				lost.err = gaveUp
 			}
 		}
 		if err != nil {
 			return err
 		}
-		if !m.notification {
-			return wrong("%d bytes arrived that nobody sent", len(m.data))
+		if !m.Notification {
+			return wrong("%d bytes arrived that nobody sent", len(m.Data))
 		}
 	}
 	return a.client.sawShutdown(ctx, 1)

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -107,9 +108,9 @@ func (c check) conclude(err error, took time.Duration) result.Check {
 	res.TimedOut = errors.Is(err, os.ErrDeadlineExceeded)
 	if res.Result == "" {
 		switch {
-		case errors.As(err, new(answered)):
+		case errors.As(err, new(sctp.Answered)):
 			res.Result = result.OutcomeFail
-		case errors.Is(err, context.Canceled), s.cut, inconclusive(errno):
+		case errors.Is(err, context.Canceled), errors.Is(err, os.ErrNoDeadline), s.cut, inconclusive(errno):
 			res.Result = result.OutcomeUnknown
 		case s.stage == result.StageSocket && errno == unix.ENOSYS:
 			// What a seccomp profile answers to calls that it does not list
@@ -129,7 +130,7 @@ func (c check) conclude(err error, took time.Duration) result.Check {
 // silence says whether a check stopped because nothing came for too long, by
 // the step's clock or by the kernel's, and since when it had waited.
 func silence(err error) (since time.Time, silent bool) {
-	late := errors.Is(err, os.ErrDeadlineExceeded) && !errors.As(err, new(answered))
+	late := errors.Is(err, os.ErrDeadlineExceeded) && !errors.As(err, new(sctp.Answered))
 	if !late && !errors.Is(err, unix.ETIMEDOUT) {
 		return since, false
 	}

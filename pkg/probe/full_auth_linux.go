@@ -3,14 +3,13 @@ package probe
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net"
+	"net/netip"
 	"os"
 	"time"
 
-	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -26,16 +25,11 @@ func proveAuth(ctx context.Context, e *env) error {
 		{"a shared key", "another key", false},
 	} {
 		a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-			if err := s.enable(optAuthSupported, 1, "authenticated chunks"); err != nil {
+			if err := s.enable(sctp.OptAuthSupported, 1, "authenticated chunks"); err != nil {
 				return err
 			}
-			if err := s.do(func(fd int) error {
-				const chunkData = 0
-				return unix.SetsockoptString(fd, solSCTP, optAuthChunk, string([]byte{chunkData}))
-			}); err != nil {
-				return &stop{stage: result.StageSocket, err: err, detail: "demand that DATA chunks are authenticated"}
-			}
-			return nil
+			const chunkData uint8 = 0
+			return set(s, sctp.OptAuthChunk, chunkData, "demand that DATA chunks are authenticated")
 		}})
 		if err != nil {
 			return err
@@ -54,7 +48,7 @@ func proveAuth(ctx context.Context, e *env) error {
 			}
 			continue
 		}
-		if err := a.client.send(ctx, []byte("forged"), sctp.SndRcvInfo{}, nil); err != nil {
+		if err := a.client.send(ctx, []byte("forged"), sctp.SendInfo{}); err != nil {
 			return err
 		}
 		// On loopback it would be there before the send call returned.
@@ -62,7 +56,7 @@ func proveAuth(ctx context.Context, e *env) error {
 		m, err := a.server.receive(short, "a forged message")
 		cancel()
 		if err == nil {
-			return wrong("a message of %d bytes arrived although the ends have different keys", len(m.data))
+			return wrong("a message of %d bytes arrived although the ends have different keys", len(m.Data))
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
@@ -73,17 +67,10 @@ func proveAuth(ctx context.Context, e *env) error {
 
 // useKey gives an association a shared key and sends with it.
 func (s *socket) useKey(number uint16, text string) error {
-	key := fmt.Appendf(nil, "%s", text)
-	head := raw(authKey{Number: number, Length: uint16(len(key))})
-	if err := s.do(func(fd int) error {
-		return unix.SetsockoptString(fd, solSCTP, optAuthKey, string(head)+string(key))
-	}); err != nil {
-		return &stop{stage: result.StageConnect, err: err, detail: "set a shared key"}
+	if err := s.SetAuthKey(number, text); err != nil {
+		return stopped(result.StageConnect, err, "set a shared key")
 	}
-	if err := s.set(optAuthActiveKey, raw(authKeyID{Number: number})); err != nil {
-		return &stop{stage: result.StageConnect, err: err, detail: "choose a shared key"}
-	}
-	return nil
+	return stopped(result.StageConnect, sctp.Set(s.Socket, sctp.OptAuthActiveKey, sctp.AuthKeyID{Number: number}), "choose a shared key")
 }
 
 // proveAsconf: an address joins a live association, and carries data, without
@@ -91,10 +78,10 @@ func (s *socket) useKey(number uint16, text string) error {
 // sections 4.1.1, 4.2.1 and 5.1).
 func proveAsconf(ctx context.Context, e *env) error {
 	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-		if err := s.enable(optAuthSupported, 1, "authenticated chunks"); err != nil {
+		if err := s.enable(sctp.OptAuthSupported, 1, "authenticated chunks"); err != nil {
 			return err
 		}
-		return s.enable(optAsconfSupported, 1, "address reconfiguration")
+		return s.enable(sctp.OptAsconfSupported, 1, "address reconfiguration")
 	}})
 	if err != nil {
 		return err
@@ -106,8 +93,8 @@ func proveAsconf(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	joining := at(port, net.IPAddr{IP: net.IPv4(127, 0, 3, 1)})
-	if err := a.client.bind(joining); err != nil {
+	joining := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 3, 1}), port)
+	if err := a.client.bound(a.client.BindMore(joining), joining); err != nil {
 		return err
 	}
 	if err := a.server.waitUntil(ctx, result.StageConnect, "the peer to learn of an added address", func() (bool, error) {
@@ -122,7 +109,7 @@ func proveAsconf(ctx context.Context, e *env) error {
 	if err := a.server.confirm(ctx, joining); err != nil {
 		return err
 	}
-	if err := a.server.send(ctx, []byte("to the added address"), sctp.SndRcvInfo{Flags: flagAddrOver}, joining); err != nil {
+	if err := a.server.send(ctx, []byte("to the added address"), sctp.SendInfo{Flags: sctp.FlagAddrOver}, joining); err != nil {
 		return err
 	}
 	if _, err := a.client.receive(ctx, "a message to the added address"); err != nil {

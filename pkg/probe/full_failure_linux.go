@@ -5,12 +5,13 @@ import (
 	"context"
 	"crypto/rand"
 	"net"
+	"net/netip"
 	"time"
 
-	"github.com/ishidawataru/sctp"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -22,14 +23,14 @@ func fastTimers(s *socket) error { return s.retransmit(60*time.Millisecond, 120*
 
 // blackhole loses every packet to an address from now on, until restore. By a
 // route: a filter would make the kernel load modules.
-func blackhole(ip net.IP) (restore func() error, err error) {
+func blackhole(ip netip.Addr) (restore func() error, err error) {
 	routes, err := rtnetlink()
 	if err != nil {
 		return nil, undecided("", err, "")
 	}
 	// In the local table, where it is more specific than 127.0.0.0/8.
 	route := &netlink.Route{
-		Dst:   &net.IPNet{IP: ip.To4(), Mask: net.CIDRMask(32, 32)},
+		Dst:   &net.IPNet{IP: ip.AsSlice(), Mask: net.CIDRMask(32, 32)},
 		Type:  unix.RTN_BLACKHOLE,
 		Table: unix.RT_TABLE_LOCAL,
 	}
@@ -58,8 +59,8 @@ func proveFailover(ctx context.Context, e *env) error {
 	defer l.close()
 	how := ends{serverIn: l.ns, prepare: fastTimers}
 	for i := range byte(pairs) {
-		how.client = append(how.client, net.IPAddr{IP: linkAddress(i, 1)})
-		how.server = append(how.server, net.IPAddr{IP: linkAddress(i, 2)})
+		how.client = append(how.client, linkAddress(i, 1))
+		how.server = append(how.server, linkAddress(i, 2))
 	}
 	a, err := e.associate(ctx, how)
 	if err != nil {
@@ -69,7 +70,7 @@ func proveFailover(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	if err := a.client.confirm(ctx, at(port, how.server[1])); err != nil {
+	if err := a.client.confirm(ctx, netip.AddrPortFrom(how.server[1], port)); err != nil {
 		return err
 	}
 	if err := l.cut(0); err != nil {
@@ -77,15 +78,15 @@ func proveFailover(ctx context.Context, e *env) error {
 	}
 	nonce := make([]byte, 32)
 	rand.Read(nonce)
-	if err := a.client.send(ctx, nonce, sctp.SndRcvInfo{}, nil); err != nil {
+	if err := a.client.send(ctx, nonce, sctp.SendInfo{}); err != nil {
 		return err
 	}
 	m, err := a.server.receive(ctx, "a message while the primary path is down")
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(m.data, nonce) {
-		return wrong("received %d bytes that are not the nonce sent", len(m.data))
+	if !bytes.Equal(m.Data, nonce) {
+		return wrong("received %d bytes that are not the nonce sent", len(m.Data))
 	}
 	return nil
 }
@@ -94,32 +95,32 @@ func proveFailover(ctx context.Context, e *env) error {
 // given up, and the peer is told to go on without it (RFC 3758, sections 3.5
 // and 4.1): the next one of the same stream is delivered.
 func provePartialReliability(ctx context.Context, e *env) error {
-	from, to := net.IPAddr{IP: net.IPv4(127, 0, 2, 3)}, net.IPAddr{IP: net.IPv4(127, 0, 2, 1)}
+	from, to := netip.AddrFrom4([4]byte{127, 0, 2, 3}), netip.AddrFrom4([4]byte{127, 0, 2, 1})
 	a, err := e.associate(ctx, ends{
-		client: []net.IPAddr{from},
-		server: []net.IPAddr{to},
+		client: []netip.Addr{from},
+		server: []netip.Addr{to},
 		prepare: func(s *socket) error {
 			if err := fastTimers(s); err != nil {
 				return err
 			}
-			return s.enable(optPRSupported, 1, "partial reliability")
+			return s.enable(sctp.OptPRSupported, 1, "partial reliability")
 		},
 	})
 	if err != nil {
 		return err
 	}
-	restore, err := blackhole(to.IP)
+	restore, err := blackhole(to)
 	if err != nil {
 		return err
 	}
 	const lifetime = 10 // milliseconds; it is looked at when the retransmission timer fires
-	err = a.client.send(ctx, []byte("given up"), sctp.SndRcvInfo{Flags: flagLifetime, TTL: lifetime}, nil)
+	err = a.client.send(ctx, []byte("given up"), sctp.SendInfo{Flags: sctp.FlagLifetime, TTL: lifetime})
 	if err != nil {
 		return err
 	}
 	if err := a.client.waitUntil(ctx, result.StageSend, "a message to be given up", func() (bool, error) {
-		given := prStatus{Policy: flagLifetime}
-		if err := a.client.get(optPRAssocStatus, bytesOf(&given)); err != nil {
+		given := sctp.PRStatus{Policy: sctp.FlagLifetime}
+		if err := sctp.Get(a.client.Socket, sctp.OptPRAssocStatus, &given); err != nil {
 			return false, unsupported(err, "the count of messages given up")
 		}
 		return given.Sent > 0, nil
@@ -130,15 +131,15 @@ func provePartialReliability(ctx context.Context, e *env) error {
 		return err
 	}
 	const second = "delivered"
-	if err := a.client.send(ctx, []byte(second), sctp.SndRcvInfo{}, nil); err != nil {
+	if err := a.client.send(ctx, []byte(second), sctp.SendInfo{}); err != nil {
 		return err
 	}
 	m, err := a.server.receive(ctx, "the message after one that was given up")
 	if err != nil {
 		return err
 	}
-	if string(m.data) != second {
-		return wrong("%q was delivered after its sender had given it up", m.data)
+	if string(m.Data) != second {
+		return wrong("%q was delivered after its sender had given it up", m.Data)
 	}
 	return a.shutdown(ctx)
 }

@@ -5,9 +5,9 @@ import (
 	"context"
 	"crypto/rand"
 
-	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -38,26 +38,26 @@ func (e *env) interleaving(ctx context.Context) (*association, error) {
 		if err := informed(s); err != nil {
 			return err
 		}
-		if err := s.setInt(optFragmentInterleave, 2); err != nil {
-			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_FRAGMENT_INTERLEAVE"}
+		if err := set(s, sctp.OptFragmentInterleave, int32(2), "set SCTP_FRAGMENT_INTERLEAVE"); err != nil {
+			return err
 		}
-		if err := s.set(optMaxSeg, raw(assocValue{Value: interleavedSeg})); err != nil {
-			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_MAXSEG"}
+		if err := set(s, sctp.OptMaxSeg, sctp.AssocValue{Value: interleavedSeg}, "set SCTP_MAXSEG"); err != nil {
+			return err
 		}
 		// The receiver's window, which is half of what the kernel makes of
 		// this (socket(7)), must not be as large as the long message, whatever
 		// the host gives its sockets (net.core.rmem_default).
-		if err := s.do(func(fd int) error {
+		if err := s.Control(func(fd int) error {
 			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, interleavedLength/2)
 		}); err != nil {
-			return &stop{stage: result.StageSocket, err: err, detail: "set SO_RCVBUF"}
+			return stopped(result.StageSocket, err, "set SO_RCVBUF")
 		}
-		return s.enable(optInterleavingSupported, 1, "message interleaving")
+		return s.enable(sctp.OptInterleavingSupported, 1, "message interleaving")
 	}})
 	if err != nil {
 		return nil, err
 	}
-	if on, err := a.client.enabled(optInterleavingSupported); err != nil {
+	if on, err := a.client.enabled(sctp.OptInterleavingSupported); err != nil {
 		return nil, err
 	} else if !on {
 		return nil, wrong("the ends did not agree to interleave messages")
@@ -92,16 +92,16 @@ func (a *association) sendInterleaved(ctx context.Context) (map[uint16][]byte, e
 	}
 	// Without this the sender finishes the long message first (RFC 8260,
 	// section 3.2: round robin).
-	if err := a.client.set(optStreamScheduler, raw(assocValue{Value: schedulerRoundRobin})); err != nil {
-		return nil, &stop{stage: result.StageSend, err: err, detail: "choose the round-robin scheduler"}
+	if err := sctp.Set(a.client.Socket, sctp.OptStreamScheduler, sctp.AssocValue{Value: sctp.SchedulerRoundRobin}); err != nil {
+		return nil, stopped(result.StageSend, err, "choose the round-robin scheduler")
 	}
 	sent := map[uint16][]byte{longStream: long}
-	if err := a.client.send(ctx, long, sctp.SndRcvInfo{Stream: longStream}, nil); err != nil {
+	if err := a.client.send(ctx, long, sctp.SendInfo{Stream: longStream}); err != nil {
 		return nil, err
 	}
 	for _, stream := range []uint16{longStream + 1, longStream + 2} {
 		sent[stream] = []byte("overtakes")
-		if err := a.client.send(ctx, sent[stream], sctp.SndRcvInfo{Stream: stream}, nil); err != nil {
+		if err := a.client.send(ctx, sent[stream], sctp.SendInfo{Stream: stream}); err != nil {
 			return nil, err
 		}
 	}
@@ -117,14 +117,14 @@ func (a *association) receiveInterleaved(ctx context.Context, sent map[uint16][]
 		if err != nil {
 			return err
 		}
-		if m.notification {
+		if m.Notification {
 			continue
 		}
 		if parts[m.Stream] == nil {
 			firstTSN[m.Stream] = m.TSN
 		}
-		parts[m.Stream] = append(parts[m.Stream], m.data...)
-		if m.end {
+		parts[m.Stream] = append(parts[m.Stream], m.Data...)
+		if m.End {
 			ended = append(ended, m.Stream)
 		}
 	}

@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"net/netip"
 
-	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -27,44 +28,35 @@ func provePeeloff(ctx context.Context, e *env) error {
 	}
 	nonce := make([]byte, 32)
 	rand.Read(nonce)
-	if err := client.send(ctx, nonce, sctp.SndRcvInfo{}, at(port, e.family.host(1))); err != nil {
+	if err := client.send(ctx, nonce, sctp.SendInfo{}, netip.AddrPortFrom(e.family.host(1), port)); err != nil {
 		return err
 	}
 	m, err := server.receive(ctx, "a peer's nonce")
 	if err != nil {
 		return err
 	}
-	peeled, err := server.peelOff(m.Assoc)
+	branch, err := server.PeelOff(m.Assoc)
 	if err != nil {
-		return err
+		return stopped(result.StageAccept, err, "branch an association off")
 	}
-	if err := peeled.send(ctx, nonce, sctp.SndRcvInfo{}, nil); err != nil {
+	peeled := e.adopt(branch)
+	if err := peeled.send(ctx, nonce, sctp.SendInfo{}); err != nil {
 		return err
 	}
 	if m, err = client.receive(ctx, "an answer from the branched-off socket"); err != nil {
 		return err
 	}
-	if !bytes.Equal(m.data, nonce) {
-		return wrong("the branched-off socket sent %d bytes that are not the nonce", len(m.data))
+	if !bytes.Equal(m.Data, nonce) {
+		return wrong("the branched-off socket sent %d bytes that are not the nonce", len(m.Data))
 	}
-	if err := client.send(ctx, nonce, sctp.SndRcvInfo{AssocID: m.Assoc}, nil); err != nil {
+	if err := client.send(ctx, nonce, sctp.SendInfo{AssocID: m.Assoc}); err != nil {
 		return err
 	}
 	if m, err = peeled.receive(ctx, "a message at the branched-off socket"); err != nil {
 		return err
 	}
-	if !bytes.Equal(m.data, nonce) {
-		return wrong("the branched-off socket received %d bytes that are not the nonce", len(m.data))
+	if !bytes.Equal(m.Data, nonce) {
+		return wrong("the branched-off socket received %d bytes that are not the nonce", len(m.Data))
 	}
 	return nil
-}
-
-// peelOff branches an association off, without the moment in which the new
-// descriptor would block or leak into a child process.
-func (s *socket) peelOff(assoc int32) (*socket, error) {
-	arg := peeloffFlags{Assoc: assoc, Flags: unix.SOCK_NONBLOCK | unix.SOCK_CLOEXEC}
-	if err := s.get(optPeeloffFlags, bytesOf(&arg)); err != nil {
-		return nil, &stop{stage: result.StageAccept, err: err, detail: "branch an association off"}
-	}
-	return s.env.adopt(int(arg.FD), result.StageAccept)
 }

@@ -3,8 +3,7 @@ package probe
 import (
 	"context"
 
-	"github.com/ishidawataru/sctp"
-
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -17,17 +16,17 @@ func proveReconfig(ctx context.Context, e *env) error {
 		if err := informed(s); err != nil {
 			return err
 		}
-		if err := s.enable(optReconfigSupported, 1, "stream reconfiguration"); err != nil {
+		if err := s.enable(sctp.OptReconfigSupported, 1, "stream reconfiguration"); err != nil {
 			return err
 		}
-		return s.enable(optEnableStreamReset, resetStreamRequests|changeAssocRequests, "stream resets")
+		return s.enable(sctp.OptEnableStreamReset, sctp.ResetStreamRequests|sctp.ChangeAssocRequests, "stream resets")
 	}})
 	if err != nil {
 		return err
 	}
 	const stream = 1
 	next := func(what string, want uint16) error {
-		if err := a.client.send(ctx, []byte("ssn"), sctp.SndRcvInfo{Stream: stream}, nil); err != nil {
+		if err := a.client.send(ctx, []byte("ssn"), sctp.SendInfo{Stream: stream}); err != nil {
 			return err
 		}
 		m, err := a.server.receive(ctx, what)
@@ -44,14 +43,14 @@ func proveReconfig(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	if err := a.client.set(optResetStreams, raw(resetStreams{Flags: resetOutgoing, Count: 1, Stream: stream})); err != nil {
-		return &stop{stage: result.StageSend, err: err, detail: "reset a stream"}
+	if err := sctp.Set(a.client.Socket, sctp.OptResetStreams, sctp.ResetStreams{Flags: sctp.ResetOutgoing, Count: 1, Stream: stream}); err != nil {
+		return stopped(result.StageSend, err, "reset a stream")
 	}
 	if err := next("the first message after the reset", 0); err != nil {
 		return err
 	}
-	if err := a.client.set(optAddStreams, raw(addStreams{Out: 2})); err != nil {
-		return &stop{stage: result.StageSend, err: err, detail: "add streams"}
+	if err := sctp.Set(a.client.Socket, sctp.OptAddStreams, sctp.AddStreams{Out: 2}); err != nil {
+		return stopped(result.StageSend, err, "add streams")
 	}
 	// The new streams are usable when the peer has agreed; a message on the
 	// last one says that it has. Until then its number is out of range.
@@ -61,7 +60,7 @@ func proveReconfig(ctx context.Context, e *env) error {
 	}); err != nil {
 		return err
 	}
-	if err := a.client.send(ctx, []byte("added"), sctp.SndRcvInfo{Stream: streams + 1}, nil); err != nil {
+	if err := a.client.send(ctx, []byte("added"), sctp.SendInfo{Stream: streams + 1}); err != nil {
 		return err
 	}
 	m, err := a.server.receive(ctx, "a message on an added stream")

@@ -2,11 +2,13 @@ package probe
 
 import (
 	"context"
-	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 )
 
 // proveUDP: an association inside UDP packets (RFC 6951, section 5), which
@@ -20,15 +22,13 @@ func proveUDP(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	here := net.IPAddr{IP: net.IPv4(127, 0, 4, 1)}
+	here := netip.AddrFrom4([4]byte{127, 0, 4, 1})
 	a, err := e.associate(ctx, ends{
-		client: []net.IPAddr{here},
-		server: []net.IPAddr{here},
+		client: []netip.Addr{here},
+		server: []netip.Addr{here},
 		prepare: func(s *socket) error {
-			if err := s.set(optRemoteUDPPort, raw(udpEncaps{Port: [2]byte{9899 >> 8, 9899 & 0xff}})); err != nil {
-				return unsupported(err, "encapsulation in UDP")
-			}
-			return nil
+			port := sctp.UDPEncaps{Port: [2]byte{9899 >> 8, 9899 & 0xff}}
+			return unsupported(sctp.Set(s.Socket, sctp.OptRemoteUDPPort, port), "encapsulation in UDP")
 		},
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package probe
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -151,14 +152,14 @@ func linkName(i byte) string { return fmt.Sprintf("sctpprobe%d", i) }
 
 // linkAddress is the address of the end, 1 or 2, of pair i: in networks that
 // are for examples (RFC 5737), of four addresses each.
-func linkAddress(i, end byte) net.IP { return net.IPv4(192, 0, 2, 4*i+end) }
+func linkAddress(i, end byte) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, 4*i + end}) }
 
 func raise(routes *netlink.Handle, i, end byte) error {
 	link, err := routes.LinkByName(linkName(i))
 	if err != nil {
 		return fmt.Errorf("find %s: %w", linkName(i), err)
 	}
-	addr := &netlink.Addr{IPNet: &net.IPNet{IP: linkAddress(i, end).To4(), Mask: net.CIDRMask(30, 32)}}
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: linkAddress(i, end).AsSlice(), Mask: net.CIDRMask(30, 32)}}
 	if err := routes.AddrAdd(link, addr); err != nil {
 		return fmt.Errorf("give %s an address: %w", linkName(i), err)
 	}

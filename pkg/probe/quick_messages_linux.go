@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"net/netip"
 
-	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -24,7 +25,7 @@ func proveBoundaries(ctx context.Context, e *env) error {
 		data := make([]byte, size)
 		rand.Read(data)
 		sent = append(sent, data)
-		if err := a.client.send(ctx, data, sctp.SndRcvInfo{}, nil); err != nil {
+		if err := a.client.send(ctx, data, sctp.SendInfo{}); err != nil {
 			return err
 		}
 	}
@@ -38,18 +39,18 @@ func proveBoundaries(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		if m.end != (len(want) <= room) {
-			return wrong("of a message of %d bytes, %d were received with its end marked %v", len(want), len(m.data), m.end)
+		if m.End != (len(want) <= room) {
+			return wrong("of a message of %d bytes, %d were received with its end marked %v", len(want), len(m.Data), m.End)
 		}
-		got := m.data
-		if !m.end {
+		got := m.Data
+		if !m.End {
 			if m, err = a.server.receiveInto(ctx, result.StageReceive, "wait for the rest of a message", make([]byte, 4<<10)); err != nil {
 				return err
 			}
-			if !m.end {
+			if !m.End {
 				return wrong("the rest of a message of %d bytes came without its end", len(want))
 			}
-			got = append(got, m.data...)
+			got = append(got, m.Data...)
 		}
 		if !bytes.Equal(got, want) {
 			return wrong("message %d of %d bytes was received as %d bytes", i+1, len(want), len(got))
@@ -71,11 +72,11 @@ func proveStreams(ctx context.Context, e *env) error {
 	const each = 3 // ordered, unordered, ordered
 	for n := range each {
 		for stream := range uint16(streams) {
-			info := sctp.SndRcvInfo{Stream: stream}
+			info := sctp.SendInfo{Stream: stream}
 			if n == 1 {
-				info.Flags = flagUnordered
+				info.Flags = sctp.FlagUnordered
 			}
-			if err := a.client.send(ctx, []byte{byte(stream), byte(n)}, info, nil); err != nil {
+			if err := a.client.send(ctx, []byte{byte(stream), byte(n)}, info); err != nil {
 				return err
 			}
 		}
@@ -86,11 +87,11 @@ func proveStreams(ctx context.Context, e *env) error {
 		if err != nil {
 			return err
 		}
-		if !m.hasInfo || len(m.data) != 2 || int(m.Stream) >= streams || m.data[0] != byte(m.Stream) {
-			return wrong("a message of stream %v was received on stream %d", m.data, m.Stream)
+		if !m.HasInfo || len(m.Data) != 2 || int(m.Stream) >= streams || m.Data[0] != byte(m.Stream) {
+			return wrong("a message of stream %v was received on stream %d", m.Data, m.Stream)
 		}
-		unordered := m.Flags&flagUnordered != 0
-		switch n := m.data[1]; {
+		unordered := m.Flags&sctp.FlagUnordered != 0
+		switch n := m.Data[1]; {
 		case unordered != (n == 1):
 			return wrong("message %d of stream %d was received as unordered: %v", n, m.Stream, unordered)
 		case unordered:
@@ -100,10 +101,7 @@ func proveStreams(ctx context.Context, e *env) error {
 			next[m.Stream]++
 		}
 	}
-	err = a.client.do(func(fd int) error {
-		_, err := unix.SendmsgN(fd, []byte{0}, sendInfo(sctp.SndRcvInfo{Stream: streams}), nil, unix.MSG_NOSIGNAL)
-		return err
-	})
+	err = a.client.Send(ctx, []byte{0}, sctp.SendInfo{Stream: streams}, netip.AddrPort{})
 	if err != unix.EINVAL {
 		return wrong("sending on stream %d of %d gave %v, not EINVAL", streams, streams, err)
 	}
@@ -127,15 +125,15 @@ func provePPID(ctx context.Context, e *env) error {
 		return err
 	}
 	for _, ppid := range []uint32{ppidNGAP, ppidS1AP, ppidDiameter, ppidM3UA, 0, 0x80000001} {
-		if err := a.client.send(ctx, []byte("ppid"), sctp.SndRcvInfo{PPID: ppid}, nil); err != nil {
+		if err := a.client.send(ctx, []byte("ppid"), sctp.SendInfo{PPID: ppid}); err != nil {
 			return err
 		}
 		m, err := a.server.receive(ctx, "a message with a payload protocol identifier")
 		if err != nil {
 			return err
 		}
-		if !m.hasInfo || m.ppid() != ppid {
-			return wrong("payload protocol identifier %d was received as %d", ppid, m.ppid())
+		if !m.HasInfo || m.PPID() != ppid {
+			return wrong("payload protocol identifier %d was received as %d", ppid, m.PPID())
 		}
 	}
 	return a.shutdown(ctx)
@@ -152,8 +150,8 @@ func proveFragmentation(ctx context.Context, e *env) error {
 
 func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-		if err := s.set(optMaxSeg, raw(assocValue{Value: uint32(maxSeg)})); err != nil {
-			return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_MAXSEG"}
+		if err := set(s, sctp.OptMaxSeg, sctp.AssocValue{Value: uint32(maxSeg)}, "set SCTP_MAXSEG"); err != nil {
+			return err
 		}
 		return s.usualBuffers(size)
 	}})
@@ -162,19 +160,19 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 	}
 	data := make([]byte, size)
 	rand.Read(data)
-	if err := a.client.send(ctx, data, sctp.SndRcvInfo{}, nil); err != nil {
+	if err := a.client.send(ctx, data, sctp.SendInfo{}); err != nil {
 		return err
 	}
 	m, err := a.server.receive(ctx, "a message of many fragments")
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(m.data, data) {
-		return wrong("a message of %d bytes was put together as %d other ones", size, len(m.data))
+	if !bytes.Equal(m.Data, data) {
+		return wrong("a message of %d bytes was put together as %d other ones", size, len(m.Data))
 	}
-	var stats assocStats
-	if err := a.server.get(optAssocStats, bytesOf(&stats)); err != nil {
-		return &stop{stage: result.StageReceive, err: err, detail: "ask how many chunks arrived"}
+	var stats sctp.AssocStats
+	if err := sctp.Get(a.server.Socket, sctp.OptAssocStats, &stats); err != nil {
+		return stopped(result.StageReceive, err, "ask how many chunks arrived")
 	}
 	if least := uint64(size / maxSeg); stats.InOrdered < least {
 		return wrong("a message of %d bytes came in %d chunks; of at most %d bytes, there must be %d", size, stats.InOrdered, maxSeg, least)
@@ -209,7 +207,7 @@ func (s *socket) holds(length, room int) error {
 // atLeast asks for a buffer of so many bytes where it is smaller, and returns
 // what it is then: the host may allow less (net.core.wmem_max).
 func (s *socket) atLeast(opt, size int) (got int, err error) {
-	err = s.do(func(fd int) (err error) {
+	err = s.Control(func(fd int) (err error) {
 		got, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
 		if err != nil || got >= size {
 			return err
@@ -221,8 +219,5 @@ func (s *socket) atLeast(opt, size int) (got int, err error) {
 		got, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
 		return err
 	})
-	if err != nil {
-		return 0, &stop{stage: result.StageSocket, err: err, detail: "make room for messages"}
-	}
-	return got, nil
+	return got, stopped(result.StageSocket, err, "make room for messages")
 }

@@ -6,13 +6,13 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
-	"net"
+	"net/netip"
 	"os"
 	"time"
 
-	"github.com/ishidawataru/sctp"
-
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -21,8 +21,8 @@ import (
 // 8.3), and then carries a message.
 func proveMultihoming(ctx context.Context, e *env) error {
 	a, err := e.associate(ctx, ends{
-		client: []net.IPAddr{e.family.host(3), e.family.host(4)},
-		server: []net.IPAddr{e.family.host(1), e.family.host(2)},
+		client: []netip.Addr{e.family.host(3), e.family.host(4)},
+		server: []netip.Addr{e.family.host(1), e.family.host(2)},
 	})
 	if err != nil {
 		return err
@@ -31,34 +31,34 @@ func proveMultihoming(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	second := at(port, e.family.host(2))
+	second := netip.AddrPortFrom(e.family.host(2), port)
 	if err := a.client.confirm(ctx, second); err != nil {
 		return err
 	}
 	nonce := make([]byte, 32)
 	rand.Read(nonce)
-	if err := a.client.send(ctx, nonce, sctp.SndRcvInfo{Flags: flagAddrOver}, second); err != nil {
+	if err := a.client.send(ctx, nonce, sctp.SendInfo{Flags: sctp.FlagAddrOver}, second); err != nil {
 		return err
 	}
 	m, err := a.server.receive(ctx, "a message over the second path")
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(m.data, nonce) {
-		return wrong("over the second path, %d bytes were received that are not the nonce sent", len(m.data))
+	if !bytes.Equal(m.Data, nonce) {
+		return wrong("over the second path, %d bytes were received that are not the nonce sent", len(m.Data))
 	}
 	return a.shutdown(ctx)
 }
 
 // confirm asks for a heartbeat to one of the peer's addresses and waits until
 // it has been answered. The socket must be subscribed to address events.
-func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
-	params := pathParams{}
-	binary.NativeEndian.PutUint32(params.Flags[:], pathHeartbeatNow)
-	copy(params.Address[:], addr.ToRawSockAddrBuf())
+func (s *socket) confirm(ctx context.Context, addr netip.AddrPort) error {
+	params := sctp.PathParams{Address: sctp.Storage(addr)}
+	binary.NativeEndian.PutUint32(params.Flags[:], sctp.PathHeartbeatNow)
 	// A heartbeat is not sent again until the next is due, half a minute later
 	// (RFC 9260, section 8.3), so one that is lost is asked for again.
 	const patience = 200 * time.Millisecond
+	answer := fmt.Sprintf("wait for a heartbeat to %s to be answered", addr.Addr())
 	since := time.Now()
 	end := since.Add(s.env.step)
 	for asked := false; ; {
@@ -67,41 +67,38 @@ func (s *socket) confirm(ctx context.Context, addr *sctp.SCTPAddr) error {
 		if err != nil {
 			return err
 		}
-		if state == pathActive {
+		if state == sctp.PathActive {
 			return nil
 		}
 		if over {
-			return &stop{stage: result.StageConnect, err: os.ErrDeadlineExceeded, since: since, detail: "wait for a heartbeat to " + hostsOf(addr) + " to be answered"}
+			return &stop{stage: result.StageConnect, err: os.ErrDeadlineExceeded, since: since, detail: answer}
 		}
 		if !asked {
 			asked = true
-			if err := s.set(optPeerAddrParams, raw(params)); err != nil {
-				return &stop{stage: result.StageConnect, err: err, detail: "ask for a heartbeat to " + hostsOf(addr)}
+			if err := sctp.Set(s.Socket, sctp.OptPeerAddrParams, params); err != nil {
+				return stopped(result.StageConnect, err, "ask for a heartbeat to %s", addr.Addr())
 			}
 			continue
 		}
 		short, cancel := context.WithTimeout(ctx, min(patience, time.Until(end)))
-		m, err := s.receiveInto(short, result.StageConnect, "wait for a heartbeat to "+hostsOf(addr)+" to be answered", make([]byte, 1<<10))
+		m, err := s.receiveInto(short, result.StageConnect, answer, make([]byte, 1<<10))
 		cancel()
 		switch {
 		case err == io.EOF:
-			return &stop{outcome: result.OutcomeFail, stage: result.StageConnect, detail: "the association ended instead of confirming " + hostsOf(addr)}
+			return &stop{outcome: result.OutcomeFail, stage: result.StageConnect, detail: "the association ended instead of confirming " + addr.Addr().String()}
 		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
 			asked = false
 		case err != nil:
 			return err
-		case !m.notification:
-			return wrong("%d bytes arrived that nobody sent", len(m.data))
+		case !m.Notification:
+			return wrong("%d bytes arrived that nobody sent", len(m.Data))
 		}
 	}
 }
 
 // pathState is what the kernel thinks of one of the peer's addresses.
-func (s *socket) pathState(addr *sctp.SCTPAddr) (int32, error) {
-	var info peerAddrInfo
-	copy(info.Address[:], addr.ToRawSockAddrBuf())
-	if err := s.get(optPeerAddrInfo, bytesOf(&info)); err != nil {
-		return 0, &stop{stage: result.StageConnect, err: err, detail: "ask for the state of the path to " + hostsOf(addr)}
-	}
-	return info.State, nil
+func (s *socket) pathState(addr netip.AddrPort) (int32, error) {
+	info := sctp.PeerAddrInfo{Address: sctp.Storage(addr)}
+	err := sctp.Get(s.Socket, sctp.OptPeerAddrInfo, &info)
+	return info.State, stopped(result.StageConnect, err, "ask for the state of the path to %s", addr.Addr())
 }

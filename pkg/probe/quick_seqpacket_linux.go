@@ -5,10 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"net/netip"
 
-	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -43,7 +44,7 @@ func serve(ctx context.Context, e *env, n int) error {
 		}
 		p := peer{s, make([]byte, 32)}
 		rand.Read(p.nonce)
-		if err := p.send(ctx, p.nonce, sctp.SndRcvInfo{}, at(port, e.family.host(1))); err != nil {
+		if err := p.send(ctx, p.nonce, sctp.SendInfo{}, netip.AddrPortFrom(e.family.host(1), port)); err != nil {
 			return err
 		}
 		peers = append(peers, p)
@@ -54,11 +55,11 @@ func serve(ctx context.Context, e *env, n int) error {
 		if err != nil {
 			return err
 		}
-		if !m.hasInfo || seen[m.Assoc] {
+		if !m.HasInfo || seen[m.Assoc] {
 			return wrong("two peers have one association, %d", m.Assoc)
 		}
 		seen[m.Assoc] = true
-		if err := server.send(ctx, m.data, sctp.SndRcvInfo{AssocID: m.Assoc}, nil); err != nil {
+		if err := server.send(ctx, m.Data, sctp.SendInfo{AssocID: m.Assoc}); err != nil {
 			return err
 		}
 	}
@@ -67,11 +68,11 @@ func serve(ctx context.Context, e *env, n int) error {
 		if err != nil {
 			return err
 		}
-		if !bytes.Equal(m.data, p.nonce) {
-			return wrong("a peer received %d bytes that are not the echo of its nonce", len(m.data))
+		if !bytes.Equal(m.Data, p.nonce) {
+			return wrong("a peer received %d bytes that are not the echo of its nonce", len(m.Data))
 		}
-		if err := p.finish(ctx, m.Assoc); err != nil {
-			return err
+		if err := p.Finish(ctx, m.Assoc); err != nil {
+			return stopped(result.StageShutdown, err, "shut the association down")
 		}
 		if err := p.sawShutdown(ctx, 1); err != nil {
 			return err
@@ -83,17 +84,11 @@ func serve(ctx context.Context, e *env, n int) error {
 // informed: a message comes with its stream, its sequence number, its payload
 // protocol identifier and its association (RFC 6458, section 5.3.5).
 func informed(s *socket) error {
-	if err := s.setInt(optRecvRcvInfo, 1); err != nil {
-		return &stop{stage: result.StageSocket, err: err, detail: "set SCTP_RECVRCVINFO"}
-	}
-	return nil
+	return set(s, sctp.OptRecvRcvInfo, int32(1), "set SCTP_RECVRCVINFO")
 }
 
 func subscribed(s *socket) error {
-	if err := s.set(optEvents, raw(subscription{Association: 1, Address: 1})); err != nil {
-		return &stop{stage: result.StageSocket, err: err, detail: "subscribe to association events"}
-	}
-	return nil
+	return set(s, sctp.OptEvents, sctp.Subscription{Association: 1, Address: 1}, "subscribe to association events")
 }
 
 // sawShutdown waits until n associations have been shut down.
@@ -106,15 +101,15 @@ func (s *socket) sawShutdown(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		change, ok := m.assocState()
+		change, ok := m.AssocChange()
 		switch {
-		case ok && change.State == assocShutdownDone:
+		case ok && change.State == sctp.AssocShutdownDone:
 			n--
-		case ok && change.State == assocLost:
+		case ok && change.State == sctp.AssocLost:
 			// By its guard timer perhaps: ETIMEDOUT then.
-			return &stop{outcome: result.OutcomeFail, stage: result.StageShutdown, err: s.pendingError(), detail: "the association was lost instead of shut down"}
-		case !m.notification:
-			return wrong("%d bytes arrived that nobody sent", len(m.data))
+			return &stop{outcome: result.OutcomeFail, stage: result.StageShutdown, err: s.PendingError(), detail: "the association was lost instead of shut down"}
+		case !m.Notification:
+			return wrong("%d bytes arrived that nobody sent", len(m.Data))
 		}
 	}
 	return nil

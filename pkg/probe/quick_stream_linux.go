@@ -5,7 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 
-	"github.com/ishidawataru/sctp"
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 )
 
 // proveStream is the core of the proof: the handshake (RFC 9260, section 5.1),
@@ -30,24 +30,24 @@ func proveStream(ctx context.Context, e *env) error {
 func echo(ctx context.Context, from, to *socket) error {
 	nonce := make([]byte, 32)
 	rand.Read(nonce)
-	if err := from.send(ctx, nonce, sctp.SndRcvInfo{}, nil); err != nil {
+	if err := from.send(ctx, nonce, sctp.SendInfo{}); err != nil {
 		return err
 	}
 	m, err := to.receive(ctx, "the nonce")
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(m.data, nonce) {
-		return wrong("received %d bytes that are not the nonce sent", len(m.data))
+	if !bytes.Equal(m.Data, nonce) {
+		return wrong("received %d bytes that are not the nonce sent", len(m.Data))
 	}
-	if err := to.send(ctx, m.data, sctp.SndRcvInfo{}, nil); err != nil {
+	if err := to.send(ctx, m.Data, sctp.SendInfo{}); err != nil {
 		return err
 	}
 	if m, err = from.receive(ctx, "the echo of the nonce"); err != nil {
 		return err
 	}
-	if !bytes.Equal(m.data, nonce) {
-		return wrong("received %d bytes that are not the echo of the nonce", len(m.data))
+	if !bytes.Equal(m.Data, nonce) {
+		return wrong("received %d bytes that are not the echo of the nonce", len(m.Data))
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
@@ -298,12 +299,11 @@ func (r *run) loadInChild(ctx context.Context) error {
 
 // openOne opens an SCTP socket, for which the kernel may run modprobe.
 func openOne() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, unix.IPPROTO_SCTP)
+	s, err := sctp.Open(unix.AF_INET, unix.SOCK_STREAM)
 	if err != nil {
-		return &stop{stage: result.StageSocket, err: err, detail: "open an SCTP socket"}
+		return stopped(result.StageSocket, err, "open an SCTP socket")
 	}
-	unix.Close(fd)
-	return nil
+	return s.Close()
 }
 
 // first is the check that stands for all when none could begin.
