@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,83 +49,93 @@ func TestChildThatMisbehaves(t *testing.T) {
 			if err := os.WriteFile(program, []byte("#!/bin/sh\n"+tc.script+"\n"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			fds, goroutines := descriptors(t), runtime.NumGoroutine()
-			lag := watchLag("/proc", after, false)
-			began := time.Now()
-			deadline := began.Add(farAway)
-			ctx, cancel := context.WithDeadline(context.Background(), deadline)
-			defer cancel()
-			c, err := startChild(ctx, program, task{})
-			if err != nil {
-				t.Fatal(err)
-			}
 			late := strings.Contains(tc.script, said)
-			if late {
-				for ctx.Err() == nil {
-					if _, err := os.Stat(program + ".said"); err == nil {
-						break
-					}
-					time.Sleep(time.Millisecond)
+			try := func() (over time.Duration) {
+				fds, goroutines := descriptors(t), runtime.NumGoroutine()
+				deadline := time.Now().Add(farAway)
+				ctx, cancel := context.WithDeadline(context.Background(), deadline)
+				defer cancel()
+				c, err := startChild(ctx, program, task{})
+				if err != nil {
+					t.Fatal(err)
 				}
-				time.Sleep(after)
-				deadline = time.Now()
-				cancel()
+				if late {
+					defer os.Remove(program + ".said")
+					for ctx.Err() == nil {
+						if _, err := os.Stat(program + ".said"); err == nil {
+							break
+						}
+						time.Sleep(time.Millisecond)
+					}
+					time.Sleep(after)
+					deadline = time.Now()
+					cancel()
+				}
+				a := <-c.answer
+				over = time.Since(deadline)
+				if len(a.checks) != tc.checks {
+					t.Errorf("checks: %+v", a.checks)
+				}
+				if (a.err == nil) != (tc.says == "") || a.err != nil && !strings.Contains(a.err.Error(), tc.says) {
+					t.Errorf("error %v, want %q", a.err, tc.says)
+				}
+				settle(t, "descriptors", fds, func() int { return descriptors(t) })
+				settle(t, "goroutines", goroutines, runtime.NumGoroutine)
+				// Every child of ours has been waited for.
+				if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
+					t.Errorf("a child process is left: %d, %v", pid, err)
+				}
+				return over
 			}
-			a := <-c.answer
-			over := time.Since(deadline)
-			lag.end()
-			_, pause := lag.sleeping.between(began, time.Now())
-			behind := 2 * max(pause-lag.beat, 0) // once for each side of a wait
-			switch {
-			case over > grace+behind:
-				t.Errorf("took %v longer than it had, on a machine late by %v", over, behind)
-			case !late && over > 0:
-				t.Errorf("it was waited for until the deadline")
+			if !late {
+				if over := try(); over > 0 {
+					t.Errorf("it was waited for until the deadline")
+				}
+				return
 			}
-			if len(a.checks) != tc.checks {
-				t.Errorf("checks: %+v", a.checks)
-			}
-			if (a.err == nil) != (tc.says == "") || a.err != nil && !strings.Contains(a.err.Error(), tc.says) {
-				t.Errorf("error %v, want %q", a.err, tc.says)
-			}
-			settle(t, "descriptors", fds, func() int { return descriptors(t) })
-			settle(t, "goroutines", goroutines, runtime.NumGoroutine)
-			// Every child of ours has been waited for.
-			if pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil); !errors.Is(err, unix.ECHILD) {
-				t.Errorf("a child process is left: %d, %v", pid, err)
-			}
+			inTime(t, try)
 		})
 	}
 }
 
+// inTime fails unless one of many tries is over within the grace: a machine
+// that is busy, or stands still, makes some of them late.
+func inTime(t *testing.T, try func() (over time.Duration)) {
+	t.Helper()
+	least := time.Duration(math.MaxInt64)
+	for range 20 {
+		if least = min(least, try()); least <= grace {
+			return
+		}
+	}
+	t.Errorf("took %v longer than it had, at best", least)
+}
+
 // A child that a hanging kernel does not let die is left, in time.
 func TestChildThatCannotBeKilled(t *testing.T) {
-	const timeout = 100 * time.Millisecond
-	out, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer closeAll(out, w)
-	sleeping := exec.Command("sleep", "60")
-	sleeping.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := sleeping.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer sleeping.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
-	defer cancel()
-	lag := watchLag("/proc", timeout, false)
-	began := time.Now()
-	a := listen(ctx, sleeping.Process.Pid, out, out, make(chan error)) // nobody says that it has ended
-	took := time.Since(began)
-	lag.end()
-	_, pause := lag.sleeping.between(began, time.Now())
-	if late := 2 * max(pause-lag.beat, 0); took > timeout+grace+late {
-		t.Errorf("took %v, with a deadline of %v, on a machine late by %v", took, timeout, late)
-	}
-	if a.err == nil {
-		t.Error("no error")
-	}
+	inTime(t, func() time.Duration {
+		const timeout = 100 * time.Millisecond
+		out, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer closeAll(out, w)
+		sleeping := exec.Command("sleep", "60")
+		sleeping.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := sleeping.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer sleeping.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		began := time.Now()
+		a := listen(ctx, sleeping.Process.Pid, out, out, make(chan error)) // nobody says that it has ended
+		over := time.Since(began) - timeout
+		if a.err == nil {
+			t.Error("no error")
+		}
+		return over
+	})
 }
 
 // How a child has ended is said even if this process hears of it late, as on a
