@@ -2,8 +2,20 @@
 // real sockets on loopback: a few milliseconds of work, never beyond its
 // deadline, and nothing left behind.
 //
-// It knows nothing of modules' configuration: whether an SCTP socket may be
-// opened although the protocol is not in the kernel is the caller's decision
+// [Run] has no error: what is wrong is in its [result.Result].
+//
+//   - Attempted is false: no socket was opened, because the protocol is not in
+//     the kernel, or this is not Linux. Nothing is known of how it would work.
+//     Where /proc could not be read, one check says so, with
+//     [result.OutcomeUnknown].
+//   - A check is [result.OutcomePass]: proved, in this kernel, at this moment.
+//   - [result.OutcomeFail]: this kernel does not do it. Stage and Errno say where
+//     and how.
+//   - [result.OutcomeSkip]: not for this kernel or namespace; no fault.
+//   - [result.OutcomeUnknown]: the probe was refused or starved. Probe again.
+//
+// The probe knows nothing of modules' configuration: whether an SCTP socket may
+// be opened although the protocol is not in the kernel is the caller's decision
 // ([Options.AllowLoad]).
 //
 // The checks run in a child process with a network namespace of its own where

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,10 @@ import (
 // for an unregistered protocol makes it load the module (net/ipv4/af_inet.c,
 // inet_create). The list is global, so the answer is the same in every network
 // namespace and container.
+//
+// With an error it is not known: [fs.ErrNotExist] (errors.Is) where no procfs is
+// mounted, [fs.ErrPermission], or [io.ErrUnexpectedEOF] for a list without
+// anything in it, which no kernel writes.
 //
 // The file is that of proc_register in net/core/sock.c: a protocol's name,
 // padded, then numbers. "SCTPv6" is a line of its own and no proof of "SCTP".
@@ -43,7 +48,7 @@ func Registered(proc string) (bool, error) {
 		return false, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
 	if n == 0 {
-		return false, fmt.Errorf("read %s: empty, although every kernel has protocols", f.Name())
+		return false, fmt.Errorf("read %s: %w: every kernel has protocols", f.Name(), io.ErrUnexpectedEOF)
 	}
 	return false, nil
 }

@@ -1,6 +1,9 @@
 package probe
 
 import (
+	"errors"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
@@ -20,15 +23,15 @@ func TestRegistered(t *testing.T) {
 		file    string
 		content string
 		want    bool
-		wantErr bool
+		wantErr error
 	}{
-		"loaded":                       {"net/protocols", protocolsHeader + protocolSCTPv6 + protocolSCTP + protocolTCP, true, false},
-		"not loaded":                   {"net/protocols", protocolsHeader + protocolTCP, false, false},
-		"only SCTPv6 is not SCTP":      {"net/protocols", protocolsHeader + protocolSCTPv6, false, false},
-		"the module's name is no name": {"net/protocols", protocolsHeader + "FOO       1392      0       0   no       0   yes  SCTP        y\n", false, false},
-		"no self: process 1":           {"1/net/protocols", protocolsHeader + protocolSCTP, true, false},
-		"empty":                        {"net/protocols", "", false, true},
-		"absent":                       {"net/other", "", false, true},
+		"loaded":                       {"net/protocols", protocolsHeader + protocolSCTPv6 + protocolSCTP + protocolTCP, true, nil},
+		"not loaded":                   {"net/protocols", protocolsHeader + protocolTCP, false, nil},
+		"only SCTPv6 is not SCTP":      {"net/protocols", protocolsHeader + protocolSCTPv6, false, nil},
+		"the module's name is no name": {"net/protocols", protocolsHeader + "FOO       1392      0       0   no       0   yes  SCTP        y\n", false, nil},
+		"no self: process 1":           {"1/net/protocols", protocolsHeader + protocolSCTP, true, nil},
+		"empty":                        {"net/protocols", "", false, io.ErrUnexpectedEOF},
+		"absent":                       {"net/other", "", false, fs.ErrNotExist},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := t.TempDir()
@@ -40,8 +43,8 @@ func TestRegistered(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := Registered(proc)
-			if got != tc.want || (err != nil) != tc.wantErr {
-				t.Errorf("Registered = %v, %v; want %v, error %v", got, err, tc.want, tc.wantErr)
+			if got != tc.want || !errors.Is(err, tc.wantErr) {
+				t.Errorf("Registered = %v, %v; want %v, %v", got, err, tc.want, tc.wantErr)
 			}
 		})
 	}

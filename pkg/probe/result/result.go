@@ -1,6 +1,9 @@
 // Package result is what a probe found, as plain values: package probe makes
-// them, whoever judges, stores or prints them needs only these. It imports
-// nothing and builds everywhere.
+// them, whoever judges, stores or prints them needs only these. It builds on
+// every system and imports the standard library alone.
+//
+// The zero [Result] is that of a probe that was not made: nothing attempted, no
+// checks. It says nothing about SCTP, as little as [OutcomeUnknown] does.
 package result
 
 import "time"
@@ -16,20 +19,28 @@ const (
 	SuiteFull Suite = "full"
 )
 
-// Outcome is the result of one check.
+// Outcome is the result of one check. The zero value is none: every check of a
+// [Result] has one of these.
 type Outcome string
 
 const (
+	// OutcomePass: the kernel did what the RFC demands, just now.
 	OutcomePass Outcome = "pass"
+	// OutcomeFail: the kernel refused, gave a wrong answer, or none although
+	// this machine was able to deliver one.
 	OutcomeFail Outcome = "fail"
-	// OutcomeSkip: the check does not apply here, e.g. no IPv6.
+	// OutcomeSkip: the check does not apply here, as without IPv6 or in a
+	// kernel without the extension.
 	OutcomeSkip Outcome = "skip"
-	// OutcomeUnknown: the check could not conclude, e.g. EPERM or EMFILE, or no
-	// answer on a machine that is too busy to give one.
+	// OutcomeUnknown: the check could not conclude. The process was refused
+	// (EPERM, EACCES), starved (EMFILE, ENOMEM) or out of time, or the machine
+	// was too busy to answer. Neither that SCTP works nor that it does not
+	// follows from it.
 	OutcomeUnknown Outcome = "unknown"
 )
 
-// Stage is where in a check's life something stopped.
+// Stage is where in a check's life something stopped; the zero value is no
+// stage.
 type Stage string
 
 const (
