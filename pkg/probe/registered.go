@@ -52,19 +52,3 @@ func Registered(proc string) (bool, error) {
 	}
 	return false, nil
 }
-
-// settled says whether the module, if SCTP is one, has finished loading. The
-// protocol is registered before the initialisation that its sockets rely on
-// (net/sctp/protocol.c, sctp_init), so a socket opened meanwhile may fail for
-// no lasting reason. A built-in protocol has no initstate.
-func settled(sys string) (state string, ok bool) {
-	if sys == "" {
-		sys = "/sys"
-	}
-	b, err := os.ReadFile(filepath.Join(sys, "module/sctp/initstate"))
-	if err != nil {
-		return "", true
-	}
-	state = strings.TrimSpace(string(b))
-	return state, state == "live"
-}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -252,6 +254,19 @@ func (r *run) gate(ctx context.Context) error {
 		case <-time.After(2 * time.Millisecond):
 		}
 	}
+}
+
+// settled says whether the module, if SCTP is one, has finished loading. The
+// protocol is registered before the initialisation that its sockets rely on
+// (net/sctp/protocol.c, sctp_init), so a socket opened meanwhile may fail for
+// no lasting reason. A built-in protocol has no initstate.
+func settled(sys string) (state string, ok bool) {
+	b, err := os.ReadFile(filepath.Join(sys, "module/sctp/initstate"))
+	if err != nil {
+		return "", true
+	}
+	state = strings.TrimSpace(string(b))
+	return state, state == "live"
 }
 
 // load opens one SCTP socket so that the kernel loads the module. The call
