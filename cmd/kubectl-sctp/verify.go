@@ -12,7 +12,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -109,29 +109,29 @@ or the command failed or was misused.`,
 }
 
 // short is an outcome in a cell of the matrix.
-func short(o peer.Outcome) string {
+func short(o wire.Outcome) string {
 	switch o {
-	case peer.OK:
+	case wire.OK:
 		return "ok"
-	case peer.Refused:
+	case wire.Refused:
 		return "REFUSED"
-	case peer.NoRoute:
+	case wire.NoRoute:
 		return "NOROUTE"
-	case peer.Dropped:
+	case wire.Dropped:
 		return "DROPPED"
-	case peer.OneWay:
+	case wire.OneWay:
 		return "ONE-WAY"
-	case peer.NetworkDown:
+	case wire.NetworkDown:
 		return "DOWN"
-	case peer.Lost, peer.Corrupt:
+	case wire.Lost, wire.Corrupt:
 		return "LOST"
-	case peer.ModuleMissing:
+	case wire.ModuleMissing:
 		return "NOMOD"
-	case peer.Denied:
+	case wire.Denied:
 		return "DENIED"
-	case peer.NotTried:
+	case wire.NotTried:
 		return "untried"
-	case peer.Blocked:
+	case wire.Blocked:
 		return "blocked"
 	default:
 		return "?"
@@ -150,7 +150,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	for _, n := range r.Nodes {
 		state := p.Good("listens")
 		switch {
-		case n.Fault == peer.ModuleMissing:
+		case n.Fault == wire.ModuleMissing:
 			state = p.Bad("no SCTP in the kernel")
 		case n.Fault != "":
 			state = p.Warn("took no part")
@@ -223,7 +223,7 @@ func printMatrix(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind 
 			at.to = path.Via
 		}
 		old, found := cells[at]
-		if !found || old.Outcome == peer.OK || old.Outcome == peer.NotTried && path.Outcome != peer.OK {
+		if !found || old.Outcome == wire.OK || old.Outcome == wire.NotTried && path.Outcome != wire.OK {
 			cells[at] = path
 		}
 	}
@@ -248,13 +248,13 @@ func printMatrix(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind 
 				switch {
 				case !found:
 					paint = func(s string) string { return s }
-				case path.Outcome == peer.NotTried:
+				case path.Outcome == wire.NotTried:
 					cell, paint = short(path.Outcome), p.Warn
-				case path.Outcome == peer.OK && kind == verify.PathDenied:
+				case path.Outcome == wire.OK && kind == verify.PathDenied:
 					cell, paint = "OPEN", p.Bad
-				case path.Outcome == peer.OK:
+				case path.Outcome == wire.OK:
 					cell, paint = rtt(path.RTTMicros), p.Good
-				case path.Outcome == peer.Unknown:
+				case path.Outcome == wire.Unknown:
 					cell, paint = short(path.Outcome), p.Warn
 				case path.Good():
 					cell, paint = short(path.Outcome), p.Good

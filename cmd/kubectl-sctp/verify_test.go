@@ -9,7 +9,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/programtest"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // A matrix of many nodes, with long names and everything that can go wrong,
@@ -19,8 +19,8 @@ func TestPrintVerify(t *testing.T) {
 	for i := range 19 {
 		r.Nodes = append(r.Nodes, verify.Node{Index: i, Name: fmt.Sprintf("ip-10-201-103-%d.eu-central-1.compute.internal", i)})
 	}
-	outcomes := []peer.Outcome{
-		peer.OK, peer.Refused, peer.NoRoute, peer.Dropped, peer.OneWay, peer.NetworkDown, peer.Lost, peer.Corrupt, peer.ModuleMissing, peer.Denied, peer.Unknown, peer.Blocked,
+	outcomes := []wire.Outcome{
+		wire.OK, wire.Refused, wire.NoRoute, wire.Dropped, wire.OneWay, wire.NetworkDown, wire.Lost, wire.Corrupt, wire.ModuleMissing, wire.Denied, wire.Unknown, wire.Blocked,
 	}
 	n := 0
 	for _, kind := range []verify.PathKind{verify.PathPod, verify.PathNodePort, verify.PathDenied} {
@@ -35,7 +35,7 @@ func TestPrintVerify(t *testing.T) {
 			}
 		}
 	}
-	r.Nodes[3].Fault = peer.ModuleMissing
+	r.Nodes[3].Fault = wire.ModuleMissing
 	r.Findings = []verify.Finding{{Kind: verify.FindingDropped, Message: strings.Repeat("words and ", 20), Evidence: make([]string, 30), Fix: "mend it"}}
 	var b bytes.Buffer
 	if err := printVerify(&b, terminal.NewPalette(&b), r); err != nil {

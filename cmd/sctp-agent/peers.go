@@ -1,82 +1,72 @@
 package main
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/command"
-	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // The hidden commands run inside the pods that "kubectl sctp verify" creates.
 
 func newVerifyListenCommand() *cobra.Command {
-	var (
-		cfg    peer.ListenConfig
-		result string
-	)
-	cmd := &cobra.Command{
-		Use:    "verify-listen",
-		Short:  "Run by verify in a pod: echo SCTP messages",
-		Hidden: true,
-		Args:   cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return saying(result, cmd.ErrOrStderr(), peer.Listen(cmd.Context(), cfg))
-		},
-	}
-	flags := cmd.Flags()
-	flags.IntVar(&cfg.Index, "index", 0, "what to answer to who it is")
-	flags.IntSliceVar(&cfg.Ports, "port", nil, "SCTP port to listen on; repeatable")
-	flags.StringVar(&cfg.Control, "control", ":8080", "TCP address to tell packet counters on")
-	flags.StringVar(&result, "result", "/dev/termination-log", "file that gets the result")
-	return cmd
+	return newPeerCommand("verify-listen", "echo SCTP messages", peer.Listen)
 }
 
 func newVerifyDialCommand() *cobra.Command {
+	return newPeerCommand("verify-dial", "try paths", peer.Dial)
+}
+
+// newPeerCommand has the job in the environment variable done, and leaves the
+// result.
+func newPeerCommand[J any](name, short string, do func(context.Context, J) wire.Say) *cobra.Command {
 	var result string
 	cmd := &cobra.Command{
-		Use:    "verify-dial",
-		Short:  "Run by verify in a pod: try the paths of the job in $" + verify.JobVariable,
+		Use:    name,
+		Short:  "Run by verify in a pod: " + short + " ($" + wire.JobVariable + ")",
 		Hidden: true,
 		Args:   cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var job peer.Job
-			if err := json.Unmarshal([]byte(os.Getenv(verify.JobVariable)), &job); err != nil {
-				return saying(result, cmd.ErrOrStderr(), peer.Say{Fault: peer.Unknown, Detail: fmt.Sprintf("$%s: %v", verify.JobVariable, err)})
+			var job J
+			var say wire.Say
+			if err := wire.Decode(os.Getenv(wire.JobVariable), &job); err != nil {
+				say = wire.Say{Fault: wire.Unknown, Detail: fmt.Sprintf("$%s: %v", wire.JobVariable, err)}
+			} else {
+				say = do(cmd.Context(), job)
 			}
-			return saying(result, cmd.ErrOrStderr(), peer.Dial(cmd.Context(), job))
+			if err := leave(result, say); err != nil {
+				return fmt.Errorf("leave the result: %w", err)
+			}
+			if say.Fault != "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "sctp-agent: %s: %s\n", say.Fault, say.Detail)
+				return command.Exit(command.ExitUnknown)
+			}
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&result, "result", "/dev/termination-log", "file that gets the result")
 	return cmd
 }
 
-// saying leaves a peer's word where kubelet finds it.
-func saying(path string, stderr io.Writer, say peer.Say) error {
-	text, err := json.Marshal(say)
+// leave writes a peer's word where kubelet finds it.
+func leave(path string, say wire.Say) error {
+	text, err := wire.Encode(buildinfo.Current().Version, say)
 	if err != nil {
 		return err
 	}
 	// Not truncated, not created: it is a file that kubelet has mounted.
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		return fmt.Errorf("leave the result: %w", err)
+		return err
 	}
-	if _, err := f.Write(text); err != nil {
-		f.Close()
-		return fmt.Errorf("leave the result: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("leave the result: %w", err)
-	}
-	if say.Fault != "" {
-		fmt.Fprintf(stderr, "sctp-agent: %s: %s\n", say.Fault, say.Detail)
-		return command.Exit(command.ExitUnknown)
-	}
-	return nil
+	_, err = io.WriteString(f, text)
+	return errors.Join(err, f.Close())
 }

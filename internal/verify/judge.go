@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // Kinds of findings. The values are public API.
@@ -32,7 +32,7 @@ const (
 func judge(r *Result, ports map[string][]int32, late step) []Finding {
 	j := &judgement{r: r, late: late, out: []Finding{}, podOK: map[[3]string]bool{}}
 	for _, p := range r.Paths {
-		if p.Kind == PathPod && p.Outcome == peer.OK {
+		if p.Kind == PathPod && p.Outcome == wire.OK {
 			j.podOK[p.ends()] = true
 		}
 	}
@@ -64,10 +64,10 @@ func (j *judgement) nodes() {
 	for _, n := range j.r.Nodes {
 		switch n.Fault {
 		case "":
-		case peer.ModuleMissing:
+		case wire.ModuleMissing:
 			j.add(FindingModuleMissing, "see \"sctp-agent check\" on the node, or its Node's annotations, for the remedy",
 				fmt.Sprintf("node %s has no SCTP in its kernel; its paths were not tried", n.Name), n.Detail)
-		case peer.Denied:
+		case wire.Denied:
 			j.add(FindingUndecided, "let pods open SCTP sockets: seccomp profile, SELinux (class sctp_socket)",
 				fmt.Sprintf("node %s: a security policy refuses SCTP sockets to pods", n.Name), n.Detail)
 		default:
@@ -82,24 +82,24 @@ func (j *judgement) nodes() {
 }
 
 // podFindings tells each way in which pods fail to reach each other.
-func podFinding(o peer.Outcome) (kind, message, fix string) {
+func podFinding(o wire.Outcome) (kind, message, fix string) {
 	switch o {
-	case peer.Dropped:
+	case wire.Dropped:
 		return FindingDropped, "SCTP packets are dropped on the way (TCP passes)",
 			"look for a firewall, security group or network policy that lets TCP and UDP through and not IP protocol 132"
-	case peer.OneWay:
+	case wire.OneWay:
 		return FindingOneWay, "SCTP packets arrive, and the answers are dropped (TCP passes)",
 			"look at the way back: a stateful firewall or NAT that does not know SCTP, or an asymmetric route"
-	case peer.NetworkDown:
+	case wire.NetworkDown:
 		return FindingNetworkDown, "neither SCTP nor TCP gets there",
 			"it is the pod network between these nodes, not SCTP: routes, tunnel, CNI plugin"
-	case peer.NoRoute:
+	case wire.NoRoute:
 		return FindingNoRoute, "there is no route, or a firewall rejects it",
 			"see the routes to the pod network on the node, and rules that reject with ICMP"
-	case peer.Refused:
+	case wire.Refused:
 		return FindingRefused, "the packets are refused although a listener is there",
 			"look for a rule that rejects SCTP (an ABORT or ICMP answers in the listener's place)"
-	case peer.Lost, peer.Corrupt:
+	case wire.Lost, wire.Corrupt:
 		return FindingMessagesLost, "the handshake succeeds, and messages do not come through",
 			"compare the MTU of the pod network with that of the way; look at checksum offload (ethtool -K … tx-checksum-sctp off)"
 	default:
@@ -108,15 +108,15 @@ func podFinding(o peer.Outcome) (kind, message, fix string) {
 }
 
 func (j *judgement) pods() {
-	groups := map[peer.Outcome][]string{}
-	var order []peer.Outcome
+	groups := map[wire.Outcome][]string{}
+	var order []wire.Outcome
 	for _, p := range j.r.Paths {
-		if p.Kind != PathPod || p.Outcome == peer.OK {
+		if p.Kind != PathPod || p.Outcome == wire.OK {
 			continue
 		}
 		o := p.Outcome
-		if o == peer.Corrupt {
-			o = peer.Lost
+		if o == wire.Corrupt {
+			o = wire.Lost
 		}
 		if groups[o] == nil {
 			order = append(order, o)
@@ -125,7 +125,7 @@ func (j *judgement) pods() {
 	}
 	for _, o := range order {
 		kind, message, fix := podFinding(o)
-		if o == peer.Dropped && (j.late == stepPaths || j.late == stepDiagnose) {
+		if o == wire.Dropped && (j.late == stepPaths || j.late == stepDiagnose) {
 			message, fix = "SCTP gets no answer; what becomes of the packets, and whether TCP passes, was not found out", longer
 		}
 		j.add(kind, fix, message, groups[o]...)
@@ -139,7 +139,7 @@ func (p *Path) text() string {
 		s = fmt.Sprintf("%s → %s through node %s, %s", p.From, p.To, p.Via, p.Family)
 	}
 	outcome := string(p.Outcome)
-	if p.Outcome == peer.OK {
+	if p.Outcome == wire.OK {
 		outcome = "reached" // evidence only where it is not to be
 	}
 	s += fmt.Sprintf(" (%s): %s", p.Address, outcome)
@@ -186,7 +186,7 @@ func (j *judgement) services(ports map[string][]int32) {
 				continue
 			}
 			where := c.where(p)
-			if p.Outcome == peer.OK {
+			if p.Outcome == wire.OK {
 				good[where]++
 				continue
 			}
@@ -221,7 +221,7 @@ func (j *judgement) untold() {
 	for _, p := range j.r.Paths {
 		switch {
 		case p.Kind != PathClusterIP && p.Kind != PathNodePort || !p.passable(j.podOK):
-		case p.Outcome == peer.NotTried:
+		case p.Outcome == wire.NotTried:
 			untried = append(untried, p.text())
 		case !p.Outcome.Conclusive():
 			unknown = append(unknown, p.text())
@@ -257,7 +257,7 @@ func (p *Path) passable(podOK map[[3]string]bool) bool {
 
 func (j *judgement) failed(want func(Path) bool) (out []string) {
 	for _, p := range j.r.Paths {
-		if p.Outcome != peer.OK && p.Outcome != peer.NotTried && want(p) {
+		if p.Outcome != wire.OK && p.Outcome != wire.NotTried && want(p) {
 			out = append(out, p.text())
 		}
 	}
@@ -284,7 +284,7 @@ func (j *judgement) policy() {
 	j.r.Policy = policyUnknown
 	reached := map[PathKind]map[[3]string]bool{PathBefore: {}, PathAllowed: {}}
 	for _, p := range j.r.Paths {
-		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {
+		if of := reached[p.Kind]; of != nil && p.Outcome == wire.OK {
 			of[p.ends()] = true
 		}
 	}
@@ -292,12 +292,12 @@ func (j *judgement) policy() {
 	for _, p := range j.r.Paths {
 		switch {
 		case !reached[PathBefore][p.ends()]:
-		case p.Kind == PathAllowed && p.Outcome.Conclusive() && p.Outcome != peer.OK:
+		case p.Kind == PathAllowed && p.Outcome.Conclusive() && p.Outcome != wire.OK:
 			refused = append(refused, p.text())
 		case p.Kind != PathDenied:
-		case p.Outcome == peer.OK:
+		case p.Outcome == wire.OK:
 			open = append(open, p.text())
-		case p.Outcome == peer.Blocked && reached[PathAllowed][p.ends()]:
+		case p.Outcome == wire.Blocked && reached[PathAllowed][p.ends()]:
 			shut = append(shut, p.text())
 		default:
 			unclear = append(unclear, p.text())

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -20,7 +20,7 @@ func works() *Result {
 	}
 	for _, from := range names {
 		for i, to := range names {
-			path := Path{From: from, To: to, Family: "IPv4", Outcome: peer.OK}
+			path := Path{From: from, To: to, Family: "IPv4", Outcome: wire.OK}
 			for _, kind := range []PathKind{PathPod, PathClusterIP} {
 				path.Kind = kind
 				r.Paths = append(r.Paths, path)
@@ -34,7 +34,7 @@ func works() *Result {
 	return r
 }
 
-func spoil(r *Result, o peer.Outcome, which func(Path) bool) {
+func spoil(r *Result, o wire.Outcome, which func(Path) bool) {
 	for i := range r.Paths {
 		if which(r.Paths[i]) {
 			r.Paths[i].Outcome = o
@@ -59,74 +59,74 @@ func TestJudge(t *testing.T) {
 		{"all works", func(*Result) {}, nil, nil, "", kmod.AnswerTrue},
 		{"nothing was tried", func(r *Result) { r.Paths = nil }, nil, nil, "", kmod.AnswerUnknown},
 		{"dropped between two, Services with it", func(r *Result) {
-			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, wire.Dropped, func(p Path) bool { return between(p, "a", "b") })
 		}, nil, []string{FindingDropped}, "a → b", kmod.AnswerFalse},
 		{"each way has its own cause", func(r *Result) {
-			spoil(r, peer.Dropped, func(p Path) bool { return between(p, "a", "b") })
-			spoil(r, peer.OneWay, func(p Path) bool { return between(p, "b", "a") })
+			spoil(r, wire.Dropped, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, wire.OneWay, func(p Path) bool { return between(p, "b", "a") })
 		}, nil, []string{FindingDropped, FindingOneWay}, "", kmod.AnswerFalse},
 		{"the network is down", func(r *Result) {
-			spoil(r, peer.NetworkDown, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, wire.NetworkDown, func(p Path) bool { return between(p, "a", "b") })
 		}, nil, []string{FindingNetworkDown}, "neither SCTP nor TCP", kmod.AnswerFalse},
 		{"a firewall rejects", func(r *Result) {
-			spoil(r, peer.NoRoute, func(p Path) bool { return between(p, "a", "b") })
-			spoil(r, peer.Refused, func(p Path) bool { return between(p, "b", "c") })
+			spoil(r, wire.NoRoute, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, wire.Refused, func(p Path) bool { return between(p, "b", "c") })
 		}, nil, []string{FindingNoRoute, FindingRefused}, "a → b", kmod.AnswerFalse},
 		{"large messages are lost", func(r *Result) {
-			spoil(r, peer.Lost, func(p Path) bool { return between(p, "a", "b") })
+			spoil(r, wire.Lost, func(p Path) bool { return between(p, "a", "b") })
 			for i := range r.Paths {
-				if r.Paths[i].Outcome == peer.Lost {
+				if r.Paths[i].Outcome == wire.Lost {
 					r.Paths[i].FailedSize = 9000
 				}
 			}
 		}, nil, []string{FindingMessagesLost}, "a message of 9000 bytes", kmod.AnswerFalse},
 		{"kube-proxy does not run on b", func(r *Result) {
-			spoil(r, peer.Dropped, func(p Path) bool {
+			spoil(r, wire.Dropped, func(p Path) bool {
 				return p.Kind == PathClusterIP && p.From == "b" || p.Kind == PathNodePort && p.Via == "b"
 			})
 		}, nil, []string{FindingServices, FindingNodePorts}, "node b does not serve", kmod.AnswerFalse},
 		{"one Service fails", func(r *Result) {
-			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
+			spoil(r, wire.Dropped, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
 		}, nil, []string{FindingServiceBroken}, "a → b", kmod.AnswerFalse},
 		{"one node port does not forward", func(r *Result) {
-			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" && p.To == "c" })
+			spoil(r, wire.Dropped, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" && p.To == "c" })
 		}, nil, []string{FindingNodePortBroken}, "through node b", kmod.AnswerFalse},
 		{"a node port cannot forward where the pods do not reach each other", func(r *Result) {
-			spoil(r, peer.Dropped, func(p Path) bool { return p.From == "b" && p.To == "c" || p.Via == "b" && p.To == "c" })
+			spoil(r, wire.Dropped, func(p Path) bool { return p.From == "b" && p.To == "c" || p.Via == "b" && p.To == "c" })
 		}, nil, []string{FindingDropped}, "b → c", kmod.AnswerFalse},
 		{"what leads over a broken pair is not spoken of", func(r *Result) {
-			spoil(r, peer.NotTried, func(p Path) bool { return p.To == "b" || p.Via == "b" })
-			spoil(r, peer.OneWay, func(p Path) bool { return p.Kind == PathPod && p.To == "b" })
-			spoil(r, peer.OK, func(p Path) bool { return p.From == "b" })
+			spoil(r, wire.NotTried, func(p Path) bool { return p.To == "b" || p.Via == "b" })
+			spoil(r, wire.OneWay, func(p Path) bool { return p.Kind == PathPod && p.To == "b" })
+			spoil(r, wire.OK, func(p Path) bool { return p.From == "b" })
 		}, nil, []string{FindingOneWay}, "c → b", kmod.AnswerFalse},
 		{"wrong target port, and some paths to it were not tried", func(r *Result) {
-			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
-			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind != PathPod && between(p, "a", "b") })
-			spoil(r, peer.Dropped, func(p Path) bool { return p.Kind == PathPod && between(p, "a", "b") })
+			spoil(r, wire.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
+			spoil(r, wire.NotTried, func(p Path) bool { return p.Kind != PathPod && between(p, "a", "b") })
+			spoil(r, wire.Dropped, func(p Path) bool { return p.Kind == PathPod && between(p, "a", "b") })
 		}, map[string][]int32{"b": {9}}, []string{FindingDropped, FindingTargetPort}, "a → b", kmod.AnswerFalse},
 		{"wrong target port", func(r *Result) {
-			spoil(r, peer.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
+			spoil(r, wire.Refused, func(p Path) bool { return p.Kind != PathPod && p.To == "b" })
 		}, map[string][]int32{"a": {EchoPort}, "b": {9, 9}, "c": {EchoPort}}, []string{FindingTargetPort}, "sends to port 9", kmod.AnswerFalse},
 		{"no module", func(r *Result) {
-			r.Nodes[1].Fault = peer.ModuleMissing
+			r.Nodes[1].Fault = wire.ModuleMissing
 			r.Paths = slices.DeleteFunc(r.Paths, func(p Path) bool { return p.From == "b" || p.To == "b" || p.Via == "b" })
 		}, nil, []string{FindingModuleMissing}, "node b", kmod.AnswerFalse},
 		{"a node took no part", func(r *Result) {
-			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "ErrImagePull"
+			r.Nodes[1].Fault, r.Nodes[1].Detail = wire.Unknown, "ErrImagePull"
 		}, nil, []string{FindingUndecided}, "ErrImagePull", kmod.AnswerUnknown},
 		{"an image that asks for a secret", func(r *Result) {
-			r.Nodes[1].Fault, r.Nodes[1].Detail = peer.Unknown, "its listener did not start: ImagePullBackOff: Back-off"
+			r.Nodes[1].Fault, r.Nodes[1].Detail = wire.Unknown, "its listener did not start: ImagePullBackOff: Back-off"
 		}, nil, []string{FindingUndecided}, "ImagePullBackOff", kmod.AnswerUnknown},
-		{"policy not enforced", func(r *Result) { policyPaths(r, tried{peer.OK, peer.OK, peer.OK}) }, nil, []string{FindingNotEnforced}, "reached", kmod.AnswerFalse},
-		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{peer.OK, peer.Dropped, peer.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", kmod.AnswerFalse},
+		{"policy not enforced", func(r *Result) { policyPaths(r, tried{wire.OK, wire.OK, wire.OK}) }, nil, []string{FindingNotEnforced}, "reached", kmod.AnswerFalse},
+		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{wire.OK, wire.Dropped, wire.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", kmod.AnswerFalse},
 		{"a dialler said nothing of node ports", func(r *Result) {
-			spoil(r, peer.Unknown, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" })
+			spoil(r, wire.Unknown, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" })
 		}, nil, []string{FindingUndecided}, "through node b", kmod.AnswerUnknown},
 		{"a dialler said nothing at all", func(r *Result) {
-			spoil(r, peer.Unknown, func(p Path) bool { return p.From == "b" })
+			spoil(r, wire.Unknown, func(p Path) bool { return p.From == "b" })
 		}, nil, []string{FindingUndecided}, "b → a", kmod.AnswerUnknown},
 		{"a path was not tried, and what it leads over works after all", func(r *Result) {
-			spoil(r, peer.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
+			spoil(r, wire.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
 		}, nil, []string{FindingUndecided}, "a → b", kmod.AnswerUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -143,7 +143,7 @@ func TestJudge(t *testing.T) {
 			}
 			for _, f := range r.Findings {
 				for _, e := range f.Evidence {
-					if strings.Contains(e, string(peer.NotTried)) && f.Kind != FindingUndecided {
+					if strings.Contains(e, string(wire.NotTried)) && f.Kind != FindingUndecided {
 						t.Errorf("what was not tried is no evidence: %s", e)
 					}
 				}
@@ -187,13 +187,13 @@ func TestJudge(t *testing.T) {
 // tried is what trying a pair with a NetworkPolicy gave: the port that it does
 // not allow before there was a policy, the port that it allows, and the former
 // again.
-type tried struct{ before, allowed, denied peer.Outcome }
+type tried struct{ before, allowed, denied wire.Outcome }
 
 func policyPaths(r *Result, pairs ...tried) {
 	r.Policy = policyUnknown
 	for i, pair := range pairs {
 		from, to := r.Nodes[i%3].Name, r.Nodes[(i+1)%3].Name
-		for kind, o := range map[PathKind]peer.Outcome{PathBefore: pair.before, PathAllowed: pair.allowed, PathDenied: pair.denied} {
+		for kind, o := range map[PathKind]wire.Outcome{PathBefore: pair.before, PathAllowed: pair.allowed, PathDenied: pair.denied} {
 			r.Paths = append(r.Paths, Path{Kind: kind, From: from, To: to, Family: "IPv4", Outcome: o})
 		}
 	}
@@ -203,9 +203,9 @@ func policyPaths(r *Result, pairs ...tried) {
 // where none may come, or failures confirmed by the dialler while the port
 // beside works. One timeout is neither, and what contradicts itself is told.
 func TestJudgePolicy(t *testing.T) {
-	open := tried{peer.OK, peer.OK, peer.OK}
-	shut := tried{peer.OK, peer.OK, peer.Blocked}
-	timeout := tried{peer.OK, peer.OK, peer.Dropped}
+	open := tried{wire.OK, wire.OK, wire.OK}
+	shut := tried{wire.OK, wire.OK, wire.Blocked}
+	timeout := tried{wire.OK, wire.OK, wire.Dropped}
 	for _, c := range []struct {
 		name   string
 		pairs  []tried
@@ -216,7 +216,7 @@ func TestJudgePolicy(t *testing.T) {
 		verdict kmod.Answer
 	}{
 		{"enforced", []tried{shut, shut, shut}, "enforced", nil, 0, kmod.AnswerTrue},
-		{"enforced, and one path did not work before", []tried{shut, {peer.Dropped, peer.OK, peer.Blocked}}, "enforced", nil, 0, kmod.AnswerTrue},
+		{"enforced, and one path did not work before", []tried{shut, {wire.Dropped, wire.OK, wire.Blocked}}, "enforced", nil, 0, kmod.AnswerTrue},
 		{"not enforced", []tried{open, open}, "not-enforced", []string{FindingNotEnforced}, 2, kmod.AnswerFalse},
 		// Seen on a machine that was behind: the timeout is no word against
 		// the echo, and none for it.
@@ -224,12 +224,12 @@ func TestJudgePolicy(t *testing.T) {
 		{"every path timed out once", []tried{timeout, timeout}, "unknown", []string{FindingUndecided}, 2, kmod.AnswerUnknown},
 		{"one timed out, one is blocked", []tried{timeout, shut}, "unknown", []string{FindingUndecided}, 2, kmod.AnswerUnknown},
 		{"enforced on one node only", []tried{open, shut, open}, "partly-enforced", []string{FindingNotEnforced}, 3, kmod.AnswerFalse},
-		{"nothing worked before", []tried{{peer.Dropped, peer.OK, peer.Blocked}}, "unknown", []string{FindingUndecided}, 0, kmod.AnswerUnknown},
-		{"the dialler said nothing", []tried{{peer.OK, peer.Unknown, peer.Unknown}}, "unknown", []string{FindingUndecided}, 1, kmod.AnswerUnknown},
-		{"the allowed port fails too", []tried{{peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
-		{"blocked, and the allowed port failed later", []tried{{peer.OK, peer.Refused, peer.Blocked}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
-		{"the allowed port fails on one path", []tried{shut, {peer.OK, peer.Dropped, peer.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
-		{"the denied port is reached, the allowed one is not", []tried{{peer.OK, peer.Dropped, peer.OK}}, "not-enforced", []string{FindingNotEnforced, FindingPolicyBlocks}, 1, kmod.AnswerFalse},
+		{"nothing worked before", []tried{{wire.Dropped, wire.OK, wire.Blocked}}, "unknown", []string{FindingUndecided}, 0, kmod.AnswerUnknown},
+		{"the dialler said nothing", []tried{{wire.OK, wire.Unknown, wire.Unknown}}, "unknown", []string{FindingUndecided}, 1, kmod.AnswerUnknown},
+		{"the allowed port fails too", []tried{{wire.OK, wire.Dropped, wire.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
+		{"blocked, and the allowed port failed later", []tried{{wire.OK, wire.Refused, wire.Blocked}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
+		{"the allowed port fails on one path", []tried{shut, {wire.OK, wire.Dropped, wire.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
+		{"the denied port is reached, the allowed one is not", []tried{{wire.OK, wire.Dropped, wire.OK}}, "not-enforced", []string{FindingNotEnforced, FindingPolicyBlocks}, 1, kmod.AnswerFalse},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := works()

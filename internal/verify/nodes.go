@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -39,7 +39,7 @@ func (r *run) chooseNodes(ctx context.Context) error {
 		}
 		for _, c := range n.Status.Conditions {
 			if c.Type == api.NodeReady && c.Status != api.ConditionTrue {
-				node.Fault, node.Detail = peer.Unknown, "kubelet is not ready: "+c.Message
+				node.Fault, node.Detail = wire.Unknown, "kubelet is not ready: "+c.Message
 			}
 		}
 		r.result.Nodes = append(r.result.Nodes, node)

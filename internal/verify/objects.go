@@ -1,7 +1,6 @@
 package verify
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -9,8 +8,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // Ports of a listener.
@@ -90,7 +90,12 @@ type runner struct {
 	pullSecrets []*api.Secret
 }
 
-func (r *runner) pod(name, node, role string, index int, args []string, env []api.EnvVar) *api.Pod {
+// pod runs a hidden command of sctp-agent with a job of [wire].
+func (r *runner) pod(name string, n *Node, role, command string, job any) (*api.Pod, error) {
+	text, err := wire.Encode(buildinfo.Current().Version, job)
+	if err != nil {
+		return nil, fmt.Errorf("encode the job of pod %s: %w", name, err)
+	}
 	var pullSecrets []api.LocalReference
 	for _, s := range r.pullSecrets {
 		pullSecrets = append(pullSecrets, api.LocalReference{Name: s.Name})
@@ -99,11 +104,11 @@ func (r *runner) pod(name, node, role string, index int, args []string, env []ap
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
 		ObjectMeta: metav1.ObjectMeta{
 			Name:   name,
-			Labels: map[string]string{labelRun: "true", labelRole: role, labelIndex: strconv.Itoa(index)},
+			Labels: map[string]string{labelRun: "true", labelRole: role, labelIndex: strconv.Itoa(n.Index)},
 		},
 		Spec: api.PodSpec{
 			// Each node is meant, whatever its taints; no scheduler is needed.
-			NodeName:                      node,
+			NodeName:                      n.Name,
 			Tolerations:                   []api.Toleration{{Operator: api.TolerationOpExists}},
 			RestartPolicy:                 api.RestartPolicyNever,
 			ServiceAccountName:            "verify",
@@ -123,8 +128,8 @@ func (r *runner) pod(name, node, role string, index int, args []string, env []ap
 				Image:           r.image,
 				ImagePullPolicy: api.PullIfNotPresent,
 				Command:         []string{r.command},
-				Args:            args,
-				Env:             env,
+				Args:            []string{command},
+				Env:             []api.EnvVar{{Name: wire.JobVariable, Value: text}},
 				SecurityContext: &api.SecurityContext{
 					AllowPrivilegeEscalation: new(false),
 					ReadOnlyRootFilesystem:   new(true),
@@ -132,15 +137,15 @@ func (r *runner) pod(name, node, role string, index int, args []string, env []ap
 				},
 			}},
 		},
-	}
+	}, nil
 }
 
-func (r *runner) listener(n *Node) *api.Pod {
-	p := r.pod(fmt.Sprintf("listener-%d", n.Index), n.Name, roleListener, n.Index, []string{
-		"verify-listen", "--index", strconv.Itoa(n.Index),
-		"--port", strconv.Itoa(EchoPort), "--port", strconv.Itoa(DeniedPort),
-		"--control", fmt.Sprintf(":%d", controlPort),
-	}, nil)
+func (r *runner) listener(n *Node) (*api.Pod, error) {
+	p, err := r.pod(fmt.Sprintf("listener-%d", n.Index), n, roleListener, "verify-listen",
+		wire.Listener{Index: n.Index, Ports: []int{EchoPort, DeniedPort}, Control: fmt.Sprintf(":%d", controlPort)})
+	if err != nil {
+		return nil, err
+	}
 	c := &p.Spec.Containers[0]
 	c.Ports = []api.ContainerPort{
 		{Name: "echo", ContainerPort: EchoPort, Protocol: api.ProtocolSCTP},
@@ -148,24 +153,16 @@ func (r *runner) listener(n *Node) *api.Pod {
 		{Name: "control", ContainerPort: controlPort, Protocol: api.ProtocolTCP},
 	}
 	c.ReadinessProbe = &api.Probe{
-		HTTPGet:          &api.HTTPGetAction{Path: peer.ReadyPath, Port: intstr.FromInt32(controlPort)},
+		HTTPGet:          &api.HTTPGetAction{Path: wire.ReadyPath, Port: intstr.FromInt32(controlPort)},
 		PeriodSeconds:    1,
 		TimeoutSeconds:   5,
 		FailureThreshold: 120,
 	}
-	return p
+	return p, nil
 }
 
-// JobVariable is the environment variable that holds a dialler's job.
-const JobVariable = "SCTP_AGENT_VERIFY_JOB"
-
-func (r *runner) dialler(name string, n *Node, job peer.Job) (*api.Pod, error) {
-	text, err := json.Marshal(job)
-	if err != nil {
-		return nil, err
-	}
-	return r.pod(name, n.Name, roleDialler, n.Index, []string{"verify-dial"},
-		[]api.EnvVar{{Name: JobVariable, Value: string(text)}}), nil
+func (r *runner) dialler(name string, n *Node, job wire.Job) (*api.Pod, error) {
+	return r.pod(name, n, roleDialler, "verify-dial", job)
 }
 
 // service leads to the listener of one node, so that every path has one end.

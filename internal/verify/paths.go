@@ -10,13 +10,13 @@ import (
 	"time"
 
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // planned is a path with what its dialler is told.
 type planned struct {
 	Path
-	target peer.Target
+	target wire.Target
 	// group is of the paths that one dialler tries: those to, and through, one
 	// node, with the direct path that they need.
 	group int
@@ -35,7 +35,7 @@ func (r *run) paths() []planned {
 			if via != nil {
 				p.Via = via.Name
 			}
-			p.target = peer.Target{Address: p.Address, Patience: peer.Millis(patience.Milliseconds())}
+			p.target = wire.Target{Address: p.Address, Patience: wire.Millis(patience.Milliseconds())}
 			p.group = cmp.Or(via, to).Index
 			for _, a := range to.PodAddresses {
 				if family(a) == p.Family && kind == PathPod {
@@ -99,11 +99,11 @@ func jobs(paths []planned, ids []int) (out [][]int) {
 		for end < len(ids) && paths[ids[end]].group == paths[ids[start]].group {
 			end++
 		}
-		if last := len(out) - 1; last >= 0 && len(out[last])+end-start <= peer.MaxTargets {
+		if last := len(out) - 1; last >= 0 && len(out[last])+end-start <= wire.MaxTargets {
 			out[last] = append(out[last], ids[start:end]...)
 		} else {
 			// No group is that large, unless a node has dozens of addresses.
-			for part := range slices.Chunk(ids[start:end], peer.MaxTargets) {
+			for part := range slices.Chunk(ids[start:end], wire.MaxTargets) {
 				out = append(out, slices.Clone(part))
 			}
 		}
@@ -142,7 +142,7 @@ func order(k PathKind) int {
 
 // sizes of the messages that are sent: one byte, what fits a packet, what does
 // not, and the largest that the default socket buffers take well.
-func sizes() []int { return []int{1, 512, 1400, 9000, peer.MaxMessage} }
+func sizes() []int { return []int{1, 512, 1400, 9000, wire.MaxMessage} }
 
 // dial has the paths tried, by pods on the nodes they come from, and adds their
 // outcomes to the result, as far as there are any also when that fails.
@@ -156,7 +156,7 @@ func (r *run) dial(ctx context.Context, paths []planned) error {
 	return err
 }
 
-func (p *Path) set(o peer.Result) {
+func (p *Path) set(o wire.Result) {
 	p.Outcome, p.Errno, p.FailedSize = o.Outcome, o.Errno, o.Size
 	p.HandshakeMicros, p.RTTMicros = o.Handshake.Microseconds(), o.RTT.Microseconds()
 }
@@ -172,7 +172,7 @@ func (r *run) diagnose(ctx context.Context) error {
 	var index []int
 	from, to := map[string]int{}, map[string]int{}
 	for i, p := range r.result.Paths {
-		if p.Kind != PathPod || p.Outcome != peer.Dropped && p.Outcome != peer.Lost {
+		if p.Kind != PathPod || p.Outcome != wire.Dropped && p.Outcome != wire.Lost {
 			continue
 		}
 		if from[p.From] == diagnosed || to[p.To] == diagnosed {
@@ -184,7 +184,7 @@ func (r *run) diagnose(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		paths = append(paths, planned{Path: p, target: peer.Target{Address: p.Address, Control: net.JoinHostPort(host, strconv.Itoa(controlPort))}})
+		paths = append(paths, planned{Path: p, target: wire.Target{Address: p.Address, Control: net.JoinHostPort(host, strconv.Itoa(controlPort))}})
 		index = append(index, i)
 	}
 	if len(paths) == 0 {
@@ -199,7 +199,7 @@ func (r *run) diagnose(ctx context.Context) error {
 func (r *run) retry(ctx context.Context, paths []planned, index []int, diagnose bool) error {
 	outcomes, err := r.outcomes(ctx, paths, diagnose)
 	for i, o := range outcomes {
-		if o.Outcome != peer.Unknown {
+		if o.Outcome != wire.Unknown {
 			r.result.Paths[index[i]].set(o)
 		}
 	}
@@ -211,14 +211,14 @@ func (r *run) retry(ctx context.Context, paths []planned, index []int, diagnose 
 func (r *run) catchUp(ctx context.Context, paths []planned) error {
 	podOK := map[[3]string]bool{}
 	for _, p := range r.result.Paths {
-		if p.Kind == PathPod && p.Outcome == peer.OK {
+		if p.Kind == PathPod && p.Outcome == wire.OK {
 			podOK[p.ends()] = true
 		}
 	}
 	var again []planned
 	var index []int
 	for i, p := range r.result.Paths {
-		if p.Outcome == peer.NotTried && p.passable(podOK) {
+		if p.Outcome == wire.NotTried && p.passable(podOK) {
 			planned := paths[i]
 			planned.target.Needs = nil
 			again = append(again, planned)

@@ -3,15 +3,15 @@ package verify
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // listen creates what others need, and a listener on each node.
@@ -34,7 +34,11 @@ func (r *run) listen(ctx context.Context) error {
 		if n.Fault != "" {
 			continue
 		}
-		if err := r.c.Create(ctx, pods(), r.namespace, r.listener(n), nil); err != nil {
+		pod, err := r.listener(n)
+		if err != nil {
+			return err
+		}
+		if err := r.c.Create(ctx, pods(), r.namespace, pod, nil); err != nil {
 			return err
 		}
 		var s api.Service
@@ -46,14 +50,14 @@ func (r *run) listen(ctx context.Context) error {
 	return r.awaitListeners(ctx)
 }
 
-// awaitListeners waits until each listener listens or has said why not. Half of
-// the time is theirs; a node that needs more takes no part.
+// awaitListeners waits until each listener listens or has left word why not. Half
+// of the time is theirs; a node that needs more takes no part.
 func (r *run) awaitListeners(ctx context.Context) error {
 	until := time.Now().Add(r.opts.Timeout / 2)
 	all := len(r.taking())
-	said := all
-	return r.poll(ctx, roleListener, func(list []api.Pod) bool {
-		waiting := 0
+	said := ""
+	return r.poll(ctx, roleListener, func(list []api.Pod) (bool, error) {
+		started, waiting := 0, 0
 		there := map[*Node]bool{}
 		for i := range list {
 			p := &list[i]
@@ -64,45 +68,53 @@ func (r *run) awaitListeners(ctx context.Context) error {
 			there[n] = true
 			switch {
 			case terminated(p):
-				say := sayOf(p)
-				n.Fault, n.Detail = cmp.Or(say.Fault, peer.Unknown), say.Detail
+				say, err := r.sayOf(p)
+				if err != nil {
+					return false, err
+				}
+				n.Fault, n.Detail = cmp.Or(say.Fault, wire.Unknown), say.Detail
 			case isReady(p):
+				started++
 				n.PodAddresses = n.PodAddresses[:0]
 				for _, ip := range p.Status.PodIPs {
 					n.PodAddresses = append(n.PodAddresses, ip.IP)
 				}
 			case time.Now().After(until):
-				n.Fault, n.Detail = peer.Unknown, "its listener did not start: "+trouble(p)
+				n.Fault, n.Detail = wire.Unknown, "its listener did not start: "+trouble(p)
 			default:
 				waiting++
 			}
 		}
 		for _, n := range r.taking() {
 			if !there[n] {
-				n.Fault, n.Detail = peer.Unknown, "its listener is gone: somebody deleted the pod"
+				n.Fault, n.Detail = wire.Unknown, "its listener is gone: somebody deleted the pod"
 			}
 		}
-		if waiting != said {
-			said = waiting
-			r.opts.Progress(fmt.Sprintf("%d of %d listeners have started", all-waiting, all))
+		state := fmt.Sprintf("%d of %d listeners have started", started, all)
+		if failed := all - started - waiting; failed > 0 {
+			state += fmt.Sprintf(", %d failed", failed)
 		}
-		return waiting == 0
+		if state != said {
+			said = state
+			r.opts.Progress(state)
+		}
+		return waiting == 0, nil
 	})
 }
 
 // outcomes runs diallers and waits for them; the results are in the order of
 // the paths. Those that were heard are there also when something fails.
-func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]peer.Result, error) {
-	out := make([]peer.Result, len(paths))
+func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]wire.Result, error) {
+	out := make([]wire.Result, len(paths))
 	byNode := map[string][]int{}
 	for i, p := range paths {
-		out[i] = peer.Result{ID: i, Outcome: peer.Unknown, Errno: "its dialler said nothing in time", Peer: -1}
+		out[i] = wire.Result{ID: i, Outcome: wire.Unknown, Errno: "its dialler said nothing in time", Peer: -1}
 		byNode[p.From] = append(byNode[p.From], i)
 	}
 	running := map[string]bool{}
 	for _, n := range r.taking() {
 		for _, ids := range jobs(paths, byNode[n.Name]) {
-			job := peer.Job{Sizes: sizes(), Timeout: peer.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 8, Diagnose: diagnose}
+			job := wire.Job{Sizes: sizes(), Timeout: wire.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 8, Diagnose: diagnose}
 			if diagnose {
 				job.Parallel = 1
 			}
@@ -127,21 +139,24 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]p
 // collect waits until the diallers have ended, and takes what they say. Two
 // thirds of what is left of the time are theirs; of one that needs more nothing
 // is known.
-func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.Result) error {
+func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.Result) error {
 	until := time.Now().Add(r.opts.Timeout)
 	if deadline, ok := ctx.Deadline(); ok {
 		until = time.Now().Add(time.Until(deadline) * 2 / 3)
 	}
 	all := len(running)
 	before := all
-	return r.poll(ctx, roleDialler, func(list []api.Pod) bool {
+	return r.poll(ctx, roleDialler, func(list []api.Pod) (bool, error) {
 		for i := range list {
 			p := &list[i]
 			if !running[p.Name] || !terminated(p) {
 				continue
 			}
 			delete(running, p.Name)
-			say := sayOf(p)
+			say, err := r.sayOf(p)
+			if err != nil {
+				return false, err
+			}
 			for _, result := range say.Results {
 				if result.ID >= 0 && result.ID < len(out) {
 					out[result.ID] = result
@@ -156,14 +171,14 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []peer.R
 			r.opts.Progress(fmt.Sprintf("%d of %d diallers are done", all-before, all))
 		}
 		if time.Now().Before(until) {
-			return len(running) == 0
+			return len(running) == 0, nil
 		}
 		for i := range list {
 			if p := &list[i]; running[p.Name] {
 				r.opts.Progress(fmt.Sprintf("%s on node %s is not waited for any longer: %s", p.Name, p.Spec.NodeName, trouble(p)))
 			}
 		}
-		return true
+		return true, nil
 	})
 }
 
@@ -172,7 +187,7 @@ const pollInterval = time.Second
 
 // poll lists the pods of a role until done says so. An API server that is away
 // is waited for, as long as the context lasts.
-func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) bool) error {
+func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) (bool, error)) error {
 	for {
 		var list []api.Pod
 		err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace, LabelSelector: labelRole + "=" + role}, func(p *api.Pod) {
@@ -180,8 +195,8 @@ func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) bool) 
 		})
 		switch {
 		case err == nil:
-			if done(list) {
-				return nil
+			if enough, err := done(list); enough || err != nil {
+				return err
 			}
 		case isRefused(err):
 			return err
@@ -225,18 +240,30 @@ func trouble(p *api.Pod) string {
 	return cmp.Or(p.Status.Message, p.Status.Reason, string(p.Status.Phase), "no status")
 }
 
-// sayOf is what a pod left as its termination message.
-func sayOf(p *api.Pod) peer.Say {
+// sayOf is what a pod left as its termination message. An error is for all pods:
+// the image has a program with which no word can be exchanged.
+func (r *run) sayOf(p *api.Pod) (wire.Say, error) {
 	for _, s := range p.Status.ContainerStatuses {
 		t := s.State.Terminated
 		if t == nil {
 			continue
 		}
-		var say peer.Say
-		if err := json.Unmarshal([]byte(t.Message), &say); err == nil {
-			return say
+		var say wire.Say
+		err := wire.Decode(t.Message, &say)
+		if other, ok := errors.AsType[*wire.MismatchError](err); ok {
+			return say, r.mismatch(other)
 		}
-		return peer.Say{Fault: peer.Unknown, Detail: fmt.Sprintf("its pod ended with exit status %d, %s: %s", t.ExitCode, t.Reason, cmp.Or(t.Message, "no word"))}
+		if err != nil {
+			say = wire.Say{Fault: wire.Unknown, Detail: fmt.Sprintf("its pod ended with exit status %d, %s: %s", t.ExitCode, t.Reason, cmp.Or(t.Message, "no word"))}
+		}
+		return say, nil
 	}
-	return peer.Say{Fault: peer.Unknown, Detail: "its pod ended: " + trouble(p)}
+	return wire.Say{Fault: wire.Unknown, Detail: "its pod ended: " + trouble(p)}, nil
+}
+
+// mismatch explains that the image is of a version that does not fit this program.
+func (r *run) mismatch(e *wire.MismatchError) error {
+	image, own := cmp.Or(e.Version, "of an unknown version"), buildinfo.Current().Version
+	return fmt.Errorf("image %s holds sctp-agent %s, which has protocol %d of verify; kubectl-sctp %s has protocol %d: name an image of sctp-agent %s with --image, or use kubectl-sctp %s",
+		r.image, image, e.Protocol, own, wire.Protocol, own, image)
 }

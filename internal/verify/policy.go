@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // policyPatience is how long a network plugin may take to enforce a policy.
@@ -20,7 +20,7 @@ func (r *run) tryPolicy(ctx context.Context) error {
 	}
 	reached := map[PathKind]map[[3]string]bool{PathPod: {}, PathBefore: {}}
 	for _, p := range r.result.Paths {
-		if of := reached[p.Kind]; of != nil && p.Outcome == peer.OK {
+		if of := reached[p.Kind]; of != nil && p.Outcome == wire.OK {
 			of[p.ends()] = true
 		}
 	}
@@ -35,11 +35,11 @@ func (r *run) tryPolicy(ctx context.Context) error {
 			}
 			allowed := net.JoinHostPort(a, strconv.Itoa(EchoPort))
 			denied := net.JoinHostPort(a, strconv.Itoa(DeniedPort))
-			patience := peer.Millis(policyPatience.Milliseconds())
+			patience := wire.Millis(policyPatience.Milliseconds())
 			path := Path{Kind: PathAllowed, From: from.Name, To: to.Name, Family: family(a), Address: allowed}
-			paths = append(paths, planned{Path: path, target: peer.Target{Address: allowed, Patience: patience}})
+			paths = append(paths, planned{Path: path, target: wire.Target{Address: allowed, Patience: patience}})
 			path.Kind, path.Address = PathDenied, denied
-			paths = append(paths, planned{Path: path, target: peer.Target{Address: denied, Patience: patience, Beside: allowed}})
+			paths = append(paths, planned{Path: path, target: wire.Target{Address: denied, Patience: patience, Beside: allowed}})
 		}
 	}
 	if len(paths) == 0 {

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -45,7 +45,7 @@ type Node struct {
 	Addresses    []string `json:"addresses"`
 	PodAddresses []string `json:"podAddresses"`
 	// Fault is why its pods could not work, "" when they could.
-	Fault  peer.Outcome `json:"fault,omitempty"`
+	Fault  wire.Outcome `json:"fault,omitempty"`
 	Detail string       `json:"detail,omitempty"`
 }
 
@@ -76,7 +76,7 @@ type Path struct {
 	// Family is "IPv4" or "IPv6".
 	Family  string       `json:"family"`
 	Address string       `json:"address"`
-	Outcome peer.Outcome `json:"outcome"`
+	Outcome wire.Outcome `json:"outcome"`
 	Errno   string       `json:"errno,omitempty"`
 	// FailedSize is the size of the message that was lost.
 	FailedSize      int   `json:"failedSize,omitempty"`
@@ -97,9 +97,9 @@ type Finding struct {
 // does not allow is to be blocked, everything else to be reached.
 func (p *Path) Good() bool {
 	if p.Kind == PathDenied {
-		return p.Outcome == peer.Blocked
+		return p.Outcome == wire.Blocked
 	}
-	return p.Outcome == peer.OK
+	return p.Outcome == wire.OK
 }
 
 // Count says how many paths are as they should be, and how many were not tried
@@ -109,7 +109,7 @@ func (r *Result) Count() (good, notTried int) {
 		switch {
 		case p.Good():
 			good++
-		case p.Outcome == peer.NotTried:
+		case p.Outcome == wire.NotTried:
 			notTried++
 		}
 	}

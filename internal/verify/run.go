@@ -12,7 +12,7 @@ import (
 	"time"
 
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
@@ -162,7 +162,7 @@ func (r *run) try(ctx context.Context) (late step, err error) {
 		{stepPolicy, func() error { return r.tryPolicy(ctx) }},
 	} {
 		err := s.do()
-		if outOfTime(ctx, err) && slices.ContainsFunc(r.result.Paths, func(p Path) bool { return p.Outcome != peer.Unknown }) {
+		if outOfTime(ctx, err) && slices.ContainsFunc(r.result.Paths, func(p Path) bool { return p.Outcome != wire.Unknown }) {
 			r.opts.Progress(fmt.Sprintf("%v, while %s", context.Cause(ctx), s.step))
 			return s.step, nil
 		}

@@ -16,8 +16,9 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
@@ -59,7 +60,7 @@ func TestJobs(t *testing.T) {
 				}
 			}
 			for _, job := range jobs(paths, ids) {
-				if len(job) > peer.MaxTargets {
+				if len(job) > wire.MaxTargets {
 					t.Errorf("%+v: a job of %d targets", c, len(job))
 				}
 				for at, id := range job {
@@ -124,7 +125,9 @@ type server struct {
 	// noSlices: who asks may not list endpoint slices.
 	noSlices bool
 	// outcome is what a dialler says of a target; nil: it is reached.
-	outcome func(peer.Job, peer.Target) peer.Outcome
+	outcome func(wire.Job, wire.Target) wire.Outcome
+	// messages are what pods of a role leave, in place of their job's result.
+	messages map[string]string
 	// hold says of a dialler that it does not end.
 	hold func(*api.Pod) bool
 	// stall says of a request that it is not answered; pod is what it creates,
@@ -214,34 +217,43 @@ func node(name string) api.Node {
 // runs gives a pod the status that it has when it listens, or has reached
 // everything.
 func (s *server) runs(p *api.Pod) {
+	if message := s.messages[p.Labels[labelRole]]; message != "" {
+		ends(p, message)
+		return
+	}
 	if p.Labels[labelRole] == roleListener {
 		p.Status.PodIPs = []api.PodIP{{IP: "10.0.0." + p.Labels[labelIndex]}}
 		p.Status.Conditions = []api.Condition{{Type: api.PodReady, Status: api.ConditionTrue}}
 		return
 	}
 	job := jobOf(p)
-	var say peer.Say
-	said := map[int]peer.Outcome{}
+	var say wire.Say
+	said := map[int]wire.Outcome{}
 	for _, t := range job.Targets {
-		o := peer.OK
+		o := wire.OK
 		if s.outcome != nil {
 			o = s.outcome(job, t)
 		}
-		if slices.ContainsFunc(t.Needs, func(id int) bool { return said[id] != peer.OK }) {
-			o = peer.NotTried
+		if slices.ContainsFunc(t.Needs, func(id int) bool { return said[id] != wire.OK }) {
+			o = wire.NotTried
 		}
 		said[t.ID] = o
-		say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: o})
+		say.Results = append(say.Results, wire.Result{ID: t.ID, Outcome: o})
 	}
-	text, _ := json.Marshal(say)
+	text, _ := wire.Encode("test", say)
+	ends(p, text)
+}
+
+// ends gives a pod the status of one that has ended and left this message.
+func ends(p *api.Pod, message string) {
 	p.Status.Phase = api.PodSucceeded
-	p.Status.ContainerStatuses = []api.ContainerStatus{{State: api.ContainerState{Terminated: &api.ContainerStateTerminated{Message: string(text)}}}}
+	p.Status.ContainerStatuses = []api.ContainerStatus{{State: api.ContainerState{Terminated: &api.ContainerStateTerminated{Message: message}}}}
 }
 
 // jobOf is a dialler's job, an empty one for other pods.
-func jobOf(p *api.Pod) (job peer.Job) {
+func jobOf(p *api.Pod) (job wire.Job) {
 	if p.Labels[labelRole] == roleDialler {
-		_ = json.Unmarshal([]byte(p.Spec.Containers[0].Env[0].Value), &job)
+		_ = wire.Decode(p.Spec.Containers[0].Env[0].Value, &job)
 	}
 	return job
 }
@@ -274,7 +286,7 @@ func TestListenerGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Verdict() != kmod.AnswerUnknown || r.Nodes[1].Fault != peer.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
+	if r.Verdict() != kmod.AnswerUnknown || r.Nodes[1].Fault != wire.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
 		t.Errorf("verdict %s, node %+v", r.Verdict(), r.Nodes[1])
 	}
 }
@@ -305,6 +317,50 @@ func TestRightMissingForTheEnd(t *testing.T) {
 	}
 }
 
+// An image of another protocol ends the run with one line that names both
+// versions and what to do, whoever of the peers notices.
+func TestOtherProtocol(t *testing.T) {
+	for _, c := range []struct {
+		role, message string
+		want          []string
+	}{
+		{roleListener, `{"protocol":7,"version":"v0.9.1","content":["new"]}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7", "kubectl-sctp v0.9.1"}},
+		{roleDialler, `{"protocol":7,"version":"v0.9.1"}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7"}},
+		{roleDialler, `{"results":[]}`, []string{"sctp-agent of an unknown version", "protocol 0"}},
+	} {
+		s := newServer(t)
+		s.messages = map[string]string{c.role: c.message}
+		r, err := s.run(t.Context(), t)
+		if err == nil || r != nil || strings.Contains(err.Error(), "\n") {
+			t.Fatalf("%s: %v, %+v", c.message, err, r)
+		}
+		for _, want := range append(c.want, fmt.Sprintf("kubectl-sctp %s has protocol %d", buildinfo.Current().Version, wire.Protocol), "--image") {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %q does not name %q", c.message, err, want)
+			}
+		}
+		s.deleted(t)
+	}
+}
+
+// The progress counts the listeners that listen, not those that have ended.
+func TestNoListenerStarts(t *testing.T) {
+	s := newServer(t)
+	text, err := wire.Encode("test", wire.Say{Fault: wire.ModuleMissing, Detail: "no SCTP"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.messages = map[string]string{roleListener: text}
+	var progress []string
+	r, err := s.runWith(t.Context(), t, Options{Image: "x", Timeout: 20 * time.Second, Progress: func(what string) { progress = append(progress, what) }})
+	if err != nil || r.Verdict() != kmod.AnswerFalse || len(r.Paths) != 0 {
+		t.Fatalf("%v, %+v", err, r)
+	}
+	if all := strings.Join(progress, "\n"); !strings.Contains(all, "0 of 2 listeners have started, 2 failed") {
+		t.Errorf("progress:\n%s", all)
+	}
+}
+
 // Ctrl-C while the namespace is being created: the answer with its name is not
 // heard any more, and yet it is deleted.
 func TestInterruptedCreation(t *testing.T) {
@@ -320,43 +376,43 @@ func TestInterruptedCreation(t *testing.T) {
 // Time that runs out when paths have been tried does not take with it what is
 // known by then; a refusal and Ctrl-C leave nothing to be said.
 func TestLate(t *testing.T) {
-	dropped := func(_ peer.Job, target peer.Target) peer.Outcome {
+	dropped := func(_ wire.Job, target wire.Target) wire.Outcome {
 		if target.Address == "10.0.0.1:38412" {
-			return peer.Dropped
+			return wire.Dropped
 		}
-		return peer.OK
+		return wire.OK
 	}
-	mended := func(job peer.Job, target peer.Target) peer.Outcome {
+	mended := func(job wire.Job, target wire.Target) wire.Outcome {
 		if job.Diagnose {
-			return peer.OK
+			return wire.OK
 		}
 		return dropped(job, target)
 	}
 	diagnoses := func(_ string, p *api.Pod) bool { return jobOf(p).Diagnose }
 	for _, c := range []struct {
 		name    string
-		outcome func(peer.Job, peer.Target) peer.Outcome
+		outcome func(wire.Job, wire.Target) wire.Outcome
 		hold    func(*api.Pod) bool
 		stall   func(string, *api.Pod) bool
 		late    step
 		kinds   []string
 		verdict kmod.Answer
 		// outcomes are how many paths have which.
-		outcomes map[peer.Outcome]int
+		outcomes map[wire.Outcome]int
 	}{
 		{"while trying paths", nil, func(p *api.Pod) bool { return p.Name == "dialler-1" },
 			nth(2, "GET", "/pods?", roleDialler), stepPaths, []string{FindingUndecided, FindingUndecided},
-			kmod.AnswerUnknown, map[peer.Outcome]int{peer.OK: 9, peer.Unknown: 9}},
+			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 9, wire.Unknown: 9}},
 		{"while diagnosing", dropped, nil, diagnoses, stepDiagnose, []string{FindingDropped, FindingUndecided},
-			kmod.AnswerFalse, map[peer.Outcome]int{peer.Dropped: 2, peer.NotTried: 9, peer.OK: 7}},
+			kmod.AnswerFalse, map[wire.Outcome]int{wire.Dropped: 2, wire.NotTried: 9, wire.OK: 7}},
 		{"while catching up", mended, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
-			[]string{FindingUndecided, FindingUndecided}, kmod.AnswerUnknown, map[peer.Outcome]int{peer.NotTried: 9, peer.OK: 9}},
+			[]string{FindingUndecided, FindingUndecided}, kmod.AnswerUnknown, map[wire.Outcome]int{wire.NotTried: 9, wire.OK: 9}},
 		{"while trying the policy", nil, nil, nth(1, "POST", "/networkpolicies", ""), stepPolicy, []string{FindingUndecided},
-			kmod.AnswerUnknown, map[peer.Outcome]int{peer.OK: 18}},
+			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 18}},
 		{"while trying under the policy", nil, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-3" }, stepPolicy,
-			[]string{FindingUndecided}, kmod.AnswerUnknown, map[peer.Outcome]int{peer.OK: 18, peer.Unknown: 4}},
+			[]string{FindingUndecided}, kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 18, wire.Unknown: 4}},
 		{"at the end", nil, nil, nth(2, "GET", "/endpointslices", ""), stepEndpoints, []string{FindingNotEnforced, FindingUndecided},
-			kmod.AnswerFalse, map[peer.Outcome]int{peer.OK: 22}},
+			kmod.AnswerFalse, map[wire.Outcome]int{wire.OK: 22}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -378,7 +434,7 @@ func TestLate(t *testing.T) {
 			if !strings.Contains(last.Message, string(c.late)) || strings.Contains(last.Fix, "--timeout") != (c.late != stepEndpoints) {
 				t.Errorf("%+v", last)
 			}
-			outcomes := map[peer.Outcome]int{}
+			outcomes := map[wire.Outcome]int{}
 			for _, p := range r.Paths {
 				outcomes[p.Outcome]++
 			}

@@ -22,7 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sctp-agent/sctp-agent/internal/verify"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
@@ -39,7 +39,7 @@ type hollow struct {
 	// linger is how long pods take to end.
 	linger time.Duration
 	// outcome is what a dialler says of a target; nil: it is reached.
-	outcome func(peer.Job, peer.Target) peer.Outcome
+	outcome func(wire.Job, wire.Target) wire.Outcome
 }
 
 func (h *hollow) set(hold string) {
@@ -48,7 +48,7 @@ func (h *hollow) set(hold string) {
 	h.hold = hold
 }
 
-func (h *hollow) say(outcome func(peer.Job, peer.Target) peer.Outcome) {
+func (h *hollow) say(outcome func(wire.Job, wire.Target) wire.Outcome) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.outcome = outcome
@@ -105,32 +105,32 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 	case hold == "*" || hold == p.Spec.NodeName:
 		return
 	default:
-		var job peer.Job
+		var job wire.Job
 		env := p.Spec.Containers[0].Env
-		if err := json.Unmarshal([]byte(env[0].Value), &job); err != nil || env[0].Name != verify.JobVariable {
+		if err := wire.Decode(env[0].Value, &job); err != nil || env[0].Name != wire.JobVariable {
 			return
 		}
-		var say peer.Say
-		said := map[int]peer.Outcome{}
+		var say wire.Say
+		said := map[int]wire.Outcome{}
 		for _, t := range job.Targets {
-			o := peer.OK
+			o := wire.OK
 			if outcome != nil {
 				o = outcome(job, t)
 			}
 			for _, id := range t.Needs {
-				if said[id] != peer.OK {
-					o = peer.NotTried
+				if said[id] != wire.OK {
+					o = wire.NotTried
 				}
 			}
 			said[t.ID] = o
-			say.Results = append(say.Results, peer.Result{ID: t.ID, Outcome: o, Handshake: time.Millisecond, RTT: time.Millisecond})
+			say.Results = append(say.Results, wire.Result{ID: t.ID, Outcome: o, Handshake: time.Millisecond, RTT: time.Millisecond})
 		}
-		text, err := json.Marshal(say)
+		text, err := wire.Encode("test", say)
 		if err != nil {
 			return
 		}
 		p.Status.Phase = corev1.PodSucceeded
-		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "verify", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: string(text)}}}}
+		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "verify", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: text}}}}
 	}
 	_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
 }
@@ -152,7 +152,7 @@ func TestVerifyTidies(t *testing.T) {
 			n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
 		}))
 	}
-	link := newWire(t, strings.TrimPrefix(cp.URL(), "https://"))
+	link := newCable(t, strings.TrimPrefix(cp.URL(), "https://"))
 	cfg, err := cp.ClientConfig("admin", "system:masters")
 	s.ok(err)
 	text, err := controlplane.Kubeconfig(cfg, "https://"+link.Addr().String())
@@ -244,7 +244,7 @@ func TestVerifyTidies(t *testing.T) {
 			t.Errorf("exit status %d, findings %+v", r.code, result.Findings)
 		}
 		for _, p := range result.Paths {
-			if want := map[string]peer.Outcome{"n0": peer.OK, "n1": peer.Unknown}[p.From]; p.Outcome != want {
+			if want := map[string]wire.Outcome{"n0": wire.OK, "n1": wire.Unknown}[p.From]; p.Outcome != want {
 				t.Errorf("want %s: %+v", want, p)
 			}
 		}
@@ -256,12 +256,12 @@ func TestVerifyTidies(t *testing.T) {
 		}
 	})
 	t.Run("direct paths that work at the second try", func(t *testing.T) {
-		for _, first := range []peer.Outcome{peer.Dropped, peer.Lost} {
-			h.say(func(job peer.Job, target peer.Target) peer.Outcome {
+		for _, first := range []wire.Outcome{wire.Dropped, wire.Lost} {
+			h.say(func(job wire.Job, target wire.Target) wire.Outcome {
 				if strings.HasPrefix(target.Address, "10.244.0.1:") && !job.Diagnose {
 					return first
 				}
-				return peer.OK
+				return wire.OK
 			})
 			r := run(t, bin, args()...)
 			whole(t, r) // what was not tried because of them has been tried since
@@ -288,15 +288,15 @@ func TestVerifyTidies(t *testing.T) {
 	t.Run("NetworkPolicy", func(t *testing.T) {
 		defer h.say(nil)
 		for _, c := range []struct {
-			denied peer.Outcome
+			denied wire.Outcome
 			code   int
 			policy string
-		}{{peer.Blocked, 0, "enforced"}, {peer.OK, 1, "not-enforced"}, {peer.Unknown, 2, "unknown"}} {
-			h.say(func(_ peer.Job, target peer.Target) peer.Outcome {
+		}{{wire.Blocked, 0, "enforced"}, {wire.OK, 1, "not-enforced"}, {wire.Unknown, 2, "unknown"}} {
+			h.say(func(_ wire.Job, target wire.Target) wire.Outcome {
 				if target.Beside != "" {
 					return c.denied
 				}
-				return peer.OK
+				return wire.OK
 			})
 			r := run(t, bin, args("--network-policy")...)
 			var result verify.Result
@@ -524,21 +524,21 @@ func (s *seed) pullSecrets(t *testing.T, bin string, cp *controlplane.ControlPla
 	}
 }
 
-// wire passes TCP on to an address, until it is cut.
-type wire struct {
+// cable passes TCP on to an address, until it is cut.
+type cable struct {
 	net.Listener
 	mu    sync.Mutex
 	isCut bool
 	conns []net.Conn
 }
 
-func newWire(t *testing.T, to string) *wire {
+func newCable(t *testing.T, to string) *cable {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{Listener: l}
+	w := &cable{Listener: l}
 	go func() {
 		for {
 			near, err := l.Accept()
@@ -571,7 +571,7 @@ func newWire(t *testing.T, to string) *wire {
 }
 
 // cut ends all connections, and while yes, new ones too.
-func (w *wire) cut(yes bool) {
+func (w *cable) cut(yes bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.isCut = yes

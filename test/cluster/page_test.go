@@ -18,7 +18,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -131,7 +131,7 @@ func TestPagesShowForeignTextAsText(t *testing.T) {
 		},
 		"verify": func(w io.Writer) error {
 			return verify.WriteHTML(w, &verify.Result{
-				Nodes: []verify.Node{{Name: evil}}, Paths: []verify.Path{{Kind: verify.PathPod, From: evil, To: evil, Family: "IPv4", Outcome: peer.OK}},
+				Nodes: []verify.Node{{Name: evil}}, Paths: []verify.Path{{Kind: verify.PathPod, From: evil, To: evil, Family: "IPv4", Outcome: wire.OK}},
 				Findings: []verify.Finding{},
 			})
 		},
@@ -157,21 +157,21 @@ func TestVerifyPage(t *testing.T) {
 	for i := range 3 {
 		r.Nodes = append(r.Nodes, verify.Node{Name: fmt.Sprintf("n%d", i), Index: i})
 	}
-	add := func(kind verify.PathKind, family, from, to, via string, o peer.Outcome) {
+	add := func(kind verify.PathKind, family, from, to, via string, o wire.Outcome) {
 		r.Paths = append(r.Paths, verify.Path{Kind: kind, Family: family, From: from, To: to, Via: via, Outcome: o, RTTMicros: 1234, Address: "192.0.2.1:1"})
 	}
-	add(verify.PathPod, "IPv4", "n0", "n1", "", peer.OK)
-	add(verify.PathPod, "IPv4", "n0", "n2", "", peer.OneWay)
-	add(verify.PathPod, "IPv6", "n1", "n1", "", peer.OK)
-	add(verify.PathClusterIP, "IPv4", "n0", "n2", "", peer.NotTried)
+	add(verify.PathPod, "IPv4", "n0", "n1", "", wire.OK)
+	add(verify.PathPod, "IPv4", "n0", "n2", "", wire.OneWay)
+	add(verify.PathPod, "IPv6", "n1", "n1", "", wire.OK)
+	add(verify.PathClusterIP, "IPv4", "n0", "n2", "", wire.NotTried)
 	// Two ways through n1's port: the worse counts, in whatever order.
-	add(verify.PathNodePort, "IPv4", "n0", "n1", "n1", peer.OK)
-	add(verify.PathNodePort, "IPv4", "n0", "n2", "n1", peer.NotTried)
-	add(verify.PathNodePort, "IPv4", "n2", "n2", "n1", peer.Refused)
-	add(verify.PathNodePort, "IPv4", "n2", "n1", "n1", peer.OK)
-	add(verify.PathDenied, "IPv4", "n0", "n1", "", peer.Blocked)
-	add(verify.PathDenied, "IPv4", "n0", "n2", "", peer.OK)
-	add(verify.PathDenied, "IPv4", "n1", "n2", "", peer.Unknown)
+	add(verify.PathNodePort, "IPv4", "n0", "n1", "n1", wire.OK)
+	add(verify.PathNodePort, "IPv4", "n0", "n2", "n1", wire.NotTried)
+	add(verify.PathNodePort, "IPv4", "n2", "n2", "n1", wire.Refused)
+	add(verify.PathNodePort, "IPv4", "n2", "n1", "n1", wire.OK)
+	add(verify.PathDenied, "IPv4", "n0", "n1", "", wire.Blocked)
+	add(verify.PathDenied, "IPv4", "n0", "n2", "", wire.OK)
+	add(verify.PathDenied, "IPv4", "n1", "n2", "", wire.Unknown)
 	dom := browse(t, pageOf(t, func(w io.Writer) error { return verify.WriteHTML(w, r) }), "", "")
 
 	dash := `<td class="dim">–</td>`

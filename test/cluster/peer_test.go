@@ -2,14 +2,12 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"strings"
 	"testing"
 
-	"github.com/sctp-agent/sctp-agent/internal/verify"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/test/guest"
 )
 
@@ -38,15 +36,19 @@ func TestPeers(t *testing.T) {
 		}
 		return string(res.Stdout)
 	}
-	dial := func(job peer.Job) peer.Say {
+	encode := func(job any) string {
 		t.Helper()
-		text, err := json.Marshal(job)
+		text, err := wire.Encode("test", job)
 		if err != nil {
 			t.Fatal(err)
 		}
-		out := sh(fmt.Sprintf(": > /tmp/dialler; %s='%s' /bin/ip netns exec a /bin/sctp-agent verify-dial --result /tmp/dialler || true; cat /tmp/dialler", verify.JobVariable, text))
-		var say peer.Say
-		if err := json.Unmarshal([]byte(out), &say); err != nil {
+		return text
+	}
+	dial := func(job wire.Job) wire.Say {
+		t.Helper()
+		out := sh(fmt.Sprintf(": > /tmp/dialler; %s='%s' /bin/ip netns exec a /bin/sctp-agent verify-dial --result /tmp/dialler || true; cat /tmp/dialler", wire.JobVariable, encode(job)))
+		var say wire.Say
+		if err := wire.Decode(out, &say); err != nil {
 			t.Fatalf("%v in %q", err, out)
 		}
 		return say
@@ -63,26 +65,33 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 /bin/ip netns exec a sh -c 'echo 200 > /proc/sys/net/ipv4/neigh/toB/retrans_time_ms'`)
 
 	const v4, v6 = "10.9.0.2:38412", "[fd09::2]:38412"
-	job := func(address string) peer.Job {
+	job := func(address string) wire.Job {
 		host, _, err := net.SplitHostPort(address)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return peer.Job{
-			Targets: []peer.Target{{ID: 1, Address: address, Control: net.JoinHostPort(host, "8080")}},
-			Sizes:   []int{1, 512, 1400, 9000, peer.MaxMessage}, Timeout: 6000, Diagnose: true,
+		return wire.Job{
+			Targets: []wire.Target{{ID: 1, Address: address, Control: net.JoinHostPort(host, "8080")}},
+			Sizes:   []int{1, 512, 1400, 9000, wire.MaxMessage}, Timeout: 6000, Diagnose: true,
 		}
 	}
-	if say := dial(job(v4)); say.Fault != peer.ModuleMissing || strings.Contains(sh("cat /proc/modules"), "sctp ") {
+	if say := dial(job(v4)); say.Fault != wire.ModuleMissing || strings.Contains(sh("cat /proc/modules"), "sctp ") {
 		t.Fatalf("without the module: %+v", say)
 	}
+	t.Run("a job of another protocol", func(t *testing.T) {
+		out := sh(fmt.Sprintf(": > /tmp/dialler; %s='{\"protocol\":99,\"version\":\"v9\",\"content\":[]}' /bin/sctp-agent verify-dial --result /tmp/dialler 2>&1 || true; cat /tmp/dialler", wire.JobVariable))
+		if !strings.Contains(out, "protocol 99") || !strings.Contains(out, fmt.Sprintf(`{"protocol":%d,`, wire.Protocol)) {
+			t.Errorf("it leaves %s", out)
+		}
+	})
 	sh("modprobe sctp")
 	// The guest ends what a command leaves behind, so this one lasts.
 	listening, stop := context.WithCancel(ctx)
 	ended := make(chan struct{})
+	listener := encode(wire.Listener{Index: 7, Ports: []int{38412, 38413}, Control: ":8080"})
 	go func() {
 		defer close(ended)
-		_, _ = g.Run(listening, guest.Shell("exec /bin/ip netns exec b /bin/sctp-agent verify-listen --index 7 --port 38412 --port 38413 --result /tmp/listener"))
+		_, _ = g.Run(listening, guest.Shell(fmt.Sprintf("export %s='%s'; exec /bin/ip netns exec b /bin/sctp-agent verify-listen --result /tmp/listener", wire.JobVariable, listener)))
 	}()
 	t.Cleanup(func() { stop(); <-ended })
 	sh("i=0; until /bin/ip netns exec b cat /proc/net/sctp/eps | grep -q 38412; do i=$((i+1)); [ $i -lt 600 ]; sleep 0.1; done")
@@ -96,29 +105,29 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 		name    string
 		rules   string
 		address string
-		want    peer.Outcome
+		want    wire.Outcome
 		size    int
 	}{
-		{"IPv4", "", v4, peer.OK, 0},
-		{"IPv6", "", v6, peer.OK, 0},
-		{"nobody listens", "", "10.9.0.2:9", peer.Refused, 0},
-		{"no route", "", "192.0.2.1:38412", peer.NoRoute, 0},
-		{"nobody has the address", "", "10.9.0.77:38412", peer.NoRoute, 0},
-		{"dropped on the way there", filter("b", "meta l4proto sctp drop"), v4, peer.Dropped, 0},
-		{"dropped on the way there, IPv6", filter("b", "meta l4proto sctp drop"), v6, peer.Dropped, 0},
-		{"dropped on the way back", filter("a", "meta l4proto sctp drop"), v4, peer.OneWay, 0},
-		{"dropped on the way back, IPv6", filter("a", "meta l4proto sctp drop"), v6, peer.OneWay, 0},
-		{"everything is dropped", filter("b", "meta l4proto { sctp, tcp } drop"), v4, peer.NetworkDown, 0},
-		{"rejected as prohibited", filter("b", "meta l4proto sctp reject with icmpx type admin-prohibited"), v4, peer.NoRoute, 0},
-		{"rejected as prohibited, IPv6", filter("b", "meta l4proto sctp reject with icmpx type admin-prohibited"), v6, peer.NoRoute, 0},
-		{"rejected as unreachable", filter("b", "meta l4proto sctp reject"), v4, peer.Refused, 0},
-		{"large packets are lost there", filter("b", "meta l4proto sctp meta length > 1000 drop"), v4, peer.Lost, 1400},
-		{"large packets are lost on the way back", filter("a", "meta l4proto sctp meta length > 1000 drop"), v4, peer.Lost, 1400},
+		{"IPv4", "", v4, wire.OK, 0},
+		{"IPv6", "", v6, wire.OK, 0},
+		{"nobody listens", "", "10.9.0.2:9", wire.Refused, 0},
+		{"no route", "", "192.0.2.1:38412", wire.NoRoute, 0},
+		{"nobody has the address", "", "10.9.0.77:38412", wire.NoRoute, 0},
+		{"dropped on the way there", filter("b", "meta l4proto sctp drop"), v4, wire.Dropped, 0},
+		{"dropped on the way there, IPv6", filter("b", "meta l4proto sctp drop"), v6, wire.Dropped, 0},
+		{"dropped on the way back", filter("a", "meta l4proto sctp drop"), v4, wire.OneWay, 0},
+		{"dropped on the way back, IPv6", filter("a", "meta l4proto sctp drop"), v6, wire.OneWay, 0},
+		{"everything is dropped", filter("b", "meta l4proto { sctp, tcp } drop"), v4, wire.NetworkDown, 0},
+		{"rejected as prohibited", filter("b", "meta l4proto sctp reject with icmpx type admin-prohibited"), v4, wire.NoRoute, 0},
+		{"rejected as prohibited, IPv6", filter("b", "meta l4proto sctp reject with icmpx type admin-prohibited"), v6, wire.NoRoute, 0},
+		{"rejected as unreachable", filter("b", "meta l4proto sctp reject"), v4, wire.Refused, 0},
+		{"large packets are lost there", filter("b", "meta l4proto sctp meta length > 1000 drop"), v4, wire.Lost, 1400},
+		{"large packets are lost on the way back", filter("a", "meta l4proto sctp meta length > 1000 drop"), v4, wire.Lost, 1400},
 		// An answer that comes after the dialler has looked, and then the path
 		// is there: of each rule, the first packet that comes to it.
 		{"dropped, rejected, and then let through", filter("b", "meta l4proto sctp numgen inc mod 100000 == 0 drop; "+
-			"meta l4proto sctp numgen inc mod 100000 == 0 reject with icmpx type admin-prohibited"), v4, peer.OK, 0},
-		{"IPv4, after all that", "", v4, peer.OK, 0},
+			"meta l4proto sctp numgen inc mod 100000 == 0 reject with icmpx type admin-prohibited"), v4, wire.OK, 0},
+		{"IPv4, after all that", "", v4, wire.OK, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sh("for n in a b; do /bin/ip netns exec $n nft flush ruleset; done\n" + c.rules)
@@ -132,7 +141,7 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 			if r.ID != 1 || r.Outcome != c.want || r.Size != c.size {
 				t.Errorf("outcome %s (size %d), want %s (size %d)", r.Outcome, r.Size, c.want, c.size)
 			}
-			if c.want == peer.OK && (r.Peer != 7 || r.RTT == 0 || r.Handshake == 0) {
+			if c.want == wire.OK && (r.Peer != 7 || r.RTT == 0 || r.Handshake == 0) {
 				t.Errorf("not proved by the listener: %+v", r)
 			}
 		})
@@ -142,18 +151,18 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 	const short, long = 8000, 60_000
 	for _, c := range []struct {
 		name, rules string
-		patience    peer.Millis
-		want        peer.Outcome
+		patience    wire.Millis
+		want        wire.Outcome
 	}{
-		{"a port that is not allowed is dropped", filter("b", "sctp dport 38413 drop"), long, peer.Blocked},
-		{"a port that is not allowed is rejected", filter("b", "sctp dport 38413 reject"), long, peer.Blocked},
-		{"a port that is not allowed is open", "", short, peer.OK},
-		{"all ports are dropped", filter("b", "meta l4proto sctp drop"), short, peer.Unknown},
+		{"a port that is not allowed is dropped", filter("b", "sctp dport 38413 drop"), long, wire.Blocked},
+		{"a port that is not allowed is rejected", filter("b", "sctp dport 38413 reject"), long, wire.Blocked},
+		{"a port that is not allowed is open", "", short, wire.OK},
+		{"all ports are dropped", filter("b", "meta l4proto sctp drop"), short, wire.Unknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sh("for n in a b; do /bin/ip netns exec $n nft flush ruleset; done\n" + c.rules)
-			say := dial(peer.Job{
-				Targets: []peer.Target{{ID: 1, Address: "10.9.0.2:38413", Beside: v4, Patience: c.patience}},
+			say := dial(wire.Job{
+				Targets: []wire.Target{{ID: 1, Address: "10.9.0.2:38413", Beside: v4, Patience: c.patience}},
 				Sizes:   []int{1, 1400}, Timeout: 3000,
 			})
 			if len(say.Results) != 1 || say.Results[0].Outcome != c.want {
@@ -165,16 +174,16 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 		sh("for n in a b; do /bin/ip netns exec $n nft flush ruleset; done")
 		j := job(v4)
 		j.Parallel = 4
-		target := func(id int, address string, needs ...int) peer.Target {
-			return peer.Target{ID: id, Address: address, Needs: needs, Patience: 30_000}
+		target := func(id int, address string, needs ...int) wire.Target {
+			return wire.Target{ID: id, Address: address, Needs: needs, Patience: 30_000}
 		}
-		j.Targets = []peer.Target{
+		j.Targets = []wire.Target{
 			{ID: 10, Address: v4}, {ID: 11, Address: "10.9.0.2:9"},
 			target(12, v6, 10), target(13, v6, 11), target(14, v6, 10, 11), target(15, v6, 13), target(16, v6, 99, 16),
 		}
-		want := map[int]peer.Outcome{
-			10: peer.OK, 11: peer.Refused, 12: peer.OK, 13: peer.NotTried, 14: peer.NotTried, 15: peer.NotTried,
-			16: peer.OK, // what is not there before it is not waited for
+		want := map[int]wire.Outcome{
+			10: wire.OK, 11: wire.Refused, 12: wire.OK, 13: wire.NotTried, 14: wire.NotTried, 15: wire.NotTried,
+			16: wire.OK, // what is not there before it is not waited for
 		}
 		say := dial(j)
 		for _, r := range say.Results {

@@ -16,7 +16,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/sctp-agent/sctp-agent/internal/verify"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -223,7 +223,7 @@ func (p *pair) oneWay(t *testing.T, findings ...string) {
 		t.Errorf("exit status %d, findings %q, want %q", r.code, got, findings)
 	}
 	for _, path := range result.Paths {
-		want := map[string]peer.Outcome{"worker-0": peer.OneWay, "worker-1": peer.Dropped}[path.From]
+		want := map[string]wire.Outcome{"worker-0": wire.OneWay, "worker-1": wire.Dropped}[path.From]
 		if path.Kind == verify.PathPod && path.From != path.To && path.Outcome != want {
 			t.Errorf("want %s: %+v", want, path)
 		}
@@ -287,12 +287,12 @@ func TestVerify(t *testing.T) {
 		expect(t, r, result, 1, verify.FindingDropped)
 		for _, path := range result.Paths {
 			far := path.From != path.To || path.Via != "" && path.Via != path.From
-			want := peer.OK
+			want := wire.OK
 			switch {
 			case far && path.Kind == verify.PathPod:
-				want = peer.Dropped
+				want = wire.Dropped
 			case far:
-				want = peer.NotTried
+				want = wire.NotTried
 			}
 			if path.Outcome != want {
 				t.Errorf("want %s: %+v", want, path)

@@ -1,5 +1,3 @@
-// Package peer is what verify runs inside pods: a listener that echoes, and a
-// dialler that proves paths to listeners. It knows nothing of Kubernetes.
 package peer
 
 import (
@@ -255,9 +253,6 @@ func (s *socket) send(message []byte) error {
 	})
 	return wrapErrno("send", err)
 }
-
-// MaxMessage is the largest message that is sent, and echoed.
-const MaxMessage = 64 << 10
 
 // receive waits for one whole message (RFC 6458, section 3.1: MSG_EOR marks its
 // end). io.EOF says that the peer has shut the association down.

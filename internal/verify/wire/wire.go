@@ -1,4 +1,7 @@
-package peer
+// Package wire is what verify and its peers, the programs in pods that listen
+// and dial, exchange: jobs in an environment variable, and answers as
+// termination messages. Both sides import it, and it imports neither.
+package wire
 
 import (
 	"encoding/json"
@@ -69,6 +72,19 @@ type Millis int64
 // Duration of it.
 func (m Millis) Duration() time.Duration { return time.Duration(m) * time.Millisecond }
 
+// Listener is what one listener does.
+type Listener struct {
+	// Index is the listener's answer to who it is.
+	Index int `json:"index"`
+	// Ports to listen on, SCTP, over IPv4 and, where there is any, IPv6.
+	Ports []int `json:"ports"`
+	// Control is the TCP address of its HTTP server, such as ":8080".
+	Control string `json:"control"`
+}
+
+// ReadyPath of the listener's HTTP server answers 200 once it listens.
+const ReadyPath = "/ready"
+
 // Job is what one dialler does.
 type Job struct {
 	Targets []Target `json:"targets"`
@@ -130,3 +146,6 @@ type Say struct {
 
 // MaxTargets of one job: what fits into a termination message.
 const MaxTargets = 60
+
+// MaxMessage is the largest message that is sent, and echoed.
+const MaxMessage = 64 << 10

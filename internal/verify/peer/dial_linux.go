@@ -1,3 +1,5 @@
+// Package peer is what verify runs inside pods: a listener that echoes, and a
+// dialler that proves paths to listeners. It knows nothing of Kubernetes.
 package peer
 
 import (
@@ -20,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 )
 
@@ -29,12 +32,12 @@ const who = "WHO "
 
 // Dial does a job. It opens no SCTP socket where the protocol is not in the
 // kernel, and so causes no module load.
-func Dial(ctx context.Context, job Job) Say {
+func Dial(ctx context.Context, job wire.Job) wire.Say {
 	if say, ok := registered(); !ok {
 		return say
 	}
 	start := time.Now()
-	results := make([]Result, len(job.Targets))
+	results := make([]wire.Result, len(job.Targets))
 	done := make([]chan struct{}, len(job.Targets))
 	byID := map[int]int{}
 	parallel := make(chan struct{}, max(1, job.Parallel))
@@ -53,14 +56,14 @@ func Dial(ctx context.Context, job Job) Say {
 			defer close(done[i])
 			for _, at := range needs {
 				<-done[at]
-				if results[at].Outcome != OK {
-					results[i] = Result{ID: target.ID, Outcome: NotTried, Peer: -1}
+				if results[at].Outcome != wire.OK {
+					results[i] = wire.Result{ID: target.ID, Outcome: wire.NotTried, Peer: -1}
 					return
 				}
 			}
 			parallel <- struct{}{}
 			defer func() { <-parallel }()
-			try := func(address string) Result { return attempt(job, target.ID, address) }
+			try := func(address string) wire.Result { return attempt(job, target.ID, address) }
 			patience := start.Add(target.Patience.Duration())
 			switch {
 			case job.Diagnose && target.Control != "":
@@ -73,29 +76,29 @@ func Dial(ctx context.Context, job Job) Say {
 		})
 	}
 	wg.Wait()
-	return Say{Results: results}
+	return wire.Say{Results: results}
 }
 
 // registered says whether the protocol is in the kernel.
-func registered() (Say, bool) {
+func registered() (wire.Say, bool) {
 	found, err := probe.Registered("")
 	switch {
 	case err != nil:
-		return Say{Fault: Unknown, Detail: err.Error()}, false
+		return wire.Say{Fault: wire.Unknown, Detail: err.Error()}, false
 	case !found:
-		return Say{Fault: ModuleMissing, Detail: "the kernel has no SCTP (/proc/net/protocols)"}, false
+		return wire.Say{Fault: wire.ModuleMissing, Detail: "the kernel has no SCTP (/proc/net/protocols)"}, false
 	}
-	return Say{}, true
+	return wire.Say{}, true
 }
 
 // pause between two tries of a target.
 const pause = 500 * time.Millisecond
 
 // reach tries a target, anew as long as there is patience.
-func reach(ctx context.Context, t Target, patience time.Time, try func(address string) Result) Result {
+func reach(ctx context.Context, t wire.Target, patience time.Time, try func(address string) wire.Result) wire.Result {
 	for {
 		r := try(t.Address)
-		if r.Outcome == OK || time.Now().After(patience) {
+		if r.Outcome == wire.OK || time.Now().After(patience) {
 			return r
 		}
 		select {
@@ -114,31 +117,31 @@ const denials = 3
 // several times in a row, and after each of them the path beside it must work.
 // OK means that it was reached when there was no patience any more, Unknown
 // that it fails, and the path beside it too.
-func blocked(ctx context.Context, t Target, patience time.Time, try func(address string) Result) Result {
+func blocked(ctx context.Context, t wire.Target, patience time.Time, try func(address string) wire.Result) wire.Result {
 	failed := 0
 	for {
 		r := try(t.Address)
 		late := time.Now().After(patience)
 		switch {
-		case r.Outcome == OK && late:
+		case r.Outcome == wire.OK && late:
 			return r
-		case r.Outcome == OK:
+		case r.Outcome == wire.OK:
 			failed = 0
-		case try(t.Beside).Outcome == OK:
+		case try(t.Beside).Outcome == wire.OK:
 			failed++
 			if failed == denials {
-				r.Outcome = Blocked
+				r.Outcome = wire.Blocked
 				return r
 			}
 		case late:
-			r.Outcome = Unknown
+			r.Outcome = wire.Unknown
 			return r
 		default:
 			failed = 0
 		}
 		select {
 		case <-ctx.Done():
-			r.Outcome = Unknown
+			r.Outcome = wire.Unknown
 			return r
 		case <-time.After(pause):
 		}
@@ -150,9 +153,9 @@ const pings = 5
 
 // attempt proves one path: handshake, a nonce that comes back with the
 // listener's index, messages of all sizes, round-trip times.
-func attempt(job Job, id int, address string) (r Result) {
-	r = Result{ID: id, Peer: -1}
-	fail := func(err error) Result {
+func attempt(job wire.Job, id int, address string) (r wire.Result) {
+	r = wire.Result{ID: id, Peer: -1}
+	fail := func(err error) wire.Result {
 		r.Outcome, r.Errno = classify(err)
 		return r
 	}
@@ -169,7 +172,7 @@ func attempt(job Job, id int, address string) (r Result) {
 	defer s.close()
 	r.Handshake = time.Since(start)
 
-	buf := make([]byte, MaxMessage+64)
+	buf := make([]byte, wire.MaxMessage+64)
 	echo := func(message []byte) ([]byte, error) {
 		if err := s.file.SetDeadline(time.Now().Add(step)); err != nil {
 			return nil, err
@@ -180,13 +183,13 @@ func attempt(job Job, id int, address string) (r Result) {
 		return s.receive(buf)
 	}
 	// Whatever goes wrong from here on, the handshake had succeeded.
-	lost := func(size int, err error) Result {
-		r.Outcome, r.Size = Lost, size
+	lost := func(size int, err error) wire.Result {
+		r.Outcome, r.Size = wire.Lost, size
 		_, r.Errno = classify(err)
 		return r
 	}
-	corrupt := func(size int) Result {
-		r.Outcome, r.Size = Corrupt, size
+	corrupt := func(size int) wire.Result {
+		r.Outcome, r.Size = wire.Corrupt, size
 		return r
 	}
 
@@ -222,41 +225,41 @@ func attempt(job Job, id int, address string) (r Result) {
 	}
 	slices.Sort(trips)
 	r.RTT = trips[len(trips)/2]
-	r.Outcome = OK
+	r.Outcome = wire.OK
 	return r
 }
 
 // classify names what an error of the handshake means.
-func classify(err error) (Outcome, string) {
+func classify(err error) (wire.Outcome, string) {
 	var errno unix.Errno
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return Dropped, "ETIMEDOUT"
+		return wire.Dropped, "ETIMEDOUT"
 	case errors.Is(err, io.EOF):
-		return Lost, "EOF"
+		return wire.Lost, "EOF"
 	case !errors.As(err, &errno):
-		return Unknown, err.Error()[:min(40, len(err.Error()))]
+		return wire.Unknown, err.Error()[:min(40, len(err.Error()))]
 	}
 	name := unix.ErrnoName(errno)
 	var call *os.SyscallError
 	connecting := errors.As(err, &call) && call.Syscall == "connect"
 	switch errno {
 	case unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT:
-		return ModuleMissing, name
+		return wire.ModuleMissing, name
 	case unix.ECONNREFUSED, unix.ENOPROTOOPT, unix.ECONNRESET, unix.ECONNABORTED:
-		return Refused, name
+		return wire.Refused, name
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ENETDOWN, unix.EADDRNOTAVAIL:
-		return NoRoute, name
+		return wire.NoRoute, name
 	case unix.ETIMEDOUT:
-		return Dropped, name
+		return wire.Dropped, name
 	case unix.EACCES, unix.EPERM:
 		if connecting {
 			// An ICMP "administratively prohibited", as a firewall's reject.
-			return NoRoute, name
+			return wire.NoRoute, name
 		}
-		return Denied, name
+		return wire.Denied, name
 	default:
-		return Unknown, name
+		return wire.Unknown, name
 	}
 }
 
@@ -266,7 +269,7 @@ const turn = time.Minute
 // diagnose tries a target once, and tells what becomes of packets to a listener
 // that is silent: it asks it over TCP how many SCTP packets it has got, sends
 // some, and asks again. Meanwhile no other dialler that diagnoses sends any.
-func diagnose(ctx context.Context, job Job, t Target, try func(address string) Result) Result {
+func diagnose(ctx context.Context, job wire.Job, t wire.Target, try func(address string) wire.Result) wire.Result {
 	step := job.Timeout.Duration()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // closes the connections, and so ends our turn
@@ -275,8 +278,8 @@ func diagnose(ctx context.Context, job Job, t Target, try func(address string) R
 		defer timer.Stop()
 		return counters(ctx, t.Control, path)
 	}
-	silent := func(r Result, o Outcome) Result {
-		if r.Outcome == Dropped {
+	silent := func(r wire.Result, o wire.Outcome) wire.Result {
+		if r.Outcome == wire.Dropped {
 			r.Outcome = o
 		}
 		return r
@@ -285,21 +288,21 @@ func diagnose(ctx context.Context, job Job, t Target, try func(address string) R
 		// An SCTP socket with no route to its peer is silent, one of TCP is
 		// not.
 		if errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH) {
-			return silent(try(t.Address), NoRoute)
+			return silent(try(t.Address), wire.NoRoute)
 		}
-		return silent(try(t.Address), NetworkDown)
+		return silent(try(t.Address), wire.NetworkDown)
 	}
 	before, err := ask(turnPath, turn)
 	r := try(t.Address)
-	if err != nil || r.Outcome != Dropped {
+	if err != nil || r.Outcome != wire.Dropped {
 		return r
 	}
 	after, err := ask(countersPath, step)
 	switch {
 	case err != nil:
-		return silent(r, NetworkDown)
+		return silent(r, wire.NetworkDown)
 	case after.In > before.In:
-		return silent(r, OneWay)
+		return silent(r, wire.OneWay)
 	default:
 		return r
 	}

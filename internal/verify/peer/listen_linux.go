@@ -15,22 +15,12 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// ListenConfig is what a listener is told.
-type ListenConfig struct {
-	// Index is the listener's answer to who it is.
-	Index int
-	// Ports to listen on, SCTP, over IPv4 and, where there is any, IPv6.
-	Ports []int
-	// Control is the TCP address to tell [Counters] on, such as ":8080".
-	Control string
-}
-
-// Paths of the control server.
+// Paths of the control server, besides [wire.ReadyPath].
 const (
-	// ReadyPath answers 200 once the listener listens.
-	ReadyPath    = "/ready"
 	countersPath = "/counters"
 	// turnPath answers like countersPath, to one client at a time: the next
 	// has its turn when the one before has closed its connection.
@@ -48,16 +38,16 @@ type Counters struct {
 const idle = time.Minute
 
 // Listen echoes until the context ends. Like [Dial] it causes no module load.
-func Listen(ctx context.Context, cfg ListenConfig) Say {
+func Listen(ctx context.Context, cfg wire.Listener) wire.Say {
 	if say, ok := registered(); !ok {
 		return say
 	}
-	fault := func(err error) Say {
+	fault := func(err error) wire.Say {
 		outcome, _ := classify(err)
-		if outcome != ModuleMissing && outcome != Denied {
-			outcome = Unknown
+		if outcome != wire.ModuleMissing && outcome != wire.Denied {
+			outcome = wire.Unknown
 		}
-		return Say{Fault: outcome, Detail: err.Error()}
+		return wire.Say{Fault: outcome, Detail: err.Error()}
 	}
 	control, err := net.Listen("tcp", cfg.Control)
 	if err != nil {
@@ -95,7 +85,7 @@ func Listen(ctx context.Context, cfg ListenConfig) Say {
 	}
 	select {
 	case <-ctx.Done():
-		return Say{}
+		return wire.Say{}
 	case err := <-failed:
 		return fault(err)
 	}
@@ -112,7 +102,7 @@ func newControlServer(snmp string) http.Handler {
 		return json.NewEncoder(w).Encode(c) == nil // else the client went away
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc(ReadyPath, func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc(wire.ReadyPath, func(http.ResponseWriter, *http.Request) {})
 	mux.HandleFunc(countersPath, func(w http.ResponseWriter, _ *http.Request) { tell(w) })
 	turn := make(chan struct{}, 1)
 	mux.HandleFunc(turnPath, func(w http.ResponseWriter, r *http.Request) {
@@ -149,7 +139,7 @@ func serve(listener *socket, index int, conns *sync.WaitGroup) error {
 
 // echoAll sends back what comes until the peer ends.
 func echoAll(s *socket, index int) {
-	buf := make([]byte, MaxMessage+64)
+	buf := make([]byte, wire.MaxMessage+64)
 	for {
 		if s.file.SetDeadline(time.Now().Add(idle)) != nil {
 			return
