@@ -79,6 +79,32 @@ func TestWaitEnds(t *testing.T) {
 	}
 }
 
+// A context that ends just as the wait does, for another reason, does not
+// interrupt the next wait.
+func TestContextEndsTooLate(t *testing.T) {
+	s, peer := pair(t)
+	buf := make([]byte, 1)
+	for range 5000 {
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() {
+			unix.Write(peer, []byte("x"))
+			cancel()
+			unix.Write(peer, []byte("y"))
+		}()
+		m, err := s.Receive(ctx, buf)
+		if err == nil && string(m.Data) == "x" {
+			m, err = s.Receive(context.Background(), buf)
+		} else if errors.Is(err, context.Canceled) {
+			if m, err = s.Receive(context.Background(), buf); err == nil && string(m.Data) == "x" {
+				m, err = s.Receive(context.Background(), buf)
+			}
+		}
+		if err != nil || string(m.Data) != "y" {
+			t.Fatalf("got %q, %v", m.Data, err)
+		}
+	}
+}
+
 // What is there when a deadline has passed counts, whichever of the two the
 // process is told of first.
 func TestAnswerThatWasThereInTime(t *testing.T) {
