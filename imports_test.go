@@ -20,15 +20,14 @@ const module = "github.com/sctp-agent/sctp-agent/"
 // barred is a package, with all below it, that must not be linked.
 type barred struct {
 	path string
+	// alone: what is below it may be.
+	alone bool
 	// example is a package to import, where path is none.
 	example string
 }
 
-// results is below the engine, and for everybody.
-const results = module + "pkg/probe/result"
-
 var (
-	engine       = barred{path: module + "pkg/probe"}
+	engine       = barred{path: module + "pkg/probe", alone: true}
 	sockets      = barred{path: module + "internal/sctp"}
 	ishidawataru = barred{path: "github.com/ishidawataru/sctp"}
 	netlink      = barred{path: "github.com/vishvananda/netlink"}
@@ -39,13 +38,13 @@ var (
 	objects     = barred{path: "k8s.io/api", example: "k8s.io/api/core/v1"}
 	clientGo    = barred{path: "k8s.io/client-go", example: "k8s.io/client-go/rest"}
 	typedClient = barred{path: "k8s.io/client-go/kubernetes"}
-	clientcmd   = barred{path: "k8s.io/client-go/tools/clientcmd"}
+	clientcmd   = barred{path: "k8s.io/client-go/tools/clientcmd", alone: true}
 	cliRuntime  = barred{path: "k8s.io/cli-runtime", example: "k8s.io/cli-runtime/pkg/genericclioptions"}
-	controller  = barred{path: "sigs.k8s.io/controller-runtime"}
 
 	audit   = barred{path: module + "internal/audit"}
 	cleanup = barred{path: module + "internal/cleanup"}
-	verify  = barred{path: module + "internal/verify"} // but for its peers
+	cluster = barred{path: module + "internal/cluster"}
+	verify  = barred{path: module + "internal/verify", alone: true}
 	// unlisted is what no row allows.
 	unlisted = barred{path: "github.com/spf13/cobra"}
 )
@@ -85,6 +84,18 @@ var arrows = []struct {
 		from:  []string{"pkg/nodelabel", "pkg/machineconfig"},
 		on:    everywhere,
 		never: []barred{clientGo, objects},
+	},
+	{
+		why:   "the administrator's program needs nothing of a node",
+		from:  []string{"cmd/kubectl-sctp"},
+		on:    everywhere,
+		never: []barred{engine, sockets, ishidawataru, netlink, systemd, agent},
+	},
+	{
+		why:   "the node's program deletes no namespace and creates no pod",
+		from:  []string{"cmd/sctp-agent"},
+		on:    []string{"linux"},
+		never: []barred{audit, cleanup, cluster, verify, cliRuntime, typedClient},
 	},
 }
 
@@ -156,7 +167,7 @@ func chain(packages map[string]*linked, from string, found func(*linked) bool) [
 }
 
 func (b barred) is(p *linked) bool {
-	return p.ImportPath != results && within(p.ImportPath, b.path)
+	return p.ImportPath == b.path || !b.alone && within(p.ImportPath, b.path)
 }
 
 func within(path, root string) bool { return path == root || strings.HasPrefix(path, root+"/") }
