@@ -343,7 +343,7 @@ func TestCommandsEditFiles(t *testing.T) {
 
 // TestNoCommandForAHiddenName: what is copied into a shell is what is read.
 func TestNoCommandForAHiddenName(t *testing.T) {
-	for _, name := range []string{"/etc/modprobe.d/a\nrm -rf x.conf", "/etc/modprobe.d/\x1b[1m.conf", "/etc/modprobe.d/\u202e.conf", "/etc/modprobe.d/\xff.conf"} {
+	for _, name := range []string{"/etc/modprobe.d/a\nrm -rf x.conf", "/etc/modprobe.d/\x1b[1m.conf", "/etc/modprobe.d/\u202e.conf", "/etc/modprobe.d/\xff.conf", `/etc/modprobe.d/\u000a.conf`} {
 		for _, id := range []string{"rhel", "rhcos"} {
 			r := Judge(Facts{Inspection: host(func(i *kmod.Inspection) {
 				i.Userland = kmod.Userland{ID: id}

@@ -160,12 +160,13 @@ func loadModule(text, module string) Remedy {
 }
 
 // inShell puts names into a command, quoted. A name with characters that cannot
-// be seen, or are none, yields no command: what is copied must be what is read.
+// be seen yields no command, nor does one with a backslash, with which evidence
+// escapes these: what is copied must be what is read, and the name itself.
 func inShell(format string, names ...string) string {
 	quoted := make([]any, len(names))
 	for i, name := range names {
 		for _, r := range name {
-			if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			if r == unicode.ReplacementChar || r == '\\' || !unicode.IsPrint(r) {
 				return ""
 			}
 		}
