@@ -36,8 +36,9 @@ const (
 	openShiftRule = "CCE-82516-6"
 )
 
-// hardeningFiles are those that the profiles and their tools write.
-var hardeningFiles = []string{"sctp.conf", "blacklist.conf", "CIS.conf", "stig-blacklist.conf"}
+// hardeningFiles are those that the profiles and their tools write. The last one
+// is that of the Compliance Operator.
+var hardeningFiles = []string{"sctp.conf", "blacklist.conf", "CIS.conf", "stig-blacklist.conf", "75-kernel_module_sctp_disabled.conf"}
 
 // hardening names the rules that ask for a line, nil if none is known to.
 func hardening(u kmod.Userland, platform string, e kmod.Evidence) []string {

@@ -30,6 +30,12 @@ type Platform struct {
 	packages func(u kmod.Userland, release string) string
 	// install is the command that installs a package; the name follows.
 	install string
+	// layer is where a package is put on a platform whose /usr is read-only, and
+	// from which it takes effect with a reboot; "" where a package is installed
+	// into the running system.
+	layer string
+	// blacklists: the package brings [VendorBlacklist].
+	blacklists bool
 	// missing is what to do on a platform whose own kernel has the module, and
 	// yet this one has none.
 	missing string
@@ -92,7 +98,7 @@ func Platforms() []Platform {
 			Source:  "https://docs.fedoraproject.org/en-US/fedora-coreos/os-extensions/",
 			matches: func(u kmod.Userland) bool { return u.ID == "fedora" && u.VariantID == "coreos" },
 			way:     byIgnition, packages: func(kmod.Userland, string) string { return "kernel-modules-extra" },
-			install: "rpm-ostree install", argument: "rpm-ostree kargs --delete=",
+			install: "rpm-ostree install", layer: "as a layer of the image", blacklists: true, argument: "rpm-ostree kargs --delete=",
 		},
 		{
 			Name: "flatcar", Source: "https://www.flatcar.org/docs/latest/setup/customization/other-settings/", matches: id("flatcar"),
@@ -121,19 +127,19 @@ func Platforms() []Platform {
 		},
 		{
 			Name: "rhel", Source: "https://access.redhat.com/articles/3760101", matches: id("rhel"),
-			packages: redHatPackage, install: "dnf install", argument: grubby,
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
 		},
 		{
 			Name: "centos", Source: "https://access.redhat.com/articles/3760101", matches: id("centos"),
-			packages: redHatPackage, install: "dnf install", argument: grubby,
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
 		},
 		{
 			Name: "rocky", Source: "https://access.redhat.com/articles/3760101", matches: id("rocky"),
-			packages: redHatPackage, install: "dnf install", argument: grubby,
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
 		},
 		{
 			Name: "almalinux", Source: "https://access.redhat.com/articles/3760101", matches: id("almalinux"),
-			packages: redHatPackage, install: "dnf install", argument: grubby,
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
 		},
 		{
 			Name:     "ol",
@@ -143,11 +149,11 @@ func Platforms() []Platform {
 		},
 		{
 			Name: "fedora", Source: "https://packages.fedoraproject.org/pkgs/kernel/kernel-modules-extra/", matches: id("fedora"),
-			packages: redHatPackage, install: "dnf install", argument: grubby,
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
 		},
 		{
 			Name: "amzn", Source: "https://docs.aws.amazon.com/linux/al2023/ug/kernel.html", matches: id("amzn"),
-			packages: amazonPackage, install: "dnf install", argument: grubby,
+			packages: amazonPackage, install: "dnf install", blacklists: true, argument: grubby,
 		},
 		{
 			Name: "ubuntu", Source: "https://packages.ubuntu.com/noble/linux-modules-extra-aws", matches: id("ubuntu"),
@@ -158,7 +164,7 @@ func Platforms() []Platform {
 			Name: "sl-micro", Source: "https://documentation.suse.com/sle-micro/6.0/html/Micro-transactional-updates/index.html",
 			matches: id("sl-micro", "sle-micro", "opensuse-microos", "opensuse-leap-micro"),
 			// /usr is a read-only snapshot, the next one is prepared and booted.
-			packages: susePackage, install: "transactional-update pkg install", argumentAt: "/etc/default/grub (then run transactional-update grub.cfg)",
+			packages: susePackage, install: "transactional-update pkg install", layer: "into the next snapshot", argumentAt: "/etc/default/grub (then run transactional-update grub.cfg)",
 		},
 		{
 			Name: "sles", Source: "https://documentation.suse.com/sles/15-SP6/html/SLES-all/cha-mod.html",

@@ -36,7 +36,7 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	case ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleDeniedByKernel, ReasonModuleLoadingDisabled, ReasonModuleNotLoaded:
 		return p.atBoot(i)
 	case ReasonModuleMissing:
-		return []Remedy{p.installModule(i)}
+		return p.installModule(i)
 	case ReasonModuleLoadFailed:
 		return []Remedy{
 			loadModule("run \"modprobe "+i.Module+"\": it loads the module, if what stopped it was taken away since this boot, or shows the error", i.Module),
@@ -84,28 +84,52 @@ func readable(i *kmod.Inspection) Remedy {
 	return Remedy{Action: ActionAllow, Text: "give the agent the right to read /proc and /sys, then look again"}
 }
 
-// installModule says where the module comes from.
-func (p Platform) installModule(i *kmod.Inspection) Remedy {
+// installModule says where the module comes from, and what is to be done besides
+// for the boot that has it to load it.
+func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 	step := Remedy{Action: ActionInstallModule, Text: p.missing}
-	release := i.Kernel.Release
-	readOnly := i.Userland.OSTree && p.way != byIgnition
+	if p.packages == nil {
+		if p.missing == "" {
+			step.Text = fmt.Sprintf("use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel %s%s", i.Kernel.Release, otherwise(i))
+		}
+		return []Remedy{step}
+	}
+	name := p.packages(i.Userland, i.Kernel.Release)
+	then := p.rebootStep("then reboot")
 	switch {
-	case p.packages != nil && readOnly:
-		name := unversioned(p.packages(i.Userland, release), release)
+	case p.layer != "":
+		step.Text = fmt.Sprintf("install the package %s %s", name, p.layer)
+		step.Command = inShell(p.install+" %s", name)
+	case i.Userland.OSTree:
+		name = unversioned(name, i.Kernel.Release)
 		step.Text = fmt.Sprintf("add the package %s to the image (\"RUN dnf -y install %s\" in its Containerfile), build it, and run \"bootc upgrade\": /usr is read-only here", name, name)
 		step.Command = "bootc upgrade"
-	case p.packages != nil && p.way == byIgnition:
-		name := p.packages(i.Userland, release)
-		step.Text = fmt.Sprintf("install the package %s for kernel %s as a layer of the image, then reboot", name, release)
-		step.Command = p.install + " " + name
-	case p.packages != nil:
-		name := p.packages(i.Userland, release)
-		step.Text = fmt.Sprintf("install the package %s (or reboot, if a kernel with the module is installed, or run \"depmod %s\", if sctp.ko is there already)", name, release)
+	default:
+		step.Text = fmt.Sprintf("install the package %s%s", name, otherwise(i))
 		step.Command = inShell(p.install+" %s", name)
-	case p.missing == "":
-		step.Text = fmt.Sprintf("use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel %s (or reboot, if a kernel with it is installed, or run \"depmod %s\", if sctp.ko is there already)", release, release)
+		then = p.takeEffect(i)
 	}
-	return step
+	steps := []Remedy{step}
+	for _, s := range undoings(i, p.undo) {
+		if s.Action != ActionRestoreFile { // of the module, which the package brings
+			steps = append(steps, s)
+		}
+	}
+	if p.blacklists && !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == VendorBlacklist }) {
+		steps = append(steps, Remedy{
+			Action: ActionEmptyFile, File: VendorBlacklist, Command: inShell(": > %s", VendorBlacklist),
+			Text: "empty " + VendorBlacklist + ", which that package brings",
+		})
+	}
+	if i.BootLoad.Requested != kmod.AnswerTrue {
+		steps = append(steps, request(i.Module))
+	}
+	return append(steps, then)
+}
+
+// otherwise is what helps where the module is on disk, or a reboot away.
+func otherwise(i *kmod.Inspection) string {
+	return fmt.Sprintf(" (or reboot, if a kernel with the module is installed, or run \"depmod %s\", if sctp.ko is there already)", i.Kernel.Release)
 }
 
 // unversioned is a package's name without the kernel's release: an image has

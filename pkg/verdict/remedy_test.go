@@ -91,7 +91,7 @@ func TestRemedy(t *testing.T) {
 		"not installed, or not indexed": {rhel, func(i *kmod.Inspection) {
 			i.State = kmod.StateAbsent
 			everyCaller(i, stoppedBy(kmod.Evidence{File: "/lib/modules/x/modules.dep.bin", Effect: "is not there", Cause: kmod.CauseMissing}))
-		}, `install the package kernel-modules-extra-5.14.0-570.el9.x86_64 (or reboot, if a kernel with the module is installed, or run "depmod 5.14.0-570.el9.x86_64", if sctp.ko is there already)`},
+		}, `install the package kernel-modules-extra-5.14.0-570.el9.x86_64 (or reboot, if a kernel with the module is installed, or run "depmod 5.14.0-570.el9.x86_64", if sctp.ko is there already); empty /etc/modprobe.d/sctp-blacklist.conf, which that package brings; ` + request + `; then reboot, or run "modprobe sctp"`},
 		"the blacklist was taken away since this boot": {rhel, requested,
 			`run "modprobe sctp": it loads the module, if what stopped it was taken away since this boot, or shows the error; see also "journalctl -b -u systemd-modules-load" and "dmesg | grep -i sctp"`},
 	} {
