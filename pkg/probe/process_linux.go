@@ -118,7 +118,8 @@ func startChild(ctx context.Context, program string, t task) (*child, error) {
 	answers := make(chan answer, 1)
 	go func() {
 		defer closeAll(outRead, errRead)
-		answers <- listen(ctx, cmd.Process.Pid, outRead, errRead, exited)
+		kill := func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+		answers <- listen(ctx, kill, outRead, errRead, exited)
 	}()
 	return &child{answer: answers}, nil
 }
@@ -129,12 +130,27 @@ func closeAll(files ...*os.File) {
 	}
 }
 
+// After the deadline, or after the child's last line, nothing is waited for longer
+// than twice endGrace, for its end, and wordsGrace, for its last words: 45 ms in
+// all (docs/probe.md).
+const (
+	endGrace   = 20 * time.Millisecond
+	wordsGrace = 5 * time.Millisecond
+)
+
+// pipe is the end of a pipe at which it is read. A deadline wakes the reader;
+// closing would race with it.
+type pipe interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
 // listen takes down what the child says until it is done or the context ends,
 // and sees it dead.
-func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan error) answer {
+func listen(ctx context.Context, kill func(), out, stderr pipe, exited <-chan error) answer {
 	var a answer
 	lastWords := hearLastWords(stderr)
-	// Wakes the reads below; closing would race with them.
+	// Wakes the reads below.
 	stop := context.AfterFunc(ctx, func() { out.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	lines := json.NewDecoder(out)
@@ -156,22 +172,20 @@ func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan er
 	if !done && readErr != io.EOF {
 		// Late, or talking nonsense. A stopped process takes this signal too;
 		// one that hangs in the kernel does when the kernel lets it.
-		unix.Kill(-pid, unix.SIGKILL)
+		kill()
 	}
-	// Twice this is within what an answer may come late (docs/probe.md).
-	const grace = 20 * time.Millisecond
 	var exit error
 	select {
 	case exit = <-exited:
-	case <-time.After(grace):
-		unix.Kill(-pid, unix.SIGKILL)
+	case <-time.After(endGrace):
+		kill()
 		// Why it did not say everything is worth the time that is left: on a
 		// busy machine, this process may hear of its end only later.
 		rest, cancel := context.WithCancel(ctx)
 		if done {
 			cancel()
 		}
-		exit = awaitEnd(rest, exited, grace)
+		exit = awaitEnd(rest, exited)
 		cancel()
 	}
 	words := lastWords()
@@ -188,8 +202,8 @@ func listen(ctx context.Context, pid int, out, stderr *os.File, exited <-chan er
 }
 
 // awaitEnd waits for the end of a process that was killed until the context's,
-// and so much longer.
-func awaitEnd(ctx context.Context, exited <-chan error, grace time.Duration) error {
+// and endGrace longer.
+func awaitEnd(ctx context.Context, exited <-chan error) error {
 	select {
 	case exit := <-exited:
 		return exit
@@ -198,7 +212,7 @@ func awaitEnd(ctx context.Context, exited <-chan error, grace time.Duration) err
 	select {
 	case exit := <-exited:
 		return exit
-	case <-time.After(grace):
+	case <-time.After(endGrace):
 		return errors.New("it cannot be killed: a call hangs in the kernel")
 	}
 }
@@ -206,7 +220,7 @@ func awaitEnd(ctx context.Context, exited <-chan error, grace time.Duration) err
 // hearLastWords reads what a process writes to its standard error: a crash in
 // the full suite says more than a pipe holds, and would wait there. The function
 // returned ends that, and gives the first line.
-func hearLastWords(stderr *os.File) func() string {
+func hearLastWords(stderr pipe) func() string {
 	said := make(chan string, 1)
 	go func() {
 		text := bufio.NewReaderSize(stderr, 512)
@@ -217,7 +231,7 @@ func hearLastWords(stderr *os.File) func() string {
 	}()
 	return func() string {
 		// Of a process that has ended, everything is there.
-		stderr.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
+		stderr.SetReadDeadline(time.Now().Add(wordsGrace))
 		first := <-said
 		if first == "" {
 			return ""

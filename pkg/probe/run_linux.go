@@ -16,9 +16,10 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
-// Run runs a suite and reports what it found. It never takes longer than the
-// options' deadlines by more than a few milliseconds, whatever the kernel
-// does, and it leaves nothing behind.
+// Run runs a suite and reports what it found. It returns at the options'
+// deadlines, whatever the kernel does: it then waits at most 45 ms more for the
+// child's end, and takes what the machine needs to run it and to kill the child.
+// It leaves nothing behind.
 //
 // Unless [Options.AllowLoad] is set, no SCTP socket is opened while the
 // protocol is not registered, or its module not live: then the result has no

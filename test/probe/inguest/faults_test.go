@@ -2,6 +2,7 @@ package inguest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -608,15 +609,16 @@ func TestChildKilledOrStopped(t *testing.T) {
 						break
 					}
 					if time.Since(began) > timeout {
-						t.Error("the probe's child did not get under way")
-						break
+						r, _ := wait()
+						return r, errors.New("the probe's child did not get under way")
 					}
 				}
-				return wait()
+				r, late := wait()
+				if late == nil && signal != syscall.SIGSTOP && r.Duration >= timeout {
+					late = fmt.Errorf("took %v although the child was dead", r.Duration)
+				}
+				return r, late
 			})
-			if signal != syscall.SIGSTOP && r.Duration >= timeout {
-				t.Errorf("took %v although the child was dead", r.Duration)
-			}
 			fault{result: result.OutcomeUnknown, reason: verdict.ReasonInspectionFailed}.judge(t, r)
 			if c := find(t, r.Checks, result.CheckIPv4Stream); !strings.Contains(c.Detail, "the probe process") {
 				t.Errorf("%+v", c)
