@@ -2,43 +2,31 @@ package hostcase
 
 import (
 	"fmt"
+	"io/fs"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"testing/fstest"
+	"time"
 )
 
 // Build writes the tree below root, which must exist: the files, the module
 // directory with its indexes, and stand-ins for /proc and /sys below
 // root/proc and root/sys.
 func (c *Case) Build(root string) error {
-	lib := filepath.Join(root, "usr/lib")
-	if err := os.MkdirAll(lib, 0o755); err != nil {
-		return err
-	}
-	if c.Split {
-		lib = filepath.Join(root, "lib")
-		if err := os.MkdirAll(lib, 0o755); err != nil {
-			return err
-		}
-	} else if err := os.Symlink("usr/lib", filepath.Join(root, "lib")); err != nil {
-		return err
-	}
-	for _, e := range c.Entries {
+	for _, e := range c.tree() {
 		if err := e.build(root); err != nil {
 			return err
 		}
 	}
-	if err := c.buildModules(filepath.Join(lib, "modules", Release)); err != nil {
-		return err
-	}
-	return c.buildKernel(root)
+	return nil
 }
 
 func (e Entry) build(root string) error {
-	name := filepath.Join(root, e.Path)
+	name := filepath.Join(root, filepath.FromSlash(e.Path))
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
@@ -50,14 +38,59 @@ func (e Entry) build(root string) error {
 	case Dir:
 		return os.MkdirAll(name, 0o755)
 	case FIFO:
-		return unix.Mkfifo(name, 0o644)
+		return mkfifo(name)
 	}
 	return fmt.Errorf("entry %s: unknown kind %q", e.Path, e.Kind)
 }
 
-// buildModules writes module files, which say in their text what they are, and
-// the indexes that depmod would write.
-func (c *Case) buildModules(dir string) error {
+// FS is the same tree in memory. All of it was modified when the case's kernel
+// booted.
+func (c *Case) FS() fstest.MapFS {
+	tree := fstest.MapFS{}
+	modes := map[EntryKind]fs.FileMode{File: 0o644, Link: fs.ModeSymlink | 0o777, Dir: fs.ModeDir | 0o755, FIFO: fs.ModeNamedPipe | 0o644}
+	for _, e := range c.tree() {
+		tree[follow(tree, e.Path)] = &fstest.MapFile{Data: []byte(e.Content), Mode: modes[e.Kind], ModTime: time.Unix(bootTime, 0)}
+	}
+	return tree
+}
+
+// follow takes the links out of the directories of a name, as writing a file
+// does.
+func follow(tree fstest.MapFS, name string) string {
+	name = path.Clean(name)
+	for i := 0; i < len(name); i++ {
+		if name[i] != '/' {
+			continue
+		}
+		if f := tree[name[:i]]; f != nil && f.Mode&fs.ModeSymlink != 0 {
+			target := string(f.Data)
+			if !path.IsAbs(target) {
+				target = path.Join(path.Dir(name[:i]), target)
+			}
+			return follow(tree, path.Join("/", target, name[i:])[1:])
+		}
+	}
+	return name
+}
+
+// tree is everything that the case has, in the order of writing.
+func (c *Case) tree() []Entry {
+	tree := []Entry{{Kind: Dir, Path: "usr/lib"}}
+	lib := "usr/lib"
+	if c.Split {
+		lib = "lib"
+		tree = append(tree, Entry{Kind: Dir, Path: lib})
+	} else {
+		tree = append(tree, Entry{Kind: Link, Path: "lib", Content: "usr/lib"})
+	}
+	tree = append(tree, c.Entries...)
+	tree = append(tree, c.modules(path.Join(lib, "modules", Release))...)
+	return append(tree, c.kernel()...)
+}
+
+// modules are module files, which say in their text what they are, and the
+// indexes that depmod would write.
+func (c *Case) modules(dir string) (tree []Entry) {
 	files := map[string]string{}
 	for _, m := range c.Modules {
 		files[m.Name] = m.File
@@ -69,16 +102,9 @@ func (c *Case) buildModules(dir string) error {
 			line += " " + files[need]
 		}
 		dep.Add(m.Name, line, 0)
-		if m.Gone {
-			continue
-		}
-		name := filepath.Join(dir, m.File)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			return err
-		}
-		content := fmt.Sprintf("MODULE %s NEEDS %s\n", m.Name, strings.Join(m.Needs, ","))
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			return err
+		if !m.Gone {
+			content := fmt.Sprintf("MODULE %s NEEDS %s\n", m.Name, strings.Join(m.Needs, ","))
+			tree = append(tree, Entry{File, path.Join(dir, m.File), content})
 		}
 	}
 	for i, a := range c.Aliases {
@@ -91,26 +117,25 @@ func (c *Case) buildModules(dir string) error {
 		builtinAlias.Add(a.Pattern, a.Name, uint32(i))
 	}
 	if len(c.Modules)+len(c.Builtin) == 0 {
-		return nil
+		return tree
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	for name, x := range map[string]*Index{
+	tree = append(tree, Entry{Kind: Dir, Path: dir})
+	indexes := map[string]*Index{
 		"modules.dep.bin": &dep, "modules.alias.bin": &alias, "modules.symbols.bin": {},
 		"modules.builtin.bin": &builtin, "modules.builtin.alias.bin": &builtinAlias,
-	} {
-		if slices.Contains(c.Without, name) {
-			continue
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), x.Bytes(), 0o644); err != nil {
-			return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(indexes)) {
+		if !slices.Contains(c.Without, name) {
+			tree = append(tree, Entry{File, path.Join(dir, name), string(indexes[name].Bytes())})
 		}
 	}
-	return nil
+	return tree
 }
 
-func (c *Case) buildKernel(root string) error {
+// bootTime is when the case's kernel started.
+const bootTime = 1700000000
+
+func (c *Case) kernel() (tree []Entry) {
 	zeroOne := map[bool]string{false: "0\n", true: "1\n"}
 	helper := "/sbin/modprobe\n"
 	if c.NoHelper {
@@ -123,7 +148,7 @@ func (c *Case) buildKernel(root string) error {
 	files := map[string]string{
 		"proc/cmdline":                                  c.Cmdline,
 		"proc/modules":                                  "",
-		"proc/stat":                                     "btime 1700000000\n",
+		"proc/stat":                                     fmt.Sprintf("btime %d\n", bootTime),
 		"proc/sys/kernel/osrelease":                     Release + "\n",
 		"proc/sys/kernel/modules_disabled":              zeroOne[c.ModulesDisabled],
 		"proc/sys/kernel/modprobe":                      helper,
@@ -134,10 +159,8 @@ func (c *Case) buildKernel(root string) error {
 		files["sys/module/"+name+"/initstate"] = "live\n"
 		files["proc/modules"] += name + " 16384 0 - Live 0x0000000000000000\n"
 	}
-	for name, content := range files {
-		if err := (Entry{Kind: File, Path: name, Content: content}).build(root); err != nil {
-			return err
-		}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		tree = append(tree, Entry{File, name, files[name]})
 	}
-	return nil
+	return tree
 }

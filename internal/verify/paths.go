@@ -9,8 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
+	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
@@ -89,7 +88,7 @@ func hasFamily(addresses []string, like string) bool {
 
 // serves says whether a Service has the address's family, and so a node port of
 // it.
-func serves(s *corev1.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
+func serves(s *api.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
 
 // jobs divides the paths from one node among diallers, groups whole, and says
 // what each path needs: the direct paths to the nodes that it leads to and

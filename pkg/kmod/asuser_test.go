@@ -53,6 +53,5 @@ func inspectAs(t *testing.T, uid uint32, opts kmod.Options) (*kmod.Inspection, e
 		return nil, fmt.Errorf("inspect as user %d: %w", uid, err)
 	}
 	var ins kmod.Inspection
-	// Evidence has no cause in JSON; the decision has.
 	return &ins, json.Unmarshal(out, &ins)
 }

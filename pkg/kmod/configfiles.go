@@ -6,9 +6,10 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // configFile is one file that takes part, or one that is shadowed by a file of
@@ -90,7 +91,7 @@ func (set *configSet) byPath() map[string]*configFile {
 // readConfigSet reads the files of several directories, first wins by base
 // name, sorted by base name in byte order over all of them. extra are files
 // that libkmod sorts into the same list; they are optional.
-func readConfigSet(root *hostRoot, dirs []string, rule fileRule, extra ...string) configSet {
+func readConfigSet(root hostFS, dirs []string, rule fileRule, extra ...string) configSet {
 	set := configSet{left: rule.limit}
 	taken := map[string]string{} // base name -> path
 	add := func(f configFile) {
@@ -105,11 +106,11 @@ func readConfigSet(root *hostRoot, dirs []string, rule fileRule, extra ...string
 		set.files = append(set.files, f)
 	}
 	for _, name := range extra {
-		data, mtime, err := root.readFile(name, maxConfigFile)
+		data, mtime, err := readFile(root, name, maxConfigFile)
 		set.left -= int64(len(data))
 		add(configFile{name: path.Base(name), path: name, data: data, mtime: mtime, err: readError(err)})
 	}
-	seen := map[[2]uint64]bool{}
+	seen := map[hostroot.ID]bool{}
 	for _, dir := range dirs {
 		set.readDir(root, dir, rule, seen, add)
 	}
@@ -117,59 +118,57 @@ func readConfigSet(root *hostRoot, dirs []string, rule fileRule, extra ...string
 	return set
 }
 
-func (set *configSet) readDir(root *hostRoot, dir string, rule fileRule, seen map[[2]uint64]bool, add func(configFile)) {
-	st, err := root.stat(dir)
+func (set *configSet) readDir(root hostFS, dir string, rule fileRule, seen map[hostroot.ID]bool, add func(configFile)) {
+	st, err := root.Stat(dir)
 	if err != nil {
-		if !absent(err) {
+		if !hostroot.Absent(err) {
 			set.dirErrs = append(set.dirErrs, dirError{dir, err})
 		}
 		return
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+	if !st.Mode.IsDir() {
 		if rule.dirMayBeFile {
-			data, mtime, err := root.readFile(dir, maxConfigFile)
+			data, mtime, err := readFile(root, dir, maxConfigFile)
 			set.left -= int64(len(data))
 			add(configFile{name: path.Base(dir), path: dir, data: data, mtime: mtime, err: readError(err)})
 		}
 		return
 	}
 	// The same directory under a second name (/lib is usr/lib) has nothing new.
-	id := [2]uint64{uint64(st.Dev), st.Ino}
-	if seen[id] {
+	if seen[st.ID] {
 		return
 	}
-	seen[id] = true
-	d, err := root.openDir(dir)
+	seen[st.ID] = true
+	entries, err := root.ReadDir(dir)
 	if err != nil {
-		if !absent(err) {
+		if !hostroot.Absent(err) {
 			set.dirErrs = append(set.dirErrs, dirError{dir, err})
 		}
 		return
 	}
-	defer d.Close()
-	set.files = slices.Grow(set.files, len(d.entries))
-	for _, e := range d.entries {
-		full := dir + "/" + e.name
-		if !rule.accept(e.name) {
+	set.files = slices.Grow(set.files, len(entries))
+	for _, e := range entries {
+		full := dir + "/" + e.Name
+		if !rule.accept(e.Name) {
 			set.strays = append(set.strays, full)
 			continue
 		}
-		f := configFile{name: e.name, path: printableName(full)}
-		if e.kind == unix.DT_DIR {
+		f := configFile{name: e.Name, path: printableName(full)}
+		if e.Mode.IsDir() {
 			if rule.dirMasks {
 				add(f)
 			}
 			continue
 		}
-		f.data, f.mtime, err = d.readEntry(e, full, maxConfigFile)
+		f.data, f.mtime, err = readFile(root, full, maxConfigFile)
 		if set.left -= int64(len(f.data)); set.left < 0 {
 			set.dirErrs = append(set.dirErrs, dirError{dir, errTooMuch})
 			return
 		}
 		switch {
-		case errors.Is(err, unix.EISDIR) && !rule.dirMasks:
+		case errors.Is(err, syscall.EISDIR) && !rule.dirMasks:
 			continue // a link to a directory is a directory to fstatat
-		case err != nil && absent(err) || errors.Is(err, unix.ELOOP):
+		case err != nil && hostroot.Absent(err) || errors.Is(err, syscall.ELOOP):
 			if !rule.danglingMasks {
 				continue
 			}
@@ -184,7 +183,7 @@ func (set *configSet) readDir(root *hostRoot, dir string, rule fileRule, seen ma
 // there, a directory, and the null device have nothing to read.
 func readError(err error) error {
 	switch {
-	case err == nil, absent(err), errors.Is(err, errNullDevice), errors.Is(err, unix.EISDIR), errors.Is(err, unix.ELOOP):
+	case err == nil, hostroot.Absent(err), errors.Is(err, hostroot.ErrNullDevice), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
 		return nil
 	}
 	var pe *fs.PathError

@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // caller is who asks for the module.
@@ -101,11 +103,11 @@ func (ev *evaluation) readModulesLoad() {
 func (set configSet) problems() []Evidence {
 	var list []Evidence
 	for _, d := range set.dirErrs {
-		list = append(list, Evidence{File: d.dir, Effect: "could not be read: " + reason(d.err), Cause: CauseUnreadable})
+		list = append(list, Evidence{File: d.dir, Effect: "could not be read: " + hostroot.Bare(d.err).Error(), Cause: CauseUnreadable})
 	}
 	for _, f := range set.files {
 		if f.err != nil {
-			list = append(list, Evidence{File: f.path, Effect: "could not be read: " + reason(f.err), Cause: CauseUnreadable})
+			list = append(list, Evidence{File: f.path, Effect: "could not be read: " + hostroot.Bare(f.err).Error(), Cause: CauseUnreadable})
 		}
 	}
 	return list
@@ -236,12 +238,10 @@ func (ev *evaluation) mayBeHidden(file string) bool {
 func tidy(list []Evidence, allowed Answer) []Evidence {
 	rank := func(e Evidence) int {
 		switch {
-		case allowed == AnswerUnknown && e.Cause >= CauseCustomInstall:
-			return -int(e.Cause)
-		case e.Cause == CauseNone:
-			return 100
+		case allowed == AnswerUnknown && e.Cause != CauseNone && !e.Cause.Before(CauseCustomInstall):
+			return -e.Cause.rank()
 		}
-		return int(e.Cause)
+		return e.Cause.rank()
 	}
 	list = slices.Clone(list)
 	slices.SortStableFunc(list, func(a, b Evidence) int { return cmp.Compare(rank(a), rank(b)) })
@@ -309,7 +309,7 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 	switch {
 	case file == "":
 		list = append(list, h.noModule())
-	case err != nil && (absent(err) || errors.Is(err, errNotRegular)):
+	case err != nil && (hostroot.Absent(err) || errors.Is(err, hostroot.ErrNotRegular)):
 		list = append(list, missingFile(file))
 	default:
 		p := h.newProcess(ev.cfg, h.newKernel())
@@ -317,7 +317,7 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 			if p.inKernel(p.newFromName(need.name)) {
 				continue
 			}
-			if _, err := h.root.stat(need.file); err != nil && absent(err) {
+			if _, err := h.root.Stat(need.file); err != nil && hostroot.Absent(err) {
 				list = append(list, Evidence{File: need.file, Cause: CauseMissing,
 					Effect: "needed by " + h.target + ", is not there, though the index lists it"})
 			}
@@ -340,7 +340,7 @@ func (h *host) noModule() Evidence {
 	e := Evidence{File: path.Join(h.moddir, indexDep), Cause: CauseMissing, Effect: "does not list " + h.target}
 	if x := h.index(indexDep); x.err != nil {
 		e.Effect = "is not there: this kernel has no index of modules (depmod), or no modules"
-		if _, err := h.root.stat(h.moddir); err != nil && absent(err) {
+		if _, err := h.root.Stat(h.moddir); err != nil && hostroot.Absent(err) {
 			e.File = h.moddir
 			e.Effect = "is not there: no modules are installed for the kernel that runs"
 		}
@@ -531,7 +531,7 @@ func (ev *evaluation) bootLoad() BootLoad {
 	}
 	problems := ev.loadSet.problems()
 	if h.cmdlineErr != nil {
-		problems = append(problems, Evidence{File: procCmdline, Effect: "could not be read: " + reason(h.cmdlineErr), Cause: CauseUnreadable})
+		problems = append(problems, Evidence{File: procCmdline, Effect: "could not be read: " + hostroot.Bare(h.cmdlineErr).Error(), Cause: CauseUnreadable})
 	}
 	if h.noEnd != nil && len(ev.requests) > 0 {
 		// What the names lead to was not looked up to the end.

@@ -3,7 +3,9 @@ package kmod_test
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log"
+	"testing/fstest"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -22,6 +24,30 @@ func ExampleInspect() {
 	for _, e := range ins.Autoload.Evidence {
 		fmt.Printf("%s:%d: %s (%s)\n", e.File, e.Line, e.Text, e.Effect)
 	}
+}
+
+// A tree in memory, as of an image or an archive: nothing of the machine on which
+// this runs takes part. The kernel's view is in the tree, too.
+func ExampleInspect_fileSystem() {
+	host := fstest.MapFS{
+		"proc/cmdline":                      {Data: []byte("quiet\n")},
+		"lib":                               {Data: []byte("usr/lib"), Mode: fs.ModeSymlink},
+		"usr/lib/modules/6.1.0/modules.dep": {},
+		"etc/modprobe.d/hardening.conf":     {Data: []byte("# CIS 3.2.4\ninstall sctp /bin/false\nblacklist sctp\n")},
+		"bin/false":                         {Mode: 0o755},
+	}
+	ins, err := kmod.Inspect(context.Background(), kmod.Options{FS: host, KernelRelease: "6.1.0", KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("modprobe sctp:", ins.ByName.Allowed)
+	for _, e := range ins.ByName.Evidence {
+		fmt.Printf("%s (%s)\n", e, e.Cause)
+	}
+	// Output:
+	// modprobe sctp: false
+	// /lib/modules/6.1.0/modules.dep.bin: is not there: this kernel has no index of modules (depmod), or no modules (missing)
+	// /etc/modprobe.d/hardening.conf:2: install sctp /bin/false (install)
 }
 
 // Another module, on a host whose root is mounted at /host: the module behind

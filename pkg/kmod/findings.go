@@ -6,6 +6,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // findings collects what is worth a warning besides the answers.
@@ -27,16 +30,16 @@ func (ev *evaluation) incomplete() []Finding {
 		if err == nil || len(list) > maxListed {
 			return
 		}
-		f := Finding{Kind: FindingIncomplete, Evidence: []Evidence{{File: file, Effect: reason(err), Cause: CauseUnreadable}}}
+		f := Finding{Kind: FindingIncomplete, Evidence: []Evidence{{File: file, Effect: hostroot.Bare(err).Error(), Cause: CauseUnreadable}}}
 		switch {
-		case errors.Is(err, errNotRegular):
+		case errors.Is(err, hostroot.ErrNotRegular):
 			f.Message = fmt.Sprintf("%s is not a regular file and was not opened; modprobe and systemd would open it, and may wait for ever", file)
-		case errors.Is(err, errTooLarge):
+		case errors.Is(err, hostroot.ErrTooLarge):
 			f.Message = fmt.Sprintf("%s is too large to be read", file)
 		case errors.Is(err, errTooMuch):
 			f.Message = fmt.Sprintf("%s was not read to the end: with the directories that add to it, it has more than any real configuration", file)
 		default:
-			f.Message = fmt.Sprintf("%s could not be read: %s", file, reason(err))
+			f.Message = fmt.Sprintf("%s could not be read: %s", file, hostroot.Bare(err).Error())
 		}
 		list = append(list, f)
 	}
@@ -156,7 +159,7 @@ func (ev *evaluation) whyIgnored(text string) (string, bool) {
 // whyMissed explains a name in a good line that is almost the module's.
 func (ev *evaluation) whyMissed(name string) (string, bool) {
 	target := ev.mod.Name
-	if name == target || strings.ContainsAny(name, "*?[") || bare(name) == target && fnmatch(name, target) {
+	if name == target || strings.ContainsAny(name, "*?[") || bare(name) == target && fnmatch.Match(name, target) {
 		return "", false
 	}
 	switch {
@@ -229,7 +232,7 @@ func (ev *evaluation) shadowed(f configFile, by *configFile) []Finding {
 	}
 	for _, c := range hidden.installs {
 		same := func(o commandRule) bool { return o.pattern == c.pattern && o.command == c.command }
-		if fnmatch(c.pattern, ev.mod.Name) && len(list) <= maxListed && ev.host.spend(len(hiding.installs)) && !slices.ContainsFunc(hiding.installs, same) {
+		if fnmatch.Match(c.pattern, ev.mod.Name) && len(list) <= maxListed && ev.host.spend(len(hiding.installs)) && !slices.ContainsFunc(hiding.installs, same) {
 			list = append(list, unused(c.evidence(CauseNone, ""), why))
 		}
 	}
@@ -254,7 +257,7 @@ func (ev *evaluation) strayFile(name string) []Finding {
 	if ev.modprobeSet.left <= 0 {
 		return nil
 	}
-	data, _, err := ev.host.root.readFile(name, maxConfigFile)
+	data, _, err := readFile(ev.host.root, name, maxConfigFile)
 	ev.modprobeSet.left -= int64(len(data))
 	if err != nil {
 		return nil
@@ -269,7 +272,7 @@ func (ev *evaluation) strayFile(name string) []Finding {
 		}
 	}
 	for _, c := range stray.installs {
-		if fnmatch(c.pattern, ev.mod.Name) && len(list) <= maxListed {
+		if fnmatch.Match(c.pattern, ev.mod.Name) && len(list) <= maxListed {
 			list = append(list, unused(c.evidence(CauseNone, ""), why))
 		}
 	}

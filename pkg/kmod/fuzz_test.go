@@ -124,29 +124,6 @@ func FuzzCmdline(f *testing.F) {
 	})
 }
 
-func FuzzIndex(f *testing.F) {
-	var x hostcase.Index
-	x.Add("net_pf_2_proto_132", "sctp", 0)
-	x.Add("net_pf_*_proto_13[1-3]", "other", 1)
-	x.Add("sctp", "kernel/net/sctp/sctp.ko.xz: kernel/lib/libcrc32c.ko.xz", 0)
-	x.Add("sctp_diag", "kernel/net/sctp/sctp_diag.ko.xz:", 0)
-	f.Add(x.Bytes(), "net_pf_2_proto_132")
-	f.Add(x.Bytes()[:40], "sctp")
-	f.Add([]byte("\xb0\x07\xf4\x57\x00\x02\x00\x01\x20\x00\x00\x0c\x00\xff\x20\x00\x00\x0c"), "loop")
-	f.Fuzz(func(t *testing.T, data []byte, key string) {
-		x, err := newIndex(bytes.NewReader(data), int64(len(data)))
-		if err != nil {
-			return
-		}
-		x.budget = 20000
-		value, found, err := x.search(key)
-		if found && (err != nil || len(value) > maxIndexString+blockSize) {
-			t.Fatalf("found %q with error %v", value, err)
-		}
-		x.searchWild(key)
-	})
-}
-
 // FuzzDepline takes the values of modules.dep.bin.
 func FuzzDepline(f *testing.F) {
 	f.Add("kernel/net/sctp/sctp.ko.xz: kernel/lib/libcrc32c.ko.xz\tkernel/net/ipv4/udp_tunnel.ko")
@@ -186,30 +163,6 @@ func FuzzKernelFiles(f *testing.F) {
 		}
 	})
 }
-
-func FuzzFnmatch(f *testing.F) {
-	for _, p := range []string{"sctp", "net-pf-*-proto-132", "s[a-d]tp", "s[!a]tp", "[", "\\", "*?*", "[]a]", "[[:alpha:]]*", "[a-"} {
-		f.Add(p, "sctp")
-	}
-	f.Fuzz(func(t *testing.T, pattern, s string) {
-		if fnmatch(pattern, s) && !fnmatch(pattern+"*", s) {
-			t.Fatalf("%q matches %q, but not with a star after it", pattern, s)
-		}
-		// A pattern without specials matches itself and nothing else.
-		if !strings.ContainsAny(pattern, `*?[\`) && fnmatch(pattern, s) != (pattern == s) {
-			t.Fatalf("%q against %q", pattern, s)
-		}
-		if !fnmatch("*", s) || !fnmatch(strings.Repeat("?", len(s)), s) {
-			t.Fatalf("wildcards do not match %q", s)
-		}
-		quoted := regexpMeta.Replace(s)
-		if !fnmatch(quoted, s) {
-			t.Fatalf("%q does not match %q", quoted, s)
-		}
-	})
-}
-
-var regexpMeta = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
 
 func FuzzInstallCommand(f *testing.F) {
 	for _, c := range []string{"/bin/true", "/bin/false # off", "exit 3", "modprobe -i sctp || true", "echo 'a b' >/dev/null 2>&1; false", "`x`", "a && ", ";", "'", "$CMDLINE_OPTS"} {

@@ -6,7 +6,9 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/sys/unix"
+	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/kmodindex"
 )
 
 // Names of the indexes in the module directory.
@@ -21,8 +23,8 @@ const (
 // host is what one inspection has opened and read of the inspected host. It
 // does not depend on versions; a policy does.
 type host struct {
-	root   *hostRoot
-	kernel kernelFiles
+	root   hostFS
+	src    hostFiles
 	moddir string
 	target string
 
@@ -97,7 +99,7 @@ func (h *host) spend(n int) bool {
 
 // matches is fnmatch, paid for.
 func (h *host) matches(pattern, name string) bool {
-	ok := fnmatchWithin(pattern, name, &h.work)
+	ok := fnmatch.Within(pattern, name, &h.work)
 	if h.work < 0 {
 		return h.spend(0)
 	}
@@ -115,8 +117,8 @@ func remember[V any](answers map[string]V, name string, answer V) {
 const maxRemembered = 4096
 
 type hostIndex struct {
-	*index
-	file *hostFile
+	*kmodindex.Index
+	file hostroot.File
 	err  error
 	// found remembers the keys that were looked up.
 	found map[string]indexAnswer
@@ -134,11 +136,11 @@ func (h *host) Close() {
 			x.file.Close()
 		}
 	}
-	h.root.Close()
+	h.src.Close()
 }
 
 func (h *host) problem(file string, err error) {
-	e := Evidence{File: file, Effect: "could not be read: " + reason(err), Cause: CauseUnreadable}
+	e := Evidence{File: file, Effect: "could not be read: " + hostroot.Bare(err).Error(), Cause: CauseUnreadable}
 	for _, have := range h.problems {
 		if have.File == e.File {
 			return
@@ -156,14 +158,14 @@ func (h *host) index(name string) *hostIndex {
 	x := &hostIndex{found: map[string]indexAnswer{}, wild: map[string][]string{}}
 	h.indexes[name] = x
 	full := path.Join(h.moddir, name)
-	f, err := h.root.open(full)
+	f, err := h.root.Open(full)
 	if err == nil {
 		x.file = f
-		x.index, err = newIndex(f, f.st.Size)
+		x.Index, err = kmodindex.New(f, f.Info().Size)
 	}
 	if err != nil {
 		x.err = err
-		if !absent(err) {
+		if !hostroot.Absent(err) {
 			h.problem(full, err)
 		}
 	}
@@ -179,7 +181,7 @@ func (h *host) search(file, key string) (value string, found bool) {
 	if a, ok := x.found[key]; ok {
 		return a.value, a.found
 	}
-	value, found, err := x.search(key)
+	value, found, err := x.Search(key)
 	if err != nil {
 		h.problem(path.Join(h.moddir, file), err)
 		value, found = "", false
@@ -197,7 +199,7 @@ func (h *host) searchWild(file, name string) ([]string, error) {
 	if values, ok := x.wild[name]; ok {
 		return values, nil
 	}
-	values, err := x.searchWild(name)
+	values, err := x.SearchWild(name)
 	if err == nil {
 		remember(x.wild, name, values)
 	} else {
@@ -267,13 +269,12 @@ func (h *host) readInitState(name string) State {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return StateAbsent
 	}
-	dir := h.kernel.sys + "/module/" + name
-	var st unix.Stat_t
+	dir := "module/" + name
 	// Most modules have no directory, and one look tells.
-	if err := unix.Stat(dir, &st); absent(err) {
+	if _, err := h.src.sys.Stat(dir); hostroot.Absent(err) {
 		return StateAbsent
 	}
-	text, err := h.kernel.sysFile("module/" + name + "/initstate")
+	text, err := h.src.sys.ReadFile(dir + "/initstate")
 	switch {
 	case err == nil:
 		switch text {
@@ -284,8 +285,8 @@ func (h *host) readInitState(name string) State {
 		case "going\n":
 			return StateUnloading
 		}
-	case absent(err):
-		if err := unix.Stat(dir, &st); err == nil && st.Mode&unix.S_IFMT == unix.S_IFDIR {
+	case hostroot.Absent(err):
+		if st, err := h.src.sys.Stat(dir); err == nil && st.Mode.IsDir() {
 			return StateLoading
 		}
 		return StateAbsent
@@ -329,13 +330,13 @@ func (h *host) unsigned(file string) bool {
 	if !strings.HasSuffix(file, ".ko") {
 		return false
 	}
-	f, err := h.root.open(file)
+	f, err := h.root.Open(file)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
 	end := make([]byte, len(signatureMark))
-	at := f.st.Size - int64(len(end))
+	at := f.Info().Size - int64(len(end))
 	if at < 0 {
 		return true
 	}
@@ -348,13 +349,13 @@ func (h *host) unsigned(file string) bool {
 // readSignedOnly finds out whether the kernel insists on signed modules
 // (kernel/module/signing.c, module_sig_check).
 func (h *host) readSignedOnly() {
-	if v, err := h.kernel.sysFile("module/module/parameters/sig_enforce"); err == nil && v == "Y\n" {
+	if v, err := h.src.sys.ReadFile("module/module/parameters/sig_enforce"); err == nil && v == "Y\n" {
 		h.signedOnly = "module.sig_enforce"
 		return
 	}
 	// "none [integrity] confidentiality" (security/lockdown/lockdown.c); every
 	// level but none includes LOCKDOWN_MODULE_SIGNATURE.
-	v, err := h.kernel.sysFile("kernel/security/lockdown")
+	v, err := h.src.sys.ReadFile("kernel/security/lockdown")
 	if _, level, ok := strings.Cut(v, "["); err == nil && ok {
 		if level, _, _ = strings.Cut(level, "]"); level != "none" {
 			h.signedOnly = "lockdown: " + printable(level)
@@ -366,16 +367,16 @@ func (h *host) readSignedOnly() {
 // for them.
 func (h *host) readKernelPolicy() {
 	// Without CONFIG_MODULES neither sysctl exists; then there is nothing to load.
-	v, err := h.kernel.procLine("sys/kernel/modules_disabled")
-	if err != nil && !absent(err) {
+	v, err := kernelLine(h.src.proc, "sys/kernel/modules_disabled")
+	if err != nil && !hostroot.Absent(err) {
 		h.problem("/proc/sys/kernel/modules_disabled", err)
 	}
 	h.modulesDisabled = v == "1"
 	h.readHelper()
 	h.readSignedOnly()
-	h.cmdline, h.cmdlineErr = h.kernel.procFile("cmdline")
+	h.cmdline, h.cmdlineErr = h.src.proc.ReadFile("cmdline")
 	if h.cmdlineErr == nil && len(h.cmdline) > maxCmdline {
-		h.cmdline, h.cmdlineErr = "", errTooLarge
+		h.cmdline, h.cmdlineErr = "", hostroot.ErrTooLarge
 	}
 	if h.cmdlineErr != nil {
 		h.problem(procCmdline, h.cmdlineErr)
@@ -384,7 +385,7 @@ func (h *host) readKernelPolicy() {
 	// The kernel's own result is better than our parsing, but only root may
 	// read it.
 	const param = "module/kernel/parameters/module_blacklist"
-	if v, err := h.kernel.sysFile(param); err == nil {
+	if v, err := h.src.sys.ReadFile(param); err == nil {
 		v = strings.TrimSuffix(v, "\n")
 		if v == "(null)" { // an unset charp parameter (kernel/params.c)
 			v = ""
@@ -406,13 +407,13 @@ func (h *host) readKernelPolicy() {
 func (h *host) readHelper() {
 	h.helper = AnswerTrue
 	h.helperBy = Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: CauseLoadingDisabled}
-	name, err := h.kernel.procLine("sys/kernel/modprobe")
+	name, err := kernelLine(h.src.proc, "sys/kernel/modprobe")
 	switch {
-	case err != nil && absent(err):
+	case err != nil && hostroot.Absent(err):
 		return
 	case err != nil:
 		h.helper = AnswerUnknown
-		h.helperBy.Cause, h.helperBy.Effect = CauseUnreadable, "could not be read: "+reason(err)
+		h.helperBy.Cause, h.helperBy.Effect = CauseUnreadable, "could not be read: "+hostroot.Bare(err).Error()
 		return
 	case name == "":
 		h.helper = AnswerFalse
@@ -427,10 +428,10 @@ func (h *host) readHelper() {
 	if harmless(name) {
 		return
 	}
-	st, err := h.root.stat(path.Join("/", name))
+	st, err := h.root.Stat(path.Join("/", name))
 	switch {
-	case err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0,
-		err != nil && (!absent(err) || h.root.mayHave(name)):
+	case err == nil && st.Mode.IsRegular() && st.Mode&0o111 != 0,
+		err != nil && (!hostroot.Absent(err) || h.root.MayHave(name)):
 		h.helper = AnswerUnknown
 		h.helperBy.Effect = "is what the kernel runs in place of modprobe; its effect cannot be told without running it"
 	}
@@ -440,19 +441,18 @@ func (h *host) readHelper() {
 // another kernel's is.
 func (h *host) replaced() bool {
 	for _, name := range []string{indexDep, indexBuiltin} {
-		if x := h.index(name); x.err == nil || !absent(x.err) {
+		if x := h.index(name); x.err == nil || !hostroot.Absent(x.err) {
 			return false
 		}
 	}
 	all := path.Dir(h.moddir)
-	d, err := h.root.openDir(all)
+	entries, err := h.root.ReadDir(all)
 	if err != nil {
 		return false
 	}
-	defer d.Close()
-	return slices.ContainsFunc(d.entries, func(e dirEntry) bool {
-		st, err := h.root.stat(path.Join(all, e.name, indexDep))
-		return err == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
+	return slices.ContainsFunc(entries, func(e hostroot.Entry) bool {
+		st, err := h.root.Stat(path.Join(all, e.Name, indexDep))
+		return err == nil && st.Mode.IsRegular()
 	})
 }
 
@@ -464,12 +464,12 @@ func (h *host) moduleFile(name string) (file string, err error) {
 		return "", nil
 	}
 	file = m.file
-	st, err := h.root.stat(file)
+	st, err := h.root.Stat(file)
 	if err != nil {
 		return file, err
 	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return file, &fs.PathError{Op: "open", Path: file, Err: errNotRegular}
+	if !st.Mode.IsRegular() {
+		return file, &fs.PathError{Op: "open", Path: file, Err: hostroot.ErrNotRegular}
 	}
 	return file, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,20 +24,16 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 		return nil, err
 	}
 	if m.Name == "" || m.Name != moduleName(m.Name) || strings.ContainsAny(m.Name, "/ \t\r\n\x00") {
-		return nil, fmt.Errorf("inspect module %q: give its name as in modules.dep, with underscores and without .ko", m.Name)
+		return nil, fmt.Errorf("inspect module %q: %w", m.Name, ErrModuleName)
 	}
-	opts = opts.withDefaults()
-	root, err := openHostRoot(opts.Root)
+	src, err := opts.open()
 	if err != nil {
-		hint := "name the directory under which the host's /etc and /lib are"
-		if errors.Is(err, fs.ErrPermission) {
-			hint = "run as a user who may enter it"
-		}
-		return nil, fmt.Errorf("open host root %s: %s (%s)", opts.Root, reason(err), hint)
+		return nil, err
 	}
+	root := src.hostFS
 	h := &host{
 		root:    root,
-		kernel:  kernelFiles{proc: opts.Proc, sys: opts.Sys},
+		src:     src,
 		target:  m.Name,
 		indexes: map[string]*hostIndex{}, loadSets: map[int]configSet{},
 		modules: map[string]*indexedModule{},
@@ -48,7 +43,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	h.builtinText = sync.OnceValues(h.readBuiltinText)
 	defer h.Close()
 
-	ins := &Inspection{Module: m.Name, Kernel: h.readKernel(opts.KernelRelease)}
+	ins := &Inspection{Module: m.Name, Kernel: h.readKernel(opts)}
 	if ins.Kernel.Release == "" {
 		h.problem("/proc/sys/kernel/osrelease", errors.New("empty or unreadable, so the kernel's modules cannot be found"))
 		h.moddir = "/lib/modules"
@@ -58,7 +53,6 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	h.readKernelPolicy()
 	release := readOSRelease(root)
 	ins.OS = release.pretty
-	ins.Userland = h.readUserland(release)
 	kmods, systemds := ins.versions(h, opts, release)
 
 	ev, err := ins.evaluateAll(ctx, h, m, kmods, systemds)
@@ -100,34 +94,21 @@ func (ins *Inspection) bound() {
 	}
 }
 
-func (o Options) withDefaults() Options {
-	if o.Root == "" {
-		o.Root = "/"
-	}
-	if o.Proc == "" {
-		o.Proc = "/proc"
-	}
-	if o.Sys == "" {
-		o.Sys = "/sys"
-	}
-	return o
-}
-
-func (h *host) readKernel(release string) Kernel {
-	k := Kernel{Release: release}
+func (h *host) readKernel(opts Options) Kernel {
+	k := Kernel{Release: opts.KernelRelease}
 	if k.Release == "" {
-		k.Release, _ = h.kernel.procLine("sys/kernel/osrelease")
+		k.Release, _ = kernelLine(h.src.proc, "sys/kernel/osrelease")
 	}
 	// A release is one path component.
 	if k.Release == "." || k.Release == ".." || strings.ContainsAny(k.Release, "/\x00") {
 		k.Release = ""
 	}
-	k.BootID, _ = h.kernel.procLine("sys/kernel/random/boot_id")
-	k.Machine, _ = h.kernel.procLine("sys/kernel/arch") // since Linux 6.1
-	if k.Machine == "" {
+	k.BootID, _ = kernelLine(h.src.proc, "sys/kernel/random/boot_id")
+	k.Machine, _ = kernelLine(h.src.proc, "sys/kernel/arch") // since Linux 6.1
+	if k.Machine == "" && opts.FS == nil {
 		k.Machine = machine()
 	}
-	stat, _ := h.kernel.procFile("stat")
+	stat, _ := h.src.proc.ReadFile("stat")
 	k.BootTime = bootTime(stat)
 	return k
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -25,20 +26,32 @@ func readCase(t *testing.T, name string) *hostcase.Case {
 	return c
 }
 
+// inspectCase judges the case on disk and in memory, which must be the same.
 func inspectCase(t *testing.T, c *hostcase.Case) *kmod.Inspection {
 	t.Helper()
 	root := t.TempDir()
 	if err := c.Build(root); err != nil {
 		t.Fatal(err)
 	}
-	ins, err := kmod.Inspect(t.Context(), kmod.Options{
+	disk, err := kmod.Inspect(t.Context(), kmod.Options{
 		Root: root, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"),
 		KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
 	}, kmod.SCTP())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ins
+	memory, err := kmod.Inspect(t.Context(), kmod.Options{FS: c.FS(), KmodVersion: c.Kmod, SystemdVersion: c.Systemd}, kmod.SCTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What only a disk has: the time of writing. What only its machine is.
+	same := *memory
+	same.Kernel.Machine = disk.Kernel.Machine
+	same.BootLoad.RequestedSince = disk.BootLoad.RequestedSince
+	if !reflect.DeepEqual(*disk, same) {
+		t.Errorf("on disk\n%+v\nand in memory\n%+v", *disk, same)
+	}
+	return disk
 }
 
 // TestCases holds the answers to named host roots. Each case tells its story
@@ -89,7 +102,7 @@ func observed(t *testing.T, ins *kmod.Inspection, key string) string {
 	case "state":
 		return string(ins.State)
 	case "cause":
-		return fmt.Sprint(int(decisions[rest].Cause))
+		return string(decisions[rest].Cause)
 	case "evidence":
 		return places(decisions[rest].Evidence)
 	case "findings":

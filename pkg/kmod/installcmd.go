@@ -4,6 +4,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // commandEffect is what an install command does, as far as it can be told
@@ -214,10 +216,10 @@ func harmless(name string) bool {
 func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	name := args[0]
 	if path.IsAbs(name) {
-		_, err := p.host.root.stat(name)
+		_, err := p.host.root.Stat(name)
 		switch {
-		case err == nil, p.host.root.mayHave(name):
-		case absent(err):
+		case err == nil, p.host.root.MayHave(name):
+		case hostroot.Absent(err):
 			return commandFails, false // 127, not found
 		default:
 			return commandUnknown, false

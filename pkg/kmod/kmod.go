@@ -23,6 +23,7 @@
 package kmod
 
 import (
+	"io/fs"
 	"strconv"
 	"strings"
 	"time"
@@ -39,16 +40,25 @@ const (
 )
 
 // Options say which host is inspected, and under which rules. The zero value
-// is the running system.
+// is the running system (on Linux; elsewhere Root or FS is needed).
 type Options struct {
 	// Root is the root directory of the inspected host; "" means "/".
 	Root string
+	// FS holds the inspected host's files in place of Root: an unpacked image,
+	// an archive, a tree in memory. It must be able to read links
+	// ([fs.ReadLinkFS]), as [testing/fstest.MapFS] and the file systems of
+	// [os.DirFS] and [os.Root.FS] are. Links are followed inside it, whatever
+	// its Open does. Nothing of the machine that this runs on takes part then.
+	FS fs.FS
 	// Proc and Sys are where the kernel's own view is read; "" means "/proc"
-	// and "/sys" of the running process (not below Root: module state and the
-	// command line are not namespaced, and a host root mounted into a
-	// container rarely brings them along).
+	// and "/sys". With FS, and on systems that are not Linux, they are
+	// directories of the inspected tree. Otherwise they are those of the
+	// running process (not below Root: module state and the command line are
+	// not namespaced, and a host root mounted into a container rarely brings
+	// them along).
 	Proc, Sys string
-	// KernelRelease overrides the running kernel's release (uname -r).
+	// KernelRelease is the release (uname -r) of the kernel whose modules are
+	// looked up; "" means that of sys/kernel/osrelease below Proc.
 	KernelRelease string
 	// KmodVersion is the major version of kmod whose rules apply; 0 detects
 	// it in the host root.
@@ -112,41 +122,6 @@ const (
 // InKernel says whether the module's code is usable in the running kernel.
 func (s State) InKernel() bool { return s == StateLoaded || s == StateBuiltin }
 
-// Cause is the mechanism that stops a module from being loaded, or that keeps
-// the answer from being known. The order of the constants is the order in
-// which they act on a load; the first one that applies is the one to report.
-type Cause int
-
-const (
-	// CauseNone: nothing stops it.
-	CauseNone Cause = iota
-	// CauseMissing: not in the module index of this kernel.
-	CauseMissing
-	// CauseDeniedByKernel: module_blacklist= (kernel/module/main.c, blacklisted),
-	// or a file without a signature where the kernel insists on one
-	// (kernel/module/signing.c).
-	CauseDeniedByKernel
-	// CauseLoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
-	// kernel.modprobe is empty or names another program. The answer is Unknown
-	// where it cannot be told what that program does.
-	CauseLoadingDisabled
-	// CauseInstall: an "install" command replaces the insertion.
-	CauseInstall
-	// CauseAlias: an "alias" line leads the request somewhere else.
-	CauseAlias
-	// CauseBlacklist: a "blacklist" line or modprobe.blacklist=.
-	CauseBlacklist
-	// CauseCustomInstall: an "install" command whose effect cannot be told without
-	// running it. The answer is Unknown.
-	CauseCustomInstall
-	// CauseUnreadable: a file or directory that decides could not be read. The
-	// answer is Unknown.
-	CauseUnreadable
-	// CauseVersionsDiffer: the host's kmod version could not be told, and the
-	// versions disagree about this host. The answer is Unknown.
-	CauseVersionsDiffer
-)
-
 // Evidence is one line, token or fact that decides or supports an answer.
 type Evidence struct {
 	// File as the inspected host names it: no Root prefix. A token of the
@@ -163,9 +138,9 @@ type Evidence struct {
 	// Notice is the comment in the file that says what writes the file, so
 	// that a line taken out by hand comes back; "" where there is none.
 	Notice string `json:"notice,omitempty"`
-	// Cause is the mechanism this evidence stands for; NoCause for evidence
+	// Cause is the mechanism this evidence stands for; CauseNone for evidence
 	// that asks for a load or allows it.
-	Cause Cause `json:"-"`
+	Cause Cause `json:"cause,omitempty"`
 }
 
 // Place is where it stands, FILE:LINE, or the file alone where there is no
@@ -193,7 +168,7 @@ func (e Evidence) String() string {
 type Decision struct {
 	Allowed Answer
 	// Cause is the first mechanism in the order of loading that stops it or
-	// keeps the answer from being known; NoCause if Allowed is True.
+	// keeps the answer from being known; CauseNone if Allowed is True.
 	Cause Cause
 	// Evidence holds everything that decides, the deciding line first.
 	Evidence []Evidence

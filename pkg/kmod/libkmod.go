@@ -3,6 +3,8 @@ package kmod
 import (
 	"errors"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // process replays what one program that uses libkmod does: it has its own pool
@@ -133,7 +135,7 @@ func (p *process) newFromAlias(alias, name string) (*module, error) {
 }
 
 func (p *process) newFromPath(name, file string) (*module, error) {
-	if _, err := p.host.root.stat(file); err != nil {
+	if _, err := p.host.root.Stat(file); err != nil {
 		return nil, err
 	}
 	m := p.newModule(name, name, false)
@@ -528,13 +530,13 @@ func (p *process) insert(m *module) error {
 	if file == "" {
 		return errNoModule
 	}
-	st, err := p.host.root.stat(file)
+	st, err := p.host.root.Stat(file)
 	if err == nil {
-		err = regular(st, file)
+		err = st.Regular(file)
 	}
 	if err != nil {
-		if !absent(err) {
-			p.kern.unsure = append(p.kern.unsure, Evidence{File: file, Cause: CauseUnreadable, Effect: reason(err)})
+		if !hostroot.Absent(err) {
+			p.kern.unsure = append(p.kern.unsure, Evidence{File: file, Cause: CauseUnreadable, Effect: hostroot.Bare(err).Error()})
 		} else if target {
 			p.kern.stop(missingFile(file))
 		}

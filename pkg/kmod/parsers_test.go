@@ -1,13 +1,10 @@
 package kmod
 
 import (
-	"bytes"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 )
 
 // TestKernelBlacklist holds the reading of the kernel command line to what the
@@ -66,23 +63,6 @@ func TestModulesLoadLines(t *testing.T) {
 			if s := strings.Join(got, " "); s != want {
 				t.Errorf("systemd %d, %q: got %q, want %q (%s)", version, tc.text, s, want, tc.reason)
 			}
-		}
-	}
-}
-
-func TestFnmatch(t *testing.T) {
-	for _, tc := range []struct {
-		pattern, s string
-		want       bool
-	}{
-		{"sctp", "sctp", true}, {"sctp", "sctpx", false}, {"s*p", "sctp", true}, {"*", "", true}, {"?", "", false},
-		{"s[a-d]tp", "sctp", true}, {"s[!a]tp", "sctp", true}, {"s[^c]tp", "sctp", false}, {"s[]c]tp", "sctp", true},
-		{"s[a-]tp", "s-tp", true}, {"[[:alpha:]]ctp", "sctp", true}, {`s\ctp`, "sctp", true}, {`\*`, "*", true}, {`\*`, "x", false},
-		{`sctp\`, "sctp", false}, {"*a*b", "xaxb", true}, {"*a*b", "xaxbx", false}, {"net_pf_*_proto_13[1-3]", "net_pf_2_proto_132", true},
-		{"a*/b", "a/x/b", true}, {"*", ".hidden", true}, {"[", "[", true}, {"s\xff", "s\xff", true},
-	} {
-		if got := fnmatch(tc.pattern, tc.s); got != tc.want {
-			t.Errorf("fnmatch(%q, %q) = %v", tc.pattern, tc.s, got)
 		}
 	}
 }
@@ -146,72 +126,6 @@ func TestRuleChanges(t *testing.T) {
 	for v := earliestSystemd + 1; v < 270; v++ {
 		if !slices.Equal(modulesLoadDirs(v, true), modulesLoadDirs(v-1, true)) && !slices.Contains(systemdRuleChanges, v) {
 			t.Errorf("systemd %d reads other directories and is not tried", v)
-		}
-	}
-}
-
-// countingReader counts what is read of a file.
-type countingReader struct {
-	*bytes.Reader
-	read int
-}
-
-func (r *countingReader) ReadAt(p []byte, off int64) (int, error) {
-	n, err := r.Reader.ReadAt(p, off)
-	r.read += n
-	return n, err
-}
-
-// TestIndexLookup finds every key of a large index, though nodes and strings
-// run over the ends of blocks, and reads little of the file for one key.
-func TestIndexLookup(t *testing.T) {
-	var x hostcase.Index
-	want := map[string]string{}
-	for i := range 3000 {
-		key := fmt.Sprintf("mod%d_%d", i*7919%1000, i)
-		want[key] = strings.Repeat("kernel/some/where/", i%13) + key
-		if i == 1500 {
-			want[key] = strings.Repeat("long ", 3*blockSize/5) // longer than a block
-		}
-		x.Add(key, want[key], uint32(i))
-		x.Add("pattern_"+key+"*", key, uint32(i))
-	}
-	data := x.Bytes()
-	all, err := newIndex(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	all.budget = 1 << 30
-	for key, value := range want {
-		if got, found, err := all.search(key); got != value || !found || err != nil {
-			t.Fatalf("%s: %q, %v, %v", key, got, found, err)
-		}
-		if got, err := all.searchWild("pattern_" + key + "x"); !slices.Contains(got, key) || err != nil {
-			t.Fatalf("%s as a pattern: %q, %v", key, got, err)
-		}
-		if got, found, err := all.search(key + "x"); found || err != nil {
-			t.Fatalf("%sx: %q, %v", key, got, err)
-		}
-	}
-	file := &countingReader{Reader: bytes.NewReader(data)}
-	one, err := newIndex(file, int64(len(data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, found, err := one.search("mod919_1"); !found || err != nil {
-		t.Fatalf("found %v, %v", found, err)
-	}
-	if file.read > len(data)/10 {
-		t.Errorf("one lookup read %d bytes of %d", file.read, len(data))
-	}
-	// The root comes last: without it nothing is found, and that is told.
-	for _, size := range []int64{0, 11, 12, int64(len(data)) / 2, int64(len(data)) - 20} {
-		cut, err := newIndex(bytes.NewReader(data[:size]), size)
-		if err != nil {
-			continue
-		}
-		if value, found, err := cut.search("mod919_1"); err == nil {
-			t.Errorf("cut at %d: %q, %v", size, value, found)
 		}
 	}
 }

@@ -2,9 +2,10 @@ package kmod
 
 import (
 	"bytes"
-	"os"
 	"path"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // compiledIn is what an index of modules.builtin does.
@@ -26,9 +27,9 @@ func (h *host) builtin() (Evidence, bool) {
 // readBuiltinText looks for the target in the text of modules.builtin.
 func (h *host) readBuiltinText() (Evidence, bool) {
 	name := path.Join(h.moddir, "modules.builtin")
-	data, _, err := h.root.readFile(name, maxConfigFile)
+	data, _, err := readFile(h.root, name, maxConfigFile)
 	if err != nil {
-		if !absent(err) {
+		if !hostroot.Absent(err) {
 			h.problem(name, err)
 		}
 		return Evidence{}, false
@@ -56,7 +57,7 @@ func (h *host) state() State {
 	case StateLoading:
 		// libkmod calls a directory without initstate "coming". Only code
 		// that is not a loadable module has such a directory for long.
-		if _, err := os.Stat(path.Join(h.kernel.sys, "module", h.target, "initstate")); err == nil || listed != StateAbsent {
+		if _, err := h.src.sys.Stat("module/" + h.target + "/initstate"); err == nil || listed != StateAbsent {
 			return StateLoading
 		}
 		return StateBuiltin
@@ -73,7 +74,7 @@ func (h *host) state() State {
 	switch {
 	case file != "" && err == nil:
 		return StateLoadable
-	case err != nil && !absent(err), len(h.problems) > 0:
+	case err != nil && !hostroot.Absent(err), len(h.problems) > 0:
 		return StateUnknown
 	}
 	return StateAbsent
@@ -82,11 +83,11 @@ func (h *host) state() State {
 // procModules is the module's state in /proc/modules. Absent if it is not
 // listed; StateUnknown if the file cannot be read.
 func (h *host) procModules() State {
-	text, err := h.kernel.procFile("modules")
+	text, err := h.src.proc.ReadFile("modules")
 	switch {
 	case err == nil:
 		return listedState(text, h.target)
-	case absent(err):
+	case hostroot.Absent(err):
 		return StateAbsent // a kernel without loadable modules
 	}
 	return StateUnknown

@@ -16,36 +16,3 @@ type Userland struct {
 	// running kernel; "" is [AnswerUnknown].
 	ModuleDirectory Answer
 }
-
-// containerFiles mark the root of a container: systemd writes the first one when
-// it is told that it runs in one (systemd(1), $container), podman, docker and
-// kind's node image have the others.
-var containerFiles = []string{"/run/systemd/container", "/run/.containerenv", "/.dockerenv", "/kind"}
-
-// readUserland finds out what kind of host it is.
-func (h *host) readUserland(release osRelease) Userland {
-	u := Userland{
-		ID: release.id, VariantID: release.variant, VersionID: release.versionID, OpenShiftVersion: release.openShift,
-		OSTree:          h.has("/run/ostree-booted") == AnswerTrue,
-		ModuleDirectory: h.has(h.moddir),
-	}
-	for _, name := range containerFiles {
-		if h.has(name) == AnswerTrue {
-			u.Container = name
-			break
-		}
-	}
-	return u
-}
-
-// has says whether a name leads to anything in the root.
-func (h *host) has(name string) Answer {
-	switch _, err := h.root.stat(name); {
-	case err == nil:
-		return AnswerTrue
-	case absent(err) && !h.root.mayHave(name):
-		return AnswerFalse
-	default:
-		return AnswerUnknown
-	}
-}

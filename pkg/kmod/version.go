@@ -47,9 +47,9 @@ var kmodBanner = regexp.MustCompile(`kmod version (\d{1,3})\b`)
 
 // detectKmod finds the major version of the host's kmod: by the target of the
 // library's link, else by the banner inside the program. 0 if neither is there.
-func detectKmod(root *hostRoot, machine string) int {
+func detectKmod(root hostFS, machine string) int {
 	for _, dir := range libraryDirs(machine) {
-		target, err := root.readlink(path.Join(dir, "libkmod.so.2"))
+		target, err := root.Readlink(path.Join(dir, "libkmod.so.2"))
 		if err != nil {
 			continue
 		}
@@ -62,7 +62,7 @@ func detectKmod(root *hostRoot, machine string) int {
 		}
 	}
 	for _, program := range []string{"/usr/bin/kmod", "/bin/kmod", "/usr/sbin/modprobe", "/sbin/modprobe"} {
-		data, _, err := root.readFile(program, maxVersionFile)
+		data, _, err := readFile(root, program, maxVersionFile)
 		if err != nil {
 			continue
 		}
@@ -76,19 +76,18 @@ func detectKmod(root *hostRoot, machine string) int {
 
 // detectSystemd finds the major version of the host's systemd by the name of
 // its shared library, libsystemd-shared-VERSION.so.
-func detectSystemd(root *hostRoot, machine string) int {
+func detectSystemd(root hostFS, machine string) int {
 	dirs := []string{"/usr/lib/systemd", "/lib/systemd"}
 	for _, dir := range libraryDirs(machine) {
 		dirs = append(dirs, path.Join(dir, "systemd"))
 	}
 	for _, dir := range dirs {
-		d, err := root.openDir(dir)
+		entries, err := root.ReadDir(dir)
 		if err != nil {
 			continue
 		}
-		d.Close()
-		for _, e := range d.entries {
-			rest, ok := strings.CutPrefix(e.name, "libsystemd-shared-")
+		for _, e := range entries {
+			rest, ok := strings.CutPrefix(e.Name, "libsystemd-shared-")
 			if !ok || !strings.HasSuffix(rest, ".so") {
 				continue
 			}
@@ -109,13 +108,11 @@ type osRelease struct {
 	pretty   string
 	id, like string
 	version  string
-	// versionID is VERSION_ID itself, which RHCOS has OpenShift's version in.
-	versionID, variant, openShift string
 }
 
-func readOSRelease(root *hostRoot) osRelease {
+func readOSRelease(root hostFS) osRelease {
 	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
-		if data, _, err := root.readFile(name, maxConfigFile); err == nil {
+		if data, _, err := readFile(root, name, maxConfigFile); err == nil {
 			return parseOSRelease(data)
 		}
 	}
@@ -135,15 +132,11 @@ func parseOSRelease(data []byte) osRelease {
 		case "PRETTY_NAME":
 			os.pretty = printable(value)
 		case "ID":
-			os.id = printable(value)
-		case "VARIANT_ID":
-			os.variant = printable(value)
-		case "OPENSHIFT_VERSION":
-			os.openShift = printable(value)
+			os.id = value
 		case "ID_LIKE":
 			os.like = value
 		case "VERSION_ID":
-			os.version, os.versionID = value, printable(value)
+			os.version = value
 		case "RHEL_VERSION":
 			rhel = value
 		}

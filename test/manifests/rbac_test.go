@@ -77,12 +77,8 @@ func TestRBACIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := controlplane.Conn(agents)
-	if err != nil {
-		t.Fatal(err)
-	}
 	live(ctx, t, client, nodewriter.Config{
-		Conn: conn, Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
+		REST: agents, Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
 		Component: "sctp-agent", Log: slog.New(slog.DiscardHandler),
 	})
 

@@ -1,0 +1,130 @@
+// Package hostroot reads the files of an inspected host below its root
+// directory: [Open] the root of a live host, [FromFS] a tree that something
+// else holds (an archive, an unpacked image, memory).
+//
+// All names are absolute, as that host sees them, and symbolic links, absolute
+// ones too, are resolved inside the root, as chroot(2) would. Only regular files
+// are opened, and nothing is ever written. What is larger than anything real is
+// an error, never silently cut.
+package hostroot
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Limits on what is read.
+const (
+	maxDirEntries = 4096
+	maxLinks      = 40      // on the way to one file, as in path_resolution(7)
+	maxKernelFile = 1 << 20 // one file of /proc or /sys
+	maxRemembered = 4096    // answers kept
+)
+
+var (
+	// ErrNotRegular: a FIFO, socket or device, which is never opened.
+	ErrNotRegular = errors.New("not a regular file")
+	// ErrTooLarge: a limit was reached.
+	ErrTooLarge = errors.New("larger than any real one, not read")
+	// ErrNullDevice: /dev/null, or a link to it. Reads as empty.
+	ErrNullDevice = errors.New("the null device")
+	// ErrNotMounted: a link that leads nowhere, in a root of which only parts
+	// are mounted.
+	ErrNotMounted = errors.New("leads out of what is mounted of the host, or nowhere")
+	// ErrBadName: a name that an [fs.FS] does not take, which a host may have.
+	ErrBadName = errors.New("its name is not one that this file system can open")
+)
+
+// Info is what a look at a file tells, links followed.
+type Info struct {
+	Mode    fs.FileMode
+	Size    int64
+	ModTime time.Time
+	// ID is the same for two names of one file or directory.
+	ID ID
+}
+
+// ID identifies a file.
+type ID struct{ dev, ino uint64 }
+
+// Entry is one entry of a directory, links not followed.
+type Entry struct {
+	Name string
+	Mode fs.FileMode // the bits of its type
+}
+
+// File is an open regular file.
+type File interface {
+	io.ReaderAt
+	io.Closer
+	Info() Info
+	// ReadAll reads the whole file of at most limit bytes.
+	ReadAll(limit int64) ([]byte, error)
+}
+
+// readAll reads a file of any size up to limit, whatever its size was said to
+// be: files of procfs have none.
+func readAll(r io.Reader, name string, limit int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
+	}
+	return data, nil
+}
+
+// Regular refuses everything that is not a plain file, by name.
+func (i Info) Regular(name string) error {
+	switch {
+	case i.Mode.IsRegular():
+		return nil
+	case i.Mode.IsDir():
+		return &fs.PathError{Op: "open", Path: name, Err: syscall.EISDIR}
+	case i.ID == nullDevice:
+		return ErrNullDevice
+	}
+	return &fs.PathError{Op: "open", Path: name, Err: ErrNotRegular}
+}
+
+// nullDevice is the identity of /dev/null.
+var nullDevice = ID{ino: ^uint64(0)}
+
+// Absent says that an error means "there is no such file", as opposed to "it
+// could not be looked at". A path through a plain file (ENOTDIR) and a link
+// that leads nowhere are absent, too.
+func Absent(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+}
+
+// Bare takes an error out of the name and operation that stand around it.
+func Bare(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// parentOf is the directory that a name is in. One with "..", which may come
+// after a link, cannot be told from the name.
+func parentOf(name string) string {
+	if !strings.Contains(name, "..") {
+		return path.Dir(name)
+	}
+	return name[:max(strings.LastIndexByte(name, '/'), 1)]
+}
+
+// remember keeps an answer. A host can make us ask for any number of names.
+func remember[V any](answers map[string]V, name string, answer V) {
+	if len(answers) >= maxRemembered {
+		clear(answers)
+	}
+	answers[name] = answer
+}

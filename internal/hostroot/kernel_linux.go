@@ -1,0 +1,82 @@
+package hostroot
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// Kernel is a file system of the kernel's own, as /proc and /sys, or a directory
+// in its place. Nobody but the kernel writes it, so names are opened as they are.
+type Kernel struct {
+	name string
+	dir  *os.File // O_PATH
+	err  error    // why there is no dir
+}
+
+// OpenKernel opens such a directory. Where it cannot be opened, none of its
+// files can.
+func OpenKernel(name string) *Kernel {
+	dir, err := os.OpenFile(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	return &Kernel{name: name, dir: dir, err: err}
+}
+
+// Close closes it.
+func (k *Kernel) Close() error {
+	if k.err != nil {
+		return nil
+	}
+	return k.dir.Close()
+}
+
+// Stat looks at a file, by its name relative to the directory.
+func (k *Kernel) Stat(name string) (Info, error) {
+	if k.err != nil {
+		return Info{}, k.err
+	}
+	var st unix.Stat_t
+	if err := unix.Fstatat(int(k.dir.Fd()), name, &st, 0); err != nil {
+		return Info{}, &fs.PathError{Op: "stat", Path: path.Join(k.name, name), Err: err}
+	}
+	return infoOf(&st), nil
+}
+
+// ReadFile reads a file, by its name relative to the directory.
+func (k *Kernel) ReadFile(name string) (string, error) {
+	if k.err != nil {
+		return "", k.err
+	}
+	full := path.Join(k.name, name)
+	fd, err := unix.Openat(int(k.dir.Fd()), name, readFlags, 0)
+	if err != nil {
+		return "", &fs.PathError{Op: "open", Path: full, Err: err}
+	}
+	f := &liveFile{fd: fd, name: full}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return "", &fs.PathError{Op: "stat", Path: full, Err: err}
+	}
+	if err := infoOf(&st).Regular(full); err != nil {
+		return "", err
+	}
+	// Files of /proc and /sys have no size; a short read is not their end.
+	var data bytes.Buffer
+	for buf := make([]byte, 4096); ; {
+		n, err := unix.Read(fd, buf)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return "", &fs.PathError{Op: "read", Path: full, Err: err}
+		case n == 0:
+			return data.String(), nil
+		}
+		if data.Write(buf[:n]); data.Len() > maxKernelFile {
+			return "", &fs.PathError{Op: "read", Path: full, Err: ErrTooLarge}
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package kmod
+
+import "slices"
+
+// Cause is the mechanism that stops a module from being loaded, or that keeps
+// the answer from being known. The zero value is [CauseNone].
+type Cause string
+
+const (
+	// CauseNone: nothing stops it.
+	CauseNone Cause = ""
+	// CauseMissing: not in the module index of this kernel.
+	CauseMissing Cause = "missing"
+	// CauseDeniedByKernel: module_blacklist= (kernel/module/main.c, blacklisted),
+	// or a file without a signature where the kernel insists on one
+	// (kernel/module/signing.c).
+	CauseDeniedByKernel Cause = "denied-by-kernel"
+	// CauseLoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
+	// kernel.modprobe is empty or names another program. The answer is Unknown
+	// where it cannot be told what that program does.
+	CauseLoadingDisabled Cause = "loading-disabled"
+	// CauseInstall: an "install" command replaces the insertion.
+	CauseInstall Cause = "install"
+	// CauseAlias: an "alias" line leads the request somewhere else.
+	CauseAlias Cause = "alias"
+	// CauseBlacklist: a "blacklist" line or modprobe.blacklist=.
+	CauseBlacklist Cause = "blacklist"
+	// CauseCustomInstall: an "install" command whose effect cannot be told without
+	// running it. The answer is Unknown.
+	CauseCustomInstall Cause = "custom-install"
+	// CauseUnreadable: a file or directory that decides could not be read. The
+	// answer is Unknown.
+	CauseUnreadable Cause = "unreadable"
+	// CauseVersionsDiffer: the host's kmod version could not be told, and the
+	// versions disagree about this host. The answer is Unknown.
+	CauseVersionsDiffer Cause = "versions-differ"
+)
+
+// causes are all but CauseNone, in the order in which they act on a load.
+var causes = []Cause{
+	CauseMissing, CauseDeniedByKernel, CauseLoadingDisabled, CauseInstall, CauseAlias,
+	CauseBlacklist, CauseCustomInstall, CauseUnreadable, CauseVersionsDiffer,
+}
+
+// Causes lists the causes in the order in which they act on a load: of several,
+// the first one is to be reported. CauseNone is not among them.
+func Causes() []Cause { return slices.Clone(causes) }
+
+// Before says whether c acts on a load before other does. CauseNone, and what
+// is no cause, comes after all of them.
+func (c Cause) Before(other Cause) bool { return c.rank() < other.rank() }
+
+func (c Cause) rank() int {
+	if i := slices.Index(causes, c); i >= 0 {
+		return i
+	}
+	return len(causes)
+}

@@ -1,0 +1,114 @@
+package kmod
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+)
+
+// hostFS is what an inspection needs of a host's files: the live root of a
+// host, or an [fs.FS]. Names are absolute, as the host sees them; links are
+// resolved inside the root, and only regular files are opened.
+type hostFS interface {
+	// Stat follows links.
+	Stat(name string) (hostroot.Info, error)
+	Readlink(name string) (string, error)
+	Open(name string) (hostroot.File, error)
+	ReadDir(name string) ([]hostroot.Entry, error)
+	// MayHave says that a name which leads nowhere here may lead somewhere on
+	// the host all the same.
+	MayHave(name string) bool
+	Close() error
+}
+
+// kernelFS is /proc or /sys of the inspected kernel, whose names are relative.
+type kernelFS interface {
+	Stat(name string) (hostroot.Info, error)
+	ReadFile(name string) (string, error)
+	Close() error
+}
+
+// Limits on what is read of a host. A real configuration is orders of
+// magnitude smaller; a file that passes a limit is treated like one that
+// cannot be read, never silently cut.
+const (
+	maxConfigFile  = 1 << 20
+	maxModprobeSet = 2 << 20   // all files of modprobe.d together
+	maxLoadSet     = 256 << 10 // and of modules-load.d
+	maxCmdline     = 64 << 10  // architectures allow for some thousand bytes
+	maxVersionFile = 4 << 20   // a program searched for its version
+)
+
+// errTooMuch: a limit on all files together was reached.
+var errTooMuch = errors.New("more in all its files than in any real configuration, not read to the end")
+
+// Errors of [Inspect], besides [fs.ErrNotExist] and [fs.ErrPermission] of the
+// host root, [errors.ErrUnsupported] for an [Options.FS] that cannot read links,
+// and the error of a context that ended.
+var (
+	// ErrNotDirectory: the host root is a file.
+	ErrNotDirectory error = syscall.ENOTDIR
+	// ErrModuleName: the module has no name, or none that a module can have.
+	ErrModuleName = errors.New("give its name as in modules.dep, with underscores and without .ko")
+)
+
+// hostFiles are the inspected host's files and its kernel's.
+type hostFiles struct {
+	hostFS
+	proc, sys kernelFS
+}
+
+// Close closes all of them.
+func (f hostFiles) Close() error {
+	return errors.Join(f.hostFS.Close(), f.proc.Close(), f.sys.Close())
+}
+
+// open opens what the options name.
+func (o Options) open() (hostFiles, error) {
+	if o.FS == nil {
+		return o.openLive()
+	}
+	tree, err := hostroot.FromFS(o.FS)
+	if err != nil {
+		return hostFiles{}, rootError("the given file system", err)
+	}
+	return treeFiles(tree, o), nil
+}
+
+// treeFiles takes the kernel's own files from the host's.
+func treeFiles(tree *hostroot.Tree, o Options) hostFiles {
+	return hostFiles{tree, tree.Sub(cmp.Or(o.Proc, "/proc")), tree.Sub(cmp.Or(o.Sys, "/sys"))}
+}
+
+// rootError names what cannot be opened, and what to do about it.
+func rootError(root string, err error) error {
+	hint := "name the directory under which the host's /etc and /lib are"
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "run as a user who may enter it"
+	}
+	return fmt.Errorf("open host root %s: %w (%s)", root, hostroot.Bare(err), hint)
+}
+
+// readFile reads a whole regular file of at most limit bytes, and says when it
+// was last modified.
+func readFile(host hostFS, name string, limit int64) ([]byte, time.Time, error) {
+	f, err := host.Open(name)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	defer f.Close()
+	data, err := f.ReadAll(limit)
+	return data, f.Info().ModTime, err
+}
+
+// kernelLine reads a one-line file of the kernel's without its newline.
+func kernelLine(k kernelFS, name string) (string, error) {
+	s, err := k.ReadFile(name)
+	return strings.TrimSuffix(s, "\n"), err
+}
