@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
-	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
@@ -20,7 +18,7 @@ import (
 
 func newVerifyCommand() *cobra.Command {
 	var (
-		connect clusterFlags
+		cluster clusterFlags
 		output  pageFlag
 		opts    verify.Options
 		secrets []string
@@ -64,15 +62,7 @@ or the command failed or was misused.`,
 				}
 				opts.PullSecrets = append(opts.PullSecrets, verify.SecretName{Namespace: namespace, Name: name})
 			}
-			_, keys, err := connect.open()
-			if err != nil {
-				return err
-			}
-			cfg, err := connect.access.Config()
-			if err != nil {
-				return err
-			}
-			client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, cmd.ErrOrStderr())
+			client, keys, err := cluster.open()
 			if err != nil {
 				return err
 			}
@@ -84,7 +74,7 @@ or the command failed or was misused.`,
 					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), terminal.Visible(what))
 				}
 			}
-			r, err := verify.Run(cmd.Context(), client.Kube, opts)
+			r, err := verify.Run(cmd.Context(), client, opts)
 			if r == nil {
 				return err
 			}
@@ -104,7 +94,7 @@ or the command failed or was misused.`,
 			}
 		},
 	}
-	connect.register(cmd)
+	cluster.register(cmd)
 	output.Register(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP, up to 100)")

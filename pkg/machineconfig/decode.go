@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/url"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
 )
 
 // Limits on input: a MachineConfig lives in an etcd object of at most 1.5 MiB,
@@ -120,31 +121,85 @@ type resource struct {
 // are passed over; a stream that holds none of these is an error. source names
 // the stream in errors.
 func Decode(r io.Reader, source string) ([]Config, error) {
-	limited := &io.LimitedReader{R: r, N: maxInput + 1}
-	decoder := yaml.NewYAMLOrJSONDecoder(limited, 4096)
+	text, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", source, err)
+	}
+	if len(text) > maxInput {
+		return nil, fmt.Errorf("%s: more than %d MiB", source, maxInput>>20)
+	}
 	var out []Config
-	for n := 1; ; n++ {
-		var raw json.RawMessage
-		err := decoder.Decode(&raw)
-		if limited.N <= 0 {
-			return nil, fmt.Errorf("%s: more than %d MiB", source, maxInput>>20)
-		}
-		if errors.Is(err, io.EOF) {
-			break
+	n := 0
+	for document := range documents(text) {
+		values, err := toJSON(document)
+		for _, raw := range values {
+			n++
+			configs, err := decodeManifest(raw, source, 0)
+			if err != nil {
+				return nil, fmt.Errorf("%s: document %d: %w", source, n, err)
+			}
+			out = append(out, configs...)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: document %d: %w", source, n, err)
+			return nil, fmt.Errorf("%s: document %d: %w", source, n+1, err)
 		}
-		configs, err := decodeManifest(raw, source, 0)
-		if err != nil {
-			return nil, fmt.Errorf("%s: document %d: %w", source, n, err)
-		}
-		out = append(out, configs...)
 	}
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%s: no MachineConfig and no Ignition configuration in it", source)
 	}
 	return out, nil
+}
+
+// documents splits a YAML stream at its "---" lines (YAML 1.2, 9.2). What comes
+// after the dashes belongs to the document; directives before them do not matter
+// here.
+func documents(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var document []byte
+		for line := range bytes.Lines(text) {
+			rest, marker := bytes.CutPrefix(line, []byte("---"))
+			switch {
+			case marker && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0):
+				if !yield(document) {
+					return
+				}
+				document = append([]byte(nil), rest...)
+			case len(line) > 0 && line[0] == '%' && len(bytes.TrimSpace(document)) == 0:
+			default:
+				document = append(document, line...)
+			}
+		}
+		yield(document)
+	}
+}
+
+// toJSON reads a document: JSON values in a row, or YAML.
+func toJSON(document []byte) (values []json.RawMessage, err error) {
+	if document = bytes.TrimSpace(document); len(document) == 0 {
+		return nil, nil
+	}
+	if document[0] == '{' {
+		decoder := json.NewDecoder(bytes.NewReader(document))
+		for {
+			var raw json.RawMessage
+			if err = decoder.Decode(&raw); err != nil {
+				break
+			}
+			values = append(values, raw)
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return values, nil
+		case len(values) > 0:
+			return values, err
+		}
+		// A mapping of YAML may begin like that, too.
+	}
+	raw, err := yaml.YAMLToJSON(document)
+	if err != nil {
+		return nil, err
+	}
+	return []json.RawMessage{raw}, nil
 }
 
 // maxNesting bounds Lists of Lists.

@@ -5,9 +5,9 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 
@@ -108,8 +108,7 @@ var delivered embed.FS
 const deliveredRelease = "delivered"
 
 // Judge says what a pool's configurations do, by putting their files on top of
-// a host as RHCOS delivers it and asking package kmod. The host lives in a
-// temporary directory, which is removed.
+// a host as RHCOS delivers it and asking package kmod. The host is in memory.
 func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	if host.KmodVersion == 0 {
 		host.KmodVersion = rhel9Kmod
@@ -118,24 +117,10 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		host.SystemdVersion = rhel9Systemd
 	}
 	e := Effect{Role: pool.Role, Configs: []string{}, Evidence: []Evidence{}, Notes: []string{}}
-	dir, err := os.MkdirTemp("", "sctp-agent-machineconfig-")
-	if err != nil {
-		return e, fmt.Errorf("make a directory for the pool's host root: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return e, fmt.Errorf("open the pool's host root: %w", err)
-	}
-	defer root.Close()
-	origin, unread, err := build(root, pool.Configs)
-	if err != nil {
-		return e, fmt.Errorf("build the pool's host root: %w", err)
-	}
+	root, origin, unread := build(pool.Configs)
 	inspection, err := kmod.Inspect(ctx, kmod.Options{
-		Root: path.Join(dir, "host"), Proc: path.Join(dir, "proc"), Sys: path.Join(dir, "sys"),
-		KernelRelease: deliveredRelease,
-		KmodVersion:   host.KmodVersion, SystemdVersion: host.SystemdVersion,
+		FS: root, KernelRelease: deliveredRelease,
+		KmodVersion: host.KmodVersion, SystemdVersion: host.SystemdVersion,
 	}, kmod.SCTP())
 	if err != nil {
 		return e, fmt.Errorf("inspect the pool's host root: %w", err)
@@ -148,7 +133,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		lines = append(lines, report.Policy.Autoload.Evidence...)
 	}
 	for _, line := range lines {
-		e.Evidence = append(e.Evidence, Evidence{line, origin[line.File]})
+		e.Evidence = append(e.Evidence, Evidence{line, origin(line)})
 	}
 	for _, c := range pool.Configs {
 		e.Configs = append(e.Configs, c.Name)
@@ -222,35 +207,10 @@ func unitNotes(c Config) []string {
 	return out
 }
 
-// build makes the host below root, and says which configuration each path
-// comes from, and what could not be built.
-func build(root *os.Root, configs []Config) (origin map[string]string, unread []string, err error) {
-	err = fs.WalkDir(delivered, "delivered", func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		to := "host" + strings.TrimPrefix(p, "delivered")
-		if d.IsDir() {
-			return root.MkdirAll(to, 0o755)
-		}
-		data, err := delivered.ReadFile(p)
-		if err != nil {
-			return err
-		}
-		return root.WriteFile(to, data, 0o644)
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	// An embedded tree has no links.
-	for _, dir := range []string{"bin", "sbin"} {
-		if err := root.Symlink("usr/"+dir, "host/"+dir); err != nil {
-			return nil, nil, err
-		}
-	}
-
-	origin = map[string]string{}
-	kernelArgs := "BOOT_IMAGE=/vmlinuz"
+// build makes the host, and says which configurations a line comes from, and
+// what could not be built.
+func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unread []string) {
+	root = deliveredTree()
 	cannot := func(c Config, p string, err error) {
 		what := Kind + " " + c.Name
 		if p != "" {
@@ -260,6 +220,7 @@ func build(root *os.Root, configs []Config) (origin map[string]string, unread []
 	}
 	// A later configuration's file replaces an earlier one's that was not read.
 	last := map[string]int{}
+	kernelArgs := []string{"BOOT_IMAGE=/vmlinuz"}
 	for i, c := range configs {
 		for _, f := range c.Files {
 			last[path.Clean(f.Path)] = i
@@ -270,67 +231,52 @@ func build(root *os.Root, configs []Config) (origin map[string]string, unread []
 		for _, u := range c.Unread {
 			last[path.Clean(u.Path)] = i
 		}
-		for _, arg := range c.KernelArguments {
-			kernelArgs += " " + arg
-		}
+		kernelArgs = append(kernelArgs, c.KernelArguments...)
 	}
+	from := map[string]string{} // configurations by the files they write
 	for i, c := range configs {
 		for _, u := range c.Unread {
 			if u.Path == "" || last[path.Clean(u.Path)] == i {
 				cannot(c, u.Path, u.Err)
 			}
 		}
-		for _, f := range c.Files {
-			p := path.Clean(f.Path)
-			if err := place(root, p, func(at string) error { return root.WriteFile(at, f.Contents, 0o644) }); err != nil {
+		place := func(p string, n node) {
+			at, err := root.put(p, n)
+			if err != nil {
 				cannot(c, p, err)
-				continue
+				return
 			}
-			origin[p] = c.Name
+			from[at] = c.Name
+		}
+		for _, f := range c.Files {
+			place(f.Path, node{data: f.Contents})
 		}
 		for _, l := range c.Links {
-			p := path.Clean(l.Path)
-			if err := place(root, p, func(at string) error { return root.Symlink(l.Target, at) }); err != nil {
-				cannot(c, p, err)
-				continue
-			}
-			origin[p] = c.Name
+			place(l.Path, node{mode: fs.ModeSymlink, data: []byte(l.Target)})
 		}
 	}
-
 	// The kernel's view of a host that boots with these arguments and has not
 	// loaded anything yet.
-	for name, text := range map[string]string{
-		"proc/cmdline":                       kernelArgs + "\n",
-		"proc/modules":                       "",
-		"proc/net/protocols":                 "protocol  size sockets  memory press maxhdr  slab module\n",
-		"proc/sys/kernel/modprobe":           "/sbin/modprobe\n",
-		"proc/sys/kernel/modules_disabled":   "0\n",
-		"proc/sys/kernel/osrelease":          deliveredRelease + "\n",
-		"sys/module/kernel/parameters/.keep": "",
-	} {
-		if err := root.MkdirAll(path.Dir(name), 0o755); err != nil {
-			return nil, nil, err
+	root["proc/cmdline"] = node{data: []byte(strings.Join(kernelArgs, " ") + "\n")}
+	origin = func(e kmod.Evidence) string {
+		if e.File == "/proc/cmdline" {
+			return argumentOf(configs, e.Text)
 		}
-		if err := root.WriteFile(name, []byte(text), 0o644); err != nil {
-			return nil, nil, err
-		}
+		return from[root.parents(e.File)]
 	}
-	return origin, unread, nil
+	return root, origin, unread
 }
 
-// place makes the directory of a host path, and puts something there in place
-// of what is there. The root keeps every path and link inside itself.
-func place(root *os.Root, p string, put func(at string) error) error {
-	if !path.IsAbs(p) {
-		return fmt.Errorf("not an absolute path")
+// argumentOf names the configurations that have a token of the command line,
+// which may be cut and made printable.
+func argumentOf(configs []Config, token string) string {
+	begin, cut := strings.CutSuffix(token, "…")
+	is := func(arg string) bool { return arg == token || cut && strings.HasPrefix(arg, begin) }
+	var names []string
+	for _, c := range configs {
+		if slices.ContainsFunc(c.KernelArguments, func(arg string) bool { return is(arg) || slices.ContainsFunc(strings.Fields(arg), is) }) {
+			names = append(names, c.Name)
+		}
 	}
-	at := "host" + p
-	if err := root.MkdirAll(path.Dir(at), 0o755); err != nil {
-		return err
-	}
-	if err := root.RemoveAll(at); err != nil {
-		return err
-	}
-	return put(at)
+	return strings.Join(names, ", ")
 }
