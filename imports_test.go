@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,12 +35,10 @@ var (
 	systemd      = barred{path: "github.com/coreos/go-systemd", example: "github.com/coreos/go-systemd/v22/dbus"}
 	agent        = barred{path: module + "internal/agent"}
 
-	kubernetes  = barred{path: "k8s.io", example: "k8s.io/api/core/v1"}
-	objects     = barred{path: "k8s.io/api", example: "k8s.io/api/core/v1"}
-	clientGo    = barred{path: "k8s.io/client-go", example: "k8s.io/client-go/rest"}
-	typedClient = barred{path: "k8s.io/client-go/kubernetes"}
-	clientcmd   = barred{path: "k8s.io/client-go/tools/clientcmd", alone: true}
-	cliRuntime  = barred{path: "k8s.io/cli-runtime", example: "k8s.io/cli-runtime/pkg/genericclioptions"}
+	kubernetes = barred{path: "k8s.io", example: "k8s.io/api/core/v1"}
+	objects    = barred{path: "k8s.io/api", example: "k8s.io/api/core/v1"}
+	clientGo   = barred{path: "k8s.io/client-go", example: "k8s.io/client-go/rest"}
+	cliRuntime = barred{path: "k8s.io/cli-runtime", example: "k8s.io/cli-runtime/pkg/genericclioptions"}
 
 	audit   = barred{path: module + "internal/audit"}
 	cleanup = barred{path: module + "internal/cleanup"}
@@ -92,10 +91,10 @@ var arrows = []struct {
 		never: []barred{engine, sockets, ishidawataru, netlink, systemd, agent},
 	},
 	{
-		why:   "the node's program deletes no namespace and creates no pod",
+		why:   "the node's program deletes no namespace and creates no pod, and makes its few requests itself",
 		from:  []string{"cmd/sctp-agent"},
 		on:    []string{"linux"},
-		never: []barred{audit, cleanup, cluster, verify, cliRuntime, typedClient},
+		never: []barred{audit, cleanup, cluster, verify, clientGo, objects, cliRuntime},
 	},
 }
 
@@ -211,6 +210,13 @@ func offences(packages map[string]*linked, system string) (chains [][]string) {
 // No arrow exists that must not; with a file in the package that adds one, each
 // is found.
 func TestImports(t *testing.T) {
+	// A result of go test is cached by what the test itself reads: go list
+	// reads go.mod and every directory with a package, and so does this.
+	for _, dir := range []string{"go.mod", "cmd", "internal", "pkg"} {
+		if err := filepath.WalkDir(dir, func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, system := range everywhere {
 		t.Run(system, func(t *testing.T) {
 			t.Parallel()

@@ -20,6 +20,7 @@ func newMachineConfigCommand() *cobra.Command {
 	var (
 		roles  []string
 		diag   bool
+		empty  []string
 		format string
 		check  []string
 		host   machineconfig.Host
@@ -62,6 +63,13 @@ does not, 2 that could not be told, or the command was misused.`,
 				return errors.New("-o is for --check; --format chooses the form of what is to be applied")
 			}
 			files := machineconfig.Files(diag)
+			for _, name := range empty {
+				file, err := machineconfig.Empty(name)
+				if err != nil {
+					return fmt.Errorf("--empty: %w", err)
+				}
+				files = append(files, file)
+			}
 			switch format {
 			case "machineconfig":
 				return machineconfig.Write(out, roles, files)
@@ -76,6 +84,7 @@ does not, 2 that could not be told, or the command was misused.`,
 	flags := cmd.Flags()
 	flags.StringSliceVar(&roles, "role", []string{"worker"}, "pool to print it for, or to judge; repeatable")
 	flags.BoolVar(&diag, "include-diag", false, `also make "ss --sctp" work (sctp_diag)`)
+	flags.StringArrayVar(&empty, "empty", nil, "also write this file below /etc/modprobe.d empty, for lines that stop sctp; repeatable")
 	flags.StringVar(&format, "format", "machineconfig", `"machineconfig", "butane" or "modprobe.d" (a shell script for other hosts)`)
 	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in this file ("-": standard input) and in those that follow`)
 	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")

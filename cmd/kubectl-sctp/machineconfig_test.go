@@ -49,6 +49,8 @@ func TestMachineConfig(t *testing.T) {
 		{"no MachineConfig", "kind: ConfigMap", []string{"--check", "-"}, command.ExitUnknown, nil, "standard input"},
 		{"a file without --check", "", []string{enables}, command.ExitUnknown, nil, "files are judged with --check"},
 		{"another form of what is to be applied", "", []string{"-o", "json"}, command.ExitUnknown, nil, "-o is for --check"},
+		{"with other files emptied", "", []string{"--empty", "/etc/modprobe.d/sctp.conf"}, command.ExitYes, []string{"- path: /etc/modprobe.d/sctp.conf\n", "- path: /etc/modules-load.d/sctp-load.conf\n"}, ""},
+		{"with a file emptied that must not be", "", []string{"--empty", "/etc/shadow"}, command.ExitUnknown, nil, `--empty: empty "/etc/shadow": want a file below /etc/modprobe.d`},
 		{"a format that does not exist", "", []string{"--format", "toml"}, command.ExitUnknown, nil, `want "machineconfig", "butane" or "modprobe.d"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
@@ -18,7 +20,7 @@ import (
 
 func newVerifyCommand() *cobra.Command {
 	var (
-		cluster clusterFlags
+		connect clusterFlags
 		output  pageFlag
 		opts    verify.Options
 		secrets []string
@@ -62,7 +64,15 @@ or the command failed or was misused.`,
 				}
 				opts.PullSecrets = append(opts.PullSecrets, verify.SecretName{Namespace: namespace, Name: name})
 			}
-			client, keys, err := cluster.open()
+			_, keys, err := connect.open()
+			if err != nil {
+				return err
+			}
+			cfg, err := connect.access.Config()
+			if err != nil {
+				return err
+			}
+			client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -74,7 +84,7 @@ or the command failed or was misused.`,
 					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), terminal.Visible(what))
 				}
 			}
-			r, err := verify.Run(cmd.Context(), client, opts)
+			r, err := verify.Run(cmd.Context(), client.Kube, opts)
 			if r == nil {
 				return err
 			}
@@ -94,7 +104,7 @@ or the command failed or was misused.`,
 			}
 		},
 	}
-	cluster.register(cmd)
+	connect.register(cmd)
 	output.Register(cmd)
 	flags := cmd.Flags()
 	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP, up to 100)")

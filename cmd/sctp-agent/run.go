@@ -13,7 +13,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/agent"
 	"github.com/sctp-agent/sctp-agent/internal/assess"
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -22,18 +22,18 @@ import (
 
 // runFlags are those of run alone.
 type runFlags struct {
-	host      hostFlags
-	access    api.Access
-	prefix    string
-	resync    time.Duration
-	listen    string
-	condition bool
-	events    bool
-	taint     string
-	bus       string
-	nfdDir    string
-	logFormat string
-	logLevel  slog.LevelVar
+	host       hostFlags
+	kubeconfig string
+	prefix     string
+	resync     time.Duration
+	listen     string
+	condition  bool
+	events     bool
+	taint      string
+	bus        string
+	nfdDir     string
+	logFormat  string
+	logLevel   slog.LevelVar
 }
 
 func newRunCommand() *cobra.Command {
@@ -59,7 +59,7 @@ Node (manifests/base/rbac.yaml).`,
 	}
 	f.host.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.access.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config, then the pod's own service account)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig file with a token or a client certificate (default: the pod's own service account)")
 	flags.StringVar(&f.prefix, "prefix", nodelabel.DefaultPrefix, "prefix of the labels and annotations")
 	flags.DurationVar(&f.resync, "resync", agent.DefaultResync, "mean time between assessments while nothing happens")
 	flags.StringVar(&f.listen, "listen", "", `address of /metrics, /healthz and /readyz, such as ":9475" (default: none)`)
@@ -92,12 +92,11 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--prefix: %w", err)
 	}
-	rest, err := f.access.Config()
+	build := buildinfo.Current()
+	conn, err := f.connect("sctp-agent/" + build.Version + " (" + build.Platform + ")")
 	if err != nil {
 		return err
 	}
-
-	build := buildinfo.Current()
 	var writer *nodewriter.Writer
 	metrics := agent.NewMetrics(agent.MetricsOptions{
 		Build:     agent.BuildInfo{Version: build.Version, Commit: build.Commit, GoVersion: build.Go},
@@ -105,7 +104,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		Contested: func() bool { return writer != nil && writer.Fighting() },
 	})
 	writer, err = nodewriter.NewWriter(nodewriter.Config{
-		REST: rest, Node: opts.Node, Keys: keys,
+		Conn: conn, Node: opts.Node, Keys: keys,
 		Condition: f.condition, Events: f.events, StartupTaint: f.taint,
 		Component: "sctp-agent", Observe: metrics.Wrote, Log: log,
 	})
@@ -161,6 +160,24 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	cancel(nil)
 	<-served
 	return err
+}
+
+// connect to the API server of the kubeconfig, or of the pod's cluster.
+func (f *runFlags) connect(userAgent string) (*kubeconn.Conn, error) {
+	var (
+		cfg kubeconn.Config
+		err error
+	)
+	if f.kubeconfig != "" {
+		cfg, err = kubeconn.Load(f.kubeconfig)
+	} else {
+		cfg, err = kubeconn.InCluster()
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg.UserAgent = userAgent
+	return kubeconn.Connect(cfg)
 }
 
 // triggers are what makes the agent look at once: modules that come and go, and

@@ -7,11 +7,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -67,6 +67,7 @@ type Config struct {
 const (
 	// DefaultResync is slow: it is the safety net below the triggers.
 	DefaultResync = 10 * time.Minute
+	resyncSpread  = 0.2
 	// DefaultAssessTimeout is far beyond what reading some files and a probe
 	// take.
 	DefaultAssessTimeout = 20 * time.Second
@@ -75,12 +76,13 @@ const (
 	// for settle, but no longer than settleMost after the first.
 	settle, settleMost = 50 * time.Millisecond, 250 * time.Millisecond
 
-	// While the answer is unknown it is asked for again, more and more
-	// seldom; a module on its way in or out needs milliseconds.
+	// While the answer is unknown it is asked for again, with increasing
+	// delay; a module on its way in or out needs milliseconds.
 	firstRecheck, lastRecheck = 200 * time.Millisecond, time.Minute
-	// A trigger that fails is started again; until it works the agent looks
-	// this often itself.
-	withoutTrigger = time.Minute
+	// A trigger that fails is started again, with increasing delay; until it
+	// works the agent looks this often itself.
+	firstRestart, lastRestart = time.Second, 5 * time.Minute
+	withoutTrigger            = time.Minute
 	// At the end, the Node may still be told what was found last.
 	lastFlush = 2 * time.Second
 	// Nothing is to be expected once nothing happened for so long.
@@ -162,7 +164,7 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 	var (
 		last      *verdict.Report
 		rebooting bool
-		unknowns  int
+		unknown   = backoff.Backoff{First: firstRecheck, Last: lastRecheck}
 	)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -223,15 +225,14 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		last = &r
 		rest.Reset(restAfter)
 
-		wait := jitter(a.cfg.Resync)
+		wait := backoff.Spread(a.cfg.Resync, resyncSpread)
 		if a.broken.Load() > 0 {
-			wait = min(wait, jitter(withoutTrigger))
+			wait = min(wait, backoff.Spread(withoutTrigger, resyncSpread))
 		}
 		if r.Ready == kmod.AnswerUnknown {
-			wait = min(wait, jitter(min(firstRecheck<<min(unknowns, 20), lastRecheck)))
-			unknowns++
+			wait = min(wait, unknown.Next())
 		} else {
-			unknowns = 0
+			unknown.Reset()
 		}
 		a.period.Store(int64(wait))
 		timer.Reset(wait)
@@ -295,39 +296,32 @@ func (a *Agent) publish(r verdict.Report, last *verdict.Report, why string) {
 }
 
 func (a *Agent) runTrigger(ctx context.Context, t Trigger) {
-	const first, last = time.Second, 5 * time.Minute
-	for failures := 0; ctx.Err() == nil; failures++ {
+	failed := backoff.Backoff{First: firstRestart, Last: lastRestart}
+	fire := func(why string) {
+		select {
+		case a.fire <- why:
+		default:
+			// One is waiting already, and has not been looked at.
+		}
+	}
+	works := true
+	failed.Keep(ctx, func() error {
+		if !works {
+			a.broken.Add(-1)
+			works = true
+		}
 		a.cfg.Metrics.trigger(t.Name(), true)
-		start := time.Now()
-		err := t.Run(ctx, func(why string) {
+		return t.Run(ctx, func(why string) {
 			a.cfg.Metrics.fired(t.Name())
-			select {
-			case a.fire <- why:
-			default:
-				// One is waiting already, and has not been looked at.
-			}
+			fire(why)
 		})
-		if ctx.Err() != nil {
-			return
-		}
-		if time.Since(start) > last {
-			failures = 0
-		}
+	}, func(err error) {
+		a.broken.Add(1)
+		works = false
 		a.cfg.Metrics.trigger(t.Name(), false)
 		a.cfg.Log.Warn("a trigger does not work; looking more often instead", "trigger", t.Name(), "every", withoutTrigger.String(), "error", errText(err))
-		a.broken.Add(1)
-		select {
-		case a.fire <- "trigger lost":
-		default:
-		}
-		pause := time.NewTimer(jitter(min(first<<min(failures, 20), last)))
-		select {
-		case <-ctx.Done():
-		case <-pause.C:
-		}
-		pause.Stop()
-		a.broken.Add(-1)
-	}
+		fire("trigger lost")
+	})
 }
 
 func errText(err error) string {
@@ -345,14 +339,6 @@ func (a *Agent) Healthy() bool {
 	idle := time.Since(a.start) - time.Duration(a.progress.Load())
 	allowed := max(time.Duration(a.period.Load()), withoutTrigger) + 2*a.cfg.AssessTimeout
 	return idle < allowed
-}
-
-// jitter is a random duration from 0.8 to 1.2 times d.
-func jitter(d time.Duration) time.Duration {
-	if d <= 0 {
-		return 0
-	}
-	return d - d/5 + rand.N(2*d/5+1)
 }
 
 // evidence is the line that decides.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 )
 
 // Shutdown says that the node's shutdown begins, or was called off.
@@ -21,10 +23,9 @@ type ShutdownWatch interface {
 }
 
 func (a *Agent) runShutdownWatch(ctx context.Context, ch chan<- Shutdown) {
-	const first, last = 5 * time.Second, 5 * time.Minute
-	for failures := 0; ctx.Err() == nil; failures++ {
-		start := time.Now()
-		err := a.cfg.Shutdown.Run(ctx, func(s Shutdown) {
+	failed := backoff.Backoff{First: firstRestart, Last: lastRestart}
+	failed.Keep(ctx, func() error {
+		return a.cfg.Shutdown.Run(ctx, func(s Shutdown) {
 			if s.Begins {
 				// The loop may be in the middle of an assessment.
 				s.Release = sync.OnceFunc(s.Release)
@@ -36,20 +37,9 @@ func (a *Agent) runShutdownWatch(ctx context.Context, ch chan<- Shutdown) {
 				s.Release()
 			}
 		})
-		if ctx.Err() != nil {
-			return
+	}, func(err error) {
+		if failed.Failures() == 0 {
+			a.cfg.Log.Info("the node's shutdown cannot be noticed; a reboot shows in the boot ID alone", "error", errText(err))
 		}
-		if time.Since(start) > last {
-			failures = 0
-		}
-		if failures == 0 {
-			a.cfg.Log.Info("the node's shutdown cannot be noticed; readers tell a reboot by the boot ID", "error", errText(err))
-		}
-		pause := time.NewTimer(jitter(min(first<<min(failures, 20), last)))
-		select {
-		case <-ctx.Done():
-		case <-pause.C:
-		}
-		pause.Stop()
-	}
+	})
 }

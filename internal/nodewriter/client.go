@@ -14,13 +14,8 @@ import (
 	"strings"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/transport"
-
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
@@ -33,39 +28,22 @@ const requestTimeout = 30 * time.Second
 // 1.5 MiB.
 const answerMost = 4 << 20
 
+// The patches of the API server (k8s.io/apimachinery/pkg/types).
+const (
+	jsonPatch  = "application/json-patch+json"
+	mergePatch = "application/merge-patch+json"
+	applyPatch = "application/apply-patch+yaml" // of which JSON is a part
+)
+
 // client speaks to the API server about one Node. It is little more than HTTP
-// with the cluster's credentials: the typed clientset registers every API there
-// is, which would more than double the program's size and memory.
+// with the cluster's credentials: client-go and the types of the API would make
+// the program twice as large.
 type client struct {
-	http *http.Client
-	base *url.URL
+	kubeconn.Conn
 	node string
 	// status says that conditions are wanted; without it the server sends
 	// the metadata only, a fraction of a Node.
 	status bool
-}
-
-func newClient(cfg *rest.Config, node string, status bool) (*client, error) {
-	cfg = rest.CopyConfig(cfg)
-	if cfg.UserAgent == "" {
-		cfg.UserAgent = rest.DefaultKubernetesUserAgent()
-	}
-	if cfg.BearerTokenFile != "" {
-		// client-go's own way reads the file again a minute later, whatever
-		// the server said; this one also at once after a 401.
-		source := transport.NewCachedFileTokenSource(cfg.BearerTokenFile)
-		cfg.BearerTokenFile, cfg.BearerToken = "", ""
-		cfg.Wrap(transport.ResettableTokenSourceWrapTransport(source))
-	}
-	h, err := rest.HTTPClientFor(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("building a client for %s: %w", cfg.Host, err)
-	}
-	base, _, err := rest.DefaultServerUrlFor(cfg)
-	if err != nil {
-		return nil, fmt.Errorf("the API server's address %q: %w", cfg.Host, err)
-	}
-	return &client{http: h, base: base, node: node, status: status}, nil
 }
 
 // path of the Node, or of something below it.
@@ -75,7 +53,7 @@ func (c *client) path(below ...string) string {
 
 // open sends a request and returns the answer's body if it is a good one.
 func (c *client) open(ctx context.Context, method, path string, query url.Values, contentType, accept string, body []byte) (io.ReadCloser, error) {
-	u := c.base.JoinPath(path)
+	u := c.Server.JoinPath(path)
 	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
@@ -85,7 +63,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.HTTP.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +71,7 @@ func (c *client) open(ctx context.Context, method, path string, query url.Values
 		return resp.Body, nil
 	}
 	defer resp.Body.Close()
-	return nil, refusal(resp, method, c.node)
+	return nil, refusalOf(resp)
 }
 
 // do sends a request with a deadline and reads the whole answer.
@@ -106,28 +84,6 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	defer stream.Close()
 	return io.ReadAll(io.LimitReader(stream, answerMost))
-}
-
-// refusal is the Status in an answer, or one made from the code: proxies, and
-// the API server when it is overrun, answer with a line of text. How long to
-// wait stands in a header.
-func refusal(resp *http.Response, method, node string) error {
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
-	asked, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
-	var status metav1.Status
-	if json.Unmarshal(text, &status) != nil || status.Kind != "Status" {
-		return apierrors.NewGenericServerResponse(resp.StatusCode, strings.ToLower(method), schema.GroupResource{Resource: "nodes"}, node, strings.TrimSpace(string(text)), asked, true)
-	}
-	if status.Code == 0 {
-		status.Code = int32(resp.StatusCode)
-	}
-	if asked > 0 {
-		if status.Details == nil {
-			status.Details = &metav1.StatusDetails{}
-		}
-		status.Details.RetryAfterSeconds = max(status.Details.RetryAfterSeconds, int32(min(asked, 3600)))
-	}
-	return &apierrors.StatusError{ErrStatus: status}
 }
 
 func (c *client) accept() string {
@@ -164,7 +120,7 @@ func (c *client) apply(ctx context.Context, want nodelabel.Metadata, cond *Condi
 	}
 	// Forced: the agent is the authority on its own keys.
 	query := url.Values{"fieldManager": {nodelabel.FieldManager}, "force": {"true"}}
-	out, err := c.do(ctx, http.MethodPatch, c.path("status"), query, string(types.ApplyYAMLPatchType), c.accept(), body)
+	out, err := c.do(ctx, http.MethodPatch, c.path("status"), query, applyPatch, c.accept(), body)
 	return decodeNode("applying to node "+c.node, out, err)
 }
 
@@ -181,7 +137,7 @@ func (c *client) remove(ctx context.Context, labels, annotations []string) (*nod
 	if err != nil {
 		return nil, fmt.Errorf("encoding node %s: %w", c.node, err)
 	}
-	out, err := c.do(ctx, http.MethodPatch, c.path("status"), url.Values{"fieldManager": {nodelabel.FieldManager}}, string(types.MergePatchType), c.accept(), body)
+	out, err := c.do(ctx, http.MethodPatch, c.path("status"), url.Values{"fieldManager": {nodelabel.FieldManager}}, mergePatch, c.accept(), body)
 	return decodeNode("removing keys from node "+c.node, out, err)
 }
 
@@ -246,11 +202,11 @@ func (c *client) watch(ctx context.Context, timeout time.Duration, opened func()
 		case "DELETED":
 			changed(nil)
 		case "ERROR":
-			var status metav1.Status
-			if err := json.Unmarshal(event.Object, &status); err != nil {
+			refused := new(refusal)
+			if err := json.Unmarshal(event.Object, refused); err != nil {
 				return fmt.Errorf("%s: decoding an error: %w", doing, err)
 			}
-			return fmt.Errorf("%s: %w", doing, &apierrors.StatusError{ErrStatus: status})
+			return fmt.Errorf("%s: %w", doing, refused)
 		}
 	}
 }
@@ -264,66 +220,7 @@ func unhurried(ctx context.Context) context.Context {
 	began := time.Now()
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(conn httptrace.GotConnInfo) {
 		if !conn.Reused {
-			sleep(ctx, within(min(time.Since(began), firstWindow)))
+			backoff.Sleep(ctx, backoff.Within(min(time.Since(began), firstWindow)))
 		}
 	}})
-}
-
-// Outcome classifies what came of a write, for metrics.
-type Outcome string
-
-const (
-	// Applied: the Node was changed.
-	Applied Outcome = "applied"
-	// PutBack: the Node was changed back after somebody else's edit.
-	PutBack Outcome = "put-back"
-	// Conflict: somebody else wrote at the same time (409).
-	Conflict Outcome = "conflict"
-	// Throttled: the API server asked for patience (429).
-	Throttled Outcome = "throttled"
-	// Unauthorized: the token was refused (401).
-	Unauthorized Outcome = "unauthorized"
-	// Forbidden: RBAC or an admission policy refused (403, 422).
-	Forbidden Outcome = "forbidden"
-	// NodeMissing: there is no such Node (404).
-	NodeMissing Outcome = "node-missing"
-	// ServerError: the API server failed (5xx).
-	ServerError Outcome = "server-error"
-	// Unreachable: no answer at all, or not in time.
-	Unreachable Outcome = "unreachable"
-)
-
-// Outcomes lists every outcome.
-func Outcomes() []Outcome {
-	return []Outcome{Applied, PutBack, Conflict, Throttled, Unauthorized, Forbidden, NodeMissing, ServerError, Unreachable}
-}
-
-func classify(err error) Outcome {
-	var status apierrors.APIStatus
-	switch {
-	case err == nil:
-		return Applied
-	case apierrors.IsTooManyRequests(err):
-		return Throttled
-	case apierrors.IsUnauthorized(err):
-		return Unauthorized
-	case apierrors.IsForbidden(err), apierrors.IsInvalid(err):
-		return Forbidden
-	case apierrors.IsNotFound(err):
-		return NodeMissing
-	case apierrors.IsConflict(err):
-		return Conflict
-	case errors.As(err, &status):
-		return ServerError
-	default:
-		return Unreachable
-	}
-}
-
-// askedDelay is how long the server asked to be left alone (Retry-After).
-func askedDelay(err error) time.Duration {
-	if s, ok := apierrors.SuggestsClientDelay(err); ok {
-		return time.Duration(s) * time.Second
-	}
-	return 0
 }

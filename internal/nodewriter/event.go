@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 )
 
 // event is what an Event about the Node says.
@@ -37,7 +39,7 @@ func (w *Writer) emit(e event) {
 		return
 	}
 	e.at = time.Now()
-	e.due = e.at.Add(within(eventSpread))
+	e.due = e.at.Add(backoff.Within(eventSpread))
 	select {
 	case w.events <- e:
 	default:
@@ -48,13 +50,13 @@ func (w *Writer) emit(e event) {
 func (w *Writer) sendEvents(ctx context.Context) {
 	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { sleep(ending, lastEvents); cancel() })()
+	defer context.AfterFunc(ctx, func() { backoff.Sleep(ending, lastEvents); cancel() })()
 	tokens, last := float64(eventBurst), time.Now()
 	for {
 		var e event
 		select {
 		case e = <-w.events:
-			sleep(ctx, time.Until(e.due))
+			backoff.Sleep(ctx, time.Until(e.due))
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
@@ -73,8 +75,8 @@ func (w *Writer) sendEvents(ctx context.Context) {
 		// log line has to do.
 		err := w.client.event(ending, w.cfg.Component, e)
 		if err != nil && ctx.Err() == nil {
-			again := backoff{first: 2 * time.Second, last: 2 * time.Second}
-			sleep(ctx, again.after(err))
+			again := retries{Backoff: backoff.Backoff{First: 2 * time.Second, Last: 2 * time.Second}}
+			backoff.Sleep(ctx, again.after(err))
 			err = w.client.event(ctx, w.cfg.Component, e)
 		}
 		if err != nil && ctx.Err() == nil {

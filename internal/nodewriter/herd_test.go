@@ -15,9 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/rest"
-
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -26,10 +24,10 @@ import (
 // second, nor any sooner than they were asked to.
 func TestTurnedAwayTogether(t *testing.T) {
 	const agents, asked = 2000, 5
-	err := fmt.Errorf("applying: %w", apierrors.NewTooManyRequests("too many", asked))
-	all := make([]backoff, agents)
+	err := fmt.Errorf("applying: %w", refusalOf(answer(http.StatusTooManyRequests, "too many", fmt.Sprint(asked))))
+	all := make([]retries, agents)
 	for i := range all {
-		all[i] = backoff{first: firstRetry, last: lastRetry}
+		all[i] = retries{Backoff: backoff.Backoff{First: firstRetry, Last: lastRetry}}
 	}
 	for _, window := range []time.Duration{8, 16, 32, 32} {
 		seconds := map[int]int{}
@@ -50,7 +48,7 @@ func TestTurnedAwayTogether(t *testing.T) {
 			}
 		}
 	}
-	b := backoff{first: firstRetry, last: lastRetry}
+	b := retries{Backoff: backoff.Backoff{First: firstRetry, Last: lastRetry}}
 	if d := b.after(errors.New("no answer")); d < firstRetry/2 || d > 3*firstRetry/2 {
 		t.Errorf("nobody asked to wait, and the first retry comes after %s", d)
 	}
@@ -269,7 +267,7 @@ func herd(t *testing.T, mostQueued int) {
 	for i := range nodes {
 		name := fmt.Sprintf("node-%d", i)
 		server.nodes[name] = &apiNode{version: 1}
-		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: server}, Node: name, Events: true})
+		w, err := NewWriter(Config{Conn: model(server), Node: name, Events: true})
 		if err != nil {
 			t.Fatal(err)
 		}

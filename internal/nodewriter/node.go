@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
@@ -14,10 +12,26 @@ import (
 // written, the API server is asked for the metadata alone, and Status stays
 // empty.
 type node struct {
-	Metadata metav1.ObjectMeta `json:"metadata"`
+	Metadata metadata `json:"metadata"`
 	Status   struct {
 		Conditions []Condition `json:"conditions,omitempty"`
 	} `json:"status"`
+}
+
+// metadata is what is read of an object's (k8s.io/apimachinery/pkg/apis/meta/v1,
+// ObjectMeta).
+type metadata struct {
+	UID             string            `json:"uid"`
+	ResourceVersion string            `json:"resourceVersion"`
+	Labels          map[string]string `json:"labels"`
+	Annotations     map[string]string `json:"annotations"`
+	// ManagedFields says which fields each writer owns.
+	ManagedFields []struct {
+		Manager     string   `json:"manager"`
+		Operation   string   `json:"operation"` // Apply or Update
+		Subresource string   `json:"subresource"`
+		FieldsV1    fieldSet `json:"fieldsV1"`
+	} `json:"managedFields"`
 }
 
 // Condition is a Node condition as the agent writes it. The type
@@ -102,18 +116,14 @@ func (n *node) owned() ownership {
 		strayLabels: map[string]bool{}, strayAnnotations: map[string]bool{},
 	}
 	for _, e := range n.Metadata.ManagedFields {
-		if e.Manager != nodelabel.FieldManager || e.FieldsV1 == nil {
+		if e.Manager != nodelabel.FieldManager {
 			continue
 		}
-		var root fieldSet
-		if json.Unmarshal(e.FieldsV1.GetRawBytes(), &root) != nil {
-			continue
-		}
-		labels := root.child("f:metadata").child("f:labels").names()
-		annotations := root.child("f:metadata").child("f:annotations").names()
-		if e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "status" {
+		labels := e.FieldsV1.child("f:metadata").child("f:labels").names()
+		annotations := e.FieldsV1.child("f:metadata").child("f:annotations").names()
+		if e.Operation == "Apply" && e.Subresource == "status" {
 			o.labels, o.annotations = labels, annotations
-			_, o.condition = root.child("f:status").child("f:conditions")[`k:{"type":"`+nodelabel.ConditionType+`"}`]
+			_, o.condition = e.FieldsV1.child("f:status").child("f:conditions")[`k:{"type":"`+nodelabel.ConditionType+`"}`]
 			continue
 		}
 		for key := range labels {

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validate/content"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
@@ -76,7 +75,7 @@ func (c *client) untaint(ctx context.Context, which string) (removed bool, err e
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", doing, err)
 	}
-	_, err = c.do(ctx, http.MethodPatch, c.path(), url.Values{"fieldManager": {nodelabel.FieldManager}}, string(types.JSONPatchType), c.accept(), body)
+	_, err = c.do(ctx, http.MethodPatch, c.path(), url.Values{"fieldManager": {nodelabel.FieldManager}}, jsonPatch, c.accept(), body)
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", doing, err)
 	}

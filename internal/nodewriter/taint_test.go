@@ -4,8 +4,6 @@ import (
 	"io"
 	"net/http"
 	"testing"
-
-	"k8s.io/client-go/rest"
 )
 
 // tainted is an API server with one Node, which keeps the last patch.
@@ -42,7 +40,7 @@ func TestUntaint(t *testing.T) {
 		{"sctp-agent/unproved", `null`, ""},
 	} {
 		server := &tainted{taints: tt.taints}
-		w, err := NewWriter(Config{REST: &rest.Config{Host: "https://model", Transport: server}, Node: "n", StartupTaint: tt.which})
+		w, err := NewWriter(Config{Conn: model(server), Node: "n", StartupTaint: tt.which})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +53,7 @@ func TestUntaint(t *testing.T) {
 		}
 	}
 	for _, which := range []string{"sctp-agent/unproved=:NoSchedule", "sctp-agent/unproved=true", "sctp-agent/unproved:", "sctp-agent/unproved:noschedule", ":NoSchedule"} {
-		if _, err := NewWriter(Config{REST: &rest.Config{Host: "https://model"}, Node: "n", StartupTaint: which}); err == nil {
+		if _, err := NewWriter(Config{Conn: model(nil), Node: "n", StartupTaint: which}); err == nil {
 			t.Errorf("the startup taint %q, which no taint is like, was taken", which)
 		}
 	}

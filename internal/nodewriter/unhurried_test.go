@@ -2,6 +2,7 @@ package nodewriter
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
@@ -12,8 +13,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"k8s.io/client-go/rest"
 )
 
 // pipes is a listener whose connections exist in memory, where synctest's clock
@@ -68,24 +67,22 @@ func TestFirstRequestsAreSpread(t *testing.T) {
 				server.StartTLS()
 				var wg sync.WaitGroup
 				for range agents {
-					c, err := newClient(&rest.Config{
-						Host: "https://model", TLSClientConfig: rest.TLSClientConfig{Insecure: true},
-						Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					way := &http.Transport{
+						ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+						DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 							time.Sleep(accepting)
 							here, there := net.Pipe()
 							listener.conns <- there
 							return here, nil
 						},
-					}, "n", false)
-					if err != nil {
-						t.Fatal(err)
 					}
+					c := &client{Conn: *model(way), node: "n"}
 					wg.Go(func() {
 						seen := 0
 						if err := c.watch(t.Context(), time.Minute, func() {}, func(*node) { seen++ }); err != nil || seen != 1 {
 							t.Errorf("%d events, %v", seen, err)
 						}
-						c.http.CloseIdleConnections()
+						c.HTTP.CloseIdleConnections()
 					})
 				}
 				wg.Wait()

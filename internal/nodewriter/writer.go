@@ -10,9 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
-
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -20,9 +19,8 @@ import (
 
 // Config of a writer.
 type Config struct {
-	// REST says where the API server is and who we are. A token file in it
-	// is read again as it changes, and at once after a 401.
-	REST *rest.Config
+	// Conn is the way to the API server.
+	Conn *kubeconn.Conn
 	// Node is the Node's name.
 	Node string
 	Keys nodelabel.Keys
@@ -63,7 +61,7 @@ type Writer struct {
 	missing bool
 	// memory is what was applied last, to the Node with this UID.
 	memory    *applied
-	memoryUID types.UID
+	memoryUID string
 	// done is the report that the Node is known to have caught up with.
 	done      uint64
 	caughtUp  chan struct{} // closed and replaced whenever done moves
@@ -71,14 +69,14 @@ type Writer struct {
 	fighting  bool
 
 	// Of the goroutine of Run alone.
-	untainted types.UID // whose startup taint was removed
-	carryOld  bool      // keys of another prefix may not be removed
+	untainted string // whose startup taint was removed
+	carryOld  bool   // keys of another prefix may not be removed
 }
 
 // NewWriter checks the configuration; it does not speak to the API server yet.
 func NewWriter(cfg Config) (*Writer, error) {
-	if cfg.Node == "" {
-		return nil, errors.New("the Node's name is missing")
+	if cfg.Node == "" || cfg.Conn == nil {
+		return nil, errors.New("the Node's name, or a way to the API server, is missing")
 	}
 	if cfg.StartupTaint != "" {
 		if err := checkTaint(cfg.StartupTaint); err != nil {
@@ -91,13 +89,10 @@ func NewWriter(cfg Config) (*Writer, error) {
 	if cfg.Observe == nil {
 		cfg.Observe = func(Outcome) {}
 	}
-	// Only a condition's content needs more than metadata.
-	c, err := newClient(cfg.REST, cfg.Node, cfg.Condition)
-	if err != nil {
-		return nil, err
-	}
 	return &Writer{
-		cfg: cfg, client: c,
+		cfg: cfg,
+		// Only a condition's content needs more than metadata.
+		client:   &client{Conn: *cfg.Conn, node: cfg.Node, status: cfg.Condition},
 		events:   make(chan event, 16),
 		wake:     make(chan struct{}, 1),
 		urgent:   make(chan struct{}, 1),
@@ -165,11 +160,11 @@ func poke(ch chan struct{}) {
 
 // Times of the writer's life.
 const (
-	// A failed write is tried again after about half a second, then more and
-	// more seldom.
+	// A failed write is retried after about half a second, then with
+	// increasing delay.
 	firstRetry, lastRetry = 500 * time.Millisecond, time.Minute
-	// A watch that ended is opened again after about a second, then more and
-	// more seldom; the count starts anew after one that lasted.
+	// A watch that ended is opened again after about a second, then with
+	// increasing delay; the count starts anew after one that lasted.
 	firstWatch, lastWatch, lastingWatch = time.Second, 20 * time.Second, time.Minute
 	// The API server is asked to end a watch after some half to one and a
 	// half of this.
@@ -184,7 +179,7 @@ const (
 	// its return follow within this long.
 	comeback = 10 * time.Second
 	// So many times within the window a foreign edit is put back at once;
-	// after that, more and more seldom.
+	// after that, with increasing delay.
 	putBacks, putBackWindow        = 5, 10 * time.Minute
 	firstPutBackDelay, lastPutBack = 10 * time.Second, 5 * time.Minute
 )
@@ -202,7 +197,8 @@ func (w *Writer) Run(ctx context.Context) error {
 	var (
 		pending   bool      // a failed write waits for retry
 		notBefore time.Time // the server asked to be left alone until then
-		failures  = backoff{first: firstRetry, last: lastRetry}
+		failures  = retries{Backoff: backoff.Backoff{First: firstRetry, Last: lastRetry}}
+		warned    Outcome // what the log says of these failures
 		fight     fightWatch
 	)
 	for {
@@ -229,13 +225,16 @@ func (w *Writer) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			outcome := classify(err)
-			w.cfg.Observe(outcome)
-			if failures.failures == 0 {
-				w.cfg.Log.Warn("the Node could not be written; trying again", "outcome", string(outcome), "error", err.Error())
-			}
 			pending = true
 			delay := failures.after(err)
+			outcome := classify(err)
+			if failures.notReady() {
+				outcome = NotReady
+			} else if news(warned, outcome) {
+				warned = outcome
+				w.cfg.Log.Warn("the Node could not be written; trying again", "outcome", string(outcome), "error", err.Error())
+			}
+			w.cfg.Observe(outcome)
 			if askedDelay(err) > 0 {
 				notBefore = time.Now().Add(delay)
 			}
@@ -243,9 +242,10 @@ func (w *Writer) Run(ctx context.Context) error {
 		case wait > 0:
 			retry.Reset(wait)
 		default:
-			if failures.failures > 0 {
-				w.cfg.Log.Info("the Node is written again", "failures", failures.failures)
+			if warned != "" {
+				w.cfg.Log.Info("the Node is written again", "failures", failures.Failures())
 			}
+			warned = ""
 			failures.reset()
 		}
 	}
@@ -387,8 +387,8 @@ func (w *Writer) condition(r verdict.Report, n *node, now time.Time) *Condition 
 // follow keeps w.node fresh by watching the Node, over and over. Each watch
 // begins with the Node as it is: that is one request, not two.
 func (w *Writer) follow(ctx context.Context) {
-	delay := backoff{first: firstWatch, last: lastWatch}
-	down := false
+	delay := retries{Backoff: backoff.Backoff{First: firstWatch, Last: lastWatch}}
+	down, warned := false, Outcome("")
 	for ctx.Err() == nil {
 		var (
 			opened time.Time
@@ -404,15 +404,18 @@ func (w *Writer) follow(ctx context.Context) {
 			seen = true
 			w.setNode(n)
 		}
-		timeout := spread(watchTimeout)
+		timeout := backoff.Spread(watchTimeout, 0.5)
 		err := w.client.watch(ctx, timeout, func() {
 			opened = time.Now()
 			time.AfterFunc(firstSight, func() { see(nil, true) })
 			answers := time.Duration(0)
 			if down {
 				down = false
-				answers = within(comeback)
-				w.cfg.Log.Info("watching the Node again")
+				answers = backoff.Within(comeback)
+				if warned != "" {
+					warned = ""
+					w.cfg.Log.Info("watching the Node again")
+				}
 			}
 			time.AfterFunc(answers, func() { poke(w.back) })
 		}, func(n *node) { see(n, false) })
@@ -422,10 +425,6 @@ func (w *Writer) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err != nil && !down {
-			down = true
-			w.cfg.Log.Warn("the Node is not watched; trying again", "error", err.Error())
-		}
 		lasted := time.Duration(0)
 		if !opened.IsZero() {
 			lasted = time.Since(opened)
@@ -433,12 +432,26 @@ func (w *Writer) follow(ctx context.Context) {
 		if lasted > lastingWatch {
 			delay.reset()
 		}
-		if lasted > lastingWatch && lasted < timeout-firstWatch {
-			sleep(ctx, within(comeback))
-		} else {
-			sleep(ctx, delay.after(err))
+		wait := backoff.Within(comeback)
+		if lasted <= lastingWatch || lasted >= timeout-firstWatch {
+			wait = delay.after(err)
 		}
+		if err != nil {
+			down = true
+			if outcome := classify(err); !delay.notReady() && news(warned, outcome) {
+				warned = outcome
+				w.cfg.Log.Warn("the Node is not watched; trying again", "error", err.Error())
+			}
+		}
+		backoff.Sleep(ctx, wait)
 	}
+}
+
+// news says whether the log needs to hear of a failure, after what it has heard
+// of those before: of the first one, and of a right that is missing, which no
+// retry brings.
+func news(before, now Outcome) bool {
+	return before == "" || now == Forbidden && before != Forbidden
 }
 
 func (w *Writer) setNode(n *node) {
@@ -454,15 +467,6 @@ func (w *Writer) setNode(n *node) {
 	}
 	w.mu.Unlock()
 	poke(w.wake)
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 // fightWatch remembers when foreign edits were put back.
@@ -499,7 +503,7 @@ func (w *Writer) noticeFight(keys []string, wait time.Duration) {
 	}
 	slices.Sort(keys)
 	w.cfg.Log.Error("somebody else keeps changing the agent's keys; backing off", "keys", strings.Join(keys, ","), "wait", wait.Round(time.Second).String())
-	w.emit(event{node: n, kind: "Warning", reason: "SCTPLabelsContested", message: "another writer keeps changing " + strings.Join(keys, ", ") + "; the agent puts them back more and more seldom"})
+	w.emit(event{node: n, kind: "Warning", reason: "SCTPLabelsContested", message: "another writer keeps changing " + strings.Join(keys, ", ") + "; the agent puts them back with increasing delay"})
 }
 
 // transition emits an Event if ready or reason changed.

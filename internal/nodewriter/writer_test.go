@@ -7,14 +7,14 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"k8s.io/client-go/rest"
-
+	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -35,11 +35,16 @@ func oneNode(n *apiNode) *apiServer {
 	return server
 }
 
+// model is a connection to a model of an API server.
+func model(way http.RoundTripper) *kubeconn.Conn {
+	return &kubeconn.Conn{HTTP: &http.Client{Transport: way}, Server: &url.URL{Scheme: "https", Host: "model"}}
+}
+
 // startWriter runs a writer for that Node, on a way to its API server; stop ends
 // it.
 func startWriter(t *testing.T, way http.RoundTripper, cfg Config) (w *Writer, stop func()) {
 	t.Helper()
-	cfg.REST, cfg.Node = &rest.Config{Host: "https://model", Transport: way}, "n"
+	cfg.Conn, cfg.Node = model(way), "n"
 	w, err := NewWriter(cfg)
 	if err != nil {
 		t.Fatal(err)

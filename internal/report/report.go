@@ -48,21 +48,36 @@ func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
 			t.Wrapped(2, p.Warn(string(warning.Reason))+": "+warning.Message)
 		}
 	}
-	if r.Remedy != "" {
-		t.Line("")
-		t.Line("%s", p.Head("What to do"))
-		for _, step := range strings.Split(r.Remedy, "; ") {
-			t.Wrapped(2, step)
-		}
-	}
-	if verdict.WantsMachineConfig(r) {
+	printRemedies(t, p, r)
+	if files := machineconfig.FilesOf(r); files != nil {
 		t.Line("")
 		t.Line("%s", p.Head("The MachineConfig for the pool \"worker\" (others: machineconfig --role NAME)"))
+		for _, step := range r.Remedies {
+			if step.Action == verdict.ActionRemoveArgument {
+				t.Line("# not by this: %s", strings.ReplaceAll(step.Text, "\n", " "))
+			}
+		}
 		if t.Err == nil {
-			t.Err = machineconfig.Write(w, []string{"worker"}, machineconfig.Files(false))
+			t.Err = machineconfig.Write(w, []string{"worker"}, files)
 		}
 	}
 	return t.Err
+}
+
+// printRemedies prints every step, with the command that does it. A command is
+// never broken, for it is to be copied.
+func printRemedies(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
+	if len(r.Remedies) == 0 {
+		return
+	}
+	t.Line("")
+	t.Line("%s", p.Head("What to do"))
+	for _, step := range r.Remedies {
+		t.Wrapped(2, step.Text)
+		if step.Command != "" {
+			t.Line("      $ %s", step.Command)
+		}
+	}
 }
 
 // printEvidence shows every line that decides once, with what it does to whom:

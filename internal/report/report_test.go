@@ -19,6 +19,7 @@ func rhcos(edit func(*kmod.Inspection)) verdict.Facts {
 	atBoot.Effect = "stops loading at boot"
 	i := &kmod.Inspection{
 		Module: "sctp", State: kmod.StateLoadable, OS: "Red Hat Enterprise Linux CoreOS 9.6", KmodVersion: 28,
+		Userland:     kmod.Userland{ID: "rhcos", OpenShiftVersion: "4.18"},
 		Autoload:     kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseBlacklist, Evidence: []kmod.Evidence{line}},
 		AutoloadIPv6: kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseBlacklist, Evidence: []kmod.Evidence{line}},
 		ByName:       kmod.Decision{Allowed: kmod.AnswerTrue},
@@ -46,7 +47,8 @@ func TestPrintReport(t *testing.T) {
 		"Evidence\n  /etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp\n" +
 			"      socket, socket v6: stops loading when a program asks\n" +
 			"      at boot: stops loading at boot\n",
-		"What to do\n  empty /etc/modprobe.d/sctp-blacklist.conf\n  put \"sctp\" into /etc/modules-load.d/sctp-load.conf",
+		"What to do\n  empty /etc/modprobe.d/sctp-blacklist.conf\n  put \"sctp\" into /etc/modules-load.d/sctp-load.conf\n  apply this as one MachineConfig",
+		"\n      $ kubectl sctp machineconfig --role worker | oc apply -f -\n",
 		"kind: MachineConfig",
 	} {
 		at := strings.Index(text, part)
@@ -69,7 +71,7 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 		shown bool
 	}{
 		{"blacklisted RHCOS", rhcos(nil), true},
-		{"blacklisted Fedora", rhcos(func(i *kmod.Inspection) { i.OS = "Fedora Linux 44" }), false},
+		{"blacklisted Fedora", rhcos(func(i *kmod.Inspection) { i.Userland = kmod.Userland{ID: "fedora"} }), false},
 		{"RHCOS without the module", rhcos(func(i *kmod.Inspection) { i.State = kmod.StateAbsent }), false},
 		{"RHCOS with both files, not rebooted", rhcos(func(i *kmod.Inspection) {
 			allowed := kmod.Decision{Allowed: kmod.AnswerTrue}

@@ -7,7 +7,13 @@ import (
 	"strings"
 	"time"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 )
 
 // cleanupTimeout bounds taking everything away again: kubelets end pods in
@@ -19,9 +25,9 @@ const (
 )
 
 // Sweep deletes the namespaces of runs that were cut off and whose time is over.
-func Sweep(ctx context.Context, c *api.Client, progress func(string)) error {
+func Sweep(ctx context.Context, c kubernetes.Interface, progress func(string)) error {
 	var old []string
-	err := api.List(ctx, c, namespaces(), api.ListOptions{LabelSelector: labelRun}, func(n *api.Namespace) {
+	err := cluster.List(ctx, "namespaces", "", c.CoreV1().Namespaces().List, metav1.ListOptions{LabelSelector: labelRun}, func(n *corev1.Namespace) {
 		until, err := time.Parse(time.RFC3339, n.Annotations[annotationUntil])
 		if err == nil && time.Now().After(until) && n.DeletionTimestamp == nil {
 			old = append(old, n.Name)
@@ -32,8 +38,8 @@ func Sweep(ctx context.Context, c *api.Client, progress func(string)) error {
 	}
 	for _, name := range old {
 		progress("deleting namespace " + name + ", left by an earlier run")
-		if err := c.Delete(ctx, namespaces(), "", name); err != nil {
-			return err
+		if err := c.CoreV1().Namespaces().Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			return cluster.Failed("delete", "namespaces", "", name, err)
 		}
 	}
 	return nil
@@ -49,41 +55,39 @@ func (r *run) remove(ctx context.Context) error {
 	// The namespace controller begins five seconds after it has heard
 	// (namespaceDeletionGracePeriod). Pods take longest to end, so they may
 	// begin now. It is no matter if that is refused.
-	_ = r.c.DeleteAll(ctx, pods(), r.namespace)
+	_ = r.c.CoreV1().Pods(r.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
 	said := time.Now()
-	for {
-		err := r.c.Delete(ctx, namespaces(), "", r.namespace)
-		if err == nil {
-			err = r.c.Get(ctx, namespaces(), "", r.namespace, nil)
-			if api.IsNotFound(err) {
-				return nil
-			}
-			if err == nil {
-				err = errors.New("it is still being deleted")
-			}
+	var last error
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		err := r.c.CoreV1().Namespaces().Delete(ctx, r.namespace, metav1.DeleteOptions{})
+		if apierrors.IsNotFound(err) {
+			return true, nil
 		}
-		// It answers 409 while it is being deleted.
-		if api.IsForbidden(err) {
-			return failed(err)
+		last = cluster.Failed("delete", "namespaces", "", r.namespace, err)
+		if apierrors.IsForbidden(err) {
+			return false, last
+		}
+		if err == nil || apierrors.IsConflict(err) {
+			last = errors.New("it is still being deleted")
 		}
 		if time.Since(said) > cleanupWord {
 			said = time.Now()
 			waiting = r.remaining(ctx)
-			r.opts.Progress(err.Error() + waiting)
+			r.opts.Progress(last.Error() + waiting)
 		}
-		select {
-		case <-ctx.Done():
-			return failed(err)
-		case <-time.After(pollInterval):
-		}
+		return false, nil
+	})
+	if err != nil {
+		return failed(last)
 	}
+	return nil
 }
 
 // remaining are the pods that are there still, and their nodes: a namespace goes
 // when they have.
 func (r *run) remaining(ctx context.Context) string {
 	var list []string
-	err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace}, func(p *api.Pod) {
+	err := cluster.List(ctx, "pods", r.namespace, r.c.CoreV1().Pods(r.namespace).List, metav1.ListOptions{}, func(p *corev1.Pod) {
 		list = append(list, p.Name+" on node "+p.Spec.NodeName)
 	})
 	if err != nil || len(list) == 0 {

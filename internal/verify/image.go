@@ -5,42 +5,105 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 )
 
-// nobody is whom the pods run as, where the platform does not say.
+// nobody is whom the pods run as, where the platform does not assign a user.
 const nobody = 65532
+
+// openShift is the API group and version whose presence makes a cluster one that
+// assigns users itself, and refuses others.
+const openShift = "security.openshift.io/v1"
 
 // prepare finds the image, what it is pulled with, and what the platform wants of pods.
 func (r *run) prepare(ctx context.Context) error {
 	r.runner = &runner{image: r.opts.Image, command: cmp.Or(r.opts.Command, DefaultCommand), life: r.opts.Timeout + cleanupTimeout}
 	var agents []SecretName
 	if r.image == "" {
-		err := api.List(ctx, r.c, pods(), api.ListOptions{LabelSelector: audit.AgentSelector}, func(p *api.Pod) {
-			if len(p.Spec.Containers) > 0 {
-				r.image, agents = p.Spec.Containers[0].Image, pullSecretsOf(p)
-			}
-		})
+		pod, err := r.agentPod(ctx)
 		if err != nil {
 			return fmt.Errorf("look for the agent's image: %w", err)
 		}
-	}
-	if r.image == "" {
-		return errors.New("no agent runs in this cluster, so its image is not known: name it with --image")
+		r.image, agents = agentContainer(pod).Image, pullSecretsOf(pod)
 	}
 	r.result.Image = r.image
 	if err := r.readPullSecrets(ctx, agents); err != nil {
 		return err
 	}
-	// OpenShift assigns users itself, and refuses others.
-	err := r.c.Get(ctx, api.Resource{GroupVersion: "security.openshift.io/v1", Name: "securitycontextconstraints"}, "", "restricted-v2", nil)
-	switch {
-	case api.IsNotFound(err):
+	// Everybody may ask for what an API server serves (ClusterRole
+	// system:discovery).
+	switch err := r.c.Discovery().RESTClient().Get().AbsPath("/apis/" + openShift).Do(ctx).Error(); {
+	case apierrors.IsNotFound(err):
 		r.user = new(int64(nobody))
-	case err != nil && !api.IsForbidden(err):
-		return err
+	case err != nil && !apierrors.IsForbidden(err):
+		return fmt.Errorf("look whether the API server has %s: %w", openShift, err)
+	}
+	return nil
+}
+
+// agentPod is the pod of an agent whose image stands for all: of those that stay,
+// one that is ready, of the newest generation of its DaemonSet.
+func (r *run) agentPod(ctx context.Context) (*corev1.Pod, error) {
+	var best *corev1.Pod
+	err := cluster.List(ctx, "pods", "", r.c.CoreV1().Pods("").List, metav1.ListOptions{LabelSelector: audit.AgentSelector}, func(p *corev1.Pod) {
+		if p.DeletionTimestamp == nil && agentContainer(p) != nil && (best == nil || preferred(p, best) > 0) {
+			best = p.DeepCopy()
+		}
+	})
+	if err == nil && best == nil {
+		err = errors.New("no agent runs in this cluster: name an image with --image")
+	}
+	return best, err
+}
+
+// preferred compares two pods by how well they stand for the agent as it is
+// deployed now.
+func preferred(a, b *corev1.Pod) int {
+	ready := func(p *corev1.Pod) int {
+		if isReady(p) {
+			return 1
+		}
+		return 0
+	}
+	// The DaemonSet controller counts its template's changes in this label
+	// (pkg/controller/daemon/util, CreatePodTemplate).
+	generation := func(p *corev1.Pod) int {
+		n, _ := strconv.Atoi(p.Labels["pod-template-generation"])
+		return n
+	}
+	return cmp.Or(
+		cmp.Compare(ready(a), ready(b)),
+		cmp.Compare(generation(a), generation(b)),
+		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
+	)
+}
+
+// agentContainer is the container of an agent's pod that runs it, nil when there
+// is none: by the name that the manifests give it, else by the image's name.
+// Others may stand beside it, and before it.
+func agentContainer(p *corev1.Pod) *corev1.Container {
+	for _, is := range []func(corev1.Container) bool{
+		func(c corev1.Container) bool { return c.Name == "agent" },
+		func(c corev1.Container) bool {
+			name, _, _ := strings.Cut(path.Base(c.Image), "@")
+			name, _, _ = strings.Cut(name, ":")
+			return name == "sctp-agent"
+		},
+		func(corev1.Container) bool { return len(p.Spec.Containers) == 1 },
+	} {
+		if i := slices.IndexFunc(p.Spec.Containers, is); i >= 0 {
+			return &p.Spec.Containers[i]
+		}
 	}
 	return nil
 }

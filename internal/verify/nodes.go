@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"slices"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
@@ -22,7 +25,7 @@ func (r *run) chooseNodes(ctx context.Context) error {
 		wanted[name] = true
 	}
 	ready := 0
-	err := api.List(ctx, r.c, nodes(), api.ListOptions{}, func(n *api.Node) {
+	err := cluster.List(ctx, "nodes", "", r.c.CoreV1().Nodes().List, metav1.ListOptions{}, func(n *corev1.Node) {
 		hasSCTP := n.Labels[r.opts.Keys.Ready()] == string(kmod.AnswerTrue)
 		if hasSCTP {
 			ready++
@@ -33,12 +36,12 @@ func (r *run) chooseNodes(ctx context.Context) error {
 		delete(wanted, n.Name)
 		node := Node{Name: n.Name, Index: len(r.result.Nodes), Addresses: []string{}, PodAddresses: []string{}}
 		for _, a := range n.Status.Addresses {
-			if a.Type == api.NodeInternalIP {
+			if a.Type == corev1.NodeInternalIP {
 				node.Addresses = append(node.Addresses, a.Address)
 			}
 		}
 		for _, c := range n.Status.Conditions {
-			if c.Type == api.NodeReady && c.Status != api.ConditionTrue {
+			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
 				node.Fault, node.Detail = wire.Unknown, "kubelet is not ready: "+c.Message
 			}
 		}

@@ -5,11 +5,12 @@ import (
 	"strconv"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
@@ -37,25 +38,11 @@ const (
 // the next one after this time (RFC 3339).
 const annotationUntil = "sctp-agent-verify/until"
 
-func namespaces() api.Resource { return api.Resource{GroupVersion: "v1", Name: "namespaces"} }
-func nodes() api.Resource      { return api.Resource{GroupVersion: "v1", Name: "nodes"} }
-func pods() api.Resource       { return api.Resource{GroupVersion: "v1", Name: "pods"} }
-func services() api.Resource   { return api.Resource{GroupVersion: "v1", Name: "services"} }
-func accounts() api.Resource   { return api.Resource{GroupVersion: "v1", Name: "serviceaccounts"} }
-func secrets() api.Resource    { return api.Resource{GroupVersion: "v1", Name: "secrets"} }
-func endpointSlices() api.Resource {
-	return api.Resource{GroupVersion: "discovery.k8s.io/v1", Name: "endpointslices"}
-}
-func policies() api.Resource {
-	return api.Resource{GroupVersion: "networking.k8s.io/v1", Name: "networkpolicies"}
-}
-
 // namespacePrefix begins the names of runs' namespaces.
 const namespacePrefix = "sctp-agent-verify-"
 
-func newNamespace(name string, until time.Time) *api.Namespace {
-	return &api.Namespace{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+func newNamespace(name string, until time.Time) *corev1.Namespace {
+	return &corev1.Namespace{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name,
 			Labels: map[string]string{
@@ -69,9 +56,8 @@ func newNamespace(name string, until time.Time) *api.Namespace {
 	}
 }
 
-func newAccount() *api.ServiceAccount {
-	return &api.ServiceAccount{
-		TypeMeta:                     metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+func newAccount() *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{
 		ObjectMeta:                   metav1.ObjectMeta{Name: "verify"},
 		AutomountServiceAccountToken: new(false),
 	}
@@ -87,73 +73,72 @@ type runner struct {
 	// (OpenShift gives each namespace a range of its own).
 	user *int64
 	// pullSecrets are the secrets that the image is pulled with.
-	pullSecrets []*api.Secret
+	pullSecrets []*corev1.Secret
 }
 
 // pod runs a hidden command of sctp-agent with a job of [wire].
-func (r *runner) pod(name string, n *Node, role, command string, job any) (*api.Pod, error) {
+func (r *runner) pod(name string, n *Node, role, command string, job any) (*corev1.Pod, error) {
 	text, err := wire.Encode(buildinfo.Current().Version, job)
 	if err != nil {
 		return nil, fmt.Errorf("encode the job of pod %s: %w", name, err)
 	}
-	var pullSecrets []api.LocalReference
+	var pullSecrets []corev1.LocalObjectReference
 	for _, s := range r.pullSecrets {
-		pullSecrets = append(pullSecrets, api.LocalReference{Name: s.Name})
+		pullSecrets = append(pullSecrets, corev1.LocalObjectReference{Name: s.Name})
 	}
-	return &api.Pod{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"},
+	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name:   name,
 			Labels: map[string]string{labelRun: "true", labelRole: role, labelIndex: strconv.Itoa(n.Index)},
 		},
-		Spec: api.PodSpec{
+		Spec: corev1.PodSpec{
 			// Each node is meant, whatever its taints; no scheduler is needed.
 			NodeName:                      n.Name,
-			Tolerations:                   []api.Toleration{{Operator: api.TolerationOpExists}},
-			RestartPolicy:                 api.RestartPolicyNever,
+			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			RestartPolicy:                 corev1.RestartPolicyNever,
 			ServiceAccountName:            "verify",
 			AutomountServiceAccountToken:  new(false),
 			EnableServiceLinks:            new(false),
-			DNSPolicy:                     api.DNSDefault,
+			DNSPolicy:                     corev1.DNSDefault,
 			TerminationGracePeriodSeconds: new(int64(1)),
 			ActiveDeadlineSeconds:         new(int64(r.life / time.Second)),
 			ImagePullSecrets:              pullSecrets,
-			SecurityContext: &api.PodSecurityContext{
+			SecurityContext: &corev1.PodSecurityContext{
 				RunAsNonRoot:   new(true),
 				RunAsUser:      r.user,
-				SeccompProfile: &api.SeccompProfile{Type: api.SeccompProfileTypeRuntimeDefault},
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 			},
-			Containers: []api.Container{{
+			Containers: []corev1.Container{{
 				Name:            "verify",
 				Image:           r.image,
-				ImagePullPolicy: api.PullIfNotPresent,
+				ImagePullPolicy: corev1.PullIfNotPresent,
 				Command:         []string{r.command},
 				Args:            []string{command},
-				Env:             []api.EnvVar{{Name: wire.JobVariable, Value: text}},
-				SecurityContext: &api.SecurityContext{
+				Env:             []corev1.EnvVar{{Name: wire.JobVariable, Value: text}},
+				SecurityContext: &corev1.SecurityContext{
 					AllowPrivilegeEscalation: new(false),
 					ReadOnlyRootFilesystem:   new(true),
-					Capabilities:             &api.Capabilities{Drop: []string{"ALL"}},
+					Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 				},
 			}},
 		},
 	}, nil
 }
 
-func (r *runner) listener(n *Node) (*api.Pod, error) {
+func (r *runner) listener(n *Node) (*corev1.Pod, error) {
 	p, err := r.pod(fmt.Sprintf("listener-%d", n.Index), n, roleListener, "verify-listen",
 		wire.Listener{Index: n.Index, Ports: []int{EchoPort, DeniedPort}, Control: fmt.Sprintf(":%d", controlPort)})
 	if err != nil {
 		return nil, err
 	}
 	c := &p.Spec.Containers[0]
-	c.Ports = []api.ContainerPort{
-		{Name: "echo", ContainerPort: EchoPort, Protocol: api.ProtocolSCTP},
-		{Name: "denied", ContainerPort: DeniedPort, Protocol: api.ProtocolSCTP},
-		{Name: "control", ContainerPort: controlPort, Protocol: api.ProtocolTCP},
+	c.Ports = []corev1.ContainerPort{
+		{Name: "echo", ContainerPort: EchoPort, Protocol: corev1.ProtocolSCTP},
+		{Name: "denied", ContainerPort: DeniedPort, Protocol: corev1.ProtocolSCTP},
+		{Name: "control", ContainerPort: controlPort, Protocol: corev1.ProtocolTCP},
 	}
-	c.ReadinessProbe = &api.Probe{
-		HTTPGet:          &api.HTTPGetAction{Path: wire.ReadyPath, Port: intstr.FromInt32(controlPort)},
+	c.ReadinessProbe = &corev1.Probe{
+		ProbeHandler:     corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: wire.ReadyPath, Port: intstr.FromInt32(controlPort)}},
 		PeriodSeconds:    1,
 		TimeoutSeconds:   5,
 		FailureThreshold: 120,
@@ -161,39 +146,37 @@ func (r *runner) listener(n *Node) (*api.Pod, error) {
 	return p, nil
 }
 
-func (r *runner) dialler(name string, n *Node, job wire.Job) (*api.Pod, error) {
+func (r *runner) dialler(name string, n *Node, job wire.Job) (*corev1.Pod, error) {
 	return r.pod(name, n, roleDialler, "verify-dial", job)
 }
 
 // service leads to the listener of one node, so that every path has one end.
-func service(n *Node) *api.Service {
-	return &api.Service{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+func service(n *Node) *corev1.Service {
+	return &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("listener-%d", n.Index), Labels: map[string]string{labelRun: "true"}},
-		Spec: api.ServiceSpec{
-			Type:           api.ServiceTypeNodePort,
+		Spec: corev1.ServiceSpec{
+			Type:           corev1.ServiceTypeNodePort,
 			Selector:       map[string]string{labelRole: roleListener, labelIndex: strconv.Itoa(n.Index)},
-			IPFamilyPolicy: new(api.IPFamilyPolicyPreferDualStack),
-			Ports: []api.ServicePort{{
-				Name: "echo", Port: EchoPort, TargetPort: intstr.FromInt32(EchoPort), Protocol: api.ProtocolSCTP,
+			IPFamilyPolicy: new(corev1.IPFamilyPolicyPreferDualStack),
+			Ports: []corev1.ServicePort{{
+				Name: "echo", Port: EchoPort, TargetPort: intstr.FromInt32(EchoPort), Protocol: corev1.ProtocolSCTP,
 			}},
 		},
 	}
 }
 
 // policy allows one SCTP port of the listeners, and their control port.
-func policy() *api.NetworkPolicy {
-	port := func(p api.Protocol, n int32) api.NetworkPolicyPort {
-		return api.NetworkPolicyPort{Protocol: &p, Port: new(intstr.FromInt32(n))}
+func policy() *networkingv1.NetworkPolicy {
+	port := func(p corev1.Protocol, n int32) networkingv1.NetworkPolicyPort {
+		return networkingv1.NetworkPolicyPort{Protocol: &p, Port: new(intstr.FromInt32(n))}
 	}
-	return &api.NetworkPolicy{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"},
+	return &networkingv1.NetworkPolicy{
 		ObjectMeta: metav1.ObjectMeta{Name: "allow-echo"},
-		Spec: api.NetworkPolicySpec{
+		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{labelRole: roleListener}},
-			PolicyTypes: []api.PolicyType{api.PolicyTypeIngress},
-			Ingress: []api.NetworkPolicyIngressRule{{Ports: []api.NetworkPolicyPort{
-				port(api.ProtocolSCTP, EchoPort), port(api.ProtocolTCP, controlPort),
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{
+				port(corev1.ProtocolSCTP, EchoPort), port(corev1.ProtocolTCP, controlPort),
 			}}},
 		},
 	}

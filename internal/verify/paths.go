@@ -9,7 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	corev1 "k8s.io/api/core/v1"
+
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
@@ -88,7 +89,7 @@ func hasFamily(addresses []string, like string) bool {
 
 // serves says whether a Service has the address's family, and so a node port of
 // it.
-func serves(s *api.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
+func serves(s *corev1.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
 
 // jobs divides the paths from one node among diallers, groups whole, and says
 // what each path needs: the direct paths to the nodes that it leads to and

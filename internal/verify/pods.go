@@ -9,19 +9,23 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // listen creates what others need, and a listener on each node.
 func (r *run) listen(ctx context.Context) error {
 	r.opts.Progress(fmt.Sprintf("namespace %s: a listener on each of %d nodes", r.namespace, len(r.result.Nodes)))
-	if err := r.c.Create(ctx, accounts(), r.namespace, newAccount(), nil); err != nil {
+	if _, err := create(ctx, r, r.c.CoreV1().ServiceAccounts(r.namespace), "serviceaccounts", newAccount()); err != nil {
 		return err
 	}
 	for _, s := range r.pullSecrets {
-		if err := r.c.Create(ctx, secrets(), r.namespace, s, nil); err != nil {
+		if _, err := create(ctx, r, r.c.CoreV1().Secrets(r.namespace), "secrets", s); err != nil {
 			return err
 		}
 	}
@@ -38,14 +42,13 @@ func (r *run) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := r.c.Create(ctx, pods(), r.namespace, pod, nil); err != nil {
+		if _, err := create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod); err != nil {
 			return err
 		}
-		var s api.Service
-		if err := r.c.Create(ctx, services(), r.namespace, service(n), &s); err != nil {
+		r.services[n.Index], err = create(ctx, r, r.c.CoreV1().Services(r.namespace), "services", service(n))
+		if err != nil {
 			return err
 		}
-		r.services[n.Index] = &s
 	}
 	return r.awaitListeners(ctx)
 }
@@ -56,7 +59,7 @@ func (r *run) awaitListeners(ctx context.Context) error {
 	until := time.Now().Add(r.opts.Timeout / 2)
 	all := len(r.taking())
 	said := ""
-	return r.poll(ctx, roleListener, func(list []api.Pod) (bool, error) {
+	return r.poll(ctx, roleListener, func(list []corev1.Pod) (bool, error) {
 		started, waiting := 0, 0
 		there := map[*Node]bool{}
 		for i := range list {
@@ -127,7 +130,7 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 			if err != nil {
 				return out, err
 			}
-			if err := r.c.Create(ctx, pods(), r.namespace, pod, nil); err != nil {
+			if _, err := create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod); err != nil {
 				return out, err
 			}
 			running[name] = true
@@ -146,7 +149,7 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.R
 	}
 	all := len(running)
 	before := all
-	return r.poll(ctx, roleDialler, func(list []api.Pod) (bool, error) {
+	return r.poll(ctx, roleDialler, func(list []corev1.Pod) (bool, error) {
 		for i := range list {
 			p := &list[i]
 			if !running[p.Name] || !terminated(p) {
@@ -187,29 +190,28 @@ const pollInterval = time.Second
 
 // poll lists the pods of a role until done says so. An API server that is away
 // is waited for, as long as the context lasts.
-func (r *run) poll(ctx context.Context, role string, done func([]api.Pod) (bool, error)) error {
-	for {
-		var list []api.Pod
-		err := api.List(ctx, r.c, pods(), api.ListOptions{Namespace: r.namespace, LabelSelector: labelRole + "=" + role}, func(p *api.Pod) {
+func (r *run) poll(ctx context.Context, role string, done func([]corev1.Pod) (bool, error)) error {
+	var last error
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		var list []corev1.Pod
+		last = cluster.List(ctx, "pods", r.namespace, r.c.CoreV1().Pods(r.namespace).List, metav1.ListOptions{LabelSelector: labelRole + "=" + role}, func(p *corev1.Pod) {
 			list = append(list, *p)
 		})
 		switch {
-		case err == nil:
-			if enough, err := done(list); enough || err != nil {
-				return err
-			}
-		case isRefused(err):
-			return err
+		case isRefused(last):
+			return false, last
+		case last != nil:
+			return false, nil
 		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("waiting for pods in namespace %s: %w", r.namespace, context.Cause(ctx)), err)
-		case <-time.After(pollInterval):
-		}
+		return done(list)
+	})
+	if err != nil && err == ctx.Err() {
+		return errors.Join(fmt.Errorf("waiting for pods in namespace %s: %w", r.namespace, context.Cause(ctx)), last)
 	}
+	return err
 }
 
-func (r *run) nodeOf(p *api.Pod) *Node {
+func (r *run) nodeOf(p *corev1.Pod) *Node {
 	index, err := strconv.Atoi(p.Labels[labelIndex])
 	if err != nil || index < 0 || index >= len(r.result.Nodes) {
 		return nil
@@ -217,21 +219,21 @@ func (r *run) nodeOf(p *api.Pod) *Node {
 	return &r.result.Nodes[index]
 }
 
-func terminated(p *api.Pod) bool {
-	return p.Status.Phase == api.PodFailed || p.Status.Phase == api.PodSucceeded
+func terminated(p *corev1.Pod) bool {
+	return p.Status.Phase == corev1.PodFailed || p.Status.Phase == corev1.PodSucceeded
 }
 
-func isReady(p *api.Pod) bool {
+func isReady(p *corev1.Pod) bool {
 	for _, c := range p.Status.Conditions {
-		if c.Type == api.PodReady {
-			return c.Status == api.ConditionTrue && len(p.Status.PodIPs) > 0
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue && len(p.Status.PodIPs) > 0
 		}
 	}
 	return false
 }
 
 // trouble is why a pod does not run.
-func trouble(p *api.Pod) string {
+func trouble(p *corev1.Pod) string {
 	for _, s := range p.Status.ContainerStatuses {
 		if w := s.State.Waiting; w != nil {
 			return strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
@@ -242,7 +244,7 @@ func trouble(p *api.Pod) string {
 
 // sayOf is what a pod left as its termination message. An error is for all pods:
 // the image has a program with which no word can be exchanged.
-func (r *run) sayOf(p *api.Pod) (wire.Say, error) {
+func (r *run) sayOf(p *corev1.Pod) (wire.Say, error) {
 	for _, s := range p.Status.ContainerStatuses {
 		t := s.State.Terminated
 		if t == nil {

@@ -46,7 +46,7 @@ func (r *run) tryPolicy(ctx context.Context) error {
 		return nil
 	}
 	r.opts.Progress("NetworkPolicy: allowing one SCTP port")
-	if err := r.c.Create(ctx, policies(), r.namespace, policy(), nil); err != nil {
+	if _, err := create(ctx, r, r.c.NetworkingV1().NetworkPolicies(r.namespace), "networkpolicies.networking.k8s.io", policy()); err != nil {
 		return err
 	}
 	return r.dial(ctx, paths)

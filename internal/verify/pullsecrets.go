@@ -3,11 +3,12 @@ package verify
 import (
 	"context"
 	"fmt"
-	"slices"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 )
 
 // SecretName names a secret.
@@ -18,7 +19,7 @@ func (n SecretName) String() string { return n.Namespace + "/" + n.Name }
 // pullSecretsOf are the secrets that a pod's images are pulled with. Those of its
 // service account are among them: admission writes them into the pod
 // (plugin/pkg/admission/serviceaccount).
-func pullSecretsOf(p *api.Pod) (out []SecretName) {
+func pullSecretsOf(p *corev1.Pod) (out []SecretName) {
 	for _, s := range p.Spec.ImagePullSecrets {
 		if s.Name != "" { // allowed, and passed over by kubelet
 			out = append(out, SecretName{p.Namespace, s.Name})
@@ -45,19 +46,19 @@ func (r *run) readPullSecrets(ctx context.Context, agents []SecretName) error {
 			return fmt.Errorf("image pull secrets %s and %s cannot be copied into one namespace: name one of them with --image-pull-secret", other, name)
 		}
 		seen[name.Name] = name
-		var s api.Secret
-		err := r.c.Get(ctx, secrets(), name.Namespace, name.Name, &s)
+		s, err := r.c.CoreV1().Secrets(name.Namespace).Get(ctx, name.Name, metav1.GetOptions{})
+		err = cluster.Failed("get", "secrets", name.Namespace, name.Name, err)
 		problem := ""
 		switch {
-		case api.IsNotFound(err):
+		case apierrors.IsNotFound(err):
 			problem = "is not there"
-		case api.IsForbidden(err) && named:
+		case apierrors.IsForbidden(err) && named:
 			return fmt.Errorf("read image pull secret %s: %w", name, err)
-		case api.IsForbidden(err):
+		case apierrors.IsForbidden(err):
 			return fmt.Errorf("read image pull secret %s of the agent's pods: %w: get that right, or name a secret that you may read with --image-pull-secret, or, where nodes need none, the image with --image", name, err)
 		case err != nil:
 			return fmt.Errorf("read image pull secret %s: %w", name, err)
-		case !slices.Contains([]string{api.SecretTypeDockerConfigJSON, api.SecretTypeDockercfg}, s.Type):
+		case s.Type != corev1.SecretTypeDockerConfigJson && s.Type != corev1.SecretTypeDockercfg:
 			problem = fmt.Sprintf("is of type %s, with which no image is pulled", s.Type)
 		}
 		switch {
@@ -66,16 +67,15 @@ func (r *run) readPullSecrets(ctx context.Context, agents []SecretName) error {
 		case problem != "":
 			r.opts.Progress(fmt.Sprintf("image pull secret %s of the agent's pods %s: going on without it", name, problem))
 		default:
-			r.pullSecrets = append(r.pullSecrets, copyOf(&s))
+			r.pullSecrets = append(r.pullSecrets, copyOf(s))
 		}
 	}
 	return nil
 }
 
 // copyOf is a secret without what belongs to its old place.
-func copyOf(s *api.Secret) *api.Secret {
-	return &api.Secret{
-		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+func copyOf(s *corev1.Secret) *corev1.Secret {
+	return &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Name: s.Name, Labels: map[string]string{labelRun: "true"}},
 		Type:       s.Type,
 		Data:       s.Data,

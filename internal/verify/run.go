@@ -11,7 +11,14 @@ import (
 	"strings"
 	"time"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
@@ -49,19 +56,19 @@ const (
 // run is the state of one run.
 type run struct {
 	*runner
-	c         *api.Client
+	c         kubernetes.Interface
 	opts      Options
 	namespace string
 	result    *Result
 	// services by node index, as the API server made them.
-	services map[int]*api.Service
+	services map[int]*corev1.Service
 	diallers int
 }
 
 // Run does a whole run. Whatever happens, the namespace is deleted before it
 // returns, with a deadline of its own. An error means that nothing can be said;
 // what is wrong with SCTP is in the result.
-func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err error) {
+func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Result, err error) {
 	opts.Timeout = cmp.Or(opts.Timeout, DefaultTimeout)
 	opts.PathTimeout = cmp.Or(opts.PathTimeout, DefaultPathTimeout)
 	if opts.Progress == nil {
@@ -75,7 +82,7 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 	if err := Sweep(ctx, c, opts.Progress); err != nil {
 		return nil, err
 	}
-	r := &run{c: c, opts: opts, services: map[int]*api.Service{}, result: &Result{
+	r := &run{c: c, opts: opts, services: map[int]*corev1.Service{}, result: &Result{
 		APIVersion: APIVersion, Kind: ResultKind, Time: start.UTC().Truncate(time.Second),
 		Paths: []Path{}, Findings: []Finding{},
 	}}
@@ -91,7 +98,7 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 	// A name of its own: when the answer is not heard, the namespace may be
 	// there all the same.
 	r.namespace = namespacePrefix + strings.ToLower(rand.Text()[:8])
-	created := c.Create(ctx, namespaces(), "", newNamespace(r.namespace, start.Add(opts.Timeout+cleanupTimeout)), nil)
+	_, created := create(ctx, r, c.CoreV1().Namespaces(), "namespaces", newNamespace(r.namespace, start.Add(opts.Timeout+cleanupTimeout)))
 	if isRefused(created) {
 		return nil, created
 	}
@@ -124,8 +131,12 @@ func Run(ctx context.Context, c *api.Client, opts Options) (result *Result, err 
 // isRefused says that the API server has answered, and that asking again is of
 // no use.
 func isRefused(err error) bool {
-	var e *api.Error
-	return errors.As(err, &e) && e.Code >= 400 && e.Code < 500 && e.Code != http.StatusTooManyRequests
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return false
+	}
+	code := status.Status().Code
+	return code >= 400 && code < 500 && code != http.StatusTooManyRequests
 }
 
 // outOfTime says that an error is for want of time, and not because of Ctrl-C or
@@ -181,26 +192,21 @@ const endpointsTimeout = 10 * time.Second
 func (r *run) conclude(ctx context.Context, late step) error {
 	ctx, cancel := context.WithTimeout(ctx, endpointsTimeout)
 	defer cancel()
-	for {
-		ports, err := r.endpointPorts(ctx)
-		if err == nil {
-			r.result.Findings = judge(r.result, ports, late)
-			return nil
-		}
-		if isRefused(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			if !outOfTime(ctx, err) {
-				return err
-			}
-			r.opts.Progress(fmt.Sprintf("not within %v: %v", endpointsTimeout, err))
-			r.result.Findings = judge(r.result, nil, cmp.Or(late, stepEndpoints))
-			return nil
-		case <-time.After(pollInterval):
-		}
+	var ports map[string][]int32
+	var last error
+	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		ports, last = r.endpointPorts(ctx)
+		return last == nil || isRefused(last), nil
+	})
+	switch {
+	case err == nil && last != nil, err != nil && !outOfTime(ctx, last):
+		return last
+	case err != nil:
+		r.opts.Progress(fmt.Sprintf("not within %v: %v", endpointsTimeout, last))
+		ports, late = nil, cmp.Or(late, stepEndpoints)
 	}
+	r.result.Findings = judge(r.result, ports, late)
+	return nil
 }
 
 // endpointPorts are the ports of the Services' endpoints, by node.
@@ -212,8 +218,8 @@ func (r *run) endpointPorts(ctx context.Context) (map[string][]int32, error) {
 		}
 	}
 	out := map[string][]int32{}
-	err := api.List(ctx, r.c, endpointSlices(), api.ListOptions{Namespace: r.namespace}, func(s *api.EndpointSlice) {
-		node := nodeOf[s.Labels[api.LabelServiceName]]
+	err := cluster.List(ctx, "endpointslices.discovery.k8s.io", r.namespace, r.c.DiscoveryV1().EndpointSlices(r.namespace).List, metav1.ListOptions{}, func(s *discoveryv1.EndpointSlice) {
+		node := nodeOf[s.Labels[discoveryv1.LabelServiceName]]
 		for _, p := range s.Ports {
 			if node != "" && p.Port != nil && len(s.Endpoints) > 0 {
 				out[node] = append(out[node], *p.Port)

@@ -8,16 +8,21 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -28,16 +33,16 @@ import (
 func plan(n int, policy bool) []planned { return newPlan(n, policy).paths() }
 
 func newPlan(n int, policy bool) *run {
-	r := &run{opts: Options{Policy: policy}, result: &Result{}, services: map[int]*api.Service{}}
+	r := &run{opts: Options{Policy: policy}, result: &Result{}, services: map[int]*corev1.Service{}}
 	for i := range n {
 		r.result.Nodes = append(r.result.Nodes, Node{
 			Name: fmt.Sprintf("n%d", i), Index: i,
 			Addresses:    []string{fmt.Sprintf("192.0.2.%d", i), fmt.Sprintf("2001:db8::%d", i)},
 			PodAddresses: []string{fmt.Sprintf("10.0.0.%d", i), fmt.Sprintf("fd00::%d", i)},
 		})
-		r.services[i] = &api.Service{Spec: api.ServiceSpec{
+		r.services[i] = &corev1.Service{Spec: corev1.ServiceSpec{
 			ClusterIPs: []string{fmt.Sprintf("10.1.0.%d", i), fmt.Sprintf("fd01::%d", i)},
-			Ports:      []api.ServicePort{{NodePort: int32(30000 + i)}},
+			Ports:      []corev1.ServicePort{{NodePort: int32(30000 + i)}},
 		}}
 	}
 	return r
@@ -111,12 +116,14 @@ func TestFamilies(t *testing.T) {
 }
 
 // server is an API server with nodes, two unless told otherwise, which does of a
-// run's requests what a real one and its kubelets do.
+// run's requests what a real one and its kubelets do. It answers within the
+// process, so that time may be virtual.
 type server struct {
-	*httptest.Server
 	nodes    int
 	mu       sync.Mutex
-	pods     []api.Pod
+	agents   []corev1.Pod
+	pods     []corev1.Pod
+	objects  map[string]any // by path
 	requests []string
 	// created is called when a namespace has been created, before the answer.
 	created func()
@@ -129,101 +136,164 @@ type server struct {
 	// messages are what pods of a role leave, in place of their job's result.
 	messages map[string]string
 	// hold says of a dialler that it does not end.
-	hold func(*api.Pod) bool
+	hold func(*corev1.Pod) bool
 	// stall says of a request that it is not answered; pod is what it creates,
 	// if that is one.
-	stall func(request string, pod *api.Pod) bool
+	stall func(request string, pod *corev1.Pod) bool
+	// lose says of a request whether it gets lost, or after it was done, its
+	// answer.
+	lose func(request string) (lost, answer bool)
+	// busy says of a request that it is to come back a second later.
+	busy func(request string) bool
 }
 
-func newServer(t *testing.T) *server {
-	s := &server{nodes: 2}
-	s.Server = httptest.NewServer(s)
-	t.Cleanup(s.Close)
-	return s
-}
+func newServer() *server { return &server{nodes: 2, objects: map[string]any{}} }
 
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	request := r.Method + " " + r.URL.RequestURI()
 	s.requests = append(s.requests, r.Method+" "+r.URL.Path)
-	var pod api.Pod
-	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/pods") {
-		_ = json.NewDecoder(r.Body).Decode(&pod)
+	var body []byte
+	if r.Body != nil {
+		body, _ = io.ReadAll(r.Body)
 	}
-	if s.stall != nil && s.stall(r.Method+" "+r.URL.RequestURI(), &pod) {
-		// The server notices that the client is gone once the body is read.
-		_, _ = io.Copy(io.Discard, r.Body)
+	var pod corev1.Pod
+	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/pods") {
+		_ = json.Unmarshal(body, &pod)
+	}
+	if s.stall != nil && s.stall(request, &pod) {
 		s.mu.Unlock()
 		<-r.Context().Done()
 		s.mu.Lock()
-		return
+		return nil, r.Context().Err()
 	}
-	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
-	answer := func(v any) { _ = json.NewEncoder(w).Encode(v) }
-	list := func(items any) { answer(map[string]any{"items": items}) }
-	switch last := parts[len(parts)-1]; {
+	w := httptest.NewRecorder()
+	lost, lostAnswer := false, false
+	if s.lose != nil {
+		lost, lostAnswer = s.lose(request)
+	}
+	switch {
+	case lost:
+	case s.busy != nil && s.busy(request):
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+	default:
+		s.answer(w, r, body)
+	}
+	if lost || lostAnswer {
+		return nil, io.ErrUnexpectedEOF
+	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
+	return w.Result(), nil
+}
+
+func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d}`, reason, code)
+}
+
+func (s *server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
+	answer := func(v any) {
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(v)
+	}
+	last := path.Base(r.URL.Path)
+	switch object := s.objects[r.URL.Path]; {
 	case r.Method == http.MethodGet && last == "nodes":
-		var nodes []api.Node
+		var nodes []corev1.Node
 		for i := range s.nodes {
 			nodes = append(nodes, node(fmt.Sprintf("n%d", i)))
 		}
-		list(nodes)
+		answer(corev1.NodeList{Items: nodes})
+	case r.Method == http.MethodGet && r.URL.Path == "/api/v1/pods":
+		answer(corev1.PodList{Items: s.agents})
 	case r.Method == http.MethodGet && last == "pods":
 		role, _ := strings.CutPrefix(r.URL.Query().Get("labelSelector"), labelRole+"=")
-		list(slices.DeleteFunc(slices.Clone(s.pods), func(p api.Pod) bool { return p.Labels[labelRole] != role }))
+		answer(corev1.PodList{Items: slices.DeleteFunc(slices.Clone(s.pods), func(p corev1.Pod) bool { return p.Labels[labelRole] != role })})
 	case last == "endpointslices" && s.noSlices:
-		http.Error(w, `{"kind":"Status","status":"Failure","reason":"Forbidden","code":403}`, http.StatusForbidden)
-	case r.Method == http.MethodGet && (last == "namespaces" || last == "endpointslices"):
-		list([]any{})
-	case r.Method == http.MethodPost && last == "namespaces":
-		var n api.Namespace
-		_ = json.NewDecoder(r.Body).Decode(&n)
-		if n.Name == "" {
-			n.Name = n.GenerateName + "x7k2p"
-		}
-		s.requests = append(s.requests, "created "+n.Name)
-		if s.created != nil {
-			s.created()
-		}
-		answer(n)
-	case r.Method == http.MethodPost && last == "services":
-		var v api.Service
-		_ = json.NewDecoder(r.Body).Decode(&v)
-		v.Spec.ClusterIPs, v.Spec.Ports[0].NodePort = []string{"10.1.0.1"}, 30000
-		answer(v)
-	case r.Method == http.MethodPost && last == "pods":
-		if pod.Name != s.vanishes {
-			if s.hold == nil || !s.hold(&pod) {
-				s.runs(&pod)
-			}
-			s.pods = append(s.pods, pod)
-		}
-		answer(pod)
-	case r.Method == http.MethodGet:
-		http.NotFound(w, r)
+		refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden)
+	case r.Method == http.MethodGet && last == "namespaces":
+		answer(corev1.NamespaceList{})
+	case r.Method == http.MethodGet && last == "endpointslices":
+		answer(discoveryv1.EndpointSliceList{})
+	case r.Method == http.MethodPost:
+		s.create(r.URL.Path, body, w, answer)
+	case object == nil:
+		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound)
+	case r.Method == http.MethodDelete:
+		delete(s.objects, r.URL.Path)
+		answer(object)
 	default:
-		answer(map[string]any{})
+		answer(object)
 	}
 }
 
-func node(name string) api.Node {
-	var n api.Node
+// create stores an object with what others add to it.
+func (s *server) create(collection string, body []byte, w http.ResponseWriter, answer func(any)) {
+	var object metav1.Object
+	switch path.Base(collection) {
+	case "services":
+		object = &corev1.Service{}
+	case "pods":
+		object = &corev1.Pod{}
+	default:
+		object = &metav1.PartialObjectMetadata{}
+	}
+	_ = json.Unmarshal(body, object)
+	at := collection + "/" + object.GetName()
+	if s.objects[at] != nil {
+		refuse(w, http.StatusConflict, metav1.StatusReasonAlreadyExists)
+		return
+	}
+	s.objects[at] = object
+	switch o := object.(type) {
+	case *corev1.Service:
+		o.Spec.ClusterIPs, o.Spec.Ports[0].NodePort = []string{"10.1.0.1"}, 30000
+	case *corev1.Pod:
+		if o.Name != s.vanishes {
+			if s.hold == nil || !s.hold(o) {
+				s.runs(o)
+			}
+			s.pods = append(s.pods, *o)
+		}
+	default:
+		if collection == "/api/v1/namespaces" {
+			s.requests = append(s.requests, "created "+object.GetName())
+			if s.created != nil {
+				s.created()
+			}
+		}
+	}
+	answer(object)
+}
+
+func node(name string) corev1.Node {
+	var n corev1.Node
 	n.Name = name
 	n.Labels = map[string]string{nodelabel.Keys{}.Ready(): "true"}
-	n.Status.Addresses = []api.NodeAddress{{Type: api.NodeInternalIP, Address: "192.0.2.1"}}
+	n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
 	return n
+}
+
+// listens gives a pod the status of one that is ready.
+func listens(p *corev1.Pod, ip string) {
+	p.Status.PodIPs = []corev1.PodIP{{IP: ip}}
+	p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
 }
 
 // runs gives a pod the status that it has when it listens, or has reached
 // everything.
-func (s *server) runs(p *api.Pod) {
+func (s *server) runs(p *corev1.Pod) {
 	if message := s.messages[p.Labels[labelRole]]; message != "" {
 		ends(p, message)
 		return
 	}
 	if p.Labels[labelRole] == roleListener {
-		p.Status.PodIPs = []api.PodIP{{IP: "10.0.0." + p.Labels[labelIndex]}}
-		p.Status.Conditions = []api.Condition{{Type: api.PodReady, Status: api.ConditionTrue}}
+		listens(p, "10.0.0."+p.Labels[labelIndex])
 		return
 	}
 	job := jobOf(p)
@@ -245,13 +315,13 @@ func (s *server) runs(p *api.Pod) {
 }
 
 // ends gives a pod the status of one that has ended and left this message.
-func ends(p *api.Pod, message string) {
-	p.Status.Phase = api.PodSucceeded
-	p.Status.ContainerStatuses = []api.ContainerStatus{{State: api.ContainerState{Terminated: &api.ContainerStateTerminated{Message: message}}}}
+func ends(p *corev1.Pod, message string) {
+	p.Status.Phase = corev1.PodSucceeded
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}
 }
 
 // jobOf is a dialler's job, an empty one for other pods.
-func jobOf(p *api.Pod) (job wire.Job) {
+func jobOf(p *corev1.Pod) (job wire.Job) {
 	if p.Labels[labelRole] == roleDialler {
 		_ = wire.Decode(p.Spec.Containers[0].Env[0].Value, &job)
 	}
@@ -265,7 +335,9 @@ func (s *server) run(ctx context.Context, t *testing.T) (*Result, error) {
 
 func (s *server) runWith(ctx context.Context, t *testing.T, opts Options) (*Result, error) {
 	t.Helper()
-	c, err := api.New(&rest.Config{Host: s.URL})
+	c, err := kubernetes.NewForConfig(&rest.Config{
+		Host: "http://api.example", Transport: s, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,102 +347,225 @@ func (s *server) runWith(ctx context.Context, t *testing.T, opts Options) (*Resu
 // A listener that is gone before it runs (drained, evicted, its node removed)
 // leaves its node without any path: that must not pass for a node that works.
 func TestListenerGone(t *testing.T) {
-	s := newServer(t)
-	r, err := s.run(t.Context(), t)
-	if err != nil || r.Verdict() != kmod.AnswerTrue || len(r.Paths) != 16 {
-		t.Fatalf("%v, %+v", err, r)
-	}
-	s = newServer(t)
-	s.vanishes = "listener-1"
-	r, err = s.run(t.Context(), t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Verdict() != kmod.AnswerUnknown || r.Nodes[1].Fault != wire.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
-		t.Errorf("verdict %s, node %+v", r.Verdict(), r.Nodes[1])
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		r, err := s.run(t.Context(), t)
+		if err != nil || r.Verdict() != kmod.AnswerTrue || len(r.Paths) != 16 {
+			t.Fatalf("%v, %+v", err, r)
+		}
+		s = newServer()
+		s.vanishes = "listener-1"
+		r, err = s.run(t.Context(), t)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict() != kmod.AnswerUnknown || r.Nodes[1].Fault != wire.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
+			t.Errorf("verdict %s, node %+v", r.Verdict(), r.Nodes[1])
+		}
+	})
 }
 
 // A cluster too large for every node to be tried against every other is asked
 // for names before anything is made there.
 func TestTooManyNodes(t *testing.T) {
-	s := newServer(t)
-	s.nodes = MostUnnamed + 1
-	_, err := s.run(t.Context(), t)
-	if err == nil || !strings.Contains(err.Error(), "101 nodes") || !strings.Contains(err.Error(), "--node") {
-		t.Errorf("%v", err)
-	}
-	if i := slices.IndexFunc(s.requests, func(r string) bool { return !strings.HasPrefix(r, http.MethodGet) }); i >= 0 {
-		t.Errorf("%s", s.requests[i])
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.nodes = MostUnnamed + 1
+		_, err := s.run(t.Context(), t)
+		if err == nil || !strings.Contains(err.Error(), "101 nodes") || !strings.Contains(err.Error(), "--node") {
+			t.Errorf("%v", err)
+		}
+		if i := slices.IndexFunc(s.requests, func(r string) bool { return !strings.HasPrefix(r, http.MethodGet) }); i >= 0 {
+			t.Errorf("%s", s.requests[i])
+		}
+	})
 }
 
 // A right that is needed at the end is asked for before the work is done.
 func TestRightMissingForTheEnd(t *testing.T) {
-	s := newServer(t)
-	s.noSlices = true
-	if _, err := s.run(t.Context(), t); err == nil || !strings.Contains(err.Error(), "endpointslices") {
-		t.Errorf("%v", err)
-	}
-	if len(s.pods) > 0 {
-		t.Errorf("%d pods were made first", len(s.pods))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.noSlices = true
+		if _, err := s.run(t.Context(), t); err == nil || !strings.Contains(err.Error(), "the right to list endpointslices.discovery.k8s.io is missing") {
+			t.Errorf("%v", err)
+		}
+		if len(s.pods) > 0 {
+			t.Errorf("%d pods were made first", len(s.pods))
+		}
+	})
 }
 
 // An image of another protocol ends the run with one line that names both
 // versions and what to do, whoever of the peers notices.
 func TestOtherProtocol(t *testing.T) {
-	for _, c := range []struct {
-		role, message string
-		want          []string
-	}{
-		{roleListener, `{"protocol":7,"version":"v0.9.1","content":["new"]}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7", "kubectl-sctp v0.9.1"}},
-		{roleDialler, `{"protocol":7,"version":"v0.9.1"}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7"}},
-		{roleDialler, `{"results":[]}`, []string{"sctp-agent of an unknown version", "protocol 0"}},
-	} {
-		s := newServer(t)
-		s.messages = map[string]string{c.role: c.message}
-		r, err := s.run(t.Context(), t)
-		if err == nil || r != nil || strings.Contains(err.Error(), "\n") {
-			t.Fatalf("%s: %v, %+v", c.message, err, r)
-		}
-		for _, want := range append(c.want, fmt.Sprintf("kubectl-sctp %s has protocol %d", buildinfo.Current().Version, wire.Protocol), "--image") {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: %q does not name %q", c.message, err, want)
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct {
+			role, message string
+			want          []string
+		}{
+			{roleListener, `{"protocol":7,"version":"v0.9.1","content":["new"]}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7", "kubectl-sctp v0.9.1"}},
+			{roleDialler, `{"protocol":7,"version":"v0.9.1"}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7"}},
+			{roleDialler, `{"results":[]}`, []string{"sctp-agent of an unknown version", "protocol 0"}},
+		} {
+			s := newServer()
+			s.messages = map[string]string{c.role: c.message}
+			r, err := s.run(t.Context(), t)
+			if err == nil || r != nil || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("%s: %v, %+v", c.message, err, r)
 			}
+			for _, want := range append(c.want, fmt.Sprintf("kubectl-sctp %s has protocol %d", buildinfo.Current().Version, wire.Protocol), "--image") {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("%s: %q does not name %q", c.message, err, want)
+				}
+			}
+			s.deleted(t)
 		}
-		s.deleted(t)
-	}
+	})
 }
 
 // The progress counts the listeners that listen, not those that have ended.
 func TestNoListenerStarts(t *testing.T) {
-	s := newServer(t)
-	text, err := wire.Encode("test", wire.Say{Fault: wire.ModuleMissing, Detail: "no SCTP"})
-	if err != nil {
-		t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		text, err := wire.Encode("test", wire.Say{Fault: wire.ModuleMissing, Detail: "no SCTP"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.messages = map[string]string{roleListener: text}
+		var progress []string
+		r, err := s.runWith(t.Context(), t, Options{Image: "x", Timeout: 20 * time.Second, Progress: func(what string) { progress = append(progress, what) }})
+		if err != nil || r.Verdict() != kmod.AnswerFalse || len(r.Paths) != 0 {
+			t.Fatalf("%v, %+v", err, r)
+		}
+		if all := strings.Join(progress, "\n"); !strings.Contains(all, "0 of 2 listeners have started, 2 failed") {
+			t.Errorf("progress:\n%s", all)
+		}
+	})
+}
+
+// The image is that of an agent that runs and stays, of the newest version that
+// does, from the agent's container, wherever in the pod that stands.
+func TestAgentsImage(t *testing.T) {
+	type pod func(*corev1.Pod)
+	make := func(name string, changes ...pod) (p corev1.Pod) {
+		p.Name = name
+		p.Labels = map[string]string{"pod-template-generation": "9"}
+		p.Spec.Containers = []corev1.Container{{Name: "agent", Image: name}}
+		listens(&p, "192.0.2.1")
+		for _, change := range changes {
+			change(&p)
+		}
+		return p
 	}
-	s.messages = map[string]string{roleListener: text}
-	var progress []string
-	r, err := s.runWith(t.Context(), t, Options{Image: "x", Timeout: 20 * time.Second, Progress: func(what string) { progress = append(progress, what) }})
-	if err != nil || r.Verdict() != kmod.AnswerFalse || len(r.Paths) != 0 {
-		t.Fatalf("%v, %+v", err, r)
+	waits := func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }
+	generation := func(n string) pod { return func(p *corev1.Pod) { p.Labels["pod-template-generation"] = n } }
+	terminating := func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Unix(1, 0)) }
+	created := func(seconds int64) pod {
+		return func(p *corev1.Pod) { p.CreationTimestamp = metav1.Unix(seconds, 0) }
 	}
-	if all := strings.Join(progress, "\n"); !strings.Contains(all, "0 of 2 listeners have started, 2 failed") {
-		t.Errorf("progress:\n%s", all)
+	containers := func(list ...corev1.Container) pod { return func(p *corev1.Pod) { p.Spec.Containers = list } }
+	proxy := corev1.Container{Name: "proxy", Image: "registry.example/mesh/proxy:1"}
+	for _, c := range []struct {
+		name string
+		pods []corev1.Pod
+		want string // "" for none
+	}{
+		{"no agent", nil, ""},
+		{"one", []corev1.Pod{make("a")}, "a"},
+		{"an old one is listed last", []corev1.Pod{make("new", generation("10")), make("old")}, "new"},
+		{"an old one is listed first", []corev1.Pod{make("old"), make("new", generation("10"))}, "new"},
+		{"a terminating one is listed last", []corev1.Pod{make("a"), make("b", generation("10"), terminating)}, "a"},
+		{"all are terminating", []corev1.Pod{make("a", terminating)}, ""},
+		{"the newest does not start", []corev1.Pod{make("old"), make("new", generation("10"), waits)}, "old"},
+		{"none is ready", []corev1.Pod{make("old", waits), make("new", generation("10"), waits), make("older", generation("8"), waits)}, "new"},
+		{"created by hand", []corev1.Pod{make("a", generation(""), created(9)), make("b", generation(""), created(8))}, "a"},
+		{"a sidecar is first", []corev1.Pod{make("a", containers(proxy, corev1.Container{Name: "agent", Image: "x"}))}, "x"},
+		{"by the image's name", []corev1.Pod{make("a", containers(proxy, corev1.Container{Name: "main", Image: "registry.example:5000/k/sctp-agent:v1@sha256:00"}))}, "registry.example:5000/k/sctp-agent:v1@sha256:00"},
+		{"the only container", []corev1.Pod{make("a", containers(corev1.Container{Name: "main", Image: "mirror/x"}))}, "mirror/x"},
+		{"none that could be the agent's", []corev1.Pod{make("a", containers(proxy, corev1.Container{Name: "main", Image: "mirror/x"}))}, ""},
+	} {
+		inBubble(t, c.name, func(t *testing.T) {
+			s := newServer()
+			s.agents = c.pods
+			r, err := s.runWith(t.Context(), t, Options{Timeout: 20 * time.Second})
+			switch {
+			case c.want == "" && (err == nil || !strings.Contains(err.Error(), "--image")):
+				t.Errorf("error %v", err)
+			case c.want != "" && (err != nil || r.Image != c.want):
+				t.Errorf("%v, %+v, want image %s", err, r, c.want)
+			}
+		})
 	}
+}
+
+// A creation is repeated when it, or its answer, gets lost, or the server is
+// overloaded; a refusal is final.
+func TestCreationIsRepeated(t *testing.T) {
+	first := func(do func(request string) bool) func(string) bool {
+		seen := map[string]int{}
+		return func(request string) bool {
+			seen[request]++
+			return do(request) && seen[request]%2 == 1
+		}
+	}
+	creates := first(func(request string) bool { return strings.HasPrefix(request, http.MethodPost) })
+	for name, prepare := range map[string]func(*server){
+		"requests get lost": func(s *server) { s.lose = func(request string) (bool, bool) { return creates(request), false } },
+		"answers get lost":  func(s *server) { s.lose = func(request string) (bool, bool) { return false, creates(request) } },
+		"overloaded":        func(s *server) { s.busy = first(func(string) bool { return true }) },
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			s := newServer()
+			prepare(s)
+			r, err := s.runWith(t.Context(), t, Options{Image: "x", Policy: true})
+			if err != nil || len(r.Paths) != 22 {
+				t.Fatalf("%v, %+v", err, r)
+			}
+			for _, p := range r.Paths {
+				if p.Outcome != wire.OK {
+					t.Errorf("%+v", p)
+				}
+			}
+			s.deleted(t)
+		})
+	}
+	inBubble(t, "somebody else's object", func(t *testing.T) {
+		s := newServer()
+		s.created = func() {
+			s.objects[strings.Replace(s.requests[len(s.requests)-1], "created ", "/api/v1/namespaces/", 1)+"/serviceaccounts/verify"] = &metav1.PartialObjectMetadata{}
+		}
+		if _, err := s.run(t.Context(), t); err == nil || !strings.Contains(err.Error(), "create serviceaccounts/verify: ") {
+			t.Errorf("%v", err)
+		}
+		s.deleted(t)
+	})
+	inBubble(t, "no answer any more", func(t *testing.T) {
+		s := newServer()
+		s.lose = func(request string) (bool, bool) { return strings.HasSuffix(request, "/services"), false }
+		start := time.Now()
+		_, err := s.run(t.Context(), t)
+		if err == nil || !strings.Contains(err.Error(), "not done within 20s") || !strings.Contains(err.Error(), "create services/listener-0: no answer") {
+			t.Errorf("%v", err)
+		}
+		if took := time.Since(start); took < 20*time.Second || took > 25*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		s.deleted(t)
+	})
 }
 
 // Ctrl-C while the namespace is being created: the answer with its name is not
 // heard any more, and yet it is deleted.
 func TestInterruptedCreation(t *testing.T) {
-	s := newServer(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	s.created = func() { cancel(); time.Sleep(100 * time.Millisecond) }
-	if _, err := s.run(ctx, t); err == nil {
-		t.Error("no error")
-	}
-	s.deleted(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		ctx, cancel := context.WithCancel(t.Context())
+		s.created = cancel
+		if _, err := s.run(ctx, t); err == nil {
+			t.Error("no error")
+		}
+		s.deleted(t)
+	})
 }
 
 // Time that runs out when paths have been tried does not take with it what is
@@ -388,35 +583,34 @@ func TestLate(t *testing.T) {
 		}
 		return dropped(job, target)
 	}
-	diagnoses := func(_ string, p *api.Pod) bool { return jobOf(p).Diagnose }
+	diagnoses := func(_ string, p *corev1.Pod) bool { return jobOf(p).Diagnose }
 	for _, c := range []struct {
 		name    string
 		outcome func(wire.Job, wire.Target) wire.Outcome
-		hold    func(*api.Pod) bool
-		stall   func(string, *api.Pod) bool
+		hold    func(*corev1.Pod) bool
+		stall   func(string, *corev1.Pod) bool
 		late    step
 		kinds   []string
 		verdict kmod.Answer
 		// outcomes are how many paths have which.
 		outcomes map[wire.Outcome]int
 	}{
-		{"while trying paths", nil, func(p *api.Pod) bool { return p.Name == "dialler-1" },
+		{"while trying paths", nil, func(p *corev1.Pod) bool { return p.Name == "dialler-1" },
 			nth(2, "GET", "/pods?", roleDialler), stepPaths, []string{FindingUndecided, FindingUndecided},
 			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 9, wire.Unknown: 9}},
 		{"while diagnosing", dropped, nil, diagnoses, stepDiagnose, []string{FindingDropped, FindingUndecided},
 			kmod.AnswerFalse, map[wire.Outcome]int{wire.Dropped: 2, wire.NotTried: 9, wire.OK: 7}},
-		{"while catching up", mended, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
+		{"while catching up", mended, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
 			[]string{FindingUndecided, FindingUndecided}, kmod.AnswerUnknown, map[wire.Outcome]int{wire.NotTried: 9, wire.OK: 9}},
 		{"while trying the policy", nil, nil, nth(1, "POST", "/networkpolicies", ""), stepPolicy, []string{FindingUndecided},
 			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 18}},
-		{"while trying under the policy", nil, nil, func(_ string, p *api.Pod) bool { return p.Name == "dialler-3" }, stepPolicy,
+		{"while trying under the policy", nil, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-3" }, stepPolicy,
 			[]string{FindingUndecided}, kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 18, wire.Unknown: 4}},
 		{"at the end", nil, nil, nth(2, "GET", "/endpointslices", ""), stepEndpoints, []string{FindingNotEnforced, FindingUndecided},
 			kmod.AnswerFalse, map[wire.Outcome]int{wire.OK: 22}},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			s := newServer(t)
+		inBubble(t, c.name, func(t *testing.T) {
+			s := newServer()
 			s.outcome, s.hold, s.stall = c.outcome, c.hold, c.stall
 			// The steps before the late one take three seconds.
 			r, err := s.runWith(t.Context(), t, Options{Image: "x", Policy: true, Timeout: 10 * time.Second})
@@ -444,21 +638,19 @@ func TestLate(t *testing.T) {
 			s.deleted(t)
 		})
 	}
-	t.Run("nothing is known yet", func(t *testing.T) {
-		t.Parallel()
-		s := newServer(t)
-		s.stall = func(_ string, p *api.Pod) bool { return p.Name == "dialler-0" }
+	inBubble(t, "nothing is known yet", func(t *testing.T) {
+		s := newServer()
+		s.stall = func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-0" }
 		if r, err := s.runWith(t.Context(), t, Options{Image: "x", Timeout: 5 * time.Second}); err == nil || r != nil || !strings.Contains(err.Error(), "not done within 5s") {
 			t.Errorf("%v, %+v", err, r)
 		}
 		s.deleted(t)
 	})
-	t.Run("Ctrl-C", func(t *testing.T) {
-		t.Parallel()
-		s := newServer(t)
+	inBubble(t, "Ctrl-C", func(t *testing.T) {
+		s := newServer()
 		ctx, cancel := context.WithCancel(t.Context())
 		s.outcome = dropped
-		s.stall = func(_ string, p *api.Pod) bool {
+		s.stall = func(_ string, p *corev1.Pod) bool {
 			if !jobOf(p).Diagnose {
 				return false
 			}
@@ -472,10 +664,15 @@ func TestLate(t *testing.T) {
 	})
 }
 
+// inBubble runs a subtest in virtual time.
+func inBubble(t *testing.T, name string, f func(*testing.T)) {
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+}
+
 // nth is true of the nth request of a kind.
-func nth(n int, method, path, query string) func(string, *api.Pod) bool {
+func nth(n int, method, path, query string) func(string, *corev1.Pod) bool {
 	seen := 0
-	return func(request string, _ *api.Pod) bool {
+	return func(request string, _ *corev1.Pod) bool {
 		if !strings.HasPrefix(request, method) || !strings.Contains(request, path) || !strings.Contains(request, query) {
 			return false
 		}

@@ -53,6 +53,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	h.readKernelPolicy()
 	release := readOSRelease(root)
 	ins.OS = release.pretty
+	ins.Userland = h.readUserland(release)
 	kmods, systemds := ins.versions(h, opts, release)
 
 	ev, err := ins.evaluateAll(ctx, h, m, kmods, systemds)

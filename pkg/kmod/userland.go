@@ -1,5 +1,7 @@
 package kmod
 
+import "github.com/sctp-agent/sctp-agent/internal/hostroot"
+
 // Userland is what tells one kind of host from another: who made it, and how
 // it runs.
 type Userland struct {
@@ -15,4 +17,37 @@ type Userland struct {
 	// ModuleDirectory says whether the root has the module directory of the
 	// running kernel; "" is [AnswerUnknown].
 	ModuleDirectory Answer
+}
+
+// containerFiles mark the root of a container: systemd writes the first one when
+// it is told that it runs in one (systemd(1), $container), podman, docker and
+// kind's node image have the others.
+var containerFiles = []string{"/run/systemd/container", "/run/.containerenv", "/.dockerenv", "/kind"}
+
+// readUserland finds out what kind of host it is.
+func (h *host) readUserland(release osRelease) Userland {
+	u := Userland{
+		ID: release.id, VariantID: release.variant, VersionID: release.versionID, OpenShiftVersion: release.openShift,
+		OSTree:          h.has("/run/ostree-booted") == AnswerTrue,
+		ModuleDirectory: h.has(h.moddir),
+	}
+	for _, name := range containerFiles {
+		if h.has(name) == AnswerTrue {
+			u.Container = name
+			break
+		}
+	}
+	return u
+}
+
+// has says whether a name leads to anything in the root.
+func (h *host) has(name string) Answer {
+	switch _, err := h.root.Stat(name); {
+	case err == nil:
+		return AnswerTrue
+	case hostroot.Absent(err) && !h.root.MayHave(name):
+		return AnswerFalse
+	default:
+		return AnswerUnknown
+	}
 }

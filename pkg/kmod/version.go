@@ -108,6 +108,8 @@ type osRelease struct {
 	pretty   string
 	id, like string
 	version  string
+	// versionID is VERSION_ID itself, which RHCOS has OpenShift's version in.
+	versionID, variant, openShift string
 }
 
 func readOSRelease(root hostFS) osRelease {
@@ -132,11 +134,15 @@ func parseOSRelease(data []byte) osRelease {
 		case "PRETTY_NAME":
 			os.pretty = printable(value)
 		case "ID":
-			os.id = value
+			os.id = printable(value)
+		case "VARIANT_ID":
+			os.variant = printable(value)
+		case "OPENSHIFT_VERSION":
+			os.openShift = printable(value)
 		case "ID_LIKE":
 			os.like = value
 		case "VERSION_ID":
-			os.version = value
+			os.version, os.versionID = value, printable(value)
 		case "RHEL_VERSION":
 			rhel = value
 		}

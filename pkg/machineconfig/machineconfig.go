@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 
@@ -62,6 +63,48 @@ func Files(includeDiag bool) []File {
 
 // DiagBlacklist is the vendor's file that keeps sctp_diag from being loaded.
 const DiagBlacklist = "/etc/modprobe.d/sctp_diag-blacklist.conf"
+
+// Empty is the file that takes the place of one with lines that stop the module.
+// A file of the same name in /etc/modprobe.d replaces those in the directories
+// of the vendor (modprobe.d(5)).
+func Empty(name string) (File, error) {
+	if !emptyPath.MatchString(name) || path.Clean(name) != name {
+		return File{}, fmt.Errorf("empty %q: want a file below /etc/modprobe.d, with a name of letters, digits and ._+@-", name)
+	}
+	return File{Path: name, Mode: fileMode, Why: "empty in place of lines that stop sctp; other lines of the file are lost, unless they are put here"}, nil
+}
+
+// emptyPath is what can stand in YAML and in a shell script without quotes.
+var emptyPath = regexp.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+$`)
+
+// FilesOf are the files of the one MachineConfig that does all the steps of a
+// report's remedies that files can do. Those of [Files] are always among them:
+// the MachineConfig may replace an earlier one of the same name. There is none
+// where the remedies ask for no MachineConfig, or where a file has a name that
+// none can be made with.
+func FilesOf(r verdict.Report) []File {
+	files := Files(false)
+	wanted := false
+	for _, step := range r.Remedies {
+		switch step.Action {
+		case verdict.ActionEmptyFile, verdict.ActionOverrideFile:
+			if step.File == verdict.VendorBlacklist {
+				continue
+			}
+			f, err := Empty(step.File)
+			if err != nil {
+				return nil
+			}
+			files = append(files, f)
+		case verdict.ActionApplyMachineConfig:
+			wanted = true
+		}
+	}
+	if !wanted {
+		return nil
+	}
+	return files
+}
 
 // Name of the MachineConfig for a role. Of MachineConfigs that write the same
 // file the one whose name sorts last wins, so it starts with 99.

@@ -296,6 +296,72 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestOneMachineConfigDoesAllSteps: on nodes where two hardening files and the
+// vendor's stop sctp, the one MachineConfig made of the remedies enables it.
+func TestOneMachineConfigDoesAllSteps(t *testing.T) {
+	lines := []kmod.Evidence{
+		{File: verdict.VendorBlacklist, Line: 6, Text: "blacklist sctp", Cause: kmod.CauseBlacklist},
+		{File: "/etc/modprobe.d/sctp.conf", Line: 1, Text: "install sctp /bin/false", Cause: kmod.CauseInstall},
+		{File: "/etc/modprobe.d/sctp.conf", Line: 2, Text: "blacklist sctp", Cause: kmod.CauseBlacklist},
+		{File: "/usr/lib/modprobe.d/CIS.conf", Line: 1, Text: "install sctp /bin/true", Cause: kmod.CauseInstall},
+	}
+	stopped := kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseInstall, Evidence: lines}
+	report := verdict.Judge(verdict.Facts{Inspection: &kmod.Inspection{
+		Module: "sctp", State: kmod.StateLoadable, Userland: kmod.Userland{ID: "rhcos"},
+		ByName: stopped, Autoload: stopped, AutoloadIPv6: stopped, BootLoad: kmod.BootLoad{Requested: kmod.AnswerFalse, Decision: stopped},
+	}})
+	hardening := object("75-hardening", file("/etc/modprobe.d/sctp.conf", "data:,"+url.PathEscape("install sctp /bin/false\nblacklist sctp\n")),
+		file("/usr/lib/modprobe.d/CIS.conf", "data:,"+url.PathEscape("install sctp /bin/true\n")))
+	for name, c := range map[string]struct {
+		files []File
+		want  kmod.Answer
+	}{
+		"the documented files alone": {Files(false), kmod.AnswerFalse},
+		"made of the remedies":       {FilesOf(report), kmod.AnswerTrue},
+	} {
+		var b bytes.Buffer
+		if err := Write(&b, []string{"worker"}, c.files); err != nil {
+			t.Fatal(err)
+		}
+		var configs []Config
+		for _, text := range []string{hardening, b.String()} {
+			more, err := Decode(strings.NewReader(text), name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			configs = append(configs, more...)
+		}
+		e, err := Judge(context.Background(), Pools(configs)[0], Host{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Enabled != c.want {
+			t.Errorf("%s: enabled %s, want %s (%s)\n%s", name, e.Enabled, c.want, e.Why(), b.String())
+		}
+	}
+	last := report.Remedies[len(report.Remedies)-1]
+	if want := "kubectl sctp machineconfig --role worker --empty /etc/modprobe.d/sctp.conf --empty /etc/modprobe.d/CIS.conf | oc apply -f -"; last.Command != want {
+		t.Errorf("the command is %s, want %s", last.Command, want)
+	}
+	report.Remedies = report.Remedies[:len(report.Remedies)-1]
+	if files := FilesOf(report); files != nil {
+		t.Errorf("no MachineConfig was asked for, and there is %v", files)
+	}
+}
+
+// TestEmpty: only names that need no quotes, of files that modprobe reads.
+func TestEmpty(t *testing.T) {
+	if f, err := Empty("/etc/modprobe.d/75-CIS_sctp@x+y.conf"); err != nil || f.Path != "/etc/modprobe.d/75-CIS_sctp@x+y.conf" || f.Contents != "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	for _, bad := range []string{"", "sctp.conf", "/etc/shadow", "/etc/modprobe.d/", "/etc/modprobe.d/..", "/etc/modprobe.d/../shadow", "/etc/modprobe.d/a/b.conf",
+		"/etc/modprobe.d/a b.conf", "/etc/modprobe.d/a\nmode: 7.conf", "/etc/modprobe.d/$(x).conf", "/etc/modprobe.d/é.conf"} {
+		if f, err := Empty(bad); err == nil {
+			t.Errorf("%q is accepted: %+v", bad, f)
+		}
+	}
+}
+
 func printedOnce() string {
 	var b bytes.Buffer
 	if err := Write(&b, []string{"worker"}, Files(true)); err != nil {

@@ -1,12 +1,14 @@
 // Package nodelabel turns a report into what the Node should say
-// ([Keys.Desired], a pure function), and keeps the Node saying it ([Writer]).
+// ([Keys.Desired], a pure function). It speaks to nobody: whoever writes Nodes
+// asks it what to write.
 package nodelabel
 
 import (
 	"fmt"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/util/validation"
+	// Its older neighbour, util/validation, links klog and 20 packages more.
+	"k8s.io/apimachinery/pkg/api/validate/content"
 )
 
 const (
@@ -30,7 +32,7 @@ func NewKeys(prefix string) (Keys, error) {
 		return Keys{}, nil
 	}
 	domain := strings.TrimSuffix(prefix, "/")
-	if errs := validation.IsDNS1123Subdomain(domain); len(errs) > 0 {
+	if errs := content.IsDNS1123Subdomain(domain); len(errs) > 0 {
 		return Keys{}, fmt.Errorf("key prefix %q: %s", prefix, errs[0])
 	}
 	// What kubelet and the control plane trust belongs to them.

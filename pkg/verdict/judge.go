@@ -39,11 +39,16 @@ func Judge(f Facts) Report {
 			Modprobe:     decision(kmod.Decision{}),
 		},
 		Probe:    probeReport(f.Probe),
-		Warnings: []Warning{},
+		Host:     Host{Traits: []string{}},
+		Remedies: []Remedy{}, Warnings: []Warning{},
 	}
-	if i := f.Inspection; i != nil {
+	i, elsewhere := f.Inspection, ""
+	if i != nil {
+		if elsewhere = rootElsewhere(i); elsewhere != "" {
+			i = withoutRoot(i, elsewhere)
+		}
 		r.Kernel = Kernel{Release: i.Kernel.Release, BootID: i.Kernel.BootID, Machine: i.Kernel.Machine}
-		r.Host = Host{OS: i.OS}
+		r.Host = Host{OS: i.OS, Platform: PlatformOf(i.Userland).Name, Traits: traits(i.Userland)}
 		if i.KmodVersion > 0 {
 			r.Host.Kmod = strconv.Itoa(i.KmodVersion)
 		}
@@ -57,12 +62,13 @@ func Judge(f Facts) Report {
 		r.OnBoot = onBoot(i)
 	}
 
-	c := conclude(f)
+	c := conclude(f, i, elsewhere)
 	r.Reason, r.Message = c.reason, c.message
 	r.Ready = c.reason.Ready()
-	r.Warnings = append(r.Warnings, warnings(f, r)...)
-	r.Remedy = remedy(f, r)
-	for _, s := range r.texts() {
+	r.Warnings = append(r.Warnings, warnings(f, i, elsewhere, r)...)
+	r.Remedies = append(r.Remedies, remedies(f, i, r)...)
+	r.Remedy = sentence(r.Remedies)
+	for _, s := range append(r.texts(), r.commands()...) {
 		// A file's name may hold any byte, and JSON none that is not UTF-8:
 		// what is read back shall be what was said.
 		*s = strings.ToValidUTF8(*s, "\uFFFD")
@@ -75,7 +81,7 @@ func Judge(f Facts) Report {
 func Rebooting(r Report) Report {
 	r.Ready, r.Reason = kmod.AnswerFalse, ReasonNodeRebooting
 	r.Message = "the node is shutting down; SCTP is proved again after the next boot"
-	r.Remedy = ""
+	r.Remedy, r.Remedies = "", []Remedy{}
 	return r
 }
 
@@ -125,8 +131,7 @@ type conclusion struct {
 
 // conclude decides. What works is proved by the probe alone; what does not work
 // is explained by the state, then by the policy.
-func conclude(f Facts) conclusion {
-	i := f.Inspection
+func conclude(f Facts, i *kmod.Inspection, elsewhere string) conclusion {
 	switch {
 	case f.Probe.Attempted && allRequiredPassed(f.Probe) && !inTransition(i):
 		passed, ran := count(f.Probe)
@@ -140,13 +145,18 @@ func conclude(f Facts) conclusion {
 	case inTransition(i):
 		return conclusion{ReasonModuleInTransition, fmt.Sprintf("the kernel is %s the module %s right now", i.State, i.Module)}
 	case i.State.InKernel():
-		return concludeInKernel(f)
+		return concludeInKernel(f, i)
+	case elsewhere != "" && f.Inspection.State != kmod.StateUnknown:
+		if decidedByKernelAlone(i.ByName) {
+			return concludeNotLoaded(i)
+		}
+		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("%s is not in the kernel, and what would load it is decided elsewhere: %s", i.Module, elsewhere)}
 	case i.State == kmod.StateUnknown:
 		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, because(i))}
 	default:
 		c := concludeNotLoaded(i)
 		if c.reason == ReasonModuleNotLoaded && f.Probe.Attempted && len(f.Probe.Checks) > 0 {
-			c.message += "; the probe asked for it in vain" + stopped(f.Probe.Checks[0])
+			c.message += "; the probe asked for it and stopped" + stopped(f.Probe.Checks[0])
 		}
 		return c
 	}
@@ -191,7 +201,7 @@ func count(p result.Result) (passed, ran int) {
 
 // concludeInKernel: the module is there, so the probe has the word. A check
 // that failed says more than one that could not conclude.
-func concludeInKernel(f Facts) conclusion {
+func concludeInKernel(f Facts, i *kmod.Inspection) conclusion {
 	var undecided *conclusion
 	for _, c := range f.Probe.Checks {
 		if !c.Required || c.Result == result.OutcomePass || c.Result == result.OutcomeSkip {
@@ -208,7 +218,7 @@ func concludeInKernel(f Facts) conclusion {
 	if undecided != nil {
 		return *undecided
 	}
-	return conclusion{ReasonInspectionFailed, fmt.Sprintf("the module %s is in the kernel, and SCTP was not probed", f.Inspection.Module)}
+	return conclusion{ReasonInspectionFailed, fmt.Sprintf("the module %s is in the kernel, and SCTP was not probed", i.Module)}
 }
 
 // concludeNotLoaded: the module is not in the kernel; the policy says why. When
@@ -280,6 +290,10 @@ func onBoot(i *kmod.Inspection) OnBoot {
 	}
 	boot := bootAllowed(i.BootLoad.Decision)
 	requested := i.BootLoad.Requested
+	if PlatformOf(i.Userland).bootSource != "" && (i.State == kmod.StateLoaded || requested != kmod.AnswerFalse) {
+		// What loaded it cannot be seen in the root, and may do so again.
+		return OnBootUnknown
+	}
 	switch {
 	case requested == kmod.AnswerTrue && boot == kmod.AnswerTrue:
 		return OnBootLoaded
@@ -287,7 +301,7 @@ func onBoot(i *kmod.Inspection) OnBoot {
 		requested != kmod.AnswerTrue && requested != kmod.AnswerFalse && boot != kmod.AnswerFalse:
 		return OnBootUnknown
 	}
-	// Not requested, or requested in vain.
+	// Not requested, or requested and stopped.
 	switch i.Autoload.Allowed {
 	case kmod.AnswerTrue:
 		return OnBootOnDemand

@@ -48,6 +48,7 @@ func host(edit func(*kmod.Inspection)) *kmod.Inspection {
 		Module:      "sctp",
 		Kernel:      kmod.Kernel{Release: "5.14.0-570.el9.x86_64", BootID: "b", Machine: "x86_64", BootTime: time.Unix(1000, 0)},
 		OS:          "Red Hat Enterprise Linux CoreOS 9.6",
+		Userland:    kmod.Userland{ID: "rhcos", VariantID: "coreos", VersionID: "4.18", OpenShiftVersion: "4.18", OSTree: true, ModuleDirectory: kmod.AnswerTrue},
 		KmodVersion: 28,
 		State:       kmod.StateLoadable,
 		ByName:      allowed(), Autoload: allowed(), AutoloadIPv6: allowed(),
@@ -149,7 +150,7 @@ func TestJudge(t *testing.T) {
 			})},
 			ready: kmod.AnswerFalse, reason: ReasonModuleInstallOverridden, onBoot: OnBootBlocked,
 			says:   []string{"/etc/modprobe.d/sctp.conf:1: install sctp /bin/false", "although"},
-			remedy: []string{"remove line 1 of /etc/modprobe.d/sctp.conf", "remove line 2"},
+			remedy: []string{"empty /etc/modprobe.d/sctp.conf", "line 1 (install", "line 2 (blacklist"},
 		},
 		{
 			story: "an install command of unknown effect",
@@ -164,7 +165,7 @@ func TestJudge(t *testing.T) {
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
 				i.Autoload = stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/a.conf", Line: 1, Text: "alias net-pf-2-proto-132 off", Cause: kmod.CauseAlias})
 			})},
-			ready: kmod.AnswerFalse, reason: ReasonModuleAliasDisabled, onBoot: OnBootBlocked, says: []string{"a.conf:1"}, remedy: []string{"remove line 1 of /etc/modprobe.d/a.conf"},
+			ready: kmod.AnswerFalse, reason: ReasonModuleAliasDisabled, onBoot: OnBootBlocked, says: []string{"a.conf:1"}, remedy: []string{"empty /etc/modprobe.d/a.conf"},
 		},
 		{
 			story: "module_blacklist= and a blacklist file: the kernel's word comes first",
@@ -261,7 +262,7 @@ func TestJudge(t *testing.T) {
 			story: "nothing stops it, the probe was allowed to have it loaded, and modprobe failed",
 			facts: Facts{Inspection: host(nil), Probe: broken(result.OutcomeFail, result.StageSocket, "EPROTONOSUPPORT")},
 			ready: kmod.AnswerFalse, reason: ReasonModuleNotLoaded, onBoot: OnBootOnDemand, warnings: []Reason{ReasonIPv6Unavailable},
-			says: []string{"the probe asked for it in vain at socket with EPROTONOSUPPORT"}, remedy: []string{LoadRequest},
+			says: []string{"the probe asked for it and stopped at socket with EPROTONOSUPPORT"}, remedy: []string{LoadRequest},
 		},
 		{
 			story: "requested, not loaded, and when this boot began is not known",
@@ -321,7 +322,7 @@ func TestJudge(t *testing.T) {
 		{
 			story: "the agent's profile does not let it read /proc/net/protocols: no socket was refused",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: unbegun("EACCES", "open /proc/net/protocols: permission denied")},
-			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"what else the message names"},
+			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"allow the agent what the message names"},
 		},
 		{
 			story: "no further process is allowed",

@@ -82,6 +82,9 @@ const (
 	// ReasonLoopbackFiltered: the kernel's SCTP works, and the namespace the agent
 	// runs in drops or rejects it on loopback.
 	ReasonLoopbackFiltered Reason = "LoopbackFiltered"
+	// ReasonHostRootIncomplete: the inspected root is not the one in which this
+	// kernel's modprobe runs.
+	ReasonHostRootIncomplete Reason = "HostRootIncomplete"
 )
 
 // Reasons lists every reason a verdict can have, in the contract's order: for
@@ -101,6 +104,7 @@ func Warnings() []Reason {
 	return []Reason{
 		ReasonWillNotSurviveReboot, ReasonPendingReboot, ReasonLoadedOnDemandOnly, ReasonInspectionIncomplete, ReasonConflictingFiles,
 		ReasonSCTPDiagUnavailable, ReasonModulesLoadUnitFailed, ReasonIPv6Unavailable, ReasonUnusedDirective, ReasonLoopbackFiltered,
+		ReasonHostRootIncomplete,
 	}
 }
 

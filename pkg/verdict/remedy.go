@@ -17,120 +17,314 @@ const (
 	LoadRequest     = "/etc/modules-load.d/sctp-load.conf"
 )
 
-// remedy says what to do next, in the terms of the host at hand. It is "" when
-// there is nothing to do.
-func remedy(f Facts, r Report) string {
-	i := f.Inspection
+// program is the command that prints MachineConfigs.
+const program = "kubectl sctp"
+
+// remedies says what to do next, step by step, in the terms of the host at
+// hand. There is none when there is nothing to do.
+func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	if i == nil {
-		return "run it on the host itself, or mount the host's root and name it with --root"
+		return one(ActionExamine, "run it on the host itself, or mount the host's root and name it with --root", "")
 	}
+	p := PlatformOf(i.Userland)
 	switch r.Reason {
 	case ReasonProbePassed:
 		if r.OnBoot == OnBootBlocked {
-			return atBoot(i, r)
+			return p.atBoot(i)
 		}
-		return ""
+		return nil
 	case ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleDeniedByKernel, ReasonModuleLoadingDisabled, ReasonModuleNotLoaded:
-		return atBoot(i, r)
+		return p.atBoot(i)
 	case ReasonModuleMissing:
-		otherwise := ", or reboot, if a kernel with it is installed; or, if sctp.ko is there already, run \"depmod " + i.Kernel.Release + "\""
-		switch {
-		case IsRHCOS(i.OS):
-			return "RHCOS ships the module: check with \"rpm-ostree status\" that the node runs the release's own kernel, with its kernel-modules-extra"
-		case strings.HasPrefix(i.OS, "Red Hat"), strings.Contains(i.OS, "CentOS"), strings.Contains(i.OS, "Rocky"), strings.Contains(i.OS, "Alma"):
-			return "install the package kernel-modules-extra for kernel " + i.Kernel.Release + otherwise
-		default:
-			return "use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel " + i.Kernel.Release + otherwise
-		}
+		return p.installModule(i)
 	case ReasonModuleLoadFailed:
-		return "run \"modprobe " + i.Module + "\": it loads the module, if what stopped it was taken away since this boot, or shows the error; " +
-			"see also \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\""
+		return []Remedy{
+			loadModule("run \"modprobe "+i.Module+"\": it loads the module, if what stopped it was taken away since this boot, or shows the error", i.Module),
+			{Action: ActionExamine, Text: "see also \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\"", Command: "journalctl -b -u systemd-modules-load"},
+		}
 	case ReasonProbeFailed:
-		return "look for the kernel's own words with \"dmesg | grep -i sctp\" (in FIPS mode: net.sctp.cookie_hmac_alg must not be md5)"
+		return one(ActionExamine, "look for the kernel's messages with \"dmesg | grep -i sctp\" (in FIPS mode: net.sctp.cookie_hmac_alg must not be md5)", "dmesg | grep -i sctp")
 	case ReasonProbeTimedOut:
-		return "look for a rule that drops SCTP on loopback: \"nft list ruleset\", \"iptables -S\""
+		return one(ActionExamine, "look for a rule that drops SCTP on loopback: \"nft list ruleset\", \"iptables -S\"", "nft list ruleset")
 	case ReasonPermissionDenied:
-		return "let the agent open SCTP sockets, or what else the message names: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses it"
+		return one(ActionAllow, "allow the agent what the message names, such as to open SCTP sockets: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses it", "")
 	case ReasonResourceExhausted:
-		return "raise the agent's limits (open files, memory, processes), or free some on the node"
+		return one(ActionAllow, "raise the agent's limits (open files, memory, processes), or free some on the node", "")
 	case ReasonModuleInTransition:
-		return "look again in a moment"
+		return one(ActionRetry, "look again in a moment", "")
 	case ReasonInspectionFailed:
 		if f.Probe.Attempted && i.State.InKernel() {
-			return "look again when the node is less busy, or give the probe more time with --timeout; if the message stays the same, mend what it names"
+			return one(ActionRetry, "look again when the node is less busy, or give the probe more time with --timeout; if the message stays the same, fix what it names", "")
 		}
-		return readable(i)
+		return []Remedy{readable(i)}
 	default:
-		return ""
+		return nil
 	}
 }
 
+func one(action Action, text, command string) []Remedy {
+	return []Remedy{{Action: action, Text: text, Command: command}}
+}
+
 // readable says how what could not be read becomes readable.
-func readable(i *kmod.Inspection) string {
+func readable(i *kmod.Inspection) Remedy {
 	for _, d := range []kmod.Decision{i.Autoload, i.BootLoad.Decision, i.ByName} {
 		for _, e := range d.Evidence {
 			switch {
 			case e.Cause == kmod.CauseVersionsDiffer || d.Cause == kmod.CauseVersionsDiffer:
-				return "name the host's version of kmod with --kmod-version (\"modprobe --version\" on the host prints it)"
+				return Remedy{Action: ActionExamine, Text: "name the host's version of kmod with --kmod-version (\"modprobe --version\" on the host prints it)", Command: "modprobe --version"}
 			case e.Cause != kmod.CauseUnreadable:
 			case strings.Contains(e.Effect, "denied") || strings.Contains(e.Effect, "not permitted"):
-				return "give the agent the right to read " + e.File + ", or run it as root"
+				return Remedy{Action: ActionAllow, File: e.File, Text: "give the agent the right to read " + e.File + ", or run it as root"}
 			default:
-				return "look at " + e.File + " on the host, and mend or remove it"
+				return Remedy{Action: ActionRestoreFile, File: e.File, Text: "look at " + e.File + " on the host, and fix or remove it"}
 			}
 		}
 	}
-	return "give the agent the right to read /proc and /sys, then look again"
+	return Remedy{Action: ActionAllow, Text: "give the agent the right to read /proc and /sys, then look again"}
+}
+
+// installModule says where the module comes from, and what is to be done besides
+// for the boot that has it to load it.
+func (p Platform) installModule(i *kmod.Inspection) []Remedy {
+	step := Remedy{Action: ActionInstallModule, Text: p.missing}
+	if p.packages == nil {
+		if p.missing == "" {
+			step.Text = fmt.Sprintf("use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel %s%s", i.Kernel.Release, otherwise(i))
+		}
+		return []Remedy{step}
+	}
+	name := p.packages(i.Userland, i.Kernel.Release)
+	then := p.rebootStep("then reboot")
+	switch {
+	case p.layer != "":
+		step.Text = fmt.Sprintf("install the package %s %s", name, p.layer)
+		step.Command = inShell(p.install+" %s", name)
+	case i.Userland.OSTree:
+		name = unversioned(name, i.Kernel.Release)
+		step.Text = fmt.Sprintf("add the package %s to the image (\"RUN dnf -y install %s\" in its Containerfile), build it, and run \"bootc upgrade\": /usr is read-only here", name, name)
+		step.Command = "bootc upgrade"
+	default:
+		step.Text = fmt.Sprintf("install the package %s%s", name, otherwise(i))
+		step.Command = inShell(p.install+" %s", name)
+		then = p.takeEffect(i)
+	}
+	steps := []Remedy{step}
+	for _, s := range undoings(i, p.undo) {
+		if s.Action != ActionRestoreFile { // of the module, which the package brings
+			steps = append(steps, s)
+		}
+	}
+	if p.blacklists && !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == VendorBlacklist }) {
+		steps = append(steps, Remedy{
+			Action: ActionEmptyFile, File: VendorBlacklist, Command: inShell(": > %s", VendorBlacklist),
+			Text: "empty " + VendorBlacklist + ", which that package brings",
+		})
+	}
+	if i.BootLoad.Requested != kmod.AnswerTrue {
+		steps = append(steps, request(i.Module))
+	}
+	return append(steps, then)
+}
+
+// otherwise is what helps where the module is on disk, or a reboot away.
+func otherwise(i *kmod.Inspection) string {
+	return fmt.Sprintf(" (or reboot, if a kernel with the module is installed, or run \"depmod %s\", if sctp.ko is there already)", i.Kernel.Release)
+}
+
+// unversioned is a package's name without the kernel's release: an image has
+// one kernel, and its build chooses the version.
+func unversioned(name, release string) string {
+	base, _, _ := strings.Cut(release, "+")
+	return strings.TrimSuffix(name, "-"+base)
 }
 
 // atBoot says how to make the next boot load the module: first take away what
 // stops it, then ask for it.
-func atBoot(i *kmod.Inspection, r Report) string {
-	steps := undoings(i)
-	if i.BootLoad.Requested != kmod.AnswerTrue {
-		steps = append(steps, fmt.Sprintf("put \"%s\" into %s", i.Module, LoadRequest))
+func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
+	ask := i.BootLoad.Requested != kmod.AnswerTrue
+	if i.Userland.Container != "" {
+		return one(ActionLoadModule, fmt.Sprintf("load %s on the machine that runs this container, and ask for it there at boot: run sctp-agent check on that machine", i.Module), "modprobe "+i.Module)
+	}
+	switch p.way {
+	case byMachineConfig:
+		return p.byMachineConfig(i, ask)
+	case byTalosConfig:
+		return append(p.imageLines(i), Remedy{
+			Action:  ActionChangeSettings,
+			Text:    fmt.Sprintf("name the module in the machine configuration (machine.kernel.modules: [{name: %s}]), which loads it without a reboot and at each boot", i.Module),
+			Command: fmt.Sprintf(`talosctl -n NODE patch machineconfig --patch '{"machine":{"kernel":{"modules":[{"name":"%s"}]}}}'`, i.Module),
+		})
+	case byBottlerocketSettings:
+		return append(p.arguments(i), Remedy{
+			Action:  ActionChangeSettings,
+			Text:    fmt.Sprintf("set kernel.modules.%s.allowed and kernel.modules.%s.autoload to true, by the API or in the user data: /etc is generated from the settings", i.Module, i.Module),
+			Command: fmt.Sprintf("apiclient set kernel.modules.%s.allowed=true kernel.modules.%s.autoload=true", i.Module, i.Module),
+		}, p.rebootStep("then reboot"))
+	case byStartup:
+		command := "modprobe " + i.Module
+		if i.ByName.Cause == kmod.CauseInstall || i.ByName.Cause == kmod.CauseCustomInstall {
+			command = "modprobe --ignore-install " + i.Module
+		}
+		return append(p.arguments(i), Remedy{
+			Action: ActionLoadModule, Command: command,
+			Text: fmt.Sprintf("run \"%s\" at each boot, by a start-up script or a privileged DaemonSet: /etc is empty memory when the node boots", command),
+		})
+	case byNixOS:
+		return append(p.arguments(i), Remedy{
+			Action: ActionChangeSettings, Command: "nixos-rebuild switch",
+			Text: fmt.Sprintf("set boot.kernelModules = [ \"%s\" ] in configuration.nix, take %s out of boot.blacklistedKernelModules and boot.extraModprobeConfig, and run \"nixos-rebuild switch\"", i.Module, i.Module),
+		})
+	}
+	steps := undoings(i, p.undo)
+	if ask {
+		steps = append(steps, request(i.Module))
 	}
 	switch {
 	case len(steps) == 0:
-		return "reboot the node"
-	case IsRHCOS(i.OS) && machineConfigSuffices(r):
-		return strings.Join(steps, "; ") + ": by a MachineConfig for the node's pool (kubectl sctp machineconfig), which reboots it"
-	case IsRHCOS(i.OS):
-		return strings.Join(steps, "; ") + ": by MachineConfigs for the node's pool, which reboot it " +
-			"(\"kubectl sctp machineconfig\" prints one that empties " + path.Base(VendorBlacklist) + " and asks for " + i.Module + ", and no more)"
-	case i.State.InKernel():
-		return strings.Join(steps, "; ")
+		return []Remedy{p.rebootStep("reboot the node")}
+	case !i.State.InKernel():
+		steps = append(steps, p.takeEffect(i))
+	}
+	if p.way == byIgnition && !slices.ContainsFunc(steps, func(s Remedy) bool { return s.Action == ActionRemoveArgument }) {
+		steps = append(steps, Remedy{
+			Action: ActionChangeSettings, Command: program + " machineconfig --format butane",
+			Text: "put the same files into the Butane configuration of new nodes",
+		})
+	}
+	return steps
+}
+
+// byMachineConfig: whatever the files are, one MachineConfig writes them all.
+// A kernel argument can only be taken out of the MachineConfig that has it.
+func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
+	var steps []Remedy
+	var written []string
+	for _, e := range stops(i) {
+		target := path.Join(modprobeDir, path.Base(e.File))
+		switch {
+		case e.File == procCmdline, e.Line == 0:
+			step := p.undo(i.Userland, e)
+			if e.File == procCmdline {
+				step.Command = `oc get machineconfig -o jsonpath='{range .items[*]}{.metadata.name}{"\t"}{.spec.kernelArguments}{"\n"}{end}'`
+			}
+			steps = append(steps, step)
+		case !slices.Contains(written, target):
+			written = append(written, target)
+			steps = append(steps, p.emptyFile(i, e.File, target))
+		}
+	}
+	options := ""
+	for _, file := range written {
+		if file != VendorBlacklist {
+			options += inShellOr(" --empty %s", " --empty FILE", file)
+		}
+	}
+	if ask {
+		step := request(i.Module)
+		step.Command = ""
+		steps = append(steps, step)
+		written = append(written, LoadRequest)
+	}
+	switch {
+	case len(steps) == 0:
+		return []Remedy{p.rebootStep("reboot the node")}
+	case len(written) == 0 && slices.ContainsFunc(steps, func(s Remedy) bool { return s.Action != ActionRemoveArgument }):
+		return append(steps, p.takeEffect(i))
+	case len(written) == 0:
+		return steps // the Machine Config Operator reboots for the argument
 	default:
-		return strings.Join(append(steps, takeEffect(i)), "; ")
+		return append(steps, Remedy{
+			Action:  ActionApplyMachineConfig,
+			Text:    "apply this as one MachineConfig for the node's pool, which drains and reboots its nodes one after another",
+			Command: program + " machineconfig --role worker" + options + " | oc apply -f -",
+		})
 	}
 }
 
+// emptyFile is the step that has an empty file in place of all the lines of one
+// file that stop the module.
+func (p Platform) emptyFile(i *kmod.Inspection, file, target string) Remedy {
+	step := Remedy{Action: ActionEmptyFile, File: target}
+	var lines []string
+	var last kmod.Evidence
+	for _, e := range stops(i) {
+		if e.File != file || e.Line == 0 {
+			continue
+		}
+		if step.Line == 0 {
+			step.Line = e.Line
+		}
+		lines = append(lines, fmt.Sprintf("line %d (%s)", e.Line, strings.TrimSpace(e.Text)))
+		last = e
+	}
+	switch {
+	case file == VendorBlacklist:
+		step.Text = "empty " + file
+	case file == target:
+		step.Text = fmt.Sprintf("empty %s, or write it without %s", file, strings.Join(lines, " and "))
+	default:
+		step.Action, step.Line = ActionOverrideFile, 0
+		step.Text = fmt.Sprintf("write an empty %s, which takes the place of %s, or a copy without %s", target, file, strings.Join(lines, " and "))
+	}
+	return p.annotated(i.Userland, step, last)
+}
+
+// arguments are the steps for the kernel's command line alone, where all else is
+// generated from settings.
+func (p Platform) arguments(i *kmod.Inspection) []Remedy {
+	return slices.DeleteFunc(undoings(i, p.undo), func(s Remedy) bool { return s.Action != ActionRemoveArgument })
+}
+
+// imageLines are the steps for lines of an image that nobody can edit.
+func (p Platform) imageLines(i *kmod.Inspection) []Remedy {
+	return undoings(i, func(u kmod.Userland, e kmod.Evidence) Remedy {
+		if e.File == procCmdline {
+			return p.removeArgument(u, e)
+		}
+		return Remedy{
+			Action: ActionRestoreFile, File: e.File, Line: e.Line,
+			Text: fmt.Sprintf("use a release or system extension without %s (%s)", e.Place(), strings.TrimSpace(e.Text)),
+		}
+	})
+}
+
 // takeEffect says what makes the steps of a remedy take effect.
-func takeEffect(i *kmod.Inspection) string {
+func (p Platform) takeEffect(i *kmod.Inspection) Remedy {
 	switch {
 	case slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.Cause != kmod.CauseNone && e.File == procCmdline }):
-		return "then reboot"
+		return p.rebootStep("then reboot")
 	case i.ByName.Cause == kmod.CauseLoadingDisabled:
 		// modules_disabled is one-way (Documentation/admin-guide/sysctl/kernel.rst).
-		return "then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set"
+		return p.rebootStep("then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set")
 	default:
-		return "then reboot, or run \"modprobe " + i.Module + "\""
+		return loadModule("then reboot, or run \"modprobe "+i.Module+"\"", i.Module)
 	}
 }
 
 // undoings says how all that stops a load at boot or on demand is taken away,
-// each step once, in the order in which it is to be done.
-func undoings(i *kmod.Inspection) []string {
-	var out []string
-	seen := map[string]bool{}
+// line by line, in the order in which it is to be done. Where one step is enough
+// for several lines of a file, it is there once.
+func undoings(i *kmod.Inspection, undo func(kmod.Userland, kmod.Evidence) Remedy) []Remedy {
+	var out []Remedy
+	for _, e := range stops(i) {
+		step := undo(i.Userland, e)
+		if !slices.ContainsFunc(out, func(s Remedy) bool { return s.Action == step.Action && s.Text == step.Text }) {
+			out = append(out, step)
+		}
+	}
+	return out
+}
+
+// stops is the evidence of all that has to be taken away, each line once: what
+// stops the load at boot, then what stops the one on demand.
+func stops(i *kmod.Inspection) []kmod.Evidence {
+	var out []kmod.Evidence
 	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload} {
 		for _, e := range d.Evidence {
-			if !stopsBoot(e) {
-				continue
-			}
-			if step := undo(e); !seen[step] {
-				seen[step] = true
-				out = append(out, step)
+			same := func(o kmod.Evidence) bool { return o.File == e.File && o.Line == e.Line && o.Text == e.Text }
+			if stopsBoot(e) && !slices.ContainsFunc(out, same) {
+				out = append(out, e)
 			}
 		}
 	}
@@ -141,63 +335,4 @@ func undoings(i *kmod.Inspection) []string {
 // sysctl is not: it does not stop what is asked for at boot.
 func stopsBoot(e kmod.Evidence) bool {
 	return e.Cause != kmod.CauseNone && (e.Cause != kmod.CauseLoadingDisabled || e.File == procCmdline)
-}
-
-// undo says how one line or token is taken away.
-func undo(e kmod.Evidence) string {
-	text := strings.TrimSpace(e.Text)
-	switch {
-	case e.File == procCmdline && strings.Contains(text, ","):
-		return "take the module out of the kernel argument " + text
-	case e.File == procCmdline:
-		return "remove the kernel argument " + text
-	case e.File == VendorBlacklist:
-		return "empty " + e.File
-	case e.Line == 0 && e.Cause == kmod.CauseDeniedByKernel:
-		return "install the kernel's own, signed " + e.File
-	case e.Line == 0:
-		return "mend " + e.File
-	case strings.HasPrefix(e.File, "/run/"):
-		return fmt.Sprintf("remove what writes %s at every boot, often the kernel argument rd.driver.blacklist=, and line %d of it (%s)", e.File, e.Line, text)
-	case strings.HasPrefix(e.File, "/lib/"), strings.HasPrefix(e.File, "/usr/lib/"):
-		// A package's, or part of an image that is read-only.
-		return fmt.Sprintf("put a copy of %s without its line %d (%s) into %s, which takes its place", e.File, e.Line, text, path.Dir(VendorBlacklist))
-	default:
-		return fmt.Sprintf("remove line %d of %s (%s)", e.Line, e.File, text)
-	}
-}
-
-// WantsMachineConfig says whether the report's remedy is files that on this
-// host are written by a MachineConfig.
-func WantsMachineConfig(r Report) bool {
-	if !IsRHCOS(r.Host.OS) {
-		return false
-	}
-	switch r.Reason {
-	case ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleNotLoaded:
-		return r.OnBoot != OnBootLoaded && machineConfigSuffices(r)
-	case ReasonProbePassed:
-		return r.OnBoot == OnBootBlocked && machineConfigSuffices(r)
-	default:
-		return false
-	}
-}
-
-// machineConfigSuffices says whether the two files of the documented
-// MachineConfig take away all that stops the module.
-func machineConfigSuffices(r Report) bool {
-	for _, list := range [][]kmod.Evidence{r.Policy.ModulesLoad.Evidence, r.Policy.Autoload.Evidence} {
-		for _, e := range list {
-			if stopsBoot(e) && e.File != VendorBlacklist {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// IsRHCOS says whether an os-release PRETTY_NAME is that of an OpenShift node,
-// where files are written by MachineConfigs only.
-func IsRHCOS(os string) bool {
-	return strings.Contains(os, "CoreOS")
 }

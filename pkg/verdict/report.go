@@ -47,6 +47,10 @@ type Report struct {
 	Policy     Policy      `json:"policy"`
 	Probe      Probe       `json:"probe"`
 	Warnings   []Warning   `json:"warnings"`
+	// Remedies are the steps that Remedy is the sentence of.
+	Remedies []Remedy `json:"remedies"`
+	// Truncated: to keep the report within a size, something was left out.
+	Truncated bool `json:"truncated,omitempty"`
 }
 
 // Kernel identifies the running kernel, and the boot the report speaks of.
@@ -61,6 +65,11 @@ type Kernel struct {
 type Host struct {
 	OS   string `json:"os"`
 	Kmod string `json:"kmod"`
+	// Platform is the name of a row of [Platforms], or where the last one
+	// applies, the os-release ID.
+	Platform string `json:"platform"`
+	// Traits are true besides the platform: [TraitOSTree], [TraitContainer].
+	Traits []string `json:"traits"`
 }
 
 // Module is the module's state in the running kernel and its file on disk.
@@ -124,23 +133,23 @@ type Warning struct {
 const MaxAnnotation = 4096
 
 // Compact is the report as JSON without white space, in at most limit bytes.
-// What explains the verdict least goes first: checks that passed, checks that
-// were skipped, supporting evidence, long texts. The verdict, its reason and
-// the boot it speaks of always stay. A limit below what these need (about
-// 1 KiB) yields the smallest form there is.
+// What explains the verdict least goes first; docs/contract.md has the order.
+// The verdict, its reason and the boot it speaks of always stay. A limit below
+// what these need (about 1 KiB) yields the smallest form there is.
 func (r Report) Compact(limit int) []byte {
 	var out []byte
-	for _, shrink := range []func(*Report){
+	for n, shrink := range []func(*Report){
 		func(*Report) {},
 		func(r *Report) { r.foldChecks("pass") },
 		func(r *Report) { r.foldChecks("skip") },
-		func(r *Report) { r.clip(400, 4) },
-		func(r *Report) { r.clip(160, 1) },
-		func(r *Report) { r.clip(80, 0); r.foldChecks("fail"); r.foldChecks("unknown") },
-		func(r *Report) { r.clip(40, 0); r.Warnings = nil },
+		func(r *Report) { r.clip(bounds{text: 400, evidence: 4, remedies: 8}) },
+		func(r *Report) { r.clip(bounds{text: 160, evidence: 1, remedies: 4}) },
+		func(r *Report) { r.clip(bounds{text: 80}); r.foldChecks("fail"); r.foldChecks("unknown") },
+		func(r *Report) { r.clip(bounds{text: 40}); r.Warnings = []Warning{} },
 	} {
 		r = r.clone()
 		shrink(&r)
+		r.Truncated = n > 0
 		out = r.marshal()
 		if len(out) <= limit {
 			return out
@@ -160,6 +169,7 @@ func (r Report) marshal() []byte {
 
 func (r Report) clone() Report {
 	r.Warnings = append([]Warning{}, r.Warnings...)
+	r.Remedies = append([]Remedy{}, r.Remedies...)
 	r.Probe.Checks = append([]Check{}, r.Probe.Checks...)
 	for _, e := range r.evidence() {
 		*e = append([]kmod.Evidence{}, *e...)
@@ -181,19 +191,32 @@ func (r *Report) foldChecks(result string) {
 	r.Probe.Checks = kept
 }
 
-// clip bounds every text to n bytes and every list of evidence to m entries.
-// Twelve warnings are more than anybody reads in an annotation.
-func (r *Report) clip(n, m int) {
+// bounds are the most that a report keeps: bytes of a text, entries of a list of
+// evidence, steps of the remedies.
+type bounds struct{ text, evidence, remedies int }
+
+// clip bounds every text and list. Twelve warnings are more than anybody reads
+// in an annotation. A command that is too long is left out: half of one may do
+// something else.
+func (r *Report) clip(most bounds) {
 	for _, list := range r.evidence() {
-		if len(*list) > m {
-			*list = (*list)[:m]
+		if len(*list) > most.evidence {
+			*list = (*list)[:most.evidence]
 		}
 	}
 	if len(r.Warnings) > 12 {
 		r.Warnings = r.Warnings[:12]
 	}
+	if len(r.Remedies) > most.remedies {
+		r.Remedies = r.Remedies[:most.remedies]
+	}
 	for _, s := range r.texts() {
-		*s = clipText(*s, n)
+		*s = clipText(*s, most.text)
+	}
+	for _, s := range r.commands() {
+		if len(*s) > most.text {
+			*s = ""
+		}
 	}
 }
 
@@ -209,12 +232,12 @@ func (r *Report) evidence() []*[]kmod.Evidence {
 func (r *Report) texts() []*string {
 	list := []*string{
 		&r.Node, &r.Message, &r.Remedy, &r.Kernel.Release, &r.Kernel.BootID, &r.Kernel.Machine,
-		&r.Host.OS, &r.Module.Path,
+		&r.Host.OS, &r.Host.Platform, &r.Module.Path,
 	}
 	for _, evidence := range r.evidence() {
 		for i := range *evidence {
 			e := &(*evidence)[i]
-			list = append(list, &e.File, &e.Text, &e.Effect)
+			list = append(list, &e.File, &e.Text, &e.Effect, &e.Notice)
 		}
 	}
 	for i := range r.Probe.Checks {
@@ -222,6 +245,18 @@ func (r *Report) texts() []*string {
 	}
 	for i := range r.Warnings {
 		list = append(list, &r.Warnings[i].Message)
+	}
+	for i := range r.Remedies {
+		list = append(list, &r.Remedies[i].File, &r.Remedies[i].Text)
+	}
+	return list
+}
+
+// commands is every command in a report.
+func (r *Report) commands() []*string {
+	var list []*string
+	for i := range r.Remedies {
+		list = append(list, &r.Remedies[i].Command)
 	}
 	return list
 }

@@ -106,6 +106,29 @@ func TestCompactKeepsSomeWarnings(t *testing.T) {
 	}
 }
 
+// TestCompactSaysThatItIsNotAll: truncated is there when something was left out,
+// and only then; a command is whole or not there.
+func TestCompactSaysThatItIsNotAll(t *testing.T) {
+	for _, n := range []int{1, 5, 40} {
+		r := large("a line", n, n, n)
+		var back Report
+		if err := json.Unmarshal(r.Compact(MaxAnnotation), &back); err != nil {
+			t.Fatal(err)
+		}
+		if whole := len(r.marshal()) <= MaxAnnotation; back.Truncated == whole || whole && len(back.Remedies) != len(r.Remedies) {
+			t.Errorf("%d entries: fits: %v, truncated: %v", n, whole, back.Truncated)
+		}
+		if r.Truncated {
+			t.Error("Compact changed the report itself")
+		}
+		for i, step := range back.Remedies {
+			if step.Command != "" && step.Command != r.Remedies[i].Command {
+				t.Errorf("half a command: %s", step.Command)
+			}
+		}
+	}
+}
+
 // TestJSONForm holds the names and types of sctp-agent/v1 on a whole report:
 // the field names here are the contract's, not the code's.
 func TestJSONForm(t *testing.T) {
@@ -126,6 +149,8 @@ func TestJSONForm(t *testing.T) {
 		"probe.checks.0.name": "string", "probe.checks.0.result": "string", "probe.checks.0.stage": "string", "probe.checks.0.errno": "string",
 		"probe.checks.0.durationMicros": "float64", "probe.checks.0.detail": "string",
 		"warnings.0.reason": "string", "warnings.0.message": "string",
+		"host.platform": "string", "host.traits": "[]interface {}", "host.traits.0": "string",
+		"remedies.0.action": "string", "remedies.0.file": "string", "remedies.0.line": "float64", "remedies.0.text": "string", "remedies.0.command": "string",
 	} {
 		var at any = m
 		for _, key := range strings.Split(path, ".") {

@@ -10,12 +10,11 @@ import (
 
 // warnings are what is true besides the verdict and worth acting on, the most
 // urgent first.
-func warnings(f Facts, r Report) []Warning {
+func warnings(f Facts, i *kmod.Inspection, elsewhere string, r Report) []Warning {
 	var w []Warning
 	add := func(reason Reason, format string, args ...any) {
 		w = append(w, Warning{reason, fmt.Sprintf(format, args...)})
 	}
-	i := f.Inspection
 	if i != nil {
 		switch {
 		case r.Ready == kmod.AnswerTrue && r.OnBoot == OnBootBlocked:
@@ -27,6 +26,9 @@ func warnings(f Facts, r Report) []Warning {
 		case !i.State.InKernel() && r.OnBoot == OnBootLoaded:
 			add(ReasonPendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(i.BootLoad.RequestedBy))
 		}
+	}
+	if elsewhere != "" {
+		add(ReasonHostRootIncomplete, "%s, so what the next boot loads is not known", elsewhere)
 	}
 	if f.ModulesLoadUnit != "" {
 		add(ReasonModulesLoadUnitFailed, "systemd-modules-load.service: %s", f.ModulesLoadUnit)
@@ -47,7 +49,7 @@ func warnings(f Facts, r Report) []Warning {
 			add(findingReason(finding.Kind), "%s", findingText(finding))
 		}
 	}
-	if d := f.Diag; d != nil && i != nil && i.State.InKernel() && !d.State.InKernel() && d.Autoload.Allowed == kmod.AnswerFalse {
+	if d := f.Diag; d != nil && i != nil && elsewhere == "" && i.State.InKernel() && !d.State.InKernel() && d.Autoload.Allowed == kmod.AnswerFalse {
 		add(ReasonSCTPDiagUnavailable, "\"ss --sctp\" shows nothing on this node%s", by(d.Autoload))
 	}
 	return w

@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -268,6 +269,16 @@ func (c *cluster) token(t *testing.T, node string, ttl time.Duration) string {
 	return token
 }
 
+// connect the agent as a client with that configuration.
+func connect(t *testing.T, cfg *rest.Config) *kubeconn.Conn {
+	t.Helper()
+	conn, err := controlplane.Conn(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 // agentConfig is what the agent on a node connects with.
 func (c *cluster) agentConfig(t *testing.T, node string) *rest.Config {
 	return c.TokenConfig(c.token(t, node, 0))
@@ -307,8 +318,8 @@ func (c *cluster) startWriter(t *testing.T, node string, change func(*nodewriter
 	if change != nil {
 		change(&cfg)
 	}
-	if cfg.REST == nil {
-		cfg.REST = c.agentConfig(t, node)
+	if cfg.Conn == nil {
+		cfg.Conn = connect(t, c.agentConfig(t, node))
 	}
 	w, err := nodewriter.NewWriter(cfg)
 	if err != nil {

@@ -165,7 +165,7 @@ func (c *cluster) startAgent(t *testing.T, node string) *madeUp {
 	r := &running{outcomes: map[nodewriter.Outcome]int{}, log: new(logBuffer)}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testLog{t}), nil))
 	w, err := nodewriter.NewWriter(nodewriter.Config{
-		REST: cfg, Node: node, Component: "sctp-agent", Log: log,
+		Conn: connect(t, cfg), Node: node, Component: "sctp-agent", Log: log,
 		Observe: func(o nodewriter.Outcome) { r.mu.Lock(); r.outcomes[o]++; r.mu.Unlock() },
 	})
 	if err != nil {
@@ -241,7 +241,7 @@ func TestAPIServerTroubled(t *testing.T) {
 			node := "troubled-" + tt.name
 			c.makeNode(t, node)
 			p := newProxy(t, c)
-			w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.REST = p.through(c.agentConfig(t, node)) })
+			w := c.startWriter(t, node, func(cfg *nodewriter.Config) { cfg.Conn = connect(t, p.through(c.agentConfig(t, node))) })
 			w.say(t, report(node, boot1, verdict.ReasonModuleNotLoaded))
 			p.makeTrouble(tt.trouble)
 			before := p.requests.Load()
@@ -267,7 +267,7 @@ func TestWatchCutEverySecond(t *testing.T) {
 	c.makeNode(t, "cut")
 	p := newProxy(t, c)
 	p.cut = time.Second
-	w := c.startWriter(t, "cut", func(cfg *nodewriter.Config) { cfg.REST = p.through(c.agentConfig(t, "cut")) })
+	w := c.startWriter(t, "cut", func(cfg *nodewriter.Config) { cfg.Conn = connect(t, p.through(c.agentConfig(t, "cut"))) })
 	w.say(t, report("cut", boot1, verdict.ReasonProbePassed))
 	start := time.Now()
 	for i := range 3 {
@@ -297,7 +297,7 @@ func TestTokenExpires(t *testing.T) {
 	write(-40 * time.Second)
 	cfg := c.TokenConfig("")
 	cfg.BearerTokenFile = file
-	w := c.startWriter(t, "expires", func(nc *nodewriter.Config) { nc.REST = cfg })
+	w := c.startWriter(t, "expires", func(nc *nodewriter.Config) { nc.Conn = connect(t, cfg) })
 	w.say(t, report("expires", boot1, verdict.ReasonModuleNotLoaded))
 	// And the API server remembers a token that it has accepted for another
 	// ten.

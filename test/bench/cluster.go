@@ -243,12 +243,12 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 					if err != nil {
 						return err
 					}
-					cfg := cp.TokenConfig(token)
-					// A dialer of its own: without, all would share one
-					// connection.
-					cfg.Dial = (&net.Dialer{Timeout: 30 * time.Second}).DialContext
-					cfg.Wrap(func(rt http.RoundTripper) http.RoundTripper { return counted{&t, name, rt} })
-					w, err := nodewriter.NewWriter(nodewriter.Config{REST: cfg, Node: name, Events: true, Component: "sctp-agent"})
+					conn, err := controlplane.Conn(cp.TokenConfig(token))
+					if err != nil {
+						return err
+					}
+					conn.HTTP.Transport = counted{&t, name, conn.HTTP.Transport}
+					w, err := nodewriter.NewWriter(nodewriter.Config{Conn: conn, Node: name, Events: true, Component: "sctp-agent"})
 					if err != nil {
 						return err
 					}

@@ -32,6 +32,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 )
 
 // GuestHost is the address at which a QEMU guest on user-mode networking finds
@@ -437,6 +439,20 @@ func (cp *ControlPlane) TokenConfig(token string) *rest.Config {
 		BearerToken:     token,
 		QPS:             -1,
 	}
+}
+
+// Conn connects the agent as such a client.
+func Conn(cfg *rest.Config) (*kubeconn.Conn, error) {
+	conn, err := kubeconn.Connect(kubeconn.Config{
+		Server: cfg.Host, ServerName: cfg.ServerName,
+		CA:          kubeconn.Material{Data: cfg.CAData},
+		Certificate: kubeconn.Material{Data: cfg.CertData}, Key: kubeconn.Material{Data: cfg.KeyData},
+		Token: kubeconn.Material{Data: []byte(cfg.BearerToken), File: cfg.BearerTokenFile},
+	})
+	if err == nil && cfg.WrapTransport != nil {
+		conn.HTTP.Transport = cfg.WrapTransport(conn.HTTP.Transport)
+	}
+	return conn, err
 }
 
 // Kubeconfig writes a client's configuration as a kubeconfig, for the server at

@@ -77,8 +77,12 @@ func TestRBACIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	conn, err := controlplane.Conn(agents)
+	if err != nil {
+		t.Fatal(err)
+	}
 	live(ctx, t, client, nodewriter.Config{
-		REST: agents, Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
+		Conn: conn, Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
 		Component: "sctp-agent", Log: slog.New(slog.DiscardHandler),
 	})
 

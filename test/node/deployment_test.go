@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -294,7 +295,7 @@ func (d *deployment) checkByHand(ctx context.Context) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		d.Fatalf("check in the agent's pod: %v\n%s", err, out)
 	}
-	if said := d.report(ctx); r.Ready != kmod.AnswerTrue || r.Host != said.Host || r.Kernel != said.Kernel || r.Node != said.Node {
+	if said := d.report(ctx); r.Ready != kmod.AnswerTrue || !reflect.DeepEqual(r.Host, said.Host) || r.Kernel != said.Kernel || r.Node != said.Node {
 		d.Errorf("check in the agent's pod says %s, %+v, %+v; the agent %+v", out, r.Host, r.Kernel, said)
 	}
 }

@@ -1,0 +1,178 @@
+package kubeconn
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"sigs.k8s.io/yaml"
+)
+
+// kubeconfig is what is read of such a file, of its current context alone. See
+// k8s.io/client-go/tools/clientcmd/api/v1, Config.
+type kubeconfig struct {
+	CurrentContext string `json:"current-context"`
+	Contexts       []struct {
+		Name    string `json:"name"`
+		Context struct {
+			Cluster string `json:"cluster"`
+			User    string `json:"user"`
+		} `json:"context"`
+	} `json:"contexts"`
+	Clusters []struct {
+		Name    string  `json:"name"`
+		Cluster cluster `json:"cluster"`
+	} `json:"clusters"`
+	Users []struct {
+		Name string `json:"name"`
+		User user   `json:"user"`
+	} `json:"users"`
+}
+
+type cluster struct {
+	Server        string `json:"server"`
+	TLSServerName string `json:"tls-server-name"`
+	Insecure      bool   `json:"insecure-skip-tls-verify"`
+	CAFile        string `json:"certificate-authority"`
+	CAData        []byte `json:"certificate-authority-data"`
+	ProxyURL      string `json:"proxy-url"`
+}
+
+type user struct {
+	CertificateFile string `json:"client-certificate"`
+	CertificateData []byte `json:"client-certificate-data"`
+	KeyFile         string `json:"client-key"`
+	KeyData         []byte `json:"client-key-data"`
+	Token           string `json:"token"`
+	TokenFile       string `json:"tokenFile"`
+
+	// What is refused: see user.refused.
+	Exec         json.RawMessage `json:"exec"`
+	AuthProvider json.RawMessage `json:"auth-provider"`
+	Username     string          `json:"username"`
+	As           string          `json:"as"`
+	AsUID        string          `json:"as-uid"`
+	AsGroups     []string        `json:"as-groups"`
+}
+
+// refused names what of a user cannot be used here, and would be wrong to leave
+// out; "" for nothing.
+func (u user) refused() string {
+	given := func(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
+	switch {
+	case given(u.Exec):
+		return "the credential plugin in exec"
+	case given(u.AuthProvider):
+		return "auth-provider"
+	case u.Username != "":
+		return "a user name with a password"
+	case u.As != "" || u.AsUID != "" || len(u.AsGroups) > 0:
+		return "to act as somebody else"
+	default:
+		return ""
+	}
+}
+
+// Load reads a kubeconfig file: the cluster and the user of its current context.
+// The user is a token or a client certificate: credential plugins are programs
+// and caches of a person's, and are refused.
+func Load(file string) (Config, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("reading the kubeconfig: %w", err)
+	}
+	cfg, err := decode(text, filepath.Dir(file))
+	if err != nil {
+		return Config{}, fmt.Errorf("kubeconfig %s: %w", file, err)
+	}
+	return cfg, nil
+}
+
+// decode a kubeconfig. Relative paths in it begin at dir.
+func decode(text []byte, dir string) (Config, error) {
+	var k kubeconfig
+	if err := yaml.Unmarshal(text, &k); err != nil {
+		return Config{}, err
+	}
+	if k.CurrentContext == "" {
+		return Config{}, errors.New("it has no current-context")
+	}
+	clusterName, userName, found := "", "", false
+	for _, c := range k.Contexts {
+		if c.Name == k.CurrentContext {
+			clusterName, userName, found = c.Context.Cluster, c.Context.User, true
+		}
+	}
+	if !found {
+		return Config{}, fmt.Errorf("its current context %q is not in it", k.CurrentContext)
+	}
+	material := func(data []byte, file string) Material {
+		if file != "" && !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		return Material{Data: data, File: file}
+	}
+	var cfg Config
+	found = false
+	for _, c := range k.Clusters {
+		if c.Name != clusterName {
+			continue
+		}
+		found = true
+		cfg.Server, cfg.ServerName, cfg.Insecure = c.Cluster.Server, c.Cluster.TLSServerName, c.Cluster.Insecure
+		cfg.CA = material(c.Cluster.CAData, c.Cluster.CAFile)
+		if c.Cluster.ProxyURL != "" {
+			proxy, err := url.Parse(c.Cluster.ProxyURL)
+			if err != nil || proxy.Host == "" {
+				return Config{}, fmt.Errorf("cluster %q: proxy-url %q: want http://HOST:PORT", clusterName, c.Cluster.ProxyURL)
+			}
+			cfg.Proxy = proxy
+		}
+	}
+	if !found {
+		return Config{}, fmt.Errorf("the cluster %q of context %q is not in it", clusterName, k.CurrentContext)
+	}
+	found = userName == ""
+	for _, u := range k.Users {
+		if u.Name != userName {
+			continue
+		}
+		found = true
+		if what := u.User.refused(); what != "" {
+			return Config{}, fmt.Errorf("user %q: %s is not supported on a node: want token, tokenFile, or client-certificate and client-key", userName, what)
+		}
+		cfg.Certificate = material(u.User.CertificateData, u.User.CertificateFile)
+		cfg.Key = material(u.User.KeyData, u.User.KeyFile)
+		cfg.Token = Material{Data: []byte(u.User.Token)}
+		if u.User.TokenFile != "" {
+			// The file is renewed; a token beside it was written once.
+			cfg.Token = material(nil, u.User.TokenFile)
+		}
+	}
+	if !found {
+		return Config{}, fmt.Errorf("the user %q of context %q is not in it", userName, k.CurrentContext)
+	}
+	return cfg, nil
+}
+
+// serviceAccount is where kubelet mounts a pod's credentials.
+const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+// InCluster is the service account of the pod that this process runs in, and the
+// API server that kubelet told the pod.
+func InCluster() (Config, error) {
+	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
+	if host == "" || port == "" {
+		return Config{}, errors.New("no API server is known: this is no pod (KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set), and no --kubeconfig is given")
+	}
+	return Config{
+		Server: "https://" + net.JoinHostPort(host, port),
+		CA:     Material{File: filepath.Join(serviceAccount, "ca.crt")},
+		Token:  Material{File: filepath.Join(serviceAccount, "token")},
+	}, nil
+}

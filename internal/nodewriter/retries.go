@@ -1,0 +1,71 @@
+package nodewriter
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
+)
+
+// retries are the attempts at one kind of request that follow failures.
+type retries struct {
+	backoff.Backoff
+	overruns int // failures in a row of a server that is overrun
+	refusals int // 403 in a row
+}
+
+// The spread window of those who met a server that is overrun: the first time,
+// and at most.
+const firstWindow, lastWindow = 8 * time.Second, 32 * time.Second
+
+// An API server that has just started answers 403 until it has read the roles
+// and the admission policies: the first refusals in a row are retried soon, after
+// about this long, doubling, and not yet believed.
+const firstRefusal, unbelieved = time.Second, 3
+
+// after says how long to wait after a failure.
+//
+// A server that is overrun tells everybody to come back in the same second
+// (API priority and fairness says "Retry-After: 1"), or has no time to answer at
+// all. They come no sooner than asked, and from then on at any time within a
+// window, which doubles as long as that is still too many at once: of 5,000, an
+// API server queues some hundreds.
+func (r *retries) after(err error) time.Duration {
+	if isForbidden(err) {
+		r.refusals++
+	} else {
+		r.refusals = 0
+	}
+	asked := askedDelay(err)
+	if asked > 0 || r.refusals == 1 {
+		// It answers: what failed before is no measure any more.
+		r.Reset()
+	}
+	switch {
+	case asked > 0, timedOut(err):
+		r.Fail()
+		r.overruns++
+		return asked + backoff.Within(min(firstWindow<<min(r.overruns-1, 10), lastWindow))
+	case r.notReady():
+		r.Fail()
+		return backoff.Spread(firstRefusal<<(r.refusals-1), 0.5)
+	}
+	r.overruns = 0
+	return r.Next()
+}
+
+// notReady says that the last failure was a refusal that is not yet believed.
+func (r *retries) notReady() bool { return r.refusals > 0 && r.refusals <= unbelieved }
+
+func (r *retries) reset() {
+	r.Reset()
+	r.overruns, r.refusals = 0, 0
+}
+
+// timedOut says that there was no answer, or not even a TLS handshake, in time.
+func timedOut(err error) bool {
+	var network net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
+}

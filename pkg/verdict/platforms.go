@@ -1,0 +1,259 @@
+package verdict
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// Platform is a kind of host: how SCTP is enabled there, where the module comes
+// from, and what a reboot means. Everything that differs by platform is in
+// [Platforms], and nowhere else.
+type Platform struct {
+	// Name is host.platform of the report.
+	Name string
+	// Source documents the row.
+	Source string
+
+	// matches says whether a host is of this platform. The first row of the
+	// table that matches is the one.
+	matches func(kmod.Userland) bool
+	// way is how configuration is made to last.
+	way way
+	// bootSource is what loads modules at boot and cannot be seen in the host's
+	// root, "" where modules-load.d and the command line are all there is.
+	bootSource string
+	// packages names the package that has the module for a kernel, "" where no
+	// package is known.
+	packages func(u kmod.Userland, release string) string
+	// install is the command that installs a package; the name follows.
+	install string
+	// layer is where a package is put on a platform whose /usr is read-only, and
+	// from which it takes effect with a reboot; "" where a package is installed
+	// into the running system.
+	layer string
+	// blacklists: the package brings [VendorBlacklist].
+	blacklists bool
+	// missing is what to do on a platform whose own kernel has the module, and
+	// yet this one has none.
+	missing string
+	// argument is the command that removes a kernel argument; the argument
+	// follows. "" where no single command does.
+	argument string
+	// argumentAt is where kernel arguments are set where no command removes
+	// one.
+	argumentAt string
+	// reboot is the command that reboots, "" for the usual one.
+	reboot string
+}
+
+// way is how the configuration of a platform is made to last.
+type way int
+
+const (
+	// byFiles: files below /etc last, and are written by hand or by a tool.
+	byFiles way = iota
+	// byIgnition: files below /etc last; new hosts get them from Ignition.
+	byIgnition
+	// byMachineConfig: the Machine Config Operator writes files below /etc, and
+	// undoes what others write.
+	byMachineConfig
+	// byTalosConfig: the machine configuration names the modules.
+	byTalosConfig
+	// byBottlerocketSettings: /etc is generated from the API's settings.
+	byBottlerocketSettings
+	// byStartup: /etc is empty memory at each boot; what starts then loads the
+	// module.
+	byStartup
+	// byNixOS: /etc is generated from configuration.nix.
+	byNixOS
+)
+
+// Platforms is the table, in the order in which a host is compared with it. The
+// last row matches every host, and its name is the host's os-release ID.
+func Platforms() []Platform {
+	id := func(ids ...string) func(kmod.Userland) bool {
+		return func(u kmod.Userland) bool { return slices.Contains(ids, u.ID) }
+	}
+	const grubby = "grubby --update-kernel=ALL --remove-args="
+	return []Platform{
+		{
+			// OPENSHIFT_VERSION and ID=rhcos up to 4.18; from 4.19 on a RHEL of
+			// the variant coreos, below which OpenShift is a layer
+			// (openshift/enhancements, rhcos/split-rhcos-into-layers.md).
+			Name:   "openshift",
+			Source: "https://docs.redhat.com/en/documentation/openshift_container_platform/4.22/html/advanced_networking/using-sctp",
+			matches: func(u kmod.Userland) bool {
+				return u.OpenShiftVersion != "" || u.ID == "rhcos" || u.ID == "scos" ||
+					(u.ID == "rhel" || u.ID == "centos") && u.VariantID == "coreos"
+			},
+			way: byMachineConfig, argumentAt: "the MachineConfig that sets it (the Machine Config Operator then reboots the pool's nodes)",
+			missing: "OpenShift's own kernel has the module: check with \"rpm-ostree status\" that the node runs the release's kernel with its kernel-modules-extra " +
+				"(a real-time kernel comes with kernel-rt-modules-extra if a MachineConfig sets kernelType: realtime)",
+		},
+		{
+			Name:    "fedora-coreos",
+			Source:  "https://docs.fedoraproject.org/en-US/fedora-coreos/os-extensions/",
+			matches: func(u kmod.Userland) bool { return u.ID == "fedora" && u.VariantID == "coreos" },
+			way:     byIgnition, packages: func(kmod.Userland, string) string { return "kernel-modules-extra" },
+			install: "rpm-ostree install", layer: "as a layer of the image", blacklists: true, argument: "rpm-ostree kargs --delete=",
+		},
+		{
+			Name: "flatcar", Source: "https://www.flatcar.org/docs/latest/setup/customization/other-settings/", matches: id("flatcar"),
+			way: byIgnition, missing: "Flatcar's own kernel has the module: update to a current release", argumentAt: "/oem/grub.cfg",
+		},
+		{
+			Name: "talos", Source: "https://www.talos.dev/latest/reference/configuration/v1alpha1/config/", matches: id("talos"),
+			way: byTalosConfig, bootSource: "machine.kernel.modules of the machine configuration",
+			missing:    "upgrade to a Talos release whose kernel has the module, or add a system extension that brings it",
+			argumentAt: "machine.install.extraKernelArgs of the machine configuration", reboot: "talosctl -n NODE reboot",
+		},
+		{
+			Name: "bottlerocket", Source: "https://bottlerocket.dev/en/os/latest/api/settings/kernel/", matches: id("bottlerocket"),
+			way: byBottlerocketSettings, missing: "Bottlerocket's own kernel has the module: update to a current release",
+			argumentAt: "settings.boot.kernel-parameters", reboot: "apiclient reboot",
+		},
+		{
+			Name: "cos", Source: "https://cloud.google.com/container-optimized-os/docs/concepts/disks-and-filesystem", matches: id("cos"),
+			way: byStartup, bootSource: "a start-up script or DaemonSet that runs modprobe",
+			missing:    "use an image of Container-Optimized OS, or of Ubuntu, whose kernel has the module",
+			argumentAt: "the boot loader's configuration on the EFI partition",
+		},
+		{
+			Name: "nixos", Source: "https://nixos.org/manual/nixos/stable/options#opt-boot.kernelModules", matches: id("nixos"),
+			way: byNixOS, missing: "use a kernel with CONFIG_IP_SCTP (boot.kernelPackages)", argumentAt: "boot.kernelParams",
+		},
+		{
+			Name: "rhel", Source: "https://access.redhat.com/articles/3760101", matches: id("rhel"),
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
+		},
+		{
+			Name: "centos", Source: "https://access.redhat.com/articles/3760101", matches: id("centos"),
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
+		},
+		{
+			Name: "rocky", Source: "https://access.redhat.com/articles/3760101", matches: id("rocky"),
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
+		},
+		{
+			Name: "almalinux", Source: "https://access.redhat.com/articles/3760101", matches: id("almalinux"),
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
+		},
+		{
+			Name:     "ol",
+			Source:   "https://docs.oracle.com/en/operating-systems/uek/8/relnotes8.0/uek8.0-ChangestoUEKContentDistributionandPackaging.html",
+			matches:  id("ol"),
+			packages: oraclePackage, install: "dnf install", argument: grubby,
+		},
+		{
+			Name: "fedora", Source: "https://packages.fedoraproject.org/pkgs/kernel/kernel-modules-extra/", matches: id("fedora"),
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
+		},
+		{
+			Name: "amzn", Source: "https://docs.aws.amazon.com/linux/al2023/ug/kernel.html", matches: id("amzn"),
+			packages: amazonPackage, install: "dnf install", blacklists: true, argument: grubby,
+		},
+		{
+			Name: "ubuntu", Source: "https://packages.ubuntu.com/noble/linux-modules-extra-aws", matches: id("ubuntu"),
+			packages: func(_ kmod.Userland, release string) string { return "linux-modules-extra-" + release },
+			install:  "apt-get install", argumentAt: "/etc/default/grub or /etc/default/grub.d (then run update-grub)",
+		},
+		{
+			Name: "sl-micro", Source: "https://documentation.suse.com/sle-micro/6.0/html/Micro-transactional-updates/index.html",
+			matches: id("sl-micro", "sle-micro", "opensuse-microos", "opensuse-leap-micro"),
+			// /usr is a read-only snapshot, the next one is prepared and booted.
+			packages: susePackage, install: "transactional-update pkg install", layer: "into the next snapshot", argumentAt: "/etc/default/grub (then run transactional-update grub.cfg)",
+		},
+		{
+			Name: "sles", Source: "https://documentation.suse.com/sles/15-SP6/html/SLES-all/cha-mod.html",
+			matches:  func(u kmod.Userland) bool { return u.ID == "sles" || strings.HasPrefix(u.ID, "opensuse") },
+			packages: susePackage, install: "zypper install", argumentAt: "/etc/default/grub (then run grub2-mkconfig -o /boot/grub2/grub.cfg)",
+		},
+		{
+			Source:     "https://www.freedesktop.org/software/systemd/man/latest/modules-load.d.html",
+			matches:    func(kmod.Userland) bool { return true },
+			argumentAt: "the boot loader's configuration",
+		},
+	}
+}
+
+// PlatformOf is the row of the table for a host. Distributions that share a row
+// keep their own os-release ID as the name.
+func PlatformOf(u kmod.Userland) Platform {
+	for _, p := range Platforms() {
+		if !p.matches(u) {
+			continue
+		}
+		if p.Name == "" || p.Name == "sles" || p.Name == "sl-micro" {
+			p.Name = u.ID
+		}
+		return p
+	}
+	return Platform{}
+}
+
+// redHatPackage: sctp is in kernel-modules-extra, which has a variant for each
+// variant of the kernel. The variant is at the end of the release
+// ("5.14.0-570.el9.x86_64+rt", +64k, +debug), or in RHEL 8's real-time kernel in
+// its middle ("4.18.0-513.rt7.295.el8.x86_64").
+func redHatPackage(_ kmod.Userland, release string) string {
+	base, variant, _ := strings.Cut(release, "+")
+	if variant == "" && strings.Contains(release, ".rt") {
+		variant = "rt"
+	}
+	if variant != "" {
+		variant = "-" + variant
+	}
+	return "kernel" + variant + "-modules-extra-" + base
+}
+
+// oraclePackage: UEK 7 (Linux 5.15) put the module into a package of its own;
+// before, it is in the kernel's.
+func oraclePackage(u kmod.Userland, release string) string {
+	switch {
+	case !strings.Contains(release, "uek"):
+		return redHatPackage(u, release)
+	case olderThan(release, 5, 15):
+		return "kernel-uek-" + release
+	default:
+		return "kernel-uek-modules-extra-" + release
+	}
+}
+
+// amazonPackage: Amazon Linux 2 has the module in the kernel's own package.
+// Amazon Linux 2023 names its packages after the kernel's series, but for the
+// first one, 6.1.
+func amazonPackage(u kmod.Userland, release string) string {
+	if u.VersionID == "2" {
+		return "kernel-" + release
+	}
+	series := ""
+	if !strings.HasPrefix(release, "6.1.") {
+		if parts := strings.SplitN(release, ".", 3); len(parts) == 3 {
+			series = parts[0] + "." + parts[1]
+		}
+	}
+	return "kernel" + series + "-modules-extra-" + release
+}
+
+// susePackage: the flavour is at the end of the release ("6.4.0-150600.23-default"),
+// and the package NAME-base, made for small images, lacks the module.
+func susePackage(_ kmod.Userland, release string) string {
+	if at := strings.LastIndexByte(release, '-'); at >= 0 {
+		if flavour := release[at+1:]; flavour != "" && (flavour[0] < '0' || flavour[0] > '9') {
+			return "kernel-" + flavour
+		}
+	}
+	return "kernel-default"
+}
+
+// olderThan compares the first two numbers of a kernel's release.
+func olderThan(release string, major, minor int) bool {
+	first, rest, _ := strings.Cut(release, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	a, errA := strconv.Atoi(first)
+	b, errB := strconv.Atoi(second)
+	return errA == nil && errB == nil && (a < major || a == major && b < minor)
+}
