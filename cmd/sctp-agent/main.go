@@ -3,10 +3,12 @@
 package main
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 )
@@ -32,13 +34,31 @@ causes the module to be loaded unless told to.`,
 		Example: `  sctp-agent check                     # this host: verdict, evidence, remedy
   sctp-agent check --root /host -o json
   NODE_NAME=worker-0 sctp-agent run    # keep the Node's labels true`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Version: buildinfo.Current().Version,
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(), newRunCommand(), command.NewVersion("sctp-agent"),
 		newVerifyListenCommand(), newVerifyDialCommand(),
 	)
+	for _, name := range []string{"audit", "verify", "cleanup", "machineconfig"} {
+		root.AddCommand(newMovedCommand(name))
+	}
 	return root
+}
+
+// newMovedCommand names the program that has the command, whatever its arguments
+// are. People look for it here: this one is on every node.
+func newMovedCommand(name string) *cobra.Command {
+	return &cobra.Command{
+		Use:                name,
+		Short:              "Is a command of kubectl-sctp",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error {
+			return fmt.Errorf("%s is a command of the kubectl plugin, not of the node's program: kubectl sctp %s", name, name)
+		},
+	}
 }

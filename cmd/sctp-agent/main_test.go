@@ -130,6 +130,56 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// TestMoved: the administrator's commands are a program of their own, and one
+// line names it, whatever was asked of them.
+func TestMoved(t *testing.T) {
+	for _, args := range [][]string{
+		{"audit"}, {"audit", "-o", "json", "--context", "x"}, {"verify", "a", "b"}, {"cleanup", "--help"}, {"machineconfig", "--check", "-"},
+	} {
+		o := program.Run(t, nil, args...)
+		if o.Code != command.ExitUnknown || o.Stdout != "" || strings.Count(o.Stderr, "\n") != 1 || !strings.Contains(o.Stderr, "kubectl sctp "+args[0]+"\n") {
+			t.Errorf("%v: exit %d\n%s\n%s", args, o.Code, o.Stdout, o.Stderr)
+		}
+	}
+}
+
+// TestVersion: the flag and the command name the same version.
+func TestVersion(t *testing.T) {
+	var v struct{ Version string }
+	if err := json.Unmarshal([]byte(program.Run(t, nil, "version", "-o", "json").Stdout), &v); err != nil || v.Version == "" {
+		t.Fatalf("version %q, %v", v.Version, err)
+	}
+	if o := program.Run(t, nil, "--version"); o.Code != 0 || o.Stdout != "sctp-agent version "+v.Version+"\n" {
+		t.Errorf("exit %d, %s%s", o.Code, o.Stdout, o.Stderr)
+	}
+}
+
+// TestKubeconfigOfAPerson: a credential plugin is refused by name, and nobody's
+// own kubeconfig is searched for.
+func TestKubeconfigOfAPerson(t *testing.T) {
+	home := t.TempDir()
+	file := filepath.Join(home, ".kube", "config")
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	text := `{current-context: c, contexts: [{name: c, context: {cluster: c, user: me}}],
+clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}], users: [{name: me, user: {exec: {command: aws}}}]}`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	atHome := func(c *exec.Cmd) {
+		c.Env = append(os.Environ(), "HOME="+home, "KUBECONFIG="+file, "KUBERNETES_SERVICE_HOST=")
+	}
+	o := program.Run(t, atHome, "run", "--node-name", "n")
+	if o.Code != 2 || !strings.Contains(o.Stderr, "--kubeconfig") || strings.Contains(o.Stderr, home) {
+		t.Errorf("exit %d\n%s", o.Code, o.Stderr)
+	}
+	o = program.Run(t, atHome, "run", "--node-name", "n", "--kubeconfig", file)
+	if o.Code != 2 || !strings.Contains(o.Stderr, file) || !strings.Contains(o.Stderr, `user "me"`) || !strings.Contains(o.Stderr, "exec") {
+		t.Errorf("exit %d\n%s", o.Code, o.Stderr)
+	}
+}
+
 // TestNoSuchRoot names the directory and what to do.
 func TestNoSuchRoot(t *testing.T) {
 	o := program.Run(t, nil, "check", "--root", "/does/not/exist", "-o", "json")

@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -231,7 +231,7 @@ func TestBrokenTrigger(t *testing.T) {
 			h.err <- errors.New("inotify: too many watches")
 		}
 		synctest.Wait()
-		if testutil.ToFloat64(m.triggerWorks.WithLabelValues("hand")) != 0 {
+		if m.triggerWorks.Get("hand") != 0 {
 			t.Error("a broken trigger is shown as working")
 		}
 		// It has failed so often that it is left alone for some five minutes.
@@ -241,7 +241,7 @@ func TestBrokenTrigger(t *testing.T) {
 			t.Errorf("%d assessments in three and a half minutes without a trigger", got)
 		}
 		time.Sleep(5 * time.Minute)
-		if testutil.ToFloat64(m.triggerWorks.WithLabelValues("hand")) != 1 {
+		if m.triggerWorks.Get("hand") != 1 {
 			t.Error("the trigger was not started again")
 		}
 		stop()
@@ -477,7 +477,7 @@ func TestMetrics(t *testing.T) {
 	m.assessed(r, time.Millisecond)
 	m.published(r)
 	m.Wrote(nodewriter.Applied)
-	problems, err := testutil.GatherAndLint(m.Gatherer())
+	problems, err := promlint.New(bytes.NewReader(m.Text())).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,16 +1,12 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/common/expfmt"
 )
 
 // Handler serves /metrics, /healthz and /readyz.
@@ -21,7 +17,7 @@ import (
 func (a *Agent) Handler(concluded func() bool) http.Handler {
 	mux := http.NewServeMux()
 	if m := a.cfg.Metrics; m != nil {
-		mux.Handle("GET /metrics", exposition(m.Gatherer()))
+		mux.Handle("GET /metrics", exposition(m))
 	}
 	status := func(ok func() bool, no string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -66,10 +62,8 @@ func Serve(ctx context.Context, address string, h http.Handler) error {
 // mostScrapes is how many scrapes are answered at the same time.
 const mostScrapes = 4
 
-// exposition serves metrics in Prometheus's text format, which every scraper
-// reads. promhttp can also compress, and speak protobuf and OpenMetrics: a third
-// of a megabyte on every node for an answer of some kilobytes.
-func exposition(g prometheus.Gatherer) http.Handler {
+// exposition serves metrics in Prometheus's text format.
+func exposition(m *Metrics) http.Handler {
 	scrapes := make(chan struct{}, mostScrapes)
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		select {
@@ -79,18 +73,7 @@ func exposition(g prometheus.Gatherer) http.Handler {
 			http.Error(w, "too many scrapes at once", http.StatusServiceUnavailable)
 			return
 		}
-		var text bytes.Buffer
-		families, err := g.Gather()
-		for _, f := range families {
-			if err == nil {
-				_, err = expfmt.MetricFamilyToText(&text, f)
-			}
-		}
-		if err != nil {
-			http.Error(w, "gathering metrics: "+err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
-		_, _ = w.Write(text.Bytes())
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_, _ = w.Write(m.Text())
 	})
 }

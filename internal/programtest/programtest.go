@@ -130,6 +130,9 @@ func (p *Program) HelpFits(t *testing.T, root *cobra.Command) (seen int) {
 	var visit func(*cobra.Command, []string)
 	visit = func(cmd *cobra.Command, args []string) {
 		for _, sub := range cmd.Commands() {
+			if sub.DisableFlagParsing {
+				continue // it has no help: --help is an argument of another program's
+			}
 			visit(sub, append(args[:len(args):len(args)], sub.Name()))
 		}
 		seen++

@@ -1,6 +1,7 @@
 package manifests_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sctp-agent/sctp-agent/internal/agent"
@@ -138,7 +141,8 @@ func TestDashboardQueriesParse(t *testing.T) {
 // that those have.
 func TestMetricsExist(t *testing.T) {
 	m := agent.NewMetrics(agent.MetricsOptions{Proc: t.TempDir()})
-	families, err := m.Gatherer().Gather()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(m.Text()))
 	if err != nil {
 		t.Fatal(err)
 	}
