@@ -67,6 +67,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	}
 	ins.Findings = append(ins.Findings, ev.findings()...)
 	ins.bound()
+	ev.notices(ins)
 	return ins, nil
 }
 
