@@ -133,7 +133,7 @@ func (t *Tree) info(at string, i fs.FileInfo) Info {
 		id = ID{ino: uint64(len(t.ids) + 1)}
 		t.ids[at] = id
 	}
-	return Info{Mode: i.Mode(), Size: i.Size(), ModTime: i.ModTime(), ID: id}
+	return Info{Mode: i.Mode(), Size: i.Size(), Changed: i.ModTime(), ID: id}
 }
 
 // Stat looks at what a name leads to.

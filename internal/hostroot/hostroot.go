@@ -42,9 +42,11 @@ var (
 
 // Info is what a look at a file tells, links followed.
 type Info struct {
-	Mode    fs.FileMode
-	Size    int64
-	ModTime time.Time
+	Mode fs.FileMode
+	Size int64
+	// Changed is when the file was last modified, or put where it is: the later
+	// of its mtime and ctime, or where there is no ctime, the mtime.
+	Changed time.Time
 	// ID is the same for two names of one file or directory.
 	ID ID
 }

@@ -200,7 +200,12 @@ func (r *Live) statOnce(name string, st *unix.Stat_t) error {
 func infoOf(st *unix.Stat_t) Info {
 	i := Info{
 		Mode: typeOf(st.Mode) | fs.FileMode(st.Mode&0o777), Size: st.Size,
-		ModTime: time.Unix(st.Mtim.Unix()), ID: ID{uint64(st.Dev), st.Ino},
+		Changed: time.Unix(st.Mtim.Unix()), ID: ID{uint64(st.Dev), st.Ino},
+	}
+	// Installers and archives set the mtime to that of the file they have
+	// (rpm, cp -p, tar); what they cannot set says when it came here.
+	if changed := time.Unix(st.Ctim.Unix()); changed.After(i.Changed) {
+		i.Changed = changed
 	}
 	// 1:3 is the null device (Documentation/admin-guide/devices.txt).
 	if st.Mode&unix.S_IFMT == unix.S_IFCHR && unix.Major(uint64(st.Rdev)) == 1 && unix.Minor(uint64(st.Rdev)) == 3 {

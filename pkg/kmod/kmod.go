@@ -181,8 +181,8 @@ type BootLoad struct {
 	Requested Answer
 	// RequestedBy holds the lines and tokens that ask for it.
 	RequestedBy []Evidence
-	// RequestedSince is when the oldest of RequestedBy was last modified; zero
-	// for the command line. If all are newer than the boot, none has been acted
+	// RequestedSince is when the oldest of RequestedBy was last modified or put
+	// there; zero for the command line. If all are newer than the boot, none has been acted
 	// on yet.
 	RequestedSince time.Time
 	Decision

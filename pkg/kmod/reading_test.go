@@ -887,10 +887,19 @@ func TestSystemdVersionsDiffer(t *testing.T) {
 
 // TestBootTimes: the request is as old as the oldest file that makes it, and the
 // command line is as old as the boot: a second request does not excuse a first
-// one that has come to nothing.
+// one that has come to nothing. A file is as old as its place, not as its
+// contents.
 func TestBootTimes(t *testing.T) {
 	root, opts := host(t, file("etc/modules-load.d/a.conf", "sctp\n"), file("etc/modules-load.d/b.conf", "dummy\n"))
-	when := time.Unix(1600000000, 0)
+	before := time.Now().Add(-time.Minute) // clocks of file systems are coarse
+	packaged := time.Unix(1600000000, 0)
+	if err := os.Chtimes(filepath.Join(root, "etc/modules-load.d/a.conf"), packaged, packaged); err != nil {
+		t.Fatal(err)
+	}
+	if ins := inspect(t, opts); ins.BootLoad.RequestedSince.Before(before) {
+		t.Errorf("put there just now, with the time of its package: since %v", ins.BootLoad.RequestedSince)
+	}
+	when := time.Now().Add(24 * time.Hour).Truncate(time.Second)
 	if err := os.Chtimes(filepath.Join(root, "etc/modules-load.d/a.conf"), when, when); err != nil {
 		t.Fatal(err)
 	}
@@ -898,6 +907,10 @@ func TestBootTimes(t *testing.T) {
 		t.Errorf("since %v", ins.BootLoad.RequestedSince)
 	}
 	if err := os.WriteFile(filepath.Join(root, "etc/modules-load.d/0.conf"), []byte("sctp\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	later := when.Add(time.Hour)
+	if err := os.Chtimes(filepath.Join(root, "etc/modules-load.d/0.conf"), later, later); err != nil {
 		t.Fatal(err)
 	}
 	if ins := inspect(t, opts); !ins.BootLoad.RequestedSince.Equal(when) {

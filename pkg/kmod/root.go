@@ -104,7 +104,7 @@ func readFile(host hostFS, name string, limit int64) ([]byte, time.Time, error) 
 	}
 	defer f.Close()
 	data, err := f.ReadAll(limit)
-	return data, f.Info().ModTime, err
+	return data, f.Info().Changed, err
 }
 
 // kernelLine reads a one-line file of the kernel's without its newline.
