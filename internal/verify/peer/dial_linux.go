@@ -22,6 +22,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 )
@@ -63,7 +65,7 @@ func Dial(ctx context.Context, job wire.Job) wire.Say {
 			}
 			parallel <- struct{}{}
 			defer func() { <-parallel }()
-			try := func(address string) wire.Result { return attempt(job, target.ID, address) }
+			try := func(address string) wire.Result { return attempt(ctx, job, target.ID, address) }
 			patience := start.Add(target.Patience.Duration())
 			switch {
 			case job.Diagnose && target.Control != "":
@@ -101,10 +103,8 @@ func reach(ctx context.Context, t wire.Target, patience time.Time, try func(addr
 		if r.Outcome == wire.OK || time.Now().After(patience) {
 			return r
 		}
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, pause); ctx.Err() != nil {
 			return r
-		case <-time.After(pause):
 		}
 	}
 }
@@ -139,11 +139,9 @@ func blocked(ctx context.Context, t wire.Target, patience time.Time, try func(ad
 		default:
 			failed = 0
 		}
-		select {
-		case <-ctx.Done():
+		if backoff.Sleep(ctx, pause); ctx.Err() != nil {
 			r.Outcome = wire.Unknown
 			return r
-		case <-time.After(pause):
 		}
 	}
 }
@@ -151,9 +149,14 @@ func blocked(ctx context.Context, t wire.Target, patience time.Time, try func(ad
 // pings is how many round trips the median is taken of.
 const pings = 5
 
+// impatient has what was lost sent again after half a second, not after three,
+// six and twelve: a deadline of seconds is to tell lost packets from a path
+// that carries none. Both ends want it, as both send.
+func impatient() sctp.RTOInfo { return sctp.RTOInfo{Initial: 500, Max: 2000, Min: 300} }
+
 // attempt proves one path: handshake, a nonce that comes back with the
 // listener's index, messages of all sizes, round-trip times.
-func attempt(job wire.Job, id int, address string) (r wire.Result) {
+func attempt(ctx context.Context, job wire.Job, id int, address string) (r wire.Result) {
 	r = wire.Result{ID: id, Peer: -1}
 	fail := func(err error) wire.Result {
 		r.Outcome, r.Errno = classify(err)
@@ -165,22 +168,27 @@ func attempt(job wire.Job, id int, address string) (r wire.Result) {
 	}
 	step := job.Timeout.Duration()
 	start := time.Now()
-	s, err := dial(to, start.Add(step))
+	handshake, cancel := context.WithTimeout(ctx, step)
+	defer cancel()
+	s, err := sctp.Dial(handshake, to, sctp.Options{
+		RTO: impatient(),
+		// A lost INIT is sent again as often as the deadline allows.
+		Init: sctp.InitMsg{OutStreams: 2, MaxInStreams: 2, MaxAttempts: 100, MaxInitTimeo: 2000},
+	})
 	if err != nil {
 		return fail(err)
 	}
-	defer s.close()
+	defer s.Close()
+	s.Patience = step
 	r.Handshake = time.Since(start)
 
 	buf := make([]byte, wire.MaxMessage+64)
 	echo := func(message []byte) ([]byte, error) {
-		if err := s.file.SetDeadline(time.Now().Add(step)); err != nil {
+		if err := s.Send(ctx, message, sctp.SendInfo{}, netip.AddrPort{}); err != nil {
 			return nil, err
 		}
-		if err := s.send(message); err != nil {
-			return nil, err
-		}
-		return s.receive(buf)
+		answer, err := s.ReceiveMessage(ctx, buf, len(buf))
+		return answer.Data, err
 	}
 	// Whatever goes wrong from here on, the handshake had succeeded.
 	lost := func(size int, err error) wire.Result {
@@ -232,7 +240,11 @@ func attempt(job wire.Job, id int, address string) (r wire.Result) {
 // classify names what an error of the handshake means.
 func classify(err error) (wire.Outcome, string) {
 	var errno unix.Errno
+	var answer sctp.Answered
+	answered := errors.As(err, &answer)
 	switch {
+	case answered: // whether or not there was silence after it
+		errno = answer.Errno
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return wire.Dropped, "ETIMEDOUT"
 	case errors.Is(err, io.EOF):
@@ -241,8 +253,6 @@ func classify(err error) (wire.Outcome, string) {
 		return wire.Unknown, err.Error()[:min(40, len(err.Error()))]
 	}
 	name := unix.ErrnoName(errno)
-	var call *os.SyscallError
-	connecting := errors.As(err, &call) && call.Syscall == "connect"
 	switch errno {
 	case unix.EPROTONOSUPPORT, unix.ESOCKTNOSUPPORT:
 		return wire.ModuleMissing, name
@@ -253,7 +263,7 @@ func classify(err error) (wire.Outcome, string) {
 	case unix.ETIMEDOUT:
 		return wire.Dropped, name
 	case unix.EACCES, unix.EPERM:
-		if connecting {
+		if answered {
 			// An ICMP "administratively prohibited", as a firewall's reject.
 			return wire.NoRoute, name
 		}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
@@ -91,7 +92,10 @@ func TestClassify(t *testing.T) {
 		{os.NewSyscallError("connect", unix.EHOSTUNREACH), wire.NoRoute},
 		{os.NewSyscallError("connect", unix.ENETUNREACH), wire.NoRoute},
 		// An ICMP answer and a local refusal have the same number.
-		{os.NewSyscallError("connect", unix.EACCES), wire.NoRoute},
+		{os.NewSyscallError("connect", sctp.Answered{Errno: unix.EACCES}), wire.NoRoute},
+		{os.NewSyscallError("connect", unix.EACCES), wire.Denied},
+		// An ICMP answer, and then silence.
+		{fmt.Errorf("%w, after %w", os.ErrDeadlineExceeded, sctp.Answered{Errno: unix.EHOSTUNREACH}), wire.NoRoute},
 		{os.NewSyscallError("socket", unix.EACCES), wire.Denied},
 		{os.NewSyscallError("socket", unix.EPERM), wire.Denied},
 		{os.NewSyscallError("socket", unix.EPROTONOSUPPORT), wire.ModuleMissing},

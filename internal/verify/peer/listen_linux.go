@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -16,6 +17,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
@@ -53,19 +56,19 @@ func Listen(ctx context.Context, cfg wire.Listener) wire.Say {
 	if err != nil {
 		return fault(err)
 	}
-	var sockets []*socket
+	var sockets []*sctp.Socket
 	defer func() {
 		for _, s := range sockets {
-			s.close()
+			s.Close()
 		}
 	}()
 	for _, port := range cfg.Ports {
-		s, err := listen(unix.AF_INET, port)
+		s, err := listen(netip.IPv4Unspecified(), port)
 		if err != nil {
 			return fault(fmt.Errorf("listen on SCTP port %d: %w", port, err))
 		}
 		sockets = append(sockets, s)
-		s, err = listen(unix.AF_INET6, port)
+		s, err = listen(netip.IPv6Unspecified(), port)
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			continue // no IPv6 in this kernel or namespace
 		}
@@ -81,7 +84,7 @@ func Listen(ctx context.Context, cfg wire.Listener) wire.Say {
 	defer server.Close()
 	var conns sync.WaitGroup
 	for _, s := range sockets {
-		go func() { failed <- serve(s, cfg.Index, &conns) }()
+		go func() { failed <- serve(ctx, s, cfg.Index, &conns) }()
 	}
 	select {
 	case <-ctx.Done():
@@ -119,39 +122,43 @@ func newControlServer(snmp string) http.Handler {
 	return mux
 }
 
+// listen opens a listening socket on a port of all addresses of a family.
+func listen(all netip.Addr, port int) (*sctp.Socket, error) {
+	return sctp.Listen(netip.AddrPortFrom(all, uint16(port)), 128, sctp.Options{RTO: impatient()})
+}
+
 // serve accepts until the socket is closed.
-func serve(listener *socket, index int, conns *sync.WaitGroup) error {
+func serve(ctx context.Context, listener *sctp.Socket, index int, conns *sync.WaitGroup) error {
 	for {
-		s, err := listener.accept()
+		s, _, err := listener.Accept(ctx)
 		switch {
 		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-			time.Sleep(10 * time.Millisecond)
+			backoff.Sleep(ctx, 10*time.Millisecond)
 			continue
 		case err != nil:
 			return err
 		}
 		conns.Go(func() {
-			defer s.close()
-			echoAll(s, index)
+			defer s.Close()
+			echoAll(ctx, s, index)
 		})
 	}
 }
 
 // echoAll sends back what comes until the peer ends.
-func echoAll(s *socket, index int) {
+func echoAll(ctx context.Context, s *sctp.Socket, index int) {
+	s.Patience = idle
 	buf := make([]byte, wire.MaxMessage+64)
 	for {
-		if s.file.SetDeadline(time.Now().Add(idle)) != nil {
-			return
-		}
-		message, err := s.receive(buf)
+		received, err := s.ReceiveMessage(ctx, buf, len(buf))
 		if err != nil {
 			return
 		}
+		message := received.Data
 		if strings.HasPrefix(string(message[:min(len(who), len(message))]), who) {
 			message = append(message, " "+strconv.Itoa(index)...)
 		}
-		if s.send(message) != nil {
+		if s.Send(ctx, message, sctp.SendInfo{}, netip.AddrPort{}) != nil {
 			return
 		}
 	}
