@@ -35,13 +35,16 @@ func suites(t *testing.T, g *guest.Guest, which ...string) {
 	g.RunGoTest(t.Context(), t, inguest, append(which, "-test.timeout=40m")...)
 }
 
-// TestProbe runs the suites, and every fault, on each kernel.
+// TestProbe runs the suites, every fault, and the tests of the sockets on each
+// kernel.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
 		t.Run(string(kernel), func(t *testing.T) {
 			t.Parallel()
-			suites(t, boot(t, guest.Config{Kernel: kernel}), "-test.skip=^TestOnly")
+			g := boot(t, guest.Config{Kernel: kernel})
+			suites(t, g, "-test.skip=^TestOnly")
+			g.RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/internal/sctp")
 		})
 	}
 }
