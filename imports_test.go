@@ -85,10 +85,24 @@ var arrows = []struct {
 		never: []barred{clientGo, objects},
 	},
 	{
-		why:   "the administrator's program needs nothing of a node",
-		from:  []string{"cmd/kubectl-sctp"},
-		on:    everywhere,
-		never: []barred{engine, sockets, ishidawataru, netlink, systemd, agent},
+		why:      "a MachineConfig is judged on any system",
+		from:     []string{"pkg/verdict", "pkg/machineconfig"},
+		on:       onDesks,
+		only:     []string{"sigs.k8s.io/yaml", "go.yaml.in/yaml"},
+		portable: true,
+	},
+	{
+		why:      "a library builds on any system",
+		from:     []string{"pkg/kmod", "pkg/probe", "pkg/probe/result", "pkg/nodelabel"},
+		on:       onDesks,
+		portable: true,
+	},
+	{
+		why:      "the administrator's program needs nothing of a node",
+		from:     []string{"cmd/kubectl-sctp"},
+		on:       everywhere,
+		never:    []barred{engine, sockets, ishidawataru, netlink, systemd, agent},
+		portable: true,
 	},
 	{
 		why:   "the node's program deletes no namespace and creates no pod, and makes its few requests itself",
@@ -140,9 +154,9 @@ func list(t *testing.T, system, overlay string) map[string]*linked {
 	return packages
 }
 
-// chain is the shortest way from a package to one that is found, nil if there
-// is none.
-func chain(packages map[string]*linked, from string, found func(*linked) bool) []string {
+// chains are the shortest ways from a package to those that are found, not past
+// them.
+func chains(packages map[string]*linked, from string, found func(*linked) bool) (all [][]string) {
 	ways := [][]string{{from}}
 	seen := map[string]bool{from: true}
 	for len(ways) > 0 {
@@ -153,7 +167,8 @@ func chain(packages map[string]*linked, from string, found func(*linked) bool) [
 			continue
 		}
 		if len(way) > 1 && found(p) {
-			return way
+			all = append(all, way)
+			continue
 		}
 		for _, next := range p.Imports {
 			if !seen[next] {
@@ -162,7 +177,7 @@ func chain(packages map[string]*linked, from string, found func(*linked) bool) [
 			}
 		}
 	}
-	return nil
+	return all
 }
 
 func (b barred) is(p *linked) bool {
@@ -179,7 +194,7 @@ func (b barred) imported() string {
 }
 
 // offences are the chains that break the arrows on a system.
-func offences(packages map[string]*linked, system string) (chains [][]string) {
+func offences(packages map[string]*linked, system string) (all [][]string) {
 	for _, row := range arrows {
 		if !slices.Contains(row.on, system) {
 			continue
@@ -198,13 +213,11 @@ func offences(packages map[string]*linked, system string) (chains [][]string) {
 				tests = append(tests, func(p *linked) bool { return len(p.GoFiles)+len(p.CgoFiles) == 0 })
 			}
 			for _, found := range tests {
-				if way := chain(packages, module+from, found); way != nil {
-					chains = append(chains, way)
-				}
+				all = append(all, chains(packages, module+from, found)...)
 			}
 		}
 	}
-	return chains
+	return all
 }
 
 // No arrow exists that must not; with a file in the package that adds one, each
