@@ -29,6 +29,9 @@ func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
 	if r.Host.Kmod != "" {
 		host += ", kmod " + r.Host.Kmod
 	}
+	if kind := strings.Join(append([]string{r.Host.Platform}, r.Host.Traits...), ", "); r.Host.Platform != "" {
+		host += " (" + kind + ")"
+	}
 	t.Row("host", host)
 	t.Line("")
 

@@ -44,6 +44,7 @@ func TestPrintReport(t *testing.T) {
 	for _, part := range []string{
 		"SCTP on worker-0: NOT READY (ModuleBlacklisted)\n",
 		"sctp is blacklisted: /etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp\n",
+		"  host       Red Hat Enterprise Linux CoreOS 9.6, kmod 28 (openshift)\n",
 		"Evidence\n  /etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp\n" +
 			"      socket, socket v6: stops loading when a program asks\n" +
 			"      at boot: stops loading at boot\n",

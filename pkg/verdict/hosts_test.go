@@ -5,12 +5,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -42,18 +45,7 @@ func TestHosts(t *testing.T) {
 			if err := c.Build(root); err != nil {
 				t.Fatal(err)
 			}
-			facts := verdict.Facts{Node: "worker-0"}
-			facts.Inspection, facts.InspectionError = kmod.Inspect(context.Background(), kmod.Options{
-				Root: root, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"),
-				KernelRelease: c.Want["release"], KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
-			}, kmod.SCTP())
-			if facts.InspectionError != nil {
-				t.Fatal(facts.InspectionError)
-			}
-			if facts.Inspection.State.InKernel() {
-				facts.Probe = result.Result{Attempted: true, Checks: []result.Check{{Name: result.CheckIPv4Stream, Result: result.OutcomePass, Required: true}}}
-			}
-			r := verdict.Judge(facts)
+			r := assess(t, root, c)
 			seen[r.Host.Platform] = true
 			got := describe(c.Story, r)
 			golden := strings.TrimSuffix(file, ".case") + ".golden"
@@ -69,6 +61,11 @@ func TestHosts(t *testing.T) {
 			if got != string(want) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
+			if followed := follow(t, root, r); followed {
+				if r := assess(t, root, c); r.OnBoot != verdict.OnBootLoaded {
+					t.Errorf("after all steps, once: %s", describe(c.Story, r))
+				}
+			}
 		})
 	}
 	for _, p := range verdict.Platforms() {
@@ -76,6 +73,65 @@ func TestHosts(t *testing.T) {
 			t.Errorf("no host root of platform %s", p.Name)
 		}
 	}
+}
+
+// assess is the report of a host root.
+func assess(t *testing.T, root string, c *hostcase.Case) verdict.Report {
+	t.Helper()
+	facts := verdict.Facts{Node: "worker-0"}
+	facts.Inspection, facts.InspectionError = kmod.Inspect(context.Background(), kmod.Options{
+		Root: root, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"),
+		KernelRelease: c.Want["release"], KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
+	}, kmod.SCTP())
+	if facts.InspectionError != nil {
+		t.Fatal(facts.InspectionError)
+	}
+	if facts.Inspection.State.InKernel() {
+		facts.Probe = result.Result{Attempted: true, Checks: []result.Check{{Name: result.CheckIPv4Stream, Result: result.OutcomePass, Required: true}}}
+	}
+	return verdict.Judge(facts)
+}
+
+// follow does the steps of a report that files can do, once and in their order:
+// the commands, or the MachineConfig. It says whether these are all the steps
+// there are, but for the reboot.
+func follow(t *testing.T, root string, r verdict.Report) bool {
+	t.Helper()
+	if files := machineconfig.FilesOf(r); files != nil {
+		for _, f := range files {
+			if err := os.MkdirAll(filepath.Dir(root+f.Path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(root+f.Path, []byte(f.Contents), os.FileMode(f.Mode)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return true
+	}
+	sh, err := exec.LookPath("sh")
+	if err != nil || len(r.Remedies) == 0 {
+		return false
+	}
+	for _, step := range r.Remedies {
+		switch step.Action {
+		case verdict.ActionCommentOut, verdict.ActionEmptyFile, verdict.ActionOverrideFile, verdict.ActionWriteFile:
+			if err := os.MkdirAll(filepath.Join(root, "etc/modules-load.d"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			command := strings.NewReplacer(" /etc/", " "+root+"/etc/", " /usr/", " "+root+"/usr/", " /lib/", " "+root+"/lib/", " /run/", " "+root+"/run/").Replace(step.Command)
+			if out, err := exec.Command(sh, "-c", command).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v: %s", command, err, out)
+			}
+		case verdict.ActionLoadModule, verdict.ActionReboot:
+		case verdict.ActionChangeSettings:
+			if !strings.Contains(step.Command, "butane") {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return !slices.ContainsFunc(r.Host.Traits, func(trait string) bool { return trait == verdict.TraitContainer }) && r.Host.Platform != "cos"
 }
 
 // describe is what an administrator reads.
