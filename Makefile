@@ -1,7 +1,7 @@
 # What the tests and the demo download or build is kept in
 # $SCTP_AGENT_CACHE, by default ~/.cache/sctp-agent.
 
-.PHONY: build demo test test-node test-long test-arch oracle bench deps
+.PHONY: build demo test test-full test-node test-long test-timing test-arch oracle bench deps
 
 build:
 	@hack/build bin/sctp-agent
@@ -12,31 +12,41 @@ build:
 demo: deps
 	@cd test && exec go run ./demo
 
-# Everything: checks of the sources, unit tests, tests against the real API
-# server, tests with real kernels.
+# A slice of every claim: checks of the sources, unit tests, tests against the
+# real API server, tests with real kernels, the DaemonSet on a full node. In its
+# last lines stands what it left out.
 test: deps
 	@hack/test
+
+# Everything, run before an issue is resolved: hours.
+test-full: deps
+	@hack/deps qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-s390x
+	@hack/test -full
 
 # Full nodes with kubelet and a container runtime: the DaemonSet's life on one,
 # and "kubectl sctp verify" on two. About an hour on two processors.
 test-node: deps
-	@hack/test node nodes
+	@hack/test -full node nodes
 
 # 50 changes of a guest's files, and its module loaded in 50 guests, until the
 # Node says so, timed.
 test-long: deps
-	@cd test && go test -count=1 -timeout 120m -v -run '^TestChangeToLabel$$' ./apiserver
+	@hack/test -full long
+
+# The tests that wait for a clock, twenty times, beside eight busy loops.
+test-timing: deps
+	@hack/test -full timing
 
 # pkg/kmod against the real modprobe and systemd-modules-load of three Debian
 # releases, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"
 # asks for less.
 oracle: deps
-	@cd test && exec go run ./oracle/kmod-oracle $(ORACLE)
+	@hack/test -full oracle
 
 # The probe on arm64 and s390x (big-endian), emulated.
 test-arch: deps
 	@hack/deps qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-s390x
-	@cd test && go test -count=1 -timeout 90m -run '^TestArch$$' -v ./probe -arch
+	@hack/test -full arch
 
 # A whole inspection of a host against one dry run of the real modprobe; the
 # probe's core against the least C program that does the same; one agent at rest

@@ -27,7 +27,7 @@ import (
 // for the module, modprobe's own work and the probe that follows.
 func TestChangeToLabel(t *testing.T) {
 	if testing.Short() {
-		t.Skip("50 guests, one after the other, timed: make test-long")
+		t.Skip("only in make test-full")
 	}
 	c := sharedCluster(t)
 	c.makeNode(t, "latency")

@@ -173,9 +173,12 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 	}
 }
 
-// What make test has the time for: two nodes that are ready, the program on the
-// healthy cluster, and two faults at once, of which neither hides the other.
+// Two nodes that are ready, the program on the healthy cluster, and two faults at
+// once, of which neither hides the other.
 func TestVerifyPair(t *testing.T) {
+	if testing.Short() {
+		t.Skip("only in make test-full")
+	}
 	p := bootPair(t, [2][]node.File{hostFiles(), hostFiles()})
 	p.ready(0, kmod.AnswerTrue)
 	p.ready(1, kmod.AnswerTrue)
@@ -235,7 +238,7 @@ func (p *pair) oneWay(t *testing.T, findings ...string) {
 // none.
 func TestVerify(t *testing.T) {
 	if testing.Short() {
-		t.Skip("boots two full nodes with kubelet, for half an hour: make test-node")
+		t.Skip("only in make test-full")
 	}
 	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
 	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})

@@ -57,7 +57,7 @@ func pod(name, node string, args ...string) *corev1.Pod {
 // server reaches their logs.
 func TestTwoNodes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("boots full nodes with kubelet: make test-node")
+		t.Skip("only in make test-full")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()

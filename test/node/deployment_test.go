@@ -58,9 +58,6 @@ type deployment struct {
 // TestDeployment goes through the life of the DaemonSet on a real node: from
 // "kubectl apply -k" on a node with a blacklist to its removal without a trace.
 func TestDeployment(t *testing.T) {
-	if testing.Short() {
-		t.Skip("boots full nodes with kubelet: the stage node of make test")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
 	defer cancel()
 	d := &deployment{T: t}

@@ -35,15 +35,20 @@ func suites(t *testing.T, g *guest.Guest, which ...string) {
 	g.RunGoTest(t.Context(), t, inguest, append(which, "-test.timeout=40m")...)
 }
 
-// TestProbe runs the suites, every fault, and the tests of the sockets on each
-// kernel.
+// TestProbe runs the suites and the tests of the sockets on each kernel, and every
+// fault on one, or on each.
 func TestProbe(t *testing.T) {
 	t.Parallel()
 	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
 		t.Run(string(kernel), func(t *testing.T) {
 			t.Parallel()
 			g := boot(t, guest.Config{Kernel: kernel})
-			suites(t, g, "-test.skip=^TestOnly")
+			if testing.Short() && kernel != guest.Linux61 {
+				suites(t, g, "-test.run=^Test(Quick|Full|WithoutPrivilege|Refused)$")
+				t.Run("faults", func(t *testing.T) { t.Skip("only in make test-full") })
+			} else {
+				suites(t, g, "-test.skip=^TestOnly")
+			}
 			g.RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/internal/sctp")
 		})
 	}
@@ -55,7 +60,7 @@ var arch = flag.Bool("arch", false, "run TestArch")
 // TestArch runs the suites on other machines, one of them big-endian.
 func TestArch(t *testing.T) {
 	if !*arch {
-		t.Skip("make test-arch runs this")
+		t.Skip("only in make test-full")
 	}
 	for _, kernel := range []guest.Kernel{guest.Linux510ARM64, guest.Linux612ARM64, guest.Linux61S390X} {
 		t.Run(string(kernel), func(t *testing.T) {
@@ -82,7 +87,11 @@ func TestBootedOtherwise(t *testing.T) {
 // consists of.
 func TestGrowth(t *testing.T) {
 	t.Parallel()
-	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestGrowth$", "-test.timeout=30m")
+	args := []string{"-test.run=^TestGrowth$", "-test.timeout=30m"}
+	if testing.Short() {
+		args = append(args, "-test.short")
+	}
+	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", args...)
 }
 
 func TestInterleavingLate(t *testing.T) {

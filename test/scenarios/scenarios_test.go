@@ -73,6 +73,9 @@ var (
 // scenario is a host and what must be said of it.
 type scenario struct {
 	name string
+	// full: it is not in the slice, which has each verdict, each prospect and
+	// each warning at least once (TestSlice).
+	full bool
 	cfg  guest.Config
 	// unsigned is a module whose file has lost its signature.
 	unsigned string
@@ -101,6 +104,7 @@ func scenarios() []scenario {
 		},
 		{
 			name:  "module file missing for the running kernel",
+			full:  true,
 			cfg:   guest.Config{Remove: []string{"/usr/lib/modules/*/kernel/net/sctp/sctp.ko"}, Files: []guest.File{requested}},
 			ready: "false", reason: "ModuleMissing", onBoot: "blocked", state: "absent",
 		},
@@ -119,6 +123,7 @@ func scenarios() []scenario {
 		},
 		{
 			name:  "MachineConfig half applied: the blacklist is kept",
+			full:  true,
 			cfg:   guest.Config{Files: slices.Concat(asShipped, []guest.File{requested})},
 			ready: "false", reason: "ModuleBlacklisted", onBoot: "blocked", state: "loadable",
 			evidence: map[string]evidence{"autoload": blacklistLine, "modulesLoad": blacklistLine},
@@ -135,6 +140,7 @@ func scenarios() []scenario {
 		},
 		{
 			name:  "install /bin/true",
+			full:  true,
 			cfg:   guest.Config{Files: machineConfig(guest.Text("/etc/modprobe.d/sctp.conf", "# hardening\ninstall sctp /bin/true\n"))},
 			ready: "false", reason: "ModuleInstallOverridden", onBoot: "blocked", state: "loadable",
 			evidence: map[string]evidence{
@@ -167,32 +173,38 @@ func scenarios() []scenario {
 		},
 		{
 			name:  "module_blacklist= of a module that sctp needs",
+			full:  true,
 			cfg:   guest.Config{Cmdline: "module_blacklist=udp_tunnel", Files: machineConfig()},
 			ready: "false", reason: "ModuleDeniedByKernel", onBoot: "blocked", state: "loadable",
 			evidence: map[string]evidence{"modprobe": {"/proc/cmdline", 1, "module_blacklist=udp_tunnel"}},
 		},
 		{
 			name: "a module without a signature, where the kernel insists on one",
+			full: true,
 			cfg:  guest.Config{Cmdline: "module.sig_enforce=1", Files: machineConfig()}, unsigned: "sctp",
 			ready: "false", reason: "ModuleDeniedByKernel", onBoot: "blocked", state: "loadable",
 		},
 		{
 			name: "a module that sctp needs has no signature, and the kernel is locked down",
+			full: true,
 			cfg:  guest.Config{Cmdline: "lockdown=integrity", Files: machineConfig()}, unsigned: "udp_tunnel",
 			ready: "false", reason: "ModuleDeniedByKernel", onBoot: "blocked", state: "loadable",
 		},
 		{
 			name: "a module without a signature, where the kernel minds nothing",
+			full: true,
 			cfg:  guest.Config{Files: machineConfig()}, unsigned: "sctp",
 			ready: "true", reason: "ProbePassed", onBoot: "loaded", state: "loaded",
 		},
 		{
 			name:  "signatures are insisted on, and the distribution's modules have them",
+			full:  true,
 			cfg:   guest.Config{Cmdline: "module.sig_enforce=1", Files: machineConfig()},
 			ready: "true", reason: "ProbePassed", onBoot: "loaded", state: "loaded",
 		},
 		{
 			name:  "modprobe.blacklist= on the command line",
+			full:  true,
 			cfg:   guest.Config{Cmdline: "modprobe.blacklist=sctp", Files: machineConfig()},
 			ready: "false", reason: "ModuleBlacklisted", onBoot: "blocked", state: "loadable",
 			evidence: map[string]evidence{
@@ -202,6 +214,7 @@ func scenarios() []scenario {
 		},
 		{
 			name:  "modules_load= on the command line",
+			full:  true,
 			cfg:   guest.Config{Cmdline: "modules_load=sctp"},
 			ready: "true", reason: "ProbePassed", onBoot: "loaded", state: "loaded",
 			evidence: map[string]evidence{"modulesLoad": {"/proc/cmdline", 1, "modules_load=sctp"}},
@@ -217,12 +230,14 @@ func scenarios() []scenario {
 		},
 		{
 			name:  "module loading switched off by sysctl.d, after modules-load.d",
+			full:  true,
 			cfg:   guest.Config{Files: machineConfig(guest.Text("/etc/sysctl.d/99-hardening.conf", "kernel.modules_disabled = 1\n"))},
 			ready: "true", reason: "ProbePassed", onBoot: "loaded", state: "loaded",
 			evidence: map[string]evidence{"modprobe": {"/proc/sys/kernel/modules_disabled", 1, "1"}},
 		},
 		{
 			name:  "no modprobe helper, and nothing asks at boot",
+			full:  true,
 			cfg:   guest.Config{Files: []guest.File{guest.Text("/etc/sysctl.d/99-hardening.conf", "kernel.modprobe =\n")}},
 			ready: "false", reason: "ModuleLoadingDisabled", onBoot: "blocked", state: "loadable",
 			evidence: map[string]evidence{"autoload": {"/proc/sys/kernel/modprobe", 1, ""}},
@@ -264,6 +279,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "the vendor's file masked by a link to /dev/null",
+			full: true,
 			cfg: guest.Config{Files: []guest.File{
 				guest.Text("/usr/lib/modprobe.d/sctp.conf", "install sctp /bin/false\n"),
 				guest.Symlink("/etc/modprobe.d/sctp.conf", "/dev/null"),
@@ -281,6 +297,7 @@ func scenarios() []scenario {
 		},
 		{
 			name: "kmod 30 reads /usr/local/lib/modprobe.d",
+			full: true,
 			cfg: guest.Config{Files: []guest.File{
 				guest.Text("/usr/local/lib/modprobe.d/sctp.conf", "blacklist sctp\n"), requested,
 			}},
@@ -296,6 +313,7 @@ func scenarios() []scenario {
 		},
 		{
 			name:  "Linux 6.12, kmod 34: MachineConfig applied",
+			full:  true,
 			cfg:   guest.Config{Kernel: guest.Linux612, Files: machineConfig()},
 			ready: "true", reason: "ProbePassed", onBoot: "loaded", state: "loaded",
 			evidence: map[string]evidence{"modulesLoad": requestLine},
@@ -402,6 +420,9 @@ func TestScenarios(t *testing.T) {
 	files := programs(t)
 	for _, sc := range scenarios() {
 		t.Run(sc.name, func(t *testing.T) {
+			if testing.Short() && sc.full {
+				t.Skip("only in make test-full")
+			}
 			t.Parallel()
 			cfg := sc.cfg
 			cfg.Files = slices.Concat(cfg.Files, files)
@@ -437,6 +458,24 @@ func TestScenarios(t *testing.T) {
 			}
 			compareWithKernel(t, g, r)
 		})
+	}
+}
+
+// TestSlice: what make test leaves out, it has seen in another scenario.
+func TestSlice(t *testing.T) {
+	seen := map[string]bool{}
+	says := func(sc scenario) []string {
+		return slices.Concat([]string{sc.ready + " " + sc.reason, sc.onBoot, sc.state}, sc.warnings)
+	}
+	for _, sc := range scenarios() {
+		for _, word := range says(sc) {
+			seen[word] = seen[word] || !sc.full
+		}
+	}
+	for word, is := range seen {
+		if !is {
+			t.Errorf("%s: in no scenario of the slice", word)
+		}
 	}
 }
 
