@@ -214,6 +214,11 @@ func TestRootElsewhere(t *testing.T) {
 			if c.warns && c.reason != ReasonModuleDeniedByKernel && r.Policy.Autoload.Allowed != kmod.AnswerUnknown {
 				t.Errorf("the wrong root decides: %+v", r.Policy.Autoload)
 			}
+			f.Diag = host(func(i *kmod.Inspection) { i.Autoload = stoppedBy(vendorBlacklist()) })
+			diag := slices.ContainsFunc(Judge(f).Warnings, func(w Warning) bool { return w.Reason == ReasonSCTPDiagUnavailable })
+			if f.Diag = nil; diag == c.warns && f.Inspection.State.InKernel() {
+				t.Errorf("ss --sctp is judged by the wrong root: %v", diag)
+			}
 			if f.Inspection.Autoload.Allowed != before.Allowed {
 				t.Error("the inspection itself was changed")
 			}
