@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -77,9 +76,10 @@ func TestThisMachine(t *testing.T) {
 	if r.Probe.Attempted || r.Probe.CausedLoad {
 		t.Errorf("a socket was opened: %+v", r.Probe)
 	}
-	// Its own time, not that of whatever else runs on this machine.
-	if o.CPU > 500*time.Millisecond {
-		t.Errorf("it took %v of processor time to say so", o.CPU)
+	// Its own time, not that of whatever else runs on this machine, and beside the
+	// time of a start that inspects nothing: some twice as much, where it is well.
+	if start := program.Run(t, nil, "version").CPU; o.CPU > 100*start {
+		t.Errorf("it took %v of processor time to report that, and a start alone takes %v", o.CPU, start)
 	}
 	after, err := os.ReadFile("/proc/net/protocols")
 	if err != nil {

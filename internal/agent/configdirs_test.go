@@ -185,7 +185,7 @@ func startConfigDirs(t *testing.T, root string) chan string {
 func await(t *testing.T, fired chan string, want string) {
 	t.Helper()
 	var got []string
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case why := <-fired:
@@ -212,7 +212,7 @@ func handled(t *testing.T, fired chan string, root string) (got []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case why := <-fired:

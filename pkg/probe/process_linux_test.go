@@ -204,7 +204,7 @@ func TestChildOfParentThatIsKilled(t *testing.T) {
 		}
 		return strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))[0]
 	}
-	for deadline := time.Now().Add(10 * time.Second); pid == 0 || state() != "S"; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); pid == 0 || state() != "S"; time.Sleep(time.Millisecond) {
 		if text, err := os.ReadFile(program + ".pid"); err == nil {
 			fmt.Sscan(string(text), &pid)
 		}
@@ -214,7 +214,7 @@ func TestChildOfParentThatIsKilled(t *testing.T) {
 	}
 	parent.Process.Kill()
 	// Who inherits it may not have waited for it yet.
-	for deadline := time.Now().Add(10 * time.Second); state() != "" && state() != "Z"; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); state() != "" && state() != "Z"; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			unix.Kill(pid, unix.SIGKILL)
 			t.Fatalf("the child is left, in state %s", state())
@@ -273,7 +273,7 @@ func descriptors(t *testing.T) int {
 func settle(t *testing.T, what string, want int, count func() int) {
 	t.Helper()
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it would close what was left open
-	for deadline := time.Now().Add(10 * time.Second); count() > want; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); count() > want; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Errorf("%s: %d at first, %d left", what, want, count())
 			return

@@ -59,7 +59,7 @@ func TestTurns(t *testing.T) {
 	}
 	write(3)
 	leave()
-	patient, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	patient, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if c, err := counters(patient, address, turnPath); err != nil || c.In != 3 {
 		t.Errorf("after the first has gone: %+v, %v", c, err)
