@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -22,7 +22,7 @@ import (
 
 func newAuditCommand() *cobra.Command {
 	var (
-		cluster  clusterFlags
+		connect  clusterFlags
 		output   pageFlag
 		opts     audit.Options
 		failOn   string
@@ -58,7 +58,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 			if watch && output.Output == "html" {
 				return errors.New("--watch prints again and again, and -o html is one page")
 			}
-			client, keys, err := cluster.open()
+			client, keys, err := connect.open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -95,10 +95,12 @@ was found but not all could be seen, or the command failed or was misused.`,
 		},
 	}
 	flags := cmd.Flags()
-	cluster.register(cmd)
+	connect.register(cmd)
 	output.Register(cmd)
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "look at the nodes with these labels only")
-	flags.StringSliceVarP(&opts.Namespaces, "namespace", "n", nil, "look at workloads in these namespaces only (default: all)")
+	flags.StringSliceVarP(&opts.Namespaces, "namespace", "n", nil, "look at workloads in this namespace only; repeatable (default: all)")
+	flags.BoolP("all-namespaces", "A", false, "look at workloads in all namespaces, as without -n")
+	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	flags.StringVar(&opts.AgentSelector, "agent-selector", audit.AgentSelector, "labels of the agent's pods")
 	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `the severity from which exit status is 1: "critical", "warning", "info" or "never"`)
 	flags.BoolVarP(&watch, "watch", "w", false, "look again and again, and print when something has changed")
@@ -119,7 +121,7 @@ func severity(s string) (audit.Severity, error) {
 	return "", fmt.Errorf(`--fail-on %q: want "critical", "warning", "info" or "never"`, s)
 }
 
-func runAudit(ctx context.Context, client *api.Client, opts audit.Options) (audit.Result, error) {
+func runAudit(ctx context.Context, client *cluster.Client, opts audit.Options) (audit.Result, error) {
 	snapshot, err := audit.Collect(ctx, client, opts)
 	if err != nil {
 		return audit.Result{}, err

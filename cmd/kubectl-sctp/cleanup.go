@@ -12,15 +12,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/cleanup"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
 func newCleanupCommand() *cobra.Command {
 	var (
-		cluster clusterFlags
+		connect clusterFlags
 		output  command.Output
 		opts    cleanup.Options
 		yes     bool
@@ -49,7 +49,7 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 			if timeout <= 0 {
 				return errors.New("--timeout wants more than 0")
 			}
-			client, keys, err := cluster.open()
+			client, keys, err := connect.open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -88,7 +88,7 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 			return removeAll(cmd.Context(), client, found, opts, timeout, cmd.ErrOrStderr())
 		},
 	}
-	cluster.register(cmd)
+	connect.register(cmd)
 	output.Register(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "clean up the nodes with these labels only")
@@ -100,7 +100,7 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 
 // removeAll goes on after a failure: what can be removed is. The reason is often
 // one for all nodes, so that some are enough to say it.
-func removeAll(ctx context.Context, client *api.Client, found []cleanup.Node, opts cleanup.Options, timeout time.Duration, progress io.Writer) error {
+func removeAll(ctx context.Context, client *cluster.Client, found []cleanup.Node, opts cleanup.Options, timeout time.Duration, progress io.Writer) error {
 	var failed []error
 	removed := 0
 	for _, n := range found {

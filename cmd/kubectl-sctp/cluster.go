@@ -5,37 +5,46 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
-// clusterFlags say which cluster is spoken to; audit, verify and cleanup share
-// them.
+// clusterFlags say which cluster is spoken to, and as whom, by kubectl's own
+// flags; audit, verify and cleanup share them.
 type clusterFlags struct {
-	access api.Access
-	prefix string
+	kubectl *genericclioptions.ConfigFlags
+	prefix  string
 }
 
 func (f *clusterFlags) register(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.access.Kubeconfig, "kubeconfig", "", "kubeconfig file (default: $KUBECONFIG, then ~/.kube/config)")
-	flags.StringVar(&f.access.Context, "context", "", "context of the kubeconfig (default: its current one)")
-	flags.StringVar(&f.prefix, "prefix", nodelabel.DefaultPrefix, "prefix of the agent's labels and annotations")
+	f.kubectl = genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag()
+	*f.kubectl.Timeout = cluster.RequestTimeout.String()
+	// Nodes are in no namespace; a command that looks into some has its own flag.
+	f.kubectl.Namespace = nil
+	f.kubectl.CacheDir = nil // nothing is cached
+	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+	f.kubectl.AddFlags(flags)
+	command.AddConnectionFlags(cmd, flags)
+	cmd.Flags().StringVar(&f.prefix, "prefix", nodelabel.DefaultPrefix, "prefix of the agent's labels and annotations")
 }
 
-func (f *clusterFlags) open() (*api.Client, nodelabel.Keys, error) {
+// open sends nothing yet. Warnings of the API server go to this writer.
+func (f *clusterFlags) open(warnings io.Writer) (*cluster.Client, nodelabel.Keys, error) {
 	keys, err := nodelabel.NewKeys(f.prefix)
 	if err != nil {
 		return nil, keys, fmt.Errorf("--prefix: %w", err)
 	}
-	cfg, err := f.access.Config()
+	cfg, err := f.kubectl.ToRESTConfig()
 	if err != nil {
-		return nil, keys, err
+		return nil, keys, fmt.Errorf("find the API server (kubeconfig %s): %w", f.kubectl.ToRawKubeConfigLoader().ConfigAccess().GetDefaultFilename(), err)
 	}
-	client, err := api.New(cfg)
+	client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, warnings)
 	return client, keys, err
 }
 

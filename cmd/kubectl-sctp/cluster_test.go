@@ -15,7 +15,10 @@ import (
 // kubeconfig serves an API by this function, and names it to a command.
 func kubeconfig(t *testing.T, answer http.HandlerFunc) string {
 	t.Helper()
-	server := httptest.NewServer(answer)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		answer(w, r)
+	}))
 	t.Cleanup(server.Close)
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
@@ -75,7 +78,6 @@ func TestCleanupFails(t *testing.T) {
 	defer cancel()
 	interrupted, gets := false, 0
 	config := kubeconfig(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/nodes"):
 			var items []string
@@ -88,9 +90,11 @@ func TestCleanupFails(t *testing.T) {
 				cancel()
 			}
 			fmt.Fprint(w, `{"metadata":{"name":"n","labels":{"sctp-agent/ready":"true"}}}`)
-		case !interrupted:
+		case interrupted:
+			fmt.Fprint(w, `{"metadata":{"name":"n"}}`)
+		default:
 			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprint(w, `{"kind":"Status","code":403,"message":"User \"x\" cannot patch resource \"nodes/status\""}`)
+			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":403,"message":"User \"x\" cannot patch resource \"nodes/status\""}`)
 		}
 	})
 	_, _, err := execute(ctx, "cleanup", config, "--yes")

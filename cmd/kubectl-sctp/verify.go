@@ -9,8 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
-	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
@@ -64,15 +62,7 @@ or the command failed or was misused.`,
 				}
 				opts.PullSecrets = append(opts.PullSecrets, verify.SecretName{Namespace: namespace, Name: name})
 			}
-			_, keys, err := connect.open()
-			if err != nil {
-				return err
-			}
-			cfg, err := connect.access.Config()
-			if err != nil {
-				return err
-			}
-			client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, cmd.ErrOrStderr())
+			client, keys, err := connect.open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

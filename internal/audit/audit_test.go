@@ -12,19 +12,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 )
 
 // kubeNode is a Node object as the agent leaves it.
-func kubeNode(name, role string, r verdict.Report) api.Node {
+func kubeNode(name, role string, r verdict.Report) corev1.Node {
 	r.APIVersion, r.Kind, r.Node = verdict.APIVersion, verdict.Kind, name
 	r.Kernel.BootID = "boot-of-" + name
 	var keys nodelabel.Keys
-	n := api.Node{}
+	n := corev1.Node{}
 	n.Name = name
 	n.Status.NodeInfo.BootID = r.Kernel.BootID
 	n.Labels = map[string]string{rolePrefix + role: "", keys.OnBoot(): string(r.OnBoot)}
@@ -60,7 +61,7 @@ func effect(enabled kmod.Answer) *machineconfig.Effect {
 // pool with workloads, and a pool without SCTP that nobody asks it of.
 func healthy() *Snapshot {
 	s := &Snapshot{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
-	for _, n := range []api.Node{
+	for _, n := range []corev1.Node{
 		kubeNode("master-0", "master", blacklisted()),
 		kubeNode("worker-0", "worker", ready()), kubeNode("worker-1", "worker", ready()),
 	} {
@@ -71,21 +72,21 @@ func healthy() *Snapshot {
 		Ports: []Port{{"amf", "ngap", 38412}}, Services: []string{"core/amf"}, Listens: []int32{38412},
 	}}
 	s.Services = []Service{{
-		Namespace: "core", Name: "amf", Type: api.ServiceTypeClusterIP,
-		Ports:     []api.ServicePort{{Port: 38412, Protocol: api.ProtocolSCTP}},
+		Namespace: "core", Name: "amf", Type: corev1.ServiceTypeClusterIP,
+		Ports:     []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}},
 		Endpoints: []Endpoint{{Address: "10.1.0.1", Node: "worker-0", Pod: "amf-0", Ready: true, Port: 38412}},
 	}, {
-		Namespace: "core", Name: "outside", Type: api.ServiceTypeLoadBalancer, Addresses: []string{"192.0.2.1"},
-		Ports: []api.ServicePort{{Port: 38412, Protocol: api.ProtocolSCTP}},
+		Namespace: "core", Name: "outside", Type: corev1.ServiceTypeLoadBalancer, Addresses: []string{"192.0.2.1"},
+		Ports: []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}},
 	}}
 	s.Policies = []Policy{{
 		Namespace: "core", Name: "ngap",
-		Spec: api.NetworkPolicySpec{
+		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{"app": "amf"}},
-			Ingress:     []api.NetworkPolicyIngressRule{{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412)), sctpPort(intstr.FromString("ngap")), {Protocol: new(api.ProtocolSCTP)}}}},
-			Egress: []api.NetworkPolicyEgressRule{
-				{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(9))}, To: []api.NetworkPolicyPeer{{IPBlock: &api.IPBlock{CIDR: "192.0.2.0/24"}}}},
-				{Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412))}, To: []api.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
+			Ingress:     []networkingv1.NetworkPolicyIngressRule{{Ports: []networkingv1.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412)), sctpPort(intstr.FromString("ngap")), {Protocol: new(corev1.ProtocolSCTP)}}}},
+			Egress: []networkingv1.NetworkPolicyEgressRule{
+				{Ports: []networkingv1.NetworkPolicyPort{sctpPort(intstr.FromInt32(9))}, To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.0/24"}}}},
+				{Ports: []networkingv1.NetworkPolicyPort{sctpPort(intstr.FromInt32(38412))}, To: []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}},
 			},
 		},
 	}}
@@ -97,8 +98,8 @@ func healthy() *Snapshot {
 	return s
 }
 
-func sctpPort(p intstr.IntOrString) api.NetworkPolicyPort {
-	return api.NetworkPolicyPort{Protocol: new(api.ProtocolSCTP), Port: &p}
+func sctpPort(p intstr.IntOrString) networkingv1.NetworkPolicyPort {
+	return networkingv1.NetworkPolicyPort{Protocol: new(corev1.ProtocolSCTP), Port: &p}
 }
 
 // TestFindings holds every kind to a case that shows it, and to the healthy
@@ -173,10 +174,10 @@ func TestFindings(t *testing.T) {
 		{"no agent", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"NodeWithoutAgent worker-1"}, "not kept true"},
 		{"no agent where the DaemonSet puts none", func(s *Snapshot) {
 			for _, labels := range []map[string]string{{"kubernetes.io/os": "windows"}, {"kubernetes.io/os": "linux", "type": "virtual-kubelet"}} {
-				n := api.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: labels}}
+				n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: labels}}
 				s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
 			}
-			n := api.Node{ObjectMeta: metav1.ObjectMeta{Name: "y", Labels: map[string]string{"kubernetes.io/os": "linux"}}}
+			n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "y", Labels: map[string]string{"kubernetes.io/os": "linux"}}}
 			s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
 		}, []string{"NodeWithoutAgent y"}, "never reported"},
 		{"never an agent, and a workload", func(s *Snapshot) {
@@ -186,8 +187,8 @@ func TestFindings(t *testing.T) {
 			[]string{"AgentNotReady worker-1"}, "CrashLoopBackOff"},
 		{"a pod that waits for a node", func(s *Snapshot) { s.Pods = append(s.Pods, Pod{Namespace: "core", Name: "smf-0"}) }, nil, ""},
 		{"no load balancer takes it", func(s *Snapshot) { s.Services[1].Addresses = nil }, []string{"ServiceUnsuitable core/outside"}, "status.loadBalancer is empty"},
-		{"an alias in DNS", func(s *Snapshot) { s.Services[1].Type = api.ServiceTypeExternalName }, []string{"ServiceUnsuitable core/outside"}, "no ports"},
-		{"a NodePort", func(s *Snapshot) { s.Services[1].Type = api.ServiceTypeNodePort }, nil, ""},
+		{"an alias in DNS", func(s *Snapshot) { s.Services[1].Type = corev1.ServiceTypeExternalName }, []string{"ServiceUnsuitable core/outside"}, "no ports"},
+		{"a NodePort", func(s *Snapshot) { s.Services[1].Type = corev1.ServiceTypeNodePort }, nil, ""},
 		{"a policy for another port", func(s *Snapshot) { s.Policies[0].Spec.Ingress[0].Ports[0].Port.IntVal = 38413 },
 			[]string{"PolicyPortUnused core/ngap"}, "spec.ingress[0] allows port 38413/SCTP"},
 		{"a policy for a range that covers it", func(s *Snapshot) {
@@ -200,14 +201,14 @@ func TestFindings(t *testing.T) {
 			[]string{"PolicyPortUnused core/ngap"}, "none of the pods it selects"},
 		{"a policy for another protocol", func(s *Snapshot) {
 			p := &s.Policies[0].Spec.Ingress[0].Ports[0]
-			p.Port.IntVal, p.Protocol = 1, new(api.ProtocolTCP)
+			p.Port.IntVal, p.Protocol = 1, new(corev1.ProtocolTCP)
 		}, nil, ""},
 		{"egress to a port of nobody", func(s *Snapshot) { s.Policies[0].Spec.Egress[1].Ports[0].Port.IntVal = 1 },
 			[]string{"PolicyPortUnused core/ngap"}, "spec.egress[1]"},
 		{"egress to a namespace that was not read", func(s *Snapshot) {
 			s.Narrowed = true
-			s.Policies[0].Spec.Egress[1] = api.NetworkPolicyEgressRule{
-				Ports: []api.NetworkPolicyPort{sctpPort(intstr.FromInt32(1))}, To: []api.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}},
+			s.Policies[0].Spec.Egress[1] = networkingv1.NetworkPolicyEgressRule{
+				Ports: []networkingv1.NetworkPolicyPort{sctpPort(intstr.FromInt32(1))}, To: []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{}}},
 			}
 		}, nil, ""},
 		{"egress within a namespace that was read", func(s *Snapshot) {
@@ -336,7 +337,7 @@ func TestPool(t *testing.T) {
 		{map[string]string{"eks.amazonaws.com/nodegroup": "telco"}, nil, "telco"},
 		{nil, nil, ""},
 	} {
-		n := api.Node{ObjectMeta: metav1.ObjectMeta{Labels: c.labels, Annotations: c.annotations}}
+		n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Labels: c.labels, Annotations: c.annotations}}
 		if got := pool(&n); got != c.want {
 			t.Errorf("pool of %v %v: %q, want %q", c.labels, c.annotations, got, c.want)
 		}

@@ -9,9 +9,10 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 )
 
 // view is a snapshot with what the checks look up in it.
@@ -332,10 +333,10 @@ func unsuitableServices(v *view, found report) {
 			ports[i] = fmt.Sprintf("port %d/SCTP", p.Port)
 		}
 		switch {
-		case s.Type == api.ServiceTypeExternalName:
+		case s.Type == corev1.ServiceTypeExternalName:
 			found(o, "address the name itself: an ExternalName is an alias in DNS, and has no ports",
 				"an ExternalName Service carries no traffic, its SCTP ports have no effect", ports...)
-		case s.Type == api.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
+		case s.Type == corev1.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
 			found(o, "", "a load balancer was asked for, and none carries it: many providers do not support SCTP",
 				append(ports, "status.loadBalancer is empty")...)
 		}
@@ -386,11 +387,11 @@ func (v *view) selected(namespace string, selector metav1.LabelSelector) []Pod {
 	return out
 }
 
-func anyListens(pods []Pod, port api.NetworkPolicyPort) bool {
+func anyListens(pods []Pod, port networkingv1.NetworkPolicyPort) bool {
 	return slices.ContainsFunc(pods, func(p Pod) bool { return p.listens(port) })
 }
 
-func (p *Pod) listens(port api.NetworkPolicyPort) bool {
+func (p *Pod) listens(port networkingv1.NetworkPolicyPort) bool {
 	if port.Port == nil {
 		return true // any SCTP port, and the pod has one
 	}
@@ -407,13 +408,13 @@ func (p *Pod) listens(port api.NetworkPolicyPort) bool {
 
 // leavesView says whether a rule's peers may be outside the cluster, or in
 // namespaces whose pods were not read.
-func (v *view) leavesView(to []api.NetworkPolicyPeer) bool {
-	return len(to) == 0 || slices.ContainsFunc(to, func(p api.NetworkPolicyPeer) bool {
+func (v *view) leavesView(to []networkingv1.NetworkPolicyPeer) bool {
+	return len(to) == 0 || slices.ContainsFunc(to, func(p networkingv1.NetworkPolicyPeer) bool {
 		return p.IPBlock != nil || v.Narrowed && p.NamespaceSelector != nil
 	})
 }
 
-func portText(p api.NetworkPolicyPort) string {
+func portText(p networkingv1.NetworkPolicyPort) string {
 	switch {
 	case p.Port == nil:
 		return "all SCTP ports"

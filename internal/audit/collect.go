@@ -1,8 +1,9 @@
 package audit
 
 import (
+	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,9 +11,17 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
@@ -32,23 +41,29 @@ type Options struct {
 // AgentSelector finds the pods of the DaemonSet as the manifests deploy it.
 const AgentSelector = "app.kubernetes.io/name=sctp-agent"
 
-// The collections that are read.
-func resource(s Source) api.Resource {
+// resource is a source as RBAC rules name it.
+func (s Source) resource() string {
 	switch s {
 	case SourceSlices:
-		return api.Resource{GroupVersion: "discovery.k8s.io/v1", Name: string(s)}
+		return string(s) + "." + discoveryv1.GroupName
 	case SourcePolicies:
-		return api.Resource{GroupVersion: "networking.k8s.io/v1", Name: string(s)}
+		return string(s) + "." + networkingv1.GroupName
 	case SourcePools, SourceConfigs:
-		return api.Resource{GroupVersion: machineconfig.APIVersion, Name: string(s)}
+		return s.machineConfig().GroupResource().String()
 	default:
-		return api.Resource{GroupVersion: "v1", Name: string(s)}
+		return string(s)
 	}
+}
+
+// machineConfig is a source of the machine-config-operator's API.
+func (s Source) machineConfig() schema.GroupVersionResource {
+	group, version, _ := strings.Cut(machineconfig.APIVersion, "/")
+	return schema.GroupVersionResource{Group: group, Version: version, Resource: string(s)}
 }
 
 // Collect reads the cluster. Nodes must be readable; whatever else is not is
 // listed in the snapshot's Unseen.
-func Collect(ctx context.Context, c *api.Client, opts Options) (*Snapshot, error) {
+func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, error) {
 	agents := opts.AgentSelector
 	if agents == "" {
 		agents = AgentSelector
@@ -76,7 +91,7 @@ func Collect(ctx context.Context, c *api.Client, opts Options) (*Snapshot, error
 	var wg sync.WaitGroup
 	var nodesErr error
 	wg.Go(func() {
-		nodesErr = api.List(ctx, c, resource(SourceNodes), api.ListOptions{LabelSelector: opts.NodeSelector}, func(n *api.Node) {
+		nodesErr = cluster.List(ctx, SourceNodes.resource(), "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{LabelSelector: opts.NodeSelector}, func(n *corev1.Node) {
 			s.Nodes = append(s.Nodes, node(n, opts.Keys))
 		})
 	})
@@ -117,27 +132,26 @@ func (o Options) namespaces() []string {
 	return o.Namespaces
 }
 
-// list lists a source in all wanted namespaces, and says whether all of it was
-// seen.
-func list[T any](ctx context.Context, c *api.Client, source Source, opts Options, unseen func(Source, error), each func(*T)) bool {
-	complete := true
+// list lists a source in all wanted namespaces.
+func list[T, L runtime.Object](ctx context.Context, source Source, in func(namespace string) listing[L], opts Options, unseen func(Source, error), each func(T)) {
 	for _, namespace := range opts.namespaces() {
-		if err := api.List(ctx, c, resource(source), api.ListOptions{Namespace: namespace}, each); err != nil {
+		if err := cluster.List(ctx, source.resource(), namespace, in(namespace), metav1.ListOptions{}, each); err != nil {
 			unseen(source, err)
-			complete = false
 		}
 	}
-	return complete
 }
+
+// listing is the List method of a typed client.
+type listing[L runtime.Object] func(context.Context, metav1.ListOptions) (L, error)
 
 // collectServices reads Services and EndpointSlices, and returns the SCTP
 // endpoints by namespace/pod.
-func (s *Snapshot) collectServices(ctx context.Context, c *api.Client, opts Options, unseen func(Source, error)) map[string][]backing {
+func (s *Snapshot) collectServices(ctx context.Context, c *cluster.Client, opts Options, unseen func(Source, error)) map[string][]backing {
 	byName := map[string]int{}
-	list(ctx, c, SourceServices, opts, unseen, func(svc *api.Service) {
+	list(ctx, SourceServices, func(namespace string) listing[*corev1.ServiceList] { return c.Kube.CoreV1().Services(namespace).List }, opts, unseen, func(svc *corev1.Service) {
 		out := Service{Namespace: svc.Namespace, Name: svc.Name, Type: svc.Spec.Type}
 		for _, p := range svc.Spec.Ports {
-			if p.Protocol == api.ProtocolSCTP {
+			if p.Protocol == corev1.ProtocolSCTP {
 				out.Ports = append(out.Ports, p)
 			}
 		}
@@ -151,13 +165,15 @@ func (s *Snapshot) collectServices(ctx context.Context, c *api.Client, opts Opti
 		s.Services = append(s.Services, out)
 	})
 	backings := map[string][]backing{}
-	list(ctx, c, SourceSlices, opts, unseen, func(slice *api.EndpointSlice) {
-		name := slice.Labels[api.LabelServiceName]
+	list(ctx, SourceSlices, func(namespace string) listing[*discoveryv1.EndpointSliceList] {
+		return c.Kube.DiscoveryV1().EndpointSlices(namespace).List
+	}, opts, unseen, func(slice *discoveryv1.EndpointSlice) {
+		name := slice.Labels[discoveryv1.LabelServiceName]
 		if name == "" {
 			return
 		}
 		for _, p := range slice.Ports {
-			if p.Protocol == nil || *p.Protocol != api.ProtocolSCTP || p.Port == nil {
+			if p.Protocol == nil || *p.Protocol != corev1.ProtocolSCTP || p.Port == nil {
 				continue
 			}
 			for _, e := range slice.Endpoints {
@@ -187,9 +203,9 @@ func (s *Snapshot) collectServices(ctx context.Context, c *api.Client, opts Opti
 
 // collectPods reads all pods, keeps those that use SCTP, and returns the
 // agent's by node.
-func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options, agents labels.Selector, endpoints map[string][]backing, unseen func(Source, error)) map[string]*AgentPod {
+func (s *Snapshot) collectPods(ctx context.Context, c *cluster.Client, opts Options, agents labels.Selector, endpoints map[string][]backing, unseen func(Source, error)) map[string]*AgentPod {
 	byNode := map[string]*AgentPod{}
-	seeAgent := func(p *api.Pod) {
+	seeAgent := func(p *corev1.Pod) {
 		if p.Spec.NodeName == "" || p.DeletionTimestamp != nil || !agents.Matches(labels.Set(p.Labels)) {
 			return
 		}
@@ -198,7 +214,7 @@ func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options,
 			byNode[p.Spec.NodeName] = agentPod(p)
 		}
 	}
-	list(ctx, c, SourcePods, opts, unseen, func(p *api.Pod) {
+	list(ctx, SourcePods, func(namespace string) listing[*corev1.PodList] { return c.Kube.CoreV1().Pods(namespace).List }, opts, unseen, func(p *corev1.Pod) {
 		seeAgent(p)
 		if found := pod(p, endpoints); found != nil {
 			s.Pods = append(s.Pods, *found)
@@ -206,7 +222,7 @@ func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options,
 	})
 	if len(opts.Namespaces) > 0 {
 		// The agent lives in a namespace of its own.
-		err := api.List(ctx, c, resource(SourcePods), api.ListOptions{LabelSelector: agents.String()}, seeAgent)
+		err := cluster.List(ctx, SourcePods.resource(), "", c.Kube.CoreV1().Pods("").List, metav1.ListOptions{LabelSelector: agents.String()}, seeAgent)
 		if err != nil {
 			unseen(SourceAgents, fmt.Errorf("the agent's pods: %w", err))
 		}
@@ -214,8 +230,10 @@ func (s *Snapshot) collectPods(ctx context.Context, c *api.Client, opts Options,
 	return byNode
 }
 
-func (s *Snapshot) collectPolicies(ctx context.Context, c *api.Client, opts Options, unseen func(Source, error)) {
-	list(ctx, c, SourcePolicies, opts, unseen, func(p *api.NetworkPolicy) {
+func (s *Snapshot) collectPolicies(ctx context.Context, c *cluster.Client, opts Options, unseen func(Source, error)) {
+	list(ctx, SourcePolicies, func(namespace string) listing[*networkingv1.NetworkPolicyList] {
+		return c.Kube.NetworkingV1().NetworkPolicies(namespace).List
+	}, opts, unseen, func(p *networkingv1.NetworkPolicy) {
 		for _, r := range p.Spec.Ingress {
 			if namesSCTP(r.Ports) {
 				s.Policies = append(s.Policies, Policy{p.Namespace, p.Name, p.Spec})
@@ -231,12 +249,12 @@ func (s *Snapshot) collectPolicies(ctx context.Context, c *api.Client, opts Opti
 	})
 }
 
-func namesSCTP(ports []api.NetworkPolicyPort) bool {
+func namesSCTP(ports []networkingv1.NetworkPolicyPort) bool {
 	return slices.ContainsFunc(ports, isSCTP)
 }
 
-func isSCTP(p api.NetworkPolicyPort) bool {
-	return p.Protocol != nil && *p.Protocol == api.ProtocolSCTP
+func isSCTP(p networkingv1.NetworkPolicyPort) bool {
+	return p.Protocol != nil && *p.Protocol == corev1.ProtocolSCTP
 }
 
 // machineConfigPool is what is read of a MachineConfigPool.
@@ -266,8 +284,14 @@ type configuration struct {
 
 // collectPools reads the machine config pools and their rendered
 // configurations. A cluster without that API has none.
-func (s *Snapshot) collectPools(ctx context.Context, c *api.Client, unseen func(Source, error)) {
-	err := api.List(ctx, c, resource(SourcePools), api.ListOptions{}, func(p *machineConfigPool) {
+func (s *Snapshot) collectPools(ctx context.Context, c *cluster.Client, unseen func(Source, error)) {
+	var broken error
+	err := cluster.List(ctx, SourcePools.resource(), "", c.Dynamic.Resource(SourcePools.machineConfig()).List, metav1.ListOptions{}, func(object *unstructured.Unstructured) {
+		var p machineConfigPool
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &p); err != nil {
+			broken = fmt.Errorf("decode machineconfigpools/%s: %w", object.GetName(), err)
+			return
+		}
 		out := Pool{
 			Name:    p.Metadata.Name,
 			Current: Rendered{Name: p.Status.Configuration.Name}, Target: Rendered{Name: p.Spec.Configuration.Name},
@@ -275,21 +299,23 @@ func (s *Snapshot) collectPools(ctx context.Context, c *api.Client, unseen func(
 			Paused: p.Spec.Paused,
 		}
 		for _, condition := range p.Status.Conditions {
-			if condition.Type == "Degraded" && condition.Status == string(api.ConditionTrue) {
+			if condition.Type == "Degraded" && condition.Status == string(corev1.ConditionTrue) {
 				out.Degraded, out.Trouble = true, condition.Message
 			}
 		}
 		s.Pools = append(s.Pools, out)
 	})
-	if api.IsNotFound(err) {
+	if apierrors.IsNotFound(err) {
 		return
 	}
-	if api.IsForbidden(err) {
-		if served, e := c.Serves(ctx, machineconfig.APIVersion); e == nil && !served {
+	if apierrors.IsForbidden(err) {
+		// Who may not list a collection gets 403, whether it exists or not.
+		// Everybody may ask for what there is (ClusterRole system:discovery).
+		if _, e := c.Kube.Discovery().ServerResourcesForGroupVersionWithContext(ctx, machineconfig.APIVersion); apierrors.IsNotFound(e) {
 			return
 		}
 	}
-	if err != nil {
+	if err = cmp.Or(err, broken); err != nil {
 		unseen(SourcePools, err)
 		return
 	}
@@ -315,23 +341,20 @@ func (s *Snapshot) collectPools(ctx context.Context, c *api.Client, unseen func(
 
 // judgeRendered says what a rendered configuration, which holds everything that
 // its pool's nodes get, does for SCTP.
-func judgeRendered(ctx context.Context, c *api.Client, pool, name string) (*machineconfig.Effect, error) {
-	var object struct {
-		Spec struct {
-			Config          json.RawMessage `json:"config"`
-			KernelArguments []string        `json:"kernelArguments"`
-		} `json:"spec"`
+func judgeRendered(ctx context.Context, c *cluster.Client, pool, name string) (*machineconfig.Effect, error) {
+	object, err := c.Dynamic.Resource(SourceConfigs.machineConfig()).Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, cluster.Failed("get", SourceConfigs.resource(), "", name, err)
 	}
-	if err := c.Get(ctx, resource(SourceConfigs), "", name, &object); err != nil {
-		return nil, err
-	}
-	config, err := machineconfig.DecodeConfig(object.Spec.Config)
+	text, err := object.MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("decode machineconfigs/%s: %w", name, err)
 	}
-	config.Name, config.Role = name, pool
-	config.KernelArguments = append(config.KernelArguments, object.Spec.KernelArguments...)
-	effect, err := machineconfig.Judge(ctx, machineconfig.Pool{Role: pool, Configs: []machineconfig.Config{config}}, machineconfig.Host{})
+	configs, err := machineconfig.Decode(bytes.NewReader(text), "machineconfigs/"+name)
+	if err != nil {
+		return nil, err
+	}
+	effect, err := machineconfig.Judge(ctx, machineconfig.Pool{Role: pool, Configs: configs}, machineconfig.Host{})
 	if err != nil {
 		return nil, fmt.Errorf("judge machineconfigs/%s: %w", name, err)
 	}

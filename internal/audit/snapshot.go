@@ -12,11 +12,12 @@ import (
 	"strings"
 	"time"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 )
 
 // Snapshot is what was seen of the cluster, reduced to what bears on SCTP.
@@ -133,8 +134,8 @@ type Port struct {
 // Service is a Service with SCTP ports.
 type Service struct {
 	Namespace, Name string
-	Type            api.ServiceType
-	Ports           []api.ServicePort
+	Type            corev1.ServiceType
+	Ports           []corev1.ServicePort
 	// Addresses that a load balancer gave it.
 	Addresses []string
 	// Endpoints are its SCTP endpoints.
@@ -151,7 +152,7 @@ type Endpoint struct {
 // Policy is a NetworkPolicy that names SCTP.
 type Policy struct {
 	Namespace, Name string
-	Spec            api.NetworkPolicySpec
+	Spec            networkingv1.NetworkPolicySpec
 }
 
 // Pool is a machine config pool.
@@ -175,7 +176,7 @@ type Rendered struct {
 }
 
 // node reads a Node object.
-func node(n *api.Node, keys nodelabel.Keys) Node {
+func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	out := Node{
 		Name:    n.Name,
 		Pool:    pool(n),
@@ -233,7 +234,7 @@ const configAnnotation = "machineconfiguration.openshift.io/currentConfig"
 
 // pool is the group of nodes set up alike that a node belongs to. "worker"
 // comes last: nodes of a custom pool are workers too.
-func pool(n *api.Node) string {
+func pool(n *corev1.Node) string {
 	if name, found := strings.CutPrefix(n.Annotations[configAnnotation], "rendered-"); found {
 		if cut := strings.LastIndexByte(name, '-'); cut > 0 {
 			return name[:cut]
@@ -262,16 +263,16 @@ func pool(n *api.Node) string {
 
 // pod reads a Pod object; nil when it does not use SCTP. endpoints are the SCTP
 // endpoints by namespace/pod.
-func pod(p *api.Pod, endpoints map[string][]backing) *Pod {
-	if p.Status.Phase == api.PodSucceeded || p.Status.Phase == api.PodFailed {
+func pod(p *corev1.Pod, endpoints map[string][]backing) *Pod {
+	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return nil
 	}
 	out := Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Labels: p.Labels}
 	// Sidecars are init containers that keep running.
-	for _, list := range [][]api.Container{p.Spec.Containers, p.Spec.InitContainers} {
+	for _, list := range [][]corev1.Container{p.Spec.Containers, p.Spec.InitContainers} {
 		for _, c := range list {
 			for _, port := range c.Ports {
-				if port.Protocol == api.ProtocolSCTP {
+				if port.Protocol == corev1.ProtocolSCTP {
 					out.Ports = append(out.Ports, Port{c.Name, port.Name, port.ContainerPort})
 				}
 			}
@@ -294,15 +295,15 @@ type backing struct {
 }
 
 // agentPod reads the agent's pod.
-func agentPod(p *api.Pod) *AgentPod {
+func agentPod(p *corev1.Pod) *AgentPod {
 	out := &AgentPod{Namespace: p.Namespace, Name: p.Name, Trouble: string(p.Status.Phase)}
 	if len(p.Spec.Containers) > 0 {
 		out.Image = p.Spec.Containers[0].Image
 		out.Version = imageVersion(out.Image)
 	}
 	for _, c := range p.Status.Conditions {
-		if c.Type == api.PodReady {
-			out.Ready = c.Status == api.ConditionTrue
+		if c.Type == corev1.PodReady {
+			out.Ready = c.Status == corev1.ConditionTrue
 			if c.Message != "" {
 				out.Trouble = c.Message
 			}

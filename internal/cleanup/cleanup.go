@@ -5,12 +5,17 @@ package cleanup
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
-	api "github.com/sctp-agent/sctp-agent/internal/kubeapi"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
@@ -32,13 +37,11 @@ type Node struct {
 	Taints []string `json:"taints"`
 }
 
-func nodes() api.Resource { return api.Resource{GroupVersion: "v1", Name: "nodes"} }
-
 // Find lists the Nodes that carry something of the agent's. Every key with the
 // prefix counts, so that what other versions wrote goes too.
-func Find(ctx context.Context, c *api.Client, opts Options) ([]Node, error) {
+func Find(ctx context.Context, c *cluster.Client, opts Options) ([]Node, error) {
 	var out []Node
-	err := api.List(ctx, c, nodes(), api.ListOptions{LabelSelector: opts.NodeSelector}, func(n *api.Node) {
+	err := cluster.List(ctx, "nodes", "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{LabelSelector: opts.NodeSelector}, func(n *corev1.Node) {
 		if found := find(n, opts.Keys); found != nil {
 			out = append(out, *found)
 		}
@@ -46,7 +49,7 @@ func Find(ctx context.Context, c *api.Client, opts Options) ([]Node, error) {
 	return out, err
 }
 
-func find(n *api.Node, keys nodelabel.Keys) *Node {
+func find(n *corev1.Node, keys nodelabel.Keys) *Node {
 	out := Node{
 		Name:        n.Name,
 		Labels:      owned(n.Labels, keys.Prefix()),
@@ -85,26 +88,25 @@ const attempts = 5
 
 // Remove takes from one Node what is the agent's. The Node is read again, and
 // the patches fail rather than touch a list that has changed since.
-func Remove(ctx context.Context, c *api.Client, name string, opts Options) error {
+func Remove(ctx context.Context, c *cluster.Client, name string, opts Options) error {
 	for attempt := 1; ; attempt++ {
 		err := remove(ctx, c, name, opts)
-		if err == nil || api.IsNotFound(err) {
+		if err == nil || apierrors.IsNotFound(err) {
 			return nil
 		}
-		var refused *api.Error
-		changed := api.IsConflict(err) || errors.As(err, &refused) && refused.Code == 422 // a test operation failed
+		changed := apierrors.IsConflict(err) || apierrors.IsInvalid(err) // a test operation failed
 		if !changed || attempt == attempts {
 			return fmt.Errorf("clean up node %s: %w", name, err)
 		}
 	}
 }
 
-func remove(ctx context.Context, c *api.Client, name string, opts Options) error {
-	var n api.Node
-	if err := c.Get(ctx, nodes(), "", name, &n); err != nil {
-		return err
+func remove(ctx context.Context, c *cluster.Client, name string, opts Options) error {
+	n, err := c.Kube.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return cluster.Failed("get", "nodes", "", name, err)
 	}
-	found := find(&n, opts.Keys)
+	found := find(n, opts.Keys)
 	if found == nil {
 		return nil
 	}
@@ -122,7 +124,7 @@ func remove(ctx context.Context, c *api.Client, name string, opts Options) error
 			status = append(status, removeAt("/status/conditions", i, "type", nodelabel.ConditionType)...)
 		}
 	}
-	if err := patch(ctx, c, name, "status", status); err != nil {
+	if err := patch(ctx, c, name, status, "status"); err != nil {
 		return err
 	}
 	var spec []operation
@@ -131,7 +133,7 @@ func remove(ctx context.Context, c *api.Client, name string, opts Options) error
 			spec = append(spec, removeAt("/spec/taints", i, "key", key)...)
 		}
 	}
-	return patch(ctx, c, name, "", spec)
+	return patch(ctx, c, name, spec)
 }
 
 // operation of a JSON patch (RFC 6902).
@@ -152,7 +154,7 @@ func escape(key string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
 }
 
-func patch(ctx context.Context, c *api.Client, name, subresource string, operations []operation) error {
+func patch(ctx context.Context, c *cluster.Client, name string, operations []operation, subresource ...string) error {
 	if len(operations) == 0 {
 		return nil
 	}
@@ -160,7 +162,6 @@ func patch(ctx context.Context, c *api.Client, name, subresource string, operati
 	if err != nil {
 		return err
 	}
-	return c.Patch(ctx, nodes(), "", name, body, api.PatchOptions{
-		Type: api.JSONPatch, Subresource: subresource, FieldManager: nodelabel.FieldManager,
-	}, nil)
+	_, err = c.Kube.CoreV1().Nodes().Patch(ctx, name, types.JSONPatchType, body, metav1.PatchOptions{FieldManager: nodelabel.FieldManager}, subresource...)
+	return cluster.Failed("patch", path.Join(append([]string{"nodes"}, subresource...)...), "", name, err)
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 )
@@ -30,11 +31,35 @@ func printUsage(cmd *cobra.Command) error {
 			}
 		}
 	}
-	if cmd.HasAvailableLocalFlags() {
-		t.Line("\nFlags:\n%s", strings.TrimRight(cmd.LocalFlags().FlagUsagesWrapped(terminal.Width), "\n "))
+	own, connection := pflag.NewFlagSet("", pflag.ContinueOnError), ""
+	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+		if flag.Annotations[connectionFlag] == nil {
+			own.AddFlag(flag)
+		} else {
+			connection += " --" + flag.Name
+		}
+	})
+	if own.HasAvailableFlags() {
+		t.Line("\nFlags:\n%s", strings.TrimRight(own.FlagUsagesWrapped(terminal.Width), "\n "))
+	}
+	if connection != "" {
+		t.Line("\nFlags of kubectl (see \"kubectl options\"):")
+		t.Hanging("  ", connection)
 	}
 	if cmd.HasAvailableSubCommands() {
 		t.Line("\nUse \"%s [command] --help\" for more information about a command.", cmd.CommandPath())
 	}
 	return t.Err
+}
+
+// connectionFlag marks those of AddConnectionFlags.
+const connectionFlag = "connection"
+
+// AddConnectionFlags gives a command flags that its usage text only lists:
+// kubectl explains them.
+func AddConnectionFlags(cmd *cobra.Command, flags *pflag.FlagSet) {
+	flags.VisitAll(func(flag *pflag.Flag) {
+		flag.Annotations = map[string][]string{connectionFlag: {}}
+		cmd.Flags().AddFlag(flag)
+	})
 }
