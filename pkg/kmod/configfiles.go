@@ -12,6 +12,77 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
+// configDirs are directories of one kind of configuration as they are on disk:
+// what the tools of each version make of them is decided later.
+type configDirs struct {
+	dirs  map[string]*configDir
+	extra map[string]configEntry // files that libkmod sorts into the same list, by path
+}
+
+// configDir is one directory. Two names of one directory have the same entries.
+type configDir struct {
+	id      hostroot.ID // zero where it could not be looked at
+	err     error       // why it could not be read; errTooMuch: not to its end
+	entries []configEntry
+	// file is what is in its place, where that is no directory.
+	file *configEntry
+}
+
+type configEntry struct {
+	name  string
+	isDir bool
+	data  []byte
+	mtime time.Time
+	err   error // why data could not be read
+}
+
+// gatherConfig reads the directories, each once, and of each the files whose
+// names are wanted. limit is how much is read of all files together, in bytes.
+func gatherConfig(root hostFS, dirs []string, want func(name string) bool, limit int64, extra ...string) configDirs {
+	g := configDirs{dirs: map[string]*configDir{}, extra: map[string]configEntry{}}
+	read := func(name string) configEntry {
+		e := configEntry{name: path.Base(name)}
+		e.data, e.mtime, e.err = readFile(root, name, maxConfigFile)
+		limit -= int64(len(e.data))
+		return e
+	}
+	for _, name := range extra {
+		g.extra[name] = read(name)
+	}
+	byID := map[hostroot.ID]*configDir{}
+	for _, dir := range dirs {
+		st, err := root.Stat(dir)
+		switch {
+		case err != nil:
+			g.dirs[dir] = &configDir{err: err}
+		case !st.Mode.IsDir():
+			e := read(dir)
+			g.dirs[dir] = &configDir{file: &e}
+		case byID[st.ID] != nil:
+			g.dirs[dir] = byID[st.ID] // /lib is usr/lib
+		default:
+			d := &configDir{id: st.ID}
+			g.dirs[dir], byID[st.ID] = d, d
+			var entries []hostroot.Entry
+			if entries, d.err = root.ReadDir(dir); d.err != nil {
+				break
+			}
+			d.entries = make([]configEntry, 0, len(entries))
+			for _, entry := range entries {
+				e := configEntry{name: entry.Name, isDir: entry.Mode.IsDir()}
+				if !e.isDir && want(e.name) {
+					if e = read(dir + "/" + e.name); limit < 0 {
+						d.err = errTooMuch
+						break
+					}
+				}
+				d.entries = append(d.entries, e)
+			}
+		}
+	}
+	return g
+}
+
 // configFile is one file that takes part, or one that is shadowed by a file of
 // the same name in a directory of higher rank.
 type configFile struct {
@@ -35,8 +106,6 @@ type fileRule struct {
 	// dirMayBeFile: a regular file in the place of the directory is read as
 	// one configuration file.
 	dirMayBeFile bool
-	// limit is how much is read of all files together, in bytes.
-	limit int64
 }
 
 // modprobeRule is conf_files_filter_out of libkmod-config.c.
@@ -50,7 +119,6 @@ func modprobeRule(kmod int) fileRule {
 		},
 		danglingMasks: kmod <= 33,
 		dirMayBeFile:  true,
-		limit:         maxModprobeSet,
 	}
 }
 
@@ -61,17 +129,15 @@ func modulesLoadRule() fileRule {
 		accept:        func(name string) bool { return strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") },
 		dirMasks:      true,
 		danglingMasks: true,
-		limit:         maxLoadSet,
 	}
 }
 
-// configSet is the outcome of reading a list of directories.
+// configSet is what one version makes of a list of directories.
 type configSet struct {
 	files    []configFile // in the order of reading
 	shadowed []configFile
-	strays   []string // entries whose names do not count
+	strays   []configFile // whose names do not count
 	dirErrs  []dirError
-	left     int64 // what may still be read, in bytes
 }
 
 type dirError struct {
@@ -88,11 +154,11 @@ func (set *configSet) byPath() map[string]*configFile {
 	return files
 }
 
-// readConfigSet reads the files of several directories, first wins by base
-// name, sorted by base name in byte order over all of them. extra are files
-// that libkmod sorts into the same list; they are optional.
-func readConfigSet(root hostFS, dirs []string, rule fileRule, extra ...string) configSet {
-	set := configSet{left: rule.limit}
+// set puts the files of several directories in order: first wins by base name,
+// sorted by base name in byte order over all of them. extra are files that
+// libkmod sorts into the same list; they are optional.
+func (g configDirs) set(dirs []string, rule fileRule, extra ...string) configSet {
+	var set configSet
 	taken := map[string]string{} // base name -> path
 	add := func(f configFile) {
 		if by, ok := taken[f.name]; ok {
@@ -106,77 +172,55 @@ func readConfigSet(root hostFS, dirs []string, rule fileRule, extra ...string) c
 		set.files = append(set.files, f)
 	}
 	for _, name := range extra {
-		data, mtime, err := readFile(root, name, maxConfigFile)
-		set.left -= int64(len(data))
-		add(configFile{name: path.Base(name), path: name, data: data, mtime: mtime, err: readError(err)})
+		add(g.extra[name].file(name))
 	}
 	seen := map[hostroot.ID]bool{}
 	for _, dir := range dirs {
-		set.readDir(root, dir, rule, seen, add)
+		d := g.dirs[dir]
+		if d.file != nil {
+			if rule.dirMayBeFile {
+				add(d.file.file(dir))
+			}
+			continue
+		}
+		if d.id != (hostroot.ID{}) && seen[d.id] {
+			continue // nothing new under a second name
+		}
+		seen[d.id] = true
+		set.files = slices.Grow(set.files, len(d.entries))
+		for _, e := range d.entries {
+			set.take(e, dir+"/"+e.name, rule, add)
+		}
+		if d.err != nil && !hostroot.Absent(d.err) {
+			set.dirErrs = append(set.dirErrs, dirError{dir, d.err})
+		}
 	}
 	slices.SortFunc(set.files, func(a, b configFile) int { return strings.Compare(a.name, b.name) })
 	return set
 }
 
-func (set *configSet) readDir(root hostFS, dir string, rule fileRule, seen map[hostroot.ID]bool, add func(configFile)) {
-	st, err := root.Stat(dir)
-	if err != nil {
-		if !hostroot.Absent(err) {
-			set.dirErrs = append(set.dirErrs, dirError{dir, err})
-		}
+// take decides what one entry of a directory is.
+func (set *configSet) take(e configEntry, full string, rule fileRule, add func(configFile)) {
+	f := e.file(printableName(full))
+	switch {
+	case !rule.accept(e.name):
+		set.strays = append(set.strays, f)
 		return
-	}
-	if !st.Mode.IsDir() {
-		if rule.dirMayBeFile {
-			data, mtime, err := readFile(root, dir, maxConfigFile)
-			set.left -= int64(len(data))
-			add(configFile{name: path.Base(dir), path: dir, data: data, mtime: mtime, err: readError(err)})
-		}
+	case e.isDir && !rule.dirMasks:
 		return
-	}
-	// The same directory under a second name (/lib is usr/lib) has nothing new.
-	if seen[st.ID] {
-		return
-	}
-	seen[st.ID] = true
-	entries, err := root.ReadDir(dir)
-	if err != nil {
-		if !hostroot.Absent(err) {
-			set.dirErrs = append(set.dirErrs, dirError{dir, err})
-		}
-		return
-	}
-	set.files = slices.Grow(set.files, len(entries))
-	for _, e := range entries {
-		full := dir + "/" + e.Name
-		if !rule.accept(e.Name) {
-			set.strays = append(set.strays, full)
-			continue
-		}
-		f := configFile{name: e.Name, path: printableName(full)}
-		if e.Mode.IsDir() {
-			if rule.dirMasks {
-				add(f)
-			}
-			continue
-		}
-		f.data, f.mtime, err = readFile(root, full, maxConfigFile)
-		if set.left -= int64(len(f.data)); set.left < 0 {
-			set.dirErrs = append(set.dirErrs, dirError{dir, errTooMuch})
+	case errors.Is(e.err, syscall.EISDIR) && !rule.dirMasks:
+		return // a link to a directory is a directory to fstatat
+	case hostroot.Absent(e.err) || errors.Is(e.err, syscall.ELOOP):
+		if !rule.danglingMasks {
 			return
 		}
-		switch {
-		case errors.Is(err, syscall.EISDIR) && !rule.dirMasks:
-			continue // a link to a directory is a directory to fstatat
-		case err != nil && hostroot.Absent(err) || errors.Is(err, syscall.ELOOP):
-			if !rule.danglingMasks {
-				continue
-			}
-		default:
-			f.err = readError(err)
-		}
-		add(f)
 	}
+	add(f)
+}
+
+// file is the entry under the path by which the host names it.
+func (e configEntry) file(path string) configFile {
+	return configFile{name: e.name, path: path, data: e.data, mtime: e.mtime, err: readError(e.err)}
 }
 
 // readError keeps the errors that leave something unknown: a file that is not

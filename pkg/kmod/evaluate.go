@@ -2,7 +2,6 @@ package kmod
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -42,35 +41,24 @@ type evaluation struct {
 }
 
 // evaluate answers for the callers that systemd has no part in.
-func (h *host) evaluate(ctx context.Context, mod Module, kmod int) (*evaluation, error) {
+func (h *host) evaluate(mod Module, kmod int) *evaluation {
 	ev := &evaluation{host: h, mod: mod, asks: map[string]string{}, cfg: &policy{kmod: kmod, target: mod.Name}, dirs: modprobeDirs(kmod)}
 	ev.readModprobe()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	ev.byName = ev.decide(callerByName, []string{mod.Name})
 	ev.autoload = ev.decide(callerAutoload, mod.Autoload)
 	ev.autoloadIPv6 = ev.decide(callerAutoload, mod.AutoloadIPv6)
-	return ev, ctx.Err()
+	return ev
 }
 
 // evaluateBoot answers for systemd-modules-load of one version.
-func (ev *evaluation) evaluateBoot(ctx context.Context, systemd int) error {
+func (ev *evaluation) evaluateBoot(systemd int) {
 	ev.systemd = systemd
 	ev.readModulesLoad()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	ev.boot = ev.bootLoad()
-	return ctx.Err()
 }
 
 func (ev *evaluation) readModprobe() {
-	extra := []string{path.Join(ev.host.moddir, "modules.softdep")}
-	if ev.cfg.kmod >= 33 {
-		extra = append(extra, path.Join(ev.host.moddir, "modules.weakdep"))
-	}
-	ev.modprobeSet = readConfigSet(ev.host.root, ev.dirs, modprobeRule(ev.cfg.kmod), extra...)
+	ev.modprobeSet = ev.host.modprobe.set(ev.dirs, modprobeRule(ev.cfg.kmod), ev.host.softdepFiles(ev.cfg.kmod)...)
 	for _, f := range ev.modprobeSet.files {
 		ev.cfg.parseModprobeFile(f.path, f.data)
 	}
@@ -78,15 +66,7 @@ func (ev *evaluation) readModprobe() {
 }
 
 func (ev *evaluation) readModulesLoad() {
-	// A separate /lib is read by builds for split /usr only; on a merged
-	// host it is the same directory again.
-	dirs := modulesLoadDirs(ev.systemd, true)
-	set, ok := ev.host.loadSets[len(dirs)]
-	if !ok {
-		set = readConfigSet(ev.host.root, dirs, modulesLoadRule())
-		ev.host.loadSets[len(dirs)] = set
-	}
-	ev.loadSet = set
+	ev.loadSet = ev.host.modulesLoad.set(modulesLoadDirs(ev.systemd), modulesLoadRule())
 	ev.requests = systemdModulesLoad(ev.host.cmdline, ev.systemd)
 	for _, f := range ev.loadSet.files {
 		for _, line := range modulesLoadLines(f.data, ev.systemd) {
@@ -130,8 +110,8 @@ func (ev *evaluation) decide(who caller, names []string) Decision {
 // decideRun answers for the names; run replays what asks for them.
 func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImage)) Decision {
 	h := ev.host
-	if e, ok := h.builtin(); ok {
-		return Decision{Allowed: AnswerTrue, Evidence: []Evidence{e}}
+	if h.builtin {
+		return Decision{Allowed: AnswerTrue, Evidence: []Evidence{h.builtinBy}}
 	}
 	if len(names) == 0 {
 		return Decision{Allowed: AnswerFalse, Cause: CauseMissing, Evidence: []Evidence{{
@@ -305,7 +285,7 @@ func (e Evidence) line() Evidence {
 func (ev *evaluation) explainKernel(who caller) []Evidence {
 	h := ev.host
 	var list []Evidence
-	file, err := h.moduleFile(h.target)
+	file, err := h.file, h.fileErr
 	switch {
 	case file == "":
 		list = append(list, h.noModule())
@@ -313,11 +293,11 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 		list = append(list, missingFile(file))
 	default:
 		p := h.newProcess(ev.cfg, h.newKernel())
-		for _, need := range h.indexed(h.target).needs {
+		for _, need := range h.needs {
 			if p.inKernel(p.newFromName(need.name)) {
 				continue
 			}
-			if _, err := h.root.Stat(need.file); err != nil && hostroot.Absent(err) {
+			if _, err := h.Stat(need.file); err != nil && hostroot.Absent(err) {
 				list = append(list, Evidence{File: need.file, Cause: CauseMissing,
 					Effect: "needed by " + h.target + ", is not there, though the index lists it"})
 			}
@@ -340,11 +320,11 @@ func (h *host) noModule() Evidence {
 	e := Evidence{File: path.Join(h.moddir, indexDep), Cause: CauseMissing, Effect: "does not list " + h.target}
 	if x := h.index(indexDep); x.err != nil {
 		e.Effect = "is not there: this kernel has no index of modules (depmod), or no modules"
-		if _, err := h.root.Stat(h.moddir); err != nil && hostroot.Absent(err) {
+		if h.noModuleDir {
 			e.File = h.moddir
 			e.Effect = "is not there: no modules are installed for the kernel that runs"
 		}
-		if h.replaced() {
+		if h.replaced {
 			e.Effect += "; those of another kernel are, which the next boot may bring"
 		}
 	}

@@ -115,9 +115,9 @@ func (ev *evaluation) unusedDirectives() []Finding {
 			list = append(list, ev.shadowed(f, by)...)
 		}
 	}
-	for _, name := range ev.modprobeSet.strays {
-		if len(list) <= maxListed {
-			list = append(list, ev.strayFile(name)...)
+	for _, f := range ev.modprobeSet.strays {
+		if len(list) <= maxListed && straysFor(ev.mod.Name, f.name) {
+			list = append(list, ev.strayFile(f)...)
 		}
 	}
 	return list
@@ -239,31 +239,23 @@ func (ev *evaluation) shadowed(f configFile, by *configFile) []Finding {
 	return list
 }
 
-// strayFile reports a file in modprobe.d that is named after the module and
-// not read because of its suffix. Back-up copies are left alone.
-func (ev *evaluation) strayFile(name string) []Finding {
-	base := path.Base(name)
-	if strings.HasPrefix(base, ".") || !strings.Contains(base, ev.mod.Name) {
-		return nil
+// straysFor says whether a file in modprobe.d is named after the module, and has
+// a suffix that keeps it from being read. Back-up copies are left alone.
+func straysFor(target, name string) bool {
+	if strings.HasPrefix(name, ".") || !strings.Contains(name, target) {
+		return false
 	}
-	switch path.Ext(base) {
-	case "", ".cfg", ".config", ".cnf", ".con", ".txt", ".disabled", ".alias":
-	default:
-		return nil
+	switch path.Ext(name) {
+	case "", ".cfg", ".config", ".cnf", ".con", ".txt", ".alias":
+		return true
 	}
-	if path.Ext(base) == ".disabled" {
-		return nil
-	}
-	if ev.modprobeSet.left <= 0 {
-		return nil
-	}
-	data, _, err := readFile(ev.host.root, name, maxConfigFile)
-	ev.modprobeSet.left -= int64(len(data))
-	if err != nil {
-		return nil
-	}
+	return false
+}
+
+// strayFile reports what stands in such a file.
+func (ev *evaluation) strayFile(f configFile) []Finding {
 	stray := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
-	stray.parseModprobeFile(printableName(name), data)
+	stray.parseModprobeFile(f.path, f.data)
 	var list []Finding
 	const why = "files whose names do not end in .conf are not read"
 	for _, b := range stray.blacklists {
@@ -329,10 +321,9 @@ func (ev *evaluation) unusedRequests() []Finding {
 			list = append(list, unused(e, fmt.Sprintf("%s has the same name and takes the whole file's place", f.shadowedBy)))
 		}
 	}
-	for _, name := range ev.loadSet.strays {
-		base := path.Base(name)
-		if strings.Contains(base, target) && path.Ext(base) == "" {
-			list = append(list, unused(Evidence{File: printableName(name), Text: printable(base)}, "files whose names do not end in .conf are not read"))
+	for _, f := range ev.loadSet.strays {
+		if strings.Contains(f.name, target) && path.Ext(f.name) == "" {
+			list = append(list, unused(Evidence{File: f.path, Text: printable(f.name)}, "files whose names do not end in .conf are not read"))
 		}
 	}
 	return list

@@ -131,7 +131,7 @@ func FuzzDepline(f *testing.F) {
 	f.Add(":: : /")
 	f.Add("no colon")
 	f.Fuzz(func(t *testing.T, line string) {
-		h := &host{moddir: "/lib/modules/x"}
+		h := &host{ctx: t.Context(), work: maxWork, moddir: "/lib/modules/x"}
 		m := h.parseDepline(line)
 		if (m.file == "") == strings.Contains(line, ":") {
 			t.Fatalf("file %q", m.file)

@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"context"
 	"io/fs"
 	"path"
 	"slices"
@@ -20,18 +21,46 @@ const (
 	indexBuiltinAliases = "modules.builtin.alias.bin"
 )
 
-// host is what one inspection has opened and read of the inspected host. It
-// does not depend on versions; a policy does.
+// host is what the inspected host says: the first of the three steps of an
+// inspection. It is gathered before anything is decided, and does not depend on
+// who asks. What is too much to be gathered is looked up by name while requests
+// are replayed, and remembered: modules in the indexes of depmod(8), their files,
+// their states, and the programs of install commands.
 type host struct {
-	root   hostFS
-	src    hostFiles
-	moddir string
-	target string
+	hostFiles
+	ctx      context.Context // ends the looking and the replaying
+	moddir   string
+	target   string
+	release  osRelease
+	kern     Kernel
+	userland Userland
 
-	indexes  map[string]*hostIndex
-	loadSets map[int]configSet // modules-load.d, by the number of directories
-	modules  map[string]*indexedModule
-	states   map[string]State
+	// What modprobe.d and modules-load.d have, of all versions in question.
+	modprobe, modulesLoad configDirs
+	// kmods and systemds are the versions in question: several where the
+	// host's own are not known. kmod and systemd are the host's, or 0.
+	kmods, systemds []int
+	kmod, systemd   int
+	notes           []Finding // about the versions
+
+	indexes map[string]*hostIndex
+	modules map[string]*indexedModule
+	states  map[string]State
+
+	// file is the target's, as the index names it; fileErr, why it is not there;
+	// needs, what the index says that it needs.
+	file    string
+	fileErr error
+	needs   []neededModule
+	// noModuleDir: there is no directory for this kernel's modules; replaced:
+	// there is one of another kernel's.
+	noModuleDir, replaced bool
+	// builtin: the target is compiled into the kernel, which builtinBy says.
+	builtin   bool
+	builtinBy Evidence
+	// state is what the running kernel has of the target, as far as could be
+	// read.
+	state State
 
 	cmdline    string
 	cmdlineErr error
@@ -80,6 +109,10 @@ const (
 // stops with what there is: every answer from then on is unknown.
 func (h *host) spend(n int) bool {
 	if h.work >= 0 {
+		const pause = 1 << 16
+		if h.work&^(pause-1) != (h.work-n-1)&^(pause-1) && h.ctx.Err() != nil {
+			h.work = 0 // nobody waits for the answer any more
+		}
 		h.work -= n + 1
 	}
 	if h.work >= 0 {
@@ -130,13 +163,13 @@ type indexAnswer struct {
 	found bool
 }
 
-func (h *host) Close() {
+// close closes the indexes; the host's files are the caller's.
+func (h *host) close() {
 	for _, x := range h.indexes {
 		if x.file != nil {
 			x.file.Close()
 		}
 	}
-	h.src.Close()
 }
 
 func (h *host) problem(file string, err error) {
@@ -158,7 +191,7 @@ func (h *host) index(name string) *hostIndex {
 	x := &hostIndex{found: map[string]indexAnswer{}, wild: map[string][]string{}}
 	h.indexes[name] = x
 	full := path.Join(h.moddir, name)
-	f, err := h.root.Open(full)
+	f, err := h.Open(full)
 	if err == nil {
 		x.file = f
 		x.Index, err = kmodindex.New(f, f.Info().Size)
@@ -271,10 +304,10 @@ func (h *host) readInitState(name string) State {
 	}
 	dir := "module/" + name
 	// Most modules have no directory, and one look tells.
-	if _, err := h.src.sys.Stat(dir); hostroot.Absent(err) {
+	if _, err := h.sys.Stat(dir); hostroot.Absent(err) {
 		return StateAbsent
 	}
-	text, err := h.src.sys.ReadFile(dir + "/initstate")
+	text, err := h.sys.ReadFile(dir + "/initstate")
 	switch {
 	case err == nil:
 		switch text {
@@ -286,7 +319,7 @@ func (h *host) readInitState(name string) State {
 			return StateUnloading
 		}
 	case hostroot.Absent(err):
-		if st, err := h.src.sys.Stat(dir); err == nil && st.Mode.IsDir() {
+		if st, err := h.sys.Stat(dir); err == nil && st.Mode.IsDir() {
 			return StateLoading
 		}
 		return StateAbsent
@@ -330,7 +363,7 @@ func (h *host) unsigned(file string) bool {
 	if !strings.HasSuffix(file, ".ko") {
 		return false
 	}
-	f, err := h.root.Open(file)
+	f, err := h.Open(file)
 	if err != nil {
 		return false
 	}
@@ -349,13 +382,13 @@ func (h *host) unsigned(file string) bool {
 // readSignedOnly finds out whether the kernel insists on signed modules
 // (kernel/module/signing.c, module_sig_check).
 func (h *host) readSignedOnly() {
-	if v, err := h.src.sys.ReadFile("module/module/parameters/sig_enforce"); err == nil && v == "Y\n" {
+	if v, err := h.sys.ReadFile("module/module/parameters/sig_enforce"); err == nil && v == "Y\n" {
 		h.signedOnly = "module.sig_enforce"
 		return
 	}
 	// "none [integrity] confidentiality" (security/lockdown/lockdown.c); every
 	// level but none includes LOCKDOWN_MODULE_SIGNATURE.
-	v, err := h.src.sys.ReadFile("kernel/security/lockdown")
+	v, err := h.sys.ReadFile("kernel/security/lockdown")
 	if _, level, ok := strings.Cut(v, "["); err == nil && ok {
 		if level, _, _ = strings.Cut(level, "]"); level != "none" {
 			h.signedOnly = "lockdown: " + printable(level)
@@ -367,14 +400,14 @@ func (h *host) readSignedOnly() {
 // for them.
 func (h *host) readKernelPolicy() {
 	// Without CONFIG_MODULES neither sysctl exists; then there is nothing to load.
-	v, err := kernelLine(h.src.proc, "sys/kernel/modules_disabled")
+	v, err := kernelLine(h.proc, "sys/kernel/modules_disabled")
 	if err != nil && !hostroot.Absent(err) {
 		h.problem("/proc/sys/kernel/modules_disabled", err)
 	}
 	h.modulesDisabled = v == "1"
 	h.readHelper()
 	h.readSignedOnly()
-	h.cmdline, h.cmdlineErr = h.src.proc.ReadFile("cmdline")
+	h.cmdline, h.cmdlineErr = h.proc.ReadFile("cmdline")
 	if h.cmdlineErr == nil && len(h.cmdline) > maxCmdline {
 		h.cmdline, h.cmdlineErr = "", hostroot.ErrTooLarge
 	}
@@ -385,7 +418,7 @@ func (h *host) readKernelPolicy() {
 	// The kernel's own result is better than our parsing, but only root may
 	// read it.
 	const param = "module/kernel/parameters/module_blacklist"
-	if v, err := h.src.sys.ReadFile(param); err == nil {
+	if v, err := h.sys.ReadFile(param); err == nil {
 		v = strings.TrimSuffix(v, "\n")
 		if v == "(null)" { // an unset charp parameter (kernel/params.c)
 			v = ""
@@ -407,7 +440,7 @@ func (h *host) readKernelPolicy() {
 func (h *host) readHelper() {
 	h.helper = AnswerTrue
 	h.helperBy = Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: CauseLoadingDisabled}
-	name, err := kernelLine(h.src.proc, "sys/kernel/modprobe")
+	name, err := kernelLine(h.proc, "sys/kernel/modprobe")
 	switch {
 	case err != nil && hostroot.Absent(err):
 		return
@@ -428,10 +461,10 @@ func (h *host) readHelper() {
 	if harmless(name) {
 		return
 	}
-	st, err := h.root.Stat(path.Join("/", name))
+	st, err := h.Stat(path.Join("/", name))
 	switch {
 	case err == nil && st.Mode.IsRegular() && st.Mode&0o111 != 0,
-		err != nil && (!hostroot.Absent(err) || h.root.MayHave(name)):
+		err != nil && (!hostroot.Absent(err) || h.MayHave(name)):
 		h.helper = AnswerUnknown
 		h.helperBy.Effect = "is what the kernel runs in place of modprobe; its effect cannot be told without running it"
 	}
@@ -439,19 +472,19 @@ func (h *host) readHelper() {
 
 // replaced says whether no index of the running kernel's modules is there, and
 // another kernel's is.
-func (h *host) replaced() bool {
+func (h *host) isReplaced() bool {
 	for _, name := range []string{indexDep, indexBuiltin} {
 		if x := h.index(name); x.err == nil || !hostroot.Absent(x.err) {
 			return false
 		}
 	}
 	all := path.Dir(h.moddir)
-	entries, err := h.root.ReadDir(all)
+	entries, err := h.ReadDir(all)
 	if err != nil {
 		return false
 	}
 	return slices.ContainsFunc(entries, func(e hostroot.Entry) bool {
-		st, err := h.root.Stat(path.Join(all, e.Name, indexDep))
+		st, err := h.Stat(path.Join(all, e.Name, indexDep))
 		return err == nil && st.Mode.IsRegular()
 	})
 }
@@ -464,7 +497,7 @@ func (h *host) moduleFile(name string) (file string, err error) {
 		return "", nil
 	}
 	file = m.file
-	st, err := h.root.Stat(file)
+	st, err := h.Stat(file)
 	if err != nil {
 		return file, err
 	}

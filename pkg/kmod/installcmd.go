@@ -216,9 +216,9 @@ func harmless(name string) bool {
 func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	name := args[0]
 	if path.IsAbs(name) {
-		_, err := p.host.root.Stat(name)
+		_, err := p.host.Stat(name)
 		switch {
-		case err == nil, p.host.root.MayHave(name):
+		case err == nil, p.host.MayHave(name):
 		case hostroot.Absent(err):
 			return commandFails, false // 127, not found
 		default:

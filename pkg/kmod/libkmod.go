@@ -135,7 +135,7 @@ func (p *process) newFromAlias(alias, name string) (*module, error) {
 }
 
 func (p *process) newFromPath(name, file string) (*module, error) {
-	if _, err := p.host.root.Stat(file); err != nil {
+	if _, err := p.host.Stat(file); err != nil {
 		return nil, err
 	}
 	m := p.newModule(name, name, false)
@@ -530,7 +530,7 @@ func (p *process) insert(m *module) error {
 	if file == "" {
 		return errNoModule
 	}
-	st, err := p.host.root.Stat(file)
+	st, err := p.host.Stat(file)
 	if err == nil {
 		err = st.Regular(file)
 	}

@@ -124,7 +124,7 @@ func TestRuleChanges(t *testing.T) {
 		}
 	}
 	for v := earliestSystemd + 1; v < 270; v++ {
-		if !slices.Equal(modulesLoadDirs(v, true), modulesLoadDirs(v-1, true)) && !slices.Contains(systemdRuleChanges, v) {
+		if !slices.Equal(modulesLoadDirs(v), modulesLoadDirs(v-1)) && !slices.Contains(systemdRuleChanges, v) {
 			t.Errorf("systemd %d reads other directories and is not tried", v)
 		}
 	}
@@ -146,7 +146,7 @@ func TestDirectories(t *testing.T) {
 		239: "/etc /run /usr/local/lib /usr/lib /lib", 252: "/etc /run /usr/local/lib /usr/lib /lib",
 		253: "/etc /run /usr/local/lib /usr/lib",
 	} {
-		if got := strings.ReplaceAll(strings.Join(modulesLoadDirs(systemd, true), " "), "/modules-load.d", ""); got != want {
+		if got := strings.ReplaceAll(strings.Join(modulesLoadDirs(systemd), " "), "/modules-load.d", ""); got != want {
 			t.Errorf("systemd %d: %s, want %s", systemd, got, want)
 		}
 	}

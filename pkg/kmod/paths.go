@@ -22,9 +22,9 @@ func modprobeDirs(kmod int) []string {
 // version of systemd: CONF_PATHS in src/basic/def.h, later constants.h. The
 // last one existed in split-usr builds only; on a merged root it names the
 // same files again, and equal names are dropped.
-func modulesLoadDirs(systemd int, splitUsr bool) []string {
+func modulesLoadDirs(systemd int) []string {
 	dirs := []string{"/etc/modules-load.d", "/run/modules-load.d", "/usr/local/lib/modules-load.d", "/usr/lib/modules-load.d"}
-	if systemd <= 252 && splitUsr {
+	if systemd <= 252 {
 		dirs = append(dirs, "/lib/modules-load.d")
 	}
 	return dirs
@@ -33,10 +33,20 @@ func modulesLoadDirs(systemd int, splitUsr bool) []string {
 // moduleDir is where depmod(8) keeps one kernel's modules.
 func moduleDir(release string) string { return path.Join("/lib/modules", release) }
 
+// softdepFiles are the files of the module directory that libkmod sorts into
+// modprobe.d; modules.weakdep came with kmod 33.
+func (h *host) softdepFiles(kmod int) []string {
+	files := []string{path.Join(h.moddir, "modules.softdep")}
+	if kmod >= 33 {
+		files = append(files, path.Join(h.moddir, "modules.weakdep"))
+	}
+	return files
+}
+
 // ConfigDirs lists the directories whose files decide whether a module may be
 // loaded and is asked for, for every version of kmod and systemd, as the host
 // names them: what to watch for changes. Some may not exist.
 func (o Options) ConfigDirs() []string {
 	dirs := modprobeDirs(latestKmod)
-	return append(dirs, modulesLoadDirs(earliestSystemd, true)...)
+	return append(dirs, modulesLoadDirs(earliestSystemd)...)
 }

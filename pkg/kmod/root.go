@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,65 @@ type kernelFS interface {
 	Stat(name string) (hostroot.Info, error)
 	ReadFile(name string) (string, error)
 	Close() error
+}
+
+// endingFS is a host's files until its context ends.
+type endingFS struct {
+	hostFS
+	ctx context.Context
+}
+
+func (f endingFS) Stat(name string) (hostroot.Info, error) {
+	if err := f.ctx.Err(); err != nil {
+		return hostroot.Info{}, err
+	}
+	return f.hostFS.Stat(name)
+}
+
+func (f endingFS) Readlink(name string) (string, error) {
+	if err := f.ctx.Err(); err != nil {
+		return "", err
+	}
+	return f.hostFS.Readlink(name)
+}
+
+func (f endingFS) Open(name string) (hostroot.File, error) {
+	if err := f.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return f.hostFS.Open(name)
+}
+
+func (f endingFS) ReadDir(name string) ([]hostroot.Entry, error) {
+	if err := f.ctx.Err(); err != nil {
+		return nil, err
+	}
+	return f.hostFS.ReadDir(name)
+}
+
+// endingKernel is the same for the kernel's files.
+type endingKernel struct {
+	kernelFS
+	ctx context.Context
+}
+
+func (k endingKernel) Stat(name string) (hostroot.Info, error) {
+	if err := k.ctx.Err(); err != nil {
+		return hostroot.Info{}, err
+	}
+	return k.kernelFS.Stat(name)
+}
+
+func (k endingKernel) ReadFile(name string) (string, error) {
+	if err := k.ctx.Err(); err != nil {
+		return "", err
+	}
+	return k.kernelFS.ReadFile(name)
+}
+
+// until ends all of them with ctx.
+func (f hostFiles) until(ctx context.Context) hostFiles {
+	return hostFiles{endingFS{f.hostFS, ctx}, endingKernel{f.proc, ctx}, endingKernel{f.sys, ctx}}
 }
 
 // Limits on what is read of a host. A real configuration is orders of

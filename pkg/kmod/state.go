@@ -11,23 +11,21 @@ import (
 // compiledIn is what an index of modules.builtin does.
 const compiledIn = "lists the module: it is compiled into the kernel"
 
-// builtin says whether the target is compiled into the kernel, and where that
+// gatherBuiltin finds out whether the target is compiled into the kernel, and where that
 // is written. modules.builtin.bin is what libkmod reads; the text file serves
 // where only the kernel package's own files are there.
-func (h *host) builtin() (Evidence, bool) {
-	if _, found := h.search(indexBuiltin, h.target); found {
-		return Evidence{File: path.Join(h.moddir, indexBuiltin), Effect: compiledIn}, true
+func (h *host) gatherBuiltin() {
+	if _, h.builtin = h.search(indexBuiltin, h.target); h.builtin {
+		h.builtinBy = Evidence{File: path.Join(h.moddir, indexBuiltin), Effect: compiledIn}
+	} else if h.index(indexBuiltin).err != nil {
+		h.builtinBy, h.builtin = h.readBuiltinText()
 	}
-	if h.index(indexBuiltin).err == nil {
-		return Evidence{}, false
-	}
-	return h.builtinText()
 }
 
 // readBuiltinText looks for the target in the text of modules.builtin.
 func (h *host) readBuiltinText() (Evidence, bool) {
 	name := path.Join(h.moddir, "modules.builtin")
-	data, _, err := readFile(h.root, name, maxConfigFile)
+	data, _, err := readFile(h, name, maxConfigFile)
 	if err != nil {
 		if !hostroot.Absent(err) {
 			h.problem(name, err)
@@ -45,9 +43,9 @@ func (h *host) readBuiltinText() (Evidence, bool) {
 	return Evidence{}, false
 }
 
-// state finds out what the running kernel has of the target.
-func (h *host) state() State {
-	if _, ok := h.builtin(); ok {
+// readState finds out what the running kernel has of the target.
+func (h *host) readState() State {
+	if h.builtin {
 		return StateBuiltin
 	}
 	listed := h.procModules()
@@ -57,7 +55,7 @@ func (h *host) state() State {
 	case StateLoading:
 		// libkmod calls a directory without initstate "coming". Only code
 		// that is not a loadable module has such a directory for long.
-		if _, err := h.src.sys.Stat("module/" + h.target + "/initstate"); err == nil || listed != StateAbsent {
+		if _, err := h.sys.Stat("module/" + h.target + "/initstate"); err == nil || listed != StateAbsent {
 			return StateLoading
 		}
 		return StateBuiltin
@@ -70,11 +68,10 @@ func (h *host) state() State {
 	if listed != StateAbsent {
 		return listed
 	}
-	file, err := h.moduleFile(h.target)
 	switch {
-	case file != "" && err == nil:
+	case h.file != "" && h.fileErr == nil:
 		return StateLoadable
-	case err != nil && !hostroot.Absent(err), len(h.problems) > 0:
+	case h.fileErr != nil && !hostroot.Absent(h.fileErr):
 		return StateUnknown
 	}
 	return StateAbsent
@@ -83,7 +80,7 @@ func (h *host) state() State {
 // procModules is the module's state in /proc/modules. Absent if it is not
 // listed; StateUnknown if the file cannot be read.
 func (h *host) procModules() State {
-	text, err := h.src.proc.ReadFile("modules")
+	text, err := h.proc.ReadFile("modules")
 	switch {
 	case err == nil:
 		return listedState(text, h.target)

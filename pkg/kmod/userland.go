@@ -25,7 +25,8 @@ type Userland struct {
 var containerFiles = []string{"/run/systemd/container", "/run/.containerenv", "/.dockerenv", "/kind"}
 
 // readUserland finds out what kind of host it is.
-func (h *host) readUserland(release osRelease) Userland {
+func (h *host) readUserland() Userland {
+	release := h.release
 	u := Userland{
 		ID: release.id, VariantID: release.variant, VersionID: release.versionID, OpenShiftVersion: release.openShift,
 		OSTree:          h.has("/run/ostree-booted") == AnswerTrue,
@@ -42,10 +43,10 @@ func (h *host) readUserland(release osRelease) Userland {
 
 // has says whether a name leads to anything in the root.
 func (h *host) has(name string) Answer {
-	switch _, err := h.root.Stat(name); {
+	switch _, err := h.Stat(name); {
 	case err == nil:
 		return AnswerTrue
-	case hostroot.Absent(err) && !h.root.MayHave(name):
+	case hostroot.Absent(err) && !h.MayHave(name):
 		return AnswerFalse
 	default:
 		return AnswerUnknown
