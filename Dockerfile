@@ -1,7 +1,8 @@
-# The agent's image: one static binary and nothing else. No shell, no libc, no
-# package manager.
+# The images, one for each program: one static binary and nothing else. No shell,
+# no libc, no package manager.
 #
 #	buildah build -t sctp-agent:dev .
+#	buildah build -t kubectl-sctp:dev --target kubectl-sctp .
 #	buildah build --build-arg BUILDPLATFORM=linux/amd64 \
 #	  --platform linux/amd64,linux/arm64,linux/ppc64le,linux/s390x --manifest sctp-agent:dev .
 #
@@ -18,12 +19,40 @@ COPY hack/build hack/build
 COPY cmd cmd
 COPY internal internal
 COPY pkg pkg
+
+# Each program is built in a stage of its own: an image takes only what it needs.
+FROM build AS build-kubectl-sctp
+ARG TARGETOS TARGETARCH
+ARG VERSION=devel
+ARG REVISION=unknown
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH hack/build /out/kubectl-sctp ./cmd/kubectl-sctp
+
+FROM build AS build-sctp-agent
 ARG TARGETOS TARGETARCH
 ARG VERSION=devel
 ARG REVISION=unknown
 RUN GOOS=$TARGETOS GOARCH=$TARGETARCH hack/build /out/sctp-agent
 
-FROM scratch
+# The administrator's program, for CI jobs and CronJobs.
+FROM scratch AS kubectl-sctp
+ARG VERSION=devel
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="kubectl-sctp" \
+      org.opencontainers.image.description="Audits and proves SCTP in a cluster: the kubectl plugin of sctp-agent" \
+      org.opencontainers.image.source="https://github.com/sctp-agent/sctp-agent" \
+      org.opencontainers.image.documentation="https://github.com/sctp-agent/sctp-agent/blob/main/README.md" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED"
+COPY --from=build-kubectl-sctp /src/LICENSE /licenses/LICENSE
+COPY --from=build-kubectl-sctp /out/kubectl-sctp /usr/bin/kubectl-sctp
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/kubectl-sctp"]
+
+# The node's program, the default.
+FROM scratch AS sctp-agent
 ARG VERSION=devel
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
@@ -35,8 +64,8 @@ LABEL org.opencontainers.image.title="sctp-agent" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.created="$CREATED"
-COPY --from=build /src/LICENSE /licenses/LICENSE
-COPY --from=build /out/sctp-agent /usr/bin/sctp-agent
+COPY --from=build-sctp-agent /src/LICENSE /licenses/LICENSE
+COPY --from=build-sctp-agent /out/sctp-agent /usr/bin/sctp-agent
 # The manifests' privileged profile says otherwise.
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/sctp-agent"]

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,9 +134,11 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		Resync:   f.resync,
 		// The probe may take as long as it was told, and the rest is quick.
 		AssessTimeout: agent.DefaultAssessTimeout + opts.Probe.Timeout,
-		AtRest:        agent.GiveBack,
-		Metrics:       metrics,
-		Log:           log,
+		// Else the heap would grow from assessment to assessment until the
+		// collector finds it worth its while, to twice its size at rest.
+		AtRest:  debug.FreeOSMemory,
+		Metrics: metrics,
+		Log:     log,
 	})
 
 	notified, stopNotify := context.WithCancel(ctx)

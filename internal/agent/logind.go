@@ -16,8 +16,9 @@ import (
 // shutdown waits for the agent, for at most logind's InhibitDelayMaxSec (5 s
 // unless configured), and hears PrepareForShutdown.
 //
-// It speaks to the bus by itself instead of through go-systemd's login1, whose
-// connection knows neither deadlines nor that it is broken.
+// It speaks to the bus by itself: go-systemd's login1 connects to the bus of its
+// own process only, not to a socket below /host, and takes an inhibitor without
+// a deadline.
 type Logind struct {
 	// Bus is the path of the system bus's socket, such as
 	// /host/run/dbus/system_bus_socket.
@@ -139,6 +140,9 @@ func dialBus(ctx context.Context, socket string) (*dbus.Conn, error) {
 // ModulesLoadUnit says in words how systemd-modules-load.service failed, "" when
 // it did not or when it cannot be told. It is evidence only: the unit succeeds
 // although a blacklist kept the module out.
+//
+// go-systemd's dbus has these properties, too, by two connections and a
+// subscription to all of systemd's jobs each time.
 func ModulesLoadUnit(ctx context.Context, socket string) string {
 	conn, err := dialBus(ctx, socket)
 	if err != nil {

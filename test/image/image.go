@@ -1,4 +1,4 @@
-// Package image builds the agent's container image from the Dockerfile, with
+// Package image builds the programs' container images from the Dockerfile, with
 // buildah and without a registry: the builder stage stands on a base made of
 // this machine's own Go toolchain and a static busybox.
 package image
@@ -16,7 +16,11 @@ import (
 	"time"
 )
 
-// Platforms that the image is made for.
+// Programs that have an image. The first one's is the Dockerfile's last stage,
+// which is what a build without a target makes.
+func Programs() []string { return []string{"sctp-agent", "kubectl-sctp"} }
+
+// Platforms that the images are made for.
 func Platforms() []string {
 	return []string{"linux/amd64", "linux/arm64", "linux/ppc64le", "linux/s390x"}
 }
@@ -25,6 +29,8 @@ func Platforms() []string {
 type Options struct {
 	// Dir takes the archive and the build's own storage.
 	Dir string
+	// Program is one of [Programs]; "" means the first one.
+	Program string
 	// Ref is the image's full name.
 	Ref string
 	// Version and Revision end up in the binary and in the labels.
@@ -54,21 +60,29 @@ func Build(ctx context.Context, opts Options) (archive string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := b.run(ctx, "build", "--isolation=chroot", "--pull-never", "--platform", opts.Platform,
+	var target []string
+	if opts.Program != "" && opts.Program != Programs()[0] {
+		target = []string{"--target", opts.Program}
+	}
+	if err := b.run(ctx, append(append([]string{"build"}, target...), "--isolation=chroot", "--pull-never", "--platform", opts.Platform,
 		"--volume", env["GOROOT"]+":/usr/local/go:ro",
 		"--volume", env["GOMODCACHE"]+":/go/pkg/mod",
 		"--volume", env["GOCACHE"]+":/root/.cache/go-build",
 		"--build-arg", "BUILDER="+base, "--build-arg", "BUILDPLATFORM=linux/"+runtime.GOARCH,
 		"--build-arg", "VERSION="+opts.Version, "--build-arg", "REVISION="+opts.Revision,
 		"--build-arg", "CREATED="+time.Now().UTC().Format(time.RFC3339),
-		"--tag", opts.Ref, "--file", filepath.Join(source, "Dockerfile"), source); err != nil {
+		"--tag", opts.Ref, "--file", filepath.Join(source, "Dockerfile"), source)...); err != nil {
 		return "", fmt.Errorf("building %s for %s: %w", opts.Ref, opts.Platform, err)
 	}
 	archive = filepath.Join(opts.Dir, strings.NewReplacer("/", "-", ":", "-").Replace(opts.Ref+"-"+opts.Platform)+".tar")
 	if err := b.run(ctx, "push", "--quiet", opts.Ref, "docker-archive:"+archive+":"+opts.Ref); err != nil {
 		return "", fmt.Errorf("writing %s: %w", archive, err)
 	}
-	if err := writeSBOMOf(archive); err != nil {
+	program := opts.Program
+	if program == "" {
+		program = Programs()[0]
+	}
+	if err := writeSBOMOf(archive, program); err != nil {
 		return "", err
 	}
 	return archive, nil

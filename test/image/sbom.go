@@ -20,8 +20,9 @@ import (
 // SBOMPath is where the bill of materials of an image archive lies.
 func SBOMPath(archive string) string { return strings.TrimSuffix(archive, ".tar") + ".cdx.json" }
 
-// writeSBOMOf writes the bill of materials of an archive's binary beside it.
-func writeSBOMOf(archive string) error {
+// writeSBOMOf writes the bill of materials of an archive's program beside it.
+func writeSBOMOf(archive, program string) error {
+	binaryPath := BinaryPath(program)
 	img, err := tarball.ImageFromPath(archive, nil)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", archive, err)
@@ -44,16 +45,16 @@ func writeSBOMOf(archive string) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(WriteSBOM(out, bytes.NewReader(binary), int64(len(binary))), out.Close())
+		return errors.Join(WriteSBOM(out, program, bytes.NewReader(binary), int64(len(binary))), out.Close())
 	}
 }
 
-// binaryPath in the image.
-const binaryPath = "usr/bin/sctp-agent"
+// BinaryPath is where a program lies in its image.
+func BinaryPath(program string) string { return "usr/bin/" + program }
 
 // WriteSBOM writes the bill of materials of a Go binary, as CycloneDX JSON: the
 // modules that the linker put into it, by what the binary itself says.
-func WriteSBOM(w io.Writer, binary io.ReaderAt, size int64) error {
+func WriteSBOM(w io.Writer, program string, binary io.ReaderAt, size int64) error {
 	info, err := buildinfo.Read(binary)
 	if err != nil {
 		return fmt.Errorf("reading what the binary was built from: %w", err)
@@ -68,7 +69,7 @@ func WriteSBOM(w io.Writer, binary io.ReaderAt, size int64) error {
 	}
 	bom := cdx.NewBOM()
 	main := cdx.Component{
-		BOMRef: info.Main.Path, Type: cdx.ComponentTypeApplication, Name: "sctp-agent", Version: info.Main.Version,
+		BOMRef: info.Main.Path, Type: cdx.ComponentTypeApplication, Name: program, Version: info.Main.Version,
 		Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum.Sum(nil))}},
 		Properties: &[]cdx.Property{
 			{Name: "go:GOOS", Value: settings["GOOS"]}, {Name: "go:GOARCH", Value: settings["GOARCH"]},
