@@ -181,7 +181,7 @@ func yamlString(s string) string {
 // set up by Ignition.
 func WriteButane(w io.Writer, files []File) error {
 	var b strings.Builder
-	b.WriteString("variant: fcos\nversion: 1.3.0\nstorage:\n  files:\n")
+	b.WriteString("# for Flatcar: variant: flatcar, version: 1.0.0\nvariant: fcos\nversion: 1.3.0\nstorage:\n  files:\n")
 	for _, f := range files {
 		fmt.Fprintf(&b, `    # %s
     - path: %s

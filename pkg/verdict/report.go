@@ -7,6 +7,7 @@ package verdict
 
 import (
 	"encoding/json"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -142,6 +143,7 @@ func (r Report) Compact(limit int) []byte {
 		func(*Report) {},
 		func(r *Report) { r.foldChecks("pass") },
 		func(r *Report) { r.foldChecks("skip") },
+		func(r *Report) { r.foldEvidence() },
 		func(r *Report) { r.clip(bounds{text: 400, evidence: 4, remedies: 8}) },
 		func(r *Report) { r.clip(bounds{text: 160, evidence: 1, remedies: 4}) },
 		func(r *Report) { r.clip(bounds{text: 80}); r.foldChecks("fail"); r.foldChecks("unknown") },
@@ -189,6 +191,14 @@ func (r *Report) foldChecks(result string) {
 		}
 	}
 	r.Probe.Checks = kept
+}
+
+// foldEvidence leaves out evidence that is there a second time: IPv6 is mostly
+// stopped by what stops IPv4.
+func (r *Report) foldEvidence() {
+	if slices.Equal(r.Policy.AutoloadIPv6.Evidence, r.Policy.Autoload.Evidence) {
+		r.Policy.AutoloadIPv6.Evidence = []kmod.Evidence{}
+	}
 }
 
 // bounds are the most that a report keeps: bytes of a text, entries of a list of

@@ -95,6 +95,28 @@ func TestCompactFoldsPassedFirst(t *testing.T) {
 	}
 }
 
+// TestCompactFoldsWhatIsThereTwice: a report that is only a little too long
+// keeps its steps and the evidence.
+func TestCompactFoldsWhatIsThereTwice(t *testing.T) {
+	r := large("a line", 8, 0, 1)
+	r.Probe.Checks = []Check{}
+	whole := len(r.marshal())
+	var back Report
+	if err := json.Unmarshal(r.Compact(whole-100), &back); err != nil {
+		t.Fatal(err)
+	}
+	if len(back.Policy.AutoloadIPv6.Evidence) != 0 || len(back.Policy.Autoload.Evidence) != 8 || len(back.Remedies) != len(r.Remedies) || !back.Truncated {
+		t.Errorf("%d and %d lines of evidence, %d of %d steps", len(back.Policy.AutoloadIPv6.Evidence), len(back.Policy.Autoload.Evidence), len(back.Remedies), len(r.Remedies))
+	}
+	r.Policy.AutoloadIPv6.Evidence[0].Text = "another line"
+	if err := json.Unmarshal(r.Compact(len(r.marshal())-100), &back); err != nil {
+		t.Fatal(err)
+	}
+	if len(back.Policy.AutoloadIPv6.Evidence) == 0 {
+		t.Error("evidence that is nowhere else was left out")
+	}
+}
+
 // TestCompactKeepsSomeWarnings: hundreds of them do not push all of them out.
 func TestCompactKeepsSomeWarnings(t *testing.T) {
 	var back Report
