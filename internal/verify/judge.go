@@ -103,7 +103,7 @@ func podFinding(o wire.Outcome) (kind, message, fix string) {
 		return FindingMessagesLost, "the handshake succeeds, and messages do not come through",
 			"compare the MTU of the pod network with that of the way; look at checksum offload (ethtool -K … tx-checksum-sctp off)"
 	default:
-		return FindingUndecided, "could not be told", "see the errors"
+		return FindingUndecided, "the cause is unknown", "see the errors"
 	}
 }
 
@@ -245,7 +245,7 @@ func (j *judgement) time() {
 	case stepEndpoints:
 		j.add(FindingUndecided, "try again: the API server gave no answer", "there was no time for "+string(j.late))
 	default:
-		j.add(FindingUndecided, longer, "time ran out while "+string(j.late)+"; what was known by then is told here")
+		j.add(FindingUndecided, longer, "time ran out while "+string(j.late)+"; the findings are of what was known by then")
 	}
 }
 
@@ -316,10 +316,10 @@ func (j *judgement) policy() {
 		j.r.Policy = policyEnforced
 	case j.late != "" && j.late != stepEndpoints: // that is why
 	case len(shut)+len(unclear) == 0:
-		j.add(FindingUndecided, "mend the paths first", "whether NetworkPolicy is enforced cannot be told: no path worked before")
+		j.add(FindingUndecided, "fix the paths first", "whether NetworkPolicy is enforced is unknown: no path worked before it was created")
 	case len(refused) == 0: // else that is why
-		j.add(FindingUndecided, "try again: the network, or a node, was behind",
-			"whether NetworkPolicy is enforced cannot be told on every path: the port that it allows failed at times, too", append(unclear, shut...)...)
+		j.add(FindingUndecided, "try again: the network, or a node, was overloaded",
+			"whether NetworkPolicy is enforced is unknown on some paths: the port that it allows failed at times, too", append(unclear, shut...)...)
 	}
 	if len(refused) > 0 {
 		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", refused...)

@@ -29,7 +29,7 @@ func (r *run) listen(ctx context.Context) error {
 			return err
 		}
 	}
-	// Read at the end; without the right to, everything before would be in vain.
+	// Read at the end; without the right to, a run would fail after all its work.
 	if _, err := r.endpointPorts(ctx); err != nil {
 		return err
 	}
