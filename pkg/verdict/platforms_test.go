@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -258,6 +259,18 @@ func TestHardeningRules(t *testing.T) {
 	}
 }
 
+// TestHardeningRuleOfOneLine: of several lines of one file that a MachineConfig
+// empties, one is a rule's.
+func TestHardeningRuleOfOneLine(t *testing.T) {
+	rule, other := installFalse(), kmod.Evidence{File: "/etc/modprobe.d/sctp.conf", Line: 9, Text: "alias net-pf-2-proto-132 off", Cause: kmod.CauseAlias}
+	for _, lines := range [][]kmod.Evidence{{rule, other}, {other, rule}} {
+		r := Judge(Facts{Inspection: host(func(i *kmod.Inspection) { everyCaller(i, stoppedBy(lines...)) })})
+		if !strings.Contains(r.Remedies[0].Text, "[hardening rule CCE-82516-6]") || len(r.Remedies) != 3 {
+			t.Errorf("%+v", r.Remedies)
+		}
+	}
+}
+
 // TestNotice: the comment that says what writes a file stands beside the step.
 func TestNotice(t *testing.T) {
 	e := installFalse()
@@ -375,6 +388,55 @@ func TestDocumentedPlatforms(t *testing.T) {
 	for _, p := range Platforms() {
 		if p.Source == "" || !strings.Contains(string(text), "("+p.Source+")") || p.Name != "" && !strings.Contains(string(text), "`"+p.Name+"`") {
 			t.Errorf("docs/platforms.md does not have %q (%s)", p.Name, p.Source)
+		}
+	}
+}
+
+// TestRootElsewhereEveryCombination: whatever a container's files say, no
+// verdict, no next boot and no step comes from them.
+func TestRootElsewhereEveryCombination(t *testing.T) {
+	decide := func(c kmod.Cause) kmod.Decision {
+		e := kmod.Evidence{File: "/etc/modprobe.d/x.conf", Line: 1, Text: "t", Cause: c}
+		switch {
+		case c == kmod.CauseNone:
+			return allowed()
+		case !c.Before(kmod.CauseCustomInstall):
+			return unknownBy(e)
+		default:
+			return stoppedBy(e)
+		}
+	}
+	for _, state := range []kmod.State{kmod.StateLoaded, kmod.StateBuiltin, kmod.StateLoading, kmod.StateUnloading, kmod.StateLoadable, kmod.StateAbsent, kmod.StateUnknown} {
+		for _, auto := range append(kmod.Causes(), kmod.CauseNone) {
+			for _, boot := range append(kmod.Causes(), kmod.CauseNone) {
+				for _, asked := range []kmod.Answer{kmod.AnswerTrue, kmod.AnswerFalse, kmod.AnswerUnknown} {
+					f := Facts{Inspection: host(func(i *kmod.Inspection) {
+						i.State = state
+						i.Userland = kmod.Userland{ID: "debian", Container: "/.dockerenv"}
+						i.Autoload, i.AutoloadIPv6, i.ByName, i.BootLoad.Decision = decide(auto), decide(auto), decide(auto), decide(boot)
+						i.BootLoad.Requested = asked
+					})}
+					if state.InKernel() {
+						f.Probe = passed()
+					}
+					r := Judge(f)
+					checkReport(t, f, r)
+					at := fmt.Sprintf("state=%s autoload=%s boot=%s requested=%s", state, auto, boot, asked)
+					if want := map[bool]OnBoot{true: OnBootLoaded, false: OnBootUnknown}[state == kmod.StateBuiltin]; r.OnBoot != want {
+						t.Errorf("%s: onBoot=%s, want %s", at, r.OnBoot, want)
+					}
+					switch r.Reason {
+					case ReasonProbePassed, ReasonModuleNotLoaded, ReasonModuleInTransition, ReasonInspectionFailed:
+					default:
+						t.Errorf("%s: reason %s comes from the container's files", at, r.Reason)
+					}
+					for _, s := range r.Remedies {
+						if strings.HasPrefix(s.File, "/etc/") || strings.HasPrefix(s.File, "/lib/") {
+							t.Errorf("%s: step %+v", at, s)
+						}
+					}
+				}
+			}
 		}
 	}
 }

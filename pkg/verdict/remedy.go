@@ -247,7 +247,7 @@ func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 func (p Platform) emptyFile(i *kmod.Inspection, file, target string) Remedy {
 	step := Remedy{Action: ActionEmptyFile, File: target}
 	var lines []string
-	var last kmod.Evidence
+	var noted kmod.Evidence // the line of a rule, if one is
 	for _, e := range stops(i) {
 		if e.File != file || e.Line == 0 {
 			continue
@@ -256,7 +256,9 @@ func (p Platform) emptyFile(i *kmod.Inspection, file, target string) Remedy {
 			step.Line = e.Line
 		}
 		lines = append(lines, fmt.Sprintf("line %d (%s)", e.Line, strings.TrimSpace(e.Text)))
-		last = e
+		if noted.File == "" || hardening(i.Userland, p.Name, noted) == nil {
+			noted = e
+		}
 	}
 	switch {
 	case file == VendorBlacklist:
@@ -267,7 +269,7 @@ func (p Platform) emptyFile(i *kmod.Inspection, file, target string) Remedy {
 		step.Action, step.Line = ActionOverrideFile, 0
 		step.Text = fmt.Sprintf("write an empty %s, which takes the place of %s, or a copy without %s", target, file, strings.Join(lines, " and "))
 	}
-	return p.annotated(i.Userland, step, last)
+	return p.annotated(i.Userland, step, noted)
 }
 
 // arguments are the steps for the kernel's command line alone, where all else is
