@@ -19,10 +19,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -158,11 +160,18 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		body, _ = io.ReadAll(r.Body)
 	}
-	var pod corev1.Pod
-	if r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/pods") {
-		_ = json.Unmarshal(body, &pod)
+	var object runtime.Object
+	if r.Method == http.MethodPost {
+		var err error
+		if object, _, err = scheme.Codecs.UniversalDeserializer().Decode(body, nil, nil); err != nil {
+			return nil, err
+		}
 	}
-	if s.stall != nil && s.stall(request, &pod) {
+	pod, _ := object.(*corev1.Pod)
+	if pod == nil {
+		pod = &corev1.Pod{}
+	}
+	if s.stall != nil && s.stall(request, pod) {
 		s.mu.Unlock()
 		<-r.Context().Done()
 		s.mu.Lock()
@@ -179,7 +188,7 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 	default:
-		s.answer(w, r, body)
+		s.answer(w, r, object)
 	}
 	if lost || lostAnswer {
 		return nil, io.ErrUnexpectedEOF
@@ -196,7 +205,7 @@ func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason) {
 	fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d}`, reason, code)
 }
 
-func (s *server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
+func (s *server) answer(w http.ResponseWriter, r *http.Request, created runtime.Object) {
 	answer := func(v any) {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(v)
@@ -221,7 +230,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	case r.Method == http.MethodGet && last == "endpointslices":
 		answer(discoveryv1.EndpointSliceList{})
 	case r.Method == http.MethodPost:
-		s.create(r.URL.Path, body, w, answer)
+		s.create(r.URL.Path, created, w, answer)
 	case object == nil:
 		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound)
 	case r.Method == http.MethodDelete:
@@ -233,24 +242,15 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 }
 
 // create stores an object with what others add to it.
-func (s *server) create(collection string, body []byte, w http.ResponseWriter, answer func(any)) {
-	var object metav1.Object
-	switch path.Base(collection) {
-	case "services":
-		object = &corev1.Service{}
-	case "pods":
-		object = &corev1.Pod{}
-	default:
-		object = &metav1.PartialObjectMetadata{}
-	}
-	_ = json.Unmarshal(body, object)
+func (s *server) create(collection string, created runtime.Object, w http.ResponseWriter, answer func(any)) {
+	object := created.(metav1.Object)
 	at := collection + "/" + object.GetName()
 	if s.objects[at] != nil {
 		refuse(w, http.StatusConflict, metav1.StatusReasonAlreadyExists)
 		return
 	}
 	s.objects[at] = object
-	switch o := object.(type) {
+	switch o := created.(type) {
 	case *corev1.Service:
 		o.Spec.ClusterIPs, o.Spec.Ports[0].NodePort = []string{"10.1.0.1"}, 30000
 	case *corev1.Pod:
@@ -260,12 +260,10 @@ func (s *server) create(collection string, body []byte, w http.ResponseWriter, a
 			}
 			s.pods = append(s.pods, *o)
 		}
-	default:
-		if collection == "/api/v1/namespaces" {
-			s.requests = append(s.requests, "created "+object.GetName())
-			if s.created != nil {
-				s.created()
-			}
+	case *corev1.Namespace:
+		s.requests = append(s.requests, "created "+o.Name)
+		if s.created != nil {
+			s.created()
 		}
 	}
 	answer(object)
@@ -335,13 +333,11 @@ func (s *server) run(ctx context.Context, t *testing.T) (*Result, error) {
 
 func (s *server) runWith(ctx context.Context, t *testing.T, opts Options) (*Result, error) {
 	t.Helper()
-	c, err := kubernetes.NewForConfig(&rest.Config{
-		Host: "http://api.example", Transport: s, QPS: -1, ContentConfig: rest.ContentConfig{ContentType: "application/json"},
-	})
+	c, err := cluster.Connect(&rest.Config{Host: "http://api.example", Transport: s}, "kubectl-sctp", "test", io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Run(ctx, c, opts)
+	return Run(ctx, c.Kube, opts)
 }
 
 // A listener that is gone before it runs (drained, evicted, its node removed)
@@ -532,7 +528,7 @@ func TestCreationIsRepeated(t *testing.T) {
 	inBubble(t, "somebody else's object", func(t *testing.T) {
 		s := newServer()
 		s.created = func() {
-			s.objects[strings.Replace(s.requests[len(s.requests)-1], "created ", "/api/v1/namespaces/", 1)+"/serviceaccounts/verify"] = &metav1.PartialObjectMetadata{}
+			s.objects[strings.Replace(s.requests[len(s.requests)-1], "created ", "/api/v1/namespaces/", 1)+"/serviceaccounts/verify"] = &corev1.ServiceAccount{}
 		}
 		if _, err := s.run(t.Context(), t); err == nil || !strings.Contains(err.Error(), "create serviceaccounts/verify: ") {
 			t.Errorf("%v", err)
