@@ -51,7 +51,8 @@ test-arch: deps
 # A whole inspection of a host against one dry run of the real modprobe; the
 # probe's core against the least C program that does the same; one agent at rest
 # and at work beside a floor, and a simulated cluster on one API server
-# (BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form).
+# (BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form, BENCH=-peers for
+# nfd-worker beside the agent).
 bench: deps
 	@cd test && go test -run '^$$' -bench . -benchmem ./oracle
 	@cd test && go test -run '^$$' -bench . -benchtime 1x ./probe

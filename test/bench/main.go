@@ -2,6 +2,7 @@
 // floor, and thousands of it on one API server.
 //
 //	go run ./bench -rest 1h -nodes 5000 -away 5m
+//	go run ./bench -peers -nodes 0   # beside node-feature-discovery's worker
 package main
 
 import (
@@ -34,18 +35,19 @@ func main() {
 		cycles = flag.Duration("cycles", 10*time.Second, "how long one agent assesses every 50 ms")
 		nodes  = flag.Int("nodes", 500, "nodes of the simulated cluster; 0 for none")
 		away   = flag.Duration("away", 30*time.Second, "how long the simulated cluster's API server is away")
+		peers  = flag.Bool("peers", false, "one agent is also watched beside nfd-worker, built from its module as the agent is")
 		level  = flag.Bool("priority-level", true, "the simulated cluster has the component priority-level")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, *rest, *cycles, *nodes, *away, *level); err != nil {
+	if err := bench(ctx, *rest, *cycles, *nodes, *away, *level, *peers); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time.Duration, priorityLevel bool) error {
+func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time.Duration, priorityLevel, peers bool) error {
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return err
@@ -64,6 +66,18 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 	if err != nil {
 		return err
 	}
+	subjects := []*subject{
+		{name: "floor", path: floor},
+		{name: "agent", path: agent, args: []string{"run", "--listen", "127.0.0.1:0"}},
+	}
+	if peers {
+		// A module of its own, which requires it.
+		worker, err := build(ctx, root, filepath.Join(root, "test/node/nfd"), filepath.Join(dir, "nfd-worker"), "sigs.k8s.io/node-feature-discovery/cmd/nfd-worker")
+		if err != nil {
+			return err
+		}
+		subjects = append(subjects, &subject{name: "nfd-worker", path: worker, worker: true})
+	}
 	cp, err := controlplane.Start(ctx, controlplane.Options{
 		AuditPolicy: controlplane.AuditMetadata,
 		Progress:    func(p controlplane.Progress) { fmt.Fprintln(os.Stderr, p) },
@@ -76,7 +90,7 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 		return err
 	}
 	if rest > 0 {
-		if err := single(ctx, cp, dir, agent, floor, rest, cycles); err != nil {
+		if err := single(ctx, cp, dir, subjects, rest, cycles); err != nil {
 			return err
 		}
 	}
@@ -125,7 +139,8 @@ func install(ctx context.Context, cp *controlplane.ControlPlane, root string, pr
 // subject is one of the processes that are watched at rest, side by side.
 type subject struct {
 	name, path string
-	args       []string // the agent's; the floor has none
+	args       []string // the agent's; the others have none
+	worker     bool     // nfd-worker: it looks at the host, and publishes nothing
 	node       string
 	kubeconfig string
 
@@ -140,8 +155,14 @@ func (s *subject) start(ctx context.Context, extra ...string) (*exec.Cmd, error)
 	if s.args != nil {
 		args = append(append(slices.Clone(s.args), "--kubeconfig", s.kubeconfig, "--node-name", s.node), extra...)
 	}
+	if s.worker {
+		args = []string{"-kubeconfig", s.kubeconfig, "-no-publish"}
+	}
 	cmd := exec.CommandContext(ctx, s.path, args...)
-	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), "NODE_NAME="+s.node, "KUBERNETES_NAMESPACE="+account)
+	if !s.worker { // which logs all that it does
+		cmd.Stderr = os.Stderr
+	}
 	return cmd, cmd.Start()
 }
 
@@ -150,16 +171,12 @@ func (s *subject) end() {
 	_ = s.cmd.Wait()
 }
 
-// single measures one agent and the floor at rest, at the same time, and then
-// the agent at work.
-func single(ctx context.Context, cp *controlplane.ControlPlane, dir, agent, floor string, rest, cycles time.Duration) error {
+// single measures one agent and those beside it at rest, at the same time, and
+// then the agent at work.
+func single(ctx context.Context, cp *controlplane.ControlPlane, dir string, subjects []*subject, rest, cycles time.Duration) error {
 	client, err := cp.Client()
 	if err != nil {
 		return err
-	}
-	subjects := []*subject{
-		{name: "floor", path: floor},
-		{name: "agent", path: agent, args: []string{"run", "--listen", "127.0.0.1:0"}},
 	}
 	for _, s := range subjects {
 		s.node = "single-" + s.name
@@ -208,7 +225,7 @@ func single(ctx context.Context, cp *controlplane.ControlPlane, dir, agent, floo
 	if events, err = cp.AuditEvents(); err != nil {
 		return err
 	}
-	fmt.Printf("%-8s %10s %26s %26s %12s %12s %8s %14s %12s\n", "", "binary",
+	fmt.Printf("%-10s %10s %26s %26s %12s %12s %8s %14s %12s\n", "", "binary",
 		"RSS at start (own, file)", "RSS after (own, file)", "RSS at most", "CPU at rest", "writes", "requests/hour", "CPU/cycle")
 	for _, s := range subjects {
 		requests, writes := count(events, s.node)
@@ -223,11 +240,16 @@ func single(ctx context.Context, cp *controlplane.ControlPlane, dir, agent, floo
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%-8s %7.2f MB %26s %26s %9.1f MB %6d ticks %8d %14.1f %12s\n", s.name, float64(size.Size())/1e6,
+		fmt.Printf("%-10s %7.2f MB %26s %26s %9.1f MB %6d ticks %8d %14.1f %12s\n", s.name, float64(size.Size())/1e6,
 			started[s], s.after, s.most/1e6, s.after.ticks-s.before.ticks, writes-s.writes, float64(requests-s.requests)/rest.Hours(), perCycle)
 	}
 	fmt.Printf("(at rest for %s; a tick of CPU is 10 ms; at start: after 5 s; at rest: from %s later)\n", rest, settled)
-	return latency(ctx, cp, dir, subjects[len(subjects)-1])
+	for _, s := range subjects {
+		if s.args != nil {
+			return latency(ctx, cp, dir, s)
+		}
+	}
+	return nil
 }
 
 // cycle runs an agent that assesses all the time, and divides.
