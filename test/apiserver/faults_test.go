@@ -191,7 +191,7 @@ func (c *cluster) startAgent(t *testing.T, node string) *madeUp {
 			if err != nil {
 				t.Errorf("the agent ended: %v", err)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the agent does not end")
 		}
 	})

@@ -174,7 +174,7 @@ func machineConfigAPI(t *testing.T, cfg *rest.Config) dynamic.Interface {
 	}
 	// Served a moment after they are established.
 	for plural := range map[string]bool{"machineconfigs": true, "machineconfigpools": true} {
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
 			_, err := client.Resource(machineConfigResource(plural)).List(t.Context(), metav1.ListOptions{})
 			if err == nil {
 				break
@@ -409,7 +409,7 @@ func TestAudit(t *testing.T) {
 		visitor := kubeconfig(t, cp, "visitor")
 		var r ran
 		// The authorizer learns of the binding a moment later.
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 			r = run(t, bin, "audit", "--kubeconfig", visitor, "--selector", "kubernetes.io/hostname=good-0")
 			if r.stderr == "" || time.Now().After(deadline) {
 				break

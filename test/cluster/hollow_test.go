@@ -379,7 +379,7 @@ func TestVerifyTidies(t *testing.T) {
 			Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"*"}, Verbs: []string{"get", "list"}}},
 		}, metav1.CreateOptions{}))
 		const want = "forbidden: the right to create namespaces is missing"
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 			r = run(t, bin, "verify", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--image", agentImage)
 			if r.code == 2 && strings.Contains(r.stderr, want) {
 				break
@@ -506,7 +506,7 @@ func (s *seed) pullSecrets(t *testing.T, bin string, cp *controlplane.ControlPla
 			must[*corev1.Secret](s)(s.client.CoreV1().Secrets("default").Create(s.ctx, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "other"}}, metav1.CreateOptions{}))
 		}
 		var r ran
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
 			r = run(t, bin, append([]string{"verify", "--kubeconfig", c.config}, c.args...)...)
 			// The authorizer hears of a role with some delay.
 			if !strings.Contains(r.stderr, "list namespaces: forbidden") || time.Now().After(deadline) {

@@ -94,7 +94,7 @@ func TestRBACIsExact(t *testing.T) {
 	granted := rights(objects)
 	var g, u []string
 	// A watch is in the log once the API server has noticed its end.
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		events, err := cp.AuditEvents()
 		if err != nil {
 			t.Fatal(err)

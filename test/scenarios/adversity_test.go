@@ -128,23 +128,26 @@ func TestCheckInAdversity(t *testing.T) {
 // A kernel without SCTP is told plainly, and at once.
 func TestCheckWithoutTheModuleIsQuick(t *testing.T) {
 	g := boot(t, guest.Config{WithoutModules: []string{"sctp", "sctp_diag"}, Files: programs(t)})
-	// Well under a second on a real machine; software emulation on a busy
-	// one is some ten times slower, and now and then stands still: not each
-	// time.
-	const most, tries = 8 * time.Second, 3
+	// Well under a second on a real machine. Here it is compared with a start that
+	// inspects nothing, in the same moment; what waits for a probe or for modprobe
+	// has a minute (checkJSON). A machine may stand still, not each time.
+	const most, tries = 20, 3
 	for try := 1; ; try++ {
 		start := time.Now()
+		run(t, g, guest.Command{Path: agent, Args: []string{"version"}})
+		plain := time.Since(start)
+		start = time.Now()
 		r, res := check(t, g)
 		took := time.Since(start)
 		if res.ExitCode != 1 || r.Reason != "ModuleMissing" || !strings.Contains(r.Message, g.Release) {
 			t.Errorf("exit code %d, reason %q, message %q", res.ExitCode, r.Reason, r.Message)
 		}
-		t.Logf("took %v", took)
-		if took <= most {
+		t.Logf("took %v; a start alone %v", took, plain)
+		if took <= most*plain {
 			break
 		}
 		if try == tries {
-			t.Fatalf("%d times more than %v", tries, most)
+			t.Fatalf("%d times more than %d times as long as a start alone", tries, most)
 		}
 	}
 }
