@@ -52,6 +52,9 @@ func TestImage(t *testing.T) {
 	for _, b := range builds {
 		program, platform := b.program, b.platform
 		t.Run(program+"/"+platform, func(t *testing.T) {
+			if testing.Short() && platform != "linux/amd64" {
+				t.Skip("only in make test-full")
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 			defer cancel()
 			start := time.Now()
