@@ -349,7 +349,7 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 		}
 	}
 	if entry == nil {
-		diverted := ev.explainDiversion(p, name, mods, err)
+		diverted := ev.explainDiversion(name, err)
 		blockers = append(blockers, diverted...)
 		if len(diverted) == 0 && name != h.target {
 			return nil, nil // just a name that leads nowhere
@@ -391,7 +391,7 @@ func (ev *evaluation) blacklistEffect(who caller, asked, name string) string {
 }
 
 // explainDiversion says which lines lead a request away from the target.
-func (ev *evaluation) explainDiversion(p *process, name string, mods []*module, err error) []Evidence {
+func (ev *evaluation) explainDiversion(name string, err error) []Evidence {
 	norm, ok := normalizeAlias(name)
 	if !ok || err != nil {
 		return nil
@@ -402,19 +402,22 @@ func (ev *evaluation) explainDiversion(p *process, name string, mods []*module, 
 			list = append(list, a.evidence(CauseAlias, "leads "+name+" to "+printable(a.target)+" instead"))
 		}
 	}
-	if len(list) > 0 || norm == ev.host.target || len(mods) == 0 {
+	if norm == ev.host.target {
 		return list
 	}
-	if m := mods[0]; m.install != nil && m.install.pattern == norm {
-		e, _ := ev.explainInstall(p, m)
-		return e
-	}
-	for _, r := range ev.cfg.removes {
-		if r.pattern == norm {
-			return []Evidence{r.evidence(CauseAlias, "takes the name "+name+" before the module's own alias is looked up")}
+	// What takes the name before the module's own alias is looked up, now or once
+	// the lines above are gone.
+	for _, c := range ev.cfg.installs {
+		if len(list) <= maxListed && c.pattern == norm {
+			list = append(list, c.evidence(CauseInstall, "is run instead of looking "+name+" up"))
 		}
 	}
-	return nil
+	for _, c := range ev.cfg.removes {
+		if len(list) <= maxListed && c.pattern == norm {
+			list = append(list, c.evidence(CauseAlias, "takes the name "+name+" before the module's own alias is looked up"))
+		}
+	}
+	return list
 }
 
 // explainInstall says what an install command does on the way to the target.
@@ -438,22 +441,48 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 	if m.name != h.target && !m.required {
 		return nil, nil // a soft dependency; its failure is ignored
 	}
+	first := ev.installEffect(m, rule)
+	if first.Cause == CauseNone {
+		return nil, []Evidence{first}
+	}
+	blockers = []Evidence{first}
+	if first.Cause == CauseCustomInstall {
+		return blockers, nil
+	}
+	// Where that line is gone, the next one that matches is in force.
+	for i := range ev.cfg.installs {
+		c := &ev.cfg.installs[i]
+		if c.source == rule.source || !h.matches(c.pattern, m.name) {
+			continue
+		}
+		next := ev.installEffect(m, c)
+		if next.Cause != CauseInstall || len(blockers) > maxListed {
+			break
+		}
+		blockers = append(blockers, next)
+	}
+	return blockers, nil
+}
+
+// installEffect says what one install command does in place of loading a module.
+// Its cause is CauseNone where the module is loaded all the same.
+func (ev *evaluation) installEffect(m *module, rule *commandRule) Evidence {
+	h := ev.host
 	scratch := h.newKernel()
-	shell := h.newProcess(ev.cfg, scratch)
-	effect := shell.shell(rule.command)
+	effect := h.newProcess(ev.cfg, scratch).shell(rule.command)
 	what := "is run instead of loading " + printable(m.name)
 	if m.name != h.target && !m.viaAlias && m.path == "" && rule.pattern == m.name {
 		what = "is run instead of looking " + printable(m.name) + " up"
 	}
 	switch {
 	case scratch.inserted[h.target] || m.name != h.target && scratch.inserted[m.name]:
-		return nil, []Evidence{rule.evidence(CauseNone, what+", and loads it")}
+		return rule.evidence(CauseNone, what+", and loads it")
 	case effect == commandUnknown:
-		return []Evidence{rule.evidence(CauseCustomInstall, what+"; its effect cannot be told without running it")}, nil
+		return rule.evidence(CauseCustomInstall, what+"; its effect cannot be told without running it")
 	case effect == commandFails:
-		return []Evidence{rule.evidence(CauseInstall, what+", and fails")}, nil
+		return rule.evidence(CauseInstall, what+", and fails")
 	}
-	return []Evidence{rule.evidence(CauseInstall, what+", and does nothing")}, nil
+	return rule.evidence(CauseInstall, what+", and does nothing")
 }
 
 // bootLoad answers for systemd-modules-load: it asks for all names in turn, in
