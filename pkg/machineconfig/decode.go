@@ -29,9 +29,13 @@ type Config struct {
 	// of its source.
 	Name string
 	// Role is the pool it is for, "" when it has no role label.
-	Role  string
-	Files []HostFile
-	Links []Link
+	Role string
+	// RenderedFor is the pool of which this is all configurations merged, by the
+	// machine-config-operator: a MachineConfigPool owns it, and it has no role
+	// label. "" for every other one.
+	RenderedFor string
+	Files       []HostFile
+	Links       []Link
 	// KernelArguments are added to the kernel command line.
 	KernelArguments []string
 	// Units maps the names of systemd units to their texts, drop-ins
@@ -64,6 +68,10 @@ type manifest struct {
 	Metadata struct {
 		Name   string            `json:"name"`
 		Labels map[string]string `json:"labels"`
+		Owners []struct {
+			Kind string `json:"kind"`
+			Name string `json:"name"`
+		} `json:"ownerReferences"`
 	} `json:"metadata"`
 	Items []json.RawMessage `json:"items"`
 	Spec  struct {
@@ -221,6 +229,11 @@ func decodeManifest(raw json.RawMessage, source string, depth int) ([]Config, er
 			return nil, fmt.Errorf("MachineConfig %s: spec.config: %w", m.Metadata.Name, err)
 		}
 		c.Name, c.Role = m.Metadata.Name, m.Metadata.Labels[RoleLabel]
+		for _, owner := range m.Metadata.Owners {
+			if owner.Kind == Kind+"Pool" && c.Role == "" {
+				c.RenderedFor = owner.Name
+			}
+		}
 		c.KernelArguments = append(c.KernelArguments, m.Spec.KernelArguments...)
 		return []Config{c}, nil
 	case m.Kind == "List" || m.Kind == Kind+"List":

@@ -33,6 +33,10 @@ const (
 // configurations into it. Within a pool the order is that of the names, and of
 // several files with one path the last wins.
 //
+// What the machine-config-operator has rendered is left out where the
+// configurations it was made of are there. Otherwise each rendered one is judged
+// by itself: of one pool there may be several, as many as it has had.
+//
 // There is a pool for each role that the configurations name, and for each of
 // custom, which need not have configurations of its own.
 func Pools(configs []Config, custom ...string) []Pool {
@@ -43,9 +47,22 @@ func Pools(configs []Config, custom ...string) []Pool {
 		}
 	}
 	for _, c := range configs {
-		byRole[c.Role] = append(byRole[c.Role], c)
+		if c.RenderedFor == "" {
+			byRole[c.Role] = append(byRole[c.Role], c)
+		}
 	}
 	var out []Pool
+	for _, c := range configs {
+		pool := c.RenderedFor
+		sources := len(byRole[pool]) > 0 || pool != master && len(byRole[worker]) > 0
+		switch {
+		case pool == "":
+		case sources:
+			byRole[pool] = append([]Config(nil), byRole[pool]...) // a pool, even if all it has are the workers'
+		default:
+			out = append(out, Pool{Role: pool, Configs: []Config{c}})
+		}
+	}
 	for role, list := range byRole {
 		list = append([]Config{}, list...)
 		if role != "" && role != worker && role != master {
@@ -56,7 +73,7 @@ func Pools(configs []Config, custom ...string) []Pool {
 			out = append(out, Pool{Role: role, Configs: list})
 		}
 	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Role < out[j].Role })
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Role < out[j].Role })
 	return out
 }
 

@@ -457,3 +457,75 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// rendered is a MachineConfig as the operator renders it for a pool.
+func rendered(name, pool string, files ...string) string {
+	return fmt.Sprintf(`{"kind":"MachineConfig","metadata":{"name":%q,"annotations":{"machineconfiguration.openshift.io/generated-by-controller-version":"v4.16"},
+"ownerReferences":[{"apiVersion":%q,"kind":"MachineConfigPool","name":%q,"controller":true,"blockOwnerDeletion":true}]},
+"spec":{"config":{"ignition":{"version":"3.4.0"},"storage":{"files":[%s]}}}}`, name, APIVersion, pool, strings.Join(files, ","))
+}
+
+// TestRendered: "oc get machineconfig -o yaml" prints what the operator has
+// rendered beside its sources, for every pool and every change there was.
+func TestRendered(t *testing.T) {
+	enabling := []string{file(verdict.VendorBlacklist, "data:,"), file(verdict.LoadRequest, "data:,sctp")}
+	old, now := rendered("rendered-worker-1", "worker"), rendered("rendered-worker-2", "worker", enabling...)
+	masters, infra := rendered("rendered-master-1", "master"), rendered("rendered-infra-1", "infra", enabling...)
+	sources := []string{documented, machineConfig("00-master", "master", "", "")}
+	for _, tc := range []struct {
+		name    string
+		objects []string
+		want    []string
+	}{
+		{"beside their sources", append(sources, old, now, masters), []string{"master: 00-master false", "worker: load-sctp-module true"}},
+		{"of a custom pool that has the workers' only", append(sources, now, infra), []string{"infra: load-sctp-module true", "master: 00-master false", "worker: load-sctp-module true"}},
+		{"alone, each by itself", []string{old, now, masters}, []string{"master: rendered-master-1 false", "worker: rendered-worker-1 false", "worker: rendered-worker-2 true"}},
+		{"of one pool alone, beside another's sources", []string{machineConfig("00-master", "master", "", ""), now}, []string{"master: 00-master false", "worker: rendered-worker-2 true"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			list := `{"apiVersion":"v1","kind":"List","items":[` + strings.Join(tc.objects, ",") + `]}`
+			configs, err := Decode(strings.NewReader(list), "oc get machineconfig")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, p := range Pools(configs) {
+				e, err := Judge(t.Context(), p, Host{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, fmt.Sprintf("%s: %s %s", e.Role, strings.Join(e.Configs, " "), e.Enabled))
+			}
+			if !reflect.DeepEqual(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestEveryConfigIsNamed: of several MachineConfigs that stop the load each is
+// named with its line or argument.
+func TestEveryConfigIsNamed(t *testing.T) {
+	configs, err := Decode(strings.NewReader(documented+
+		object("50-cis", file("/etc/modprobe.d/cis.conf", "data:,install%20sctp%20/bin/true%0A"))+
+		object("75-stig", file("/etc/modprobe.d/stig.conf", "data:,install%20sctp%20/bin/false%0Ablacklist%20sctp%0A"))+
+		machineConfig("80-args", "worker", "", `,"kernelArguments":["quiet","module_blacklist=dccp,sctp"]`)), "input")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Judge(t.Context(), Pools(configs)[0], Host{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprint(e.Evidence)
+	for _, want := range []string{
+		"/etc/modprobe.d/cis.conf:1: install sctp /bin/true (MachineConfig 50-cis)",
+		"/etc/modprobe.d/stig.conf:1: install sctp /bin/false (MachineConfig 75-stig)",
+		"/etc/modprobe.d/stig.conf:2: blacklist sctp (MachineConfig 75-stig)",
+		"/proc/cmdline:1: module_blacklist=dccp,sctp (MachineConfig 80-args)",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("not named: %s\n%s", want, got)
+		}
+	}
+}
