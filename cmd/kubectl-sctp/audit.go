@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
@@ -106,6 +108,10 @@ was found but not all could be seen, or the command failed or was misused.`,
 	flags.BoolVarP(&watch, "watch", "w", false, "look again and again, and print when something has changed")
 	flags.DurationVar(&interval, "interval", 30*time.Second, "how long --watch waits before it looks again")
 	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of one look at the cluster")
+	completeObjects(cmd, &connect, "namespace", func(ctx context.Context, c *cluster.Client, each func(*corev1.Namespace)) error {
+		return cluster.List(ctx, "namespaces", "", c.Kube.CoreV1().Namespaces().List, metav1.ListOptions{}, each)
+	})
+	completeValues(cmd, "fail-on", "critical", "warning", "info", "never")
 	return cmd
 }
 

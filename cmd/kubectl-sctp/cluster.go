@@ -23,7 +23,9 @@ type clusterFlags struct {
 }
 
 func (f *clusterFlags) register(cmd *cobra.Command) {
-	f.kubectl = genericclioptions.NewConfigFlags(true).WithDeprecatedPasswordFlag()
+	// Without user name and password, which no API server has taken since
+	// Kubernetes 1.19: they make client-go ask a terminal for them.
+	f.kubectl = genericclioptions.NewConfigFlags(true)
 	*f.kubectl.Timeout = cluster.RequestTimeout.String()
 	// Nodes are in no namespace; a command that looks into some has its own flag.
 	f.kubectl.Namespace = nil
@@ -31,6 +33,7 @@ func (f *clusterFlags) register(cmd *cobra.Command) {
 	flags := pflag.NewFlagSet("", pflag.ContinueOnError)
 	f.kubectl.AddFlags(flags)
 	command.AddConnectionFlags(cmd, flags)
+	f.complete(cmd)
 	cmd.Flags().StringVar(&f.prefix, "prefix", nodelabel.DefaultPrefix, "prefix of the agent's labels and annotations")
 }
 
@@ -54,6 +57,7 @@ type pageFlag struct{ command.Output }
 func (o *pageFlag) Register(cmd *cobra.Command) {
 	o.Output = "table"
 	cmd.Flags().VarP(o, "output", "o", `"table" for people, "html" for a page to keep, "json" or "yaml" for programs`)
+	completeValues(cmd, "output", "table", "html", "json", "yaml")
 }
 
 func (o *pageFlag) Set(s string) error {

@@ -3,11 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/pem"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -20,9 +22,15 @@ func kubeconfig(t *testing.T, answer http.HandlerFunc) string {
 		answer(w, r)
 	}))
 	t.Cleanup(server.Close)
+	return writeKubeconfig(t, server.URL, "{}")
+}
+
+// writeKubeconfig makes the flag of a kubeconfig for a server and a user.
+func writeKubeconfig(t *testing.T, server, user string) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
-"users":[{"name":"u","user":{}}],"clusters":[{"name":"c","cluster":{"server":%q}}]}`, server.URL)
+"users":[{"name":"u","user":%s}],"clusters":[{"name":"c","cluster":{"server":%q}}]}`, user, server)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -111,5 +119,72 @@ func TestCleanupFails(t *testing.T) {
 	}
 	if _, _, err := execute(t.Context(), "cleanup", config, "--timeout", "0"); err == nil || !strings.Contains(err.Error(), "--timeout wants more than 0") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestConnectionFlags: what kubectl's flags choose is what the API server sees.
+func TestConnectionFlags(t *testing.T) {
+	var asked http.Header
+	var path string
+	// Credentials are sent over TLS only.
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/nodes") {
+			asked, path = r.Header, r.URL.Path
+		}
+		http.NotFound(w, r)
+	}))
+	defer server.Close()
+	plugin := filepath.Join(t.TempDir(), "plugin")
+	script := "#!/bin/sh\necho '{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{\"token\":\"from-the-plugin\"}}'\n"
+	if err := os.WriteFile(plugin, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	config := writeKubeconfig(t, server.URL, "{}")
+	withPlugin := writeKubeconfig(t, server.URL, fmt.Sprintf(`{"exec":{"apiVersion":"client.authentication.k8s.io/v1","interactiveMode":"Never","command":%q}}`, plugin))
+	for _, c := range []struct {
+		args          []string
+		header, value string
+	}{
+		{[]string{config}, "User-Agent", "kubectl-sctp/devel (" + runtime.GOOS + "/" + runtime.GOARCH + ")"},
+		{[]string{config, "--as", "somebody", "--as-group", "g"}, "Impersonate-User", "somebody"},
+		{[]string{config, "--as", "somebody", "--as-group", "g"}, "Impersonate-Group", "g"},
+		{[]string{config, "--token", "secret"}, "Authorization", "Bearer secret"},
+		{[]string{withPlugin}, "Authorization", "Bearer from-the-plugin"},
+	} {
+		asked, path = nil, ""
+		_, _, err := execute(t.Context(), append([]string{"audit", "--insecure-skip-tls-verify"}, c.args...)...)
+		if err == nil || path != "/api/v1/nodes" || asked.Get(c.header) != c.value {
+			t.Errorf("%q: %v; %s: %q, want %q", c.args, err, c.header, asked.Get(c.header), c.value)
+		}
+	}
+	for _, c := range []struct{ flag, value, want string }{
+		{"--context", "none", `context "none" does not exist`},
+		{"--cluster", "none", `cluster "none" does not exist`},
+		{"--user", "none", `auth info "none" does not exist`},
+		{"--certificate-authority", "/does/not/exist", "/does/not/exist"},
+		{"--server", "https://127.0.0.1:1", "no answer from the API server at 127.0.0.1:1"},
+		{"--request-timeout", "1x", "Invalid timeout value"},
+	} {
+		if _, _, err := execute(t.Context(), "audit", config, c.flag, c.value); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s %s: %v, want %q", c.flag, c.value, err, c.want)
+		}
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"example.com": "HTTP 404", "example.org": "not example.org"} {
+		if _, _, err := execute(t.Context(), "audit", config, "--certificate-authority", ca, "--tls-server-name", name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+// TestOIDC: the credential plugin is linked. Its issuer is asked for a new token,
+// and is not there.
+func TestOIDC(t *testing.T) {
+	config := writeKubeconfig(t, "https://127.0.0.1:2", `{"auth-provider":{"name":"oidc","config":{"client-id":"c","idp-issuer-url":"https://127.0.0.1:1","refresh-token":"r"}}}`)
+	if _, _, err := execute(t.Context(), "audit", config); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1/.well-known/openid-configuration") {
+		t.Error(err)
 	}
 }

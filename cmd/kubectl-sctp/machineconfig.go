@@ -90,6 +90,9 @@ does not, 2 that could not be told, or the command was misused.`,
 	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")
 	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of RHEL 9)")
 	output.Register(cmd)
+	completeValues(cmd, "format", "machineconfig", "butane", "modprobe.d")
+	completeFiles(cmd, "check")
+	cmd.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 	return cmd
 }
 

@@ -4,14 +4,22 @@ package main
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 )
 
 func main() {
-	os.Exit(command.Main(newRootCommand(), os.Args[1:], os.Stdout, os.Stderr))
+	args := os.Args[1:]
+	// kubectl asks a program of this name for what may follow on its command line.
+	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "kubectl_complete-sctp" {
+		args = append([]string{cobra.ShellCompRequestCmd}, args...)
+	}
+	os.Exit(command.Main(newRootCommand(), args, os.Stdout, os.Stderr))
 }
 
 func newRootCommand() *cobra.Command {
@@ -24,11 +32,13 @@ it. The nodes' part is what sctp-agent, a DaemonSet, writes on the Nodes.`,
 		Example: `  kubectl sctp audit                  # every node, and what is wrong
   kubectl sctp verify                 # prove SCTP between pods
   kubectl sctp machineconfig | oc apply -f -`,
+		Version:     buildinfo.Current().Version,
 		Args:        cobra.NoArgs,
 		RunE:        func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sctp"},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.AddCommand(
 		newAuditCommand(), newVerifyCommand(), newMachineConfigCommand(), newCleanupCommand(),
 		command.NewVersion("kubectl-sctp"),

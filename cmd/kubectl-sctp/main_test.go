@@ -28,6 +28,9 @@ func TestExitCodes(t *testing.T) {
 		{"a severity that does not exist", []string{"audit", "--fail-on", "all"}, 2, "", `want "critical", "warning", "info" or "never"`},
 		{"a file that does not exist", []string{"audit", "--kubeconfig", "/does/not/exist"}, 2, "", "/does/not/exist"},
 		{"help", []string{"audit", "--help"}, 0, "Usage:\n  kubectl sctp audit [flags]\n", ""},
+		{"the flag", []string{"--version"}, 0, "kubectl sctp version devel\n", ""},
+		{"no command", nil, 0, "Available Commands:\n  audit ", ""},
+		{"namespaces, and all of them", []string{"audit", "-A", "-n", "x"}, 2, "", "[all-namespaces namespace]"},
 		{"version", []string{"version"}, 0, "kubectl-sctp devel\ncommit   ", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

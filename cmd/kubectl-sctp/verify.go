@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,7 +9,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
@@ -105,6 +109,9 @@ or the command failed or was misused.`,
 	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")
 	flags.DurationVar(&opts.PathTimeout, "path-timeout", verify.DefaultPathTimeout, "how long each step on a path may take")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "do not say on stderr what is being done")
+	completeObjects(cmd, &connect, "node", func(ctx context.Context, c *cluster.Client, each func(*corev1.Node)) error {
+		return cluster.List(ctx, "nodes", "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{}, each)
+	})
 	return cmd
 }
 

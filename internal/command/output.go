@@ -7,7 +7,6 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 )
@@ -19,6 +18,7 @@ type Output string
 func (o *Output) Register(cmd *cobra.Command) {
 	*o = "table"
 	cmd.Flags().VarP(o, "output", "o", `"table" for people, "json" or "yaml" for programs`)
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "yaml"}, cobra.ShellCompDirectiveNoFileComp)) // an error: no such flag
 }
 
 func (o *Output) String() string { return string(*o) }
@@ -47,10 +47,7 @@ func (o *Output) Print(w io.Writer, value any, table func(io.Writer, terminal.Pa
 		encoder.SetEscapeHTML(false)
 		err = encoder.Encode(value)
 	case "yaml":
-		var text []byte
-		if text, err = yaml.Marshal(value); err == nil {
-			_, err = buffered.Write(text)
-		}
+		err = writeYAML(buffered, value)
 	default:
 		err = table(buffered, terminal.NewPalette(w))
 	}

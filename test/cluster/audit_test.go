@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -742,12 +744,23 @@ func TestAuditAtScale(t *testing.T) {
 		if r.code != 1 || len(result.Nodes) != nodeCount || perKind[audit.NodeNotReadyInPool] != unready || perKind[audit.PodOnUnreadyNode] != unready || len(perKind) != 2 {
 			t.Errorf("exit status %d, %d nodes, findings %v; %s", r.code, len(result.Nodes), perKind, r.stderr)
 		}
-		if r.elapsed > 20*time.Second || r.peakKiB > 512<<10 {
+		if r.elapsed > 20*time.Second || r.peakKiB > 120_000_000>>10 {
 			t.Errorf("too slow or too large: %v, %d KiB", r.elapsed, r.peakKiB)
+		}
+	}
+	for _, form := range []string{"yaml", "html"} {
+		r := run(t, bin, "audit", "--kubeconfig", admin, "-o", form)
+		t.Logf("-o %s: %.1f s, peak memory %d MiB, %d KiB", form, r.elapsed.Seconds(), r.peakKiB>>10, len(r.stdout)>>10)
+		if r.code != 1 || r.peakKiB > 120_000_000>>10 {
+			t.Errorf("-o %s: exit status %d, peak memory %d KiB", form, r.code, r.peakKiB)
 		}
 	}
 	table := run(t, bin, "audit", "--kubeconfig", admin)
 	fits(t, table.stdout)
+	t.Logf("-o table: %.1f s, peak memory %d MiB", table.elapsed.Seconds(), table.peakKiB>>10)
+	if table.peakKiB > 120_000_000>>10 {
+		t.Errorf("-o table: peak memory %d KiB", table.peakKiB)
+	}
 	if !strings.Contains(table.stdout, "… and 45 more") {
 		t.Error("the table lists every finding of a kind")
 	}
@@ -780,7 +793,9 @@ func inParallel(t *testing.T, n int, f func(int) error) {
 	}
 }
 
-// The program is a plugin by its name: kubectl finds it on the path, and passes on arguments, output and exit status.
+// The program is a plugin by its name: kubectl finds it on the path, and passes
+// on arguments, output and exit status. By its second name it is asked what may
+// follow on the command line.
 func TestKubectlPlugin(t *testing.T) {
 	plugin := program(t, "kubectl-sctp")
 	programs, err := controlplane.Build(t.Context(), nil, controlplane.Kubectl)
@@ -794,5 +809,52 @@ func TestKubectlPlugin(t *testing.T) {
 	}
 	if r := run(t, kubectl, "sctp", "audit", "--kubeconfig", "/does/not/exist"); r.code != 2 || !strings.Contains(r.stderr, "/does/not/exist") {
 		t.Errorf("exit status %d:\n%s%s", r.code, r.stdout, r.stderr)
+	}
+
+	if err := os.Symlink(plugin, filepath.Join(filepath.Dir(plugin), "kubectl_complete-sctp")); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/api/v1/namespaces":
+			fmt.Fprint(w, `{"items":[{"metadata":{"name":"core"}},{"metadata":{"name":"edge"}}]}`)
+		case "/api/v1/nodes":
+			fmt.Fprint(w, `{"items":[{"metadata":{"name":"worker-0"}}]}`)
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"east","contexts":[{"name":"east","context":{"cluster":"c1","user":"u1"}},{"name":"west","context":{"cluster":"c1","user":"u1"}}],
+"users":[{"name":"u1","user":{}}],"clusters":[{"name":"c1","cluster":{"server":%q}}]}`, server.URL)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		line []string
+		want []string
+	}{
+		{[]string{"au"}, []string{"audit"}},
+		{[]string{"audit", "--fail-on", ""}, []string{"critical", "warning", "info", "never"}},
+		{[]string{"audit", "-o", ""}, []string{"table", "html", "json", "yaml"}},
+		{[]string{"audit", "--kubeconfig", config, "--context", ""}, []string{"east", "west"}},
+		{[]string{"audit", "--kubeconfig", config, "--cluster", ""}, []string{"c1"}},
+		{[]string{"audit", "--kubeconfig", config, "--user", ""}, []string{"u1"}},
+		{[]string{"audit", "--kubeconfig", config, "--context", "west", "-n", ""}, []string{"core", "edge"}},
+		{[]string{"verify", "--kubeconfig", config, "--node", ""}, []string{"worker-0"}},
+		{[]string{"machineconfig", "--format", ""}, []string{"machineconfig", "butane", "modprobe.d"}},
+	} {
+		r := run(t, kubectl, append([]string{"__complete", "sctp"}, c.line...)...)
+		var got []string
+		for line := range strings.Lines(r.stdout) {
+			if word, _, _ := strings.Cut(strings.TrimSpace(line), "\t"); !strings.HasPrefix(word, ":") {
+				got = append(got, word)
+			}
+		}
+		if r.code != 0 || !slices.Equal(got, c.want) {
+			t.Errorf("kubectl __complete sctp %q: %q, want %q; exit status %d, %s", c.line, got, c.want, r.code, r.stderr)
+		}
 	}
 }
