@@ -297,8 +297,8 @@ type backing struct {
 // agentPod reads the agent's pod.
 func agentPod(p *corev1.Pod) *AgentPod {
 	out := &AgentPod{Namespace: p.Namespace, Name: p.Name, Trouble: string(p.Status.Phase)}
-	if len(p.Spec.Containers) > 0 {
-		out.Image = p.Spec.Containers[0].Image
+	if c := AgentContainer(p); c != nil {
+		out.Image = c.Image
 		out.Version = imageVersion(out.Image)
 	}
 	for _, c := range p.Status.Conditions {

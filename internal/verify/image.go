@@ -5,10 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
-	"slices"
 	"strconv"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,7 +31,7 @@ func (r *run) prepare(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("look for the agent's image: %w", err)
 		}
-		r.image, agents = agentContainer(pod).Image, pullSecretsOf(pod)
+		r.image, agents = audit.AgentContainer(pod).Image, pullSecretsOf(pod)
 	}
 	r.result.Image = r.image
 	if err := r.readPullSecrets(ctx, agents); err != nil {
@@ -56,7 +53,7 @@ func (r *run) prepare(ctx context.Context) error {
 func (r *run) agentPod(ctx context.Context) (*corev1.Pod, error) {
 	var best *corev1.Pod
 	err := cluster.List(ctx, "pods", "", r.c.CoreV1().Pods("").List, metav1.ListOptions{LabelSelector: audit.AgentSelector}, func(p *corev1.Pod) {
-		if p.DeletionTimestamp == nil && agentContainer(p) != nil && (best == nil || preferred(p, best) > 0) {
+		if p.DeletionTimestamp == nil && audit.AgentContainer(p) != nil && (best == nil || preferred(p, best) > 0) {
 			best = p.DeepCopy()
 		}
 	})
@@ -86,24 +83,4 @@ func preferred(a, b *corev1.Pod) int {
 		cmp.Compare(generation(a), generation(b)),
 		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 	)
-}
-
-// agentContainer is the container of an agent's pod that runs it, nil when there
-// is none: by the name that the manifests give it, else by the image's name.
-// Others may stand beside it, and before it.
-func agentContainer(p *corev1.Pod) *corev1.Container {
-	for _, is := range []func(corev1.Container) bool{
-		func(c corev1.Container) bool { return c.Name == "agent" },
-		func(c corev1.Container) bool {
-			name, _, _ := strings.Cut(path.Base(c.Image), "@")
-			name, _, _ = strings.Cut(name, ":")
-			return name == "sctp-agent"
-		},
-		func(corev1.Container) bool { return len(p.Spec.Containers) == 1 },
-	} {
-		if i := slices.IndexFunc(p.Spec.Containers, is); i >= 0 {
-			return &p.Spec.Containers[i]
-		}
-	}
-	return nil
 }

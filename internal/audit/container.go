@@ -1,0 +1,29 @@
+package audit
+
+import (
+	"path"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// AgentContainer is the container of an agent's pod that runs it, nil when there
+// is none: by the name that the manifests give it, else by the image's name.
+// Others may stand beside it, and before it.
+func AgentContainer(p *corev1.Pod) *corev1.Container {
+	for _, is := range []func(corev1.Container) bool{
+		func(c corev1.Container) bool { return c.Name == "agent" },
+		func(c corev1.Container) bool {
+			name, _, _ := strings.Cut(path.Base(c.Image), "@")
+			name, _, _ = strings.Cut(name, ":")
+			return name == "sctp-agent"
+		},
+		func(corev1.Container) bool { return len(p.Spec.Containers) == 1 },
+	} {
+		if i := slices.IndexFunc(p.Spec.Containers, is); i >= 0 {
+			return &p.Spec.Containers[i]
+		}
+	}
+	return nil
+}
