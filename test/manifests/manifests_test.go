@@ -26,6 +26,7 @@ import (
 	monitoringv1 "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	flowcontrolv1 "k8s.io/api/flowcontrol/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -85,6 +86,8 @@ func newObject(meta metav1.TypeMeta) (any, error) {
 		return new(appsv1.DaemonSet), nil
 	case "apps/v1 Deployment":
 		return new(appsv1.Deployment), nil
+	case "batch/v1 CronJob":
+		return new(batchv1.CronJob), nil
 	case "flowcontrol.apiserver.k8s.io/v1 PriorityLevelConfiguration":
 		return new(flowcontrolv1.PriorityLevelConfiguration), nil
 	case "flowcontrol.apiserver.k8s.io/v1 FlowSchema":
@@ -103,6 +106,10 @@ func newObject(meta metav1.TypeMeta) (any, error) {
 		return new(admissionv1.ValidatingAdmissionPolicy), nil
 	case "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding":
 		return new(admissionv1.ValidatingAdmissionPolicyBinding), nil
+	case "admissionregistration.k8s.io/v1 MutatingAdmissionPolicy":
+		return new(admissionv1.MutatingAdmissionPolicy), nil
+	case "admissionregistration.k8s.io/v1 MutatingAdmissionPolicyBinding":
+		return new(admissionv1.MutatingAdmissionPolicyBinding), nil
 	case "security.openshift.io/v1 SecurityContextConstraints":
 		return new(securityv1.SecurityContextConstraints), nil
 	case "machineconfiguration.openshift.io/v1 MachineConfig":
@@ -298,6 +305,31 @@ func TestMachineConfigExamplesDecode(t *testing.T) {
 		if got := mc.Labels["machineconfiguration.openshift.io/role"]; got != role {
 			t.Errorf("%s: for the role %q", f, got)
 		}
+	}
+}
+
+// The example of an audit in the cluster runs with the account that the
+// component "auditor" makes.
+func TestAuditCronJob(t *testing.T) {
+	b, err := os.ReadFile(filepath.Join(examples, "cronjob-audit.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := decode(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	job := objects[0].(*batchv1.CronJob)
+	rendered, err := decode(kustomize(t, "testdata/kubernetes-all"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := job.Spec.JobTemplate.Spec.Template.Spec
+	if !slices.ContainsFunc(rendered, func(o any) bool {
+		sa, ok := o.(*corev1.ServiceAccount)
+		return ok && sa.Name == pod.ServiceAccountName && sa.Namespace == job.Namespace
+	}) {
+		t.Errorf("no account %s in %s", pod.ServiceAccountName, job.Namespace)
 	}
 }
 
