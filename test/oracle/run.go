@@ -82,7 +82,7 @@ func (r *Root) Compare(ctx context.Context, c *hostcase.Case) (real, ours Outcom
 	if ours, err = r.inspect(ctx, c); err != nil {
 		return nil, nil, err
 	}
-	if real, err = r.ask(ctx, c, ours); err != nil {
+	if real, err = r.ask(ctx, c); err != nil {
 		return nil, nil, err
 	}
 	return real, ours, nil
@@ -107,7 +107,7 @@ func (r *Root) inspect(ctx context.Context, c *hostcase.Case) (Outcome, error) {
 
 // ask runs the real programs for every caller, each on a kernel without the
 // module.
-func (r *Root) ask(ctx context.Context, c *hostcase.Case, ours Outcome) (Outcome, error) {
+func (r *Root) ask(ctx context.Context, c *hostcase.Case) (Outcome, error) {
 	real := Outcome{}
 	module := kmod.SCTP()
 	insertedBy := func(runs ...[]string) (string, error) {

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 
@@ -23,7 +24,7 @@ func main() {
 	case "socket":
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP)
 		if err != nil {
-			fmt.Println(err.(unix.Errno) == unix.EPROTONOSUPPORT, err)
+			fmt.Println(errors.Is(err, unix.EPROTONOSUPPORT), err)
 			os.Exit(1)
 		}
 		unix.Close(fd)
