@@ -1,8 +1,9 @@
 # What the tests and the demo download or build is kept in
 # $SCTP_AGENT_CACHE, by default ~/.cache/sctp-agent.
 
-.PHONY: build demo test test-full test-node test-long test-timing test-arch oracle bench deps
+.PHONY: help build demo test test-full test-node test-long test-timing test-arch oracle bench deps
 
+# Both programs, as they ship, in bin/.
 build:
 	@hack/build bin/sctp-agent
 	@hack/build bin/kubectl-sctp ./cmd/kubectl-sctp
@@ -61,3 +62,9 @@ bench: deps
 # The system's programs that the tests and the demo need.
 deps:
 	@hack/deps
+
+# The targets, each with the first sentence of its comment.
+help:
+	@awk '/^# /{text = text substr($$0, 2); next} \
+		/^[a-z-]+:/{sub(/:.*/, ""); sub(/\.( .*|$$)/, ".", text); if (text) printf "make %-12s%s\n", $$0, text} \
+		{text = ""}' $(firstword $(MAKEFILE_LIST))
