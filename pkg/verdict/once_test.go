@@ -1,0 +1,135 @@
+package verdict_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// piledUp are lines of modprobe.d as profiles, packages and people leave them:
+// some stop sctp, some nearly, some have nothing to do with it. A softdep is not
+// among them: it makes modprobe ignore install commands, so that emptying the
+// file which has it brings these to life.
+var piledUp = []string{
+	"blacklist sctp", "blacklist sctp", "install sctp /bin/false", "install sctp /bin/true", "install sct* /bin/false", "install sctp \\\n  /bin/true",
+	"alias net-pf-2-proto-132 off", "alias net-pf-*-proto-132 off", "install net-pf-2-proto-132 /bin/false",
+	"install libcrc32c /bin/false", "install floppy /bin/false",
+	"blacklist floppy", "blacklist sctp_diag", "# blacklist sctp", "options sctp no_checksums=0", "", "install udf /bin/true", "blacklist usb-storage",
+}
+
+var piledUpFiles = []string{
+	"etc/modprobe.d/sctp.conf", "etc/modprobe.d/sctp-blacklist.conf", "etc/modprobe.d/a.conf", "etc/modprobe.d/blacklist.conf", "etc/modprobe.d/zz.conf",
+	"usr/lib/modprobe.d/dist.conf", "usr/lib/modprobe.d/a.conf", "usr/lib/modprobe.d/vendor.conf", "run/modprobe.d/initramfsblacklist.conf",
+}
+
+// TestStepsOnceOnPiledUpRoots: on roots made of such lines, all steps done once
+// leave nothing in the way, neither at boot nor on demand, on hosts where files
+// are edited and on those where a MachineConfig writes them.
+func TestStepsOnceOnPiledUpRoots(t *testing.T) {
+	const roots = 600
+	rng := rand.New(rand.NewPCG(14, 4))
+	stopped := 0
+	for n := range roots {
+		c := &hostcase.Case{
+			Story: "piled up", Kmod: []int{28, 30, 34}[n%3], Systemd: 252,
+			Modules: []hostcase.Module{
+				{Name: "libcrc32c", File: "kernel/lib/libcrc32c.ko"}, {Name: "floppy", File: "kernel/drivers/floppy.ko"},
+				{Name: "sctp", File: "kernel/net/sctp/sctp.ko", Needs: []string{"libcrc32c"}},
+			},
+			Aliases: []hostcase.Alias{{Pattern: "net_pf_2_proto_132", Name: "sctp"}, {Pattern: "net_pf_10_proto_132", Name: "sctp"}},
+		}
+		id := []string{"ID=rhel\nVERSION_ID=9.6\n", "ID=rhcos\nVERSION_ID=4.18\n"}[n%2]
+		c.Entries = append(c.Entries, hostcase.Entry{Kind: hostcase.File, Path: "etc/os-release", Content: id},
+			hostcase.Entry{Kind: hostcase.File, Path: "bin/false", Content: "#!stub"}, hostcase.Entry{Kind: hostcase.File, Path: "bin/true", Content: "#!stub"},
+			hostcase.Entry{Kind: hostcase.File, Path: "opt/ask", Content: "#!stub"})
+		for _, i := range rng.Perm(len(piledUpFiles))[:1+rng.IntN(5)] {
+			var content strings.Builder
+			for range 1 + rng.IntN(5) {
+				content.WriteString(piledUp[rng.IntN(len(piledUp))] + "\n")
+			}
+			c.Entries = append(c.Entries, hostcase.Entry{Kind: hostcase.File, Path: piledUpFiles[i], Content: content.String()})
+		}
+		tree := c.FS()
+		judge := func() verdict.Report {
+			i, err := kmod.Inspect(t.Context(), kmod.Options{FS: tree, KmodVersion: c.Kmod, SystemdVersion: c.Systemd}, kmod.SCTP())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return verdict.Judge(verdict.Facts{Inspection: i})
+		}
+		before := judge()
+		if before.Policy.Autoload.Allowed != kmod.AnswerTrue || before.Policy.ModulesLoad.Allowed != kmod.AnswerTrue {
+			stopped++
+		}
+		doSteps(t, tree, before)
+		if after := judge(); after.OnBoot != verdict.OnBootLoaded || after.Policy.Autoload.Allowed != kmod.AnswerTrue || after.Policy.ModulesLoad.Allowed != kmod.AnswerTrue {
+			t.Errorf("root %d\n%s\nsteps\n%s\nleft\n%s", n, c.Format(), describe("before", before), describe("after", after))
+		}
+		if t.Failed() {
+			return
+		}
+	}
+	if t.Logf("%d roots, %d of them stop sctp", roots, stopped); stopped < roots/2 {
+		t.Errorf("only %d of %d roots stop sctp", stopped, roots)
+	}
+}
+
+// doSteps does what the steps mean to a tree in memory, once and in their order.
+func doSteps(t *testing.T, tree fstest.MapFS, r verdict.Report) {
+	t.Helper()
+	write := func(name, content string) {
+		tree[strings.TrimPrefix(name, "/")] = &fstest.MapFile{Data: []byte(content), Mode: 0o644}
+	}
+	if files := machineconfig.FilesOf(r); files != nil {
+		for _, f := range files {
+			write(f.Path, f.Contents)
+		}
+		return
+	}
+	read := func(name string) string {
+		if rest, ok := strings.CutPrefix(name, "/lib/"); ok {
+			name = "/usr/lib/" + rest
+		}
+		f := tree[strings.TrimPrefix(name, "/")]
+		if f == nil {
+			t.Fatalf("a step is about %s, which is not there", name)
+		}
+		return string(f.Data)
+	}
+	commentOut := func(content string, line int) string {
+		lines := strings.SplitAfter(content, "\n")
+		if line < 1 || line > len(lines) {
+			t.Fatalf("a step is about line %d of %d", line, len(lines))
+		}
+		return strings.Join(slices.Concat(lines[:line-1], []string{"#" + lines[line-1]}, lines[line:]), "")
+	}
+	for _, step := range r.Remedies {
+		switch step.Action {
+		case verdict.ActionCommentOut:
+			write(step.File, commentOut(read(step.File), step.Line))
+		case verdict.ActionOverrideFile:
+			target := path.Join("/etc/modprobe.d", path.Base(step.File))
+			source := target
+			if tree[strings.TrimPrefix(target, "/")] == nil {
+				source = step.File
+			}
+			write(target, commentOut(read(source), step.Line))
+		case verdict.ActionEmptyFile:
+			write(step.File, "")
+		case verdict.ActionWriteFile:
+			write(step.File, "sctp\n")
+		case verdict.ActionLoadModule, verdict.ActionReboot:
+		default:
+			t.Fatalf("no file can do this step: %s", fmt.Sprint(step))
+		}
+	}
+}
