@@ -10,10 +10,7 @@ import "strings"
 func systemdModulesLoad(line string, systemd int) []request {
 	var reqs []request
 	seen := map[string]bool{}
-	line = cString(line)
-	if systemd <= 247 {
-		line, _, _ = strings.Cut(line, "\n") // later ones read the whole file
-	}
+	line, _, _ = strings.Cut(cString(line), "\n")
 	for line != "" {
 		var word, raw string
 		word, raw, line = systemdWord(line, systemd)

@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
@@ -50,7 +51,9 @@ var shared = sync.OnceValues(func() (*cluster, error) {
 })
 
 func (c *cluster) prepare(ctx context.Context) (err error) {
-	if c.admin, err = c.Client(); err != nil {
+	quiet := c.Admin() // who wants the policies' warnings asks for them
+	quiet.WarningHandler = rest.NoWarnings{}
+	if c.admin, err = kubernetes.NewForConfig(quiet); err != nil {
 		return err
 	}
 	if c.dynamic, err = dynamic.NewForConfig(c.Admin()); err != nil {
@@ -436,6 +439,22 @@ func TestPolicyConfines(t *testing.T) {
 				helm(t, c.kubeconfig, args...)
 				defer c.nothingRemains(t)
 				defer helm(t, c.kubeconfig, "uninstall", install.helm[0], "--namespace", install.namespace)
+			}
+			// The agent that is installed is the one that the policy means.
+			ds, err := c.admin.AppsV1().DaemonSets(install.namespace).Get(t.Context(), install.account, metav1.GetOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pod := ds.Spec.Template.Spec
+			if pod.ServiceAccountName != install.account {
+				t.Errorf("the agent's account is %s", pod.ServiceAccountName)
+			}
+			args := pod.Containers[0].Args
+			if other := install.prefix != "sctp-agent/"; slices.Contains(args, "--prefix="+install.prefix) != other {
+				t.Errorf("the agent's arguments are %q", args)
+			}
+			if !slices.Contains(args, "--startup-taint="+install.prefix+"unproved") {
+				t.Errorf("the agent's arguments are %q", args)
 			}
 			node := strings.Trim("confined-"+strings.NewReplacer(" ", "-", "'", "").Replace(install.name), "-")
 			c.makeNode(t, node, map[string]string{"example.org/rack": "7"})
