@@ -10,7 +10,10 @@ import "strings"
 func systemdModulesLoad(line string, systemd int) []request {
 	var reqs []request
 	seen := map[string]bool{}
-	line, _, _ = strings.Cut(cString(line), "\n")
+	line = cString(line)
+	if systemd <= 247 {
+		line, _, _ = strings.Cut(line, "\n") // later ones read the whole file
+	}
 	for line != "" {
 		var word, raw string
 		word, raw, line = systemdWord(line, systemd)

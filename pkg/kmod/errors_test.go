@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/fstest"
 
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -103,5 +104,40 @@ func TestCauses(t *testing.T) {
 	got.Kernel.BootTime, got.BootLoad.RequestedSince = want.Kernel.BootTime, want.BootLoad.RequestedSince // another time.Location
 	if !reflect.DeepEqual(*want, got) {
 		t.Errorf("got  %+v\nwant %+v", got, *want)
+	}
+}
+
+// TestEmptyIndex: depmod leaves an empty index where the kernel's package has no
+// modules.builtin.modinfo. The real modprobe goes on without it.
+func TestEmptyIndex(t *testing.T) {
+	root, opts := host(t)
+	index := filepath.Join(root, "usr/lib/modules", hostcase.Release, "modules.builtin.alias.bin")
+	if err := os.WriteFile(index, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if ins := inspect(t, opts); ins.Autoload.Allowed != kmod.AnswerTrue || len(ins.Findings) != 0 {
+		t.Errorf("autoload %+v, findings %+v", ins.Autoload, ins.Findings)
+	}
+}
+
+// TestEscapedOnce: what is not printable is escaped, and that only once.
+func TestEscapedOnce(t *testing.T) {
+	_, opts := host(t, file("etc/modprobe.d/x.conf", "blacklist sctp\r\n"))
+	if ins := inspect(t, opts); len(ins.Findings) != 1 || !strings.Contains(ins.Findings[0].Message, `"blacklist sctp\r" has no effect`) {
+		t.Errorf("findings %+v", ins.Findings)
+	}
+}
+
+// TestNewlineInCommandLine: systemd 247 reads one line of it, later ones all.
+func TestNewlineInCommandLine(t *testing.T) {
+	root, opts := host(t)
+	if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte("quiet\nmodules_load=sctp\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for systemd, want := range map[int]kmod.Answer{247: kmod.AnswerFalse, 252: kmod.AnswerTrue, 257: kmod.AnswerTrue} {
+		opts.SystemdVersion = systemd
+		if got := inspect(t, opts).BootLoad.Requested; got != want {
+			t.Errorf("systemd %d: %s, want %s", systemd, got, want)
+		}
 	}
 }

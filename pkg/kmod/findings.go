@@ -75,7 +75,7 @@ func (ev *evaluation) conflicts() []Finding {
 		return []Finding{{
 			Kind:     FindingConflict,
 			Evidence: []Evidence{stop, ask},
-			Message: fmt.Sprintf("%s (%q) disables %s, although %s (%q) asks for it at boot",
+			Message: fmt.Sprintf("%s (\"%s\") disables %s, although %s (\"%s\") asks for it at boot",
 				stop.Place(), stop.Text, ev.mod.Name, ask.Place(), ask.Text),
 		}}
 	}
@@ -84,7 +84,7 @@ func (ev *evaluation) conflicts() []Finding {
 
 func unused(e Evidence, why string) Finding {
 	e.Effect = "has no effect: " + why
-	return Finding{Kind: FindingUnused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: %q has no effect: %s", e.Place(), e.Text, why)}
+	return Finding{Kind: FindingUnused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: \"%s\" has no effect: %s", e.Place(), e.Text, why)}
 }
 
 // unusedDirectives looks for lines of modprobe.d that seem meant for the module

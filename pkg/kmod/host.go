@@ -194,7 +194,9 @@ func (h *host) index(name string) *hostIndex {
 	f, err := h.Open(full)
 	if err == nil {
 		x.file = f
-		x.Index, err = kmodindex.New(f, f.Info().Size)
+		if x.Index, err = kmodindex.New(f, f.Info().Size); err != nil && f.Info().Size == 0 {
+			err = fs.ErrNotExist // depmod leaves one where it has no source; libkmod cannot map it, and goes on
+		}
 	}
 	if err != nil {
 		x.err = err

@@ -421,7 +421,7 @@ func TestAudit(t *testing.T) {
 			t.Errorf("exit status %d without the right to see pods, want 2: %s", r.code, r.stderr)
 		}
 		fits(t, r.stdout)
-		for _, want := range []string{"the right to list pods is missing", "the right to list machineconfigpools is missing", "therefore not checked: PodOnUnreadyNode"} {
+		for _, want := range []string{"the right to list pods is missing", "the right to list machineconfigpools.machineconfiguration.openshift.io is missing", "therefore not checked: PodOnUnreadyNode"} {
 			if !strings.Contains(strings.Join(strings.Fields(r.stdout), " "), want) {
 				t.Errorf("it does not say %q:\n%s", want, r.stdout)
 			}
