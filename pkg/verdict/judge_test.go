@@ -90,7 +90,7 @@ func unbegun(errno, detail string) result.Result {
 	return result.Result{Checks: []result.Check{{Name: result.CheckIPv4Stream, Result: result.OutcomeUnknown, Required: true, Errno: errno, Detail: detail}}}
 }
 
-// silent is a probe whose required check waited in vain.
+// silent is a probe whose required check got no answer.
 func silent(stage result.Stage) result.Result {
 	r := broken(result.OutcomeFail, stage, "")
 	r.Checks[0].TimedOut = true
