@@ -22,6 +22,9 @@ import (
 // placement is the policies as one way to install them makes them.
 type placement struct {
 	prefix string
+	// warning is the name of the policy that warns. Another's, which was removed
+	// a moment ago, may still be in force.
+	warning string
 	// in has opted in; out has not, and no has said no.
 	in, out, no string
 	c           *cluster
@@ -37,7 +40,7 @@ func withPlacement(t *testing.T, test func(*testing.T, placement)) {
 			t.Fatal(err)
 		}
 		defer c.delete(t, rendered)
-		p := placement{prefix: "sctp-agent/", in: "in", out: "out", no: "no", c: c}
+		p := placement{prefix: "sctp-agent/", warning: "sctp-agent-placement-warning", in: "in", out: "out", no: "no", c: c}
 		p.prepare(t)
 		test(t, p)
 	})
@@ -46,7 +49,7 @@ func withPlacement(t *testing.T, test func(*testing.T, placement)) {
 			"--set", "placement.enabled=true,labelPrefix=example.com/")
 		defer c.nothingRemains(t)
 		defer helm(t, c.kubeconfig, "uninstall", "sctp-other", "--namespace", "telco")
-		p := placement{prefix: "example.com/", in: "in2", out: "out2", no: "no2", c: c}
+		p := placement{prefix: "example.com/", warning: "sctp-other-sctp-agent-placement-warning", in: "in2", out: "out2", no: "no2", c: c}
 		p.prepare(t)
 		test(t, p)
 	})
@@ -70,7 +73,7 @@ func (p placement) prepare(t *testing.T) {
 			return err
 		})
 	}
-	client, warnings := p.c.warned(t)
+	client, warnings := p.warned(t)
 	within(t, func() error {
 		pod, err := p.c.try(t.Context(), sctpPod(p.in))
 		if err != nil {
@@ -365,8 +368,9 @@ func TestPlacementOfControllers(t *testing.T) {
 
 // warnings collects what the API server warns about.
 type warnings struct {
-	mu   sync.Mutex
-	text []string
+	policy string
+	mu     sync.Mutex
+	text   []string
 }
 
 func (w *warnings) HandleWarningHeader(_ int, _, text string) {
@@ -379,16 +383,16 @@ func (w *warnings) HandleWarningHeader(_ int, _, text string) {
 func (w *warnings) take() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ours := slices.DeleteFunc(w.text, func(s string) bool { return !strings.Contains(s, "-placement-warning") })
+	ours := slices.DeleteFunc(w.text, func(s string) bool { return !strings.Contains(s, "'"+w.policy+"' with binding") })
 	w.text = nil
 	return ours
 }
 
 // warned is an administrator who sees warnings.
-func (c *cluster) warned(t *testing.T) (kubernetes.Interface, *warnings) {
+func (p placement) warned(t *testing.T) (kubernetes.Interface, *warnings) {
 	t.Helper()
-	w := new(warnings)
-	cfg := c.Admin()
+	w := &warnings{policy: p.warning}
+	cfg := p.c.Admin()
 	cfg.WarningHandler = w
 	client, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
@@ -401,7 +405,7 @@ func (c *cluster) warned(t *testing.T) (kubernetes.Interface, *warnings) {
 // nobody else is.
 func TestPlacementWarning(t *testing.T) {
 	withPlacement(t, func(t *testing.T, p placement) {
-		client, got := p.c.warned(t)
+		client, got := p.warned(t)
 		ctx := t.Context()
 		ignored := func(_ any, err error) error { return err }
 		deploy := func(namespace string, change func(*corev1.PodTemplateSpec)) func() error {
