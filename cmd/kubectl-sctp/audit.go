@@ -276,7 +276,10 @@ func printFindings(t *terminal.Writer, p terminal.Palette, list []audit.Finding)
 			t.Line("  … and %d more (-o json lists all)", len(list)-most)
 			break
 		}
-		t.Wrapped(2, f.Object.String()+": "+f.Message)
+		t.Wrapped(2, f.Subject()+": "+f.Message)
+		if f.Object.Kind != "Node" && len(f.Members) > 0 {
+			t.Wrapped(6, "pods: "+listed(f.Members))
+		}
 		for _, e := range f.Evidence {
 			t.Wrapped(6, e)
 		}
@@ -285,6 +288,14 @@ func printFindings(t *terminal.Writer, p terminal.Palette, list []audit.Finding)
 			t.Wrapped(4, "→ "+f.Fix)
 		}
 	}
+}
+
+// listed is the first few of many names.
+func listed(names []string) string {
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 func kindNames(kinds []audit.Kind) []string {

@@ -70,6 +70,7 @@ func healthy() *Snapshot {
 	s.Pods = []Pod{{
 		Namespace: "core", Name: "amf-0", Node: "worker-0", Labels: map[string]string{"app": "amf"},
 		Ports: []Port{{"amf", "ngap", 38412}}, Services: []string{"core/amf"}, Listens: []int32{38412},
+		Owner: Object{"Pod", "core", "amf-0"},
 	}}
 	s.Services = []Service{{
 		Namespace: "core", Name: "amf", Type: corev1.ServiceTypeClusterIP,
@@ -100,6 +101,25 @@ func healthy() *Snapshot {
 
 func sctpPort(p intstr.IntOrString) networkingv1.NetworkPolicyPort {
 	return networkingv1.NetworkPolicyPort{Protocol: new(corev1.ProtocolSCTP), Port: &p}
+}
+
+// pending is a pod that the scheduler refused.
+func pending(name string, change func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "core", Name: name}}
+	p.Spec.Containers = []corev1.Container{{Name: "main"}}
+	p.Status.Phase = corev1.PodPending
+	p.Status.Conditions = []corev1.PodCondition{{
+		Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
+		Message: "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+	}}
+	change(p)
+	return p
+}
+
+// inDeployment makes a pod one of a Deployment's, as the controllers do.
+func inDeployment(p *corev1.Pod, name, hash string) {
+	p.Labels = map[string]string{"pod-template-hash": hash}
+	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: name + "-" + hash, Controller: new(true)}}
 }
 
 // TestFindings holds every kind to a case that shows it, and to the healthy
@@ -134,6 +154,13 @@ func TestFindings(t *testing.T) {
 			setNode(2, blacklisted())(s)
 			s.Services[0].Endpoints = append(s.Services[0].Endpoints, Endpoint{Node: "worker-1", Pod: "amf-1"})
 		}, []string{"NodeNotReadyInPool worker-1"}, ""},
+		{"a dual-stack pod is one endpoint", func(s *Snapshot) {
+			setNode(1, blacklisted())(s)
+			e := s.Services[0].Endpoints[0]
+			e.Address = "2001:db8::1"
+			s.Services[0].Endpoints = append(s.Services[0].Endpoints, e)
+			s.Pods, s.Policies = nil, nil
+		}, []string{"EndpointOnUnreadyNode core/amf", "NodeNotReadyInPool worker-0"}, "1 of its 1 ready endpoints"},
 		{"an endpoint with two ports is one", func(s *Snapshot) {
 			setNode(1, blacklisted())(s)
 			e := s.Services[0].Endpoints[0]
@@ -185,7 +212,33 @@ func TestFindings(t *testing.T) {
 		}, []string{"PodOnUnprovedNode core/amf-0", "NodeWithoutAgent worker-0"}, "has not proved SCTP"},
 		{"an agent that crashes", func(s *Snapshot) { s.Nodes[2].Agent.Ready, s.Nodes[2].Agent.Trouble = false, "CrashLoopBackOff" },
 			[]string{"AgentNotReady worker-1"}, "CrashLoopBackOff"},
-		{"a pod that waits for a node", func(s *Snapshot) { s.Pods = append(s.Pods, Pod{Namespace: "core", Name: "smf-0"}) }, nil, ""},
+		{"a pod that the scheduler has not looked at", func(s *Snapshot) { s.Pods = append(s.Pods, Pod{Namespace: "core", Name: "smf-0"}) }, nil, ""},
+		{"a pod that waits for SCTP", func(s *Snapshot) {
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "true", rolePrefix + "master": ""}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "1 node of pool master: ModuleBlacklisted: sctp is blacklisted: /etc/modprobe.d/x.conf:1: blacklist sctp; master-0"},
+		{"a Deployment that waits for SCTP is one", func(s *Snapshot) {
+			for i := range 12 {
+				s.Pods = append(s.Pods, *pod(pending(fmt.Sprintf("smf-5d9-%d", i), func(p *corev1.Pod) {
+					p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "true", rolePrefix + "master": ""}
+					inDeployment(p, "smf", "5d9")
+				}), nodelabel.Keys{}, nil))
+			}
+		}, []string{"PodWaitsForSCTP core/smf"}, "12 pods: waits for a node with SCTP: of 1 node that it could use, none has it"},
+		{"a pod that uses SCTP and waits for something else", func(s *Snapshot) {
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 36412, Protocol: corev1.ProtocolSCTP}}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "2 of 3 nodes do"},
+		{"pods of a Deployment on nodes without SCTP are one finding", func(s *Snapshot) {
+			s.Nodes[1].Ready, s.Nodes[2].Ready = "false", "false"
+			s.Nodes[1].Report, s.Nodes[2].Report = nil, nil
+			s.Services, s.Policies, s.Pods = nil, nil, nil
+			for i := range 1562 {
+				s.Pods = append(s.Pods, Pod{Namespace: "core", Name: fmt.Sprint("amf-", i), Node: s.Nodes[1+i%2].Name, Owner: Object{"Deployment", "core", "amf"}, Ports: []Port{{"amf", "ngap", 38412}}})
+			}
+		}, []string{"PodOnUnreadyNode core/amf"}, "1562 pods on 2 nodes, each of which does not have SCTP"},
 		{"no load balancer takes it", func(s *Snapshot) { s.Services[1].Addresses = nil }, []string{"ServiceUnsuitable core/outside"}, "status.loadBalancer is empty"},
 		{"an alias in DNS", func(s *Snapshot) { s.Services[1].Type = corev1.ServiceTypeExternalName }, []string{"ServiceUnsuitable core/outside"}, "no ports"},
 		{"a NodePort", func(s *Snapshot) { s.Services[1].Type = corev1.ServiceTypeNodePort }, nil, ""},
@@ -374,4 +427,131 @@ func FuzzNode(f *testing.F) {
 			t.Error(err)
 		}
 	})
+}
+
+// What a pod asks of the scheduler by required affinity counts where every term
+// asks it: one term is enough for a node.
+func TestWaiting(t *testing.T) {
+	ready := nodelabel.Keys{}.Ready()
+	term := func(requirements ...corev1.NodeSelectorRequirement) corev1.NodeSelectorTerm {
+		return corev1.NodeSelectorTerm{MatchExpressions: requirements}
+	}
+	in := func(key string, values ...string) corev1.NodeSelectorRequirement {
+		return corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpIn, Values: values}
+	}
+	require := func(terms ...corev1.NodeSelectorTerm) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms}}}
+		}
+	}
+	n := &Node{Labels: map[string]string{"zone": "a", "type": "virtual"}}
+	for name, c := range map[string]struct {
+		change        func(*corev1.Pod)
+		forSCTP, fits bool
+	}{
+		"nothing":       {func(*corev1.Pod) {}, false, true},
+		"nodeSelector":  {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "true"} }, true, true},
+		"for no SCTP":   {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "false"} }, false, true},
+		"another zone":  {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "true", "zone": "b"} }, true, false},
+		"affinity":      {require(term(in(ready, "true"), in("zone", "a", "b"))), true, true},
+		"either of two": {require(term(in(ready, "true")), term(in("zone", "b"))), false, true},
+		"both of two":   {require(term(in(ready, "true"), in("zone", "c")), term(in(ready, "true"), in("zone", "b"))), true, false},
+		"true or false": {require(term(in(ready, "true", "false"))), false, true},
+		"not the label": {require(term(corev1.NodeSelectorRequirement{Key: "type", Operator: corev1.NodeSelectorOpNotIn, Values: []string{"virtual"}})), false, false},
+		"beyond labels": {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "zone", Operator: corev1.NodeSelectorOpGt, Values: []string{"1"}})), true, true},
+	} {
+		w := waiting(pending("x", c.change), ready)
+		if w == nil || w.ForSCTP != c.forSCTP || w.fits(n) != c.fits {
+			t.Errorf("%s: %+v, want ForSCTP %v and fits %v", name, w, c.forSCTP, c.fits)
+		}
+	}
+	for name, change := range map[string]func(*corev1.Pod){
+		"scheduled": func(p *corev1.Pod) { p.Spec.NodeName = "n" },
+		"gated":     func(p *corev1.Pod) { p.Status.Conditions[0].Reason = corev1.PodReasonSchedulingGated },
+		"new":       func(p *corev1.Pod) { p.Status.Conditions = nil },
+		"ending":    func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} },
+	} {
+		if w := waiting(pending("x", change), ready); w != nil {
+			t.Errorf("%s: %+v", name, w)
+		}
+	}
+}
+
+// An init container that has done its work listens no more; a sidecar does.
+func TestFinishedInitContainer(t *testing.T) {
+	port := []corev1.ContainerPort{{ContainerPort: 1, Protocol: corev1.ProtocolSCTP}}
+	done := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+	always := corev1.ContainerRestartPolicyAlways
+	for _, c := range []struct {
+		state  corev1.ContainerState
+		policy *corev1.ContainerRestartPolicy
+		uses   bool
+	}{
+		{corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}, nil, true},
+		{done, nil, false},
+		{done, &always, true}, // about to be restarted
+	} {
+		p := &corev1.Pod{}
+		p.Spec.InitContainers = []corev1.Container{{Name: "init", Ports: port, RestartPolicy: c.policy}}
+		p.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "init", State: c.state}}
+		if got := pod(p, nodelabel.Keys{}, nil) != nil; got != c.uses {
+			t.Errorf("%+v: uses SCTP: %v", c, got)
+		}
+	}
+}
+
+func TestOwner(t *testing.T) {
+	for _, c := range []struct {
+		kind, name, hash string
+		want             Object
+	}{
+		{"ReplicaSet", "amf-5d9", "5d9", Object{"Deployment", "core", "amf"}},
+		{"ReplicaSet", "amf-5d9", "", Object{"ReplicaSet", "core", "amf-5d9"}},
+		{"StatefulSet", "amf", "", Object{"StatefulSet", "core", "amf"}},
+		{"Node", "worker-0", "", Object{"Pod", "core", "p"}},
+		{"", "", "", Object{"Pod", "core", "p"}},
+	} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "core", Name: "p", Labels: map[string]string{"pod-template-hash": c.hash}}}
+		if c.kind != "" {
+			p.OwnerReferences = []metav1.OwnerReference{{Kind: c.kind, Name: c.name, Controller: new(true)}}
+		}
+		if got := owner(p); got != c.want {
+			t.Errorf("%+v: %+v", c, got)
+		}
+	}
+}
+
+// Names are sorted as people count, and two names are never the same.
+func TestCompareNames(t *testing.T) {
+	want := []string{"", "a", "node-09", "node-9", "node-10", "node-10-1", "node-10-a", "node-99999999999999999999999", "node-100000000000000000000000", "node-a"}
+	got := slices.Clone(want)
+	slices.Reverse(got)
+	slices.SortFunc(got, CompareNames)
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// Nodes that lack SCTP for one cause are one finding, with all their names.
+func TestNodesOfOneCause(t *testing.T) {
+	s := healthy()
+	s.Pods, s.Services, s.Policies = nil, nil, nil
+	for i := range 57 {
+		n := kubeNode(fmt.Sprint("bad-", i), "worker", blacklisted())
+		s.Nodes = append(s.Nodes, withAgent(node(&n, nodelabel.Keys{})))
+	}
+	other := blacklisted()
+	other.Message, other.Remedy = "sctp is blacklisted: /etc/modprobe.d/y.conf:1: blacklist sctp", "remove line 1 of /etc/modprobe.d/y.conf"
+	n := kubeNode("other", "worker", other)
+	s.Nodes = append(s.Nodes, withAgent(node(&n, nodelabel.Keys{})))
+	r := Examine(s)
+	if len(r.Findings) != 2 {
+		t.Fatalf("%d findings: %+v", len(r.Findings), r.Findings)
+	}
+	if f := r.Findings[0]; f.Count != 57 || len(f.Members) != 57 || f.Subject() != "bad-0 and 56 more" || f.Fix != "remove line 1 of /etc/modprobe.d/x.conf" {
+		t.Errorf("%+v", f)
+	}
+	if f := r.Findings[1]; f.Count != 1 || f.Subject() != "other" {
+		t.Errorf("%+v", f)
+	}
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -45,6 +46,13 @@ func checks() []check {
 			fix:   `enable SCTP on the node, or move the pod: nodeSelector {sctp-agent/ready: "true"}`,
 			needs: []Source{SourcePods},
 			find:  func(v *view, found report) { v.podsOn(kmod.AnswerFalse, found) },
+		},
+		{
+			kind: PodWaitsForSCTP, severity: Critical,
+			title: "Pods that use SCTP and wait for a node",
+			fix:   "enable SCTP on nodes that the pods may use, or see what else the scheduler asks for",
+			needs: []Source{SourcePods},
+			find:  podsThatWait,
 		},
 		{
 			kind: EndpointOnUnreadyNode, severity: Critical,
@@ -206,22 +214,53 @@ type (
 	poolReport func(message string, evidence ...string)
 )
 
+// eachNode looks at nodes one by one. What is found of nodes of one pool for the
+// same cause, with the same fix, is one finding.
 func eachNode(f func(*Node, nodeReport)) func(*view, report) {
+	type key struct{ pool, cause, fix, message string }
 	return func(v *view, found report) {
+		at := map[key]int{}
+		var all []Finding
 		for i := range v.Nodes {
 			n := &v.Nodes[i]
 			f(n, func(fix, message string, evidence ...string) {
-				found(Object{Kind: "Node", Name: n.Name}, fix, message, evidence...)
+				k := key{n.Pool, n.row().cause(), fix, message}
+				j, again := at[k]
+				if !again {
+					at[k] = len(all)
+					all = append(all, Finding{
+						Object: Object{Kind: "Node", Name: n.Name}, Count: 1, Members: []string{n.Name},
+						Fix: fix, Message: message, Evidence: evidence,
+					})
+					return
+				}
+				g := &all[j]
+				g.Count++
+				g.Members = append(g.Members, n.Name)
+				for _, e := range evidence {
+					if len(g.Evidence) < mostEvidence && !slices.Contains(g.Evidence, e) {
+						g.Evidence = append(g.Evidence, e)
+					}
+				}
 			})
+		}
+		for _, f := range all {
+			if f.Count == 1 {
+				f.Members = nil
+			}
+			found(f)
 		}
 	}
 }
+
+// mostEvidence bounds what a finding about several nodes shows of each.
+const mostEvidence = 8
 
 func eachPool(f func(Pool, poolReport)) func(*view, report) {
 	return func(v *view, found report) {
 		for _, p := range v.Pools {
 			f(p, func(message string, evidence ...string) {
-				found(Object{Kind: "MachineConfigPool", Name: p.Name}, "", message, evidence...)
+				found(Finding{Object: Object{Kind: "MachineConfigPool", Name: p.Name}, Message: message, Evidence: evidence})
 			})
 		}
 	}
@@ -229,18 +268,40 @@ func eachPool(f func(Pool, poolReport)) func(*view, report) {
 
 // podsOn finds the pods that use SCTP on nodes of which this is known.
 func (v *view) podsOn(what kmod.Answer, found report) {
+	var pods []*Pod
 	for i := range v.Pods {
-		p := &v.Pods[i]
-		n := v.nodes[p.Node]
-		// Not scheduled yet, or on a node that was not asked for.
-		if n == nil || n.SCTP() != what {
+		// Not scheduled yet, or on a node that was not asked for, is no match.
+		if n := v.nodes[v.Pods[i].Node]; n != nil && n.SCTP() == what {
+			pods = append(pods, &v.Pods[i])
+		}
+	}
+	lack := "does not have SCTP"
+	if what == kmod.AnswerUnknown {
+		lack = "has not proved SCTP"
+	}
+	for _, group := range podsByOwner(pods) {
+		p := group[0]
+		f := Finding{Object: p.Owner, Count: len(group), Evidence: p.uses()}
+		if p.Owner.Kind == "Pod" {
+			n := v.nodes[p.Node]
+			f.Message = fmt.Sprintf("on node %s, which %s", n.Name, lack)
+			f.Evidence = append(f.Evidence, n.why())
+			found(f)
 			continue
 		}
-		message := fmt.Sprintf("on node %s, which does not have SCTP", n.Name)
-		if what == kmod.AnswerUnknown {
-			message = fmt.Sprintf("on node %s, which has not proved SCTP", n.Name)
+		f.Members = podNames(group)
+		var on []*Node
+		for _, p := range group {
+			if n := v.nodes[p.Node]; !slices.Contains(on, n) {
+				on = append(on, n)
+			}
 		}
-		found(Object{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}, "", message, append(p.uses(), n.why())...)
+		f.Message = fmt.Sprintf("%s on a node that %s", podCount(len(group)), lack)
+		if len(on) > 1 {
+			f.Message = fmt.Sprintf("%s on %s, each of which %s", podCount(len(group)), nodes(len(on)), lack)
+		}
+		f.Evidence = append(f.Evidence, lines(groupNodes(on))...)
+		found(f)
 	}
 }
 
@@ -263,11 +324,12 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 		seen := map[string]bool{}
 		for _, e := range s.Endpoints {
 			// Nothing is sent where it is not ready; each of several ports has
-			// it once.
-			if !e.Ready || seen[e.Address+" "+e.Pod] {
+			// it once, and so has a pod with an address of each family.
+			key := cmp.Or(e.Pod, e.Address)
+			if !e.Ready || seen[key] {
 				continue
 			}
-			seen[e.Address+" "+e.Pod] = true
+			seen[key] = true
 			n := v.nodes[e.Node]
 			if n == nil || n.SCTP() != kmod.AnswerFalse {
 				good++
@@ -278,7 +340,7 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 		if len(bad) > 0 {
 			slices.Sort(bad)
 			message := fmt.Sprintf("%d of its %d ready endpoints are on nodes without SCTP", len(bad), len(bad)+good)
-			found(Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, "", message, bad...)
+			found(Finding{Object: Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, Message: message, Evidence: bad})
 		}
 	}
 }
@@ -312,9 +374,11 @@ func poolsThatUndo(v *view, found report) {
 		ready := v.readyIn[p.Name][kmod.AnswerTrue]
 		had := p.Current.Effect != nil && p.Current.Effect.Enabled == kmod.AnswerTrue
 		if had || ready > 0 {
-			found(Object{Kind: "MachineConfigPool", Name: p.Name}, "",
-				fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
-				fmt.Sprintf("MachineConfig %s: %s", p.Target.Name, t.Why()), p.progress())
+			found(Finding{
+				Object:   Object{Kind: "MachineConfigPool", Name: p.Name},
+				Message:  fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
+				Evidence: []string{fmt.Sprintf("MachineConfig %s: %s", p.Target.Name, t.Why()), p.progress()},
+			})
 		}
 	}
 }
@@ -334,11 +398,16 @@ func unsuitableServices(v *view, found report) {
 		}
 		switch {
 		case s.Type == corev1.ServiceTypeExternalName:
-			found(o, "address the name itself: an ExternalName is an alias in DNS, and has no ports",
-				"an ExternalName Service carries no traffic, its SCTP ports have no effect", ports...)
+			found(Finding{
+				Object: o, Evidence: ports,
+				Message: "an ExternalName Service carries no traffic, its SCTP ports have no effect",
+				Fix:     "address the name itself: an ExternalName is an alias in DNS, and has no ports",
+			})
 		case s.Type == corev1.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
-			found(o, "", "a load balancer was asked for, and none carries it: many providers do not support SCTP",
-				append(ports, "status.loadBalancer is empty")...)
+			found(Finding{
+				Object: o, Evidence: append(ports, "status.loadBalancer is empty"),
+				Message: "a load balancer was asked for, and none carries it: many providers do not support SCTP",
+			})
 		}
 	}
 }
@@ -367,7 +436,10 @@ func unusedPolicyPorts(v *view, found report) {
 			}
 		}
 		if len(unused) > 0 {
-			found(Object{Kind: "NetworkPolicy", Namespace: p.Namespace, Name: p.Name}, "", "names an SCTP port that nobody listens on", unused...)
+			found(Finding{
+				Object:  Object{Kind: "NetworkPolicy", Namespace: p.Namespace, Name: p.Name},
+				Message: "names an SCTP port that nobody listens on", Evidence: unused,
+			})
 		}
 	}
 }

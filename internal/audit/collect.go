@@ -119,7 +119,7 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 	for i := range s.Nodes {
 		s.Nodes[i].Agent = agentPods[s.Nodes[i].Name]
 	}
-	slices.SortFunc(s.Nodes, func(a, b Node) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.Nodes, func(a, b Node) int { return CompareNames(a.Name, b.Name) })
 	slices.SortFunc(s.Unseen, func(a, b Unseen) int { return strings.Compare(string(a.Source), string(b.Source)) })
 	return s, nil
 }
@@ -216,7 +216,7 @@ func (s *Snapshot) collectPods(ctx context.Context, c *cluster.Client, opts Opti
 	}
 	list(ctx, SourcePods, func(namespace string) listing[*corev1.PodList] { return c.Kube.CoreV1().Pods(namespace).List }, opts, unseen, func(p *corev1.Pod) {
 		seeAgent(p)
-		if found := pod(p, endpoints); found != nil {
+		if found := pod(p, opts.Keys, endpoints); found != nil {
 			s.Pods = append(s.Pods, *found)
 		}
 	})

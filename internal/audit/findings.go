@@ -3,7 +3,6 @@ package audit
 import (
 	"cmp"
 	"slices"
-	"strings"
 )
 
 // Kind names a kind of finding. The values are public API.
@@ -12,6 +11,8 @@ type Kind string
 const (
 	// PodOnUnreadyNode: a pod uses SCTP on a node that does not have it.
 	PodOnUnreadyNode Kind = "PodOnUnreadyNode"
+	// PodWaitsForSCTP: the scheduler has no node for a pod that uses SCTP.
+	PodWaitsForSCTP Kind = "PodWaitsForSCTP"
 	// EndpointOnUnreadyNode: a Service sends SCTP to a node that does not
 	// have it.
 	EndpointOnUnreadyNode Kind = "EndpointOnUnreadyNode"
@@ -82,16 +83,32 @@ type Finding struct {
 	Kind     Kind     `json:"kind"`
 	Severity Severity `json:"severity"`
 	Object   Object   `json:"object"`
-	Message  string   `json:"message"`
+	// Count is how many objects it is about: pods of an owner, nodes of a pool.
+	Count int `json:"count"`
+	// Members are their names, where Object is not the only one of them.
+	Members []string `json:"members,omitempty"`
+	Message string   `json:"message"`
 	// Evidence is what was read that shows it.
 	Evidence []string `json:"evidence"`
 	// Fix is what to do.
 	Fix string `json:"fix"`
 }
 
-// report is how a check says what it found. fix replaces the check's own where
-// it is not "".
-type report func(o Object, fix, message string, evidence ...string)
+// Subject is what the finding is about, as people read it.
+func (f Finding) Subject() string {
+	switch {
+	case len(f.Members) == 0:
+		return f.Object.String()
+	case f.Object.Kind == "Node":
+		return andMore(f.Members)
+	default:
+		return f.Object.Kind + " " + f.Object.String()
+	}
+}
+
+// report takes what a check found. The kind, the severity, and the fix and the
+// count where they are not set, are the check's.
+type report func(Finding)
 
 // check is one kind of finding.
 type check struct {
@@ -146,18 +163,17 @@ func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
 			continue
 		}
 		start := len(findings)
-		c.find(v, func(o Object, fix, message string, evidence ...string) {
-			if evidence == nil {
-				evidence = []string{}
+		c.find(v, func(f Finding) {
+			f.Kind, f.Severity = c.kind, c.severity
+			f.Fix, f.Count = cmp.Or(f.Fix, c.fix), cmp.Or(f.Count, 1)
+			if f.Evidence == nil {
+				f.Evidence = []string{}
 			}
-			findings = append(findings, Finding{
-				Kind: c.kind, Severity: c.severity, Object: o, Message: message,
-				Evidence: evidence, Fix: cmp.Or(fix, c.fix),
-			})
+			findings = append(findings, f)
 		})
 		// The checks stand in the order of their urgency.
 		slices.SortStableFunc(findings[start:], func(a, b Finding) int {
-			return strings.Compare(a.Object.String(), b.Object.String())
+			return compareObjects(a.Object, b.Object)
 		})
 	}
 	return findings, unseen

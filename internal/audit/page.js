@@ -13,7 +13,7 @@ for (let i = 0; i < r.findings.length;) {
   d.append(head);
   for (const f of group) {
     const item = make("div");
-    item.append(make("strong", (f.object.namespace ? f.object.namespace + "/" : "") + f.object.name), ": " + f.message,
+    item.append(make("strong", (f.object.namespace ? f.object.namespace + "/" : "") + f.object.name + (f.object.kind === "Node" && f.count > 1 ? ` and ${f.count - 1} more` : "")), ": " + f.message,
       list(f.evidence), make("p", "→ " + f.fix));
     d.append(item);
   }

@@ -8,6 +8,7 @@ package audit
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -59,8 +60,9 @@ type Unseen struct {
 
 // Node is what one Node object says.
 type Node struct {
-	Name string
-	Pool string
+	Name   string
+	Pool   string
+	Labels map[string]string
 	// BootID of the boot that kubelet reports.
 	BootID string
 	// Ready and OnBoot are the labels' values, "" when absent.
@@ -111,11 +113,15 @@ func (n *Node) SCTP() kmod.Answer {
 	}
 }
 
-// Pod is a pod that uses SCTP: it declares a port, or stands behind a Service
-// with an SCTP port.
+// Pod is a pod that uses SCTP: it declares a port, stands behind a Service with
+// an SCTP port, or waits for a node that has SCTP.
 type Pod struct {
 	Namespace, Name, Node string
 	Labels                map[string]string
+	// Owner is what it is one of several of, or the pod itself.
+	Owner Object
+	// Waits is nil unless the scheduler has no node for it.
+	Waits *Waiting
 	// Ports are the SCTP ports that its containers declare.
 	Ports []Port
 	// Services are the SCTP Services that it is an endpoint of.
@@ -180,6 +186,7 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	out := Node{
 		Name:    n.Name,
 		Pool:    pool(n),
+		Labels:  n.Labels,
 		BootID:  n.Status.NodeInfo.BootID,
 		Ready:   n.Labels[keys.Ready()],
 		OnBoot:  n.Labels[keys.OnBoot()],
@@ -263,14 +270,16 @@ func pool(n *corev1.Node) string {
 
 // pod reads a Pod object; nil when it does not use SCTP. endpoints are the SCTP
 // endpoints by namespace/pod.
-func pod(p *corev1.Pod, endpoints map[string][]backing) *Pod {
+func pod(p *corev1.Pod, keys nodelabel.Keys, endpoints map[string][]backing) *Pod {
 	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return nil
 	}
-	out := Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Labels: p.Labels}
-	// Sidecars are init containers that keep running.
+	out := Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Labels: p.Labels, Owner: owner(p), Waits: waiting(p, keys.Ready())}
 	for _, list := range [][]corev1.Container{p.Spec.Containers, p.Spec.InitContainers} {
 		for _, c := range list {
+			if finished(p, c) {
+				continue
+			}
 			for _, port := range c.Ports {
 				if port.Protocol == corev1.ProtocolSCTP {
 					out.Ports = append(out.Ports, Port{c.Name, port.Name, port.ContainerPort})
@@ -282,10 +291,21 @@ func pod(p *corev1.Pod, endpoints map[string][]backing) *Pod {
 		out.Services = append(out.Services, b.service)
 		out.Listens = append(out.Listens, b.port)
 	}
-	if len(out.Ports) == 0 && len(out.Services) == 0 {
+	if len(out.Ports) == 0 && len(out.Services) == 0 && (out.Waits == nil || !out.Waits.ForSCTP) {
 		return nil
 	}
 	return &out
+}
+
+// finished says that a container was an init container and has done its work.
+// Sidecars are init containers that are restarted for as long as the pod runs.
+func finished(p *corev1.Pod, c corev1.Container) bool {
+	if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		return false
+	}
+	return slices.ContainsFunc(p.Status.InitContainerStatuses, func(s corev1.ContainerStatus) bool {
+		return s.Name == c.Name && s.State.Terminated != nil && s.State.Terminated.ExitCode == 0
+	})
 }
 
 // backing is what ties a pod to a Service.

@@ -238,7 +238,7 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		change     func(*corev1.Node)
 	}{
 		{"good-0", "worker", good("good-0"), true, func(n *corev1.Node) { n.Labels["kubernetes.io/hostname"] = "good-0" }},
-		{wideName, "worker", bad(wideName), true, nil}, // NodeNotReadyInPool
+		{wideName, "worker", bad(wideName), true, func(n *corev1.Node) { n.Labels["kubernetes.io/hostname"] = wideName }}, // NodeNotReadyInPool
 		{"stale", "worker", good("stale"), true, func(n *corev1.Node) { n.Status.NodeInfo.BootID = "another" }},
 		{"edited", "worker", good("edited"), true, func(n *corev1.Node) { n.Labels[nodelabel.Keys{}.Ready()] = "false" }},
 		{"fading", "infra", func() *verdict.Report { r := good("fading"); r.OnBoot = verdict.OnBootBlocked; return r }(), true, nil},
@@ -267,6 +267,22 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 	s.ok(s.pod(workloads, "amf-0", wideName, map[string]string{"app": "amf"}, sctp(38412)))
 	s.ok(s.pod(workloads, "amf-1", "stale", map[string]string{"app": "amf"}, sctp(38412)))
 	s.ok(s.pod(workloads, "web-0", wideName, map[string]string{"app": "web"}, []corev1.ContainerPort{{ContainerPort: 80}}))
+
+	// PodWaitsForSCTP: no scheduler runs here, so the test leaves its condition.
+	for _, name := range []string{"smf-0", "smf-1"} {
+		p := must[*corev1.Pod](s)(s.client.CoreV1().Pods(workloads).Create(s.ctx, &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: name, OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "smf", UID: "1", Controller: new(true)}}},
+			Spec: corev1.PodSpec{
+				NodeSelector: map[string]string{nodelabel.Keys{}.Ready(): "true", "kubernetes.io/hostname": wideName},
+				Containers:   []corev1.Container{{Name: "main", Image: "registry.example.com/app:v1.4.2"}},
+			},
+		}, metav1.CreateOptions{}))
+		p.Status.Conditions = []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable,
+			Message: "0/10 nodes are available: 10 node(s) didn't match Pod's node affinity/selector.",
+		}}
+		must[*corev1.Pod](s)(s.client.CoreV1().Pods(workloads).UpdateStatus(s.ctx, p, metav1.UpdateOptions{}))
+	}
 
 	services := s.client.CoreV1().Services(workloads)
 	for name, kind := range map[string]corev1.ServiceType{"amf": corev1.ServiceTypeClusterIP, "outside": corev1.ServiceTypeLoadBalancer} {
@@ -351,6 +367,10 @@ func TestAudit(t *testing.T) {
 		}
 		for _, f := range result.Findings {
 			if f.Kind == audit.PodOnUnreadyNode && (f.Object.Name != "amf-0" || !slices.Contains(f.Evidence, "Service core/amf sends to its port 38412/SCTP")) {
+				t.Errorf("got %+v", f)
+			}
+			if f.Kind == audit.PodWaitsForSCTP && (f.Object != audit.Object{Kind: "StatefulSet", Namespace: workloads, Name: "smf"} || f.Count != 2 || !slices.Equal(f.Members, []string{"smf-0", "smf-1"}) ||
+				!slices.Contains(f.Evidence, "1 node of pool worker: ModuleBlacklisted: as the test wants it: ModuleBlacklisted; "+wideName)) {
 				t.Errorf("got %+v", f)
 			}
 		}
@@ -738,7 +758,7 @@ func TestAuditAtScale(t *testing.T) {
 		result := decodeAudit(t, r.stdout)
 		perKind := map[audit.Kind]int{}
 		for _, f := range result.Findings {
-			perKind[f.Kind]++
+			perKind[f.Kind] += f.Count
 		}
 		// Pods 5000 to 6999 are on nodes 0 to 1999.
 		if r.code != 1 || len(result.Nodes) != nodeCount || perKind[audit.NodeNotReadyInPool] != unready || perKind[audit.PodOnUnreadyNode] != unready || len(perKind) != 2 {
@@ -763,6 +783,9 @@ func TestAuditAtScale(t *testing.T) {
 	}
 	if !strings.Contains(table.stdout, "… and 45 more") {
 		t.Error("the table lists every finding of a kind")
+	}
+	if !strings.Contains(table.stdout, "worker-0000 and 49 more") {
+		t.Error("nodes of one cause are not one finding")
 	}
 }
 

@@ -1,0 +1,171 @@
+package audit
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// owner is what a pod is one of several of: the Deployment of its ReplicaSet, or
+// what else controls it. A pod that nobody controls, or kubelet itself (a static
+// pod), stands for itself.
+func owner(p *corev1.Pod) Object {
+	c := metav1.GetControllerOf(p)
+	if c == nil || c.Kind == "Node" {
+		return Object{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
+	}
+	out := Object{Kind: c.Kind, Namespace: p.Namespace, Name: c.Name}
+	// The deployment controller names its ReplicaSets NAME-HASH, and gives the
+	// hash to their pods as a label.
+	if hash := p.Labels["pod-template-hash"]; c.Kind == "ReplicaSet" && hash != "" {
+		if name, found := strings.CutSuffix(c.Name, "-"+hash); found {
+			out.Kind, out.Name = "Deployment", name
+		}
+	}
+	return out
+}
+
+// podsByOwner groups pods, sorted as people count.
+func podsByOwner(pods []*Pod) [][]*Pod {
+	groups := map[Object][]*Pod{}
+	for _, p := range pods {
+		groups[p.Owner] = append(groups[p.Owner], p)
+	}
+	out := make([][]*Pod, 0, len(groups))
+	for _, group := range groups {
+		slices.SortFunc(group, func(a, b *Pod) int { return CompareNames(a.Name, b.Name) })
+		out = append(out, group)
+	}
+	slices.SortFunc(out, func(a, b []*Pod) int { return compareObjects(a[0].Owner, b[0].Owner) })
+	return out
+}
+
+func podNames(pods []*Pod) []string {
+	out := make([]string, len(pods))
+	for i, p := range pods {
+		out[i] = p.Name
+	}
+	return out
+}
+
+// NodeGroup is nodes of one pool of which the same is known, for the same cause.
+type NodeGroup struct {
+	Pool   string         `json:"pool"`
+	Ready  kmod.Answer    `json:"ready"`
+	OnBoot verdict.OnBoot `json:"onBoot"`
+	// Cause is the reason and its deciding line, "" where SCTP works.
+	Cause string `json:"cause"`
+	// Nodes are their names.
+	Nodes []string `json:"nodes"`
+}
+
+// String is the group as one line.
+func (g NodeGroup) String() string {
+	return fmt.Sprintf("%s of pool %s: %s; %s", nodes(len(g.Nodes)), orNone(g.Pool), cmp.Or(g.Cause, "SCTP works"), andMore(g.Nodes))
+}
+
+// andMore is the first name, and how many there are besides.
+func andMore(names []string) string {
+	if len(names) == 1 {
+		return names[0]
+	}
+	return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
+}
+
+// groupRows puts together what rows of the table have in common, within each pool
+// what does not work first.
+func groupRows(rows []NodeRow) []NodeGroup {
+	type key struct {
+		pool, cause string
+		ready       kmod.Answer
+		onBoot      verdict.OnBoot
+	}
+	at := map[key]int{}
+	out := []NodeGroup{}
+	for _, row := range rows {
+		k := key{row.Pool, row.cause(), row.Ready, row.OnBoot}
+		i, found := at[k]
+		if !found {
+			i = len(out)
+			at[k] = i
+			out = append(out, NodeGroup{Pool: k.pool, Ready: k.ready, OnBoot: k.onBoot, Cause: k.cause})
+		}
+		out[i].Nodes = append(out[i].Nodes, row.Name)
+	}
+	order := []kmod.Answer{kmod.AnswerFalse, kmod.AnswerUnknown, kmod.AnswerTrue}
+	slices.SortStableFunc(out, func(a, b NodeGroup) int {
+		return cmp.Or(CompareNames(a.Pool, b.Pool), slices.Index(order, a.Ready)-slices.Index(order, b.Ready), len(b.Nodes)-len(a.Nodes))
+	})
+	for _, g := range out {
+		slices.SortFunc(g.Nodes, CompareNames)
+	}
+	return out
+}
+
+// cause is why the node does not have SCTP, or has not proved it.
+func (r NodeRow) cause() string {
+	if r.Ready == kmod.AnswerTrue {
+		return ""
+	}
+	return cmp.Or(strings.TrimSuffix(strings.TrimPrefix(string(r.Reason)+": "+r.Message, ": "), ": "), "it has no report")
+}
+
+// groupNodes is groupRows of nodes.
+func groupNodes(list []*Node) []NodeGroup {
+	rows := make([]NodeRow, len(list))
+	for i, n := range list {
+		rows[i] = n.row()
+	}
+	return groupRows(rows)
+}
+
+// lines are at most a few groups as lines.
+func lines(groups []NodeGroup) []string {
+	const most = 10
+	var out []string
+	for i, g := range groups {
+		if i == most {
+			return append(out, fmt.Sprintf("and %d further causes", len(groups)-most))
+		}
+		out = append(out, g.String())
+	}
+	return out
+}
+
+func compareObjects(a, b Object) int {
+	return cmp.Or(CompareNames(a.Namespace, b.Namespace), CompareNames(a.Name, b.Name), strings.Compare(a.Kind, b.Kind))
+}
+
+// CompareNames orders names as people count: node-9 comes before node-10.
+func CompareNames(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		m, n := digits(x), digits(y)
+		if m > 0 && n > 0 {
+			// Without leading zeros the longer number is the larger one.
+			u, v := strings.TrimLeft(x[:m], "0"), strings.TrimLeft(y[:n], "0")
+			if c := cmp.Or(len(u)-len(v), strings.Compare(u, v)); c != 0 {
+				return c
+			}
+			x, y = x[m:], y[n:]
+			continue
+		}
+		if x[0] != y[0] {
+			return int(x[0]) - int(y[0])
+		}
+		x, y = x[1:], y[1:]
+	}
+	return cmp.Or(len(x)-len(y), strings.Compare(a, b))
+}
+
+// digits is how many digits text starts with.
+func digits(s string) int {
+	return len(s) - len(strings.TrimLeft(s, "0123456789"))
+}
