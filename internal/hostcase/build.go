@@ -32,7 +32,7 @@ func (e Entry) build(root string) error {
 	}
 	switch e.Kind {
 	case File:
-		return os.WriteFile(name, []byte(e.Content), 0o644)
+		return os.WriteFile(name, []byte(e.Content), e.mode())
 	case Link:
 		return os.Symlink(e.Content, name)
 	case Dir:
@@ -43,13 +43,29 @@ func (e Entry) build(root string) error {
 	return fmt.Errorf("entry %s: unknown kind %q", e.Path, e.Kind)
 }
 
+// mode is the file mode of an entry. What begins like a script or an ELF file may
+// be executed.
+func (e Entry) mode() fs.FileMode {
+	switch {
+	case e.Kind == Link:
+		return fs.ModeSymlink | 0o777
+	case e.Kind == Dir:
+		return fs.ModeDir | 0o755
+	case e.Kind == FIFO:
+		return fs.ModeNamedPipe | 0o644
+	case strings.HasPrefix(e.Content, "#!"), strings.HasPrefix(e.Content, "\x7fELF"):
+		return 0o755
+	default:
+		return 0o644
+	}
+}
+
 // FS is the same tree in memory. All of it was modified when the case's kernel
 // booted.
 func (c *Case) FS() fstest.MapFS {
 	tree := fstest.MapFS{}
-	modes := map[EntryKind]fs.FileMode{File: 0o644, Link: fs.ModeSymlink | 0o777, Dir: fs.ModeDir | 0o755, FIFO: fs.ModeNamedPipe | 0o644}
 	for _, e := range c.tree() {
-		tree[follow(tree, e.Path)] = &fstest.MapFile{Data: []byte(e.Content), Mode: modes[e.Kind], ModTime: time.Unix(bootTime, 0)}
+		tree[follow(tree, e.Path)] = &fstest.MapFile{Data: []byte(e.Content), Mode: e.mode(), ModTime: time.Unix(bootTime, 0)}
 	}
 	return tree
 }
@@ -138,8 +154,11 @@ const bootTime = 1700000000
 func (c *Case) kernel() (tree []Entry) {
 	zeroOne := map[bool]string{false: "0\n", true: "1\n"}
 	helper := "/sbin/modprobe\n"
-	if c.NoHelper {
+	switch {
+	case c.NoHelper:
 		helper = "\n"
+	case c.Helper != "":
+		helper = c.Helper + "\n"
 	}
 	denied := c.Denied
 	if denied == "" {

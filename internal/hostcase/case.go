@@ -21,6 +21,7 @@
 //	live NAME                     /sys/module/NAME/initstate
 //	modules-disabled              /proc/sys/kernel/modules_disabled is 1
 //	no-helper                     /proc/sys/kernel/modprobe is empty
+//	helper PATH                   /proc/sys/kernel/modprobe; default: /sbin/modprobe
 //	denied LIST                   the kernel's module_blacklist
 //	want CALLER ANSWER            what the real programs did; see the tests
 package hostcase
@@ -81,6 +82,7 @@ type Case struct {
 	Live            []string
 	ModulesDisabled bool
 	NoHelper        bool
+	Helper          string
 	Denied          string
 	Want            map[string]string
 }
@@ -132,6 +134,9 @@ func (c *Case) Format() string {
 	}
 	if c.NoHelper {
 		b.WriteString("no-helper\n")
+	}
+	if c.Helper != "" {
+		fmt.Fprintf(&b, "helper %s\n", c.Helper)
 	}
 	if c.Denied != "" {
 		fmt.Fprintf(&b, "denied %s\n", c.Denied)
@@ -227,6 +232,8 @@ func (c *Case) parseLine(line string) error {
 		c.ModulesDisabled = true
 	case "no-helper":
 		c.NoHelper = true
+	case "helper":
+		c.Helper = rest
 	case "denied":
 		c.Denied = rest
 	case "want":

@@ -129,13 +129,13 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 	if kern.noEnd {
 		unsure = append(unsure, *h.noEnd)
 	}
-	switch {
-	case who != callerAutoload || h.helper == AnswerTrue:
-	case h.helper == AnswerFalse:
+	switch l := h.loaderOf(who); {
+	case l.isModprobe == AnswerTrue:
+	case l.isModprobe == AnswerFalse:
 		inserted, unsure = false, nil
-	case inserted || h.helperBy.Cause != CauseUnreadable:
+	case inserted || l.by.Cause != CauseUnreadable:
 		// Another program than modprobe is not bound to modprobe.d.
-		inserted, unsure = false, append(unsure, h.helperBy)
+		inserted, unsure = false, append(unsure, l.by)
 	}
 
 	d := Decision{Allowed: AnswerFalse}
@@ -309,8 +309,8 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 	if e := h.kernelRefuses(h.target); e != nil {
 		list = append(list, *e)
 	}
-	if who == callerAutoload && h.helper != AnswerTrue && h.helperBy.Cause == CauseLoadingDisabled {
-		list = append(list, h.helperBy)
+	if l := h.loaderOf(who); l.isModprobe != AnswerTrue && l.by.Cause == CauseLoadingDisabled {
+		list = append(list, l.by)
 	}
 	return list
 }

@@ -74,9 +74,8 @@ type host struct {
 	modulesDisabled bool
 	signedOnly      string // what makes it insist on signatures, "" if nothing
 
-	// helper says whether kernel.modprobe leads to modprobe, helperBy why not.
-	helper   Answer
-	helperBy Evidence
+	// helper is what kernel.modprobe leads to, byHand what an administrator runs.
+	helper, byHand loader
 
 	// problems are what could not be read, and matters.
 	problems []Evidence
@@ -433,42 +432,6 @@ func (h *host) readKernelPolicy() {
 	h.deniedBy = Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: CauseDeniedByKernel}
 	if token == "" {
 		h.deniedBy = Evidence{File: "/sys/" + param, Line: 1, Text: printable(value), Cause: CauseDeniedByKernel}
-	}
-}
-
-// readHelper finds out what the kernel runs when a program asks for a module
-// (kernel/module/kmod.c, call_modprobe): the file that kernel.modprobe names,
-// without a shell.
-func (h *host) readHelper() {
-	h.helper = AnswerTrue
-	h.helperBy = Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: CauseLoadingDisabled}
-	name, err := kernelLine(h.proc, "sys/kernel/modprobe")
-	switch {
-	case err != nil && hostroot.Absent(err):
-		return
-	case err != nil:
-		h.helper = AnswerUnknown
-		h.helperBy.Cause, h.helperBy.Effect = CauseUnreadable, "could not be read: "+hostroot.Bare(err).Error()
-		return
-	case name == "":
-		h.helper = AnswerFalse
-		h.helperBy.Effect = "is empty: the kernel asks nobody to load modules for a program"
-		return
-	case path.Base(name) == "modprobe":
-		return
-	}
-	h.helper = AnswerFalse
-	h.helperBy.Text = printable(name)
-	h.helperBy.Effect = "is what the kernel runs in place of modprobe, and loads nothing"
-	if harmless(name) {
-		return
-	}
-	st, err := h.Stat(path.Join("/", name))
-	switch {
-	case err == nil && st.Mode.IsRegular() && st.Mode&0o111 != 0,
-		err != nil && (!hostroot.Absent(err) || h.MayHave(name)):
-		h.helper = AnswerUnknown
-		h.helperBy.Effect = "is what the kernel runs in place of modprobe; its effect cannot be told without running it"
 	}
 }
 

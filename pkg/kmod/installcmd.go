@@ -227,6 +227,9 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	}
 	switch path.Base(name) {
 	case "modprobe":
+		if p.host.byHand.isModprobe == AnswerUnknown {
+			return commandUnknown, false // BusyBox, or another program of this name
+		}
 		return p.nestedModprobe(args[1:]), false
 	}
 	if !harmless(name) {

@@ -47,6 +47,7 @@ func Judge(f Facts) Report {
 		if elsewhere = rootElsewhere(i); elsewhere != "" {
 			i = withoutRoot(i, elsewhere)
 		}
+		i = withSeenLoad(i, f.Probe.CausedLoad)
 		r.Kernel = Kernel{Release: i.Kernel.Release, BootID: i.Kernel.BootID, Machine: i.Kernel.Machine}
 		r.Host = Host{OS: i.OS, Platform: PlatformOf(i.Userland).Name, Traits: traits(i.Userland)}
 		if i.KmodVersion > 0 {

@@ -296,9 +296,11 @@ func (p Platform) takeEffect(i *kmod.Inspection) Remedy {
 	switch {
 	case slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.Cause != kmod.CauseNone && e.File == procCmdline }):
 		return p.rebootStep("then reboot")
-	case i.ByName.Cause == kmod.CauseLoadingDisabled:
+	case slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.File == modulesDisabled }):
 		// modules_disabled is one-way (Documentation/admin-guide/sysctl/kernel.rst).
 		return p.rebootStep("then reboot: this boot loads no module any more, and the next one loads what is asked for at boot before the sysctl is set")
+	case i.ByName.Cause == kmod.CauseLoadingDisabled:
+		return p.rebootStep("then reboot")
 	default:
 		return loadModule("then reboot, or run \"modprobe "+i.Module+"\"", i.Module)
 	}

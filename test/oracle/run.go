@@ -135,8 +135,8 @@ func (r *Root) ask(ctx context.Context, c *hostcase.Case) (Outcome, error) {
 		var runs [][]string
 		for _, name := range names {
 			// kernel/module/kmod.c, call_modprobe; without a helper it
-			// is not called.
-			if !c.NoHelper {
+			// is not called, nor with another one in its place.
+			if !c.NoHelper && c.Helper == "" {
 				runs = append(runs, []string{modprobe, "-q", "--", name})
 			}
 		}

@@ -1,0 +1,183 @@
+package kmod
+
+import (
+	"bytes"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+)
+
+// modprobePaths is where a host has modprobe; the first one is what the kernel
+// runs unless a sysctl names another (CONFIG_MODPROBE_PATH).
+var modprobePaths = []string{"/sbin/modprobe", "/usr/sbin/modprobe", "/usr/bin/modprobe", "/bin/modprobe"}
+
+// initPaths is where a host has its init. A root that has one has all programs
+// of its host: one that is missing there is missing on the host.
+var initPaths = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd"}
+
+// loader is a program that is to load modules: whether it is kmod's modprobe,
+// and if not, what it is.
+type loader struct {
+	isModprobe Answer
+	by         Evidence
+}
+
+// readHelper finds out what the kernel runs when a program asks for a module
+// (kernel/module/kmod.c, call_modprobe): the file that kernel.modprobe names,
+// without a shell.
+func (h *host) readHelper() {
+	by := Evidence{File: "/proc/sys/kernel/modprobe", Line: 1, Cause: CauseLoadingDisabled}
+	name, err := kernelLine(h.proc, "sys/kernel/modprobe")
+	switch {
+	case err != nil && hostroot.Absent(err):
+		h.helper = loader{isModprobe: AnswerTrue}
+	case err != nil:
+		by.Cause, by.Effect = CauseUnreadable, "could not be read: "+hostroot.Bare(err).Error()
+		h.helper = loader{AnswerUnknown, by}
+	case name == "":
+		by.Effect = "is empty: the kernel asks nobody to load modules for a program"
+		h.helper = loader{AnswerFalse, by}
+	default:
+		h.helper = h.helperNamed(name, by)
+	}
+	h.byHand = h.readByHand()
+}
+
+// loaderOf is the program that a caller runs. systemd-modules-load runs none: it
+// has libkmod.
+func (h *host) loaderOf(who caller) loader {
+	switch who {
+	case callerAutoload:
+		return h.helper
+	case callerByName:
+		return h.byHand
+	default:
+		return loader{isModprobe: AnswerTrue}
+	}
+}
+
+// helperNamed is the program that kernel.modprobe names; by is the sysctl.
+func (h *host) helperNamed(name string, by Evidence) loader {
+	by.Text = printable(name)
+	if harmless(name) {
+		by.Effect = "is what the kernel runs in place of modprobe, and loads nothing"
+		return loader{AnswerFalse, by}
+	}
+	l := h.loaderAt(path.Join("/", name))
+	if l.isModprobe != AnswerTrue && l.by.File != modprobePaths[0] {
+		// Not the default, so the sysctl is what an administrator looks for.
+		by.Effect = "is what the kernel runs in place of modprobe: it " + l.by.Effect
+		by.Cause = l.by.Cause
+		l.by = by
+	}
+	return l
+}
+
+// readByHand finds the modprobe that an administrator runs.
+func (h *host) readByHand() loader {
+	for _, name := range modprobePaths {
+		if _, err := h.Stat(name); err == nil {
+			return h.loaderAt(name)
+		}
+	}
+	return h.loaderAt(modprobePaths[0])
+}
+
+// loaderAt says what the file of this name is. It is not run: kmod and BusyBox
+// have a name, by a link, and their version inside.
+func (h *host) loaderAt(name string) loader {
+	is := func(a Answer, effect string) loader {
+		return loader{a, Evidence{File: name, Cause: CauseLoadingDisabled, Effect: effect}}
+	}
+	const unknownEffect = "is another program; its effect cannot be told without running it"
+	usual := slices.Contains(modprobePaths, name)
+	st, err := h.Stat(name)
+	_, linkErr := h.Readlink(name)
+	switch {
+	case err != nil && (!hostroot.Absent(err) || h.MayHave(name)):
+		if usual {
+			return loader{isModprobe: AnswerTrue}
+		}
+		return is(AnswerUnknown, "could not be looked at: "+hostroot.Bare(err).Error())
+	case err != nil && linkErr == nil:
+		return is(AnswerFalse, "is a link that leads nowhere, so nothing loads modules")
+	case err != nil:
+		if path.Base(name) == "modprobe" && !h.hasInit() {
+			return loader{isModprobe: AnswerTrue} // not all of the host is in the root
+		}
+		return is(AnswerFalse, "is not there, so nothing loads modules")
+	case !st.Mode.IsRegular():
+		return is(AnswerFalse, "is not a file, so nothing loads modules")
+	case st.Mode&0o111 == 0:
+		return is(AnswerFalse, "may not be executed, so nothing loads modules")
+	case path.Base(name) != "modprobe":
+		return is(AnswerUnknown, unknownEffect) // kmod goes by the name it is called by
+	}
+	switch h.programAt(name) {
+	case programBusyBox:
+		return is(AnswerUnknown, "is BusyBox, whose modprobe has rules of its own for modprobe.d: what it loads is not known")
+	case programOther:
+		return is(AnswerUnknown, unknownEffect)
+	}
+	return loader{isModprobe: AnswerTrue}
+}
+
+func (h *host) hasInit() bool {
+	return slices.ContainsFunc(initPaths, func(name string) bool {
+		if _, err := h.Stat(name); err == nil {
+			return true
+		}
+		_, err := h.Readlink(name) // which may lead out of what is mounted
+		return err == nil
+	})
+}
+
+type programKind int
+
+const (
+	programKmod programKind = iota
+	programBusyBox
+	programOther
+)
+
+// busyboxBanner is BusyBox's version, as it stands in the program
+// (libbb/messages.c).
+const busyboxBanner = "BusyBox v"
+
+var scriptStart = regexp.MustCompile(`^#![ \t]*/`)
+
+// programAt tells programs apart by the names of links, else by their text.
+func (h *host) programAt(name string) programKind {
+	const maxChain = 8
+	for at, n := name, 0; n < maxChain; n++ {
+		switch base := path.Base(at); {
+		case base == "kmod":
+			return programKmod
+		case strings.HasPrefix(base, "busybox"):
+			return programBusyBox
+		}
+		target, err := h.Readlink(at)
+		if err != nil {
+			break
+		}
+		if at = target; !path.IsAbs(target) {
+			at = path.Join(path.Dir(at), target)
+		}
+	}
+	data, _, err := readFile(h, name, maxVersionFile)
+	if err != nil {
+		return programOther
+	}
+	switch {
+	case kmodBanner.Match(data):
+		return programKmod
+	case bytes.Contains(data, []byte(busyboxBanner)):
+		return programBusyBox
+	case bytes.HasPrefix(data, []byte("\x7fELF")), scriptStart.Match(data):
+		return programOther
+	}
+	return programKmod // no program at all: a stand-in for the one that belongs there
+}

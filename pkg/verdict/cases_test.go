@@ -1,0 +1,91 @@
+package verdict_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// TestCases: named host roots of pkg/kmod, up to the verdict: what is reported of
+// them, in what words, and with which warnings.
+func TestCases(t *testing.T) {
+	for name, want := range map[string]struct {
+		onBoot   verdict.OnBoot
+		reason   verdict.Reason
+		says     string
+		warnings []verdict.Reason
+	}{
+		"helper-not-there":      {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/disabled/modprobe", nil},
+		"helper-dangling":       {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
+		"helper-is-a-directory": {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
+		"helper-not-executable": {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
+		"helper-script":         {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "another program", nil},
+		"modprobe-not-there":    {verdict.OnBootLoaded, verdict.ReasonModuleNotLoaded, "etc/modules-load.d/sctp.conf:1", []verdict.Reason{verdict.ReasonPendingReboot}},
+		"busybox":               {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
+		"busybox-copy":          {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := assessCase(t, name)
+			if r.OnBoot != want.onBoot || r.Reason != want.reason {
+				t.Errorf("%s, on boot %s; want %s, %s", r.Reason, r.OnBoot, want.reason, want.onBoot)
+			}
+			texts := r.Message
+			var warned []verdict.Reason
+			for _, w := range r.Warnings {
+				texts += "\n" + w.Message
+				warned = append(warned, w.Reason)
+			}
+			if !strings.Contains(texts, want.says) {
+				t.Errorf("%q is not in\n%s", want.says, texts)
+			}
+			if !slices.Equal(warned, want.warnings) {
+				t.Errorf("warnings %v, want %v\n%s", warned, want.warnings, texts)
+			}
+		})
+	}
+}
+
+func assessCase(t *testing.T, name string) verdict.Report {
+	t.Helper()
+	text, err := os.Open(filepath.Join("../kmod/testdata/cases", name+".case"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	c, err := hostcase.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := c.Build(root); err != nil {
+		t.Fatal(err)
+	}
+	return assess(t, root, c)
+}
+
+// TestSeenLoad: the probe's socket had the module loaded, so that autoload works
+// is seen, and what was computed from files does not count.
+func TestSeenLoad(t *testing.T) {
+	for _, caused := range []bool{true, false} {
+		i := &kmod.Inspection{Module: "sctp", State: kmod.StateLoaded, BootLoad: kmod.BootLoad{Requested: kmod.AnswerFalse}}
+		i.Autoload = kmod.Decision{Allowed: kmod.AnswerUnknown, Cause: kmod.CauseLoadingDisabled, Evidence: []kmod.Evidence{{
+			File: "/sbin/modprobe", Effect: "is BusyBox", Cause: kmod.CauseLoadingDisabled,
+		}}}
+		passed := result.Result{Attempted: true, CausedLoad: caused, Checks: []result.Check{{Name: result.CheckIPv4Stream, Result: result.OutcomePass, Required: true}}}
+		r := verdict.Judge(verdict.Facts{Inspection: i, Probe: passed})
+		allowed, onBoot := kmod.AnswerUnknown, verdict.OnBootUnknown
+		if caused {
+			allowed, onBoot = kmod.AnswerTrue, verdict.OnBootOnDemand
+		}
+		if r.Policy.Autoload.Allowed != allowed || r.OnBoot != onBoot {
+			t.Errorf("load caused %v: autoload %s, on boot %s", caused, r.Policy.Autoload.Allowed, r.OnBoot)
+		}
+	}
+}
