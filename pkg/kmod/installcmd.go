@@ -142,6 +142,12 @@ func (p *process) shell(command string) commandEffect {
 	if !ok {
 		return commandUnknown
 	}
+	switch shellSyntax(command, words) {
+	case syntaxBad:
+		return commandFails
+	case syntaxUnknown:
+		return commandUnknown
+	}
 	status := commandSucceeds
 	run := true
 	for len(words) > 0 {
@@ -152,9 +158,6 @@ func (p *process) shell(command string) commandEffect {
 		args := make([]string, n)
 		for i, w := range words[:n] {
 			args[i] = w.text
-		}
-		if n == 0 {
-			return commandUnknown // a syntax error to the shell, or a trailing redirection
 		}
 		if run {
 			var exits bool
@@ -167,9 +170,6 @@ func (p *process) shell(command string) commandEffect {
 		}
 		op := words[0].text
 		words = words[1:]
-		if len(words) == 0 && op != ";" {
-			return commandUnknown
-		}
 		switch op {
 		case ";":
 			run = true
@@ -232,11 +232,14 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 		}
 		return p.nestedModprobe(args[1:]), false
 	}
+	if isShell(name) {
+		return p.shellCommand(args[1:]), false
+	}
 	if !harmless(name) {
 		return commandUnknown, false
 	}
 	switch path.Base(name) {
-	case "true", ":", "echo", "printf":
+	case "true", ":", "echo":
 		return commandSucceeds, false
 	case "false":
 		return commandFails, false
