@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing/fstest"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/kmodindex"
 )
 
 // Build writes the tree below root, which must exist: the files, the module
@@ -111,7 +113,7 @@ func (c *Case) modules(dir string) (tree []Entry) {
 	for _, m := range c.Modules {
 		files[m.Name] = m.File
 	}
-	var dep, alias, builtin, builtinAlias Index
+	var dep, alias, builtin, builtinAlias kmodindex.Builder
 	for _, m := range c.Modules {
 		line := m.File + ":"
 		for _, need := range m.Needs {
@@ -136,7 +138,7 @@ func (c *Case) modules(dir string) (tree []Entry) {
 		return tree
 	}
 	tree = append(tree, Entry{Kind: Dir, Path: dir})
-	indexes := map[string]*Index{
+	indexes := map[string]*kmodindex.Builder{
 		"modules.dep.bin": &dep, "modules.alias.bin": &alias, "modules.symbols.bin": {},
 		"modules.builtin.bin": &builtin, "modules.builtin.alias.bin": &builtinAlias,
 	}

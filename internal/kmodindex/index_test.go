@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 )
 
 // countingReader counts what is read of a file.
@@ -25,7 +23,7 @@ func (r *countingReader) ReadAt(p []byte, off int64) (int, error) {
 // TestIndexLookup finds every key of a large index, though nodes and strings
 // run over the ends of blocks, and reads little of the file for one key.
 func TestIndexLookup(t *testing.T) {
-	var x hostcase.Index
+	var x Builder
 	want := map[string]string{}
 	for i := range 3000 {
 		key := fmt.Sprintf("mod%d_%d", i*7919%1000, i)
@@ -77,7 +75,7 @@ func TestIndexLookup(t *testing.T) {
 }
 
 func FuzzIndex(f *testing.F) {
-	var x hostcase.Index
+	var x Builder
 	x.Add("net_pf_2_proto_132", "sctp", 0)
 	x.Add("net_pf_*_proto_13[1-3]", "other", 1)
 	x.Add("sctp", "kernel/net/sctp/sctp.ko.xz: kernel/lib/libcrc32c.ko.xz", 0)

@@ -145,7 +145,9 @@ func printProbe(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 		switch {
 		case r.Module.State == kmod.StateUnknown:
 			why = "whether the module is in the kernel is not known"
-		case r.Module.State == kmod.StateLoadable && r.Policy.Autoload.Allowed == kmod.AnswerTrue:
+		case r.Module.State.InKernel():
+			why = "only the host itself can prove SCTP"
+		case probe.Suite != "" && r.Module.State == kmod.StateLoadable && r.Policy.Autoload.Allowed == kmod.AnswerTrue:
 			why += " (--autoload=allow would load it)"
 		}
 		t.Line("%s not run: %s", p.Head("Probe"), why)

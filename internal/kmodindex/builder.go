@@ -1,4 +1,4 @@
-package hostcase
+package kmodindex
 
 import (
 	"bytes"
@@ -8,27 +8,27 @@ import (
 	"strings"
 )
 
-// Index builds a binary module index as depmod(8) writes it
+// Builder builds a binary module index as depmod(8) writes it
 // (libkmod-index.h has the format).
-type Index struct {
-	values map[string][]indexValue
+type Builder struct {
+	values map[string][]builtValue
 }
 
-type indexValue struct {
+type builtValue struct {
 	value    string
 	priority uint32
 }
 
 // Add enters one value; several may have the same key.
-func (x *Index) Add(key, value string, priority uint32) {
+func (x *Builder) Add(key, value string, priority uint32) {
 	if x.values == nil {
-		x.values = map[string][]indexValue{}
+		x.values = map[string][]builtValue{}
 	}
-	x.values[key] = append(x.values[key], indexValue{value, priority})
+	x.values[key] = append(x.values[key], builtValue{value, priority})
 }
 
 // Bytes is the file's content.
-func (x *Index) Bytes() []byte {
+func (x *Builder) Bytes() []byte {
 	var out bytes.Buffer
 	out.Write(make([]byte, 12))
 	root := x.write(&out, slices.Sorted(maps.Keys(x.values)), 0)
@@ -41,7 +41,7 @@ func (x *Index) Bytes() []byte {
 
 // write writes the node for these keys, which share their first depth bytes,
 // after its children, and returns its offset with the flags.
-func (x *Index) write(out *bytes.Buffer, keys []string, depth int) uint32 {
+func (x *Builder) write(out *bytes.Buffer, keys []string, depth int) uint32 {
 	prefix := ""
 	if len(keys) > 0 {
 		prefix = keys[0][depth:]
@@ -53,7 +53,7 @@ func (x *Index) write(out *bytes.Buffer, keys []string, depth int) uint32 {
 	}
 	end := depth + len(prefix)
 	groups := map[byte][]string{}
-	var values []indexValue
+	var values []builtValue
 	for _, k := range keys {
 		if len(k) == end {
 			values = x.values[k]

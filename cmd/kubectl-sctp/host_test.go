@@ -1,0 +1,65 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// A host's root is judged by its own files, and the exit status says what was
+// found, as that of "sctp-agent check" does.
+func TestHostCommand(t *testing.T) {
+	c := &hostcase.Case{
+		Kmod: 28, Systemd: 252,
+		Entries: []hostcase.Entry{{Kind: hostcase.File, Path: "etc/hostname", Content: "worker-1\n"}, {Kind: hostcase.File, Path: "etc/modprobe.d/sctp.conf", Content: "blacklist sctp\n"}},
+		Modules: []hostcase.Module{{Name: "sctp", File: "kernel/net/sctp/sctp.ko"}},
+		Aliases: []hostcase.Alias{{Pattern: "net_pf_2_proto_132", Name: "sctp"}, {Pattern: "net_pf_10_proto_132", Name: "sctp"}},
+	}
+	blocked := t.TempDir()
+	if err := c.Build(blocked); err != nil {
+		t.Fatal(err)
+	}
+	c.Live = []string{"sctp"}
+	loaded := t.TempDir()
+	if err := c.Build(loaded); err != nil {
+		t.Fatal(err)
+	}
+	broken := filepath.Join(t.TempDir(), "sos.tar.xz")
+	if err := os.WriteFile(broken, []byte("\xfd7zXZ\x00"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		path   string
+		code   int
+		ready  kmod.Answer
+		prints string
+	}{
+		{blocked, command.ExitNo, kmod.AnswerFalse, "SCTP on worker-1: NOT READY (ModuleBlacklisted)"},
+		{loaded, command.ExitUnknown, kmod.AnswerUnknown, "only the host itself can prove SCTP"},
+		{broken, command.ExitUnknown, "", "sos.tar.xz"},
+		{filepath.Join(blocked, "none"), command.ExitUnknown, "", "none"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := command.Main(newRootCommand(), []string{"host", x.path}, &stdout, &stderr)
+		if code != x.code || !strings.Contains(stdout.String()+stderr.String(), x.prints) {
+			t.Errorf("%s: exit status %d\n%s%s", x.path, code, &stdout, &stderr)
+		}
+		if x.ready == "" {
+			continue
+		}
+		stdout.Reset()
+		command.Main(newRootCommand(), []string{"host", x.path, "-o", "json"}, &stdout, &stderr)
+		var r verdict.Report
+		if err := json.Unmarshal(stdout.Bytes(), &r); err != nil || r.Ready != x.ready || r.Kernel.Release != hostcase.Release || r.Probe.Attempted {
+			t.Errorf("%v: %s", err, &stdout)
+		}
+	}
+}

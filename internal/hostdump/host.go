@@ -1,0 +1,279 @@
+package hostdump
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"path"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/kmodindex"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// world is one host that the copy may have been made of. unsure is what settles
+// between it and the first one, and is not in the copy.
+type world struct {
+	files  fs.FS
+	unsure kmod.Evidence
+}
+
+// collected are the directories that sos's plugin kernel copies where the host
+// has them.
+var collected = []string{"etc/modprobe.d", "lib/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d"}
+
+// alwaysThere are directories that lead to what sos leaves out or found missing.
+var alwaysThere = map[string]bool{
+	"etc": true, "lib": true, "run": true, "usr": true, "usr/lib": true, "usr/local": true, "usr/local/lib": true,
+	"bin": true, "sbin": true, "usr/bin": true, "usr/sbin": true,
+	"proc": true, "proc/sys": true, "proc/sys/kernel": true, "proc/sys/kernel/random": true, "sys": true, "dev": true,
+}
+
+// programs are on every host, and are what install commands run. sos copies no
+// program.
+var programs = map[string]bool{
+	"bin/true": true, "usr/bin/true": true, "bin/false": true, "usr/bin/false": true,
+	"sbin/modprobe": true, "usr/sbin/modprobe": true, "bin/sh": true, "usr/bin/sh": true,
+}
+
+// worlds are the hosts that the copy may have been made of: one, where it is a
+// host's whole root.
+func (d *Dump) worlds(release string) []world {
+	first := &hostFiles{base: d.files, facts: &d.facts, made: map[string]*node{}, gone: map[string]bool{}}
+	if !d.facts.sos {
+		return []world{{files: first}}
+	}
+	first.makeKernel()
+	lib := "lib"
+	if target, err := fs.ReadLink(d.files, "lib"); err == nil && path.Clean(target) == "usr/lib" {
+		lib = "usr/lib"
+		first.merged = true
+	}
+	dir := path.Join(lib, "modules", release)
+	needed := first.makeIndexes(dir)
+	all := []world{{files: first}}
+
+	if len(needed) > 0 {
+		// The first has all files that modules.dep lists, and the programs of
+		// every host; this one, what is known to be there.
+		second := first.clone()
+		for name := range programs {
+			second.gone[name] = true
+		}
+		for name := range first.listed {
+			if !d.facts.files["/"+name] && !d.facts.files["/"+strings.TrimPrefix(name, "usr/")] {
+				second.gone[name] = true
+			}
+		}
+		for _, name := range needed {
+			if second.gone[name] {
+				all = append(all, world{second, kmod.Evidence{
+					File: "/" + strings.TrimPrefix(name, "usr/"), Cause: kmod.CauseUnreadable,
+					Effect: "is listed in modules.dep; that the file is there is not in this copy of the host's files",
+				}})
+				break
+			}
+		}
+	} else if first.hasDep && !d.facts.sysctlsComplete {
+		// Not among the loadable ones, and nothing tells of those compiled in.
+		second := first.clone()
+		second.makeBuiltin(dir, true)
+		all = append(all, world{second, kmod.Evidence{
+			File: "/" + path.Join("lib/modules", release, "modules.builtin"), Cause: kmod.CauseUnreadable,
+			Effect: "is not in this copy of the host's files; modules.dep does not list sctp, this one could",
+		}})
+	}
+	return all
+}
+
+// hostFiles are the copy's files and what is known besides. A name that is in
+// neither does not exist on the host, or it was not copied: see missing.
+type hostFiles struct {
+	base  fs.FS
+	facts *facts
+	// made are files that the copy has in another form.
+	made map[string]*node
+	// listed are the files of modules.dep, in listedDirs; those of gone are not
+	// there.
+	listed, listedDirs, gone map[string]bool
+	// modules is the kernel's module directory; hasDep says that modules.dep is
+	// in it; merged, that lib is a link to usr/lib.
+	modules string
+	hasDep  bool
+	merged  bool
+}
+
+func (h *hostFiles) clone() *hostFiles {
+	out := *h
+	out.made, out.gone = map[string]*node{}, map[string]bool{}
+	for name, n := range h.made {
+		out.made[name] = n
+	}
+	return &out
+}
+
+// make enters a file where the copy has none.
+func (h *hostFiles) make(name, content string) {
+	if !has(h.base, name) {
+		h.made[name] = &node{name: path.Base(name), mode: 0o444, size: int64(len(content)), data: []byte(content), kept: true}
+	}
+}
+
+// makeKernel makes the kernel's files of what the commands printed.
+func (h *hostFiles) makeKernel() {
+	for _, key := range []string{"kernel.osrelease", "kernel.arch", "kernel.modprobe", "kernel.modules_disabled", "kernel.random.boot_id"} {
+		if value, ok := h.facts.sysctls[key]; ok {
+			h.make("proc/sys/"+strings.ReplaceAll(key, ".", "/"), value+"\n")
+		}
+	}
+	if h.facts.listed {
+		h.make("proc/modules", h.facts.modules)
+	}
+	if h.facts.ostree {
+		h.make("run/ostree-booted", "")
+	}
+}
+
+// signed is a module's file as the kernel wants it: what the file holds is not
+// known, and nobody is blamed for it.
+const signed = "~Module signature appended~\n"
+
+// protocolAliases are the aliases of net/sctp/protocol.c and diag.c
+// (MODULE_ALIAS), as depmod writes them.
+var protocolAliases = map[string][]string{
+	"sctp":      {"net_pf_2_proto_132", "net_pf_10_proto_132"},
+	"sctp_diag": {"net_pf_16_proto_4_type_2_132"},
+}
+
+// makeIndexes makes the indexes of modules.dep, which has all of the loadable
+// modules. It returns the files without which sctp cannot be loaded.
+func (h *hostFiles) makeIndexes(dir string) (needed []string) {
+	h.modules, h.listed, h.listedDirs = dir, map[string]bool{}, map[string]bool{}
+	dep := text(h.base, path.Join(dir, "modules.dep"))
+	h.hasDep = has(h.base, path.Join(dir, "modules.dep"))
+	if !h.hasDep {
+		return nil
+	}
+	var deps, aliases kmodindex.Builder
+	absolute := func(file string) string {
+		if path.IsAbs(file) {
+			return path.Clean(file)[1:]
+		}
+		return path.Join(dir, file)
+	}
+	for line := range strings.Lines(dep) {
+		line = strings.TrimRight(line, "\n")
+		file, needs, ok := strings.Cut(line, ":")
+		if !ok {
+			continue
+		}
+		name, _, _ := strings.Cut(path.Base(file), ".ko")
+		name = strings.ReplaceAll(name, "-", "_")
+		deps.Add(name, line, 0)
+		h.listed[absolute(file)] = true
+		for up := path.Dir(absolute(file)); strings.HasPrefix(up, dir+"/") && !h.listedDirs[up]; up = path.Dir(up) {
+			h.listedDirs[up] = true
+		}
+		for _, alias := range protocolAliases[name] {
+			aliases.Add(alias, name, 0)
+		}
+		if name == "sctp" {
+			needed = []string{absolute(file)}
+			for _, need := range strings.Fields(needs) {
+				needed = append(needed, absolute(need))
+			}
+		}
+	}
+	h.make(path.Join(dir, "modules.dep.bin"), string(deps.Bytes()))
+	h.make(path.Join(dir, "modules.alias.bin"), string(aliases.Bytes()))
+	h.make(path.Join(dir, "modules.symbols.bin"), string(new(kmodindex.Builder).Bytes()))
+	h.makeBuiltin(dir, h.facts.sysctlsComplete && h.facts.protocol && h.facts.listed && !h.facts.lists("sctp"))
+	return needed
+}
+
+// makeBuiltin makes the list of what is compiled in, as far as it is about sctp.
+func (h *hostFiles) makeBuiltin(dir string, builtin bool) {
+	var names, aliases kmodindex.Builder
+	if builtin {
+		names.Add("sctp", "", 0)
+		for _, alias := range protocolAliases["sctp"] {
+			aliases.Add(alias, "sctp", 0)
+		}
+	}
+	h.make(path.Join(dir, "modules.builtin.bin"), string(names.Bytes()))
+	h.make(path.Join(dir, "modules.builtin.alias.bin"), string(aliases.Bytes()))
+}
+
+// missing says what it means that the copy has no file of this name.
+func (h *hostFiles) missing(name string) error {
+	in := func(dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
+	switch {
+	case in("dev"):
+		return fs.ErrNotExist
+	case in("proc"):
+		return errNotCollected
+	case in("sys/module") && (h.facts.listed || has(h.base, "sys/module")):
+		return fs.ErrNotExist
+	case in("sys"):
+		return errNotCollected
+	case !h.facts.sos:
+		return fs.ErrNotExist
+	case h.modules != "" && in(h.modules) && h.hasDep:
+		return fs.ErrNotExist
+	}
+	for _, dir := range collected {
+		if h.merged {
+			if rest, ok := strings.CutPrefix(dir, "lib/"); ok {
+				dir = "usr/lib/" + rest
+			}
+		}
+		if in(dir) && h.facts.kernel {
+			return fs.ErrNotExist
+		}
+	}
+	return errNotCollected
+}
+
+// Lstat looks at a name without links in its directory.
+func (h *hostFiles) Lstat(name string) (fs.FileInfo, error) {
+	if n := h.made[name]; n != nil {
+		return n, nil
+	}
+	info, err := fs.Lstat(h.base, name)
+	switch {
+	case err == nil:
+		return info, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case h.gone[name]:
+		err = fs.ErrNotExist
+	case h.listed[name]:
+		return &node{name: path.Base(name), mode: 0o644, size: int64(len(signed)), data: []byte(signed), kept: true}, nil
+	case h.facts.sos && programs[name]:
+		return &node{name: path.Base(name), mode: 0o755, kept: true}, nil
+	case h.listedDirs[name], h.facts.sos && alwaysThere[name]:
+		return &node{name: path.Base(name), mode: fs.ModeDir | 0o755}, nil
+	default:
+		err = h.missing(name)
+	}
+	return nil, &fs.PathError{Op: "lstat", Path: name, Err: err}
+}
+
+// ReadLink reads a link of the copy.
+func (h *hostFiles) ReadLink(name string) (string, error) { return fs.ReadLink(h.base, name) }
+
+// Open opens a file or a directory by a name without links.
+func (h *hostFiles) Open(name string) (fs.File, error) {
+	info, err := h.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	n, ok := info.(*node)
+	switch {
+	case has(h.base, name):
+		return h.base.Open(name)
+	case ok && n.kept:
+		return openFile{bytes.NewReader(n.data), n}, nil
+	}
+	return nil, &fs.PathError{Op: "open", Path: name, Err: errNotCollected}
+}

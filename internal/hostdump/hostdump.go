@@ -1,0 +1,232 @@
+// Package hostdump judges a host by a copy of its files: a sosreport, or the
+// root of a host that was unpacked somewhere, on any system. Nothing of the
+// machine that it runs on takes part.
+//
+// A sosreport has what its plugins copy (sos, report/plugins/kernel.py and
+// systemd.py) and nothing else. What it leaves out is not taken for absent: each
+// answer that a file left out could change is "unknown", and names the file.
+package hostdump
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// errNotCollected is why a file cannot be read that the host may have.
+var errNotCollected = errors.New("not in this copy of the host's files")
+
+// Dump is a copy of a host's files.
+type Dump struct {
+	files fs.FS // the copy, from the host's root on; it reads links
+	root  *os.Root
+	facts facts
+}
+
+// Open opens a directory or an archive that holds the root of a host or a
+// sosreport, or one directory with it.
+func Open(ctx context.Context, name string) (*Dump, error) {
+	d, err := open(ctx, name)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	return d, nil
+}
+
+func open(ctx context.Context, name string) (*Dump, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, bare(err)
+	}
+	d := &Dump{}
+	switch {
+	case info.IsDir():
+		if d.root, err = os.OpenRoot(name); err != nil {
+			return nil, bare(err)
+		}
+		d.files = d.root.FS()
+	case !info.Mode().IsRegular():
+		return nil, ErrFormat // a pipe may never end
+	default:
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, bare(err)
+		}
+		defer f.Close()
+		if d.files, err = readArchive(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.find(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// New takes a file system, which must read links, for a copy.
+func New(files fs.FS) (*Dump, error) {
+	d := &Dump{files: files}
+	return d, d.find()
+}
+
+// Close closes the directory.
+func (d *Dump) Close() error {
+	if d.root == nil {
+		return nil
+	}
+	return d.root.Close()
+}
+
+func bare(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// find goes to the host's root, which archives have in a directory of its own.
+func (d *Dump) find() error {
+	if !isHost(d.files) {
+		list, err := fs.ReadDir(d.files, ".")
+		if err != nil {
+			return bare(err)
+		}
+		var found []fs.FS
+		for _, e := range list {
+			if !e.IsDir() {
+				continue
+			}
+			if sub, err := fs.Sub(d.files, e.Name()); err == nil && isHost(sub) {
+				found = append(found, sub)
+			}
+		}
+		switch len(found) {
+		case 0:
+			return errors.New("holds neither a sosreport (sos_commands) nor the root of a host (etc, and lib or usr)")
+		case 1:
+			d.files = found[0]
+		default:
+			return fmt.Errorf("holds %d hosts: name the directory of one", len(found))
+		}
+	}
+	d.facts = readFacts(d.files)
+	return nil
+}
+
+// isHost says whether a directory is a host's root or a sosreport's.
+func isHost(files fs.FS) bool {
+	return has(files, "sos_commands") || has(files, "etc") && (has(files, "lib") || has(files, "usr"))
+}
+
+func has(files fs.FS, name string) bool {
+	_, err := fs.Lstat(files, name)
+	return err == nil
+}
+
+// Options of an assessment. The zero value takes everything from the copy.
+type Options struct {
+	// KernelRelease whose modules are looked up.
+	KernelRelease string
+	// KmodVersion and SystemdVersion are the major versions whose rules apply.
+	KmodVersion, SystemdVersion int
+}
+
+// Assess judges the host's policy and state. That SCTP works cannot be proved
+// by files: where the module is in the kernel, the verdict is unknown.
+func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error) {
+	release := opts.KernelRelease
+	if release == "" {
+		release = d.facts.release
+	}
+	if release == "" {
+		return verdict.Report{}, errors.New("which kernel the host runs is not in the copy: name it with --kernel-release" + d.releases())
+	}
+	var report verdict.Report
+	for i, w := range d.worlds(release) {
+		host := kmod.Options{FS: w.files, KernelRelease: release, KmodVersion: opts.KmodVersion, SystemdVersion: opts.SystemdVersion}
+		if host.KmodVersion == 0 {
+			host.KmodVersion = d.facts.kmod
+		}
+		if host.SystemdVersion == 0 {
+			host.SystemdVersion = d.facts.systemd
+		}
+		facts := verdict.Facts{Node: d.facts.hostname}
+		var err error
+		if facts.Inspection, err = kmod.Inspect(ctx, host, kmod.SCTP()); err != nil {
+			return verdict.Report{}, err
+		}
+		if facts.Diag, err = kmod.Inspect(ctx, host, kmod.SCTPDiag()); err != nil {
+			return verdict.Report{}, err
+		}
+		if facts.Inspection.Kernel.Machine == "" {
+			facts.Inspection.Kernel.Machine = d.facts.machine
+		}
+		r := verdict.Judge(facts)
+		if i == 0 {
+			report = r
+		} else {
+			report = merge(report, r, w.unsure)
+		}
+	}
+	if report.Module.State.InKernel() && report.Reason == verdict.ReasonInspectionFailed {
+		report.Message = "the module sctp is in the kernel; that SCTP works cannot be proved from files (run \"sctp-agent check\" on the host)"
+	}
+	return report, nil
+}
+
+// merge keeps what two reports agree on. The host is as in the first one or as
+// in the second one, which this evidence cannot settle.
+func merge(a, b verdict.Report, unsure kmod.Evidence) verdict.Report {
+	changed := false
+	answer := func(a *kmod.Answer, b kmod.Answer, evidence *[]kmod.Evidence) {
+		if *a != b {
+			if *a != kmod.AnswerUnknown {
+				*evidence = append([]kmod.Evidence{unsure}, *evidence...)
+			}
+			*a, changed = kmod.AnswerUnknown, true
+		}
+	}
+	answer(&a.Policy.Autoload.Allowed, b.Policy.Autoload.Allowed, &a.Policy.Autoload.Evidence)
+	answer(&a.Policy.AutoloadIPv6.Allowed, b.Policy.AutoloadIPv6.Allowed, &a.Policy.AutoloadIPv6.Evidence)
+	answer(&a.Policy.Modprobe.Allowed, b.Policy.Modprobe.Allowed, &a.Policy.Modprobe.Evidence)
+	answer(&a.Policy.ModulesLoad.Allowed, b.Policy.ModulesLoad.Allowed, &a.Policy.ModulesLoad.Evidence)
+	answer(&a.Policy.ModulesLoad.Requested, b.Policy.ModulesLoad.Requested, &a.Policy.ModulesLoad.Evidence)
+	if a.OnBoot != b.OnBoot {
+		a.OnBoot, changed = verdict.OnBootUnknown, true
+	}
+	if a.Module.State != b.Module.State && b.Module.State.InKernel() {
+		a.Module.State, changed = kmod.StateUnknown, true
+	}
+	if a.Ready != b.Ready {
+		a.Ready, a.Reason, changed = kmod.AnswerUnknown, verdict.ReasonInspectionFailed, true
+		a.Message = "what decides whether SCTP can work is not in this copy: " + unsure.String()
+		a.Remedy, a.Remedies = "", []verdict.Remedy{}
+	}
+	kept := []verdict.Warning{}
+	for _, w := range a.Warnings {
+		if hasWarning(b.Warnings, w.Reason) {
+			kept = append(kept, w)
+		}
+	}
+	if changed && !hasWarning(kept, verdict.ReasonInspectionIncomplete) {
+		kept = append(kept, verdict.Warning{Reason: verdict.ReasonInspectionIncomplete, Message: unsure.Place() + " " + unsure.Effect})
+	}
+	a.Warnings = kept
+	return a
+}
+
+func hasWarning(list []verdict.Warning, reason verdict.Reason) bool {
+	for _, w := range list {
+		if w.Reason == reason {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,421 @@
+package hostdump_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"github.com/ulikunitz/xz"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/internal/hostdump"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+func readCase(t *testing.T, name string) *hostcase.Case {
+	t.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	c, err := hostcase.Parse(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// sosreport is what sos would copy of a case's host: of its files those of the
+// plugins kernel and systemd, and what their commands print there.
+func sosreport(c *hostcase.Case, state kmod.State) fstest.MapFS {
+	host, out := c.FS(), fstest.MapFS{}
+	lib := "usr/lib/"
+	if c.Split {
+		lib = "lib/"
+	} else {
+		out["lib"] = host["lib"]
+	}
+	copied := func(name string) bool {
+		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d"} {
+			if name == dir || strings.HasPrefix(name, dir+"/") {
+				return true
+			}
+		}
+		initstate, _ := path.Match("sys/module/*/initstate", name)
+		return initstate || slices.Contains([]string{"proc/modules", "proc/cmdline", "proc/sys/kernel/random/boot_id", "etc/os-release"}, name)
+	}
+	for name, f := range host {
+		if copied(name) {
+			out[name] = f
+		}
+	}
+	print := func(name, text string) { out[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644} }
+	files := map[string]string{}
+	for _, m := range c.Modules {
+		files[m.Name] = m.File
+	}
+	dep := ""
+	for _, m := range c.Modules {
+		dep += m.File + ":"
+		for _, need := range m.Needs {
+			dep += " " + files[need]
+		}
+		dep += "\n"
+	}
+	if len(c.Modules) > 0 && !slices.Contains(c.Without, "modules.dep.bin") {
+		print(lib+"modules/"+hostcase.Release+"/modules.dep", dep)
+	}
+	print("sos_commands/kernel/uname_-a", "Linux worker-1 "+hostcase.Release+" #1 SMP PREEMPT_DYNAMIC Fri Feb 23 01:51:18 EST 2024 x86_64 x86_64 x86_64 GNU/Linux\n")
+	sysctls := ""
+	for _, key := range []string{"modprobe", "modules_disabled"} {
+		sysctls += "kernel." + key + " = " + string(host["proc/sys/kernel/"+key].Data)
+	}
+	if state.InKernel() {
+		sysctls += "net.sctp.addip_enable = 0\n"
+	}
+	print("sos_commands/kernel/sysctl_-a", sysctls+"vm.swappiness = 60\n")
+	print("installed-rpms", fmt.Sprintf("kmod-%d-9.el9.x86_64   Mon Nov  2 10:00:00 2026\nsystemd-%d-32.el9_4.x86_64   Mon Nov  2 10:00:00 2026\n", c.Kmod, c.Systemd))
+	return out
+}
+
+func assess(t *testing.T, files fs.FS) verdict.Report {
+	t.Helper()
+	d, err := hostdump.New(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := d.Assess(t.Context(), hostdump.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// live is the report of the host itself, without a probe.
+func live(t *testing.T, c *hostcase.Case) verdict.Report {
+	t.Helper()
+	ins, err := kmod.Inspect(t.Context(), kmod.Options{FS: c.FS(), KernelRelease: hostcase.Release, KmodVersion: c.Kmod, SystemdVersion: c.Systemd}, kmod.SCTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verdict.Judge(verdict.Facts{Node: "worker-1", Inspection: ins})
+}
+
+// compare fails where a copy's answer contradicts the host's, or does not name
+// what is missing; it counts the answers that are known.
+func compare(t *testing.T, host, copy verdict.Report) (known, unknown int) {
+	t.Helper()
+	one := func(name, host, copy string, evidence []kmod.Evidence) {
+		t.Helper()
+		switch {
+		case copy == host:
+			known++
+		case copy != string(kmod.AnswerUnknown):
+			t.Errorf("%s: %s on the host, %s by its copy (%v)", name, host, copy, evidence)
+		default:
+			unknown++
+			if !slices.ContainsFunc(evidence, func(e kmod.Evidence) bool {
+				return e.Cause == kmod.CauseUnreadable && e.File != "" || strings.Contains(e.Effect, "not in this copy")
+			}) {
+				t.Errorf("%s: unknown by its copy, and no missing file is named: %v", name, evidence)
+			}
+		}
+	}
+	h, c := host.Policy, copy.Policy
+	one("socket", string(h.Autoload.Allowed), string(c.Autoload.Allowed), c.Autoload.Evidence)
+	one("socket v6", string(h.AutoloadIPv6.Allowed), string(c.AutoloadIPv6.Allowed), c.AutoloadIPv6.Evidence)
+	one("modprobe", string(h.Modprobe.Allowed), string(c.Modprobe.Allowed), c.Modprobe.Evidence)
+	one("at boot", string(h.ModulesLoad.Allowed), string(c.ModulesLoad.Allowed), c.ModulesLoad.Evidence)
+	one("requested", string(h.ModulesLoad.Requested), string(c.ModulesLoad.Requested), c.ModulesLoad.Evidence)
+	for _, x := range [][2]string{{string(host.Ready), string(copy.Ready)}, {string(host.OnBoot), string(copy.OnBoot)}} {
+		if x[1] != x[0] && x[1] != string(kmod.AnswerUnknown) {
+			t.Errorf("%s on the host, %s by its copy: %s", x[0], x[1], copy.Message)
+		}
+	}
+	return known, unknown
+}
+
+// unseenBySos are hosts of which a sosreport does not show why their files
+// decide nothing.
+var unseenBySos = map[string]string{
+	"busybox": "modprobe is BusyBox's", "busybox-copy": "modprobe is BusyBox's", "kind": "the root is a container's",
+}
+
+// A sosreport of each host of the repository's cases answers as the host, or
+// does not know and names the file.
+func TestCasesAsSosreport(t *testing.T) {
+	var names []string
+	for _, dir := range []string{"../../pkg/kmod/testdata/cases", "../../pkg/verdict/testdata/hosts"} {
+		list, err := filepath.Glob(dir + "/*.case")
+		if err != nil || len(list) == 0 {
+			t.Fatalf("no cases in %s: %v", dir, err)
+		}
+		names = append(names, list...)
+	}
+	known, unknown := 0, 0
+	for _, name := range names {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".case"), func(t *testing.T) {
+			c := readCase(t, name)
+			host := live(t, c)
+			if why := unseenBySos[t.Name()[strings.IndexByte(t.Name(), '/')+1:]]; why != "" {
+				t.Skip("sos does not show that " + why)
+			}
+			k, u := compare(t, host, assess(t, sosreport(c, host.Module.State)))
+			known, unknown = known+k, unknown+u
+		})
+	}
+	t.Logf("%d cases: %d answers as on the host, %d unknown", len(names), known, unknown)
+	if known == 0 || unknown == 0 {
+		t.Error("one kind of answer never occurs")
+	}
+}
+
+// rhel is a host as RHEL 9 makes it, with the vendor's blacklist.
+func rhel(entries ...hostcase.Entry) *hostcase.Case {
+	return &hostcase.Case{
+		Kmod: 28, Systemd: 252, Cmdline: "BOOT_IMAGE=(hd0,gpt3)/vmlinuz-" + hostcase.Release + " root=/dev/mapper/rhel-root ro\n",
+		Entries: append([]hostcase.Entry{
+			{Kind: hostcase.File, Path: "etc/os-release", Content: "ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"9.4\"\nPRETTY_NAME=\"Red Hat Enterprise Linux 9.4 (Plow)\"\n"},
+		}, entries...),
+		Modules: []hostcase.Module{
+			{Name: "libcrc32c", File: "kernel/lib/libcrc32c.ko.xz"},
+			{Name: "sctp", File: "kernel/net/sctp/sctp.ko.xz", Needs: []string{"libcrc32c"}},
+		},
+		Aliases: []hostcase.Alias{{Pattern: "net_pf_2_proto_132", Name: "sctp"}, {Pattern: "net_pf_10_proto_132", Name: "sctp"}},
+	}
+}
+
+var blacklist = hostcase.Entry{Kind: hostcase.File, Path: "etc/modprobe.d/sctp-blacklist.conf", Content: "# This kernel module is blacklisted by default\nblacklist sctp\n"}
+
+// What a support engineer asks of a sosreport.
+func TestSosreport(t *testing.T) {
+	enabled := hostcase.Entry{Kind: hostcase.File, Path: "etc/modules-load.d/sctp.conf", Content: "sctp\n"}
+	loaded := rhel(enabled)
+	loaded.Live = []string{"libcrc32c", "sctp"}
+	without := rhel()
+	without.Modules = without.Modules[:1]
+	for _, x := range []struct {
+		name   string
+		host   *hostcase.Case
+		state  kmod.State
+		change func(fstest.MapFS)
+		ready  kmod.Answer
+		reason verdict.Reason
+		says   string
+	}{
+		{"the vendor's blacklist", rhel(blacklist), kmod.StateLoadable, nil, kmod.AnswerFalse, verdict.ReasonModuleBlacklisted, "/etc/modprobe.d/sctp-blacklist.conf:2"},
+		{"nothing stops it", rhel(), kmod.StateLoadable, nil, kmod.AnswerFalse, verdict.ReasonModuleNotLoaded, "nothing has loaded it"},
+		{"loaded", loaded, kmod.StateLoaded, nil, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "cannot be proved from files"},
+		{"no kernel-modules-extra", without, kmod.StateAbsent, nil, kmod.AnswerFalse, verdict.ReasonModuleMissing, "modules.dep"},
+		{"no list of what is compiled in", without, kmod.StateAbsent, func(m fstest.MapFS) {
+			f := m["sos_commands/kernel/sysctl_-a"]
+			f.Data = bytes.ReplaceAll(f.Data, []byte("vm.swappiness = 60\n"), nil)
+		}, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "modules.builtin"},
+		{"no module list", rhel(), kmod.StateLoadable, func(m fstest.MapFS) { delete(m, "proc/modules") }, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "could not be read"},
+		{"lsmod in its place", loaded, kmod.StateLoaded, func(m fstest.MapFS) {
+			maps.DeleteFunc(m, func(name string, _ *fstest.MapFile) bool {
+				return name == "proc/modules" || strings.HasPrefix(name, "sys/")
+			})
+			m["sos_commands/kernel/lsmod"] = &fstest.MapFile{Data: []byte("Module                  Size  Used by\nsctp                  475136  4\nlibcrc32c              16384  1 sctp\n")}
+		}, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "cannot be proved from files"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			files := sosreport(x.host, x.state)
+			if x.change != nil {
+				x.change(files)
+			}
+			r := assess(t, files)
+			if r.Ready != x.ready || r.Reason != x.reason || !strings.Contains(r.Message, x.says) {
+				t.Errorf("%s, %s: %s", r.Ready, r.Reason, r.Message)
+			}
+			if r.Node != "worker-1" || r.Kernel.Release != hostcase.Release || r.Kernel.Machine != "x86_64" || r.Host.Kmod != "28" || r.Probe.Attempted {
+				t.Errorf("not the host's own: %+v %+v %+v", r.Node, r.Kernel, r.Host)
+			}
+		})
+	}
+	// modinfo, which sos runs for what is loaded, shows that the files are there.
+	files := sosreport(loaded, kmod.StateLoaded)
+	files["sos_commands/kernel/modinfo_ALL_MODULES"] = &fstest.MapFile{Data: []byte("filename:       /lib/modules/" + hostcase.Release + "/kernel/net/sctp/sctp.ko.xz\nfilename:       /lib/modules/" + hostcase.Release + "/kernel/lib/libcrc32c.ko.xz\n")}
+	if r := assess(t, files); r.OnBoot != verdict.OnBootLoaded || r.Policy.Autoload.Allowed != kmod.AnswerTrue {
+		t.Errorf("with modinfo: %s, %+v", r.OnBoot, r.Policy)
+	}
+}
+
+// pack writes files into an archive, below a directory.
+func pack(t testing.TB, dir string, files fstest.MapFS) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f := files[name]
+		h := &tar.Header{Name: path.Join(dir, name), Mode: 0o644, Size: int64(len(f.Data)), Typeflag: tar.TypeReg, ModTime: time.Unix(1700000000, 0)}
+		switch f.Mode.Type() {
+		case fs.ModeSymlink:
+			h.Typeflag, h.Linkname, h.Size = tar.TypeSymlink, string(f.Data), 0
+		case fs.ModeDir:
+			h.Typeflag, h.Size = tar.TypeDir, 0
+		case fs.ModeNamedPipe:
+			h.Typeflag, h.Size = tar.TypeFifo, 0
+		}
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		if h.Typeflag == tar.TypeReg {
+			w.Write(f.Data)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func write(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(name, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// Archives of every kind and directories say the same.
+func TestForms(t *testing.T) {
+	files := sosreport(rhel(blacklist), kmod.StateLoadable)
+	plain := pack(t, "sosreport-worker-1", files)
+	var gz, xzed bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	z.Write(plain)
+	z.Close()
+	x, err := xz.NewWriter(&xzed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Write(plain)
+	if err := x.Close(); err != nil {
+		t.Fatal(err)
+	}
+	unpacked := t.TempDir()
+	if err := os.CopyFS(filepath.Join(unpacked, "sosreport-worker-1"), files); err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	if err := rhel(blacklist).Build(root); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		write(t, "sos.tar", plain), write(t, "sos.tar.gz", gz.Bytes()), write(t, "sos.tar.xz", xzed.Bytes()),
+		unpacked, filepath.Join(unpacked, "sosreport-worker-1"),
+		root, write(t, "root.tar", pack(t, ".", rhel(blacklist).FS())),
+	} {
+		d, err := hostdump.Open(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Assess(t.Context(), hostdump.Options{})
+		d.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if r.Reason != verdict.ReasonModuleBlacklisted || !strings.Contains(r.Message, "sctp-blacklist.conf:2") {
+			t.Errorf("%s: %s: %s", filepath.Base(name), r.Reason, r.Message)
+		}
+	}
+}
+
+// entry writes an archive of one entry.
+func entry(t testing.TB, h tar.Header) []byte {
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.WriteHeader(&h); err != nil {
+		t.Fatal(err)
+	}
+	w.Flush()
+	return b.Bytes()
+}
+
+// What is no copy of a host, or a hostile one, is an error that names the file.
+func TestRefused(t *testing.T) {
+	good := pack(t, "sos", sosreport(rhel(blacklist), kmod.StateLoadable))
+	for _, x := range []struct {
+		name string
+		data []byte
+		is   error
+	}{
+		{"empty", nil, hostdump.ErrFormat},
+		{"text", []byte("sosreport-worker.tar.xz: not downloaded yet\n"), hostdump.ErrFormat},
+		{"cut", good[:len(good)/2+100], io.ErrUnexpectedEOF},
+		{"out", entry(t, tar.Header{Name: "sos/../../etc/passwd", Typeflag: tar.TypeDir}), hostdump.ErrBadEntry},
+		{"hard link out", entry(t, tar.Header{Name: "sos/etc/hostname", Linkname: "../../etc/passwd", Typeflag: tar.TypeLink}), hostdump.ErrBadEntry},
+		{"huge", entry(t, tar.Header{Name: "sos/etc/hostname", Size: 1 << 40, Typeflag: tar.TypeReg}), io.ErrUnexpectedEOF},
+	} {
+		name := write(t, x.name, x.data)
+		_, err := hostdump.Open(t.Context(), name)
+		if !errors.Is(err, x.is) || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v, want %v", x.name, err, x.is)
+		}
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := hostdump.Open(ended, write(t, "sos.tar", good)); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if _, err := hostdump.Open(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if _, err := hostdump.Open(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "sos_commands") {
+		t.Error(err)
+	}
+}
+
+// Links that lead out of a copy, absolute names and files that are none give
+// answers about the copy, never about this machine.
+func TestHostileLinks(t *testing.T) {
+	for _, target := range []string{"/etc/passwd", "../../../../../../etc/passwd", "b.conf", "/dev/null"} {
+		files := sosreport(rhel(), kmod.StateLoadable)
+		files["etc/modprobe.d/b.conf"] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
+		files["etc/modprobe.d/pipe.conf"] = &fstest.MapFile{Mode: fs.ModeNamedPipe | 0o644}
+		d, err := hostdump.Open(t.Context(), write(t, "sos.tar", pack(t, "/sos", files)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Assess(t.Context(), hostdump.Options{})
+		if err != nil || r.Policy.Autoload.Allowed != kmod.AnswerUnknown {
+			t.Errorf("%s: %v %+v", target, err, r.Policy.Autoload)
+		}
+	}
+}
+
+// FuzzOpen: no archive makes the reading fail otherwise than by an error, or
+// proves that SCTP works.
+func FuzzOpen(f *testing.F) {
+	f.Add(pack(f, "sos", sosreport(rhel(blacklist), kmod.StateLoadable)))
+	f.Add(pack(f, ".", rhel(blacklist).FS()))
+	f.Add(entry(f, tar.Header{Name: "etc/../..", Typeflag: tar.TypeDir}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		d, err := hostdump.Open(t.Context(), write(t, "sos.tar", data))
+		if err != nil {
+			return
+		}
+		defer d.Close()
+		if r, err := d.Assess(t.Context(), hostdump.Options{}); err == nil && r.Ready == kmod.AnswerTrue {
+			t.Errorf("ready by files: %+v", r)
+		}
+	})
+}
