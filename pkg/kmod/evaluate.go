@@ -446,17 +446,15 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 		return nil, []Evidence{first}
 	}
 	blockers = []Evidence{first}
-	if first.Cause == CauseCustomInstall {
-		return blockers, nil
-	}
-	// Where that line is gone, the next one that matches is in force.
+	// Where that line is gone, the next one that matches is in force, up to one
+	// that loads the module.
 	for i := range ev.cfg.installs {
 		c := &ev.cfg.installs[i]
 		if c.source == rule.source || !h.matches(c.pattern, m.name) {
 			continue
 		}
 		next := ev.installEffect(m, c)
-		if next.Cause != CauseInstall || len(blockers) > maxListed {
+		if next.Cause == CauseNone || len(blockers) > maxListed {
 			break
 		}
 		blockers = append(blockers, next)

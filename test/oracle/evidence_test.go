@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,28 +13,41 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
+var (
+	evidenceRoots = flag.Int("roots", 1500, "`number` of roots of TestEvidenceIsAllOfIt")
+	evidenceSeed  = flag.Uint64("seed", 7, "`seed` of the roots of TestEvidenceIsAllOfIt")
+)
+
 // TestEvidenceIsAllOfIt takes the evidence at its word: whoever removes, once,
-// every line that a "false" names has nothing left that stops the module. Where that
-// is not so, a line was missing from the evidence. And a "false" always names
+// every line that a "false" names has nothing left that stops the module, nor an
+// install command that may. Where that is not so, a line was missing from the
+// evidence. And a "false" always names
 // something.
 func TestEvidenceIsAllOfIt(t *testing.T) {
-	roots := 150
+	roots := *evidenceRoots
 	if testing.Short() {
-		roots = 40
+		roots = min(roots, 40)
 	}
 	dir := place(t)
 	fixed := 0
 	for n := range roots {
 		v := Versions[n%len(Versions)]
-		c := Generate(v, 7, n)
+		c := Generate(v, *evidenceSeed, n)
 		for caller := range 4 {
 			c := *c
 			c.Entries = slices.Clone(c.Entries)
-			for removed := false; ; removed = true {
+			var before string // the root as it was, and what was removed from it
+			var removed []kmod.Evidence
+			for {
 				ins := inspect(t, dir, &c)
 				d := []kmod.Decision{ins.ByName, ins.Autoload, ins.AutoloadIPv6, ins.BootLoad.Decision}[caller]
-				if d.Allowed != kmod.AnswerFalse {
+				switch {
+				case removed != nil && (d.Allowed == kmod.AnswerFalse || d.Cause == kmod.CauseCustomInstall):
+					t.Errorf("root %d, %s: removed %q, and still %s: %q\n%s", n, Callers[caller], removed, d.Allowed, d.Evidence, before)
+				case d.Allowed != kmod.AnswerFalse:
 					fixed++
+				}
+				if removed != nil || d.Allowed != kmod.AnswerFalse {
 					break
 				}
 				if len(d.Evidence) == 0 || d.Cause == kmod.CauseNone {
@@ -45,13 +59,11 @@ func TestEvidenceIsAllOfIt(t *testing.T) {
 				if slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause.Before(kmod.CauseInstall) }) {
 					break // not a matter of configuration
 				}
-				if removed {
-					t.Errorf("root %d, %s: still false: %+v\n%s", n, Callers[caller], d, c.Format())
-					break
-				}
+				before = c.Format()
 				for _, e := range d.Evidence {
 					remove(t, &c, e)
 				}
+				removed = d.Evidence
 			}
 		}
 	}
