@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -106,13 +107,10 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		}
 		configs = append(configs, more...)
 	}
-	wanted := map[string]bool{}
-	for _, role := range only {
-		wanted[role] = true
-	}
 	effects := []machineconfig.Effect{}
+	ofRole := map[string]int{} // of one pool there may be several rendered ones
 	for _, pool := range machineconfig.Pools(configs, only...) {
-		if len(wanted) > 0 && !wanted[pool.Role] {
+		if len(only) > 0 && !slices.Contains(only, pool.Role) {
 			continue
 		}
 		effect, err := machineconfig.Judge(ctx, pool, host)
@@ -120,10 +118,10 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 			return err
 		}
 		effects = append(effects, effect)
-		delete(wanted, pool.Role)
+		ofRole[pool.Role]++
 	}
 	for _, role := range only {
-		if wanted[role] {
+		if ofRole[role] == 0 {
 			return fmt.Errorf("no MachineConfig applies to pool %q in %s", role, strings.Join(names, ", "))
 		}
 	}
@@ -137,7 +135,11 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 			case kmod.AnswerFalse:
 				word = p.Bad("DOES NOT ENABLE SCTP")
 			}
-			t.Wrapped(0, "pool "+terminal.OrDash(e.Role)+": "+word)
+			name := terminal.OrDash(e.Role)
+			if ofRole[e.Role] > 1 {
+				name += " (" + strings.Join(e.Configs, ", ") + ")"
+			}
+			t.Wrapped(0, "pool "+name+": "+word)
 			t.Wrapped(2, e.Message)
 			for _, line := range e.Evidence {
 				t.Line("  %s", line)

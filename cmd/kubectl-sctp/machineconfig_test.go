@@ -1,9 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +67,42 @@ func TestMachineConfig(t *testing.T) {
 			}
 			if c.stdout == nil && o.Stdout != "" {
 				t.Errorf("an error, and on stdout %q", o.Stdout)
+			}
+		})
+	}
+}
+
+// TestRolesOfRenderedConfigs: a pool that has been rendered several times is judged
+// as often, whichever other pools are wanted, and a pool that is not wanted never.
+func TestRolesOfRenderedConfigs(t *testing.T) {
+	var objects []string
+	for _, name := range []string{"worker-1", "zone-1", "master-1", "worker-2"} {
+		pool, _, _ := strings.Cut(name, "-")
+		objects = append(objects, fmt.Sprintf(`{"kind":"MachineConfig","metadata":{"name":"rendered-%s",
+"ownerReferences":[{"kind":"MachineConfigPool","name":%q}]},"spec":{"config":{"ignition":{"version":"3.4.0"}}}}`, name, pool))
+	}
+	for roles, want := range map[string][]string{
+		"":             {"master", "worker (rendered-worker-1)", "worker (rendered-worker-2)", "zone"},
+		"worker":       {"worker (rendered-worker-1)", "worker (rendered-worker-2)"},
+		"master":       {"master"},
+		"zone,worker":  {"worker (rendered-worker-1)", "worker (rendered-worker-2)", "zone"},
+		"worker,other": nil,
+	} {
+		t.Run(roles, func(t *testing.T) {
+			args := []string{"machineconfig", "--check", "-"}
+			if roles != "" {
+				args = append(args, "--role", roles)
+			}
+			o := program.Run(t, func(cmd *exec.Cmd) { cmd.Stdin = strings.NewReader(strings.Join(objects, "\n---\n")) }, args...)
+			var got []string
+			for line := range strings.Lines(o.Stdout) {
+				if rest, ok := strings.CutPrefix(line, "pool "); ok {
+					name, _, _ := strings.Cut(rest, ":")
+					got = append(got, name)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("pools %q, want %q\n%s%s", got, want, o.Stdout, o.Stderr)
 			}
 		})
 	}
