@@ -29,6 +29,7 @@ func newAuditCommand() *cobra.Command {
 		opts     audit.Options
 		failOn   string
 		watch    bool
+		each     bool
 		interval time.Duration
 		timeout  time.Duration
 	)
@@ -76,7 +77,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 					fmt.Fprintln(out, "---") // a further document; what fails, fails below
 				}
 				err := output.Print(out, r,
-					func(w io.Writer, p terminal.Palette) error { return printAudit(w, p, r) },
+					func(w io.Writer, p terminal.Palette) error { return printAudit(w, p, r, each) },
 					func(w io.Writer) error { return audit.WriteHTML(w, r) })
 				if err != nil {
 					return fmt.Errorf("print the audit: %w", err)
@@ -105,6 +106,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	flags.StringVar(&opts.AgentSelector, "agent-selector", audit.AgentSelector, "labels of the agent's pods")
 	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `the severity from which exit status is 1: "critical", "warning", "info" or "never"`)
+	flags.BoolVar(&each, "nodes", false, fmt.Sprintf("print every node; from %d on they are otherwise grouped by cause", manyNodes))
 	flags.BoolVarP(&watch, "watch", "w", false, "look again and again, and print when something has changed")
 	flags.DurationVar(&interval, "interval", 30*time.Second, "how long --watch waits before it looks again")
 	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of one look at the cluster")
@@ -184,31 +186,18 @@ func watchAudit(ctx context.Context, interval time.Duration, once func(context.C
 // most is how many findings of one kind, or failures, are shown in full.
 const most = 5
 
-func printAudit(w io.Writer, p terminal.Palette, r audit.Result) error {
+// manyNodes is from how many nodes on the table has a row per cause, not per node.
+const manyNodes = 30
+
+func printAudit(w io.Writer, p terminal.Palette, r audit.Result, each bool) error {
 	t := p.Writer(w)
-	agentsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool {
-		return u.Source == audit.SourcePods || u.Source == audit.SourceAgents
-	})
-	rows := make([][]string, len(r.Nodes))
-	for i, n := range r.Nodes {
-		rows[i] = []string{n.Name, terminal.OrDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, agentsSeen)}
+	printSummary(t, p, r.Summary)
+	t.Line("")
+	if each || len(r.Nodes) < manyNodes {
+		printNodes(t, p, r)
+	} else {
+		printFleet(t, p, r.Fleet())
 	}
-	columns := []terminal.Column{
-		{Head: "NODE", Shrink: true, Hosts: true}, {Head: "POOL", Shrink: true}, {Head: "READY"}, {Head: "ON-BOOT"}, {Head: "MODULE", Shrink: true}, {Head: "SINCE"}, {Head: "AGENT", Shrink: true},
-	}
-	t.Table(p, columns, rows,
-		func(c int, cell, padded string) string {
-			switch {
-			case c == 2 && cell == string(kmod.AnswerTrue):
-				return p.Good(padded)
-			case c == 2 && cell == string(kmod.AnswerFalse), c == 3 && cell == string(verdict.OnBootBlocked):
-				return p.Bad(padded)
-			case c == 2, c == 6 && (cell == "none" || cell == "not ready"):
-				return p.Warn(padded)
-			}
-			return padded
-		},
-		func(row int) string { return nodeNote(r.Nodes[row]) })
 
 	if len(r.Pools) > 0 {
 		t.Line("")
@@ -246,11 +235,74 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result) error {
 		}
 	}
 
-	s := r.Summary
 	t.Line("")
+	printSummary(t, p, r.Summary)
+	return t.Err
+}
+
+// printSummary stands first, for who reads the beginning, and last, where a long
+// page leaves the cursor.
+func printSummary(t *terminal.Writer, p terminal.Palette, s audit.Summary) {
 	t.Line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
 	t.Line("%s", findingsText(p, s))
-	return t.Err
+}
+
+// printNodes prints a row per node.
+func printNodes(t *terminal.Writer, p terminal.Palette, r audit.Result) {
+	agentsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool {
+		return u.Source == audit.SourcePods || u.Source == audit.SourceAgents
+	})
+	rows := make([][]string, len(r.Nodes))
+	for i, n := range r.Nodes {
+		rows[i] = []string{n.Name, terminal.OrDash(n.Pool), string(n.Ready), string(n.OnBoot), string(n.Module), age(r.Time, n.Since), agentText(n.Agent, agentsSeen)}
+	}
+	columns := []terminal.Column{
+		{Head: "NODE", Shrink: true, Hosts: true}, {Head: "POOL", Shrink: true}, {Head: "READY"}, {Head: "ON-BOOT"}, {Head: "MODULE", Shrink: true}, {Head: "SINCE"}, {Head: "AGENT", Shrink: true},
+	}
+	t.Table(p, columns, rows,
+		func(c int, cell, padded string) string {
+			switch {
+			case c == 2:
+				return answerColour(p, cell, padded)
+			case c == 3 && cell == string(verdict.OnBootBlocked):
+				return p.Bad(padded)
+			case c == 6 && (cell == "none" || cell == "not ready"):
+				return p.Warn(padded)
+			}
+			return padded
+		},
+		func(row int) string { return nodeNote(r.Nodes[row]) })
+}
+
+// printFleet prints a row per pool and cause.
+func printFleet(t *terminal.Writer, p terminal.Palette, groups []audit.NodeGroup) {
+	rows := make([][]string, len(groups))
+	for i, g := range groups {
+		rows[i] = []string{terminal.OrDash(g.Pool), string(g.Ready), fmt.Sprint(len(g.Nodes))}
+	}
+	t.Table(p, []terminal.Column{{Head: "POOL", Shrink: true}, {Head: "READY"}, {Head: "NODES"}}, rows,
+		func(c int, cell, padded string) string {
+			if c == 1 {
+				return answerColour(p, cell, padded)
+			}
+			return padded
+		},
+		func(row int) string {
+			if groups[row].Ready == kmod.AnswerTrue {
+				return ""
+			}
+			return groups[row].Note()
+		})
+}
+
+func answerColour(p terminal.Palette, cell, padded string) string {
+	switch cell {
+	case string(kmod.AnswerTrue):
+		return p.Good(padded)
+	case string(kmod.AnswerFalse):
+		return p.Bad(padded)
+	}
+	return p.Warn(padded)
 }
 
 func findingsText(p terminal.Palette, s audit.Summary) string {

@@ -66,11 +66,11 @@ func TestTablesFit(t *testing.T) {
 			}
 			r.Pools = []audit.PoolRow{{Name: "a-pool-of-a-long-name", Enables: kmod.AnswerFalse, Message: words, Nodes: 12_345}}
 			r.Unseen = []audit.Unseen{{Why: words, NotChecked: audit.Kinds()}}
-			return printAudit(w, terminal.NewPalette(w), r)
+			return printAudit(w, terminal.Sized(terminal.Width), r, true)
 		}, []string{"… and 2 more", "therefore not checked: PodOnUnreadyNode", "does not enable SCTP", "ip-10-201-103-46.…  "}},
 		"cleanup": {func(w io.Writer) error {
 			keys := []string{"sctp-agent/ready", "sctp-agent/on-boot", "sctp-agent/reason", "sctp-agent/message", "sctp-agent/since", "sctp-agent/report"}
-			return printCleanup(w, terminal.NewPalette(w), []cleanup.Node{{Name: wide, Labels: keys, Annotations: keys, Taints: keys, Condition: true}})
+			return printCleanup(w, terminal.Sized(terminal.Width), []cleanup.Node{{Name: wide, Labels: keys, Annotations: keys, Taints: keys, Condition: true}})
 		}, []string{"labels: sctp-agent/ready", "taints: ", "condition: "}},
 		"machineconfig --check": {func(w io.Writer) error {
 			o := program.Run(t, nil, "machineconfig", "--check", file)
@@ -111,13 +111,14 @@ func TestForeignText(t *testing.T) {
 		}},
 		Pools: []audit.PoolRow{{Name: "worker", Message: evil}},
 	}
-	for _, p := range []terminal.Palette{{}, terminal.Coloured()} {
+	coloured := terminal.Coloured()
+	for _, p := range []terminal.Palette{{}, coloured} {
 		var b strings.Builder
-		if err := printAudit(&b, p, r); err != nil {
+		if err := printAudit(&b, p, r, true); err != nil {
 			t.Fatal(err)
 		}
 		text := b.String()
-		if p == terminal.Coloured() {
+		if p == coloured {
 			if !strings.Contains(text, "\x1b[1;31mfalse\x1b[0m") {
 				t.Errorf("no colour:\n%q", text)
 			}
@@ -134,6 +135,53 @@ func TestForeignText(t *testing.T) {
 		}
 		if !strings.Contains(text, `clear\u001b[2Jtitle\u001b]0;pwned\u0007hidden\u001b[8mbell\u009b1Ghere\u202eereh`) {
 			t.Errorf("what was written cannot be seen:\n%s", text)
+		}
+	}
+}
+
+// A fleet is read by cause: nodes of a pool with the same verdict and line are one
+// row, the ready ones another, and the summary stands first and last.
+func TestFleet(t *testing.T) {
+	var r audit.Result
+	for i := range 60 {
+		row := audit.NodeRow{Name: fmt.Sprint("ip-10-0-0-", 100+i), Pool: "worker", Ready: kmod.AnswerFalse, Reason: verdict.ReasonModuleBlacklisted, Message: "/etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp"}
+		if i >= 57 {
+			row.Ready, row.Reason, row.Message = kmod.AnswerTrue, verdict.ReasonProbePassed, fmt.Sprint("took ", i)
+		}
+		r.Nodes = append(r.Nodes, row)
+	}
+	r.Summary = audit.Summary{Nodes: 60, Ready: 3, NotReady: 57}
+	var b strings.Builder
+	if err := printAudit(&b, terminal.Palette{}, r, false); err != nil {
+		t.Fatal(err)
+	}
+	const want = `60 nodes: 3 ready, 57 not ready, 0 unknown
+Nothing found.
+
+POOL    READY  NODES
+worker  false  57
+  ModuleBlacklisted: /etc/modprobe.d/sctp-blacklist.conf:6: blacklist sctp;
+    ip-10-0-0-100 and 56 more
+worker  true   3
+
+60 nodes: 3 ready, 57 not ready, 0 unknown
+Nothing found.
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+	for _, c := range []struct {
+		nodes []audit.NodeRow
+		each  bool
+	}{{r.Nodes, true}, {r.Nodes[:29], false}} {
+		var b strings.Builder
+		few := r
+		few.Nodes = c.nodes
+		if err := printAudit(&b, terminal.Palette{}, few, c.each); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(b.String(), "\nip-10-0-0-"); n != len(c.nodes) {
+			t.Errorf("%d of %d nodes have a row", n, len(c.nodes))
 		}
 	}
 }

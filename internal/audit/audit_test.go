@@ -555,3 +555,24 @@ func TestNodesOfOneCause(t *testing.T) {
 		t.Errorf("%+v", f)
 	}
 }
+
+// A long annotation is not printed for pages.
+func TestLongAnnotations(t *testing.T) {
+	var keys nodelabel.Keys
+	long := strings.Repeat("ü", 125<<10)
+	r := blacklisted()
+	r.Message, r.Remedy = long, long
+	n := kubeNode("n", "worker", r)
+	n.Annotations[keys.Message()], n.Annotations[keys.Reason()] = long, long
+	text, err := json.Marshal(verdict.Report{APIVersion: verdict.APIVersion, Kind: verdict.Kind, Ready: kmod.AnswerFalse, Message: long, Remedy: long, Warnings: []verdict.Warning{{Message: long}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Annotations[keys.Report()] = string(text)
+	s := healthy()
+	s.Nodes = append(s.Nodes, node(&n, keys))
+	out, err := json.Marshal(Examine(s))
+	if err != nil || len(out) > 10*verdict.MaxAnnotation {
+		t.Errorf("%d bytes, %v", len(out), err)
+	}
+}

@@ -75,6 +75,9 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 	if _, err := labels.Parse(opts.NodeSelector); err != nil {
 		return nil, fmt.Errorf("label selector %q: %w", opts.NodeSelector, err)
 	}
+	if err := namespacesExist(ctx, c, opts.Namespaces); err != nil {
+		return nil, err
+	}
 	s := &Snapshot{Time: time.Now(), Narrowed: len(opts.Namespaces) > 0}
 	var mu sync.Mutex
 	unseen := func(source Source, err error) {
@@ -122,6 +125,17 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 	slices.SortFunc(s.Nodes, func(a, b Node) int { return CompareNames(a.Name, b.Name) })
 	slices.SortFunc(s.Unseen, func(a, b Unseen) int { return strings.Compare(string(a.Source), string(b.Source)) })
 	return s, nil
+}
+
+// namespacesExist fails for a namespace that is not there: its lists are empty,
+// and nothing is found in it. Who may not ask is not stopped.
+func namespacesExist(ctx context.Context, c *cluster.Client, names []string) error {
+	for _, name := range names {
+		if _, err := c.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{}); apierrors.IsNotFound(err) {
+			return fmt.Errorf("namespace %q not found", name)
+		}
+	}
+	return nil
 }
 
 // namespaces to list; "" stands for all.

@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
-	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // owner is what a pod is one of several of: the Deployment of its ReplicaSet, or
@@ -57,18 +56,25 @@ func podNames(pods []*Pod) []string {
 
 // NodeGroup is nodes of one pool of which the same is known, for the same cause.
 type NodeGroup struct {
-	Pool   string         `json:"pool"`
-	Ready  kmod.Answer    `json:"ready"`
-	OnBoot verdict.OnBoot `json:"onBoot"`
+	Pool  string
+	Ready kmod.Answer
 	// Cause is the reason and its deciding line, "" where SCTP works.
-	Cause string `json:"cause"`
+	Cause string
 	// Nodes are their names.
-	Nodes []string `json:"nodes"`
+	Nodes []string
 }
+
+// Note is the cause, and which nodes have it.
+func (g NodeGroup) Note() string {
+	return cmp.Or(g.Cause, "SCTP works") + "; " + andMore(g.Nodes)
+}
+
+// Fleet are all nodes by pool and cause.
+func (r *Result) Fleet() []NodeGroup { return groupRows(r.Nodes) }
 
 // String is the group as one line.
 func (g NodeGroup) String() string {
-	return fmt.Sprintf("%s of pool %s: %s; %s", nodes(len(g.Nodes)), orNone(g.Pool), cmp.Or(g.Cause, "SCTP works"), andMore(g.Nodes))
+	return fmt.Sprintf("%s of pool %s: %s", nodes(len(g.Nodes)), orNone(g.Pool), g.Note())
 }
 
 // andMore is the first name, and how many there are besides.
@@ -85,17 +91,16 @@ func groupRows(rows []NodeRow) []NodeGroup {
 	type key struct {
 		pool, cause string
 		ready       kmod.Answer
-		onBoot      verdict.OnBoot
 	}
 	at := map[key]int{}
 	out := []NodeGroup{}
 	for _, row := range rows {
-		k := key{row.Pool, row.cause(), row.Ready, row.OnBoot}
+		k := key{row.Pool, row.cause(), row.Ready}
 		i, found := at[k]
 		if !found {
 			i = len(out)
 			at[k] = i
-			out = append(out, NodeGroup{Pool: k.pool, Ready: k.ready, OnBoot: k.onBoot, Cause: k.cause})
+			out = append(out, NodeGroup{Pool: k.pool, Ready: k.ready, Cause: k.cause})
 		}
 		out[i].Nodes = append(out[i].Nodes, row.Name)
 	}

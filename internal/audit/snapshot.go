@@ -7,6 +7,7 @@ package audit
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -190,8 +191,8 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 		BootID:  n.Status.NodeInfo.BootID,
 		Ready:   n.Labels[keys.Ready()],
 		OnBoot:  n.Labels[keys.OnBoot()],
-		Reason:  verdict.Reason(n.Annotations[keys.Reason()]),
-		Message: n.Annotations[keys.Message()],
+		Reason:  verdict.Reason(bounded(n.Annotations[keys.Reason()])),
+		Message: bounded(n.Annotations[keys.Message()]),
 	}
 	// Shown, never decided on. Some offsets lead to years that RFC 3339, and so
 	// JSON, does not have in UTC.
@@ -213,15 +214,27 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 		err = fmt.Errorf("it is a %q of %q", r.Kind, r.APIVersion)
 	}
 	if err != nil {
-		out.ReportError = err
+		out.ReportError = errors.New(bounded(err.Error()))
 		return out
+	}
+	for i := range r.Warnings {
+		r.Warnings[i].Message = bounded(r.Warnings[i].Message)
 	}
 	// What the snapshot keeps of 5,000 reports is what is shown or judged.
 	out.Report = &verdict.Report{
-		Ready: r.Ready, Reason: r.Reason, Message: r.Message, Remedy: r.Remedy, OnBoot: r.OnBoot,
+		Ready: r.Ready, Reason: r.Reason, Message: bounded(r.Message), Remedy: bounded(r.Remedy), OnBoot: r.OnBoot,
 		Kernel: r.Kernel, Module: r.Module, Warnings: r.Warnings,
 	}
 	return out
+}
+
+// bounded is text of an annotation, whose values may have 256 KiB. The agent's
+// report has all of its texts in [verdict.MaxAnnotation].
+func bounded(s string) string {
+	if len(s) <= verdict.MaxAnnotation {
+		return s
+	}
+	return strings.ToValidUTF8(s[:verdict.MaxAnnotation], "") + "…"
 }
 
 // rolePrefix starts the labels that name a node's roles.

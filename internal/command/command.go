@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
 )
 
 // Exit codes.
@@ -36,6 +38,8 @@ func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	// A second Ctrl-C ends a command that takes its time to clean up.
 	context.AfterFunc(ctx, stop)
 
+	// Errors quote what others wrote.
+	stderr = terminal.Filter(stderr)
 	root.SilenceUsage = true
 	root.SilenceErrors = true
 	root.SetUsageFunc(printUsage)

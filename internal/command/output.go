@@ -2,9 +2,12 @@ package command
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"unicode"
+	"unicode/utf16"
 
 	"github.com/spf13/cobra"
 
@@ -42,12 +45,16 @@ func (o *Output) Print(w io.Writer, value any, table func(io.Writer, terminal.Pa
 	var err error
 	switch *o {
 	case "json":
-		encoder := json.NewEncoder(buffered)
+		encoder := json.NewEncoder(escaping{buffered})
 		encoder.SetIndent("", "  ")
 		encoder.SetEscapeHTML(false)
 		err = encoder.Encode(value)
 	case "yaml":
-		err = writeYAML(buffered, value)
+		var out io.Writer = buffered
+		if terminal.Is(w) {
+			out = terminal.Filter(buffered)
+		}
+		err = writeYAML(out, value)
 	default:
 		err = table(buffered, terminal.NewPalette(w))
 	}
@@ -55,4 +62,34 @@ func (o *Output) Print(w io.Writer, value any, table func(io.Writer, terminal.Pa
 		return err
 	}
 	return buffered.Flush()
+}
+
+// escaping writes JSON in which nothing acts on a terminal. What does stands in
+// strings, and has an escape sequence there (RFC 8259, section 7).
+type escaping struct{ w io.Writer }
+
+func (e escaping) Write(p []byte) (int, error) {
+	if _, err := e.w.Write(escapeJSON(p, unicode.MaxRune)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// escapeJSON escapes what acts on a terminal, up to a highest character.
+func escapeJSON(text []byte, highest rune) []byte {
+	acts := func(r rune) bool { return r != '\n' && r <= highest && terminal.Acts(r) }
+	if !bytes.ContainsFunc(text, acts) {
+		return text
+	}
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		if !acts(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.Bytes()
 }

@@ -17,6 +17,10 @@ func writeYAML(w io.Writer, value any) error {
 	if err != nil {
 		return err
 	}
+	// It is read again as YAML, which takes no control characters as they are,
+	// and no surrogates for the characters above.
+	const basic = 0xFFFF
+	text = escapeJSON(text, basic)
 	var fields map[string]json.RawMessage
 	if json.Unmarshal(text, &fields) != nil || len(fields) == 0 {
 		return writeItems(w, text)

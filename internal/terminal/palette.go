@@ -1,26 +1,44 @@
 package terminal
 
 import (
+	"crypto/rand"
 	"os"
+	"regexp"
 
 	"golang.org/x/term"
 )
 
 // Palette colours words on a terminal, and leaves them alone elsewhere. The zero
-// value has no colours.
-type Palette struct{ colour bool }
+// value has no colours, and no width that tables must keep.
+type Palette struct {
+	// mark is what tells the palette's own colours from those in foreign text,
+	// which cannot know it; "" without colours.
+	mark string
+	// width is the terminal's, 0 where there is none.
+	width int
+}
 
 // NewPalette looks where the output goes: colour is for a terminal only, and
 // not where NO_COLOR is set (no-color.org) or the terminal is "dumb".
 func NewPalette(w any) Palette {
-	if os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if !Is(w) {
 		return Palette{}
 	}
-	return Palette{colour: Is(w)}
+	p := Palette{width: Width}
+	if columns, _, err := term.GetSize(int(w.(*os.File).Fd())); err == nil && columns > 0 {
+		p.width = columns
+	}
+	if os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" {
+		p.mark = rand.Text()
+	}
+	return p
 }
 
+// Sized is a terminal of so many columns, without colours.
+func Sized(columns int) Palette { return Palette{width: columns} }
+
 // Coloured is the palette of a terminal.
-func Coloured() Palette { return Palette{colour: true} }
+func Coloured() Palette { return Palette{mark: rand.Text(), width: Width} }
 
 // Is says whether a reader or writer is a terminal.
 func Is(stream any) bool {
@@ -28,11 +46,15 @@ func Is(stream any) bool {
 	return isFile && term.IsTerminal(int(file.Fd()))
 }
 
+// A colour is the escape sequence between two noncharacters, with the palette's
+// mark before it, until [Writer.Line] prints it.
+var colours = regexp.MustCompile("\uFDD0([A-Z2-7]*):(0|1|1;3[1-3])\uFDD1")
+
 func (p Palette) paint(code, s string) string {
-	if !p.colour {
+	if p.mark == "" {
 		return s
 	}
-	return "\x1b[" + code + "m" + s + "\x1b[0m"
+	return "\uFDD0" + p.mark + ":" + code + "\uFDD1" + s + "\uFDD0" + p.mark + ":0\uFDD1"
 }
 
 // Good is for what is as it should be.

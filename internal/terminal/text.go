@@ -1,4 +1,4 @@
-// Package terminal is text for people: prose and tables within the width of every
+// Package terminal is text for people: prose and tables within the width of the
 // terminal, in colour where that can be seen, and without anything that acts on
 // the terminal.
 package terminal
@@ -6,9 +6,10 @@ package terminal
 import (
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // Width is what all that people read is made for: every terminal has it. Prose
@@ -21,14 +22,14 @@ const Width = 80
 // printed nothing acts on the terminal but the colours of its palette: much of it
 // was written by others.
 type Writer struct {
-	w      io.Writer
-	colour bool
+	w       io.Writer
+	palette Palette
 	// Err is the first error.
 	Err error
 }
 
 // Writer makes a writer whose text may have the colours of the palette.
-func (p Palette) Writer(w io.Writer) *Writer { return &Writer{w: w, colour: p.colour} }
+func (p Palette) Writer(w io.Writer) *Writer { return &Writer{w: w, palette: p} }
 
 // Line prints one line, made as by fmt.Sprintf.
 func (t *Writer) Line(format string, args ...any) {
@@ -37,29 +38,50 @@ func (t *Writer) Line(format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...) + "\n"
 	var b strings.Builder
-	if t.colour {
-		for at := colours.FindStringIndex(text); at != nil; at = colours.FindStringIndex(text) {
-			b.WriteString(Visible(text[:at[0]]) + text[at[0]:at[1]])
-			text = text[at[1]:]
+	for at := colours.FindStringSubmatchIndex(text); at != nil; at = colours.FindStringSubmatchIndex(text) {
+		mark, code := text[at[2]:at[3]], text[at[4]:at[5]]
+		b.WriteString(Visible(text[:at[0]]))
+		if t.palette.mark != "" && mark == t.palette.mark {
+			b.WriteString("\x1b[" + code + "m")
+		} else {
+			b.WriteString(Visible(text[at[0]:at[1]]))
 		}
+		text = text[at[1]:]
 	}
 	b.WriteString(Visible(text))
 	_, t.Err = io.WriteString(t.w, b.String())
 }
 
+// Filter makes a writer of text that others may have written, such as errors.
+func Filter(w io.Writer) io.Writer { return filter{w} }
+
+type filter struct{ w io.Writer }
+
+func (f filter) Write(p []byte) (int, error) {
+	if _, err := io.WriteString(f.w, Visible(string(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
 // Visible replaces what a terminal acts on, or does not show, by its number:
-// control characters but the end of a line, and those that change the direction
-// of what follows.
+// control characters but the end of a line, those that change the direction of
+// what follows, and noncharacters.
 func Visible(s string) string {
 	var b strings.Builder
 	for _, r := range s {
-		if r != '\n' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+		if r != '\n' && Acts(r) {
 			fmt.Fprintf(&b, `\u%04x`, r)
 			continue
 		}
 		b.WriteRune(r)
 	}
 	return b.String()
+}
+
+// Acts says whether a terminal acts on a character, or does not show it.
+func Acts(r rune) bool {
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Noncharacter_Code_Point)
 }
 
 // Row prints a name and its value.
@@ -80,7 +102,7 @@ func (t *Writer) Hanging(head, text string) {
 func (t *Writer) broken(first, rest, text string) {
 	line, empty := first, true
 	for _, word := range strings.Fields(text) {
-		if !empty && Columns(line)+1+Columns(word) > Width {
+		if !empty && Columns(line)+1+Columns(word) > t.prose() {
 			t.Line("%s", line)
 			line, empty = rest, true
 		}
@@ -95,13 +117,40 @@ func (t *Writer) broken(first, rest, text string) {
 	}
 }
 
-// colours are the escape sequences of [Palette].
-var colours = regexp.MustCompile("\x1b\\[(0|1|1;3[1-3])m")
+// prose is how wide text in sentences is: on a wide terminal, lines end where
+// they can still be read.
+func (t *Writer) prose() int {
+	const narrowest, widest = 40, 100
+	if t.palette.width == 0 {
+		return Width
+	}
+	return min(max(t.palette.width, narrowest), widest)
+}
 
-// Columns is how wide text is on a terminal.
-func Columns(s string) int { return len([]rune(colours.ReplaceAllString(s, ""))) }
+// Columns is how wide text is on a terminal: characters of East Asian scripts
+// take two columns, those that combine with the one before take none.
+func Columns(s string) (total int) {
+	for _, r := range colours.ReplaceAllString(s, "") {
+		total += columns(r)
+	}
+	return total
+}
 
-// Column of a table. When the table would be wider than the terminal, names of
+func columns(r rune) int {
+	if r < 0x300 {
+		return 1
+	}
+	if unicode.In(r, unicode.Mn, unicode.Me) {
+		return 0
+	}
+	if k := width.LookupRune(r).Kind(); k == width.EastAsianWide || k == width.EastAsianFullwidth {
+		return 2
+	}
+	return 1
+}
+
+// Column of a table. When the table would be wider than the terminal (what goes
+// into a pipe or a file has none, and keeps whole names), names of
 // hosts lose the domain that all of them have in common, then columns that may
 // shrink lose the middle of long values, those of hosts at last.
 type Column struct {
@@ -109,12 +158,12 @@ type Column struct {
 	Shrink, Hosts bool
 }
 
-// Table prints rows under heads, at most as wide as the terminal. paint colours
+// Table prints rows under heads, at most as wide as the terminal, if any. paint colours
 // a cell that has been padded already; notes are printed below their rows.
 func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
 	for _, row := range rows {
 		for i, cell := range row {
-			row[i] = strings.ReplaceAll(cell, "\n", " ") // one row, one line
+			row[i] = Visible(strings.ReplaceAll(cell, "\n", " ")) // one row, one line
 		}
 	}
 	widths := make([]int, len(columns))
@@ -122,14 +171,18 @@ func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(
 		for i, c := range columns {
 			widths[i] = len(c.Head)
 			for _, row := range rows {
-				widths[i] = max(widths[i], len([]rune(row[i])))
+				widths[i] = max(widths[i], Columns(row[i]))
 			}
 			total += widths[i]
 		}
 		return total + 2*(len(columns)-1)
 	}
 	total := measure()
-	if total > Width {
+	limit := t.palette.width
+	if limit == 0 {
+		limit = total
+	}
+	if total > limit {
 		for i, c := range columns {
 			if c.Hosts {
 				cutDomain(rows, i)
@@ -139,7 +192,7 @@ func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(
 	}
 	const smallest = 9
 	for _, hosts := range []bool{false, true} {
-		for total > Width {
+		for total > limit {
 			widest := -1
 			for i, c := range columns {
 				if c.Shrink && c.Hosts == hosts && widths[i] > smallest && (widest < 0 || widths[i] > widths[widest]) {
@@ -189,18 +242,33 @@ func cutDomain(rows [][]string, column int) {
 }
 
 func pad(s string, n int) string {
-	return s + strings.Repeat(" ", max(0, n-len([]rune(s))))
+	return s + strings.Repeat(" ", max(0, n-Columns(s)))
 }
 
 // shorten takes characters out of the middle: names differ at both ends.
 func shorten(s string, n int) string {
-	r := []rune(s)
-	if len(r) <= n {
+	if Columns(s) <= n {
 		return s
 	}
-	tail := (n - 1) / 2
-	head := n - 1 - tail
-	return string(r[:head]) + "…" + string(r[len(r)-tail:])
+	r := []rune(s)
+	head, tail := 0, len(r)
+	for left := n - 1; head < tail; {
+		// From either end in turn, the beginning first.
+		next := r[head]
+		fromEnd := Columns(string(r[:head])) > Columns(string(r[tail:]))
+		if fromEnd {
+			next = r[tail-1]
+		}
+		if left -= columns(next); left < 0 {
+			break
+		}
+		if fromEnd {
+			tail--
+		} else {
+			head++
+		}
+	}
+	return string(r[:head]) + "…" + string(r[tail:])
 }
 
 // OrDash is a value in a table, "-" when there is none.

@@ -379,8 +379,8 @@ func TestAudit(t *testing.T) {
 	t.Run("table", func(t *testing.T) {
 		r := run(t, bin, "audit", "--kubeconfig", admin)
 		t.Logf("\n%s", r.stdout)
-		fits(t, r.stdout)
-		for _, want := range []string{"CRITICAL  Pods that use SCTP on nodes that do not have it", "core/amf-0", "→ empty /etc/modprobe.d/sctp-blacklist.conf", "10 nodes: 5 ready, 2 not ready, 3 unknown", "v1.4.2"} {
+		// Whole names into a pipe.
+		for _, want := range []string{"\n" + wideName + "  ", "CRITICAL  Pods that use SCTP on nodes that do not have it", "core/amf-0", "→ empty /etc/modprobe.d/sctp-blacklist.conf", "10 nodes: 5 ready, 2 not ready, 3 unknown", "v1.4.2"} {
 			if !strings.Contains(r.stdout, want) {
 				t.Errorf("the table does not say %q", want)
 			}
@@ -408,12 +408,20 @@ func TestAudit(t *testing.T) {
 			{[]string{"--selector", "node-role.kubernetes.io/infra", "--fail-on", "critical"}, 1}, // the edge pool's
 			{[]string{"--fail-on", "bad"}, 2},
 			{[]string{"--selector", "a b"}, 2},
+			{[]string{"-n", workloads + "," + agentNamespace}, 1},
 			{[]string{"--prefix", "kubernetes.io/"}, 2},
 			{[]string{"--context", "nobody"}, 2},
 		} {
 			if r := run(t, bin, append([]string{"audit", "--kubeconfig", admin}, c.args...)...); r.code != c.code {
 				t.Errorf("%v: exit status %d, want %d: %s", c.args, r.code, c.code, r.stderr)
 			}
+		}
+	})
+
+	t.Run("no such namespace", func(t *testing.T) {
+		r := run(t, bin, "audit", "--kubeconfig", admin, "-n", workloads+",misspelt")
+		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, `namespace "misspelt" not found`) {
+			t.Errorf("exit status %d, %q, %q", r.code, r.stdout, r.stderr)
 		}
 	})
 
@@ -607,8 +615,13 @@ func testWatch(t *testing.T, bin string, cp *controlplane.ControlPlane, admin st
 		t.Fatal(err)
 	}
 	var sums []string
+	first := false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if !strings.HasPrefix(lines.Text(), "10 nodes: ") {
+			continue
+		}
+		// The summary stands first and last.
+		if first = !first; first {
 			continue
 		}
 		sums = append(sums, lines.Text())
