@@ -103,6 +103,13 @@ func (c *Case) tree() []Entry {
 	}
 	tree = append(tree, c.Entries...)
 	tree = append(tree, c.modules(path.Join(lib, "modules", Release))...)
+	for _, k := range c.Kernels {
+		var dep kmodindex.Builder
+		for _, name := range k.Modules {
+			dep.Add(name, "kernel/"+name+".ko:", 0)
+		}
+		tree = append(tree, Entry{File, path.Join(lib, "modules", k.Release, "modules.dep.bin"), string(dep.Bytes())})
+	}
 	return append(tree, c.kernel()...)
 }
 

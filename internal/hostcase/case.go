@@ -23,6 +23,7 @@
 //	no-helper                     /proc/sys/kernel/modprobe is empty
 //	helper PATH                   /proc/sys/kernel/modprobe; default: /sbin/modprobe
 //	denied LIST                   the kernel's module_blacklist
+//	kernel RELEASE [MODULE...]    another kernel's index, which has these modules
 //	want CALLER ANSWER            what the real programs did; see the tests
 package hostcase
 
@@ -64,6 +65,12 @@ type Module struct {
 	Gone  bool
 }
 
+// Kernel is another kernel in the root, with the names of its modules.
+type Kernel struct {
+	Release string
+	Modules []string
+}
+
 // Alias is one line of an alias index.
 type Alias struct{ Pattern, Name string }
 
@@ -83,6 +90,7 @@ type Case struct {
 	ModulesDisabled bool
 	NoHelper        bool
 	Helper          string
+	Kernels         []Kernel
 	Denied          string
 	Want            map[string]string
 }
@@ -140,6 +148,9 @@ func (c *Case) Format() string {
 	}
 	if c.Denied != "" {
 		fmt.Fprintf(&b, "denied %s\n", c.Denied)
+	}
+	for _, k := range c.Kernels {
+		fmt.Fprintf(&b, "kernel %s\n", strings.Join(append([]string{k.Release}, k.Modules...), " "))
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.Want)) {
 		fmt.Fprintf(&b, "want %s %s\n", k, c.Want[k])
@@ -232,6 +243,12 @@ func (c *Case) parseLine(line string) error {
 		c.ModulesDisabled = true
 	case "no-helper":
 		c.NoHelper = true
+	case "kernel":
+		words := strings.Fields(rest)
+		if len(words) == 0 {
+			return fmt.Errorf("%q: no release", line)
+		}
+		c.Kernels = append(c.Kernels, Kernel{words[0], words[1:]})
 	case "helper":
 		c.Helper = rest
 	case "denied":

@@ -243,6 +243,9 @@ func (t *Tree) list(at string) (list []fs.DirEntry, err error) {
 // MayHave is about roots of which only parts are mounted.
 func (t *Tree) MayHave(string) bool { return false }
 
+// Automount is about roots that are mounted.
+func (t *Tree) Automount(string) bool { return false }
+
 // Close leaves the file system to the caller, if it is the caller's.
 func (t *Tree) Close() error {
 	if t.root == nil {

@@ -37,10 +37,8 @@ func (h *host) readHelper() {
 	case err != nil:
 		by.Cause, by.Effect = CauseUnreadable, "could not be read: "+hostroot.Bare(err).Error()
 		h.helper = loader{AnswerUnknown, by}
-	case name == "":
-		by.Effect = "is empty: the kernel asks nobody to load modules for a program"
-		h.helper = loader{AnswerFalse, by}
 	default:
+		by.Text = printable(name)
 		h.helper = h.helperNamed(name, by)
 	}
 	h.byHand = h.readByHand()
@@ -61,8 +59,11 @@ func (h *host) loaderOf(who caller) loader {
 
 // helperNamed is the program that kernel.modprobe names; by is the sysctl.
 func (h *host) helperNamed(name string, by Evidence) loader {
-	by.Text = printable(name)
-	if harmless(name) {
+	switch {
+	case name == "":
+		by.Effect = "is empty: the kernel asks nobody to load modules for a program"
+		return loader{AnswerFalse, by}
+	case harmless(name):
 		by.Effect = "is what the kernel runs in place of modprobe, and loads nothing"
 		return loader{AnswerFalse, by}
 	}

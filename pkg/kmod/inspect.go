@@ -52,7 +52,9 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 func inspect(ctx context.Context, files hostFiles, opts Options, m Module) *Inspection {
 	host := gather(ctx, files, opts, m)
 	defer host.close()
-	return conclude(host, replay(host, m))
+	ins := conclude(host, replay(host, m))
+	ins.Next = host.nextBoot(m)
+	return ins
 }
 
 // replayed is what the tools would do, merged over the versions in question.

@@ -1,6 +1,7 @@
 package kmod_test
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -48,6 +49,7 @@ func inspectCase(t *testing.T, c *hostcase.Case) *kmod.Inspection {
 	same := *memory
 	same.Kernel.Machine = disk.Kernel.Machine
 	same.BootLoad.RequestedSince = disk.BootLoad.RequestedSince
+	same.Next.BootLoad.RequestedSince = disk.Next.BootLoad.RequestedSince
 	if !reflect.DeepEqual(*disk, same) {
 		t.Errorf("on disk\n%+v\nand in memory\n%+v", *disk, same)
 	}
@@ -101,6 +103,8 @@ func observed(t *testing.T, ins *kmod.Inspection, key string) string {
 		return places(ins.BootLoad.RequestedBy)
 	case "state":
 		return string(ins.State)
+	case "next":
+		return observedNext(t, ins.Next, rest, places)
 	case "cause":
 		return string(decisions[rest].Cause)
 	case "evidence":
@@ -123,4 +127,23 @@ func observed(t *testing.T, ins *kmod.Inspection, key string) string {
 		t.Fatalf("unknown expectation %q", key)
 	}
 	return string(d.Allowed)
+}
+
+func observedNext(t *testing.T, next kmod.NextBoot, key string, places func([]kmod.Evidence) string) string {
+	switch key {
+	case "kernel":
+		return cmp.Or(next.Kernel, "none")
+	case "chosen":
+		return fmt.Sprint(next.KernelChosen)
+	case "known":
+		return fmt.Sprint(next.Known)
+	case "pending":
+		return cmp.Or(places(next.Pending), "none")
+	case "boot":
+		return string(next.BootLoad.Allowed)
+	case "autoload":
+		return string(next.Autoload.Allowed)
+	}
+	t.Fatalf("unknown expectation %q", key)
+	return ""
 }

@@ -247,5 +247,8 @@ type Inspection struct {
 	AutoloadIPv6 Decision
 	BootLoad     BootLoad
 
+	// Next is what differs in the next boot.
+	Next NextBoot
+
 	Findings []Finding
 }

@@ -25,6 +25,8 @@ type hostFS interface {
 	// MayHave says that a name which leads nowhere here may lead somewhere on
 	// the host all the same.
 	MayHave(name string) bool
+	// Automount says that a look below the name would mount something.
+	Automount(name string) bool
 	Close() error
 }
 

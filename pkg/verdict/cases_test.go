@@ -22,14 +22,30 @@ func TestCases(t *testing.T) {
 		says     string
 		warnings []verdict.Reason
 	}{
-		"helper-not-there":      {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/disabled/modprobe", nil},
-		"helper-dangling":       {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
-		"helper-is-a-directory": {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
-		"helper-not-executable": {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
-		"helper-script":         {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "another program", nil},
-		"modprobe-not-there":    {verdict.OnBootLoaded, verdict.ReasonModuleNotLoaded, "etc/modules-load.d/sctp.conf:1", []verdict.Reason{verdict.ReasonPendingReboot}},
-		"busybox":               {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
-		"busybox-copy":          {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
+		"helper-not-there":            {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/disabled/modprobe", nil},
+		"helper-dangling":             {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
+		"helper-is-a-directory":       {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
+		"helper-not-executable":       {verdict.OnBootBlocked, verdict.ReasonModuleLoadingDisabled, "/usr/local/x/modprobe", nil},
+		"helper-script":               {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "another program", nil},
+		"modprobe-not-there":          {verdict.OnBootLoaded, verdict.ReasonModuleNotLoaded, "etc/modules-load.d/sctp.conf:1", []verdict.Reason{verdict.ReasonPendingReboot}},
+		"busybox":                     {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
+		"busybox-copy":                {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
+		"next-kernel":                 {verdict.OnBootLoaded, verdict.ReasonProbePassed, "install the package kernel-modules-extra-5.14.0-611.el9.x86_64", []verdict.Reason{verdict.ReasonNextKernelWithoutModule}},
+		"next-kernel-default":         {verdict.OnBootUnknown, verdict.ReasonProbePassed, "is the boot loader's default", []verdict.Reason{verdict.ReasonNextKernelWithoutModule}},
+		"next-kernel-not-default":     {verdict.OnBootLoaded, verdict.ReasonProbePassed, "SCTP works", nil},
+		"next-kernel-of-another-kind": {verdict.OnBootLoaded, verdict.ReasonProbePassed, "SCTP works", nil},
+		"next-argument":               {verdict.OnBootBlocked, verdict.ReasonProbePassed, ".conf:5: \"module_blacklist=sctp\"", []verdict.Reason{verdict.ReasonWillNotSurviveReboot, verdict.ReasonPendingKernelArguments}},
+		"next-argument-gone":          {verdict.OnBootLoaded, verdict.ReasonModuleDeniedByKernel, "does not have the argument module_blacklist=sctp", []verdict.Reason{verdict.ReasonPendingReboot, verdict.ReasonPendingKernelArguments, verdict.ReasonConflictingFiles}},
+		"next-argument-of-one":        {verdict.OnBootUnknown, verdict.ReasonProbePassed, "may have other kernel arguments", []verdict.Reason{verdict.ReasonPendingKernelArguments}},
+		"next-argument-saved":         {verdict.OnBootLoaded, verdict.ReasonProbePassed, "SCTP works", nil},
+		"next-argument-staged":        {verdict.OnBootUnknown, verdict.ReasonProbePassed, "/run/ostree/staged-deployment", []verdict.Reason{verdict.ReasonPendingKernelArguments}},
+		"next-argument-grub":          {verdict.OnBootUnknown, verdict.ReasonProbePassed, "/etc/default/grub:2", []verdict.Reason{verdict.ReasonPendingKernelArguments}},
+		"next-argument-kargs":         {verdict.OnBootUnknown, verdict.ReasonProbePassed, "/usr/lib/bootc/kargs.d/10-cis.toml:3", []verdict.Reason{verdict.ReasonPendingKernelArguments}},
+		"next-argument-other":         {verdict.OnBootLoaded, verdict.ReasonProbePassed, "SCTP works", nil},
+		"next-sysctl-disabled":        {verdict.OnBootBlocked, verdict.ReasonProbePassed, "/etc/sysctl.d/99-hardening.conf:2", []verdict.Reason{verdict.ReasonWillNotSurviveReboot, verdict.ReasonPendingKernelArguments}},
+		"next-sysctl-at-boot":         {verdict.OnBootLoaded, verdict.ReasonProbePassed, "/etc/sysctl.d/99-hardening.conf:1", []verdict.Reason{verdict.ReasonPendingKernelArguments}},
+		"next-sysctl-helper":          {verdict.OnBootBlocked, verdict.ReasonProbePassed, "kernel.modprobe = /disabled", []verdict.Reason{verdict.ReasonWillNotSurviveReboot, verdict.ReasonPendingKernelArguments}},
+		"next-sysctl-overridden":      {verdict.OnBootOnDemand, verdict.ReasonProbePassed, "SCTP works", []verdict.Reason{verdict.ReasonLoadedOnDemandOnly}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := assessCase(t, name)

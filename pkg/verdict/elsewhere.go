@@ -70,6 +70,7 @@ func withoutRoot(i *kmod.Inspection, why string) *kmod.Inspection {
 		// Not in the kernel, and whether a file of it is there is not known.
 		out.State = kmod.StateUnknown
 	}
+	out.Next = kmod.NextBoot{}
 	out.Findings = slices.DeleteFunc(slices.Clone(i.Findings), func(f kmod.Finding) bool {
 		return f.Kind != kmod.FindingIncomplete
 	})

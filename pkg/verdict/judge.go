@@ -60,7 +60,7 @@ func Judge(f Facts) Report {
 			ModulesLoad:  bootDecision(i.BootLoad),
 			Modprobe:     decision(i.ByName),
 		}
-		r.OnBoot = onBoot(i)
+		r.OnBoot = onNextBoot(i)
 	}
 
 	c := conclude(f, i, elsewhere)

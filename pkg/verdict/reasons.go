@@ -85,6 +85,12 @@ const (
 	// ReasonHostRootIncomplete: the inspected root is not the one in which this
 	// kernel's modprobe runs.
 	ReasonHostRootIncomplete Reason = "HostRootIncomplete"
+	// ReasonNextKernelWithoutModule: another kernel that the next boot brings or
+	// may bring has no such module.
+	ReasonNextKernelWithoutModule Reason = "NextKernelWithoutModule"
+	// ReasonPendingKernelArguments: the next boot's kernel arguments or sysctls
+	// differ, or may differ, in what concerns the module.
+	ReasonPendingKernelArguments Reason = "PendingKernelArguments"
 )
 
 // Reasons lists every reason a verdict can have, in the contract's order: for
@@ -104,7 +110,7 @@ func Warnings() []Reason {
 	return []Reason{
 		ReasonWillNotSurviveReboot, ReasonPendingReboot, ReasonLoadedOnDemandOnly, ReasonInspectionIncomplete, ReasonConflictingFiles,
 		ReasonSCTPDiagUnavailable, ReasonModulesLoadUnitFailed, ReasonIPv6Unavailable, ReasonUnusedDirective, ReasonLoopbackFiltered,
-		ReasonHostRootIncomplete,
+		ReasonHostRootIncomplete, ReasonNextKernelWithoutModule, ReasonPendingKernelArguments,
 	}
 }
 

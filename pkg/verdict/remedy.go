@@ -30,11 +30,11 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	switch r.Reason {
 	case ReasonProbePassed:
 		if r.OnBoot == OnBootBlocked {
-			return p.atBoot(i)
+			return p.atBoot(nextInspection(i))
 		}
 		return nil
 	case ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleDeniedByKernel, ReasonModuleLoadingDisabled, ReasonModuleNotLoaded:
-		return p.atBoot(i)
+		return p.atBoot(nextInspection(i))
 	case ReasonModuleMissing:
 		return p.installModule(i)
 	case ReasonModuleLoadFailed:

@@ -22,10 +22,13 @@ func warnings(f Facts, i *kmod.Inspection, elsewhere string, r Report) []Warning
 		case r.Ready == kmod.AnswerTrue && r.OnBoot == OnBootOnDemand:
 			add(ReasonLoadedOnDemandOnly, "nothing asks for %s at boot: after a reboot it is there only once a program opens a socket", i.Module)
 		case r.Reason == ReasonModuleLoadFailed && r.OnBoot == OnBootLoaded:
-			add(ReasonPendingReboot, "%s is not loaded; the next boot will try again (%s)", i.Module, where(i.BootLoad.RequestedBy))
+			add(ReasonPendingReboot, "%s is not loaded; the next boot will try again (%s)", i.Module, where(nextInspection(i).BootLoad.RequestedBy))
 		case !i.State.InKernel() && r.OnBoot == OnBootLoaded:
-			add(ReasonPendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(i.BootLoad.RequestedBy))
+			add(ReasonPendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(nextInspection(i).BootLoad.RequestedBy))
 		}
+	}
+	if i != nil {
+		w = append(w, nextBootWarnings(i)...)
 	}
 	if elsewhere != "" {
 		add(ReasonHostRootIncomplete, "%s, so what the next boot loads is not known", elsewhere)
@@ -76,6 +79,9 @@ func findingText(f kmod.Finding) string {
 
 // stoppedAtBoot names what stops the next boot, as the end of a sentence.
 func stoppedAtBoot(i *kmod.Inspection) string {
+	if nextInspection(i) != i && onBoot(i) != OnBootBlocked {
+		return ": " + i.Next.Pending[0].String()
+	}
 	if i.BootLoad.Requested == kmod.AnswerTrue {
 		return by(i.BootLoad.Decision)
 	}

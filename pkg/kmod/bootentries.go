@@ -1,0 +1,271 @@
+package kmod
+
+import (
+	"bytes"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// bootEntry is an entry of the boot loader: a file of the Boot Loader
+// Specification (https://uapi-group.org/specifications/specs/boot_loader_specification/).
+type bootEntry struct {
+	id, file       string // the file's name without its suffix; its path
+	title, version string
+	linux          string
+	options        []logicalLine
+}
+
+// parseBootEntry reads one: lines of a key, blanks and a value. An entry may have
+// several lines of options.
+func parseBootEntry(file string, data []byte) bootEntry {
+	e := bootEntry{id: strings.TrimSuffix(path.Base(file), ".conf"), file: file}
+	number := 0
+	for raw := range bytes.Lines(data) {
+		number++
+		line := strings.TrimSpace(cString(string(raw)))
+		key, value := line, ""
+		if i := strings.IndexAny(line, " \t"); i >= 0 {
+			key, value = line[:i], strings.TrimSpace(line[i:])
+		}
+		switch key {
+		case "title":
+			e.title = value
+		case "version":
+			e.version = value
+		case "linux":
+			e.linux = value
+		case "options":
+			e.options = append(e.options, logicalLine{number: number, text: value})
+		}
+	}
+	return e
+}
+
+// rescue: an entry of kernel-install's 51-dracut-rescue, which is never the
+// default.
+func (e bootEntry) rescue() bool {
+	return strings.Contains(e.id, "-0-rescue") || strings.HasPrefix(e.version, "0-rescue")
+}
+
+// kernel is the release of the entry's kernel, as far as the entry says it. That
+// of OSTree has its deployment's title for a version; its kernel's file says it.
+func (e bootEntry) kernel() string {
+	if base := path.Base(e.linux); strings.HasPrefix(base, "vmlinu") {
+		if _, release, ok := strings.Cut(base, "-"); ok {
+			return release
+		}
+	}
+	return e.version
+}
+
+// grubVariable is a line of GRUB's environment block.
+type grubVariable struct {
+	value string
+	line  int
+}
+
+// parseGrubEnvironment reads grubenv: lines NAME=VALUE, with backslashes before a
+// newline and a backslash (grub-core/lib/envblk.c).
+func parseGrubEnvironment(data []byte) map[string]grubVariable {
+	env := map[string]grubVariable{}
+	number := 0
+	for raw := range bytes.Lines(data) {
+		number++
+		name, value, ok := strings.Cut(strings.TrimRight(string(raw), "\n"), "=")
+		if !ok || strings.HasPrefix(name, "#") || len(env) >= maxListed {
+			continue
+		}
+		env[name] = grubVariable{strings.ReplaceAll(value, `\\`, `\`), number}
+	}
+	return env
+}
+
+// bootArgument is one argument of a kernel to be booted, and where it stands.
+type bootArgument struct {
+	token, file string
+	line        int
+}
+
+// arguments are the entry's, with GRUB's $kernelopts replaced. known is false where
+// that has no value in the environment block: it is in grub.cfg then. Other
+// variables ($tuned_params) name nothing that concerns modules.
+func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, known bool) {
+	for _, o := range e.options {
+		for tok := range kernelTokens(o.text) {
+			switch {
+			case tok == "$kernelopts" || tok == "${kernelopts}":
+				v, ok := env["kernelopts"]
+				if !ok {
+					return nil, false
+				}
+				for tok := range kernelTokens(v.value) {
+					list = append(list, bootArgument{tok, grubEnvironment, v.line})
+				}
+			case strings.HasPrefix(tok, "$"):
+			default:
+				list = append(list, bootArgument{tok, e.file, o.number})
+			}
+		}
+	}
+	return list, true
+}
+
+// defaultEntries are the entries of which the next boot takes one; sure says that
+// it is exactly that one.
+func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bootEntry, sure bool) {
+	for _, name := range []string{"next_entry", "saved_entry"} {
+		want := strings.TrimSuffix(env[name].value, ".conf")
+		if want == "" {
+			continue
+		}
+		for _, e := range entries {
+			if e.id == want || e.title == want {
+				return []bootEntry{e}, true
+			}
+		}
+		return entries, false // a number, or an entry of grub.cfg
+	}
+	list = slices.DeleteFunc(slices.Clone(entries), bootEntry.rescue)
+	ostree := len(list) > 0
+	for _, e := range list {
+		ostree = ostree && strings.HasPrefix(e.id, "ostree-")
+	}
+	if ostree {
+		// The deployment to be booted has the highest version, and so the name
+		// that GRUB sorts first (ostree, src/libostree/ostree-sysroot-deploy.c).
+		newest := slices.MaxFunc(list, func(a, b bootEntry) int { return compareReleases(a.id, b.id) })
+		return []bootEntry{newest}, true
+	}
+	return list, len(list) == 1
+}
+
+// parseDefaultGrub reads the kernel arguments in /etc/default/grub, a shell script
+// that grub-mkconfig reads. Only plain assignments count.
+func parseDefaultGrub(file string, data []byte) (list []bootArgument) {
+	number := 0
+	for raw := range bytes.Lines(data) {
+		number++
+		key, value, ok := strings.Cut(strings.TrimSpace(cString(string(raw))), "=")
+		if ok && (key == "GRUB_CMDLINE_LINUX" || key == "GRUB_CMDLINE_LINUX_DEFAULT") {
+			list = appendTokens(list, unquote(value), file, number)
+		}
+	}
+	return list
+}
+
+// parseKernelCmdline reads /etc/kernel/cmdline (kernel-install(8)).
+func parseKernelCmdline(file string, data []byte) (list []bootArgument) {
+	number := 0
+	for raw := range bytes.Lines(data) {
+		number++
+		if text := strings.TrimSpace(cString(string(raw))); !strings.HasPrefix(text, "#") {
+			list = appendTokens(list, text, file, number)
+		}
+	}
+	return list
+}
+
+var (
+	kargsKey    = regexp.MustCompile(`^\s*kargs\s*=\s*\[`)
+	kargsString = regexp.MustCompile(`"([^"\\]*)"|'([^']*)'`)
+)
+
+// parseKargs reads a file of bootc's kargs.d: kargs = ["a=b", …], over one line or
+// several.
+func parseKargs(file string, data []byte) (list []bootArgument) {
+	number, inside := 0, false
+	for raw := range bytes.Lines(data) {
+		number++
+		line := cString(string(raw))
+		if strings.HasPrefix(strings.TrimSpace(line), "#") {
+			continue
+		}
+		if at := kargsKey.FindStringIndex(line); !inside && at != nil {
+			inside, line = true, line[at[1]:]
+		}
+		if !inside {
+			continue
+		}
+		for _, m := range kargsString.FindAllStringSubmatch(line, -1) {
+			list = appendTokens(list, m[1]+m[2], file, number)
+		}
+		if strings.Contains(kargsString.ReplaceAllString(line, ""), "]") {
+			inside = false
+		}
+	}
+	return list
+}
+
+// parseStaged finds the arguments of a deployment that OSTree finishes while the
+// host goes down: a GVariant, whose strings end with a NUL byte.
+func parseStaged(file string, data []byte) (list []bootArgument) {
+	for text := range bytes.SplitSeq(data, []byte{0}) {
+		if bytes.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) < 0 {
+			list = appendTokens(list, string(text), file, 0)
+		}
+	}
+	return list
+}
+
+func appendTokens(list []bootArgument, text, file string, line int) []bootArgument {
+	for tok := range kernelTokens(text) {
+		list = append(list, bootArgument{tok, file, line})
+	}
+	return list
+}
+
+// compareReleases orders versions of kernels as rpm does (rpmvercmp) and, but for
+// odd signs, "sort -V": runs of digits by their number, others by their bytes, and
+// a number after letters.
+func compareReleases(a, b string) int {
+	for {
+		a, b = strings.TrimLeftFunc(a, separates), strings.TrimLeftFunc(b, separates)
+		if a == "" || b == "" {
+			return len(a) - len(b)
+		}
+		x, y := run(a), run(b)
+		a, b = a[len(x):], b[len(y):]
+		switch {
+		case isDigit(x[0]) && !isDigit(y[0]):
+			return 1
+		case !isDigit(x[0]) && isDigit(y[0]):
+			return -1
+		case isDigit(x[0]):
+			x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+			if len(x) != len(y) {
+				return len(x) - len(y)
+			}
+		}
+		if c := strings.Compare(x, y); c != 0 {
+			return c
+		}
+	}
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
+
+func separates(r rune) bool { return r >= 0x80 || !isDigit(byte(r)) && !isLetter(byte(r)) }
+
+// run is the digits, or the letters, that s begins with.
+func run(s string) string {
+	n := 1
+	for n < len(s) && isDigit(s[n]) == isDigit(s[0]) && isLetter(s[n]) == isLetter(s[0]) {
+		n++
+	}
+	return s[:n]
+}
+
+// flavour is what tells kernels of one kind (-generic, -cloud-amd64, +debug) from
+// those of another: all but the numbers.
+func flavour(release string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && (isLetter(byte(r)) || r == '+') {
+			return r
+		}
+		return -1
+	}, release)
+}

@@ -1,0 +1,325 @@
+package kmod
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+)
+
+// NextBoot is what the files say of the next boot where it differs from this one
+// in what concerns the module. Not looked at are copies in the initial RAM disk,
+// what dracut loads in it, grub.cfg, tmpfiles.d and variables of the firmware.
+type NextBoot struct {
+	// Pending are arguments and sysctls that the next boot may have and this
+	// one has not, or the reverse, each where it stands.
+	Pending []Evidence
+	// Known: the next boot surely has what Pending says, and Autoload and
+	// BootLoad are the answers for it. Where there is no Pending, the answers
+	// are those of this boot.
+	Known    bool
+	Autoload Decision
+	BootLoad BootLoad
+	// Kernel is another kernel that the next boot brings or may bring, and
+	// that has no such module; "" if there is none. KernelBy is its index, and
+	// KernelChosen says that the boot loader's default is that kernel.
+	Kernel       string
+	KernelBy     Evidence
+	KernelChosen bool
+	// Unseen are the directories that would tell more, and were not looked at: not
+	// mounted, not readable, or an automount that nobody has entered.
+	Unseen []string
+}
+
+// Where the next boot's arguments are.
+const (
+	bootDir         = "/boot"
+	bootEntriesDir  = "/boot/loader/entries"
+	grubEnvironment = "/boot/grub2/grubenv"
+	defaultGrub     = "/etc/default/grub"
+	kernelCmdline   = "/etc/kernel/cmdline"
+	bootcKargs      = "/usr/lib/bootc/kargs.d"
+	stagedOSTree    = "/run/ostree/staged-deployment"
+)
+
+// Limits on what is read of it.
+const (
+	maxBootFile    = 64 << 10
+	maxBootEntries = 64
+	maxPending     = 16
+	maxKernels     = 64
+)
+
+// bootSources is what the files say of the next boot's arguments.
+type bootSources struct {
+	// entries are those of which the next boot takes one; sure: the only one.
+	entries []bootEntry
+	sure    bool
+	env     map[string]grubVariable
+	// hints are arguments of files from which entries are made, and of a staged
+	// deployment.
+	hints  []bootArgument
+	staged bool
+	unseen []string
+}
+
+// nextBoot looks for what differs in the next boot, and judges by it.
+func (h *host) nextBoot(m Module) NextBoot {
+	sources := h.gatherBootSources()
+	next := NextBoot{Unseen: sources.unseen, Known: true}
+	h.nextKernel(sources, &next)
+
+	nh := *h // with the next boot's arguments and sysctls
+	nh.problems = slices.Clip(h.problems)
+	nh.nextArguments(sources, &next)
+	nh.nextSysctls(&next)
+	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
+	if len(next.Pending) > 0 && next.Known {
+		r := replay(&nh, m)
+		next.Autoload, next.BootLoad = r.autoload, r.boot
+	}
+	return next
+}
+
+// gatherBootSources reads what there is.
+func (h *host) gatherBootSources() bootSources {
+	s := bootSources{env: map[string]grubVariable{}}
+	read := func(name string) []byte {
+		data, _, err := readFile(h, name, maxBootFile)
+		if err != nil && !hostroot.Absent(err) && !errors.Is(err, hostroot.ErrNotMounted) {
+			s.unseen = append(s.unseen, name)
+		}
+		return data
+	}
+	if h.Automount(bootDir) || h.has(bootDir) == AnswerUnknown {
+		s.unseen = append(s.unseen, bootDir)
+	} else {
+		var entries []bootEntry
+		list, err := h.ReadDir(bootEntriesDir)
+		if err != nil && !hostroot.Absent(err) {
+			s.unseen = append(s.unseen, bootEntriesDir)
+		}
+		for _, e := range list {
+			name := bootEntriesDir + "/" + e.Name
+			if !strings.HasSuffix(e.Name, ".conf") {
+				continue
+			}
+			if data := read(name); data != nil && len(entries) < maxBootEntries {
+				entries = append(entries, parseBootEntry(printableName(name), data))
+			}
+		}
+		if len(entries) > 0 {
+			s.env = parseGrubEnvironment(read(grubEnvironment))
+		}
+		s.entries, s.sure = defaultEntries(entries, s.env)
+		// What could not be read may be the one.
+		s.sure = s.sure && len(s.unseen) == 0
+	}
+	s.hints = append(s.hints, parseDefaultGrub(defaultGrub, read(defaultGrub))...)
+	s.hints = append(s.hints, parseKernelCmdline(kernelCmdline, read(kernelCmdline))...)
+	if list, err := h.ReadDir(bootcKargs); err == nil {
+		for i, e := range list {
+			if strings.HasSuffix(e.Name, ".toml") && i < maxBootEntries {
+				name := bootcKargs + "/" + e.Name
+				s.hints = append(s.hints, parseKargs(printableName(name), read(name))...)
+			}
+		}
+	}
+	if data := read(stagedOSTree); data != nil {
+		s.staged, s.sure = true, false
+		s.hints = append(s.hints, parseStaged(stagedOSTree, data)...)
+	}
+	return s
+}
+
+// nextArguments compares arguments, and gives h those of the next boot where they
+// are known.
+func (h *host) nextArguments(s bootSources, next *NextBoot) {
+	const notNow = "is not among this boot's arguments"
+	now := h.relevant(appendTokens(nil, h.cmdline, procCmdline, 1))
+	add := func(a bootArgument, effect string) {
+		e := source{file: a.file, line: a.line, text: a.token}.evidence(CauseNone, effect)
+		if !slices.Contains(next.Pending, e) {
+			next.Pending = append(next.Pending, e)
+		}
+	}
+	for _, entry := range s.entries {
+		arguments, known := entry.arguments(s.env)
+		if !known {
+			continue
+		}
+		then := h.relevant(arguments)
+		differs := false
+		for key, a := range ordered(then) {
+			if _, ok := now[key]; !ok {
+				add(a, notNow)
+				differs = true
+			}
+		}
+		for key, a := range ordered(now) {
+			if _, ok := then[key]; !ok {
+				at := bootArgument{file: entry.file}
+				if len(entry.options) > 0 {
+					at.line = entry.options[0].number
+				}
+				add(at, "does not have the argument "+printable(a.token)+" of this boot")
+				differs = true
+			}
+		}
+		switch {
+		case differs && s.sure:
+			h.bootWith(arguments)
+		case differs:
+			next.Known = false
+		}
+	}
+	for key, a := range ordered(h.relevant(s.hints)) {
+		if _, ok := now[key]; !ok {
+			add(a, notNow)
+			// What the boot loader has is what counts, until it is written anew.
+			next.Known = next.Known && s.sure
+		}
+	}
+}
+
+// bootWith gives the kernel other arguments.
+func (h *host) bootWith(arguments []bootArgument) {
+	tokens := make([]string, len(arguments))
+	for i, a := range arguments {
+		tokens[i] = a.token
+	}
+	if noModuleToken(h.cmdline) != "" {
+		h.modulesDisabled = false
+	}
+	h.cmdline, h.cmdlineErr = strings.Join(tokens, " "), nil
+	if noModuleToken(h.cmdline) != "" {
+		h.modulesDisabled = true
+	}
+	value, token := kernelBlacklist(h.cmdline)
+	h.denied = value
+	h.deniedBy = Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: CauseDeniedByKernel}
+}
+
+// relevant are the arguments that concern the target, by what they do.
+func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
+	found := map[string]bootArgument{}
+	for _, a := range arguments {
+		if len(found) >= maxListed || !h.spend(len(a.token)) {
+			break
+		}
+		param, value := splitKernelToken(a.token)
+		switch key := strings.ReplaceAll(strings.ReplaceAll(param, "-", "_"), "/", "."); key {
+		case "module_blacklist", "modprobe.blacklist", "modules_load":
+			for name := range strings.SplitSeq(value, ",") {
+				if h.concerned(name) {
+					found[key+"="+moduleName(name)] = a
+				}
+			}
+		case "nomodule", "sysctl.kernel.modules_disabled", "sysctl.kernel.modprobe":
+			found[key+"="+value] = a
+		case "systemd.mask":
+			if strings.HasPrefix(value, "systemd-modules-load") {
+				found[key+"="+value] = a
+			}
+		}
+	}
+	return found
+}
+
+// ordered goes through arguments in the order of their keys.
+func ordered(arguments map[string]bootArgument) iter.Seq2[string, bootArgument] {
+	return func(yield func(string, bootArgument) bool) {
+		for _, key := range slices.Sorted(maps.Keys(arguments)) {
+			if !yield(key, arguments[key]) {
+				return
+			}
+		}
+	}
+}
+
+// concerned: the name is the target's, of a module that it needs, or one by which
+// the kernel asks for it.
+func (h *host) concerned(name string) bool {
+	norm := moduleName(name)
+	return norm == h.target || strings.HasPrefix(norm, "net_pf_") ||
+		slices.ContainsFunc(h.needs, func(n neededModule) bool { return n.name == norm })
+}
+
+// nextSysctls compares what sysctl.d sets with what is set, and gives h the next
+// boot's.
+func (h *host) nextSysctls(next *NextBoot) {
+	const disabled, helper = "kernel.modules_disabled", "kernel.modprobe"
+	systemd := h.systemds[0]
+	set := gatherConfig(h, sysctlDirs(systemd), modulesLoadRule().accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule())
+	for _, e := range set.problems() {
+		next.Unseen = append(next.Unseen, e.File)
+	}
+	found := map[string]sysctlLine{}
+	for _, f := range set.files {
+		parseSysctl(f.path, f.data, []string{disabled, helper}, found)
+	}
+	if s, ok := found[disabled]; ok && s.value == "1" && !h.modulesDisabled {
+		next.Pending = append(next.Pending, s.evidence(CauseNone, "is not in force in this boot; it switches module loading off after modules-load.d was read"))
+		h.modulesDisabled = true
+	}
+	if s, ok := found[helper]; ok {
+		now, err := kernelLine(h.proc, "sys/kernel/modprobe")
+		if err == nil && now != s.value {
+			next.Pending = append(next.Pending, s.evidence(CauseNone, "is not in force in this boot"))
+			h.helper = h.helperNamed(s.value, s.evidence(CauseLoadingDisabled, ""))
+		}
+	}
+}
+
+// nextKernel looks for the kernel of the next boot, if its index has no such
+// module.
+func (h *host) nextKernel(s bootSources, next *NextBoot) {
+	release, chosen := "", false
+	if s.sure {
+		release, chosen = s.entries[0].kernel(), true
+	}
+	if !chosen && !s.staged {
+		release = h.newestKernel()
+	}
+	if release == "" || release == h.kern.Release || strings.ContainsAny(release, "/\x00") {
+		return
+	}
+	other := *h
+	other.moddir, other.problems = moduleDir(release), nil
+	other.indexes, other.modules = map[string]*hostIndex{}, map[string]*indexedModule{}
+	defer other.close()
+	if other.index(indexDep).err != nil {
+		return // no kernel, or one whose modules are not known
+	}
+	if _, builtin := other.search(indexBuiltin, h.target); builtin || other.indexed(h.target) != nil || len(other.problems) > 0 {
+		return
+	}
+	next.Kernel, next.KernelChosen = printable(release), chosen
+	next.KernelBy = Evidence{File: path.Join(other.moddir, indexDep), Cause: CauseMissing,
+		Effect: fmt.Sprintf("does not list %s", h.target)}
+}
+
+// newestKernel is the newest kernel of this one's flavour that has an index, this
+// one too: what boot loaders take unless somebody chooses (kernel-install and
+// grub-mkconfig sort so).
+func (h *host) newestKernel() string {
+	entries, err := h.ReadDir(path.Dir(h.moddir))
+	if err != nil || len(entries) > maxKernels {
+		return ""
+	}
+	newest := h.kern.Release
+	for _, e := range entries {
+		if flavour(e.Name) != flavour(h.kern.Release) || compareReleases(e.Name, newest) <= 0 {
+			continue
+		}
+		if st, err := h.Stat(path.Join(path.Dir(h.moddir), e.Name, indexDep)); err == nil && st.Mode.IsRegular() {
+			newest = e.Name
+		}
+	}
+	return newest
+}

@@ -1,0 +1,190 @@
+package kmod
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestCompareReleases: the order of kernels is that of rpm, and "sort -V" agrees
+// about the releases that distributions use.
+func TestCompareReleases(t *testing.T) {
+	order := []string{
+		"4.18.0-553.el8_10.x86_64",
+		"5.10.0-9-amd64",
+		"5.10.0-28-amd64",
+		"5.14.0-70.el9.x86_64",
+		"5.14.0-427.el9.x86_64",
+		"5.14.0-570.12.1.el9_6.x86_64",
+		"5.14.0-611.5.1.el9_7.x86_64",
+		"6.8.0-9-generic",
+		"6.8.0-31-generic",
+		"6.12.0-55.el10.x86_64",
+		"6.12.10-200.fc41.x86_64",
+	}
+	for i, a := range order {
+		for j, b := range order {
+			if got := compareReleases(a, b); (got < 0) != (i < j) || (got == 0) != (i == j) {
+				t.Errorf("%s and %s: %d", a, b, got)
+			}
+		}
+	}
+	if _, err := exec.LookPath("sort"); err != nil {
+		t.Skip("no sort here")
+	}
+	backwards := slices.Clone(order)
+	slices.Reverse(backwards)
+	cmd := exec.Command("sort", "-V")
+	cmd.Stdin = strings.NewReader(strings.Join(backwards, "\n") + "\n")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Skipf("sort -V: %v", err)
+	}
+	if got := strings.Fields(string(out)); !slices.Equal(got, order) {
+		t.Errorf("sort -V: %v", got)
+	}
+}
+
+// TestFlavour: only kernels of one kind follow each other.
+func TestFlavour(t *testing.T) {
+	same := func(a, b string) bool { return flavour(a) == flavour(b) }
+	for _, pair := range [][2]string{
+		{"5.14.0-427.el9.x86_64", "5.14.0-611.5.1.el9_7.x86_64"},
+		{"6.8.0-31-generic", "6.11.0-8-generic"},
+		{"6.1.0-28-amd64", "6.12.6-amd64"},
+	} {
+		if !same(pair[0], pair[1]) {
+			t.Errorf("%v are of two kinds", pair)
+		}
+	}
+	for _, pair := range [][2]string{
+		{"5.14.0-427.el9.x86_64", "5.14.0-611.el9.x86_64+debug"},
+		{"5.14.0-427.el9.x86_64", "5.15.0-100.el9uek.x86_64"},
+		{"6.1.0-28-amd64", "6.1.0-29-cloud-amd64"},
+		{"6.8.0-31-generic", "6.8.0-1010-aws"},
+	} {
+		if same(pair[0], pair[1]) {
+			t.Errorf("%v are of one kind", pair)
+		}
+	}
+}
+
+// TestNotLookedAt: what docs/contract.md lists as not looked at for onBoot is not
+// read by any code here, and what it lists as looked at is.
+func TestNotLookedAt(t *testing.T) {
+	contract, err := os.ReadFile("../../docs/contract.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := ""
+	for _, file := range []string{"nextboot.go", "bootentries.go", "sysctld.go", "paths.go", "gather.go", "cmdline_systemd.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			if !strings.HasPrefix(strings.TrimSpace(line), "//") {
+				line, _, _ = strings.Cut(line, " // ")
+				code += line
+			}
+		}
+	}
+	_, list, ok := strings.Cut(string(contract), "Not looked at for `onBoot`:")
+	list, _, _ = strings.Cut(list, "\n`policy.")
+	for _, name := range []string{"initramfs", "force_drivers", "grub.cfg", "loader.conf", "tmpfiles.d", "SystemdOptions"} {
+		if !ok || !strings.Contains(list, name) {
+			t.Errorf("the contract does not list %s as not looked at", name)
+		}
+		if strings.Contains(code, name) {
+			t.Errorf("the contract lists %s as not looked at, and the code has it", name)
+		}
+	}
+	for _, name := range []string{bootEntriesDir, grubEnvironment, defaultGrub, kernelCmdline, bootcKargs} {
+		if !strings.Contains(string(contract), "`"+name+"`") {
+			t.Errorf("the contract does not list %s as looked at", name)
+		}
+	}
+}
+
+// TestSysctl: lines of sysctl.d as systemd-sysctl reads them.
+func TestSysctl(t *testing.T) {
+	const disabled, helper = "kernel.modules_disabled", "kernel.modprobe"
+	for text, want := range map[string]string{
+		"kernel.modules_disabled = 1":                            "1",
+		"kernel/modules_disabled=1":                              "1",
+		"-kernel.modules_disabled=1":                             "1",
+		" - kernel.modules_disabled = 1 ":                        "1",
+		"# kernel.modules_disabled = 1":                          "",
+		"; kernel.modules_disabled = 1":                          "",
+		"kernel.modules_disabled = 1\nkernel.modules_disabled=0": "0",
+		"kernel.modules_disabled":                                "",
+		"kernel.modules_disabled2=1":                             "",
+		"net.ipv4.conf.a/b.x=1\nkernel.modules_disabled=1 # x":   "1 # x",
+	} {
+		found := map[string]sysctlLine{}
+		parseSysctl("/etc/sysctl.d/x.conf", []byte(text), []string{disabled, helper}, found)
+		if got := found[disabled].value; got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func FuzzBootEntry(f *testing.F) {
+	f.Add([]byte("title x\nversion 5.14\nlinux /vmlinuz-5.14\noptions root=/dev/sda $kernelopts\noptions module_blacklist=sctp\n"), []byte("# GRUB Environment Block\nkernelopts=ro module_blacklist=sctp\nsaved_entry=x\n###"))
+	f.Add([]byte("options \"a b\" $x\x00y\n\n#"), []byte("=\n\\\\=\\"))
+	f.Fuzz(func(t *testing.T, entry, env []byte) {
+		e := parseBootEntry("/boot/loader/entries/x.conf", entry)
+		lines := 1 + strings.Count(string(entry), "\n")
+		variables := parseGrubEnvironment(env)
+		if len(variables) > maxListed {
+			t.Fatalf("%d variables", len(variables))
+		}
+		list, _ := e.arguments(variables)
+		for _, a := range list {
+			if a.token == "" || a.file == e.file && (a.line < 1 || a.line > lines) {
+				t.Fatalf("argument %+v of %d lines", a, lines)
+			}
+		}
+		if e.rescue() && e.kernel() == "" && e.version != "" {
+			t.Fatal("a version without a kernel")
+		}
+		entries, sure := defaultEntries([]bootEntry{e}, variables)
+		if sure && len(entries) != 1 {
+			t.Fatalf("sure of %d entries", len(entries))
+		}
+	})
+}
+
+func FuzzBootFiles(f *testing.F) {
+	f.Add([]byte("GRUB_CMDLINE_LINUX=\"ro modprobe.blacklist=sctp\"\n"))
+	f.Add([]byte("kargs = [\n \"a\", # \"b\"\n 'c=[d]', ]\nx = [\"e\"]"))
+	f.Add([]byte("kargs\x00\x00\x00module_blacklist=sctp\x00\xff"))
+	f.Add([]byte("-kernel/modprobe = x\nkernel.modules_disabled=1\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		lines := 1 + strings.Count(string(data), "\n")
+		all := slices.Concat(parseDefaultGrub("x", data), parseKernelCmdline("x", data), parseKargs("x", data), parseStaged("x", data))
+		for _, a := range all {
+			if a.token == "" || a.line < 0 || a.line > lines {
+				t.Fatalf("argument %+v of %d lines", a, lines)
+			}
+		}
+		found := map[string]sysctlLine{}
+		parseSysctl("x", data, []string{"kernel.modprobe"}, found)
+		if s, ok := found["kernel.modprobe"]; ok && (s.line < 1 || s.line > lines) {
+			t.Fatalf("line %d of %d", s.line, lines)
+		}
+	})
+}
+
+func FuzzCompareReleases(f *testing.F) {
+	f.Add("5.14.0-427.el9.x86_64", "5.14.0-611.el9.x86_64+debug")
+	f.Add("1.0~rc1", "1.0")
+	f.Add("", "é0")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if x, y := compareReleases(a, b), compareReleases(b, a); (x < 0) != (y > 0) || (x == 0) != (y == 0) {
+			t.Fatalf("%q and %q: %d and %d", a, b, x, y)
+		}
+	})
+}
