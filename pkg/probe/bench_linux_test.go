@@ -48,7 +48,7 @@ func BenchmarkChild(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		if a := <-c.answer; a.err != nil {
+		if a := <-c; a.err != nil {
 			b.Fatal(a.err)
 		}
 		cancel()

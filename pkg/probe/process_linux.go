@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,18 +29,13 @@ type answer struct {
 	err error
 }
 
-// child is a child process under way. Its answer arrives once.
-type child struct {
-	answer <-chan answer
-}
-
 // startChild starts the program with a task, in a new network namespace if the
 // task says so. The child dies with the context, whatever state it is in, and
-// with this process.
+// with this process. Its answer arrives once.
 //
 // Only the call to start it fails here, or is not waited for any longer when
 // the context ends; everything after is in the answer.
-func startChild(ctx context.Context, program string, t task) (*child, error) {
+func startChild(ctx context.Context, program string, t task) (<-chan answer, error) {
 	text, err := json.Marshal(t)
 	if err != nil {
 		return nil, err
@@ -54,17 +50,14 @@ func startChild(ctx context.Context, program string, t task) (*child, error) {
 		outWrite.Close()
 		return nil, err
 	}
-	inRead, inWrite, err := os.Pipe()
-	if err != nil {
-		closeAll(outRead, outWrite, errRead, errWrite)
-		return nil, err
-	}
 	cmd := &exec.Cmd{
-		Path:   program,
-		Args:   []string{"sctp-agent-probe", childArg},
-		Env:    []string{},
-		Dir:    "/",
-		Stdin:  inRead,
+		Path: program,
+		Args: []string{"sctp-agent-probe", childArg},
+		Env:  []string{},
+		Dir:  "/",
+		// A pipe holds far more than a task, so nobody waits for the child to
+		// read it. A child that is gone by then says so by its silence.
+		Stdin:  bytes.NewReader(text),
 		Stdout: outWrite,
 		Stderr: errWrite,
 		SysProcAttr: &syscall.SysProcAttr{
@@ -89,7 +82,7 @@ func startChild(ctx context.Context, program string, t task) (*child, error) {
 		if err == nil {
 			err = cmd.Start()
 		}
-		closeAll(inRead, outWrite, errWrite)
+		closeAll(outWrite, errWrite)
 		started <- err
 		if err == nil {
 			exited <- cmd.Wait()
@@ -108,20 +101,16 @@ func startChild(ctx context.Context, program string, t task) (*child, error) {
 		}()
 	}
 	if err != nil {
-		closeAll(inWrite, outRead, errRead)
+		closeAll(outRead, errRead)
 		return nil, err
 	}
-	// A pipe holds far more than a task, so this does not wait for the child.
-	// A child that is gone by now says so by its silence.
-	inWrite.Write(text)
-	inWrite.Close()
 	answers := make(chan answer, 1)
 	go func() {
 		defer closeAll(outRead, errRead)
 		kill := func() { unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
 		answers <- listen(ctx, kill, outRead, errRead, exited)
 	}()
-	return &child{answer: answers}, nil
+	return answers, nil
 }
 
 func closeAll(files ...*os.File) {

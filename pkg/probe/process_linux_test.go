@@ -71,7 +71,7 @@ func TestChildThatMisbehaves(t *testing.T) {
 				cancel()
 				end = time.Now().Add(farAway)
 			}
-			a := <-c.answer
+			a := <-c
 			if time.Now().After(end) {
 				t.Error("the answer came when the child was waited for")
 			}

@@ -121,7 +121,7 @@ func (r *run) inChildren(ctx context.Context) {
 	if err == nil {
 		return
 	}
-	var own *child
+	var own <-chan answer
 	if ctx.Err() != nil {
 		// What was refused has another way; without time there is none.
 		err = ctx.Err()
@@ -138,7 +138,7 @@ func (r *run) inChildren(ctx context.Context) {
 		return
 	}
 	run, skipped := selected(r.opts.Suite, false)
-	r.result.Checks = r.take(<-own.answer, run)
+	r.result.Checks = r.take(<-own, run)
 	r.skip(skipped)
 }
 
@@ -156,11 +156,11 @@ func (r *run) isolated(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	current, currentErr := startChild(ctx, r.opts.Child, t)
-	a := <-own.answer
+	a := <-own
 	if a.unusable != "" {
 		if currentErr == nil {
 			cancel()
-			<-current.answer
+			<-current
 		}
 		return errors.New(a.unusable)
 	}
@@ -171,7 +171,7 @@ func (r *run) isolated(ctx context.Context) error {
 		r.note("SCTP was not tried in the current network namespace: start the probe process: %v", currentErr)
 		return nil
 	}
-	r.result.Current = r.take(<-current.answer, forCurrent())
+	r.result.Current = r.take(<-current, forCurrent())
 	return nil
 }
 
@@ -301,7 +301,7 @@ func (r *run) loadInChild(ctx context.Context) error {
 	if err != nil {
 		return undecided("", err, "start the probe process")
 	}
-	a := <-loader.answer
+	a := <-loader
 	if a.err != nil {
 		return undecided(result.StageSocket, a.err, "wait for the kernel to load the module")
 	}
