@@ -30,12 +30,7 @@ const (
 // the same two pods reach each other without it: else the cause is theirs. late
 // is the step that there was not time enough for, if any.
 func judge(r *Result, ports map[string][]int32, late step) []Finding {
-	j := &judgement{r: r, late: late, out: []Finding{}, podOK: map[[3]string]bool{}}
-	for _, p := range r.Paths {
-		if p.Kind == PathPod && p.Outcome == wire.OK {
-			j.podOK[p.ends()] = true
-		}
-	}
+	j := &judgement{r: r, late: late, out: []Finding{}, podOK: r.reached(PathPod)}
 	j.nodes()
 	j.pods()
 	j.services(ports)
@@ -282,22 +277,17 @@ func (j *judgement) policy() {
 		return
 	}
 	j.r.Policy = policyUnknown
-	reached := map[PathKind]map[[3]string]bool{PathBefore: {}, PathAllowed: {}}
-	for _, p := range j.r.Paths {
-		if of := reached[p.Kind]; of != nil && p.Outcome == wire.OK {
-			of[p.ends()] = true
-		}
-	}
+	before, allowed := j.r.reached(PathBefore), j.r.reached(PathAllowed)
 	var open, shut, unclear, refused []string
 	for _, p := range j.r.Paths {
 		switch {
-		case !reached[PathBefore][p.ends()]:
+		case !before[p.ends()]:
 		case p.Kind == PathAllowed && p.Outcome.Conclusive() && p.Outcome != wire.OK:
 			refused = append(refused, p.text())
 		case p.Kind != PathDenied:
 		case p.Outcome == wire.OK:
 			open = append(open, p.text())
-		case p.Outcome == wire.Blocked && reached[PathAllowed][p.ends()]:
+		case p.Outcome == wire.Blocked && allowed[p.ends()]:
 			shut = append(shut, p.text())
 		default:
 			unclear = append(unclear, p.text())
@@ -328,6 +318,17 @@ func (j *judgement) policy() {
 
 // ends of a path: what lies between is another matter.
 func (p *Path) ends() [3]string { return [3]string{p.From, p.To, p.Family} }
+
+// reached are the ends that a path of this kind connects.
+func (r *Result) reached(kind PathKind) map[[3]string]bool {
+	out := map[[3]string]bool{}
+	for _, p := range r.Paths {
+		if p.Kind == kind && p.Outcome == wire.OK {
+			out[p.ends()] = true
+		}
+	}
+	return out
+}
 
 // families of a list of addresses, by address.
 func family(address string) string {

@@ -38,11 +38,6 @@ func (r *run) paths() []planned {
 			}
 			p.target = wire.Target{Address: p.Address, Patience: wire.Millis(patience.Milliseconds())}
 			p.group = cmp.Or(via, to).Index
-			for _, a := range to.PodAddresses {
-				if family(a) == p.Family && kind == PathPod {
-					p.target.Control = net.JoinHostPort(a, strconv.Itoa(controlPort))
-				}
-			}
 			out = append(out, p)
 		}
 		for i, to := range all {
@@ -210,12 +205,7 @@ func (r *run) retry(ctx context.Context, paths []planned, index []int, diagnose 
 // catchUp tries what was not tried because of direct paths that have worked at
 // the second try. paths are those of the result, in the same order.
 func (r *run) catchUp(ctx context.Context, paths []planned) error {
-	podOK := map[[3]string]bool{}
-	for _, p := range r.result.Paths {
-		if p.Kind == PathPod && p.Outcome == wire.OK {
-			podOK[p.ends()] = true
-		}
-	}
+	podOK := r.result.reached(PathPod)
 	var again []planned
 	var index []int
 	for i, p := range r.result.Paths {

@@ -18,19 +18,14 @@ func (r *run) tryPolicy(ctx context.Context) error {
 	if !r.opts.Policy {
 		return nil
 	}
-	reached := map[PathKind]map[[3]string]bool{PathPod: {}, PathBefore: {}}
-	for _, p := range r.result.Paths {
-		if of := reached[p.Kind]; of != nil && p.Outcome == wire.OK {
-			of[p.ends()] = true
-		}
-	}
+	direct, before := r.result.reached(PathPod), r.result.reached(PathBefore)
 	var paths []planned
 	all := r.taking()
 	for _, from := range all {
 		to := next(all, from)
 		for _, a := range to.PodAddresses {
 			pair := [3]string{from.Name, to.Name, family(a)}
-			if !reached[PathPod][pair] || !reached[PathBefore][pair] {
+			if !direct[pair] || !before[pair] {
 				continue
 			}
 			allowed := net.JoinHostPort(a, strconv.Itoa(EchoPort))
