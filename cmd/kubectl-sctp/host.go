@@ -10,7 +10,6 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostdump"
 	"github.com/sctp-agent/sctp-agent/internal/report"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
-	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func newHostCommand() *cobra.Command {
@@ -55,14 +54,7 @@ Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 			if err != nil {
 				return fmt.Errorf("print the report: %w", err)
 			}
-			switch r.Ready {
-			case kmod.AnswerTrue:
-				return nil
-			case kmod.AnswerFalse:
-				return command.Exit(command.ExitNo)
-			default:
-				return command.Exit(command.ExitUnknown)
-			}
+			return command.Answered(r.Ready)
 		},
 	}
 	flags := cmd.Flags()

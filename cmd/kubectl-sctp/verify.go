@@ -88,14 +88,7 @@ or the command failed or was misused.`,
 			if err = errors.Join(err, printErr); err != nil {
 				return err
 			}
-			switch r.Verdict() {
-			case kmod.AnswerTrue:
-				return nil
-			case kmod.AnswerFalse:
-				return command.Exit(command.ExitNo)
-			default:
-				return command.Exit(command.ExitUnknown)
-			}
+			return command.Answered(r.Verdict())
 		},
 	}
 	connect.register(cmd)

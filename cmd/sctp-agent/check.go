@@ -11,7 +11,6 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/report"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
-	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func newCheckCommand() *cobra.Command {
@@ -53,14 +52,7 @@ misused. (So it serves as a node-problem-detector custom plugin.)`,
 			if err != nil {
 				return fmt.Errorf("print the report: %w", err)
 			}
-			switch r.Ready {
-			case kmod.AnswerTrue:
-				return nil
-			case kmod.AnswerFalse:
-				return command.Exit(command.ExitNo)
-			default:
-				return command.Exit(command.ExitUnknown)
-			}
+			return command.Answered(r.Ready)
 		},
 	}
 	host.register(cmd)

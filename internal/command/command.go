@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 // Exit codes.
@@ -56,5 +57,17 @@ func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	default:
 		fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
 		return ExitUnknown
+	}
+}
+
+// Answered is the exit status of an answer: nil for yes.
+func Answered(a kmod.Answer) error {
+	switch a {
+	case kmod.AnswerTrue:
+		return nil
+	case kmod.AnswerFalse:
+		return Exit(ExitNo)
+	default:
+		return Exit(ExitUnknown)
 	}
 }
