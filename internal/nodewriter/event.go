@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
 )
 
@@ -51,7 +53,7 @@ func (w *Writer) sendEvents(ctx context.Context) {
 	ending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { backoff.Sleep(ending, lastEvents); cancel() })()
-	tokens, last := float64(eventBurst), time.Now()
+	allowed := rate.NewLimiter(rate.Every(eventRefill), eventBurst)
 	for {
 		var e event
 		select {
@@ -63,14 +65,10 @@ func (w *Writer) sendEvents(ctx context.Context) {
 			w.sendLastEvents(ending, e)
 			return
 		}
-		now := time.Now()
-		tokens = min(eventBurst, tokens+now.Sub(last).Seconds()/eventRefill.Seconds())
-		last = now
-		if tokens < 1 {
+		if !allowed.Allow() {
 			w.cfg.Log.Warn("too many Events; dropped one", "reason", e.reason)
 			continue
 		}
-		tokens--
 		// Events are for people, and best effort: one more try, then the
 		// log line has to do.
 		err := w.client.event(ending, w.cfg.Component, e)

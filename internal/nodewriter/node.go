@@ -2,6 +2,7 @@ package nodewriter
 
 import (
 	"encoding/json"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -126,12 +127,8 @@ func (n *node) owned() ownership {
 			_, o.condition = e.FieldsV1.child("f:status").child("f:conditions")[`k:{"type":"`+nodelabel.ConditionType+`"}`]
 			continue
 		}
-		for key := range labels {
-			o.strayLabels[key] = true
-		}
-		for key := range annotations {
-			o.strayAnnotations[key] = true
-		}
+		maps.Copy(o.strayLabels, labels)
+		maps.Copy(o.strayAnnotations, annotations)
 	}
 	return o
 }
@@ -175,10 +172,7 @@ func diff(k nodelabel.Keys, n *node, want nodelabel.Metadata, cond *Condition, b
 		}
 		// Keys of the contract must not be on the Node unless they are
 		// desired, whoever wrote them: schedulers trust them.
-		left := map[string]bool{}
-		for key := range stray {
-			left[key] = true
-		}
+		left := maps.Clone(stray)
 		for _, key := range contract {
 			left[key] = true
 		}
@@ -236,9 +230,7 @@ func (n *node) said(memory nodelabel.Metadata) nodelabel.Metadata {
 	o := n.owned()
 	out := nodelabel.Metadata{Labels: map[string]string{}, Annotations: map[string]string{}}
 	part := func(out, memory, have map[string]string, owned map[string]bool) {
-		for key, value := range memory {
-			out[key] = value
-		}
+		maps.Copy(out, memory)
 		for key := range owned {
 			if value, ok := have[key]; ok {
 				out[key] = value
