@@ -100,7 +100,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	}
 	var writer *nodewriter.Writer
 	metrics := agent.NewMetrics(agent.MetricsOptions{
-		Build:     agent.BuildInfo{Version: build.Version, Commit: build.Commit, GoVersion: build.Go},
+		Build:     build,
 		Proc:      f.host.host.Proc,
 		Contested: func() bool { return writer != nil && writer.Fighting() },
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -471,7 +472,7 @@ func TestMetrics(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(proc, "net/sctp/snmp"), []byte(snmp), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	m := NewMetrics(MetricsOptions{Build: BuildInfo{Version: "v1"}, Proc: proc, Contested: func() bool { return true }})
+	m := NewMetrics(MetricsOptions{Build: buildinfo.Info{Version: "v1"}, Proc: proc, Contested: func() bool { return true }})
 	r := reportOf(verdict.ReasonProbePassed)
 	r.Probe = verdict.Probe{Attempted: true, DurationMicros: 1500, Checks: []verdict.Check{{Name: "ipv4-stream", Result: "pass"}}}
 	m.assessed(r, time.Millisecond)

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/fsnotify/fsnotify"
@@ -140,8 +138,7 @@ func (s *dirWatch) unchanged() bool {
 		return false
 	}
 	for path, id := range s.watched {
-		var st unix.Stat_t
-		if unix.Stat(path, &st) != nil || (inode{uint64(st.Dev), st.Ino}) != id {
+		if now, _ := identify(path); now != id {
 			return false
 		}
 	}
@@ -244,16 +241,13 @@ func (s *dirWatch) follow(path string, want map[string]inode) {
 	}
 }
 
+// identify is the number of a directory.
 func identify(path string) (inode, bool) {
-	fi, err := os.Stat(path)
-	if err != nil || !fi.IsDir() {
+	var st unix.Stat_t
+	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return inode{}, false
 	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok {
-		return inode{}, false
-	}
-	return inode{st.Dev, st.Ino}, true
+	return inode{uint64(st.Dev), st.Ino}, true
 }
 
 // concerns says whether an event matters, and whether the directories

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/metrics"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -33,12 +34,9 @@ type Metrics struct {
 	triggerWorks *metrics.Vec
 }
 
-// BuildInfo is what "sctp-agent version" says.
-type BuildInfo struct{ Version, Commit, GoVersion string }
-
 // MetricsOptions say what is measured besides the agent itself.
 type MetricsOptions struct {
-	Build BuildInfo
+	Build buildinfo.Info
 	// Proc is where the SCTP counters of the agent's network namespace are
 	// read (net/sctp/snmp); "" means /proc.
 	Proc string
@@ -77,7 +75,7 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 	m.triggers = counter("triggers_total", "How often something happened that made the agent look, by trigger.", "trigger")
 	m.triggerWorks = gauge("trigger_working", "Whether a trigger works: 1, or 0 while the agent looks more often instead.", "trigger")
 	gauge("build_info", "Always 1; the labels say what was built.", "version", "commit", "goversion").
-		Set(1, opts.Build.Version, opts.Build.Commit, opts.Build.GoVersion)
+		Set(1, opts.Build.Version, opts.Build.Commit, opts.Build.Go)
 	m.registry.NewFunc(func(out func(metrics.Kind, string, string, float64)) {
 		out(metrics.Gauge, "sctp_agent_labels_contested", "1 while another writer keeps changing the agent's labels or annotations, else 0.",
 			truth(opts.Contested != nil && opts.Contested()))
