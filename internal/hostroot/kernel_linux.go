@@ -1,7 +1,7 @@
 package hostroot
 
 import (
-	"bytes"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -49,34 +49,12 @@ func (k *Kernel) ReadFile(name string) (string, error) {
 	if k.err != nil {
 		return "", k.err
 	}
-	full := path.Join(k.name, name)
-	fd, err := unix.Openat(int(k.dir.Fd()), name, readFlags, 0)
+	f, err := openRegular(int(k.dir.Fd()), name, path.Join(k.name, name), readFlags)
 	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: full, Err: err}
-	}
-	f := &liveFile{fd: fd, name: full}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return "", &fs.PathError{Op: "stat", Path: full, Err: err}
-	}
-	if err := infoOf(&st).Regular(full); err != nil {
 		return "", err
 	}
+	defer f.Close()
 	// Files of /proc and /sys have no size; a short read is not their end.
-	var data bytes.Buffer
-	for buf := make([]byte, 4096); ; {
-		n, err := unix.Read(fd, buf)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return "", &fs.PathError{Op: "read", Path: full, Err: err}
-		case n == 0:
-			return data.String(), nil
-		}
-		if data.Write(buf[:n]); data.Len() > maxKernelFile {
-			return "", &fs.PathError{Op: "read", Path: full, Err: ErrTooLarge}
-		}
-	}
+	data, err := readAll(io.NewSectionReader(f, 0, maxKernelFile+1), f.name, maxKernelFile)
+	return string(data), err
 }

@@ -252,7 +252,7 @@ func (r *Live) open(name string) (*liveFile, error) {
 			if err != nil {
 				return nil, err
 			}
-			return openRegular(parent, name)
+			return openRegular(parent, path.Base(name), name, readFlags|unix.O_NOFOLLOW)
 		}
 	}
 	var st unix.Stat_t
@@ -264,7 +264,7 @@ func (r *Live) open(name string) (*liveFile, error) {
 		if err := infoOf(&st).Regular(name); err != nil {
 			return nil, err
 		}
-		return openRegular(parent, name)
+		return openRegular(parent, path.Base(name), name, readFlags|unix.O_NOFOLLOW)
 	}
 	h, err := r.resolve(name)
 	if err != nil {
@@ -296,10 +296,10 @@ func (r *Live) open(name string) (*liveFile, error) {
 // a file turn into something else between the look and the opening.
 const readFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 
-// openRegular opens an entry of a directory that has been looked at and is a
-// regular file. It looks again, at what was opened.
-func openRegular(dir int, name string) (*liveFile, error) {
-	fd, err := unix.Openat(dir, path.Base(name), readFlags|unix.O_NOFOLLOW, 0)
+// openRegular opens a file below a directory, and looks whether what was opened
+// is a regular one. name is for errors.
+func openRegular(dir int, at, name string, flags int) (*liveFile, error) {
+	fd, err := unix.Openat(dir, at, flags, 0)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
