@@ -1,17 +1,14 @@
 package agent
 
 import (
-	"bufio"
-	"io"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/metrics"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
+	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -175,33 +172,19 @@ func (m *Metrics) trigger(name string, works bool) {
 	m.triggers.Add(0, name)
 }
 
-// snmp shows the counters of /proc/net/sctp/snmp (net/sctp/proc.c,
-// sctp_snmp_list; RFC 3873), of the network namespace that the agent is in.
-// Without the module there is no such file, and there are no series.
+// snmp shows the counters of the network namespace that the agent is in. Without
+// the module there are no series.
 func snmp(path string) func(func(metrics.Kind, string, string, float64)) {
 	return func(out func(metrics.Kind, string, string, float64)) {
-		f, err := os.Open(path)
-		if err != nil {
-			return
-		}
-		defer f.Close()
-		// 31 lines of some 40 bytes.
-		for s := bufio.NewScanner(io.LimitReader(f, 64<<10)); s.Scan(); {
-			fields := strings.Fields(s.Text())
-			if len(fields) != 2 || !strings.HasPrefix(fields[0], "Sctp") {
-				continue
-			}
-			value, err := strconv.ParseFloat(fields[1], 64)
-			if err != nil {
-				continue
-			}
-			if fields[0] == "SctpCurrEstab" {
+		counters, _ := sctp.Counters(path)
+		for _, c := range counters {
+			if c.Name == "SctpCurrEstab" {
 				out(metrics.Gauge, "sctp_associations",
-					"Associations of this network namespace in state ESTABLISHED, SHUTDOWN-RECEIVED or SHUTDOWN-PENDING (SctpCurrEstab).", value)
+					"Associations of this network namespace in state ESTABLISHED, SHUTDOWN-RECEIVED or SHUTDOWN-PENDING (SctpCurrEstab).", float64(c.Value))
 				continue
 			}
-			out(metrics.Counter, "sctp_"+snake(strings.TrimPrefix(fields[0], "Sctp"))+"_total",
-				"Counter "+fields[0]+" of /proc/net/sctp/snmp.", value)
+			out(metrics.Counter, "sctp_"+snake(strings.TrimPrefix(c.Name, "Sctp"))+"_total",
+				"Counter "+c.Name+" of /proc/net/sctp/snmp.", float64(c.Value))
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package peer
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,9 +30,8 @@ const (
 
 // Counters of a network namespace's SCTP (/proc/net/sctp/snmp).
 type Counters struct {
-	// In and Out count packets, whatever their kind.
-	In  int64 `json:"in"`
-	Out int64 `json:"out"`
+	// In counts the packets received, whatever their kind.
+	In int64 `json:"in"`
 }
 
 // idle bounds how long an association may be silent.
@@ -164,34 +161,15 @@ func echoAll(ctx context.Context, s *sctp.Socket, index int) {
 	}
 }
 
-// readCounters reads lines "SctpInSCTPPacks <n>" (net/sctp/proc.c).
-func readCounters(path string) (c Counters, err error) {
-	f, err := os.Open(path)
+func readCounters(path string) (Counters, error) {
+	list, err := sctp.Counters(path)
 	if err != nil {
-		return c, err
+		return Counters{}, err
 	}
-	defer f.Close()
-	found := 0
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) != 2 {
-			continue
-		}
-		n, err := strconv.ParseInt(fields[1], 10, 64)
-		if err != nil {
-			continue
-		}
-		switch fields[0] {
-		case "SctpInSCTPPacks":
-			c.In = n
-			found++
-		case "SctpOutSCTPPacks":
-			c.Out = n
-			found++
+	for _, c := range list {
+		if c.Name == "SctpInSCTPPacks" {
+			return Counters{In: c.Value}, nil
 		}
 	}
-	if found != 2 {
-		return c, fmt.Errorf("%s has no packet counters", path)
-	}
-	return c, nil
+	return Counters{}, fmt.Errorf("%s has no count of packets", path)
 }
