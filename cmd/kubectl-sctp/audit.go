@@ -32,6 +32,7 @@ func newAuditCommand() *cobra.Command {
 		each     bool
 		interval time.Duration
 		timeout  time.Duration
+		files    []string
 	)
 	cmd := &cobra.Command{
 		Use:   "audit",
@@ -43,14 +44,23 @@ the nodes, then what is wrong, the worst first, each with its evidence and fix.
 It needs read-only rights. What it may not read it says, together with what was
 therefore not checked.
 
+With -f it reads files in place of a cluster: must-gathers (directories or
+archives), the output of "oc adm inspect", of "kubectl get -o yaml" and -o json.
+It is judged as of the time of the dump, and what the files do not hold is
+printed as not seen.
+
 Exit status: 0 nothing found (at or above --fail-on), 1 something was, 2 nothing
 was found but not all could be seen, or the command failed or was misused.`,
 		Example: `  kubectl sctp audit
   kubectl sctp audit -l node-role.kubernetes.io/worker --fail-on critical
   kubectl sctp audit -o html > sctp.html
-  kubectl sctp audit --watch`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+  kubectl sctp audit --watch
+  kubectl sctp audit -f must-gather.tar.gz -f inspect.local.123/`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && len(files) == 0 {
+				return fmt.Errorf("unexpected argument %q (files are read with -f)", args[0])
+			}
 			fail, err := severity(failOn)
 			if err != nil {
 				return err
@@ -61,15 +71,24 @@ was found but not all could be seen, or the command failed or was misused.`,
 			if watch && output.Output == "html" {
 				return errors.New("--watch prints again and again, and -o html is one page")
 			}
-			client, keys, err := connect.open(cmd.ErrOrStderr())
-			if err != nil {
-				return err
+			if watch && len(files) > 0 {
+				return errors.New("--watch looks at a cluster again and again, and -f reads files")
 			}
-			opts.Keys = keys
+			look := func(ctx context.Context) (audit.Result, error) {
+				return auditFiles(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), append(files, args...), connect.prefix, opts) // -f takes one file; a shell's pattern makes more
+			}
+			if len(files) == 0 {
+				client, keys, err := connect.open(cmd.ErrOrStderr())
+				if err != nil {
+					return err
+				}
+				opts.Keys = keys
+				look = func(ctx context.Context) (audit.Result, error) { return runAudit(ctx, client, opts) }
+			}
 			once := func(ctx context.Context) (audit.Result, error) {
 				ctx, cancel := context.WithTimeout(ctx, timeout)
 				defer cancel()
-				return runAudit(ctx, client, opts)
+				return look(ctx)
 			}
 			out := cmd.OutOrStdout()
 			show := func(r audit.Result) error {
@@ -100,6 +119,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 	flags := cmd.Flags()
 	connect.register(cmd)
 	output.Register(cmd)
+	flags.StringArrayVarP(&files, "filename", "f", nil, `read this must-gather or dump ("-": standard input), and those that follow, in place of a cluster`)
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "look at the nodes with these labels only")
 	flags.StringSliceVarP(&opts.Namespaces, "namespace", "n", nil, "look at workloads in this namespace only; repeatable (default: all)")
 	flags.BoolP("all-namespaces", "A", false, "look at workloads in all namespaces, as without -n")
@@ -114,6 +134,8 @@ was found but not all could be seen, or the command failed or was misused.`,
 		return cluster.List(ctx, "namespaces", "", c.Kube.CoreV1().Namespaces().List, metav1.ListOptions{}, each)
 	})
 	completeValues(cmd, "fail-on", "critical", "warning", "info", "never")
+	completeFiles(cmd, "filename")
+	cmd.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 	return cmd
 }
 

@@ -48,6 +48,11 @@ const (
 	SourcePolicies Source = "networkpolicies"
 	SourcePools    Source = "machineconfigpools"
 	SourceConfigs  Source = "machineconfigs"
+
+	// Of files that stand for a cluster: namespaces that they leave out, and
+	// files among them that could not be decoded.
+	SourceNamespaces Source = "namespaces"
+	SourceFiles      Source = "files"
 )
 
 // Unseen is something that could not be read.

@@ -70,6 +70,8 @@ func reason(err error, right string) string {
 			return "refused: " + message
 		}
 		return fmt.Sprintf("forbidden: the right to %s is missing (%s)", right, message)
+	case 0:
+		return message // of no server: of the files that stand for one
 	case http.StatusUnauthorized:
 		return "the API server does not accept these credentials"
 	default:

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/sctp-agent/sctp-agent/internal/tarball"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -51,7 +52,7 @@ func open(ctx context.Context, name string) (*Dump, error) {
 		}
 		d.files = d.root.FS()
 	case !info.Mode().IsRegular():
-		return nil, ErrFormat // a pipe may never end
+		return nil, tarball.ErrFormat // a pipe may never end
 	default:
 		f, err := os.Open(name)
 		if err != nil {

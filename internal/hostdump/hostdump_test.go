@@ -23,6 +23,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/internal/hostdump"
+	"github.com/sctp-agent/sctp-agent/internal/tarball"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -359,11 +360,11 @@ func TestRefused(t *testing.T) {
 		data []byte
 		is   error
 	}{
-		{"empty", nil, hostdump.ErrFormat},
-		{"text", []byte("sosreport-worker.tar.xz: not downloaded yet\n"), hostdump.ErrFormat},
+		{"empty", nil, tarball.ErrFormat},
+		{"text", []byte("sosreport-worker.tar.xz: not downloaded yet\n"), tarball.ErrFormat},
 		{"cut", good[:len(good)/2+100], io.ErrUnexpectedEOF},
-		{"out", entry(t, tar.Header{Name: "sos/../../etc/passwd", Typeflag: tar.TypeDir}), hostdump.ErrBadEntry},
-		{"hard link out", entry(t, tar.Header{Name: "sos/etc/hostname", Linkname: "../../etc/passwd", Typeflag: tar.TypeLink}), hostdump.ErrBadEntry},
+		{"out", entry(t, tar.Header{Name: "sos/../../etc/passwd", Typeflag: tar.TypeDir}), tarball.ErrBadEntry},
+		{"hard link out", entry(t, tar.Header{Name: "sos/etc/hostname", Linkname: "../../etc/passwd", Typeflag: tar.TypeLink}), tarball.ErrBadEntry},
 		{"huge", entry(t, tar.Header{Name: "sos/etc/hostname", Size: 1 << 40, Typeflag: tar.TypeReg}), io.ErrUnexpectedEOF},
 	} {
 		name := write(t, x.name, x.data)

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/audit"
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
+	"github.com/sctp-agent/sctp-agent/internal/dump"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+)
+
+// auditFiles looks at the cluster that the files were made of, as of the time
+// when they were.
+func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names []string, prefix string, opts audit.Options) (audit.Result, error) {
+	var err error
+	if opts.Keys, err = nodelabel.NewKeys(prefix); err != nil {
+		return audit.Result{}, fmt.Errorf("--prefix: %w", err)
+	}
+	files, err := dump.Open(ctx, stdin, names)
+	if err != nil {
+		return audit.Result{}, err
+	}
+	client, err := cluster.Connect(files.Config(), "kubectl-sctp", buildinfo.Current().Version, warnings)
+	if err != nil {
+		return audit.Result{}, err
+	}
+	snapshot, err := audit.Collect(ctx, client, opts)
+	if err != nil {
+		return audit.Result{}, err
+	}
+	if at := files.Time(); !at.IsZero() {
+		snapshot.Time = at
+	}
+	noteGaps(snapshot, files.Gaps())
+	if broken := files.Unread(); len(broken) > 0 {
+		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: audit.SourceFiles, Why: "files that could not be decoded: " + listed(broken)})
+	}
+	return audit.Examine(snapshot), nil
+}
+
+// noteGaps notes what the files leave out, and the command that brings it.
+func noteGaps(s *audit.Snapshot, gaps dump.Gaps) {
+	unseen := func(source audit.Source, why string) {
+		if !slices.ContainsFunc(s.Unseen, func(u audit.Unseen) bool { return u.Source == source }) {
+			s.Unseen = append(s.Unseen, audit.Unseen{Source: source, Why: why})
+		}
+	}
+	for _, resource := range gaps.Fewer {
+		unseen(audit.Source(resource), "the files have "+resource+" of fewer namespaces than other workloads (kubectl get "+resource+" -A -o yaml)")
+	}
+	if !gaps.Some || len(gaps.Seen) == 0 {
+		return
+	}
+	s.Narrowed = true
+	bring := "oc adm inspect ns/NAMESPACE, and audit -f with both"
+	if len(gaps.Missing) > 0 {
+		all := make([]string, len(gaps.Missing))
+		for i, name := range gaps.Missing {
+			all[i] = "ns/" + name
+		}
+		bring = "oc adm inspect " + strings.Join(all[:min(most, len(all))], " ") + ", and audit -f with both"
+	}
+	unseen(audit.SourceNamespaces, fmt.Sprintf("workloads of other namespaces than %s: a must-gather leaves application namespaces out (%s)", listed(gaps.Seen), bring))
+	if !slices.ContainsFunc(s.Nodes, func(n audit.Node) bool { return n.Agent != nil }) {
+		unseen(audit.SourceAgents, "the agent's pods: their namespace is not in the files (oc adm inspect ns/sctp-agent)")
+	}
+}
