@@ -96,7 +96,12 @@ was found but not all could be seen, or the command failed or was misused.`,
 					fmt.Fprintln(out, "---") // a further document; what fails, fails below
 				}
 				err := output.Print(out, r,
-					func(w io.Writer, p terminal.Palette) error { return printAudit(w, p, r, each) },
+					func(w io.Writer, p terminal.Palette) error {
+						if len(files) > 0 {
+							fmt.Fprintf(w, "As of %s, when the files were written.\n\n", r.Time.UTC().Format(time.RFC3339))
+						}
+						return printAudit(w, p, r, each)
+					},
 					func(w io.Writer) error { return audit.WriteHTML(w, r) })
 				if err != nil {
 					return fmt.Errorf("print the audit: %w", err)

@@ -110,6 +110,11 @@ func TestAuditMustGather(t *testing.T) {
 	if err := os.WriteFile(archive, packed.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	var table, errs bytes.Buffer
+	if code := command.Main(newRootCommand(), []string{"audit", "-f", dir}, &table, &errs); code != command.ExitNo || !strings.HasPrefix(table.String(), "As of 2026-11-20T10:05:00Z, when the files were written.\n") {
+		t.Errorf("exit status %d:\n%s%s", code, &table, &errs)
+	}
+	t.Logf("\n%s", &table)
 	for _, path := range []string{dir, filepath.Dir(dir), archive} {
 		r, code, stderr := auditOf(t, "", "-f", path)
 		if code != command.ExitNo || r.Summary.Nodes != 2 || r.Summary.Ready != 1 {
@@ -127,6 +132,9 @@ func TestAuditMustGather(t *testing.T) {
 		}
 		notSeen := ""
 		for _, u := range r.Unseen {
+			if !slices.Contains([]audit.Source{audit.SourceNamespaces, audit.SourceAgents, audit.SourceFiles}, u.Source) {
+				t.Errorf("not seen: %+v", u)
+			}
 			notSeen += u.Why + "\n"
 		}
 		for _, want := range []string{"oc adm inspect ns/edge", "oc adm inspect ns/sctp-agent", "broken.yaml"} {

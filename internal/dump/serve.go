@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
@@ -153,19 +154,25 @@ func (d *Dump) list(r *http.Request, q request) (body []byte, code int) {
 		items = append(items, o.json)
 	}
 	version := q.resource.GroupVersion().String()
-	kind := "List"
-	if len(items) > 0 {
-		var head metav1.TypeMeta
-		_ = json.Unmarshal(items[0], &head) // it was written here
-		kind = head.Kind + "List"
-	}
 	body, err = json.Marshal(map[string]any{
-		"apiVersion": version, "kind": kind, "metadata": map[string]any{"continue": next, "resourceVersion": "1"}, "items": items,
+		"apiVersion": version, "kind": kindOf(q.resource.GroupVersion(), q.resource.Resource) + "List", "metadata": map[string]any{"continue": next, "resourceVersion": "1"}, "items": items,
 	})
 	if err != nil {
 		return failure(http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error())
 	}
 	return body, http.StatusOK
+}
+
+// kindOf is the kind of a resource that was asked for.
+func kindOf(group schema.GroupVersion, resource string) string {
+	i := slices.IndexFunc(kinds, func(kind string) bool {
+		plural, _ := meta.UnsafeGuessKindToResource(group.WithKind(kind))
+		return plural.Resource == resource
+	})
+	if i < 0 {
+		return ""
+	}
+	return kinds[i]
 }
 
 func selected(o *object, selector labels.Selector, field fields.Selector) bool {
