@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -23,7 +24,8 @@ import (
 // missing, the nearest one above that exists). inotify says nothing of a file
 // system that is mounted over one of these, and fsnotify nothing of one that is
 // unmounted; so when mounts change (see watchMounts), it looks whether the
-// directories are still the same ones. What none of them sees (a link's target
+// directories are still the same ones. A directory that this process may not read
+// is left out, and an automount that nobody has entered. What none of them sees (a link's target
 // outside these directories, a mount over a single file, a file system of another
 // machine) is left to the slow resync.
 type ConfigDirs struct {
@@ -171,7 +173,13 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 	s.dirs, s.steps = map[string]string{}, map[string]bool{}
 	want := map[string]inode{}
 	for _, dir := range s.Dirs {
+		if s.automount(dir) {
+			continue
+		}
 		path, err := securejoin.SecureJoin(s.Root, dir)
+		if errors.Is(err, fs.ErrPermission) {
+			continue // as below
+		}
 		if err != nil {
 			return false, fmt.Errorf("watching %s: %w", dir, err)
 		}
@@ -201,14 +209,30 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue // it went in between; its parent will tell
+		case errors.Is(err, fs.ErrPermission):
+			continue // the others can be watched; the slow resync must do
 		case err != nil:
-			// ENOSPC: fs.inotify.max_user_watches; EACCES.
+			// ENOSPC: fs.inotify.max_user_watches.
 			return false, fmt.Errorf("watching %s: %w", path, err)
 		}
 		s.watched[path] = id
 		added = true
 	}
 	return added, nil
+}
+
+// automount says that the top directory of a name is a mount point of autofs that
+// nobody has entered: to look below it would mount something. Opening it with
+// O_PATH does not.
+func (s *dirWatch) automount(dir string) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
+	fd, err := unix.Open(filepath.Join(s.Root, top), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Statfs_t
+	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.AUTOFS_SUPER_MAGIC
 }
 
 // forget ends a watch, which may have gone by itself.
@@ -277,18 +301,25 @@ func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
 // modulesDir holds one directory for each kernel's modules and their index.
 const modulesDir = "/lib/modules"
 
-// RelevantConfig says which files of modprobe.d(5), modules-load.d(5) and
-// depmod(8)'s directory matter.
+// RelevantConfig says which files of modprobe.d(5), modules-load.d(5), sysctl.d(5),
+// the boot loader's entries and depmod(8)'s directory matter.
 func RelevantConfig(dir, name string) bool {
-	if strings.HasPrefix(dir, modulesDir+"/") {
+	switch {
+	case dir == modulesDir:
+		return true // a kernel that comes or goes
+	case strings.HasPrefix(dir, modulesDir+"/"):
 		return strings.HasPrefix(name, "modules.")
 	}
-	// kmod before 33 also reads *.alias.
-	return strings.HasSuffix(name, ".conf") || strings.HasSuffix(name, ".alias")
+	switch filepath.Ext(name) {
+	case ".conf", ".alias", ".toml": // kmod before 33 also reads *.alias
+		return true
+	}
+	return slices.Contains(kmod.NextBootFiles(), filepath.Join(dir, name))
 }
 
 // WatchHost is the trigger of everything on disk that decides: the directories
-// of modprobe.d and modules-load.d, and the running kernel's module index.
+// of modprobe.d and modules-load.d, the running kernel's module index, and what the
+// next boot differs by.
 func WatchHost(host kmod.Options) ConfigDirs {
 	root := host.Root
 	if root == "" {
@@ -301,7 +332,7 @@ func WatchHost(host kmod.Options) ConfigDirs {
 			release = unix.ByteSliceToString(u.Release[:])
 		}
 	}
-	dirs := host.ConfigDirs()
+	dirs := append(host.ConfigDirs(), host.NextBootDirs()...)
 	if release != "" {
 		dirs = append(dirs, filepath.Join(modulesDir, release))
 	}

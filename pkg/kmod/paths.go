@@ -50,3 +50,19 @@ func (o Options) ConfigDirs() []string {
 	dirs := modprobeDirs(latestKmod)
 	return append(dirs, modulesLoadDirs(earliestSystemd)...)
 }
+
+// NextBootDirs lists the directories whose files say what is different in the next
+// boot, as [Options.ConfigDirs] does. Look below /boot only where it is not an
+// automount that nobody has entered.
+func (o Options) NextBootDirs() []string {
+	dirs := append(sysctlDirs(earliestSystemd), bootEntriesDir, bootcKargs, path.Dir(moduleDir("x")))
+	for _, name := range NextBootFiles() {
+		dirs = append(dirs, path.Dir(name))
+	}
+	return dirs
+}
+
+// NextBootFiles lists single files that say what is different in the next boot.
+func NextBootFiles() []string {
+	return []string{grubEnvironment, defaultGrub, kernelCmdline, stagedOSTree}
+}
