@@ -172,7 +172,7 @@ func auditExit(r audit.Result, fail audit.Severity) error {
 	if worst := r.Worst(); worst != "" && worst.Rank() <= fail.Rank() {
 		return command.Exit(command.ExitNo)
 	}
-	if len(r.Unseen) > 0 {
+	if slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool { return !u.Unknown }) {
 		return command.Exit(command.ExitUnknown)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -78,8 +79,10 @@ func healthy() *Snapshot {
 		Endpoints: []Endpoint{{Address: "10.1.0.1", Node: "worker-0", Pod: "amf-0", Ready: true, Port: 38412}},
 	}, {
 		Namespace: "core", Name: "outside", Type: corev1.ServiceTypeLoadBalancer, Addresses: []string{"192.0.2.1"},
-		Ports: []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}},
+		Ports:     []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}},
+		Endpoints: []Endpoint{{Address: "192.0.2.7", Ready: true, Port: 38412}},
 	}}
+	s.Network = Network{ProxySeen: true, ProxyMode: "iptables"}
 	s.Policies = []Policy{{
 		Namespace: "core", Name: "ngap",
 		Spec: networkingv1.NetworkPolicySpec{
@@ -198,9 +201,50 @@ func TestFindings(t *testing.T) {
 		}, []string{"NodeUnproved worker-1"}, "PermissionDenied"},
 		{"no report that can be read", func(s *Snapshot) { s.Nodes[2].Report, s.Nodes[2].ReportError = nil, fmt.Errorf("unexpected end") },
 			[]string{"ReportUnreadable worker-1"}, "unexpected end"},
-		{"no agent", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"NodeWithoutAgent worker-1"}, "not kept true"},
+		{"no agent", func(s *Snapshot) { s.Nodes[0].Agent = nil }, []string{"NodeWithoutAgent master-0"}, "not kept true"},
+		{"no agent keeps the label true", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"ReadyWithoutAgent worker-1"}, "keeps its labels true"},
+		{"a node that Kubernetes does not reach", func(s *Snapshot) { s.Nodes[2].Down = "condition Ready=Unknown" }, []string{"KubeletNotReady worker-1"}, "Ready=Unknown"},
+		{"a report of another node", func(s *Snapshot) { s.Nodes[2].Report.Node = "worker-7" }, []string{"ReportOfAnotherNode worker-1"}, "report.node worker-7"},
+		{"an agent of another version", func(s *Snapshot) { s.Nodes[2].Agent.Version = "v2" }, []string{"AgentVersionSkew worker-1"}, "the agent is v2, most are v1"},
+		{"Cilium without SCTP", func(s *Snapshot) {
+			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "false", "kube-proxy-replacement": "true"})}
+		}, []string{"ServicePortNotServed core/amf", "ServicePortNotServed core/outside"}, "switched off"},
+		{"Cilium with SCTP", func(s *Snapshot) { s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true"})} }, nil, ""},
+		{"Cilium and another port", func(s *Snapshot) {
+			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true"})}
+			s.Services[0].Ports[0].TargetPort = intstr.FromInt32(36412)
+		}, []string{"ServicePortNotServed core/amf"}, "port 38412/SCTP, targetPort 36412"},
+		{"Cilium and a named port that is another", func(s *Snapshot) {
+			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true"})}
+			s.Services[0].Ports[0].TargetPort = intstr.FromString("ngap")
+			s.Services[0].Endpoints[0].Port = 36412
+		}, []string{"ServicePortNotServed core/amf"}, "targetPort 36412"},
+		{"Cilium in the place of kube-proxy", func(s *Snapshot) {
+			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true", "kube-proxy-replacement": "strict"})}
+		}, []string{"ServicePortNotServed core/outside"}, "node ports"},
+		{"kube-proxy in ipvs mode", func(s *Snapshot) {
+			if err := s.Network.readProxy(map[string]string{"config.conf": "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n"}); err != nil {
+				t.Fatal(err)
+			}
+			s.Services[1].Local = true
+		}, []string{"ServicePortNotServed core/outside"}, "mode: ipvs"},
+		{"kube-proxy in ipvs mode, everywhere", func(s *Snapshot) { s.Network.ProxyMode = "ipvs" }, nil, ""},
+		{"a load balancer that refuses", func(s *Snapshot) { s.Services[1].Refused = []string{"port 38412/SCTP: MixedProtocolNotSupported"} },
+			[]string{"LoadBalancerRefusesSCTP core/outside"}, "MixedProtocolNotSupported"},
+		{"nobody answers", func(s *Snapshot) { s.Services[0].Endpoints[0].Ready = false }, []string{"ServiceWithoutEndpoints core/amf"}, "none of its SCTP endpoints is ready (1)"},
+		{"nobody uses it", func(s *Snapshot) { s.Pods, s.Services, s.Policies = nil, nil, nil }, []string{"SCTPUnused worker-0"}, "the module is loaded"},
+		{"nobody uses it in some namespaces", func(s *Snapshot) { s.Pods, s.Services, s.Policies, s.Narrowed = nil, nil, nil, true }, nil, ""},
+		{"a hosted control plane", func(s *Snapshot) {
+			s.Pools = nil
+			r := blacklisted()
+			r.Host.Platform = "openshift"
+			setNode(2, r)(s)
+		}, []string{"NodeNotReadyInPool worker-1"}, "the NodePool names"},
 		{"no agent where the DaemonSet puts none", func(s *Snapshot) {
-			for _, labels := range []map[string]string{{"kubernetes.io/os": "windows"}, {"kubernetes.io/os": "linux", "type": "virtual-kubelet"}} {
+			for _, labels := range []map[string]string{
+				{"kubernetes.io/os": "windows"}, {"kubernetes.io/os": "linux", "type": "virtual-kubelet"},
+				{"eks.amazonaws.com/compute-type": "fargate"}, {"type": "kwok"},
+			} {
 				n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: labels}}
 				s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
 			}
@@ -277,7 +321,7 @@ func TestFindings(t *testing.T) {
 		{"loaded by hand in a pool whose next configuration brings nothing either", func(s *Snapshot) {
 			setNode(0, func() verdict.Report { r := ready(); r.OnBoot = verdict.OnBootBlocked; return r }())(s)
 			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.AnswerFalse)}, 0
-		}, []string{"PoolUndoesSCTP master", "NodeLosesSCTPAtReboot master-0"}, "0 of 1 nodes have rendered-master-2"},
+		}, []string{"NodeLosesSCTPAtReboot master-0"}, "the next boot will not bring it"},
 		{"a pool getting it", func(s *Snapshot) {
 			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.AnswerTrue)}, 0
 		}, []string{"PoolProgressing master"}, "0 of 1 nodes have rendered-master-2"},
@@ -535,7 +579,7 @@ func TestCompareNames(t *testing.T) {
 // Nodes that lack SCTP for one cause are one finding, with all their names.
 func TestNodesOfOneCause(t *testing.T) {
 	s := healthy()
-	s.Pods, s.Services, s.Policies = nil, nil, nil
+	s.Pods, s.Policies = nil, nil
 	for i := range 57 {
 		n := kubeNode(fmt.Sprint("bad-", i), "worker", blacklisted())
 		s.Nodes = append(s.Nodes, withAgent(node(&n, nodelabel.Keys{})))
@@ -574,5 +618,59 @@ func TestLongAnnotations(t *testing.T) {
 	out, err := json.Marshal(Examine(s))
 	if err != nil || len(out) > 10*verdict.MaxAnnotation {
 		t.Errorf("%d bytes, %v", len(out), err)
+	}
+}
+
+// A network that is not known is not seen, and that is no missing right; what was
+// read of one pool does not depend on another.
+func TestPartlySeen(t *testing.T) {
+	s := healthy()
+	s.Network = Network{}
+	r := Examine(s)
+	if u := r.Unseen; len(r.Findings) != 0 || len(u) != 1 || u[0].Source != SourceNetwork || !u[0].Unknown || !slices.Equal(u[0].NotChecked, []Kind{ServicePortNotServed}) {
+		t.Errorf("%+v, not seen %+v", r.Findings, u)
+	}
+
+	s = healthy()
+	s.Pools[0].Target, s.Pools[0].Updated = Rendered{"rendered-worker-2", effect(kmod.AnswerFalse)}, 0
+	s.Pools[1] = Pool{Name: "master", Unread: []string{"get machineconfigs/rendered-master-1: not found"}}
+	r = Examine(s)
+	if u := r.Unseen; len(u) != 1 || u[0].Unknown || !strings.Contains(u[0].Why, "pool master: get machineconfigs/rendered-master-1") || !slices.Contains(u[0].NotChecked, PoolUndoesSCTP) {
+		t.Errorf("not seen %+v", u)
+	}
+	if len(r.Findings) != 1 || r.Findings[0].Kind != PoolUndoesSCTP {
+		t.Errorf("%+v", r.Findings)
+	}
+}
+
+// Only pods that a DaemonSet runs are agents: the label anybody can set.
+func TestIsAgent(t *testing.T) {
+	selector, err := labels.Parse(AgentSelector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, want := range map[string]bool{"DaemonSet": true, "ReplicaSet": false, "": false} {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}}}
+		p.Spec.NodeName = "n"
+		if kind != "" {
+			p.OwnerReferences = []metav1.OwnerReference{{Kind: kind, Name: "x", Controller: new(true)}}
+		}
+		if got := isAgent(p, selector); got != want {
+			t.Errorf("a pod of %q: %v", kind, got)
+		}
+	}
+}
+
+// A pool is judged by the kmod of its nodes, of all its nodes.
+func TestPoolsByTheirVersions(t *testing.T) {
+	s := healthy()
+	if got := s.kmodIn("worker"); !slices.Equal(got, []int{0}) {
+		t.Errorf("without a version: %v", got)
+	}
+	for i, version := range []string{"28", "31", "x"} {
+		s.Nodes[i].Pool, s.Nodes[i].Report.Host.Kmod = "worker", version
+	}
+	if got := s.kmodIn("worker"); !slices.Equal(got, []int{28, 31}) {
+		t.Errorf("%v", got)
 	}
 }

@@ -25,9 +25,11 @@ type view struct {
 }
 
 func newView(s *Snapshot) *view {
+	poolsSeen := !slices.ContainsFunc(s.Unseen, func(u Unseen) bool { return u.Source == SourcePools })
 	v := &view{Snapshot: s, nodes: map[string]*Node{}, readyIn: map[string]map[kmod.Answer]int{}}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
+		n.hosted = poolsSeen && len(s.Pools) == 0 && n.Report != nil && n.Report.Host.Platform == "openshift"
 		v.nodes[n.Name] = n
 		if v.readyIn[n.Pool] == nil {
 			v.readyIn[n.Pool] = map[kmod.Answer]int{}
@@ -84,6 +86,39 @@ func checks() []check {
 			fix:   "add the MachineConfig that enables SCTP (kubectl sctp machineconfig), or pause the pool until it is there",
 			needs: []Source{SourcePools, SourceConfigs},
 			find:  poolsThatUndo,
+		},
+		{
+			kind: ReportOfAnotherNode, severity: Critical,
+			title: "Reports that name another node",
+			fix:   "see the agent's --node-name on this node: the DaemonSet takes it from spec.nodeName",
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.Report != nil && n.Report.Node != "" && n.Report.Node != n.Name {
+					found("", "the report is of another node, and so may be the labels", "report.node "+n.Report.Node)
+				}
+			}),
+		},
+		{
+			kind: ServicePortNotServed, severity: Critical,
+			title: "Services whose SCTP ports the network cannot serve",
+			fix:   "see the limits of the cluster's network",
+			needs: []Source{SourceServices, SourceSlices, SourceNetwork},
+			find:  unserved,
+		},
+		{
+			kind: LoadBalancerRefusesSCTP, severity: Critical,
+			title: "Load balancers that refuse SCTP ports",
+			fix:   "ask for a load balancer that supports SCTP, or give the SCTP ports a Service of their own",
+			needs: []Source{SourceServices},
+			find: func(v *view, found report) {
+				for _, s := range v.Services {
+					if len(s.Refused) > 0 {
+						found(Finding{
+							Object:  Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name},
+							Message: "the load balancer does not take its SCTP ports", Evidence: s.Refused,
+						})
+					}
+				}
+			},
 		},
 		{
 			kind: NodeLosesSCTPAtReboot, severity: Warning,
@@ -156,12 +191,33 @@ func checks() []check {
 			}),
 		},
 		{
+			kind: ReadyWithoutAgent, severity: Warning,
+			title: "Nodes with a label that nobody keeps true",
+			fix:   "let an agent run on the node, or remove the label: kubectl sctp cleanup",
+			needs: []Source{SourcePods, SourceAgents},
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.Agent == nil && n.Ready == string(kmod.AnswerTrue) {
+					found("", "no agent's pod on the node keeps its labels true", "label ready=true")
+				}
+			}),
+		},
+		{
+			kind: KubeletNotReady, severity: Warning,
+			title: "Nodes that Kubernetes does not reach",
+			fix:   "see the node's conditions: kubectl describe node",
+			find: eachNode(func(n *Node, found nodeReport) {
+				if n.Down != "" {
+					found("", "the node is NotReady: what its labels say may be out of date", n.Down)
+				}
+			}),
+		},
+		{
 			kind: NodeWithoutAgent, severity: Warning,
 			title: "Nodes without an agent",
 			fix:   "see the DaemonSet's nodeSelector and tolerations, and the node's taints",
 			needs: []Source{SourcePods, SourceAgents},
 			find: eachNode(func(n *Node, found nodeReport) {
-				if n.Agent == nil && !n.Foreign {
+				if n.Agent == nil && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
 					said := "it never reported"
 					if n.Ready != "" || n.Report != nil {
 						said = "what its labels say is not kept true"
@@ -189,6 +245,20 @@ func checks() []check {
 			find:  unsuitableServices,
 		},
 		{
+			kind: ServiceWithoutEndpoints, severity: Warning,
+			title: "Services that nobody answers",
+			fix:   "see whether its selector matches pods, and whether they are ready",
+			needs: []Source{SourceServices, SourceSlices},
+			find:  servicesWithoutEndpoints,
+		},
+		{
+			kind: AgentVersionSkew, severity: Info,
+			title: "Agents of another version than most",
+			fix:   "wait for the roll-out, or see why it does not get on: kubectl rollout status",
+			needs: []Source{SourcePods, SourceAgents},
+			find:  versionSkew,
+		},
+		{
 			kind: PolicyPortUnused, severity: Info,
 			title: "NetworkPolicies that name SCTP ports nobody listens on",
 			fix:   "correct the port or its protocol, or declare the pods' containerPort (protocol: SCTP)",
@@ -205,6 +275,22 @@ func checks() []check {
 					found("its target enables SCTP", p.progress())
 				}
 			}),
+		},
+		{
+			kind: SCTPUnused, severity: Info,
+			title: "Nodes that have SCTP and no workload that uses it",
+			fix:   "if nobody needs it, do not load the module: what is not there cannot be attacked",
+			needs: []Source{SourcePods, SourceServices, SourceSlices, SourcePolicies},
+			find: func(v *view, found report) {
+				if v.Narrowed || len(v.Pods)+len(v.Services)+len(v.Policies) > 0 {
+					return
+				}
+				eachNode(func(n *Node, found nodeReport) {
+					if r := n.Report; r != nil && !n.Stale() && r.Module.State == kmod.StateLoaded {
+						found("", "the module is loaded, and no pod, Service or NetworkPolicy of the cluster uses SCTP")
+					}
+				})(v, found)
+			},
 		},
 	}
 }
@@ -366,14 +452,13 @@ func labelContradictions(n *Node, found nodeReport) {
 func poolsThatUndo(v *view, found report) {
 	for _, p := range v.Pools {
 		t := p.Target.Effect
-		// Where all nodes have the target, what they have of SCTP came by another
-		// way, and each of them says whether its next boot brings it.
+		// What nodes have of SCTP by another way than their configuration, each of
+		// them says whether its next boot brings it.
 		if t == nil || t.Enabled != kmod.AnswerFalse || p.Updated >= p.Machines {
 			continue
 		}
 		ready := v.readyIn[p.Name][kmod.AnswerTrue]
-		had := p.Current.Effect != nil && p.Current.Effect.Enabled == kmod.AnswerTrue
-		if had || ready > 0 {
+		if enables(p.Current) {
 			found(Finding{
 				Object:   Object{Kind: "MachineConfigPool", Name: p.Name},
 				Message:  fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
@@ -381,6 +466,50 @@ func poolsThatUndo(v *view, found report) {
 			})
 		}
 	}
+}
+
+func servicesWithoutEndpoints(v *view, found report) {
+	for _, s := range v.Services {
+		if s.Type == corev1.ServiceTypeExternalName || slices.ContainsFunc(s.Endpoints, func(e Endpoint) bool { return e.Ready }) {
+			continue
+		}
+		message := "it has no SCTP endpoints"
+		if n := len(s.Endpoints); n > 0 {
+			message = fmt.Sprintf("none of its SCTP endpoints is ready (%d)", n)
+		}
+		found(Finding{Object: Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, Message: message, Evidence: s.portTexts()})
+	}
+}
+
+// portTexts are its SCTP ports.
+func (s *Service) portTexts() []string {
+	out := make([]string, len(s.Ports))
+	for i, p := range s.Ports {
+		out[i] = fmt.Sprintf("port %d/SCTP", p.Port)
+	}
+	return out
+}
+
+// versionSkew finds the agents that are not of the version that most have.
+func versionSkew(v *view, found report) {
+	count := map[string]int{}
+	for i := range v.Nodes {
+		if a := v.Nodes[i].Agent; a != nil {
+			count[a.Version]++
+		}
+	}
+	usual := ""
+	for version, n := range count {
+		// Of two that are as frequent, the one that sorts last.
+		if c := cmp.Or(n-count[usual], CompareNames(version, usual)); c > 0 {
+			usual = version
+		}
+	}
+	eachNode(func(n *Node, found nodeReport) {
+		if n.Agent != nil && n.Agent.Version != usual {
+			found("", fmt.Sprintf("the agent is %s, most are %s", n.Agent.Version, usual), "image "+n.Agent.Image)
+		}
+	})(v, found)
 }
 
 func enables(r Rendered) bool { return r.Effect != nil && r.Effect.Enabled == kmod.AnswerTrue }
@@ -392,10 +521,7 @@ func (p *Pool) progress() string {
 func unsuitableServices(v *view, found report) {
 	for _, s := range v.Services {
 		o := Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}
-		ports := make([]string, len(s.Ports))
-		for i, p := range s.Ports {
-			ports[i] = fmt.Sprintf("port %d/SCTP", p.Port)
-		}
+		ports := s.portTexts()
 		switch {
 		case s.Type == corev1.ServiceTypeExternalName:
 			found(Finding{
@@ -515,6 +641,9 @@ func (n *Node) why() string {
 func (n *Node) remedy() string {
 	if n.Report == nil {
 		return ""
+	}
+	if n.hosted && n.Report.Remedy != "" {
+		return n.Report.Remedy + " (this cluster has no MachineConfigPools: its control plane is hosted. The MachineConfig goes into a ConfigMap that the NodePool names, in the management cluster)"
 	}
 	return n.Report.Remedy
 }

@@ -2,11 +2,11 @@ package audit
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,8 +22,10 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // Options of a collection. The zero value looks at the whole cluster.
@@ -104,11 +106,15 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 		agentPods = s.collectPods(ctx, c, opts, agentSelector, endpoints, unseen)
 	})
 	wg.Go(func() { s.collectPolicies(ctx, c, opts, unseen) })
-	wg.Go(func() { s.collectPools(ctx, c, unseen) })
 	wg.Wait()
 	if nodesErr != nil {
 		return nil, nodesErr
 	}
+	wg.Go(func() { s.collectPools(ctx, c, unseen) }) // judged by the versions on their nodes
+	if len(s.Services) > 0 {
+		wg.Go(func() { s.collectNetwork(ctx, c, unseen) })
+	}
+	wg.Wait()
 	// Of no node at all nothing is good: a selector may be misspelt.
 	if len(s.Nodes) == 0 && opts.NodeSelector != "" {
 		return nil, fmt.Errorf("no node has the labels %q", opts.NodeSelector)
@@ -163,7 +169,7 @@ type listing[L runtime.Object] func(context.Context, metav1.ListOptions) (L, err
 func (s *Snapshot) collectServices(ctx context.Context, c *cluster.Client, opts Options, unseen func(Source, error)) map[string][]backing {
 	byName := map[string]int{}
 	list(ctx, SourceServices, func(namespace string) listing[*corev1.ServiceList] { return c.Kube.CoreV1().Services(namespace).List }, opts, unseen, func(svc *corev1.Service) {
-		out := Service{Namespace: svc.Namespace, Name: svc.Name, Type: svc.Spec.Type}
+		out := Service{Namespace: svc.Namespace, Name: svc.Name, Type: svc.Spec.Type, Local: svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal}
 		for _, p := range svc.Spec.Ports {
 			if p.Protocol == corev1.ProtocolSCTP {
 				out.Ports = append(out.Ports, p)
@@ -174,6 +180,11 @@ func (s *Snapshot) collectServices(ctx context.Context, c *cluster.Client, opts 
 		}
 		for _, in := range svc.Status.LoadBalancer.Ingress {
 			out.Addresses = append(out.Addresses, in.IP+in.Hostname)
+			for _, p := range in.Ports {
+				if p.Protocol == corev1.ProtocolSCTP && p.Error != nil {
+					out.Refused = append(out.Refused, bounded(fmt.Sprintf("status.loadBalancer of %s, port %d/SCTP: %s", in.IP+in.Hostname, p.Port, *p.Error)))
+				}
+			}
 		}
 		byName[svc.Namespace+"/"+svc.Name] = len(s.Services)
 		s.Services = append(s.Services, out)
@@ -192,6 +203,9 @@ func (s *Snapshot) collectServices(ctx context.Context, c *cluster.Client, opts 
 			}
 			for _, e := range slice.Endpoints {
 				end := Endpoint{Port: *p.Port, Ready: e.Conditions.Ready == nil || *e.Conditions.Ready}
+				if p.Name != nil {
+					end.PortName = *p.Name
+				}
 				if len(e.Addresses) > 0 {
 					end.Address = e.Addresses[0]
 				}
@@ -220,7 +234,7 @@ func (s *Snapshot) collectServices(ctx context.Context, c *cluster.Client, opts 
 func (s *Snapshot) collectPods(ctx context.Context, c *cluster.Client, opts Options, agents labels.Selector, endpoints map[string][]backing, unseen func(Source, error)) map[string]*AgentPod {
 	byNode := map[string]*AgentPod{}
 	seeAgent := func(p *corev1.Pod) {
-		if p.Spec.NodeName == "" || p.DeletionTimestamp != nil || !agents.Matches(labels.Set(p.Labels)) {
+		if !isAgent(p, agents) {
 			return
 		}
 		// During a rolling update two may stand on one node.
@@ -299,11 +313,10 @@ type configuration struct {
 // collectPools reads the machine config pools and their rendered
 // configurations. A cluster without that API has none.
 func (s *Snapshot) collectPools(ctx context.Context, c *cluster.Client, unseen func(Source, error)) {
-	var broken error
 	err := cluster.List(ctx, SourcePools.resource(), "", c.Dynamic.Resource(SourcePools.machineConfig()).List, metav1.ListOptions{}, func(object *unstructured.Unstructured) {
 		var p machineConfigPool
 		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(object.Object, &p); err != nil {
-			broken = fmt.Errorf("decode machineconfigpools/%s: %w", object.GetName(), err)
+			s.Pools = append(s.Pools, Pool{Name: object.GetName(), Unread: []string{fmt.Sprintf("decode machineconfigpools/%s: %v", object.GetName(), err)}})
 			return
 		}
 		out := Pool{
@@ -329,7 +342,7 @@ func (s *Snapshot) collectPools(ctx context.Context, c *cluster.Client, unseen f
 			return
 		}
 	}
-	if err = cmp.Or(err, broken); err != nil {
+	if err != nil {
 		unseen(SourcePools, err)
 		return
 	}
@@ -343,19 +356,43 @@ func (s *Snapshot) collectPools(ctx context.Context, c *cluster.Client, unseen f
 				p.Current.Effect = p.Target.Effect
 				continue
 			}
-			effect, err := judgeRendered(ctx, c, p.Name, r.Name)
-			if err != nil {
+			effect, err := judgeRendered(ctx, c, p.Name, r.Name, s.kmodIn(p.Name))
+			switch {
+			case apierrors.IsForbidden(err): // and so are the others
 				unseen(SourceConfigs, err)
-				continue
+				return
+			case err != nil:
+				p.Unread = append(p.Unread, err.Error())
+			default:
+				r.Effect = effect
 			}
-			r.Effect = effect
 		}
 	}
 }
 
+// kmodIn are the versions of kmod on a pool's nodes, by their reports; 0, which
+// stands for what the release ships, where none has one.
+func (s *Snapshot) kmodIn(pool string) []int {
+	var out []int
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		if n.Pool != pool || n.Report == nil {
+			continue
+		}
+		if version, err := strconv.Atoi(n.Report.Host.Kmod); err == nil && version > 0 && !slices.Contains(out, version) {
+			out = append(out, version)
+		}
+	}
+	if out == nil {
+		return []int{0}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // judgeRendered says what a rendered configuration, which holds everything that
 // its pool's nodes get, does for SCTP.
-func judgeRendered(ctx context.Context, c *cluster.Client, pool, name string) (*machineconfig.Effect, error) {
+func judgeRendered(ctx context.Context, c *cluster.Client, pool, name string, kmods []int) (*machineconfig.Effect, error) {
 	object, err := c.Dynamic.Resource(SourceConfigs.machineConfig()).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
 		return nil, cluster.Failed("get", SourceConfigs.resource(), "", name, err)
@@ -368,9 +405,24 @@ func judgeRendered(ctx context.Context, c *cluster.Client, pool, name string) (*
 	if err != nil {
 		return nil, err
 	}
-	effect, err := machineconfig.Judge(ctx, machineconfig.Pool{Role: pool, Configs: configs}, machineconfig.Host{})
-	if err != nil {
-		return nil, fmt.Errorf("judge machineconfigs/%s: %w", name, err)
+	return judge(ctx, machineconfig.Pool{Role: pool, Configs: configs}, kmods)
+}
+
+// judge judges a pool by the rules of each version of kmod on its nodes. Where
+// these differ, the pool's effect is not known.
+func judge(ctx context.Context, pool machineconfig.Pool, kmods []int) (*machineconfig.Effect, error) {
+	var out machineconfig.Effect
+	for i, version := range kmods {
+		effect, err := machineconfig.Judge(ctx, pool, machineconfig.Host{KmodVersion: version})
+		if err != nil {
+			return nil, fmt.Errorf("judge the configuration of pool %s: %w", pool.Role, err)
+		}
+		if i > 0 && effect.Enabled != out.Enabled {
+			effect.Enabled, effect.OnBoot = kmod.AnswerUnknown, verdict.OnBootUnknown
+			effect.Message = fmt.Sprintf("kmod %d and kmod %d of the pool's nodes differ in what they make of it", kmods[0], version)
+			return &effect, nil
+		}
+		out = effect
 	}
-	return &effect, nil
+	return &out, nil
 }

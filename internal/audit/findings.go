@@ -22,6 +22,13 @@ const (
 	LabelContradictsReport Kind = "LabelContradictsReport"
 	// PoolUndoesSCTP: a pool's next configuration takes SCTP away.
 	PoolUndoesSCTP Kind = "PoolUndoesSCTP"
+	// ReportOfAnotherNode: the report on the Node names another one.
+	ReportOfAnotherNode Kind = "ReportOfAnotherNode"
+	// ServicePortNotServed: the cluster's network cannot serve an SCTP port.
+	ServicePortNotServed Kind = "ServicePortNotServed"
+	// LoadBalancerRefusesSCTP: the load balancer says that it does not take the
+	// port.
+	LoadBalancerRefusesSCTP Kind = "LoadBalancerRefusesSCTP"
 	// NodeLosesSCTPAtReboot: SCTP works, and the next boot will not bring it.
 	NodeLosesSCTPAtReboot Kind = "NodeLosesSCTPAtReboot"
 	// NodeNotReadyInPool: a node has no SCTP where others of its pool do.
@@ -34,6 +41,10 @@ const (
 	NodeUnproved Kind = "NodeUnproved"
 	// ReportUnreadable: the report annotation is no report.
 	ReportUnreadable Kind = "ReportUnreadable"
+	// ReadyWithoutAgent: the label says that SCTP works, and no agent keeps it true.
+	ReadyWithoutAgent Kind = "ReadyWithoutAgent"
+	// KubeletNotReady: Kubernetes does not reach the node.
+	KubeletNotReady Kind = "KubeletNotReady"
 	// NodeWithoutAgent: no agent's pod on the node.
 	NodeWithoutAgent Kind = "NodeWithoutAgent"
 	// AgentNotReady: the agent's pod on the node is not ready.
@@ -41,10 +52,16 @@ const (
 	// ServiceUnsuitable: a kind of Service that does not carry SCTP, or not
 	// everywhere.
 	ServiceUnsuitable Kind = "ServiceUnsuitable"
+	// ServiceWithoutEndpoints: nobody answers on an SCTP Service.
+	ServiceWithoutEndpoints Kind = "ServiceWithoutEndpoints"
+	// AgentVersionSkew: the agents are of several versions.
+	AgentVersionSkew Kind = "AgentVersionSkew"
 	// PolicyPortUnused: a NetworkPolicy names an SCTP port nobody listens on.
 	PolicyPortUnused Kind = "PolicyPortUnused"
 	// PoolProgressing: a pool is getting SCTP right now.
 	PoolProgressing Kind = "PoolProgressing"
+	// SCTPUnused: the module is loaded, and no workload uses it.
+	SCTPUnused Kind = "SCTPUnused"
 )
 
 // Severity of a finding.
@@ -148,6 +165,15 @@ func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
 		u.NotChecked = []Kind{}
 		unseen = append(unseen, u)
 		missing[u.Source] = i
+	}
+	if _, found := missing[SourceNetwork]; !found && s.Network.Cilium == nil && !s.Network.ProxySeen && len(s.Services) > 0 {
+		missing[SourceNetwork] = len(unseen)
+		unseen = append(unseen, Unseen{Source: SourceNetwork, Why: errUnknownNetwork.Error(), NotChecked: []Kind{}, Unknown: true})
+	}
+	for _, p := range s.Pools {
+		for _, why := range p.Unread {
+			unseen = append(unseen, Unseen{Source: SourceConfigs, Why: "pool " + p.Name + ": " + why, NotChecked: []Kind{PoolUndoesSCTP, PoolStuck, PoolProgressing}})
+		}
 	}
 	findings = []Finding{}
 	v := newView(s)

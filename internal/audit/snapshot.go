@@ -20,6 +20,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Snapshot is what was seen of the cluster, reduced to what bears on SCTP.
@@ -30,6 +32,7 @@ type Snapshot struct {
 	Services []Service
 	Policies []Policy
 	Pools    []Pool
+	Network  Network
 	// Narrowed says that workloads of some namespaces only were read.
 	Narrowed bool
 	// Unseen lists what could not be read.
@@ -48,6 +51,7 @@ const (
 	SourcePolicies Source = "networkpolicies"
 	SourcePools    Source = "machineconfigpools"
 	SourceConfigs  Source = "machineconfigs"
+	SourceNetwork  Source = "configmaps" // of the cluster's network
 
 	// Of files that stand for a cluster: namespaces that they leave out, and
 	// files among them that could not be decoded.
@@ -62,6 +66,9 @@ type Unseen struct {
 	Why string `json:"why"`
 	// NotChecked are the kinds of findings that were not looked for.
 	NotChecked []Kind `json:"notChecked"`
+	// Unknown: all there is was read, and it does not tell. No right is missing,
+	// and the exit status does not depend on it.
+	Unknown bool `json:"unknown,omitempty"`
 }
 
 // Node is what one Node object says.
@@ -87,6 +94,10 @@ type Node struct {
 	Foreign bool
 	// Agent is the agent's pod on the node, nil when none was seen.
 	Agent *AgentPod
+	// Down is the message of the condition Ready where it is not True.
+	Down string
+	// hosted: an OpenShift node of a cluster without machine config pools.
+	hosted bool
 }
 
 // AgentPod is the agent's pod on one node.
@@ -150,6 +161,10 @@ type Service struct {
 	Ports           []corev1.ServicePort
 	// Addresses that a load balancer gave it.
 	Addresses []string
+	// Refused are the SCTP ports that a load balancer has an error for.
+	Refused []string
+	// Local is externalTrafficPolicy: Local.
+	Local bool
 	// Endpoints are its SCTP endpoints.
 	Endpoints []Endpoint
 }
@@ -159,6 +174,7 @@ type Endpoint struct {
 	Address, Node, Pod string
 	Ready              bool
 	Port               int32
+	PortName           string
 }
 
 // Policy is a NetworkPolicy that names SCTP.
@@ -178,6 +194,8 @@ type Pool struct {
 	Paused, Degraded  bool
 	// Trouble is the message of the Degraded condition.
 	Trouble string
+	// Unread says what of its configurations could not be read or judged.
+	Unread []string
 }
 
 // Rendered is a rendered MachineConfig, and what it does for SCTP.
@@ -206,8 +224,11 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 			out.Since = since
 		}
 	}
-	if os := n.Labels["kubernetes.io/os"]; os != "" && os != "linux" || n.Labels["type"] == "virtual-kubelet" {
-		out.Foreign = true
+	out.Foreign = foreign(n)
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+			out.Down = bounded(fmt.Sprintf("condition Ready=%s, %s: %s", c.Status, c.Reason, c.Message))
+		}
 	}
 	text, found := n.Annotations[keys.Report()]
 	if !found {
@@ -227,10 +248,20 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	}
 	// What the snapshot keeps of 5,000 reports is what is shown or judged.
 	out.Report = &verdict.Report{
-		Ready: r.Ready, Reason: r.Reason, Message: bounded(r.Message), Remedy: bounded(r.Remedy), OnBoot: r.OnBoot,
+		Node: bounded(r.Node), Ready: r.Ready, Reason: r.Reason, Message: bounded(r.Message), Remedy: bounded(r.Remedy), OnBoot: r.OnBoot,
 		Kernel: r.Kernel, Module: r.Module, Warnings: r.Warnings,
+		Host: verdict.Host{Kmod: r.Host.Kmod, Platform: r.Host.Platform},
 	}
 	return out
+}
+
+// foreign says that a Node has no Linux kernel to ask, or none of its own.
+func foreign(n *corev1.Node) bool {
+	os := n.Labels["kubernetes.io/os"]
+	return os != "" && os != "linux" ||
+		n.Labels["type"] == "virtual-kubelet" ||
+		n.Labels["eks.amazonaws.com/compute-type"] == "fargate" || // a virtual machine per pod, no DaemonSets
+		n.Labels["type"] == "kwok" || n.Annotations["kwok.x-k8s.io/node"] == "fake"
 }
 
 // bounded is text of an annotation, whose values may have 256 KiB. The agent's
@@ -330,6 +361,13 @@ func finished(p *corev1.Pod, c corev1.Container) bool {
 type backing struct {
 	service string
 	port    int32
+}
+
+// isAgent says whether a pod is the agent: one that a DaemonSet runs, with the
+// agent's labels. Labels alone anybody can set.
+func isAgent(p *corev1.Pod, agents labels.Selector) bool {
+	c := metav1.GetControllerOf(p)
+	return c != nil && c.Kind == "DaemonSet" && p.Spec.NodeName != "" && p.DeletionTimestamp == nil && agents.Matches(labels.Set(p.Labels))
 }
 
 // agentPod reads the agent's pod.

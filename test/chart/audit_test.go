@@ -106,6 +106,15 @@ func TestAuditorIsExact(t *testing.T) {
 	defer c.delete(t, rendered)
 	c.machineConfigs(t)
 	c.makeNode(t, "audited", nil)
+	// The network is asked for where a Service uses SCTP.
+	services := c.admin.CoreV1().Services("default")
+	if _, err := services.Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "ngap"},
+		Spec:       corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}}},
+	}, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	defer services.Delete(context.Background(), "ngap", metav1.DeleteOptions{})
 
 	granted := map[string]bool{}
 	for _, o := range objects(t, rendered) {

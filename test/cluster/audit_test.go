@@ -117,9 +117,9 @@ func (s *seed) node(name, role string, r *verdict.Report, change func(*corev1.No
 }
 
 // pod creates a pod that runs, on a node.
-func (s *seed) pod(namespace, name, node string, labels map[string]string, ports []corev1.ContainerPort) error {
+func (s *seed) pod(namespace, name, node string, labels map[string]string, ports []corev1.ContainerPort, owners ...metav1.OwnerReference) error {
 	p, err := s.client.CoreV1().Pods(namespace).Create(s.ctx, &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labels, OwnerReferences: owners},
 		Spec: corev1.PodSpec{
 			NodeName:   node,
 			Containers: []corev1.Container{{Name: "main", Image: "registry.example.com/app:v1.4.2", Ports: ports}},
@@ -146,7 +146,8 @@ func sctp(port int32) []corev1.ContainerPort {
 }
 
 func (s *seed) agentOn(node string) error {
-	return s.pod(agentNamespace, "sctp-agent-"+node[:min(19, len(node))], node, map[string]string{"app.kubernetes.io/name": "sctp-agent"}, nil)
+	return s.pod(agentNamespace, "sctp-agent-"+node[:min(19, len(node))], node, map[string]string{"app.kubernetes.io/name": "sctp-agent"}, nil,
+		metav1.OwnerReference{APIVersion: "apps/v1", Kind: "DaemonSet", Name: "sctp-agent", UID: "1", Controller: new(true)})
 }
 
 // machineConfigAPI serves the two kinds of the machine-config-operator that the
@@ -237,11 +238,18 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		agent      bool
 		change     func(*corev1.Node)
 	}{
-		{"good-0", "worker", good("good-0"), true, func(n *corev1.Node) { n.Labels["kubernetes.io/hostname"] = "good-0" }},
+		{"good-0", "worker", good("good-0"), true, func(n *corev1.Node) {
+			n.Labels["kubernetes.io/hostname"] = "good-0"
+			n.Status.Conditions[0].Status = corev1.ConditionUnknown // KubeletNotReady
+		}},
 		{wideName, "worker", bad(wideName), true, func(n *corev1.Node) { n.Labels["kubernetes.io/hostname"] = wideName }}, // NodeNotReadyInPool
 		{"stale", "worker", good("stale"), true, func(n *corev1.Node) { n.Status.NodeInfo.BootID = "another" }},
 		{"edited", "worker", good("edited"), true, func(n *corev1.Node) { n.Labels[nodelabel.Keys{}.Ready()] = "false" }},
-		{"fading", "infra", func() *verdict.Report { r := good("fading"); r.OnBoot = verdict.OnBootBlocked; return r }(), true, nil},
+		{"fading", "infra", func() *verdict.Report {
+			r := good("fading")
+			r.OnBoot, r.Node = verdict.OnBootBlocked, "another"
+			return r
+		}(), true, nil},
 		{"undecided", "infra", func() *verdict.Report {
 			r := report("undecided", kmod.AnswerUnknown, verdict.ReasonPermissionDenied, verdict.OnBootUnknown)
 			return &r
@@ -249,7 +257,7 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		{"garbled", "infra", good("garbled"), true, func(n *corev1.Node) { n.Annotations[nodelabel.Keys{}.Report()] = "{" }},
 		{"agentless", "infra", nil, false, nil},
 		{"crashing", "infra", good("crashing"), true, nil},
-		{"about-to-lose", "edge", good("about-to-lose"), true, func(n *corev1.Node) {
+		{"about-to-lose", "edge", good("about-to-lose"), false, func(n *corev1.Node) {
 			n.Annotations["machineconfiguration.openshift.io/currentConfig"] = "rendered-edge-1"
 		}},
 	}
@@ -260,6 +268,10 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		}
 	}
 	p := must[*corev1.Pod](s)(s.client.CoreV1().Pods(agentNamespace).Get(s.ctx, "sctp-agent-crashing", metav1.GetOptions{}))
+	p.Spec.Containers[0].Image = "registry.example.com/app:v1.4.1" // AgentVersionSkew
+	p = must[*corev1.Pod](s)(s.client.CoreV1().Pods(agentNamespace).Update(s.ctx, p, metav1.UpdateOptions{}))
+	// The label alone makes no agent.
+	s.ok(s.pod(workloads, "no-agent", "agentless", map[string]string{"app.kubernetes.io/name": "sctp-agent"}, nil))
 	p.Status.Conditions[0].Status = corev1.ConditionFalse
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 5m0s"}}}}
 	must[*corev1.Pod](s)(s.client.CoreV1().Pods(agentNamespace).UpdateStatus(s.ctx, p, metav1.UpdateOptions{}))
@@ -293,6 +305,16 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 			}}},
 		}, metav1.CreateOptions{}))
 	}
+	refused := must[*corev1.Service](s)(services.Create(s.ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "refused"},
+		Spec:       corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 38412, Protocol: corev1.ProtocolSCTP}}},
+	}, metav1.CreateOptions{}))
+	refused.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.1", Ports: []corev1.PortStatus{{Port: 38412, Protocol: corev1.ProtocolSCTP, Error: new("MixedProtocolNotSupported")}}}}
+	must[*corev1.Service](s)(services.UpdateStatus(s.ctx, refused, metav1.UpdateOptions{}))
+	must[*corev1.ConfigMap](s)(s.client.CoreV1().ConfigMaps(metav1.NamespaceSystem).Create(s.ctx, &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{Name: "cilium-config"},
+		Data:       map[string]string{"enable-sctp": "false", "kube-proxy-replacement": "false", "cluster-name": "default"},
+	}, metav1.CreateOptions{}))
 	must[*discoveryv1.EndpointSlice](s)(s.client.DiscoveryV1().EndpointSlices(workloads).Create(s.ctx, &discoveryv1.EndpointSlice{
 		ObjectMeta:  metav1.ObjectMeta{Name: "amf-1", Labels: map[string]string{discoveryv1.LabelServiceName: "amf"}},
 		AddressType: discoveryv1.AddressTypeIPv4,
@@ -356,8 +378,10 @@ func TestAudit(t *testing.T) {
 			t.Errorf("exit status %d, stderr %q", r.code, r.stderr)
 		}
 		result := decodeAudit(t, r.stdout)
-		if got := kinds(result); !slices.Equal(got, audit.Kinds()) {
-			t.Errorf("kinds found %v\nall kinds   %v", got, audit.Kinds())
+		// All but what needs a cluster without workloads; see TestAuditSight.
+		want := slices.DeleteFunc(audit.Kinds(), func(k audit.Kind) bool { return k == audit.SCTPUnused })
+		if got := kinds(result); !slices.Equal(got, want) {
+			t.Errorf("kinds found %v\nall kinds   %v", got, want)
 		}
 		if s := result.Summary; s.Nodes != 10 || s.Ready != 5 || s.NotReady != 2 || s.Unknown != 3 {
 			t.Errorf("summary %+v", s)
@@ -575,8 +599,8 @@ func TestAuditSight(t *testing.T) {
 
 	// Rights are looked at before it is looked whether there is such an API: a
 	// user without any for MachineConfigs gets 403 where there are none.
-	if r, result := audited("viewer"); r.code != 0 || len(result.Unseen) != 0 {
-		t.Errorf("without the MachineConfig API: exit status %d, not seen %+v", r.code, result.Unseen)
+	if r, result := audited("viewer"); r.code != 0 || len(result.Unseen) != 0 || !slices.Equal(kinds(result), []audit.Kind{audit.SCTPUnused}) {
+		t.Errorf("without the MachineConfig API: exit status %d, found %v, not seen %+v", r.code, kinds(result), result.Unseen)
 	}
 
 	bad := report("bad", kmod.AnswerFalse, verdict.ReasonModuleBlacklisted, verdict.OnBootBlocked)
@@ -587,7 +611,7 @@ func TestAuditSight(t *testing.T) {
 		t.Errorf("rights in one namespace: exit status %d, findings %v", r.code, got)
 	}
 	if u := result.Unseen; len(u) != 1 || u[0].Source != audit.SourceAgents || !strings.Contains(u[0].Why, "the agent's pods: list pods: forbidden") ||
-		!slices.Equal(u[0].NotChecked, []audit.Kind{audit.NodeWithoutAgent, audit.AgentNotReady}) {
+		!slices.Equal(u[0].NotChecked, []audit.Kind{audit.ReadyWithoutAgent, audit.NodeWithoutAgent, audit.AgentNotReady, audit.AgentVersionSkew}) {
 		t.Errorf("rights in one namespace: not seen %+v", u)
 	}
 }
