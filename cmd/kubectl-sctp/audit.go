@@ -28,6 +28,7 @@ func newAuditCommand() *cobra.Command {
 		output   pageFlag
 		opts     audit.Options
 		failOn   string
+		intent   intentFlags
 		watch    bool
 		each     bool
 		interval time.Duration
@@ -53,6 +54,7 @@ Exit status: 0 nothing found (at or above --fail-on), 1 something was, 2 nothing
 was found but not all could be seen, or the command failed or was misused.`,
 		Example: `  kubectl sctp audit
   kubectl sctp audit -l node-role.kubernetes.io/worker --fail-on critical
+  kubectl sctp audit --require node-role.kubernetes.io/worker --accept pool=ci
   kubectl sctp audit -o html > sctp.html
   kubectl sctp audit --watch
   kubectl sctp audit -f must-gather.tar.gz -f inspect.local.123/`,
@@ -71,11 +73,14 @@ was found but not all could be seen, or the command failed or was misused.`,
 			if watch && output.Output == "html" {
 				return errors.New("--watch prints again and again, and -o html is one page")
 			}
+			if err := intent.load(); err != nil {
+				return err
+			}
 			if watch && len(files) > 0 {
 				return errors.New("--watch looks at a cluster again and again, and -f reads files")
 			}
 			look := func(ctx context.Context) (audit.Result, error) {
-				return auditFiles(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), append(files, args...), connect.prefix, opts) // -f takes one file; a shell's pattern makes more
+				return auditFiles(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), append(files, args...), connect.prefix, opts, &intent) // -f takes one file; a shell's pattern makes more
 			}
 			if len(files) == 0 {
 				client, keys, err := connect.open(cmd.ErrOrStderr())
@@ -83,7 +88,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 					return err
 				}
 				opts.Keys = keys
-				look = func(ctx context.Context) (audit.Result, error) { return runAudit(ctx, client, opts) }
+				look = func(ctx context.Context) (audit.Result, error) { return runAudit(ctx, client, opts, &intent) }
 			}
 			once := func(ctx context.Context) (audit.Result, error) {
 				ctx, cancel := context.WithTimeout(ctx, timeout)
@@ -130,6 +135,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 	flags.BoolP("all-namespaces", "A", false, "look at workloads in all namespaces, as without -n")
 	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	flags.StringVar(&opts.AgentSelector, "agent-selector", audit.AgentSelector, "labels of the agent's pods")
+	intent.register(flags)
 	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `the severity from which exit status is 1: "critical", "warning", "info" or "never"`)
 	flags.BoolVar(&each, "nodes", false, fmt.Sprintf("print every node; from %d on they are otherwise grouped by cause", manyNodes))
 	flags.BoolVarP(&watch, "watch", "w", false, "look again and again, and print when something has changed")
@@ -156,12 +162,12 @@ func severity(s string) (audit.Severity, error) {
 	return "", fmt.Errorf(`--fail-on %q: want "critical", "warning", "info" or "never"`, s)
 }
 
-func runAudit(ctx context.Context, client *cluster.Client, opts audit.Options) (audit.Result, error) {
+func runAudit(ctx context.Context, client *cluster.Client, opts audit.Options, intent *intentFlags) (audit.Result, error) {
 	snapshot, err := audit.Collect(ctx, client, opts)
 	if err != nil {
 		return audit.Result{}, err
 	}
-	return audit.Examine(snapshot), nil
+	return intent.examine(snapshot), nil
 }
 
 // auditExit turns a result into the exit status. fail is "" for never.
@@ -263,6 +269,12 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, each bool) erro
 	}
 
 	t.Line("")
+	if n := len(r.Accepted); n > 0 {
+		t.Line("Accepted by the intent: %d.", n)
+	}
+	if n := len(r.Known); n > 0 {
+		t.Line("Known from the baseline: %d.", n)
+	}
 	printSummary(t, p, r.Summary)
 	return t.Err
 }

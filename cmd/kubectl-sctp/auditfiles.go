@@ -16,7 +16,7 @@ import (
 
 // auditFiles looks at the cluster that the files were made of, as of the time
 // when they were.
-func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names []string, prefix string, opts audit.Options) (audit.Result, error) {
+func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names []string, prefix string, opts audit.Options, intent *intentFlags) (audit.Result, error) {
 	var err error
 	if opts.Keys, err = nodelabel.NewKeys(prefix); err != nil {
 		return audit.Result{}, fmt.Errorf("--prefix: %w", err)
@@ -40,7 +40,7 @@ func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names 
 	if broken := files.Unread(); len(broken) > 0 {
 		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: audit.SourceFiles, Why: "files that could not be decoded: " + listed(broken)})
 	}
-	return audit.Examine(snapshot), nil
+	return intent.examine(snapshot), nil
 }
 
 // noteGaps notes what the files leave out, and the command that brings it.

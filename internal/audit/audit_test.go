@@ -144,6 +144,9 @@ func TestFindings(t *testing.T) {
 		says string
 	}{
 		{"healthy", func(*Snapshot) {}, nil, ""},
+		{"a node that must have it", func(s *Snapshot) { s.Require = []string{rolePrefix + "master", rolePrefix + "worker"} },
+			[]string{"RequiredNodeNotReady master-0"}, "remove line 1 of /etc/modprobe.d/x.conf"},
+		{"required nodes that are not there", func(s *Snapshot) { s.Require = []string{"a=b"} }, []string{"RequiredNodeNotReady a=b"}, "no node has these labels"},
 		{"a worker without SCTP, with a workload", setNode(1, blacklisted()),
 			[]string{"PodOnUnreadyNode core/amf-0", "EndpointOnUnreadyNode core/amf", "NodeNotReadyInPool worker-0"}, "container amf declares port 38412/SCTP"},
 		{"a worker without SCTP, without workload", setNode(2, blacklisted()),

@@ -22,11 +22,15 @@ type view struct {
 	nodes map[string]*Node
 	// readyIn counts a pool's nodes by what is known of SCTP on them.
 	readyIn map[string]map[kmod.Answer]int
+	// required are the selectors of Require.
+	required []labels.Selector
 }
 
 func newView(s *Snapshot) *view {
 	poolsSeen := !slices.ContainsFunc(s.Unseen, func(u Unseen) bool { return u.Source == SourcePools })
-	v := &view{Snapshot: s, nodes: map[string]*Node{}, readyIn: map[string]map[kmod.Answer]int{}}
+	intent := Intent{Require: s.Require}
+	required, _ := intent.selectors() // checked where they were given
+	v := &view{Snapshot: s, required: required, nodes: map[string]*Node{}, readyIn: map[string]map[kmod.Answer]int{}}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
 		n.hosted = poolsSeen && len(s.Pools) == 0 && n.Report != nil && n.Report.Host.Platform == "openshift"
@@ -48,6 +52,12 @@ func checks() []check {
 			fix:   `enable SCTP on the node, or move the pod: nodeSelector {sctp-agent/ready: "true"}`,
 			needs: []Source{SourcePods},
 			find:  func(v *view, found report) { v.podsOn(kmod.AnswerFalse, found) },
+		},
+		{
+			kind: RequiredNodeNotReady, severity: Critical,
+			title: "Nodes that must have SCTP and do not",
+			fix:   "enable SCTP on the node, or correct what is required (--require, --intent)",
+			find:  requiredNodes,
 		},
 		{
 			kind: PodWaitsForSCTP, severity: Critical,
@@ -315,7 +325,7 @@ func eachNode(f func(*Node, nodeReport)) func(*view, report) {
 				if !again {
 					at[k] = len(all)
 					all = append(all, Finding{
-						Object: Object{Kind: "Node", Name: n.Name}, Count: 1, Members: []string{n.Name},
+						Object: Object{Kind: "Node", Name: n.Name}, Pool: n.Pool, Count: 1, Members: []string{n.Name},
 						Fix: fix, Message: message, Evidence: evidence,
 					})
 					return
@@ -346,7 +356,7 @@ func eachPool(f func(Pool, poolReport)) func(*view, report) {
 	return func(v *view, found report) {
 		for _, p := range v.Pools {
 			f(p, func(message string, evidence ...string) {
-				found(Finding{Object: Object{Kind: "MachineConfigPool", Name: p.Name}, Message: message, Evidence: evidence})
+				found(Finding{Object: Object{Kind: "MachineConfigPool", Name: p.Name}, Pool: p.Name, Message: message, Evidence: evidence})
 			})
 		}
 	}
@@ -461,6 +471,7 @@ func poolsThatUndo(v *view, found report) {
 		if enables(p.Current) {
 			found(Finding{
 				Object:   Object{Kind: "MachineConfigPool", Name: p.Name},
+				Pool:     p.Name,
 				Message:  fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
 				Evidence: []string{fmt.Sprintf("MachineConfig %s: %s", p.Target.Name, t.Why()), p.progress()},
 			})

@@ -11,6 +11,8 @@ type Kind string
 const (
 	// PodOnUnreadyNode: a pod uses SCTP on a node that does not have it.
 	PodOnUnreadyNode Kind = "PodOnUnreadyNode"
+	// RequiredNodeNotReady: a node that must have SCTP has not proved it.
+	RequiredNodeNotReady Kind = "RequiredNodeNotReady"
 	// PodWaitsForSCTP: the scheduler has no node for a pod that uses SCTP.
 	PodWaitsForSCTP Kind = "PodWaitsForSCTP"
 	// EndpointOnUnreadyNode: a Service sends SCTP to a node that does not
@@ -100,6 +102,8 @@ type Finding struct {
 	Kind     Kind     `json:"kind"`
 	Severity Severity `json:"severity"`
 	Object   Object   `json:"object"`
+	// Pool of the nodes it is about.
+	Pool string `json:"pool,omitempty"`
 	// Count is how many objects it is about: pods of an owner, nodes of a pool.
 	Count int `json:"count"`
 	// Members are their names, where Object is not the only one of them.

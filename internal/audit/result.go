@@ -22,6 +22,10 @@ type Result struct {
 	Nodes      []NodeRow `json:"nodes"`
 	Pools      []PoolRow `json:"pools"`
 	Findings   []Finding `json:"findings"`
+	// Accepted are findings that the intent accepts, Known those that the
+	// baseline has. Neither counts.
+	Accepted []Finding `json:"accepted,omitempty"`
+	Known    []Finding `json:"known,omitempty"`
 	// Unseen says what could not be looked at.
 	Unseen []Unseen `json:"unseen"`
 }
@@ -100,17 +104,24 @@ func Examine(s *Snapshot) Result {
 	findings, unseen := examine(s)
 	r.Findings = findings
 	r.Unseen = append(r.Unseen, unseen...)
-	for _, f := range findings {
+	r.count()
+	return r
+}
+
+// count counts the findings.
+func (r *Result) count() {
+	s := &r.Summary
+	s.Critical, s.Warnings, s.Infos = 0, 0, 0
+	for _, f := range r.Findings {
 		switch f.Severity {
 		case Critical:
-			r.Summary.Critical++
+			s.Critical++
 		case Warning:
-			r.Summary.Warnings++
+			s.Warnings++
 		default:
-			r.Summary.Infos++
+			s.Infos++
 		}
 	}
-	return r
 }
 
 func (n *Node) row() NodeRow {

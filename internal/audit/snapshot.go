@@ -33,6 +33,8 @@ type Snapshot struct {
 	Policies []Policy
 	Pools    []Pool
 	Network  Network
+	// Require are the label selectors of nodes that must have SCTP ([Intent]).
+	Require []string
 	// Narrowed says that workloads of some namespaces only were read.
 	Narrowed bool
 	// Unseen lists what could not be read.

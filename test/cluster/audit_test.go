@@ -373,7 +373,7 @@ func TestAudit(t *testing.T) {
 	admin := kubeconfig(t, cp, "admin", "system:masters")
 
 	t.Run("json", func(t *testing.T) {
-		r := run(t, bin, "audit", "--kubeconfig", admin, "-o", "json")
+		r := run(t, bin, "audit", "--kubeconfig", admin, "-o", "json", "--require", "kubernetes.io/hostname="+wideName)
 		if r.code != 1 || r.stderr != "" {
 			t.Errorf("exit status %d, stderr %q", r.code, r.stderr)
 		}
@@ -438,6 +438,34 @@ func TestAudit(t *testing.T) {
 		} {
 			if r := run(t, bin, append([]string{"audit", "--kubeconfig", admin}, c.args...)...); r.code != c.code {
 				t.Errorf("%v: exit status %d, want %d: %s", c.args, r.code, c.code, r.stderr)
+			}
+		}
+	})
+
+	t.Run("intent and baseline", func(t *testing.T) {
+		dir := t.TempDir()
+		old, file := filepath.Join(dir, "old.json"), filepath.Join(dir, "fleet.yaml")
+		if err := os.WriteFile(old, []byte(run(t, bin, "audit", "--kubeconfig", admin, "-o", "json").stdout), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		text := "apiVersion: sctp-agent/v1\nkind: AuditIntent\nrequire: ['kubernetes.io/hostname=" + wideName + "']\naccept: [{kind: RequiredNodeNotReady, pool: worker}]\n"
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			args []string
+			code int
+			says string
+		}{
+			{[]string{"--baseline", old}, 0, "Nothing found."},
+			{[]string{"--baseline", old, "--require", "kubernetes.io/hostname=" + wideName}, 1, "Findings: 1 critical, 0 warnings, 0 infos."},
+			{[]string{"--baseline", old, "--intent", file}, 0, "Accepted by the intent: 1."},
+			{[]string{"--baseline", file}, 2, ""},
+			{[]string{"--intent", old}, 2, ""},
+			{[]string{"--accept", "kind=Misspelt"}, 2, ""},
+		} {
+			if r := run(t, bin, append([]string{"audit", "--kubeconfig", admin}, c.args...)...); r.code != c.code || !strings.Contains(r.stdout, c.says) {
+				t.Errorf("%v: exit status %d, want %d and %q: %s%s", c.args, r.code, c.code, c.says, r.stdout, r.stderr)
 			}
 		}
 	})

@@ -1,0 +1,205 @@
+package audit
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// IntentKind is the kind of a file that says what a fleet is meant to be.
+const IntentKind = "AuditIntent"
+
+// Intent is what a fleet is meant to be. The file is public API.
+type Intent struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	// Require are label selectors: the nodes of each must have SCTP.
+	Require []string `json:"require,omitempty"`
+	// Accept are findings that are as they should be.
+	Accept []Exception `json:"accept,omitempty"`
+}
+
+// Exception accepts the findings that have all of what it names.
+type Exception struct {
+	Kind Kind `json:"kind,omitempty"`
+	// Pool is that of the nodes, or the machine config pool itself.
+	Pool string `json:"pool,omitempty"`
+	// Object is NAME, or NAMESPACE/NAME.
+	Object string `json:"object,omitempty"`
+	// Why is for those who read the file.
+	Why string `json:"why,omitempty"`
+}
+
+// ReadIntent reads an intent's YAML. A field that is not known is an error: a
+// misspelt exception would accept too much.
+func ReadIntent(r io.Reader) (Intent, error) {
+	var in Intent
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return in, err
+	}
+	if err := yaml.UnmarshalStrict(text, &in); err != nil {
+		return in, err
+	}
+	if in.APIVersion != APIVersion || in.Kind != IntentKind {
+		return in, fmt.Errorf("it is a %q of %q, want a %q of %q", in.Kind, in.APIVersion, IntentKind, APIVersion)
+	}
+	return in, in.Check()
+}
+
+// ParseException reads an exception as a flag has it: kind=K,pool=P,object=O.
+func ParseException(s string) (Exception, error) {
+	var e Exception
+	for field := range strings.SplitSeq(s, ",") {
+		key, value, _ := strings.Cut(field, "=")
+		switch key {
+		case "kind":
+			e.Kind = Kind(value)
+		case "pool":
+			e.Pool = value
+		case "object":
+			e.Object = value
+		default:
+			return e, fmt.Errorf("exception %q: want kind=, pool= or object=, joined by commas", s)
+		}
+	}
+	return e, e.check()
+}
+
+// Check says whether the intent can be applied.
+func (in *Intent) Check() error {
+	if _, err := in.selectors(); err != nil {
+		return err
+	}
+	for _, e := range in.Accept {
+		if err := e.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (in *Intent) selectors() ([]labels.Selector, error) {
+	var out []labels.Selector
+	for _, text := range in.Require {
+		s, err := labels.Parse(text)
+		if err != nil {
+			return nil, fmt.Errorf("required nodes %q: %w", text, err)
+		}
+		if s.Empty() {
+			return nil, errors.New("required nodes: the selector is empty")
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (e Exception) check() error {
+	if e.Kind == "" && e.Pool == "" && e.Object == "" {
+		return errors.New("an exception without kind, pool and object would accept everything")
+	}
+	if e.Kind != "" && !slices.Contains(Kinds(), e.Kind) {
+		return fmt.Errorf("exception: no kind of finding is called %q", e.Kind)
+	}
+	return nil
+}
+
+// accepts is all or nothing for a finding about several nodes: these are of one
+// pool, and their names are no way to accept some of them.
+func (e Exception) accepts(f Finding) bool {
+	return (e.Kind == "" || e.Kind == f.Kind) && (e.Pool == "" || e.Pool == f.Pool) &&
+		(e.Object == "" || !slices.ContainsFunc(f.subjects(), func(o Object) bool { return o.String() != e.Object }))
+}
+
+// subjects are the objects that make a finding the same as an earlier one: its
+// nodes, or what controls its pods, which come and go.
+func (f Finding) subjects() []Object {
+	if f.Object.Kind != "Node" || len(f.Members) == 0 {
+		return []Object{f.Object}
+	}
+	out := make([]Object, len(f.Members))
+	for i, name := range f.Members {
+		out[i] = Object{Kind: "Node", Name: name}
+	}
+	return out
+}
+
+// Accept moves the findings that exceptions accept out of Findings.
+func (r *Result) Accept(exceptions []Exception) {
+	r.Findings, r.Accepted = split(r.Findings, func(f Finding) bool {
+		return slices.ContainsFunc(exceptions, func(e Exception) bool { return e.accepts(f) })
+	})
+	r.count()
+}
+
+// ReadBaseline reads an earlier result's JSON.
+func ReadBaseline(in io.Reader) (Result, error) {
+	var r Result
+	if err := json.NewDecoder(in).Decode(&r); err != nil {
+		return r, err
+	}
+	if r.APIVersion != APIVersion || r.Kind != ResultKind {
+		return r, fmt.Errorf("it is a %q of %q, want a %q of %q", r.Kind, r.APIVersion, ResultKind, APIVersion)
+	}
+	return r, nil
+}
+
+// Since moves the findings that an earlier result had out of Findings: those of
+// the same kind about the same objects. One about a further node is new.
+func (r *Result) Since(old Result) {
+	type key struct {
+		Kind
+		Object
+	}
+	had := map[key]bool{}
+	for _, list := range [][]Finding{old.Findings, old.Known} {
+		for _, f := range list {
+			for _, o := range f.subjects() {
+				had[key{f.Kind, o}] = true
+			}
+		}
+	}
+	r.Findings, r.Known = split(r.Findings, func(f Finding) bool {
+		return !slices.ContainsFunc(f.subjects(), func(o Object) bool { return !had[key{f.Kind, o}] })
+	})
+	r.count()
+}
+
+func split(list []Finding, out func(Finding) bool) (kept, taken []Finding) {
+	kept = []Finding{}
+	for _, f := range list {
+		if out(f) {
+			taken = append(taken, f)
+		} else {
+			kept = append(kept, f)
+		}
+	}
+	return kept, taken
+}
+
+// requiredNodes finds the nodes that must have SCTP and have not proved it.
+func requiredNodes(v *view, found report) {
+	for i, selector := range v.required {
+		matched := false
+		eachNode(func(n *Node, found nodeReport) {
+			if !selector.Matches(labels.Set(n.Labels)) {
+				return
+			}
+			matched = true
+			if n.SCTP() != kmod.AnswerTrue {
+				found(n.remedy(), fmt.Sprintf("must have SCTP (required: %s)", v.Require[i]), n.why())
+			}
+		})(v, found)
+		if !matched {
+			found(Finding{Object: Object{Kind: "Selector", Name: v.Require[i]}, Message: "nodes are required to have SCTP, and no node has these labels"})
+		}
+	}
+}
