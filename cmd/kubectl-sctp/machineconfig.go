@@ -153,19 +153,13 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 	if err != nil {
 		return fmt.Errorf("print the result: %w", err)
 	}
-	code := command.ExitYes
+	all := kmod.AnswerTrue
 	for _, e := range effects {
-		switch {
-		case e.Enabled == kmod.AnswerFalse:
-			code = command.ExitNo
-		case e.Enabled == kmod.AnswerUnknown && code == command.ExitYes:
-			code = command.ExitUnknown
+		if e.Enabled == kmod.AnswerFalse || all == kmod.AnswerTrue {
+			all = e.Enabled
 		}
 	}
-	if code == command.ExitYes {
-		return nil
-	}
-	return command.Exit(code)
+	return command.Answered(all)
 }
 
 func decodeFile(stdin io.Reader, name string) ([]machineconfig.Config, error) {
