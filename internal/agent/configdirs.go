@@ -302,9 +302,11 @@ func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
 const modulesDir = "/lib/modules"
 
 // RelevantConfig says which files of modprobe.d(5), modules-load.d(5), sysctl.d(5),
-// the boot loader's entries and depmod(8)'s directory matter.
+// the boot loader's entries, systemd's units and depmod(8)'s directory matter.
 func RelevantConfig(dir, name string) bool {
 	switch {
+	case strings.Contains(dir, "/systemd/"):
+		return slices.Contains([]string{".service", ".target", ".conf"}, filepath.Ext(name))
 	case dir == modulesDir:
 		return true // a kernel that comes or goes
 	case strings.HasPrefix(dir, modulesDir+"/"):

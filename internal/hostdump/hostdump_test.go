@@ -53,7 +53,7 @@ func sosreport(c *hostcase.Case, state kmod.State) fstest.MapFS {
 		out["lib"] = host["lib"]
 	}
 	copied := func(name string) bool {
-		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d"} {
+		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d", "etc/systemd/system", lib + "systemd/system", "run/systemd/system"} {
 			if name == dir || strings.HasPrefix(name, dir+"/") {
 				return true
 			}
@@ -194,6 +194,7 @@ func rhel(entries ...hostcase.Entry) *hostcase.Case {
 		Kmod: 28, Systemd: 252, Cmdline: "BOOT_IMAGE=(hd0,gpt3)/vmlinuz-" + hostcase.Release + " root=/dev/mapper/rhel-root ro\n",
 		Entries: append([]hostcase.Entry{
 			{Kind: hostcase.File, Path: "etc/os-release", Content: "ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"9.4\"\nPRETTY_NAME=\"Red Hat Enterprise Linux 9.4 (Plow)\"\n"},
+			{Kind: hostcase.File, Path: "usr/lib/systemd/system/systemd-modules-load.service", Content: "[Service]\nExecStart=/usr/lib/systemd/systemd-modules-load\n"},
 		}, entries...),
 		Modules: []hostcase.Module{
 			{Name: "libcrc32c", File: "kernel/lib/libcrc32c.ko.xz"},
@@ -362,7 +363,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"empty", nil, tarball.ErrFormat},
 		{"text", []byte("sosreport-worker.tar.xz: not downloaded yet\n"), tarball.ErrFormat},
-		{"cut", good[:len(good)/2+100], io.ErrUnexpectedEOF},
+		{"cut", good[:bytes.LastIndex(good, []byte("ustar"))], io.ErrUnexpectedEOF}, // inside the last header
 		{"out", entry(t, tar.Header{Name: "sos/../../etc/passwd", Typeflag: tar.TypeDir}), tarball.ErrBadEntry},
 		{"hard link out", entry(t, tar.Header{Name: "sos/etc/hostname", Linkname: "../../etc/passwd", Typeflag: tar.TypeLink}), tarball.ErrBadEntry},
 		{"huge", entry(t, tar.Header{Name: "sos/etc/hostname", Size: 1 << 40, Typeflag: tar.TypeReg}), io.ErrUnexpectedEOF},

@@ -25,6 +25,9 @@ const (
 	CauseAlias Cause = "alias"
 	// CauseBlacklist: a "blacklist" line or modprobe.blacklist=.
 	CauseBlacklist Cause = "blacklist"
+	// CauseUnit: systemd-modules-load.service does not run, so that nothing asks for
+	// the module at boot.
+	CauseUnit Cause = "unit"
 	// CauseCustomInstall: an "install" command whose effect cannot be told without
 	// running it. The answer is Unknown.
 	CauseCustomInstall Cause = "custom-install"
@@ -39,7 +42,7 @@ const (
 // causes are all but CauseNone, in the order in which they act on a load.
 var causes = []Cause{
 	CauseMissing, CauseDeniedByKernel, CauseLoadingDisabled, CauseInstall, CauseAlias,
-	CauseBlacklist, CauseCustomInstall, CauseUnreadable, CauseVersionsDiffer,
+	CauseBlacklist, CauseUnit, CauseCustomInstall, CauseUnreadable, CauseVersionsDiffer,
 }
 
 // Causes lists the causes in the order in which they act on a load: of several,

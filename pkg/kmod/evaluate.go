@@ -50,11 +50,12 @@ func (h *host) evaluate(mod Module, kmod int) *evaluation {
 	return ev
 }
 
-// evaluateBoot answers for systemd-modules-load of one version.
+// evaluateBoot answers for systemd-modules-load of one version, and for the units
+// of the host.
 func (ev *evaluation) evaluateBoot(systemd int) {
 	ev.systemd = systemd
 	ev.readModulesLoad()
-	ev.boot = ev.bootLoad()
+	ev.boot = ev.withUnits(ev.bootLoad())
 }
 
 func (ev *evaluation) readModprobe() {

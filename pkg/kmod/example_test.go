@@ -95,4 +95,16 @@ func ExampleOptions_ConfigDirs() {
 	// /usr/local/lib/modules-load.d
 	// /usr/lib/modules-load.d
 	// /lib/modules-load.d
+	// /etc/systemd/system.control
+	// /etc/systemd/system
+	// /run/systemd/system
+	// /usr/local/lib/systemd/system
+	// /usr/lib/systemd/system
+	// /lib/systemd/system
+	// /etc/systemd/system/systemd-modules-load.service.d
+	// /run/systemd/system/systemd-modules-load.service.d
+	// /etc/systemd/system/sysinit.target.wants
+	// /run/systemd/system/sysinit.target.wants
+	// /etc/systemd/system/multi-user.target.wants
+	// /run/systemd/system/multi-user.target.wants
 }

@@ -41,6 +41,7 @@ func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host 
 	h.replaced = h.isReplaced()
 	h.kern.Replaced = h.replaced
 	h.state = h.readState()
+	h.gatherUnits()
 	return h
 }
 

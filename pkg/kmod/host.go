@@ -77,6 +77,13 @@ type host struct {
 	// helper is what kernel.modprobe leads to, byHand what an administrator runs.
 	helper, byHand loader
 
+	// loadUnit is what runs systemd-modules-load, unitCommands what other units
+	// run at boot that may load modules, and unitsErr why not all of them are
+	// known.
+	loadUnit     loadUnit
+	unitCommands []unitCommand
+	unitsErr     *Evidence
+
 	// problems are what could not be read, and matters.
 	problems []Evidence
 

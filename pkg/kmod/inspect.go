@@ -96,7 +96,7 @@ func conclude(h *host, r replayed) *Inspection {
 	ins := &Inspection{
 		Module: h.target, Kernel: h.kern, OS: h.release.pretty, Userland: h.userland, KmodVersion: h.kmod, SystemdVersion: h.systemd, State: h.state,
 		ByName: r.byName, Autoload: r.autoload, AutoloadIPv6: r.autoloadIPv6, BootLoad: r.boot,
-		Findings: append(h.notes, r.last.findings()...),
+		Findings: slices.Concat(h.notes, r.last.findings(), r.boot.findings(h.target)),
 	}
 	if h.fileErr == nil {
 		ins.Path = h.file
@@ -125,6 +125,7 @@ func merge(a, b Decision) Decision {
 func mergeBoot(a, b BootLoad) BootLoad {
 	out := b
 	out.Decision = merge(a.Decision, b.Decision)
+	out.LoadedBy = tidy(append(slices.Clone(a.LoadedBy), b.LoadedBy...), AnswerTrue)
 	out.RequestedBy = tidy(append(slices.Clone(a.RequestedBy), b.RequestedBy...), AnswerTrue)
 	if a.Requested != b.Requested {
 		out.Requested = AnswerUnknown
@@ -145,7 +146,7 @@ func (ins *Inspection) bound() {
 	cut := false
 	for _, list := range []*[]Evidence{
 		&ins.ByName.Evidence, &ins.Autoload.Evidence, &ins.AutoloadIPv6.Evidence,
-		&ins.BootLoad.Evidence, &ins.BootLoad.RequestedBy,
+		&ins.BootLoad.Evidence, &ins.BootLoad.RequestedBy, &ins.BootLoad.LoadedBy,
 	} {
 		if len(*list) > maxListed {
 			*list, cut = slices.Clone((*list)[:maxListed]), true

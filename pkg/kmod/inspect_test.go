@@ -101,6 +101,10 @@ func observed(t *testing.T, ins *kmod.Inspection, key string) string {
 		return string(ins.BootLoad.Requested)
 	case "requestedby":
 		return places(ins.BootLoad.RequestedBy)
+	case "unit":
+		return string(ins.BootLoad.Unit)
+	case "loadedby":
+		return places(ins.BootLoad.LoadedBy)
 	case "state":
 		return string(ins.State)
 	case "next":

@@ -174,9 +174,16 @@ type Decision struct {
 	Evidence []Evidence
 }
 
-// BootLoad is what systemd-modules-load would do.
+// BootLoad is what asks for the module at boot, and what comes of it:
+// systemd-modules-load, and units of the host that run modprobe or insmod.
 type BootLoad struct {
-	// Requested says whether modules-load.d or modules_load= asks for the
+	// Unit is the state of systemd-modules-load.service. NotRun is why it does
+	// not run, or may not; nil where it does, or where the root has no units.
+	Unit   UnitState
+	NotRun *Evidence
+	// LoadedBy holds the commands of other units that load the module, or may.
+	LoadedBy []Evidence
+	// Requested says whether modules-load.d, modules_load= or a unit asks for the
 	// module (directly or through an alias).
 	Requested Answer
 	// RequestedBy holds the lines and tokens that ask for it.
@@ -202,6 +209,11 @@ const (
 	FindingConflict FindingKind = "conflict"
 	// FindingVersionUnknown: the host's kmod or systemd version could not be told.
 	FindingVersionUnknown FindingKind = "version-unknown"
+	// FindingUnitNotRun: modules-load.d asks for the module, and
+	// systemd-modules-load.service does not run, or may not.
+	FindingUnitNotRun FindingKind = "unit-not-run"
+	// FindingLoadedByUnit: an enabled unit loads the module, or may.
+	FindingLoadedByUnit FindingKind = "loaded-by-unit"
 )
 
 // Finding is something worth a warning.

@@ -203,6 +203,7 @@ func (h *host) bootWith(arguments []bootArgument) {
 	value, token := kernelBlacklist(h.cmdline)
 	h.denied = value
 	h.deniedBy = Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: CauseDeniedByKernel}
+	h.gatherUnits()
 }
 
 // relevant are the arguments that concern the target, by what they do.

@@ -1,6 +1,10 @@
 package kmod
 
-import "path"
+import (
+	"path"
+
+	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
+)
 
 // This file is the one place that knows where a host keeps what decides.
 
@@ -48,7 +52,13 @@ func (h *host) softdepFiles(kmod int) []string {
 // names them: what to watch for changes. Some may not exist.
 func (o Options) ConfigDirs() []string {
 	dirs := modprobeDirs(latestKmod)
-	return append(dirs, modulesLoadDirs(earliestSystemd)...)
+	dirs = append(dirs, modulesLoadDirs(earliestSystemd)...)
+	dirs = append(dirs, systemdunit.Dirs()...)
+	// What an administrator changes: a package's own links do not change alone.
+	for _, sub := range []string{modulesLoadUnit + ".d", "sysinit.target.wants", "multi-user.target.wants"} {
+		dirs = append(dirs, "/etc/systemd/system/"+sub, "/run/systemd/system/"+sub)
+	}
+	return dirs
 }
 
 // NextBootDirs lists the directories whose files say what is different in the next

@@ -65,7 +65,7 @@ func withoutRoot(i *kmod.Inspection, why string) *kmod.Inspection {
 			*d = unknown
 		}
 	}
-	out.BootLoad.Requested, out.BootLoad.RequestedBy = kmod.AnswerUnknown, nil
+	out.BootLoad.Requested, out.BootLoad.RequestedBy, out.BootLoad.Unit = kmod.AnswerUnknown, nil, kmod.UnitUnknown
 	if out.State == kmod.StateAbsent || out.State == kmod.StateLoadable {
 		// Not in the kernel, and whether a file of it is there is not known.
 		out.State = kmod.StateUnknown

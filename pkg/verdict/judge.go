@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ func Judge(f Facts) Report {
 		Policy: Policy{
 			Autoload:     decision(kmod.Decision{}),
 			AutoloadIPv6: decision(kmod.Decision{}),
-			ModulesLoad:  BootDecision{Requested: kmod.AnswerUnknown, Allowed: kmod.AnswerUnknown, Evidence: []kmod.Evidence{}},
+			ModulesLoad:  BootDecision{Requested: kmod.AnswerUnknown, Unit: kmod.UnitUnknown, Allowed: kmod.AnswerUnknown, Evidence: []kmod.Evidence{}},
 			Modprobe:     decision(kmod.Decision{}),
 		},
 		Probe:    probeReport(f.Probe),
@@ -98,7 +99,7 @@ func decision(d kmod.Decision) Decision {
 // it: the first line is the one to act on.
 func bootDecision(b kmod.BootLoad) BootDecision {
 	d := decision(b.Decision)
-	out := BootDecision{Requested: b.Requested, Allowed: d.Allowed, Evidence: append(d.Evidence, b.RequestedBy...)}
+	out := BootDecision{Requested: b.Requested, Unit: cmp.Or(b.Unit, kmod.UnitUnknown), Allowed: d.Allowed, Evidence: append(d.Evidence, b.RequestedBy...)}
 	if out.Requested == "" {
 		out.Requested = kmod.AnswerUnknown
 	}
@@ -275,6 +276,8 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 		return conclusion{ReasonModuleAliasDisabled, fmt.Sprintf("an alias leads requests for %s elsewhere%s%s", i.Module, by(first), ask)}
 	case kmod.CauseBlacklist:
 		return conclusion{ReasonModuleBlacklisted, fmt.Sprintf("%s is blacklisted%s%s", i.Module, by(first), ask)}
+	case kmod.CauseUnit:
+		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("nothing loads %s at boot%s%s", i.Module, by(first), ask)}
 	case kmod.CauseCustomInstall:
 		return conclusion{ReasonModuleInstallOverridden, fmt.Sprintf("an install command of unknown effect replaces loading %s%s%s", i.Module, by(first), ask)}
 	case kmod.CauseVersionsDiffer:

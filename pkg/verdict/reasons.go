@@ -91,6 +91,11 @@ const (
 	// ReasonPendingKernelArguments: the next boot's kernel arguments or sysctls
 	// differ, or may differ, in what concerns the module.
 	ReasonPendingKernelArguments Reason = "PendingKernelArguments"
+	// ReasonModulesLoadUnitMasked: modules-load.d asks for the module, and
+	// systemd-modules-load.service is masked, absent, replaced or not run.
+	ReasonModulesLoadUnitMasked Reason = "ModulesLoadUnitMasked"
+	// ReasonLoadedByUnit: an enabled systemd unit loads the module, or may.
+	ReasonLoadedByUnit Reason = "LoadedByUnit"
 )
 
 // Reasons lists every reason a verdict can have, in the contract's order: for
@@ -111,6 +116,7 @@ func Warnings() []Reason {
 		ReasonWillNotSurviveReboot, ReasonPendingReboot, ReasonLoadedOnDemandOnly, ReasonInspectionIncomplete, ReasonConflictingFiles,
 		ReasonSCTPDiagUnavailable, ReasonModulesLoadUnitFailed, ReasonIPv6Unavailable, ReasonUnusedDirective, ReasonLoopbackFiltered,
 		ReasonHostRootIncomplete, ReasonNextKernelWithoutModule, ReasonPendingKernelArguments,
+		ReasonModulesLoadUnitMasked, ReasonLoadedByUnit,
 	}
 }
 

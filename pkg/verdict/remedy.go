@@ -203,7 +203,7 @@ func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 	for _, e := range stops(i) {
 		target := path.Join(modprobeDir, path.Base(e.File))
 		switch {
-		case e.File == procCmdline, e.Line == 0:
+		case e.File == procCmdline, e.Line == 0, e.Cause == kmod.CauseUnit:
 			step := p.undo(i.Userland, e)
 			if e.File == procCmdline {
 				step.Command = `oc get machineconfig -o jsonpath='{range .items[*]}{.metadata.name}{"\t"}{.spec.kernelArguments}{"\n"}{end}'`

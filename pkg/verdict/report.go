@@ -96,9 +96,11 @@ type Decision struct {
 
 // BootDecision adds whether anything asks for the module at boot.
 type BootDecision struct {
-	Requested kmod.Answer     `json:"requested"`
-	Allowed   kmod.Answer     `json:"allowed"`
-	Evidence  []kmod.Evidence `json:"evidence"`
+	Requested kmod.Answer `json:"requested"`
+	// Unit is the state of systemd-modules-load.service.
+	Unit     kmod.UnitState  `json:"unit"`
+	Allowed  kmod.Answer     `json:"allowed"`
+	Evidence []kmod.Evidence `json:"evidence"`
 }
 
 // Probe is the result of the probe.

@@ -82,6 +82,8 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 	switch {
 	case e.File == procCmdline:
 		return p.removeArgument(u, e)
+	case e.Cause == kmod.CauseUnit:
+		return unitStep(e)
 	case e.Line == 0 && e.Cause == kmod.CauseDeniedByKernel:
 		step.Action, step.Text = ActionRestoreFile, "install the kernel's own, signed "+e.File
 	case e.Line == 0:
@@ -106,6 +108,26 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 		step.Command = inShell(fmt.Sprintf("{ test -e %%[2]s || cp %%[1]s %%[2]s; } && sed -i '%ds/^/#/' %%[2]s", e.Line), e.File, override)
 	}
 	return p.annotated(u, step, e)
+}
+
+// unitStep is the step after which systemd-modules-load.service runs at boot.
+func unitStep(e kmod.Evidence) Remedy {
+	const unit = "systemd-modules-load.service"
+	step := Remedy{Action: ActionRestoreFile, File: e.File, Line: e.Line}
+	switch {
+	case strings.HasPrefix(e.File, "/usr/") || strings.HasPrefix(e.File, "/lib/"):
+		step.Text = "restore " + unit + " from the package of systemd"
+	case path.Base(e.File) == unit && e.Text == "" && strings.Contains(e.Effect, "unmask"):
+		step.Text = "unmask the unit that reads modules-load.d (" + e.File + ")"
+		step.Command = "systemctl unmask " + unit
+		if strings.HasPrefix(e.File, "/run/") {
+			step.Command = "systemctl unmask --runtime " + unit
+		}
+	default:
+		step.Text = "remove " + e.File + ", which keeps " + unit + " from reading modules-load.d"
+		step.Command = inShell("rm %s", e.File)
+	}
+	return step
 }
 
 // annotated adds which rule asks for the line, and what writes the file.

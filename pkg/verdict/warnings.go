@@ -65,6 +65,10 @@ func findingReason(k kmod.FindingKind) Reason {
 		return ReasonConflictingFiles
 	case kmod.FindingUnused:
 		return ReasonUnusedDirective
+	case kmod.FindingUnitNotRun:
+		return ReasonModulesLoadUnitMasked
+	case kmod.FindingLoadedByUnit:
+		return ReasonLoadedByUnit
 	default: // kmod.FindingIncomplete, kmod.FindingVersionUnknown
 		return ReasonInspectionIncomplete
 	}

@@ -1,0 +1,173 @@
+package systemdunit
+
+import "strings"
+
+// Setting is one assignment of a unit file.
+type Setting struct {
+	Section, Key, Value string
+	// File and Line are where it stands; Vendor says that it is the
+	// distribution's.
+	File   string
+	Line   int
+	Vendor bool
+}
+
+// parse reads a unit file (systemd.syntax(7)): sections, assignments, comments
+// of whole lines, and lines that end with a backslash and go on in the next one,
+// comments in between left out.
+func parse(file string, data []byte) (list []Setting) {
+	section, joined, start := "", "", 0
+	open := false
+	number := 0
+	for line := range strings.Lines(string(data)) {
+		number++
+		text := strings.TrimRight(line, "\r\n")
+		trimmed := strings.TrimSpace(text)
+		if trimmed != "" && (trimmed[0] == '#' || trimmed[0] == ';') {
+			continue
+		}
+		if !open {
+			joined, start = "", number
+		}
+		var more bool
+		if text, more = strings.CutSuffix(text, "\\"); more {
+			joined, open = joined+text+" ", true
+			continue
+		}
+		joined, open = joined+text, false
+		list, section = assign(list, section, joined, file, start)
+	}
+	if open {
+		list, _ = assign(list, section, joined, file, start)
+	}
+	return list
+}
+
+func assign(list []Setting, section, line, file string, number int) ([]Setting, string) {
+	line = strings.TrimSpace(line)
+	if name, ok := strings.CutPrefix(line, "["); ok {
+		return list, strings.TrimSuffix(name, "]")
+	}
+	key, value, ok := strings.Cut(line, "=")
+	if !ok || section == "" {
+		return list, section
+	}
+	return append(list, Setting{
+		Section: section, Key: strings.TrimSpace(key), Value: strings.TrimSpace(value),
+		File: file, Line: number, Vendor: vendor(file),
+	}), section
+}
+
+func vendor(file string) bool {
+	return strings.HasPrefix(file, "/usr/lib/") || strings.HasPrefix(file, "/lib/")
+}
+
+// Values are the assignments in force of a setting that is a list: an empty one
+// takes back all before it.
+func (u *Unit) Values(section, key string) (list []Setting) {
+	for _, s := range u.Settings {
+		switch {
+		case s.Section != section || s.Key != key:
+		case s.Value == "":
+			list = nil
+		default:
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// Commands splits a value of ExecStart= (systemd.service(5), "Command lines"):
+// the prefixes of the program are left out, quotes are removed, and a word ";"
+// begins another command. ok is false where a word has an escape, a variable or
+// a specifier that is not the instance's.
+func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
+	var args []string
+	ok = true
+	end := func() {
+		if len(args) > 0 {
+			args[0] = strings.TrimLeft(args[0], "-@:+!|")
+			commands = append(commands, args)
+		}
+		args = nil
+	}
+	for value = strings.TrimLeft(value, " \t"); value != ""; value = strings.TrimLeft(value, " \t") {
+		word, rest, quoted, good := cutWord(value)
+		value = rest
+		if word == ";" && !quoted {
+			end()
+			continue
+		}
+		text, known := u.expand(word)
+		ok = ok && good && known
+		args = append(args, text)
+	}
+	end()
+	return commands, ok
+}
+
+func cutWord(s string) (word, rest string, quoted, ok bool) {
+	var b strings.Builder
+	ok = true
+	var quote byte
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '\\' || c == '$':
+			ok = false
+			b.WriteByte(c)
+		case quote != 0 && c == quote:
+			quote = 0
+		case quote != 0:
+			b.WriteByte(c)
+		case c == '"' || c == '\'':
+			quote, quoted = c, true
+		case c == ' ' || c == '\t':
+			return b.String(), s[i:], quoted, ok
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), "", quoted, ok && quote == 0
+}
+
+// expand replaces the specifiers of systemd.unit(5) that are the unit's instance.
+func (u *Unit) expand(s string) (string, bool) {
+	if !strings.Contains(s, "%") {
+		return s, true
+	}
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, "%")
+		b.WriteString(before)
+		if !found {
+			return b.String(), true
+		}
+		if rest == "" {
+			return b.String(), false
+		}
+		switch rest[0] {
+		case '%':
+			b.WriteByte('%')
+		case 'i':
+			b.WriteString(u.instance())
+		case 'I':
+			if strings.Contains(u.instance(), `\`) {
+				return b.String(), false
+			}
+			b.WriteString(strings.ReplaceAll(u.instance(), "-", "/"))
+		default:
+			return b.String(), false
+		}
+		s = rest[1:]
+	}
+}
+
+// instance is what stands after the "@" of a unit's name.
+func (u *Unit) instance() string {
+	_, rest, _ := strings.Cut(u.Name, "@")
+	if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {
+		return rest[:dot]
+	}
+	return ""
+}
