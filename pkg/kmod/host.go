@@ -65,9 +65,6 @@ type host struct {
 	cmdline    string
 	cmdlineErr error
 
-	// builtinText is what the text of modules.builtin says of the target.
-	builtinText func() (Evidence, bool)
-
 	// What the kernel itself refuses.
 	denied          string // the value of module_blacklist=
 	deniedBy        Evidence
