@@ -1,0 +1,170 @@
+package kmod_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+)
+
+// TestNothingButFilesIsOpened: FIFOs, sockets and devices in every place are
+// named and left alone, and the answers they could change are unknown.
+func TestNothingButFilesIsOpened(t *testing.T) {
+	for _, place := range []string{
+		"etc/modprobe.d/x.conf", "usr/lib/modprobe.d/x.conf",
+		"usr/lib/modules/" + hostcase.Release + "/modules.softdep",
+	} {
+		t.Run(place, func(t *testing.T) {
+			_, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: place})
+			ins := inspect(t, opts)
+			if ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Cause != kmod.CauseUnreadable {
+				t.Errorf("autoload: %+v", ins.Autoload)
+			}
+			want := "/" + place
+			want = strings.Replace(want, "/usr/lib/mod", "/lib/mod", 1)
+			if ins.Autoload.Evidence[0].File != want {
+				t.Errorf("evidence names %s, want %s", ins.Autoload.Evidence[0].File, want)
+			}
+			found := false
+			for _, f := range ins.Findings {
+				found = found || f.Kind == kmod.FindingIncomplete
+			}
+			if !found {
+				t.Error("no finding says that something was skipped")
+			}
+		})
+	}
+	t.Run("what the kernel refuses all the same", func(t *testing.T) {
+		root, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: "etc/modprobe.d/x.conf"})
+		if err := os.WriteFile(filepath.Join(root, "proc/sys/kernel/modules_disabled"), []byte("1\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		ins := inspect(t, opts)
+		for _, d := range []kmod.Decision{ins.ByName, ins.Autoload, ins.BootLoad.Decision} {
+			if d.Allowed != kmod.AnswerFalse || d.Cause != kmod.CauseLoadingDisabled {
+				t.Errorf("got %+v", d)
+			}
+		}
+	})
+	t.Run("modules-load.d", func(t *testing.T) {
+		_, opts := host(t, hostcase.Entry{Kind: hostcase.FIFO, Path: "etc/modules-load.d/x.conf"})
+		ins := inspect(t, opts)
+		if ins.BootLoad.Requested != kmod.AnswerUnknown || ins.Autoload.Allowed != kmod.AnswerTrue {
+			t.Errorf("requested %s, autoload %s", ins.BootLoad.Requested, ins.Autoload.Allowed)
+		}
+	})
+	t.Run("index", func(t *testing.T) {
+		root, opts := host(t)
+		index := filepath.Join(root, "usr/lib/modules", hostcase.Release, "modules.dep.bin")
+		if err := os.Remove(index); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Mkfifo(index, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.AnswerUnknown || ins.State != kmod.StateUnknown {
+			t.Errorf("by name %+v, state %s", ins.ByName, ins.State)
+		}
+	})
+}
+
+// openToAll lets other users into a directory of t.TempDir, and into the one that
+// it is in. It takes no right away: what is above is shared with the whole machine.
+func openToAll(t *testing.T, dir string) {
+	t.Helper()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		fi, err := os.Stat(d)
+		if err == nil {
+			err = os.Chmod(d, fi.Mode()|0o055)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestUnreadable tells what may not be read from what is not there. As root
+// everything can be read, so it runs as another user.
+func TestUnreadable(t *testing.T) {
+	root, opts := host(t, file("etc/modprobe.d/x.conf", "# nothing\n"), file("run/modprobe.d/y.conf", "blacklist sctp\n"))
+	openToAll(t, root)
+	asOther := func(t *testing.T, check func(*kmod.Inspection)) {
+		t.Helper()
+		ins, err := inspectAs(t, 65534, opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(ins)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	asOther(t, func(ins *kmod.Inspection) {
+		if ins.Autoload.Allowed != kmod.AnswerFalse {
+			t.Errorf("readable: %+v", ins.Autoload)
+		}
+	})
+	dir := filepath.Join(root, "etc/modprobe.d")
+	if err := os.Chmod(dir, 0); err != nil {
+		t.Fatal(err)
+	}
+	asOther(t, func(ins *kmod.Inspection) {
+		// /etc may hide the file in /run that blacklists.
+		if ins.Autoload.Allowed != kmod.AnswerUnknown || ins.Autoload.Cause != kmod.CauseUnreadable || ins.Autoload.Evidence[0].File != "/etc/modprobe.d" {
+			t.Errorf("unreadable directory: %+v", ins.Autoload)
+		}
+		if ins.ByName.Allowed != kmod.AnswerUnknown {
+			t.Errorf("by name: %+v", ins.ByName)
+		}
+	})
+	os.Chmod(dir, 0o755)
+	if err := os.Chmod(filepath.Join(dir, "x.conf"), 0); err != nil {
+		t.Fatal(err)
+	}
+	asOther(t, func(ins *kmod.Inspection) {
+		// Nothing in a file takes a blacklist back.
+		if ins.Autoload.Allowed != kmod.AnswerFalse || ins.Autoload.Cause != kmod.CauseBlacklist {
+			t.Errorf("unreadable file: %+v", ins.Autoload)
+		}
+		if ins.ByName.Allowed != kmod.AnswerUnknown {
+			t.Errorf("by name: %+v", ins.ByName)
+		}
+	})
+}
+
+// TestUnreadableSysctls: what the kernel may forbid and nobody could look up is
+// not "allowed".
+func TestUnreadableSysctls(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	for sysctl, byName := range map[string]kmod.Answer{"modprobe": kmod.AnswerTrue, "modules_disabled": kmod.AnswerUnknown} {
+		for conf, autoload := range map[string]kmod.Answer{"": kmod.AnswerUnknown, "blacklist sctp\n": kmod.AnswerFalse} {
+			t.Run(sysctl+" "+conf, func(t *testing.T) {
+				root, opts := host(t, file("etc/modprobe.d/x.conf", conf))
+				openToAll(t, root)
+				if err := os.Chmod(filepath.Join(root, "proc/sys/kernel", sysctl), 0); err != nil {
+					t.Fatal(err)
+				}
+				ins, err := inspectAs(t, 65534, opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if ins.Autoload.Allowed != autoload {
+					t.Errorf("autoload: %+v, want %s", ins.Autoload, autoload)
+				}
+				if autoload == kmod.AnswerUnknown && ins.Autoload.Evidence[0].File != "/proc/sys/kernel/"+sysctl {
+					t.Errorf("the evidence does not name it: %+v", ins.Autoload)
+				}
+				if ins.ByName.Allowed != byName {
+					t.Errorf("by name: %+v, want %s", ins.ByName, byName)
+				}
+			})
+		}
+	}
+}
