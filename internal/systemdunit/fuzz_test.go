@@ -1,0 +1,79 @@
+package systemdunit
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+)
+
+// FuzzUnit: any bytes end, in settings of lines that the file has, and bring no
+// more units than there are bounds for.
+func FuzzUnit(f *testing.F) {
+	f.Add([]byte("[Unit]\nWants=a@b.service\nConditionPathExists=|!/etc/x\n[Service]\nExecStart=-/bin/sh -c \"modprobe sctp\" ; /bin/x %i\n"))
+	f.Add([]byte("[Service]\nExecStart=\\\n# comment\n  /sbin/modprobe \\\n sctp\\"))
+	f.Add([]byte("[Service\nExecStart=@:+!! %\n=\n["))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		tree, err := hostroot.FromFS(fstest.MapFS{
+			"etc/systemd/system/a@.service":            {Data: data},
+			"etc/systemd/system/default.target":        {Data: data},
+			"etc/systemd/system/a@.service.d/x.conf":   {Data: data},
+			"usr/lib/systemd/system/multi-user.target": {Data: data},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := 1 + bytes.Count(data, []byte("\n"))
+		set := Read(tree)
+		units := append(set.Started(""), set.Load("a@b.service"))
+		if len(units) > maxUnits+1 {
+			t.Fatalf("%d units", len(units))
+		}
+		for _, u := range units {
+			for _, s := range u.Settings {
+				if s.Line < 1 || s.Line > lines {
+					t.Fatalf("line %d of %d", s.Line, lines)
+				}
+			}
+			for _, v := range u.Values("Service", "ExecStart") {
+				commands, _ := u.Commands(v.Value)
+				for _, args := range commands {
+					if len(args) == 0 {
+						t.Fatal("a command of no words")
+					}
+				}
+			}
+			set.Conditions(u, strings.Fields(string(data)))
+		}
+	})
+}
+
+// TestCommands: command lines as units have them (systemd.service(5)).
+func TestCommands(t *testing.T) {
+	u := &Unit{Name: "modprobe@sctp.service"}
+	for value, want := range map[string]string{
+		"-/sbin/modprobe -abq %I":             "/sbin/modprobe|-abq|sctp",
+		"+/bin/sh -c 'modprobe sctp || true'": "/bin/sh|-c|modprobe sctp || true",
+		"!!/bin/true ; @/sbin/modprobe sctp":  "/bin/true||/sbin/modprobe|sctp",
+		"/bin/echo 100%%":                     "/bin/echo|100%",
+		"/bin/echo ${X}":                      "unsure",
+		"/bin/echo %n":                        "unsure",
+		"/bin/echo a\\x20b":                   "unsure",
+		"/bin/echo \"not closed":              "unsure",
+	} {
+		commands, ok := u.Commands(value)
+		got := "unsure"
+		if ok {
+			var all []string
+			for _, args := range commands {
+				all = append(all, strings.Join(args, "|"))
+			}
+			got = strings.Join(all, "||")
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", value, got, want)
+		}
+	}
+}
