@@ -101,7 +101,7 @@ does not, 2 that could not be told, or the command was misused.`,
 func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *command.Output, names, only []string, host machineconfig.Host) error {
 	var configs []machineconfig.Config
 	for _, name := range names {
-		more, err := decodeFile(stdin, name)
+		more, err := decodeUntil(ctx, stdin, name)
 		if err != nil {
 			return err
 		}
@@ -160,6 +160,26 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		}
 	}
 	return command.Answered(all)
+}
+
+// decodeUntil is decodeFile that ends with its context: a FIFO without a writer,
+// and a terminal as standard input, block for as long as they like.
+func decodeUntil(ctx context.Context, stdin io.Reader, name string) ([]machineconfig.Config, error) {
+	type decoded struct {
+		configs []machineconfig.Config
+		err     error
+	}
+	done := make(chan decoded, 1)
+	go func() {
+		configs, err := decodeFile(stdin, name)
+		done <- decoded{configs, err}
+	}()
+	select {
+	case d := <-done:
+		return d.configs, d.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("read %s: %w", name, context.Cause(ctx))
+	}
 }
 
 func decodeFile(stdin io.Reader, name string) ([]machineconfig.Config, error) {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,5 +108,16 @@ func TestRolesOfRenderedConfigs(t *testing.T) {
 				t.Errorf("pools %q, want %q\n%s%s", got, want, o.Stdout, o.Stderr)
 			}
 		})
+	}
+}
+
+// A read that blocks ends when the command is interrupted.
+func TestCheckEndsWhenInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stdin, writer := io.Pipe()
+	defer writer.Close()
+	if _, err := decodeUntil(ctx, stdin, "-"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 }
