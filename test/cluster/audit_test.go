@@ -240,7 +240,6 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 	}{
 		{"good-0", "worker", good("good-0"), true, func(n *corev1.Node) {
 			n.Labels["kubernetes.io/hostname"] = "good-0"
-			n.Status.Conditions[0].Status = corev1.ConditionUnknown // KubeletNotReady
 		}},
 		{wideName, "worker", bad(wideName), true, func(n *corev1.Node) { n.Labels["kubernetes.io/hostname"] = wideName }}, // NodeNotReadyInPool
 		{"stale", "worker", good("stale"), true, func(n *corev1.Node) { n.Status.NodeInfo.BootID = "another" }},
@@ -255,7 +254,9 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 			return &r
 		}(), true, func(n *corev1.Node) { delete(n.Labels, nodelabel.Keys{}.OnBoot()) }},
 		{"garbled", "infra", good("garbled"), true, func(n *corev1.Node) { n.Annotations[nodelabel.Keys{}.Report()] = "{" }},
-		{"agentless", "infra", nil, false, nil},
+		{"agentless", "infra", nil, false, func(n *corev1.Node) {
+			n.Status.Conditions[0].Status = corev1.ConditionUnknown // KubeletNotReady
+		}},
 		{"crashing", "infra", good("crashing"), true, nil},
 		{"about-to-lose", "edge", good("about-to-lose"), false, func(n *corev1.Node) {
 			n.Annotations["machineconfiguration.openshift.io/currentConfig"] = "rendered-edge-1"
@@ -498,7 +499,7 @@ func TestAudit(t *testing.T) {
 			}
 		}
 		if r.code != 2 {
-			t.Errorf("exit status %d without the right to see pods, want 2: %s", r.code, r.stderr)
+			t.Errorf("exit status %d without the right to see pods, want 2: %s%s", r.code, r.stderr, r.stdout)
 		}
 		fits(t, r.stdout)
 		for _, want := range []string{"the right to list pods is missing", "the right to list machineconfigpools.machineconfiguration.openshift.io is missing", "therefore not checked: PodOnUnreadyNode"} {
