@@ -30,9 +30,11 @@ func newCleanupCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove from the Nodes everything that the agent ever wrote there",
-		Long: `cleanup removes from the Nodes every label, annotation and taint with the
-agent's prefix, and the agent's condition. Remove the DaemonSet first: an agent
-that runs writes them anew.
+		Long: `cleanup removes from the Nodes the agent's documented labels and annotations,
+others with its prefix that its field manager owns, the startup taint
+PREFIX/unproved, and the agent's condition. What others wrote stays, and so does
+everything with a --prefix that no agent used. Remove the DaemonSet first: an
+agent that runs writes them anew.
 
 It first shows what it would remove. Then it asks, on a terminal; elsewhere it
 removes nothing unless --yes is given.

@@ -33,12 +33,13 @@ type Node struct {
 	Annotations []string `json:"annotations"`
 	// Condition says that the Node has the agent's condition.
 	Condition bool `json:"condition"`
-	// Taints are the keys of taints with the agent's prefix.
+	// Taints has the documented startup taint's key, if the Node has it.
 	Taints []string `json:"taints"`
 }
 
-// Find lists the Nodes that carry something of the agent's. Every key with the
-// prefix counts, so that what other versions wrote goes too.
+// Find lists the Nodes that carry something of the agent's. With the prefix,
+// the documented keys count, and what the agent's field manager owns: so what
+// other versions wrote goes too, and what others wrote stays.
 func Find(ctx context.Context, c *cluster.Client, opts Options) ([]Node, error) {
 	var out []Node
 	err := cluster.List(ctx, "nodes", "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{LabelSelector: opts.NodeSelector}, func(n *corev1.Node) {
@@ -50,19 +51,35 @@ func Find(ctx context.Context, c *cluster.Client, opts Options) ([]Node, error) 
 }
 
 func find(n *corev1.Node, keys nodelabel.Keys) *Node {
+	managed := managedKeys(n)
+	// Another prefix may be somebody else's, with a key named as one of ours:
+	// the Machine Config Operator has an annotation "reason". Only an agent
+	// writes a report.
+	_, reported := n.Annotations[keys.Report()]
+	standard := keys.Prefix() == nodelabel.DefaultPrefix
+	agents := standard || reported
+	documented := func(list []string) []string {
+		if !agents {
+			return nil
+		}
+		return list
+	}
 	out := Node{
 		Name:        n.Name,
-		Labels:      owned(n.Labels, keys.Prefix()),
-		Annotations: owned(n.Annotations, keys.Prefix()),
+		Labels:      owned(n.Labels, keys.Prefix(), documented(keys.Labels()), managed["f:labels"]),
+		Annotations: owned(n.Annotations, keys.Prefix(), documented(keys.Annotations()), managed["f:annotations"]),
 		Taints:      []string{},
 	}
+	// The condition's type is the same for each prefix: it stays while the Node
+	// has the report of the agent with the default one.
+	_, other := n.Annotations[nodelabel.DefaultPrefix+"report"]
 	for _, c := range n.Status.Conditions {
-		if c.Type == nodelabel.ConditionType {
+		if c.Type == nodelabel.ConditionType && (standard || reported && !other) {
 			out.Condition = true
 		}
 	}
 	for _, t := range n.Spec.Taints {
-		if strings.HasPrefix(t.Key, keys.Prefix()) {
+		if agents && t.Key == startupTaint(keys) {
 			out.Taints = append(out.Taints, t.Key)
 		}
 	}
@@ -72,10 +89,40 @@ func find(n *corev1.Node, keys nodelabel.Keys) *Node {
 	return &out
 }
 
-func owned(m map[string]string, prefix string) []string {
+// startupTaint is the key that docs/placement.md gives to the startup taint.
+func startupTaint(keys nodelabel.Keys) string { return keys.Prefix() + "unproved" }
+
+// managedKeys are the metadata keys that the agent's field manager owns, by
+// "f:labels" and "f:annotations", as managedFields writes them ("f:" and the key).
+func managedKeys(n *corev1.Node) map[string][]string {
+	out := map[string][]string{}
+	for _, e := range n.ManagedFields {
+		var fields struct {
+			Metadata map[string]json.RawMessage `json:"f:metadata"`
+		}
+		if e.Manager != nodelabel.FieldManager || e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.Raw, &fields) != nil {
+			continue
+		}
+		for _, part := range []string{"f:labels", "f:annotations"} {
+			var set map[string]json.RawMessage
+			if json.Unmarshal(fields.Metadata[part], &set) != nil {
+				continue // the manager owns none
+			}
+			for field := range set {
+				if key, ok := strings.CutPrefix(field, "f:"); ok {
+					out[part] = append(out[part], key)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// owned are the keys of m with the prefix that are documented or managed.
+func owned(m map[string]string, prefix string, documented, managed []string) []string {
 	out := []string{}
 	for key := range m {
-		if strings.HasPrefix(key, prefix) {
+		if slices.Contains(documented, key) || strings.HasPrefix(key, prefix) && slices.Contains(managed, key) {
 			out = append(out, key)
 		}
 	}
@@ -120,20 +167,21 @@ func remove(ctx context.Context, c *cluster.Client, name string, opts Options) e
 		status = append(status, operation{Op: "remove", Path: "/metadata/annotations/" + escape(key)})
 	}
 	for i := len(n.Status.Conditions) - 1; i >= 0; i-- {
-		if n.Status.Conditions[i].Type == nodelabel.ConditionType {
+		if found.Condition && n.Status.Conditions[i].Type == nodelabel.ConditionType {
 			status = append(status, removeAt("/status/conditions", i, "type", nodelabel.ConditionType)...)
 		}
 	}
-	if err := patch(ctx, c, name, status, "status"); err != nil {
-		return err
-	}
 	var spec []operation
 	for i := len(n.Spec.Taints) - 1; i >= 0; i-- {
-		if key := n.Spec.Taints[i].Key; strings.HasPrefix(key, opts.Keys.Prefix()) {
+		if key := n.Spec.Taints[i].Key; slices.Contains(found.Taints, key) {
 			spec = append(spec, removeAt("/spec/taints", i, "key", key)...)
 		}
 	}
-	return patch(ctx, c, name, spec)
+	// The report goes last: without it, a second attempt would not know the prefix.
+	if err := patch(ctx, c, name, spec); err != nil {
+		return err
+	}
+	return patch(ctx, c, name, status, "status")
 }
 
 // operation of a JSON patch (RFC 6902).

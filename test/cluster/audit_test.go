@@ -701,13 +701,13 @@ func testWatch(t *testing.T, bin string, cp *controlplane.ControlPlane, admin st
 
 func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin string) {
 	s := &seed{t, t.Context(), clientFor(t, cp.Admin())}
-	// Besides what the agent wrote: a condition, a taint of ours and one of
-	// others', and a key of another version.
+	// Besides what the agent wrote: a condition, the startup taint and one of
+	// others', and a key with the prefix that somebody else wrote.
 	n := must[*corev1.Node](s)(s.client.CoreV1().Nodes().Get(s.ctx, "good-0", metav1.GetOptions{}))
 	n.Labels["sctp-agent/from-the-future"] = "x"
 	n.Labels["sctp-agent.example.com/ready"] = "not-ours"
 	n.Annotations["example.com/keep"] = "not ours"
-	n.Spec.Taints = []corev1.Taint{{Key: "example.com/keep", Effect: corev1.TaintEffectNoSchedule}, {Key: "sctp-agent/not-ready", Effect: corev1.TaintEffectNoSchedule}}
+	n.Spec.Taints = []corev1.Taint{{Key: "example.com/keep", Effect: corev1.TaintEffectNoSchedule}, {Key: "sctp-agent/unproved", Effect: corev1.TaintEffectNoSchedule}}
 	n = must[*corev1.Node](s)(s.client.CoreV1().Nodes().Update(s.ctx, n, metav1.UpdateOptions{}))
 	n.Status.Conditions = append([]corev1.NodeCondition{{Type: nodelabel.ConditionType, Status: corev1.ConditionTrue}}, n.Status.Conditions...)
 	must[*corev1.Node](s)(s.client.CoreV1().Nodes().UpdateStatus(s.ctx, n, metav1.UpdateOptions{}))
@@ -743,7 +743,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	// Without a terminal nobody can be asked: nothing happens.
 	r := run(t, bin, "cleanup", "--kubeconfig", admin)
 	fits(t, r.stdout)
-	if r.code != 1 || !strings.Contains(r.stderr, "Nothing was removed") || !strings.Contains(r.stdout, "sctp-agent/from-the-future") {
+	if r.code != 1 || !strings.Contains(r.stderr, "Nothing was removed") || !strings.Contains(r.stdout, "sctp-agent/unproved") {
 		t.Errorf("exit status %d\n%s%s", r.code, r.stdout, r.stderr)
 	}
 	if r := run(t, bin, "cleanup", "--kubeconfig", admin, "--dry-run"); r.code != 1 {
@@ -756,7 +756,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	// On a terminal it asks, and takes silence and anything but yes for a no.
 	for _, answer := range []string{"n\n", "\n", "yes please\n", "\x04"} { // ^D
 		screen, code := onTerminal(t, answer, bin, "cleanup", "--kubeconfig", admin)
-		if code != 1 || !strings.Contains(screen, fmt.Sprintf("Remove all of this from %d nodes? [y/N]", 9)) || !strings.Contains(screen, "sctp-agent/from-the-future") {
+		if code != 1 || !strings.Contains(screen, fmt.Sprintf("Remove all of this from %d nodes? [y/N]", 9)) || !strings.Contains(screen, "sctp-agent/unproved") {
 			t.Errorf("answer %q: exit status %d\n%s", answer, code, screen)
 		}
 	}
@@ -776,7 +776,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	if screen, code := onTerminal(t, "y\n", bin, "cleanup", "--kubeconfig", admin); code != 0 || !strings.Contains(screen, "Removed from 9 nodes") {
 		t.Errorf("exit status %d: %s", code, screen)
 	}
-	if now := ours(); len(now) != 0 {
+	if now := ours(); !slices.Equal(now, []string{"good-0 sctp-agent/from-the-future"}) {
 		t.Errorf("left on the nodes: %v", now)
 	}
 	n = must[*corev1.Node](s)(s.client.CoreV1().Nodes().Get(s.ctx, "good-0", metav1.GetOptions{}))
