@@ -100,7 +100,7 @@ func managedKeys(n *corev1.Node) map[string][]string {
 		var fields struct {
 			Metadata map[string]json.RawMessage `json:"f:metadata"`
 		}
-		if e.Manager != nodelabel.FieldManager || e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.Raw, &fields) != nil {
+		if e.Manager != nodelabel.FieldManager || e.FieldsV1 == nil || json.Unmarshal(e.FieldsV1.GetRawBytes(), &fields) != nil {
 			continue
 		}
 		for _, part := range []string{"f:labels", "f:annotations"} {

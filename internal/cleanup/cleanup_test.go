@@ -24,8 +24,8 @@ func TestFind(t *testing.T) {
 				"machineconfiguration.openshift.io/reason": "", "machineconfiguration.openshift.io/state": "Done",
 			},
 			ManagedFields: []metav1.ManagedFieldsEntry{
-				{Manager: nodelabel.FieldManager, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:labels":{"f:sctp-agent/old":{}}}}`)}},
-				{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{"f:labels":{"f:sctp-agent/foreign":{}}}}`)}},
+				{Manager: nodelabel.FieldManager, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{"f:sctp-agent/old":{}}}}`)},
+				{Manager: "kubectl", FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:labels":{"f:sctp-agent/foreign":{}}}}`)},
 			},
 		},
 		Spec:   corev1.NodeSpec{Taints: []corev1.Taint{{Key: "sctp-agent/unproved"}, {Key: "sctp-agent/foreign"}}},
