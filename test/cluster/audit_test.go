@@ -401,6 +401,8 @@ func TestAudit(t *testing.T) {
 		}
 	})
 
+	t.Run("files", func(t *testing.T) { testFiles(t, bin, admin) })
+
 	t.Run("table", func(t *testing.T) {
 		r := run(t, bin, "audit", "--kubeconfig", admin)
 		t.Logf("\n%s", r.stdout)
