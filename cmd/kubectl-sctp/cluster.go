@@ -37,6 +37,10 @@ func (f *clusterFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.prefix, "prefix", nodelabel.DefaultPrefix, "prefix of the agent's labels and annotations")
 }
 
+// unconfigured is client-go's server where nothing names one (clientcmd,
+// getDefaultServer).
+const unconfigured = "http://localhost:8080"
+
 // open sends nothing yet. Warnings of the API server go to this writer.
 func (f *clusterFlags) open(warnings io.Writer) (*cluster.Client, nodelabel.Keys, error) {
 	keys, err := nodelabel.NewKeys(f.prefix)
@@ -46,6 +50,10 @@ func (f *clusterFlags) open(warnings io.Writer) (*cluster.Client, nodelabel.Keys
 	cfg, err := f.kubectl.ToRESTConfig()
 	if err != nil {
 		return nil, keys, fmt.Errorf("find the API server (kubeconfig %s): %w", f.kubectl.ToRawKubeConfigLoader().ConfigAccess().GetDefaultFilename(), err)
+	}
+	if cfg.Host == unconfigured && *f.kubectl.APIServer == "" {
+		return nil, keys, fmt.Errorf("no kubeconfig names an API server (looked at %s): set KUBECONFIG, or give --kubeconfig FILE",
+			f.kubectl.ToRawKubeConfigLoader().ConfigAccess().GetDefaultFilename())
 	}
 	client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, warnings)
 	return client, keys, err

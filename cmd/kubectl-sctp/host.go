@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -34,7 +35,12 @@ Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 		Example: `  kubectl sctp host sosreport-worker-1-2026-11-28-abcdefg.tar.xz
   kubectl sctp host /mnt/sysimage
   kubectl sctp host sosreport.tar.xz -o json | jq .policy`,
-		Args: cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return errors.New("want one PATH: a sosreport, or the root of an unpacked host")
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opts.KmodVersion < 0 || opts.SystemdVersion < 0 {
 				return fmt.Errorf("--kmod-version and --systemd-version want a positive number")

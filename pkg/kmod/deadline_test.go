@@ -3,6 +3,7 @@ package kmod_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
@@ -65,18 +66,23 @@ func TestDeadlineOfMuchWork(t *testing.T) {
 		file("etc/modprobe.d/x.conf", strings.Repeat("alias a1* sctp\n", 60000)),
 	}
 	opts := kmod.Options{FS: c.FS(), KmodVersion: 28, SystemdVersion: 252}
-	start := time.Now()
-	if _, err := kmod.Inspect(t.Context(), opts, kmod.SCTP()); err != nil {
-		t.Fatal(err)
+	// A machine that stands still spoils a try, and not all of them.
+	var last string
+	for range 20 {
+		start := time.Now()
+		if _, err := kmod.Inspect(t.Context(), opts, kmod.SCTP()); err != nil {
+			t.Fatal(err)
+		}
+		whole := time.Since(start)
+		ctx, cancel := context.WithTimeout(t.Context(), whole/10)
+		start = time.Now()
+		_, err := kmod.Inspect(ctx, opts, kmod.SCTP())
+		took := time.Since(start)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) && took <= whole/2 {
+			return
+		}
+		last = fmt.Sprintf("%v after %v of %v, with a deadline after a tenth", err, took, whole)
 	}
-	whole := time.Since(start)
-	ctx, cancel := context.WithTimeout(t.Context(), whole/10)
-	defer cancel()
-	start = time.Now()
-	if _, err := kmod.Inspect(ctx, opts, kmod.SCTP()); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
-	}
-	if took := time.Since(start); took > whole/2 {
-		t.Errorf("took %v of %v, with a deadline after a tenth", took, whole)
-	}
+	t.Error(last)
 }
