@@ -192,7 +192,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	t.Line("")
 	t.Line("%d nodes, %d of %d paths are as they should be, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
 	if notTried > 0 {
-		t.Line("%d were not tried: they lead over pairs of pods that do not reach each other", notTried)
+		t.Line("%d were not tried: they depend on pairs of pods that do not reach each other", notTried)
 	}
 	if r.Policy != "" {
 		t.Line("NetworkPolicy for SCTP: %s", r.Policy)

@@ -164,7 +164,7 @@ func checks() []check {
 		{
 			kind: PoolStuck, severity: Warning,
 			title: "Machine config pools that do not get on with enabling SCTP",
-			fix:   "mend what degrades the pool (oc describe mcp), or unpause it",
+			fix:   "fix what degrades the pool (oc describe mcp), or unpause it",
 			needs: []Source{SourcePools, SourceConfigs},
 			find: eachPool(func(p Pool, found poolReport) {
 				if enables(p.Target) && p.Updated < p.Machines && (p.Paused || p.Degraded) {
@@ -183,7 +183,7 @@ func checks() []check {
 		{
 			kind: NodeUnproved, severity: Warning,
 			title: "Nodes on which the agent could not conclude",
-			fix:   "give the agent what it names",
+			fix:   "give the agent the right or the resource that the message names",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if !n.Stale() && n.Reason != "" && n.Reason.Ready() == kmod.AnswerUnknown {
 					found(n.remedy(), fmt.Sprintf("the agent could not conclude: %s", n.Reason), n.why())

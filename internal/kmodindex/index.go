@@ -39,7 +39,7 @@ const (
 var (
 	// ErrFormat: the file is not an index, or a broken one.
 	ErrFormat = errors.New("not a module index that depmod wrote")
-	errNoEnd  = fmt.Errorf("%w: no lookup in it comes to an end", ErrFormat)
+	errNoEnd  = fmt.Errorf("%w: a lookup in it never ends", ErrFormat)
 )
 
 // Index reads an open index by position: a lookup touches the nodes on its way

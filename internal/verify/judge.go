@@ -210,7 +210,7 @@ func (j *judgement) services(ports map[string][]int32) {
 }
 
 // untold tells of paths through Services of which nothing is known although
-// everything that they lead over works: else they would pass for explained.
+// everything that they depend on works: else they would pass for explained.
 func (j *judgement) untold() {
 	var untried, unknown []string
 	for _, p := range j.r.Paths {
@@ -223,7 +223,7 @@ func (j *judgement) untold() {
 		}
 	}
 	if len(untried) > 0 {
-		j.add(FindingUndecided, "try again", "what these paths lead over did not work at first, and then did; they were not tried again", untried...)
+		j.add(FindingUndecided, "try again", "what these paths depend on did not work at first, and then did; they were not tried again", untried...)
 	}
 	if len(unknown) > 0 {
 		j.add(FindingUndecided, longer, "of these paths through Services nothing is known", unknown...)

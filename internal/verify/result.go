@@ -103,7 +103,7 @@ func (p *Path) Good() bool {
 }
 
 // Count says how many paths are as they should be, and how many were not tried
-// because what they lead over is not.
+// because what they depend on is not.
 func (r *Result) Count() (good, notTried int) {
 	for _, p := range r.Paths {
 		switch {

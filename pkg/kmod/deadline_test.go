@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 	"testing/synctest"
@@ -19,11 +20,11 @@ import (
 type slowFS struct {
 	fstest.MapFS
 	look  time.Duration
-	looks *int
+	looks *atomic.Int64
 }
 
 func (s slowFS) Lstat(name string) (fs.FileInfo, error) {
-	*s.looks++
+	s.looks.Add(1)
 	time.Sleep(s.look)
 	return s.MapFS.Lstat(name)
 }
@@ -36,7 +37,7 @@ func TestDeadline(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := hostcase.Case{Modules: []hostcase.Module{{Name: "sctp", File: "kernel/net/sctp/sctp.ko"}}}
-				looks := 0
+				var looks atomic.Int64
 				const deadline = 100 * time.Millisecond
 				ctx, cancel := context.WithTimeout(t.Context(), deadline)
 				defer cancel()
@@ -47,9 +48,9 @@ func TestDeadline(t *testing.T) {
 					t.Errorf("after %v: %v", took, err)
 				}
 				synctest.Wait()
-				before := looks
+				before := looks.Load()
 				time.Sleep(24 * time.Hour)
-				if after := looks; after > before+10 { // the rest of one name, component by component
+				if after := looks.Load(); after > before+10 { // the rest of one name, component by component
 					t.Errorf("%d looks after the deadline", after-before)
 				}
 			})

@@ -17,7 +17,7 @@ type process struct {
 	kmod int
 	kern *kernelImage
 	pool map[string]*module
-	// asked holds the names that modulesLoad was given in vain, with the number
+	// asked holds the names that modulesLoad was given without effect, with the number
 	// of modules that were inserted then.
 	asked map[string]int
 	// nesting counts the install commands that run modprobe that has install
@@ -473,7 +473,7 @@ func (p *process) step() bool {
 	if p.host.noEnd == nil {
 		p.host.noEnd = &Evidence{
 			File: p.host.moddir, Cause: CauseUnreadable,
-			Effect: "the dependencies and soft dependencies do not come to an end",
+			Effect: "the dependencies and soft dependencies form a loop",
 		}
 	}
 	return false

@@ -149,7 +149,7 @@ func (l *lag) watchPackets() {
 	}
 }
 
-// doubt says why a wait in vain from since until now proves nothing, "" if it
+// doubt says why a wait without an answer from since until now proves nothing, "" if it
 // does. A zero since is the whole run. There are no figures in it: they would
 // be others each time, and make news of a report that says the same.
 func (l *lag) doubt(since, now time.Time) string {
@@ -170,7 +170,7 @@ func (l *lag) doubt(since, now time.Time) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sleeping.irregular(l.beat, since, now) {
-		return "this machine is behind, it ran the probe too seldom"
+		return "this machine is overloaded: it ran the probe too rarely"
 	}
 	if len(l.packets.beats) == 0 && !l.private {
 		// Not of SCTP's own making, but an answer.
@@ -180,7 +180,7 @@ func (l *lag) doubt(since, now time.Time) string {
 		return "nothing else arrives over loopback either"
 	}
 	if l.packets.irregular(l.beat, since, now) {
-		return "this machine is behind, it delivered packets too seldom"
+		return "this machine is overloaded: it delivered packets too rarely"
 	}
 	return ""
 }

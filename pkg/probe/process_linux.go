@@ -23,7 +23,7 @@ import (
 // answer is everything that one child said.
 type answer struct {
 	checks []result.Check
-	// unusable is why its own network namespace is of no use.
+	// unusable is why its own network namespace cannot be used.
 	unusable string
 	// err is why it did not say everything: it was killed, or too late.
 	err error

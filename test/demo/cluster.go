@@ -220,16 +220,16 @@ func table(nodes []*node, rows []says) string {
 	return b.String()
 }
 
-// mend writes the MachineConfig's two files into a node, reboots it, and shows
+// fix writes the MachineConfig's two files into a node, reboots it, and shows
 // the label turn.
-func (d *demo) mend(ctx context.Context, n *node) error {
-	end := d.screen.phase("mending " + n.name + ", with its reboot")
+func (d *demo) fix(ctx context.Context, n *node) error {
+	end := d.screen.phase("fixing " + n.name + ", with its reboot")
 	defer end()
 	before, err := d.nodeSays(ctx, n)
 	if err != nil {
 		return err
 	}
-	d.screen.say("mending %s: /etc/modprobe.d/sctp-blacklist.conf is emptied, /etc/modules-load.d/sctp-load.conf asks for sctp", n.name)
+	d.screen.say("fixing %s: /etc/modprobe.d/sctp-blacklist.conf is emptied, /etc/modules-load.d/sctp-load.conf asks for sctp", n.name)
 	for _, f := range enabled() {
 		if err := n.guest.PutFile(ctx, f); err != nil {
 			return err

@@ -1,7 +1,7 @@
 // Command demo shows the main job on a machine without a cluster: three virtual
 // machines with a Debian kernel are the nodes of a real API server, each runs
 // the agent with its own service account's token, and the Nodes say which can
-// run SCTP and why the others cannot. Then one of them is mended.
+// run SCTP and why the others cannot. Then one of them is fixed.
 //
 //	make demo
 package main
@@ -146,7 +146,7 @@ func (d *demo) run(ctx context.Context) error {
 	if err := d.showNodes(ctx); err != nil {
 		return err
 	}
-	return d.mend(ctx, d.nodes[0])
+	return d.fix(ctx, d.nodes[0])
 }
 
 // startAll starts the nodes and the API server side by side. Neither is still

@@ -112,8 +112,14 @@ func TestCases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			// What systemd starts is not asked here (TestUnitStateOfSystemctl): such a case
+			// states what else matters to it.
+			units := strings.HasPrefix(filepath.Base(name), "unit-")
 			for _, caller := range Callers {
 				want := c.Want[caller]
+				if units && (want == "" || caller == "boot" || caller == "requested") {
+					continue
+				}
 				if want != "unknown" && real[caller] != "" && real[caller] != want {
 					t.Errorf("%s: the real programs say %s, the case %s", caller, real[caller], want)
 				}

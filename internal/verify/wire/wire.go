@@ -36,7 +36,7 @@ const (
 	Denied Outcome = "denied"
 	// Blocked: it fails time and again, while one beside it works.
 	Blocked Outcome = "blocked"
-	// NotTried: a path that this one leads over fails by itself.
+	// NotTried: a path that this one depends on fails by itself.
 	NotTried Outcome = "not-tried"
 	// Unknown: none of these.
 	Unknown Outcome = "unknown"
