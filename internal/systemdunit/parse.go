@@ -49,11 +49,13 @@ func assign(list []Setting, section, line, file string, number int) ([]Setting, 
 		return list, strings.TrimSuffix(name, "]")
 	}
 	key, value, ok := strings.Cut(line, "=")
-	if !ok || section == "" {
+	key = strings.TrimSpace(key)
+	// Nothing else is asked for, and a host has hundreds of units.
+	if !ok || section != "Unit" && (section != "Service" || !strings.HasPrefix(key, "Exec")) {
 		return list, section
 	}
 	return append(list, Setting{
-		Section: section, Key: strings.TrimSpace(key), Value: strings.TrimSpace(value),
+		Section: section, Key: key, Value: strings.TrimSpace(value),
 		File: file, Line: number, Vendor: vendor(file),
 	}), section
 }

@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"bytes"
 	"path"
 	"regexp"
 	"slices"
@@ -257,15 +258,28 @@ func (h *host) scriptAbout(args []string) bool {
 			continue
 		}
 		st, err := h.Stat(name)
-		if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !h.spend(int(st.Size)) {
+		if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !h.isScript(name) || !h.spend(int(st.Size)) {
 			continue
 		}
 		data, _, err := readFile(h, name, maxScript)
-		if err == nil && strings.HasPrefix(string(data), "#!") && loads.Match(data) && strings.Contains(string(data), h.target) {
+		if err == nil && loads.Match(data) && bytes.Contains(data, []byte(h.target)) {
 			return true
 		}
 	}
 	return false
+}
+
+// isScript says whether a program is a script (execve(2)): most are not, and are
+// not read.
+func (h *host) isScript(name string) bool {
+	f, err := h.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var magic [2]byte
+	n, _ := f.ReadAt(magic[:], 0)
+	return string(magic[:n]) == "#!"
 }
 
 // withUnits adds to what modules-load.d asks for what the host's units make of
