@@ -30,10 +30,6 @@ type Options struct {
 func Assess(ctx context.Context, opts Options) verdict.Report {
 	facts := verdict.Facts{Node: opts.Node}
 	facts.Inspection, facts.InspectionError = kmod.Inspect(ctx, opts.Host, kmod.SCTP())
-	if facts.Inspection != nil {
-		// Without it, only a warning is missing.
-		facts.Diag, _ = kmod.Inspect(ctx, opts.Host, kmod.SCTPDiag())
-	}
 	if mayProbe(facts.Inspection, opts.Probe) {
 		facts.Probe = probe.Run(ctx, opts.Probe)
 		if facts.Probe.CausedLoad {
@@ -42,6 +38,10 @@ func Assess(ctx context.Context, opts Options) verdict.Report {
 		}
 	} else {
 		facts.Probe.Suite = opts.Probe.Suite
+	}
+	if facts.Inspection != nil && facts.Inspection.State.InKernel() {
+		// It is for a warning about a module that works (ss --sctp).
+		facts.Diag, _ = kmod.Inspect(ctx, opts.Host, kmod.SCTPDiag())
 	}
 	if opts.ModulesLoadUnit != nil {
 		facts.ModulesLoadUnit = opts.ModulesLoadUnit(ctx)
