@@ -36,7 +36,7 @@ func testFiles(t *testing.T, bin, admin string) {
 		}
 		return name
 	}
-	const workloadKinds, machineKinds = "pods,services,endpointslices,networkpolicies", "machineconfigs,machineconfigpools"
+	const workloadKinds, machineKinds = "pods,services,endpointslices,networkpolicies,configmaps", "machineconfigs,machineconfigpools"
 	all := get("all.yaml", "nodes,namespaces,"+workloadKinds+","+machineKinds, "-A", "-o", "yaml")
 	nodes := get("nodes.json", "nodes,"+machineKinds, "-o", "json")
 	byNamespace := []string{"-f", nodes}
