@@ -1,7 +1,7 @@
 const good = p => p.outcome === (p.kind === "policyDenied" ? "blocked" : "ok");
 const ok = r.paths.filter(good).length, untried = r.paths.filter(p => p.outcome === "not-tried").length;
 summary(`${r.time}: ${r.nodes.length} nodes, ${ok} of ${r.paths.length} paths are as they should be` +
-  (untried ? ` (${untried} not tried: they lead over pairs of pods that do not reach each other)` : "") +
+  (untried ? ` (${untried} not tried: they depend on pairs of pods that do not reach each other)` : "") +
   `, ${(r.durationMillis / 1000).toFixed(1)} s, image ${r.image}` + (r.policy ? `; NetworkPolicy for SCTP: ${r.policy}` : ""));
 
 if (r.findings.length === 0) byId("findings").append(make("p", "SCTP works on every path.", "good"));
