@@ -145,15 +145,15 @@ func FuzzTree(f *testing.F) {
 		for link, target := range map[string]string{"a": a, "d/b": b, "d/e/c": c} {
 			// What no link of a disk can be, none is.
 			if err := os.Symlink(target, filepath.Join(dir, link)); err != nil {
-				t.Skip()
+				t.Skipf("no link of a disk: %v", err)
 			}
 			if !fs.ValidPath("x" + strings.ReplaceAll(target, "/", "")) {
-				t.Skip() // refused by fs.FS, see TestNamesThatAreRefused
+				t.Skip("refused by fs.FS, see TestNamesThatAreRefused")
 			}
 		}
 		name = path.Clean("/" + name)
 		if !fs.ValidPath("x"+name) || strings.Contains(name, "\x00") {
-			t.Skip()
+			t.Skip("no name that fs.FS takes")
 		}
 		compare(t, dir, []string{name, "/a", "/d/b", "/d/e/c", "/a/b/c", "/d/b/c"})
 	})

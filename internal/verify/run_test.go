@@ -51,7 +51,7 @@ func newPlan(n int, policy bool) *run {
 }
 
 // Each path is tried by one job; a job's results fit a termination message; and
-// a path needs the direct ones that it leads over, tried before it.
+// a path needs the direct ones that it depends on, tried before it.
 func TestJobs(t *testing.T) {
 	for _, c := range []struct {
 		nodes  int
@@ -573,7 +573,7 @@ func TestLate(t *testing.T) {
 		}
 		return wire.OK
 	}
-	mended := func(job wire.Job, target wire.Target) wire.Outcome {
+	fixed := func(job wire.Job, target wire.Target) wire.Outcome {
 		if job.Diagnose {
 			return wire.OK
 		}
@@ -596,7 +596,7 @@ func TestLate(t *testing.T) {
 			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 9, wire.Unknown: 9}},
 		{"while diagnosing", dropped, nil, diagnoses, stepDiagnose, []string{FindingDropped, FindingUndecided},
 			kmod.AnswerFalse, map[wire.Outcome]int{wire.Dropped: 2, wire.NotTried: 9, wire.OK: 7}},
-		{"while catching up", mended, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
+		{"while catching up", fixed, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
 			[]string{FindingUndecided, FindingUndecided}, kmod.AnswerUnknown, map[wire.Outcome]int{wire.NotTried: 9, wire.OK: 9}},
 		{"while trying the policy", nil, nil, nth(1, "POST", "/networkpolicies", ""), stepPolicy, []string{FindingUndecided},
 			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 18}},
