@@ -105,6 +105,13 @@ var arrows = []struct {
 		portable: true,
 	},
 	{
+		why:      "what a node of the mesh sees is read on any system",
+		from:     []string{"internal/mesh/picture"},
+		on:       onDesks,
+		only:     []string{},
+		portable: true,
+	},
+	{
 		why:   "the node's program deletes no namespace and creates no pod, and makes its few requests itself",
 		from:  []string{"cmd/sctp-agent"},
 		on:    []string{"linux"},
