@@ -89,7 +89,7 @@ func find(n *corev1.Node, keys nodelabel.Keys) *Node {
 	return &out
 }
 
-// startupTaint is the key that docs/placement.md gives to the startup taint.
+// startupTaint is the key that docs/labels.md gives to the startup taint.
 func startupTaint(keys nodelabel.Keys) string { return keys.Prefix() + "unproved" }
 
 // managedKeys are the metadata keys that the agent's field manager owns, by

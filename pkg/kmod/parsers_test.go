@@ -131,7 +131,7 @@ func TestRuleChanges(t *testing.T) {
 }
 
 // TestDirectories: the lists by version, as the tags of kmod and systemd have
-// them (docs/kmod.md).
+// them (docs/how-it-works/kmod.md).
 func TestDirectories(t *testing.T) {
 	for kmod, want := range map[int]string{
 		25: "/etc /run /lib", 28: "/etc /run /lib",

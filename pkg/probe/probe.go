@@ -20,7 +20,7 @@
 //
 // The checks run in a child process with a network namespace of its own where
 // the caller provides the child ([Options.Child]) and privilege allows the
-// namespace; otherwise in the current one. docs/probe.md lists the checks and
+// namespace; otherwise in the current one. docs/how-it-works/probe.md lists the checks and
 // says what a loopback cannot prove.
 package probe
 

@@ -121,7 +121,7 @@ func closeAll(files ...*os.File) {
 
 // After the deadline, or after the child's last line, nothing is waited for longer
 // than twice endGrace, for its end, and wordsGrace, for its last words: 45 ms in
-// all (docs/probe.md).
+// all (docs/how-it-works/probe.md).
 const (
 	endGrace   = 20 * time.Millisecond
 	wordsGrace = 5 * time.Millisecond

@@ -10,7 +10,7 @@ import (
 // one table from errno to verdict. A failed check without an entry here is
 // ProbeFailed, an inconclusive one InspectionFailed.
 //
-// The errno values are those measured at each stage (docs/probe.md).
+// The errno values are those measured at each stage (docs/how-it-works/probe.md).
 func probeReason(c result.Check) Reason {
 	if c.Result == result.OutcomeFail && (c.TimedOut || c.Errno == "ETIMEDOUT") {
 		// A dropped packet is silence: the step's deadline passed, or the

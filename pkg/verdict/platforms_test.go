@@ -379,15 +379,15 @@ func TestNoCommandForAHiddenName(t *testing.T) {
 	}
 }
 
-// TestDocumentedPlatforms: docs/platforms.md has every row, with its source.
+// TestDocumentedPlatforms: docs/enable-sctp.md has every row, with its source.
 func TestDocumentedPlatforms(t *testing.T) {
-	text, err := os.ReadFile("../../docs/platforms.md")
+	text, err := os.ReadFile("../../docs/enable-sctp.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range Platforms() {
 		if p.Source == "" || !strings.Contains(string(text), "("+p.Source+")") || p.Name != "" && !strings.Contains(string(text), "`"+p.Name+"`") {
-			t.Errorf("docs/platforms.md does not have %q (%s)", p.Name, p.Source)
+			t.Errorf("docs/enable-sctp.md does not have %q (%s)", p.Name, p.Source)
 		}
 	}
 }
