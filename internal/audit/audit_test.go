@@ -603,6 +603,59 @@ func TestNodesOfOneCause(t *testing.T) {
 	}
 }
 
+// What many nodes of a pool have is one finding, with what to do once, whatever
+// differs from node to node; and what is shown of each is bounded.
+func TestManyOfOneCause(t *testing.T) {
+	const many = 100
+	for kind, spoil := range map[Kind]func(*Node){
+		ReportOlderThanBoot:    func(n *Node) { n.BootID = "another-of-" + n.Name },
+		LabelContradictsReport: func(n *Node) { n.Ready = "false" },
+		ReportOfAnotherNode:    func(n *Node) { n.Report.Node = "not-" + n.Name },
+		NodeLosesSCTPAtReboot:  func(n *Node) { n.OnBoot, n.Report.OnBoot = "blocked", verdict.OnBootBlocked },
+		NodeNotReadyInPool: func(n *Node) {
+			bad := kubeNode(n.Name, "worker", blacklisted())
+			*n = withAgent(node(&bad, nodelabel.Keys{}))
+		},
+		NodeUnproved:      func(n *Node) { n.Reason, n.Report.Ready = verdict.ReasonPermissionDenied, kmod.AnswerUnknown },
+		ReportUnreadable:  func(n *Node) { n.Report, n.ReportError = nil, fmt.Errorf("at character %d", len(n.Name)) },
+		ReadyWithoutAgent: func(n *Node) { n.Agent = nil },
+		KubeletNotReady:   func(n *Node) { n.Down = "no heartbeat of " + n.Name },
+		NodeWithoutAgent:  func(n *Node) { n.Agent, n.Ready, n.Report, n.Reason, n.Message = nil, "", nil, "", "" },
+		AgentNotReady:     func(n *Node) { n.Agent.Ready, n.Agent.Trouble = false, "back-off of "+n.Agent.Name },
+		AgentVersionSkew:  func(n *Node) { n.Agent.Version, n.Agent.Image = "v2", "registry.example.com/"+n.Name+":v2" },
+	} {
+		s := healthy()
+		s.Policies = nil
+		for i := range 2*many + 1 { // most are as they should be
+			n := kubeNode(fmt.Sprint("node-", i), "worker", ready())
+			s.Nodes = append(s.Nodes, withAgent(node(&n, nodelabel.Keys{})))
+		}
+		for i := range many {
+			spoil(&s.Nodes[len(s.Nodes)-1-i])
+		}
+		var got []Finding
+		for _, f := range Examine(s).Findings {
+			if f.Kind == kind {
+				got = append(got, f)
+			}
+		}
+		if len(got) != 1 || got[0].Count != many || len(got[0].Members) != many || len(got[0].Evidence) > mostEvidence {
+			t.Errorf("%s: %d findings, the first %+v", kind, len(got), got)
+		}
+	}
+
+	s := healthy()
+	bad := kubeNode("bad", "infra", blacklisted())
+	s.Nodes = append(s.Nodes, withAgent(node(&bad, nodelabel.Keys{})))
+	for i := range many {
+		s.Services[0].Endpoints = append(s.Services[0].Endpoints, Endpoint{Address: fmt.Sprint("10.2.0.", i), Node: "bad", Pod: fmt.Sprint("amf-", i+1), Ready: true, Port: 38412})
+	}
+	f := Examine(s).Findings[0]
+	if f.Kind != EndpointOnUnreadyNode || len(f.Evidence) != mostEvidence+1 || f.Evidence[2] != "endpoint 10.2.0.2 (pod amf-3) on node bad: ModuleBlacklisted" || f.Evidence[mostEvidence] != "and 92 further endpoints" {
+		t.Errorf("%+v", f)
+	}
+}
+
 // A long annotation is not printed for pages.
 func TestLongAnnotations(t *testing.T) {
 	var keys nodelabel.Keys

@@ -243,7 +243,7 @@ func checks() []check {
 			needs: []Source{SourcePods, SourceAgents},
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Agent != nil && !n.Agent.Ready {
-					found("", fmt.Sprintf("the agent's pod %s/%s is not ready", n.Agent.Namespace, n.Agent.Name), n.Agent.Trouble)
+					found("", "the agent's pod is not ready", fmt.Sprintf("pod %s/%s: %s", n.Agent.Namespace, n.Agent.Name, n.Agent.Trouble))
 				}
 			}),
 		},
@@ -349,7 +349,7 @@ func eachNode(f func(*Node, nodeReport)) func(*view, report) {
 	}
 }
 
-// mostEvidence bounds what a finding about several nodes shows of each.
+// mostEvidence bounds what a finding about several objects shows of each.
 const mostEvidence = 8
 
 func eachPool(f func(Pool, poolReport)) func(*view, report) {
@@ -434,8 +434,11 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 			bad = append(bad, fmt.Sprintf("endpoint %s (pod %s) on node %s: %s", e.Address, orNone(e.Pod), n.Name, n.Reason))
 		}
 		if len(bad) > 0 {
-			slices.Sort(bad)
+			slices.SortFunc(bad, CompareNames)
 			message := fmt.Sprintf("%d of its %d ready endpoints are on nodes without SCTP", len(bad), len(bad)+good)
+			if more := len(bad) - mostEvidence; more > 0 {
+				bad = append(bad[:mostEvidence], fmt.Sprintf("and %d further endpoints", more))
+			}
 			found(Finding{Object: Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, Message: message, Evidence: bad})
 		}
 	}
