@@ -29,6 +29,7 @@ type runFlags struct {
 	resync     time.Duration
 	listen     string
 	condition  bool
+	heartbeat  time.Duration
 	events     bool
 	taint      string
 	bus        string
@@ -36,6 +37,10 @@ type runFlags struct {
 	logFormat  string
 	logLevel   slog.LevelVar
 }
+
+// leastHeartbeat: each heartbeat is a write to etcd, and news to whoever watches
+// Nodes.
+const leastHeartbeat = 10 * time.Second
 
 func newRunCommand() *cobra.Command {
 	var f runFlags
@@ -46,8 +51,9 @@ func newRunCommand() *cobra.Command {
 and lets the Node say so: labels for schedulers, annotations for people.
 
 It writes by server-side apply as field manager "sctp-agent", only its own
-keys, and only when something changed. An API server that is away is waited
-for. What is "unknown" never overwrites an earlier verdict of the same boot.
+keys, and only when something changed; the condition's heartbeat is the one
+exception. An API server that is away is waited for. What is "unknown" never
+overwrites an earlier verdict of the same boot.
 
 It needs NODE_NAME, and the right to get, watch and patch status of its own
 Node (manifests/base/rbac.yaml).`,
@@ -65,6 +71,7 @@ Node (manifests/base/rbac.yaml).`,
 	flags.DurationVar(&f.resync, "resync", agent.DefaultResync, "mean time between assessments while nothing happens")
 	flags.StringVar(&f.listen, "listen", "", `address of /metrics, /healthz and /readyz, such as ":9475" (default: none)`)
 	flags.BoolVar(&f.condition, "condition", false, "also keep the Node condition "+nodelabel.ConditionType)
+	flags.DurationVar(&f.heartbeat, "condition-heartbeat", nodelabel.DefaultHeartbeat, "how often the condition's lastHeartbeatTime is renewed while nothing changes (0: never)")
 	flags.BoolVar(&f.events, "events", true, "create one Event per transition")
 	flags.StringVar(&f.taint, "startup-taint", "", `taint ("key" or "key:effect") to remove from the Node once SCTP is proved (default: none)`)
 	flags.StringVar(&f.bus, "system-bus", "", "socket of the host's system bus, to turn the label before the node shuts down (default: none)")
@@ -89,6 +96,9 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if f.resync < 0 {
 		return fmt.Errorf("--resync %v: want more than 0, or 0 for the default (%v)", f.resync, agent.DefaultResync)
 	}
+	if f.heartbeat != 0 && f.heartbeat < leastHeartbeat {
+		return fmt.Errorf("--condition-heartbeat %v: want 0 (never), or at least %v", f.heartbeat, leastHeartbeat)
+	}
 	keys, err := nodelabel.NewKeys(f.prefix)
 	if err != nil {
 		return fmt.Errorf("--prefix: %w", err)
@@ -106,7 +116,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	})
 	writer, err = nodewriter.NewWriter(nodewriter.Config{
 		Conn: conn, Node: opts.Node, Keys: keys,
-		Condition: f.condition, Events: f.events, StartupTaint: f.taint,
+		Condition: f.condition, Heartbeat: f.heartbeat.Truncate(time.Second), Events: f.events, StartupTaint: f.taint,
 		Component: "sctp-agent", Observe: metrics.Wrote, Log: log,
 	})
 	if err != nil {

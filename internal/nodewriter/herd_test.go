@@ -77,6 +77,7 @@ type apiServer struct {
 type apiNode struct {
 	version             int
 	labels, annotations map[string]string
+	conditions          []Condition
 }
 
 const servedPerSecond = 20
@@ -202,11 +203,12 @@ func (s *apiServer) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodPatch {
 		var applied struct {
 			Metadata struct{ Labels, Annotations map[string]string }
+			Status   struct{ Conditions []Condition }
 		}
 		if err := json.Unmarshal(sent, &applied); err != nil {
 			return nil, err
 		}
-		n.labels, n.annotations = applied.Metadata.Labels, applied.Metadata.Annotations
+		n.labels, n.annotations, n.conditions = applied.Metadata.Labels, applied.Metadata.Annotations, applied.Status.Conditions
 		n.version++
 	}
 	return answer(http.StatusOK, n.json(name), ""), nil
@@ -220,11 +222,22 @@ func (n *apiNode) json(name string) string {
 		}
 		return out
 	}
-	text, err := json.Marshal(map[string]any{"metadata": map[string]any{
+	conditions := map[string]any{}
+	for _, c := range n.conditions {
+		owned := map[string]any{".": map[string]any{}}
+		if c.LastHeartbeatTime != "" {
+			owned["f:lastHeartbeatTime"] = map[string]any{}
+		}
+		conditions[`k:{"type":"`+c.Type+`"}`] = owned
+	}
+	text, err := json.Marshal(map[string]any{"status": map[string]any{"conditions": n.conditions}, "metadata": map[string]any{
 		"name": name, "uid": name, "resourceVersion": fmt.Sprint(n.version), "labels": n.labels, "annotations": n.annotations,
 		"managedFields": []any{map[string]any{
 			"manager": nodelabel.FieldManager, "operation": "Apply", "subresource": "status",
-			"fieldsV1": map[string]any{"f:metadata": map[string]any{"f:labels": fields(n.labels), "f:annotations": fields(n.annotations)}},
+			"fieldsV1": map[string]any{
+				"f:metadata": map[string]any{"f:labels": fields(n.labels), "f:annotations": fields(n.annotations)},
+				"f:status":   map[string]any{"f:conditions": conditions},
+			},
 		}},
 	}})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
@@ -42,15 +43,26 @@ type Condition struct {
 	Status             string `json:"status"`
 	Reason             string `json:"reason,omitempty"`
 	Message            string `json:"message,omitempty"`
+	LastHeartbeatTime  string `json:"lastHeartbeatTime,omitempty"`
 	LastTransitionTime string `json:"lastTransitionTime,omitempty"`
 }
 
-// says is whether two conditions say the same; the time is no news.
+// says is whether two conditions say the same; the times are no news.
 func (c *Condition) says(other *Condition) bool {
 	if c == nil || other == nil {
 		return c == other
 	}
 	return c.Status == other.Status && c.Reason == other.Reason && c.Message == other.Message
+}
+
+// untilHeartbeat is how long the last heartbeat is good for, if one is due that
+// often. None, one that is no time, and one from the future are good for nothing.
+func (c *Condition) untilHeartbeat(every time.Duration, now time.Time) time.Duration {
+	last, err := time.Parse(time.RFC3339, c.LastHeartbeatTime)
+	if err != nil || last.After(now) {
+		return 0
+	}
+	return max(0, every-now.Sub(last))
 }
 
 func (n *node) condition() *Condition {
@@ -76,11 +88,11 @@ func (n *node) newer(old *node) bool {
 
 // ownership is what managedFields records as the agent's.
 type ownership struct {
-	// labels, annotations and condition are owned by server-side apply on
-	// nodes/status: leaving one out of the next apply removes it, unless
-	// somebody else owns it too.
-	labels, annotations map[string]bool
-	condition           bool
+	// labels, annotations, the condition and its heartbeat are owned by
+	// server-side apply on nodes/status: leaving one out of the next apply
+	// removes it, unless somebody else owns it too.
+	labels, annotations  map[string]bool
+	condition, heartbeat bool
 	// strayLabels and strayAnnotations were written under the agent's name
 	// in some other way (by hand, by an older version): apply does not
 	// remove these.
@@ -124,7 +136,9 @@ func (n *node) owned() ownership {
 		annotations := e.FieldsV1.child("f:metadata").child("f:annotations").names()
 		if e.Operation == "Apply" && e.Subresource == "status" {
 			o.labels, o.annotations = labels, annotations
-			_, o.condition = e.FieldsV1.child("f:status").child("f:conditions")[`k:{"type":"`+nodelabel.ConditionType+`"}`]
+			condition := e.FieldsV1.child("f:status").child("f:conditions").child(`k:{"type":"` + nodelabel.ConditionType + `"}`)
+			o.condition = condition != nil
+			_, o.heartbeat = condition["f:lastHeartbeatTime"]
 			continue
 		}
 		maps.Copy(o.strayLabels, labels)
@@ -196,6 +210,12 @@ func diff(k nodelabel.Keys, n *node, want nodelabel.Metadata, cond *Condition, b
 	differs := o.condition
 	if cond != nil {
 		differs = !o.condition || !cond.says(n.condition())
+		switch {
+		case cond.LastHeartbeatTime == "":
+			p.apply = p.apply || o.heartbeat
+		case !differs && cond.LastHeartbeatTime != n.condition().LastHeartbeatTime:
+			p.apply = true
+		}
 	}
 	if differs {
 		p.apply = true

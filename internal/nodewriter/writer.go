@@ -26,6 +26,10 @@ type Config struct {
 	Keys nodelabel.Keys
 	// Condition also writes the condition SCTPReady.
 	Condition bool
+	// Heartbeat is how often the condition's lastHeartbeatTime is renewed while
+	// nothing changes, so that the condition of an agent that died can be told;
+	// 0 for never. It has no fraction of a second.
+	Heartbeat time.Duration
 	// Events creates one Event per transition.
 	Events bool
 	// StartupTaint is a taint, "key" or "key:effect", removed from the Node
@@ -40,7 +44,7 @@ type Config struct {
 
 // Writer keeps a Node saying what the newest report says: through lost
 // connections, foreign edits, and the Node's deletion and return. It writes
-// nothing while nothing changes.
+// nothing while nothing changes, but for the condition's heartbeat.
 type Writer struct {
 	cfg    Config
 	client *client
@@ -247,8 +251,23 @@ func (w *Writer) Run(ctx context.Context) error {
 			}
 			warned = ""
 			failures.reset()
+			if wait := w.untilHeartbeat(); wait > 0 {
+				retry.Reset(wait)
+			}
 		}
 	}
+}
+
+// untilHeartbeat is how long the condition on the Node needs no new heartbeat, 0
+// where none is due ever. The agents of a cluster, which may have started in the
+// same instant, wait up to a tenth longer.
+func (w *Writer) untilHeartbeat() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cfg.Heartbeat <= 0 || w.node == nil || w.memory == nil || w.memory.condition == nil {
+		return 0
+	}
+	return w.memory.condition.untilHeartbeat(w.cfg.Heartbeat, time.Now()) + backoff.Within(w.cfg.Heartbeat/10)
 }
 
 // reconcile writes what differs. wait says to come back later although nothing
@@ -378,8 +397,15 @@ func (w *Writer) condition(r verdict.Report, n *node, now time.Time) *Condition 
 	case kmod.AnswerFalse:
 		c.Status = "False"
 	}
-	if old := n.condition(); old != nil && old.Status == c.Status && old.LastTransitionTime != "" {
+	old := n.condition()
+	if old != nil && old.Status == c.Status && old.LastTransitionTime != "" {
 		c.LastTransitionTime = old.LastTransitionTime
+	}
+	if w.cfg.Heartbeat > 0 {
+		c.LastHeartbeatTime = now.UTC().Format(time.RFC3339)
+		if c.says(old) && old.untilHeartbeat(w.cfg.Heartbeat, now) > 0 {
+			c.LastHeartbeatTime = old.LastHeartbeatTime
+		}
 	}
 	return c
 }

@@ -6,6 +6,7 @@ package nodelabel
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	// Its older neighbour, util/validation, links klog and 20 packages more.
 	"k8s.io/apimachinery/pkg/api/validate/content"
@@ -19,6 +20,9 @@ const (
 	FieldManager = "sctp-agent"
 	// ConditionType is the Node condition's type.
 	ConditionType = "SCTPReady"
+	// DefaultHeartbeat is how often an agent renews the condition's
+	// lastHeartbeatTime unless it is told otherwise.
+	DefaultHeartbeat = 5 * time.Minute
 )
 
 // Keys are the keys on the Node, under one prefix. The zero value uses

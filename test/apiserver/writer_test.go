@@ -409,6 +409,58 @@ func TestCondition(t *testing.T) {
 	}
 }
 
+// The heartbeat is renewed, past the admission policy, and nothing else of the
+// Node moves; without it nothing is written, and the one of before goes away.
+func TestHeartbeat(t *testing.T) {
+	c := sharedCluster(t)
+	c.makeNode(t, "heartbeat")
+	before := c.others(t, "heartbeat")
+	find := func() corev1.NodeCondition {
+		for _, cond := range c.node(t, "heartbeat").Status.Conditions {
+			if cond.Type == nodelabel.ConditionType {
+				return cond
+			}
+		}
+		return corev1.NodeCondition{}
+	}
+	start := func(every time.Duration) *running {
+		w := c.startWriter(t, "heartbeat", func(cfg *nodewriter.Config) { cfg.Condition, cfg.Heartbeat = true, every })
+		w.say(t, report("heartbeat", boot1, verdict.ReasonProbePassed))
+		return w
+	}
+	w := start(time.Second)
+	first := find()
+	within(t, 30*time.Second, func() error {
+		if n := w.count(nodewriter.Applied); n < 4 {
+			return fmt.Errorf("%d writes", n)
+		}
+		return nil
+	})
+	w.stop()
+	last := find()
+	if !last.LastHeartbeatTime.After(first.LastHeartbeatTime.Time) || first.LastHeartbeatTime.IsZero() {
+		t.Errorf("the heartbeat was at %s, is at %s", first.LastHeartbeatTime, last.LastHeartbeatTime)
+	}
+	first.LastHeartbeatTime = last.LastHeartbeatTime
+	if first != last || w.count(nodewriter.PutBack) > 0 {
+		t.Errorf("the condition was %+v, is %+v, %v", first, last, w.counts())
+	}
+	if after := c.others(t, "heartbeat"); after != before {
+		t.Errorf("the rest of the Node changed:\n%s\n%s", before, after)
+	}
+
+	off := start(0)
+	version := c.node(t, "heartbeat").ResourceVersion
+	if got := find().LastHeartbeatTime; !got.IsZero() {
+		t.Errorf("the heartbeat of before is still there: %s", got)
+	}
+	time.Sleep(3 * time.Second)
+	off.say(t, report("heartbeat", boot1, verdict.ReasonProbePassed))
+	if got := c.node(t, "heartbeat").ResourceVersion; got != version {
+		t.Error("written without a heartbeat and without news")
+	}
+}
+
 // Somebody who keeps changing the condition is noticed as one who keeps changing
 // the labels; so is a second agent that is to keep no condition.
 func TestConditionFight(t *testing.T) {
