@@ -206,6 +206,21 @@ func TestFindings(t *testing.T) {
 			[]string{"ReportUnreadable worker-1"}, "unexpected end"},
 		{"no agent", func(s *Snapshot) { s.Nodes[0].Agent = nil }, []string{"NodeWithoutAgent master-0"}, "not kept true"},
 		{"no agent keeps the label true", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"ReadyWithoutAgent worker-1"}, "keeps its labels true"},
+		{"a condition that nobody renews", func(s *Snapshot) { s.Nodes[2].Heartbeat = s.Time.Add(-16 * time.Minute) },
+			[]string{"ConditionStale worker-1"}, "lastHeartbeatTime 2026-02-03T03:49:06Z"},
+		{"a condition that is renewed", func(s *Snapshot) { s.Nodes[2].Heartbeat = s.Time.Add(-14 * time.Minute) }, nil, ""},
+		{"a condition that is renewed once an hour", func(s *Snapshot) {
+			s.Nodes[2].Agent.Heartbeat = time.Hour
+			s.Nodes[2].Heartbeat = s.Time.Add(-2 * time.Hour)
+		}, nil, ""},
+		{"a condition of an agent that went, renewed once an hour", func(s *Snapshot) {
+			s.Nodes[2].Agent.Heartbeat = time.Hour
+			s.Nodes[2].Heartbeat = s.Time.Add(-4 * time.Hour)
+		}, []string{"ConditionStale worker-1"}, "no agent has renewed"},
+		{"a condition and no agent", func(s *Snapshot) {
+			s.Nodes[2].Agent = nil
+			s.Nodes[2].Heartbeat = s.Time.Add(-16 * time.Minute)
+		}, []string{"ReadyWithoutAgent worker-1", "ConditionStale worker-1"}, "keeps its labels true"},
 		{"a node that Kubernetes does not reach", func(s *Snapshot) { s.Nodes[2].Down = "condition Ready=Unknown" }, []string{"KubeletNotReady worker-1"}, "Ready=Unknown"},
 		{"a report of another node", func(s *Snapshot) { s.Nodes[2].Report.Node = "worker-7" }, []string{"ReportOfAnotherNode worker-1"}, "report.node worker-7"},
 		{"an agent of another version", func(s *Snapshot) { s.Nodes[2].Agent.Version = "v2" }, []string{"AgentVersionSkew worker-1"}, "the agent is v2, most are v1"},
@@ -619,10 +634,13 @@ func TestManyOfOneCause(t *testing.T) {
 		NodeUnproved:      func(n *Node) { n.Reason, n.Report.Ready = verdict.ReasonPermissionDenied, kmod.AnswerUnknown },
 		ReportUnreadable:  func(n *Node) { n.Report, n.ReportError = nil, fmt.Errorf("at character %d", len(n.Name)) },
 		ReadyWithoutAgent: func(n *Node) { n.Agent = nil },
-		KubeletNotReady:   func(n *Node) { n.Down = "no heartbeat of " + n.Name },
-		NodeWithoutAgent:  func(n *Node) { n.Agent, n.Ready, n.Report, n.Reason, n.Message = nil, "", nil, "", "" },
-		AgentNotReady:     func(n *Node) { n.Agent.Ready, n.Agent.Trouble = false, "back-off of "+n.Agent.Name },
-		AgentVersionSkew:  func(n *Node) { n.Agent.Version, n.Agent.Image = "v2", "registry.example.com/"+n.Name+":v2" },
+		ConditionStale: func(n *Node) {
+			n.Heartbeat = healthy().Time.Add(-time.Hour - time.Duration(len(n.Name))*time.Minute)
+		},
+		KubeletNotReady:  func(n *Node) { n.Down = "no heartbeat of " + n.Name },
+		NodeWithoutAgent: func(n *Node) { n.Agent, n.Ready, n.Report, n.Reason, n.Message = nil, "", nil, "", "" },
+		AgentNotReady:    func(n *Node) { n.Agent.Ready, n.Agent.Trouble = false, "back-off of "+n.Agent.Name },
+		AgentVersionSkew: func(n *Node) { n.Agent.Version, n.Agent.Image = "v2", "registry.example.com/"+n.Name+":v2" },
 	} {
 		s := healthy()
 		s.Policies = nil

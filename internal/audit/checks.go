@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
@@ -210,6 +212,13 @@ func checks() []check {
 					found("", "no agent's pod on the node keeps its labels true", "label ready=true")
 				}
 			}),
+		},
+		{
+			kind: ConditionStale, severity: Warning,
+			title: "Conditions that no agent renews",
+			fix:   "let an agent run with --condition on the node, or remove the condition: kubectl sctp cleanup",
+			needs: []Source{SourcePods, SourceAgents},
+			find:  staleConditions,
 		},
 		{
 			kind: KubeletNotReady, severity: Warning,
@@ -672,6 +681,25 @@ func (n *Node) warning(reason verdict.Reason) []string {
 		}
 	}
 	return nil
+}
+
+// heartbeatsMissed is after how many heartbeats that did not come a condition is
+// stale: one or two an API server may be too busy for.
+const heartbeatsMissed = 3
+
+func staleConditions(v *view, found report) {
+	eachNode(func(n *Node, found nodeReport) {
+		every := nodelabel.DefaultHeartbeat
+		if n.Agent != nil {
+			every = n.Agent.Heartbeat
+		}
+		// Without a heartbeat nobody promised one.
+		if n.Heartbeat.IsZero() || v.Time.Sub(n.Heartbeat) <= heartbeatsMissed*max(every, nodelabel.DefaultHeartbeat) {
+			return
+		}
+		found("", "no agent has renewed the condition "+nodelabel.ConditionType+": what it says may be out of date",
+			fmt.Sprintf("status.conditions: %s, lastHeartbeatTime %s", nodelabel.ConditionType, n.Heartbeat.UTC().Format(time.RFC3339)))
+	})(v, found)
 }
 
 func nodes(n int) string {

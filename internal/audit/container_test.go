@@ -2,8 +2,12 @@ package audit
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
 // The agent is told from what stands beside it, first or not, in its pod.
@@ -27,5 +31,28 @@ func TestAgentContainer(t *testing.T) {
 		if got != c.want || agentPod(p).Image != c.want {
 			t.Errorf("%s: %q, audit has %q, want %q", name, got, agentPod(p).Image, c.want)
 		}
+	}
+}
+
+// How often a condition is renewed stands in the agent's arguments, also where
+// another container's stand before them.
+func TestAgentHeartbeat(t *testing.T) {
+	for want, args := range map[time.Duration][]string{
+		nodelabel.DefaultHeartbeat: {"run", "--condition"},
+		time.Hour:                  {"run", "--condition", "--condition-heartbeat=1h"},
+		0:                          {"run", "--condition-heartbeat=0"},
+	} {
+		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{
+			{Name: "proxy", Args: []string{"--condition-heartbeat=7m"}}, {Name: "agent", Args: args},
+		}}}
+		if got := agentPod(p).Heartbeat; got != want {
+			t.Errorf("%v: %s, want %s", args, got, want)
+		}
+	}
+	n := corev1.Node{}
+	at := metav1.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, LastHeartbeatTime: metav1.Now()}, {Type: nodelabel.ConditionType, LastHeartbeatTime: at}}
+	if got := node(&n, nodelabel.Keys{}).Heartbeat; !got.Equal(at.Time) {
+		t.Errorf("the condition's heartbeat is read as %s", got)
 	}
 }

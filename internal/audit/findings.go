@@ -45,6 +45,8 @@ const (
 	ReportUnreadable Kind = "ReportUnreadable"
 	// ReadyWithoutAgent: the label says that SCTP works, and no agent keeps it true.
 	ReadyWithoutAgent Kind = "ReadyWithoutAgent"
+	// ConditionStale: the condition SCTPReady has lost its heartbeat.
+	ConditionStale Kind = "ConditionStale"
 	// KubeletNotReady: Kubernetes does not reach the node.
 	KubeletNotReady Kind = "KubeletNotReady"
 	// NodeWithoutAgent: no agent's pod on the node.

@@ -98,6 +98,9 @@ type Node struct {
 	Agent *AgentPod
 	// Down is the message of the condition Ready where it is not True.
 	Down string
+	// Heartbeat is when the condition SCTPReady was last renewed; zero where
+	// there is none.
+	Heartbeat time.Time
 	// hosted: an OpenShift node of a cluster without machine config pools.
 	hosted bool
 }
@@ -108,7 +111,9 @@ type AgentPod struct {
 	// Version is the tag of its image.
 	Version string
 	Image   string
-	Ready   bool
+	// Heartbeat is how often it renews the condition, by its arguments.
+	Heartbeat time.Duration
+	Ready     bool
 	// Trouble says why it is not ready.
 	Trouble string
 }
@@ -228,8 +233,11 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	}
 	out.Foreign = foreign(n)
 	for _, c := range n.Status.Conditions {
-		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+		switch {
+		case c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue:
 			out.Down = bounded(fmt.Sprintf("condition Ready=%s, %s: %s", c.Status, c.Reason, c.Message))
+		case c.Type == nodelabel.ConditionType:
+			out.Heartbeat = c.LastHeartbeatTime.Time
 		}
 	}
 	text, found := n.Annotations[keys.Report()]
@@ -374,8 +382,13 @@ func isAgent(p *corev1.Pod, agents labels.Selector) bool {
 
 // agentPod reads the agent's pod.
 func agentPod(p *corev1.Pod) *AgentPod {
-	out := &AgentPod{Namespace: p.Namespace, Name: p.Name, Trouble: string(p.Status.Phase)}
+	out := &AgentPod{Namespace: p.Namespace, Name: p.Name, Heartbeat: nodelabel.DefaultHeartbeat, Trouble: string(p.Status.Phase)}
 	if c := AgentContainer(p); c != nil {
+		for _, arg := range c.Args {
+			if every, found := strings.CutPrefix(arg, "--condition-heartbeat="); found {
+				out.Heartbeat, _ = time.ParseDuration(every) // else it does not run
+			}
+		}
 		out.Image = c.Image
 		out.Version = imageVersion(out.Image)
 	}

@@ -642,7 +642,7 @@ func TestAuditSight(t *testing.T) {
 		t.Errorf("rights in one namespace: exit status %d, findings %v", r.code, got)
 	}
 	if u := result.Unseen; len(u) != 1 || u[0].Source != audit.SourceAgents || !strings.Contains(u[0].Why, "the agent's pods: list pods: forbidden") ||
-		!slices.Equal(u[0].NotChecked, []audit.Kind{audit.ReadyWithoutAgent, audit.NodeWithoutAgent, audit.AgentNotReady, audit.AgentVersionSkew}) {
+		!slices.Equal(u[0].NotChecked, []audit.Kind{audit.ReadyWithoutAgent, audit.ConditionStale, audit.NodeWithoutAgent, audit.AgentNotReady, audit.AgentVersionSkew}) {
 		t.Errorf("rights in one namespace: not seen %+v", u)
 	}
 }
