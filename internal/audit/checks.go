@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -524,7 +525,7 @@ func versionSkew(v *view, found report) {
 	usual := ""
 	for version, n := range count {
 		// Of two that are as frequent, the one that sorts last.
-		if c := cmp.Or(n-count[usual], CompareNames(version, usual)); c > 0 {
+		if c := cmp.Or(n-count[usual], cluster.CompareNames(version, usual)); c > 0 {
 			usual = version
 		}
 	}

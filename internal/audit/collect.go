@@ -128,7 +128,7 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 	for i := range s.Nodes {
 		s.Nodes[i].Agent = agentPods[s.Nodes[i].Name]
 	}
-	slices.SortFunc(s.Nodes, func(a, b Node) int { return CompareNames(a.Name, b.Name) })
+	slices.SortFunc(s.Nodes, func(a, b Node) int { return cluster.CompareNames(a.Name, b.Name) })
 	slices.SortFunc(s.Unseen, func(a, b Unseen) int { return strings.Compare(string(a.Source), string(b.Source)) })
 	return s, nil
 }

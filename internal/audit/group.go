@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -39,7 +40,7 @@ func podsByOwner(pods []*Pod) [][]*Pod {
 	}
 	out := make([][]*Pod, 0, len(groups))
 	for _, group := range groups {
-		slices.SortFunc(group, func(a, b *Pod) int { return CompareNames(a.Name, b.Name) })
+		slices.SortFunc(group, func(a, b *Pod) int { return cluster.CompareNames(a.Name, b.Name) })
 		out = append(out, group)
 	}
 	slices.SortFunc(out, func(a, b []*Pod) int { return compareObjects(a[0].Owner, b[0].Owner) })
@@ -106,10 +107,10 @@ func groupRows(rows []NodeRow) []NodeGroup {
 	}
 	order := []kmod.Answer{kmod.AnswerFalse, kmod.AnswerUnknown, kmod.AnswerTrue}
 	slices.SortStableFunc(out, func(a, b NodeGroup) int {
-		return cmp.Or(CompareNames(a.Pool, b.Pool), slices.Index(order, a.Ready)-slices.Index(order, b.Ready), len(b.Nodes)-len(a.Nodes))
+		return cmp.Or(cluster.CompareNames(a.Pool, b.Pool), slices.Index(order, a.Ready)-slices.Index(order, b.Ready), len(b.Nodes)-len(a.Nodes))
 	})
 	for _, g := range out {
-		slices.SortFunc(g.Nodes, CompareNames)
+		slices.SortFunc(g.Nodes, cluster.CompareNames)
 	}
 	return out
 }
@@ -145,32 +146,5 @@ func lines(groups []NodeGroup) []string {
 }
 
 func compareObjects(a, b Object) int {
-	return cmp.Or(CompareNames(a.Namespace, b.Namespace), CompareNames(a.Name, b.Name), strings.Compare(a.Kind, b.Kind))
-}
-
-// CompareNames orders names as people count: node-9 comes before node-10.
-func CompareNames(a, b string) int {
-	x, y := a, b
-	for x != "" && y != "" {
-		m, n := digits(x), digits(y)
-		if m > 0 && n > 0 {
-			// Without leading zeros the longer number is the larger one.
-			u, v := strings.TrimLeft(x[:m], "0"), strings.TrimLeft(y[:n], "0")
-			if c := cmp.Or(len(u)-len(v), strings.Compare(u, v)); c != 0 {
-				return c
-			}
-			x, y = x[m:], y[n:]
-			continue
-		}
-		if x[0] != y[0] {
-			return int(x[0]) - int(y[0])
-		}
-		x, y = x[1:], y[1:]
-	}
-	return cmp.Or(len(x)-len(y), strings.Compare(a, b))
-}
-
-// digits is how many digits text starts with.
-func digits(s string) int {
-	return len(s) - len(strings.TrimLeft(s, "0123456789"))
+	return cmp.Or(cluster.CompareNames(a.Namespace, b.Namespace), cluster.CompareNames(a.Name, b.Name), strings.Compare(a.Kind, b.Kind))
 }

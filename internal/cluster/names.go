@@ -1,0 +1,33 @@
+package cluster
+
+import (
+	"cmp"
+	"strings"
+)
+
+// CompareNames orders names as people count: node-9 comes before node-10.
+func CompareNames(a, b string) int {
+	x, y := a, b
+	for x != "" && y != "" {
+		m, n := digits(x), digits(y)
+		if m > 0 && n > 0 {
+			// Without leading zeros the longer number is the larger one.
+			u, v := strings.TrimLeft(x[:m], "0"), strings.TrimLeft(y[:n], "0")
+			if c := cmp.Or(len(u)-len(v), strings.Compare(u, v)); c != 0 {
+				return c
+			}
+			x, y = x[m:], y[n:]
+			continue
+		}
+		if x[0] != y[0] {
+			return int(x[0]) - int(y[0])
+		}
+		x, y = x[1:], y[1:]
+	}
+	return cmp.Or(len(x)-len(y), strings.Compare(a, b))
+}
+
+// digits is how many digits text starts with.
+func digits(s string) int {
+	return len(s) - len(strings.TrimLeft(s, "0123456789"))
+}
