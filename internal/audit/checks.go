@@ -444,7 +444,7 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 			bad = append(bad, fmt.Sprintf("endpoint %s (pod %s) on node %s: %s", e.Address, orNone(e.Pod), n.Name, n.Reason))
 		}
 		if len(bad) > 0 {
-			slices.SortFunc(bad, CompareNames)
+			slices.SortFunc(bad, cluster.CompareNames)
 			message := fmt.Sprintf("%d of its %d ready endpoints are on nodes without SCTP", len(bad), len(bad)+good)
 			if more := len(bad) - mostEvidence; more > 0 {
 				bad = append(bad[:mostEvidence], fmt.Sprintf("and %d further endpoints", more))
