@@ -377,7 +377,7 @@ func (p *process) unitCommand(args []string) commandEffect {
 
 // findings are what is worth a warning of the units.
 func (b BootLoad) findings(module string) (list []Finding) {
-	if b.NotRun != nil && len(b.RequestedBy) > len(b.LoadedBy) {
+	if b.NotRun != nil && b.Requested == AnswerTrue && len(b.RequestedBy) > len(b.LoadedBy) {
 		message := b.NotRun.Effect + "; " + b.RequestedBy[0].Place() + " asks for " + module
 		list = append(list, Finding{Kind: FindingUnitNotRun, Evidence: []Evidence{*b.NotRun}, Message: message})
 	}

@@ -335,8 +335,15 @@ func stops(i *kmod.Inspection) []kmod.Evidence {
 	return out
 }
 
-// stopsBoot says whether evidence is of something that has to be taken away. A
-// sysctl is not: it does not stop what is asked for at boot.
+// stopsBoot says whether evidence is of something that has to be removed. A
+// sysctl is not: it does not stop what is requested at boot. Nor is a file that
+// could not be read: nobody knows what it holds.
 func stopsBoot(e kmod.Evidence) bool {
-	return e.Cause != kmod.CauseNone && (e.Cause != kmod.CauseLoadingDisabled || e.File == procCmdline)
+	switch e.Cause {
+	case kmod.CauseNone, kmod.CauseUnreadable, kmod.CauseVersionsDiffer:
+		return false
+	case kmod.CauseLoadingDisabled:
+		return e.File == procCmdline
+	}
+	return true
 }
