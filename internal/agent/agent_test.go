@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -468,8 +469,9 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	// As net/sctp/proc.c prints it.
-	snmp := "SctpCurrEstab                   \t2\nSctpActiveEstabs                \t7\nSctpT3RtxExpireds               \t1\nSctpInPktBacklog                \t0\nnonsense\n"
-	if err := os.WriteFile(filepath.Join(proc, "net/sctp/snmp"), []byte(snmp), 0o644); err != nil {
+	established := "SctpCurrEstab                   \t2\n"
+	snmp := established + "SctpActiveEstabs                \t7\nSctpT3RtxExpireds               \t1\nSctpInPktBacklog                \t0\nnonsense\n"
+	if err := os.WriteFile(filepath.Join(proc, "net/sctp/snmp"), []byte(established), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	m := NewMetrics(MetricsOptions{Build: buildinfo.Info{Version: "v1"}, Proc: proc, Contested: func() bool { return true }})
@@ -478,6 +480,13 @@ func TestMetrics(t *testing.T) {
 	m.assessed(r, time.Millisecond)
 	m.published(r)
 	m.Wrote(nodewriter.Applied)
+	m.fired("inotify")
+	m.trigger("inotify", true)
+	doctest.Section(t, "metrics of sctp-agent", doctest.Metrics(string(m.Text()), "ready", "state", "on_boot", "outcome", "result"))
+	// The kernel's counters are many; the reference has them in one sentence.
+	if err := os.WriteFile(filepath.Join(proc, "net/sctp/snmp"), []byte(snmp), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	problems, err := promlint.New(bytes.NewReader(m.Text())).Lint()
 	if err != nil {
 		t.Fatal(err)

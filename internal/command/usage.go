@@ -33,7 +33,7 @@ func printUsage(cmd *cobra.Command) error {
 	}
 	own, connection := pflag.NewFlagSet("", pflag.ContinueOnError), ""
 	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
-		if flag.Annotations[connectionFlag] == nil {
+		if flag.Annotations[ConnectionFlag] == nil {
 			own.AddFlag(flag)
 		} else {
 			connection += " --" + flag.Name
@@ -52,14 +52,14 @@ func printUsage(cmd *cobra.Command) error {
 	return t.Err
 }
 
-// connectionFlag marks those of AddConnectionFlags.
-const connectionFlag = "connection"
+// ConnectionFlag is the annotation of the flags that AddConnectionFlags adds.
+const ConnectionFlag = "connection"
 
 // AddConnectionFlags gives a command flags that its usage text only lists:
 // kubectl explains them.
 func AddConnectionFlags(cmd *cobra.Command, flags *pflag.FlagSet) {
 	flags.VisitAll(func(flag *pflag.Flag) {
-		flag.Annotations = map[string][]string{connectionFlag: {}}
+		flag.Annotations = map[string][]string{ConnectionFlag: {}}
 		cmd.Flags().AddFlag(flag)
 	})
 }

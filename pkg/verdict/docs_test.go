@@ -9,11 +9,11 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// TestDocumentedReasons: the contract's table and the README's, and the code,
+// TestDocumentedReasons: the table of the contract, that of the troubleshooting page, and the code
 // name the same reasons with the same verdicts.
 func TestDocumentedReasons(t *testing.T) {
 	row := regexp.MustCompile("(?m)^\\| (true|false|unknown) \\| `([A-Za-z0-9]+)` \\|")
-	for _, file := range []string{"../../docs/contract.md", "../../README.md"} {
+	for _, file := range []string{"../../docs/contract.md", "../../docs/troubleshooting.md"} {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -1,0 +1,322 @@
+// Package doctest holds the documents of this repository to its code: sections
+// and golden files that are generated, and the commands that documents show.
+package doctest
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/sctp-agent/sctp-agent/internal/command"
+)
+
+var update = flag.Bool("update", false, "write generated sections of documents, and golden files")
+
+// Reference is the document that has the generated sections.
+const Reference = "docs/reference.md"
+
+// Root is the repository's directory, as a path from that of the test.
+func Root(t *testing.T) string {
+	t.Helper()
+	for dir := "."; len(dir) < 20; dir = filepath.Join(dir, "..") {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+	}
+	t.Fatal("no go.mod above the test")
+	return ""
+}
+
+// Golden fails where a file of the repository is not the text. With -update it
+// writes the file.
+func Golden(t *testing.T, name, text string) {
+	t.Helper()
+	name = filepath.Join(Root(t), name)
+	if *update {
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	have, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	compare(t, name, string(have), text)
+}
+
+// Section fails where a section of the reference is not the text. A section
+// stands between comments with its name. With -update it is written.
+func Section(t *testing.T, section, text string) {
+	t.Helper()
+	name := filepath.Join(Root(t), Reference)
+	document, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- generated: "+section+" -->\n", "<!-- end: "+section+" -->\n"
+	before, rest, ok := strings.Cut(string(document), begin)
+	have, after, ended := strings.Cut(rest, end)
+	if !ok || !ended {
+		t.Fatalf("%s has no section %q", name, section)
+	}
+	if *update {
+		if err := os.WriteFile(name, []byte(before+begin+text+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	compare(t, name, have, text)
+}
+
+// compare names the first line that differs.
+func compare(t *testing.T, name, have, want string) {
+	t.Helper()
+	if have == want {
+		return
+	}
+	h, w := strings.Split(have, "\n"), strings.Split(want, "\n")
+	i := 0
+	for i < len(h) && i < len(w) && h[i] == w[i] {
+		i++
+	}
+	line := func(lines []string) string {
+		if i < len(lines) {
+			return lines[i]
+		}
+		return "(end)"
+	}
+	t.Errorf("%s is out of date (go test -run '^%s$' -update writes it):\n\thas  %s\n\twant %s", name, t.Name(), line(h), line(w))
+}
+
+// Flags is a table of the flags of every command, for a section. The flags of
+// kubectl are left out, as in the usage text.
+func Flags(root *cobra.Command) string {
+	var b strings.Builder
+	var visit func(*cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		var rows strings.Builder
+		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Hidden || f.Annotations[command.ConnectionFlag] != nil || f.Name == "help" || f.Name == "version" {
+				return
+			}
+			name := "`--" + f.Name + "`"
+			if f.Shorthand != "" {
+				name += ", `-" + f.Shorthand + "`"
+			}
+			value, usage := pflag.UnquoteUsage(f)
+			standard := f.DefValue
+			if slices.Contains([]string{"", "0", "[]", "false"}, standard) || strings.Contains(usage, "(default") {
+				standard = ""
+			} else {
+				standard = "`" + strings.Trim(standard, "[]") + "`"
+			}
+			fmt.Fprintf(&rows, "| %s | %s | %s | %s |\n", name, value, standard, strings.ReplaceAll(usage, "|", `\|`))
+		})
+		if rows.Len() > 0 {
+			fmt.Fprintf(&b, "\n### `%s`\n\n%s.\n\n| flag | value | default | meaning |\n|---|---|---|---|\n%s", cmd.CommandPath(), cmd.Short, &rows)
+		}
+		for _, sub := range cmd.Commands() {
+			if !sub.Hidden {
+				visit(sub)
+			}
+		}
+	}
+	visit(root)
+	return b.String() + "\n"
+}
+
+// Metrics is a table of the metrics in Prometheus's text format, for a section.
+// The values of a label are listed where the text has all of them: those of the
+// labels in valued.
+func Metrics(text string, valued ...string) string {
+	var b strings.Builder
+	b.WriteString("\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
+	for _, m := range regexp.MustCompile(`(?m)^# HELP (\S+) (.*)\n# TYPE \S+ (\w+)\n((?:[^#].*\n)*)`).FindAllStringSubmatch(text, -1) {
+		var names []string
+		values := map[string][]string{}
+		for _, l := range label.FindAllStringSubmatch(m[4], -1) {
+			if l[1] == "le" {
+				continue
+			}
+			if !slices.Contains(names, l[1]) {
+				names = append(names, l[1])
+			}
+			if v := "`" + l[2] + "`"; slices.Contains(valued, l[1]) && !slices.Contains(values[l[1]], v) {
+				values[l[1]] = append(values[l[1]], v)
+			}
+		}
+		for i, name := range names {
+			names[i] = "`" + name + "`"
+			if list := values[name]; list != nil {
+				names[i] += ": " + strings.Join(list, ", ")
+			}
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m[1], m[3], strings.Join(names, "; "), m[2])
+	}
+	return b.String() + "\n"
+}
+
+var (
+	fenced   = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```")
+	span     = regexp.MustCompile("`([^`\n]+)`")
+	comment  = regexp.MustCompile(`(^| )# .*$`)
+	joints   = regexp.MustCompile(` (?:\|\|?|&&|;|>|<) `)
+	examples = "docs/examples/"
+)
+
+// documents are the Markdown files that describe what is there now.
+func documents(t *testing.T) (names []string) {
+	t.Helper()
+	root := Root(t)
+	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.IsDir() && entry.Name() == ".git" {
+			return filepath.SkipDir
+		}
+		if err == nil && filepath.Ext(name) == ".md" && entry.Name() != "CHANGELOG.md" {
+			names = append(names, name)
+		}
+		return err
+	})
+	if err != nil || len(names) == 0 {
+		t.Fatalf("documents: %v, %v", names, err)
+	}
+	return names
+}
+
+// Commands holds every command of the program that a document shows to the
+// program's commands and flags, and runs those that read docs/examples: what the
+// document shows below such a command is what the program prints. A line "…"
+// stands for any lines.
+//
+// names are what the program is called in documents; program is its path.
+func Commands(t *testing.T, newRoot func() *cobra.Command, program string, names ...string) {
+	t.Helper()
+	program, err := filepath.Abs(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, run := 0, 0
+	for _, name := range documents(t) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check := func(line string) []string {
+			var all []string
+			for _, part := range joints.Split(comment.ReplaceAllString(line, ""), -1) {
+				args, ok := arguments(part, names)
+				if !ok {
+					continue
+				}
+				seen++
+				all = args
+				if err := parse(newRoot(), args); err != nil {
+					t.Errorf("%s: %s: %v", name, part, err)
+				}
+			}
+			return all
+		}
+		text := string(data)
+		for _, m := range fenced.FindAllStringSubmatch(text, -1) {
+			block := strings.ReplaceAll(m[2], "\\\n", " ")
+			if m[1] != "console" {
+				for line := range strings.Lines(block) {
+					check(strings.TrimSpace(line))
+				}
+				continue
+			}
+			for _, shown := range strings.Split("\n"+block, "\n$ ")[1:] {
+				line, output, _ := strings.Cut(shown, "\n")
+				args := check(line)
+				if !slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, examples) }) {
+					continue
+				}
+				run++
+				cmd := exec.CommandContext(t.Context(), program, args...)
+				cmd.Dir = Root(t)
+				var stdout bytes.Buffer
+				cmd.Stdout = &stdout
+				if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+					t.Fatal(err)
+				}
+				if !prints(stdout.String(), output) {
+					t.Errorf("%s: %s prints\n%s\nand not\n%s", name, line, &stdout, output)
+				}
+			}
+		}
+		for _, m := range span.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+			check(m[1])
+		}
+	}
+	if seen == 0 {
+		t.Errorf("no document shows %q", names)
+	}
+	t.Logf("%d commands in documents, %d of them run", seen, run)
+}
+
+// arguments are those of the program in a command line, if it is in it.
+func arguments(line string, names []string) (args []string, ok bool) {
+	for _, name := range names {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			return words(rest), true
+		}
+		if _, rest, ok := strings.Cut(line, " -- "+name+" "); ok { // kubectl exec
+			return words(rest), true
+		}
+	}
+	return nil, false
+}
+
+// words splits as a shell does, for the quoting that documents use.
+func words(line string) (list []string) {
+	for _, m := range regexp.MustCompile(`(?:[^\s'"]|'[^']*'|"[^"]*")+`).FindAllString(line, -1) {
+		list = append(list, strings.NewReplacer("'", "", `"`, "").Replace(m))
+	}
+	return list
+}
+
+// parse fails for a command or a flag that the program does not have.
+func parse(root *cobra.Command, args []string) error {
+	args = slices.DeleteFunc(args, func(s string) bool { return s == "…" || s == "..." })
+	cmd, rest, err := root.Find(args)
+	if err != nil {
+		return err
+	}
+	if cmd == root && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		return fmt.Errorf("unknown command %q", args[0])
+	}
+	if cmd.DisableFlagParsing {
+		return fmt.Errorf("%s is a command of another program", cmd.Name())
+	}
+	cmd.InitDefaultHelpFlag()
+	// A flag in prose may be named without its value.
+	if err := cmd.ParseFlags(rest); err != nil && !strings.Contains(err.Error(), "needs an argument") {
+		return err
+	}
+	return nil
+}
+
+// prints says whether an output is what a document shows.
+func prints(output, shown string) bool {
+	pattern := "(?s)^"
+	for line := range strings.Lines(strings.TrimRight(shown, "\n") + "\n") {
+		if strings.TrimSpace(line) == "…" {
+			pattern += "(?:[^\n]*\n)*"
+		} else {
+			pattern += regexp.QuoteMeta(line)
+		}
+	}
+	return regexp.MustCompile(pattern + "$").MatchString(output)
+}
