@@ -306,7 +306,7 @@ const modulesDir = "/lib/modules"
 func RelevantConfig(dir, name string) bool {
 	switch {
 	case strings.Contains(dir, "/systemd/"):
-		return slices.Contains([]string{".service", ".target", ".conf"}, filepath.Ext(name))
+		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf"}, filepath.Ext(name))
 	case dir == modulesDir:
 		return true // a kernel that comes or goes
 	case strings.HasPrefix(dir, modulesDir+"/"):

@@ -21,7 +21,7 @@ type world struct {
 // collected are the directories that sos's plugin kernel copies where the host
 // has them.
 var collected = []string{"etc/modprobe.d", "lib/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d",
-	"etc/systemd", "lib/systemd/system", "run/systemd/system"}
+	"etc/systemd", "lib/systemd/system", "run/systemd/system", "run/systemd/generator.early"}
 
 // alwaysThere are directories that lead to what sos leaves out or found missing.
 var alwaysThere = map[string]bool{

@@ -53,7 +53,7 @@ func sosreport(c *hostcase.Case, state kmod.State) fstest.MapFS {
 		out["lib"] = host["lib"]
 	}
 	copied := func(name string) bool {
-		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d", "etc/systemd/system", lib + "systemd/system", "run/systemd/system"} {
+		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d", "etc/systemd/system", lib + "systemd/system", "run/systemd/system", "run/systemd/generator.early"} {
 			if name == dir || strings.HasPrefix(name, dir+"/") {
 				return true
 			}

@@ -59,8 +59,11 @@ func (s *Set) conditions(list []Setting, prefix string, cmdline []string) (all T
 	for _, v := range list {
 		value, trigger := strings.CutPrefix(v.Value, "|")
 		value, negated := strings.CutPrefix(strings.TrimSpace(value), "!")
-		t := s.condition(strings.TrimPrefix(v.Key, prefix), strings.TrimSpace(value), cmdline)
+		kind := strings.TrimPrefix(v.Key, prefix)
+		t := s.condition(kind, strings.TrimSpace(value), cmdline)
 		switch {
+		case negated && kind == "KernelModuleLoaded":
+			t = Yes // what it would load is there already, or it is run
 		case negated && t == Yes:
 			t = No
 		case negated && t == No:
@@ -97,7 +100,7 @@ func (s *Set) condition(kind, value string, cmdline []string) Truth {
 			key, _, _ := strings.Cut(word, "=")
 			return word == value || key == value
 		}))
-	case "Capability", "KernelModuleLoaded":
+	case "Capability":
 		return Yes
 	case "Virtualization":
 		if value == "container" {

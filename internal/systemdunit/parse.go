@@ -12,6 +12,13 @@ type Setting struct {
 	Vendor bool
 }
 
+// Ignored says that the failure of a command is ignored (systemd.service(5), the
+// prefix "-").
+func (v Setting) Ignored() bool {
+	prefix := strings.TrimLeft(v.Value, "-@:+!|")
+	return strings.Contains(strings.TrimSuffix(v.Value, prefix), "-")
+}
+
 // parse reads a unit file (systemd.syntax(7)): sections, assignments, comments
 // of whole lines, and lines that end with a backslash and go on in the next one,
 // comments in between left out.
@@ -51,7 +58,12 @@ func assign(list []Setting, section, line, file string, number int) ([]Setting, 
 	key, value, ok := strings.Cut(line, "=")
 	key = strings.TrimSpace(key)
 	// Nothing else is asked for, and a host has hundreds of units.
-	if !ok || section != "Unit" && (section != "Service" || !strings.HasPrefix(key, "Exec")) {
+	switch section {
+	case "Unit", "Service", "Timer", "Path", "Socket":
+	default:
+		ok = false
+	}
+	if !ok || harmless[key] || strings.HasPrefix(key, "X-") {
 		return list, section
 	}
 	return append(list, Setting{
@@ -88,7 +100,11 @@ func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 	ok = true
 	end := func() {
 		if len(args) > 0 {
-			args[0] = strings.TrimLeft(args[0], "-@:+!|")
+			program := strings.TrimLeft(args[0], "-@:+!|")
+			if prefix := strings.TrimSuffix(args[0], program); strings.Contains(prefix, "@") && len(args) > 1 {
+				args = args[1:] // the program's argv[0] stood there
+			}
+			args[0] = program
 			commands = append(commands, args)
 		}
 		args = nil

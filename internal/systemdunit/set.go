@@ -103,6 +103,8 @@ type Unit struct {
 	Changed  time.Time
 	// Err is why it is not known in full.
 	Err error
+	// Triggered: a timer, a path or a socket may start it, and nothing else does.
+	Triggered bool
 	// alias is another name that this one is a link to.
 	alias string
 }
@@ -272,7 +274,7 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 
 // pulls are the names of units that a unit brings along.
 func (s *Set) pulls(u *Unit) (names []string) {
-	for _, kind := range []string{".wants", ".requires"} {
+	for _, kind := range []string{".wants", ".requires", ".upholds"} {
 		taken := map[string]bool{}
 		for _, d := range s.dirs {
 			if _, ok := d.entries[u.Name+kind]; !ok {
@@ -308,8 +310,8 @@ func (s *Set) pulls(u *Unit) (names []string) {
 }
 
 // Started are the services that a boot into the target starts, as far as units
-// bring each other along: neither timers nor sockets nor devices start any here.
-// target "" is the host's default.
+// bring each other along, and those that a timer, a path or a socket of that boot
+// may start (Unit.Triggered). target "" is the host's default.
 func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	if target == "" {
 		target = "default.target"
@@ -321,12 +323,19 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	if u := s.Load(target); u.File == "" {
 		queue = append(queue, "multi-user.target")
 	}
+	var triggered []string
 	seen := map[string]bool{}
-	for len(queue) > 0 {
+	for sure := true; ; {
+		if len(queue) == 0 {
+			if !sure || len(triggered) == 0 {
+				return services
+			}
+			sure, queue = false, triggered
+		}
 		name := queue[0]
 		queue = queue[1:]
 		kind := path.Ext(name)
-		if seen[name] || strings.Contains(name, "/") || kind != ".service" && kind != ".target" {
+		if seen[name] || strings.Contains(name, "/") || !slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket"}, kind) {
 			continue
 		}
 		seen[name] = true
@@ -342,10 +351,24 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 			queue = append(queue, u.alias)
 			continue
 		}
-		if kind == ".service" && (u.File != "") {
-			services = append(services, u)
+		switch kind {
+		case ".service":
+			if u.File != "" {
+				u.Triggered = !sure
+				services = append(services, u)
+			}
+		case ".timer", ".path", ".socket":
+			section := map[string]string{".timer": "Timer", ".path": "Path", ".socket": "Socket"}[kind]
+			started := []Setting{{Value: strings.TrimSuffix(name, kind) + ".service"}}
+			for _, key := range []string{"Unit", "Service"} {
+				if v := u.Values(section, key); len(v) > 0 {
+					started = v
+				}
+			}
+			for _, v := range started {
+				triggered = append(triggered, v.Value)
+			}
 		}
 		queue = append(queue, s.pulls(u)...)
 	}
-	return services
 }

@@ -36,6 +36,9 @@ const (
 	modulesLoadUnit    = "systemd-modules-load.service"
 	modulesLoadProgram = "systemd-modules-load"
 	shippedUnit        = "/usr/lib/systemd/system/" + modulesLoadUnit
+	// earlyMask is what systemd-debug-generator(8) makes of a mask in the command
+	// line, or in what the firmware adds to it.
+	earlyMask = "/run/systemd/generator.early/" + modulesLoadUnit
 )
 
 // loadUnit is the state of systemd-modules-load.service.
@@ -48,13 +51,16 @@ type loadUnit struct {
 	by Evidence
 }
 
-// unitCommand is a command that a unit runs at boot.
+// unitCommand is a command that a unit, or something else on the host, runs at
+// boot.
 type unitCommand struct {
 	source
 	args []string
-	// sure: its words are those that systemd passes, and it is run.
-	sure  bool
-	mtime time.Time
+	// doubt is why it may not be run, or not with these words; "" if it surely is.
+	doubt string
+	// before are the commands of the unit that must succeed first.
+	before [][]string
+	mtime  time.Time
 }
 
 // gatherUnits reads the units of the host that ask for modules at boot.
@@ -73,7 +79,9 @@ func (h *host) gatherUnits() {
 	units := systemdunit.Read(h.hostFiles)
 	words := h.cmdlineWords()
 	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
-	target, also := "", []string{}
+	// A generator links rc-local.service in; its condition says whether there is
+	// a script (systemd-rc-local-generator(8)).
+	target, also := "", []string{"rc-local.service"}
 	for _, w := range words {
 		switch key, value, _ := strings.Cut(w, "="); key {
 		case "systemd.unit":
@@ -85,6 +93,7 @@ func (h *host) gatherUnits() {
 	if !units.Empty() {
 		h.gatherCommands(units, words, units.Started(target, also...))
 	}
+	h.gatherMentions()
 	if units.Err != nil {
 		h.unitsErr = &Evidence{File: units.ErrFile, Cause: CauseUnreadable, Effect: "could not be read: " + hostroot.Bare(units.Err).Error()}
 	}
@@ -132,9 +141,18 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		return loadUnit{state, AnswerUnknown, e}
 	}
 	for _, w := range words {
-		if key, value, _ := strings.Cut(w, "="); key == "systemd.mask" && strings.TrimSuffix(value, ".service") == modulesLoadProgram {
-			return stopped(UnitMasked, Evidence{File: procCmdline, Line: 1, Text: printable(w), Effect: "masks " + modulesLoadUnit + ", which reads modules-load.d"})
+		e := Evidence{File: procCmdline, Line: 1, Text: printable(w)}
+		switch key, value, _ := strings.Cut(w, "="); {
+		case key == "systemd.mask" && strings.TrimSuffix(value, ".service") == modulesLoadProgram:
+			e.Effect = "masks " + modulesLoadUnit + ", which reads modules-load.d"
+			return stopped(UnitMasked, e)
+		case w == "emergency", w == "-b", w == "systemd.unit=emergency.target", key == "init" && path.Base(value) != "systemd" && value != initPaths[0]:
+			e.Effect = "starts less than the whole system: whether " + modulesLoadUnit + " runs is not known"
+			return unclear(UnitUnknown, e)
 		}
+	}
+	if early, err := h.Readlink(earlyMask); err == nil && early == "/dev/null" {
+		return unclear(UnitUnknown, Evidence{File: earlyMask, Effect: "masks " + modulesLoadUnit + " in this boot: what asked for that is not known"})
 	}
 	u := units.Load(modulesLoadUnit)
 	switch {
@@ -166,8 +184,10 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		commands, sure := u.Commands(v.Value)
 		for _, args := range commands {
 			switch {
-			case path.Base(args[0]) == modulesLoadProgram:
+			case path.Base(args[0]) == modulesLoadProgram && len(args) == 1:
 				runs = AnswerTrue
+			case path.Base(args[0]) == modulesLoadProgram && runs != AnswerTrue:
+				runs = AnswerUnknown // it reads the files that it is given
 			case runs != AnswerTrue && (!sure || !harmless(args[0])):
 				runs = AnswerUnknown
 			}
@@ -198,46 +218,102 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		condition.Effect = "decides whether " + modulesLoadUnit + " runs, which the root does not tell"
 		return unclear(UnitUnknown, condition)
 	}
+	if by, ok := units.Hindrance(u); ok && !by.Vendor {
+		return unclear(state, settingEvidence(by, "may keep "+modulesLoadUnit+" from loading modules"))
+	}
+	for _, v := range slices.Concat(u.Values("Service", "ExecCondition"), u.Values("Service", "ExecStartPre")) {
+		if commands, _ := u.Commands(v.Value); !v.Ignored() && !(len(commands) == 1 && path.Base(commands[0][0]) == "true") {
+			return unclear(state, settingEvidence(v, "must succeed before "+modulesLoadUnit+" runs"))
+		}
+	}
+	if units.Load("sysinit.target").Masked {
+		return unclear(state, Evidence{File: units.Load("sysinit.target").File, Effect: "masks the target that starts " + modulesLoadUnit})
+	}
 	return loadUnit{state: state, runs: AnswerTrue}
 }
 
-// loads is what a command has in it that may load a module.
-var loads = regexp.MustCompile(`modprobe|insmod`)
+func settingEvidence(v systemdunit.Setting, effect string) Evidence {
+	return Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: effect}
+}
 
-// gatherCommands keeps the commands of units that may load modules, and the
-// scripts whose text is about the target.
+// loads is what a command has in it that may load or remove a module, removes
+// what may remove one, and loadsVariable what loads one that a variable names.
+var (
+	loads         = regexp.MustCompile(`modprobe|insmod|rmmod`)
+	removes       = regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-r|--remove)\b`)
+	loadsVariable = regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*\$`)
+)
+
+// gatherCommands keeps the commands of units that may load the target, or remove
+// it, and the scripts whose text is about it.
 func (h *host) gatherCommands(units *systemdunit.Set, words []string, services []*systemdunit.Unit) {
 	for _, u := range services {
 		if u.Name == modulesLoadUnit && h.loadUnit.state == UnitActive || u.Err != nil {
 			continue
 		}
+		held, by := units.Conditions(u, words)
+		if held == systemdunit.No {
+			continue
+		}
+		var before [][]string
 		for _, key := range []string{"ExecStartPre", "ExecStart", "ExecStartPost"} {
 			for _, v := range u.Values("Service", key) {
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
-					if path.Base(args[0]) == "env" && len(args) > 1 {
-						args = args[1:]
-					}
-					text := strings.Join(args, " ")
-					if direct(args) && loads.MatchString(text) {
-						if !strings.Contains(text, h.target) && !sure {
-							continue
+					args = withoutEnv(args)
+					if c := (unitCommand{args: args, before: before, mtime: u.Changed}); h.concerns(args, sure) {
+						c.source = source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}
+						hindrance, hindered := units.Hindrance(u)
+						if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
+							hindrance, hindered = condition[0], true
 						}
-					} else if sure = false; !h.scriptAbout(args) {
-						continue
+						switch {
+						case !sure || !direct(args):
+							c.doubt = notRun
+						case hindered:
+							c.doubt = hindrance.Key + "=" + hindrance.Value + " may keep it from that"
+						case held == systemdunit.Unclear:
+							c.doubt = "that depends on " + by.Key + "=" + by.Value
+						case u.Triggered:
+							c.doubt = "a timer, a path or a socket may start " + u.Name
+						}
+						h.unitCommands = append(h.unitCommands, c)
 					}
-					held, _ := units.Conditions(u, words)
-					if held == systemdunit.No {
-						continue
+					if !v.Ignored() {
+						before = append(before, args)
 					}
-					h.unitCommands = append(h.unitCommands, unitCommand{
-						source: source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value},
-						args:   args, sure: sure && held == systemdunit.Yes, mtime: u.Changed,
-					})
 				}
 			}
 		}
 	}
+}
+
+// notRun is the doubt about a command of which only running it would tell more.
+const notRun = "what it does is not known without running it"
+
+// withoutEnv takes "env NAME=VALUE..." from the front of a command.
+func withoutEnv(args []string) []string {
+	if path.Base(args[0]) != "env" {
+		return args
+	}
+	rest := args[1:]
+	for len(rest) > 0 && strings.Contains(rest[0], "=") {
+		rest = rest[1:]
+	}
+	if len(rest) == 0 {
+		return args
+	}
+	return rest
+}
+
+// concerns says whether a command may load the target or remove it. sure says
+// that its words are those that it is run with.
+func (h *host) concerns(args []string, sure bool) bool {
+	text := strings.Join(args, " ")
+	if loads.MatchString(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable.MatchString(text)) {
+		return true
+	}
+	return h.scriptAbout(args)
 }
 
 // direct says whether a command is modprobe or insmod, or a shell that may run
@@ -251,22 +327,82 @@ func direct(args []string) bool {
 const maxScript = 64 << 10
 
 // scriptAbout says whether a word of a command is a script on the host whose text
-// is about loading the target.
+// is about loading the target. One that loads what a variable names is, unless the
+// distribution brought it.
 func (h *host) scriptAbout(args []string) bool {
-	for _, name := range args[:min(len(args), 3)] {
+	for i, name := range args[:min(len(args), 3)] {
 		if !path.IsAbs(name) || isShell(name) {
 			continue
 		}
-		st, err := h.Stat(name)
-		if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !h.isScript(name) || !h.spend(int(st.Size)) {
+		data := h.script(name, i > 0 && isShell(args[0]))
+		if !loads.Match(data) {
 			continue
 		}
-		data, _, err := readFile(h, name, maxScript)
-		if err == nil && loads.Match(data) && bytes.Contains(data, []byte(h.target)) {
+		own := !strings.HasPrefix(name, "/usr/") || strings.HasPrefix(name, "/usr/local/")
+		if bytes.Contains(data, []byte(h.target)) || slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||
+			own && loadsVariable.Match(data) {
 			return true
 		}
 	}
 	return false
+}
+
+// script is the text of a script, nil for anything else. known says that a shell
+// is to read it, whatever its first line.
+func (h *host) script(name string, known bool) []byte {
+	st, err := h.Stat(name)
+	if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !known && !h.isScript(name) || !h.spend(int(st.Size)) {
+		return nil
+	}
+	data, _, err := readFile(h, name, maxScript)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// mentionDirs are directories of what may be run at boot, or soon after, by
+// something else than a unit: System V scripts, cron, udev, NetworkManager. In the
+// first ones, only what begins with "S" is started.
+var mentionDirs = []string{
+	"/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d",
+	"/etc/cron.d", "/etc/udev/rules.d", "/etc/NetworkManager/dispatcher.d", "/etc/sysconfig/modules",
+}
+
+// gatherMentions keeps the lines of other files than units by which something
+// may load the target at boot. They are not followed.
+func (h *host) gatherMentions() {
+	files := []string{"/etc/crontab"}
+	for _, dir := range mentionDirs {
+		entries, err := h.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(dir, "/etc/rc") && !strings.HasPrefix(e.Name, "S") {
+				continue
+			}
+			files = append(files, path.Join(dir, e.Name))
+		}
+	}
+	seen := map[hostroot.ID]bool{}
+	for _, name := range files {
+		st, err := h.Stat(name)
+		if err != nil || seen[st.ID] {
+			continue
+		}
+		seen[st.ID] = true
+		number := 0
+		for line := range bytes.Lines(h.script(name, true)) {
+			number++
+			if text := strings.TrimSpace(string(line)); !strings.HasPrefix(text, "#") && loads.MatchString(text) && strings.Contains(text, h.target) {
+				h.unitCommands = append(h.unitCommands, unitCommand{
+					source: source{file: printableName(name), line: number, text: text},
+					args:   []string{text}, doubt: notRun,
+				})
+			}
+		}
+	}
 }
 
 // isScript says whether a program is a script (execve(2)): most are not, and are
@@ -302,7 +438,7 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 			boot.Decision = Decision{Allowed: AnswerUnknown, Cause: h.loadUnit.by.Cause, Evidence: []Evidence{h.loadUnit.by}}
 		}
 	}
-	loaded, unsure := ev.replayUnits(&boot)
+	loaded, unsure, removed := ev.replayUnits(&boot)
 	if !loaded && h.unitsErr != nil {
 		if boot.Requested == AnswerFalse && boot.Decision.Allowed == AnswerTrue && len(unsure) == 0 {
 			boot.Requested, boot.RequestedBy = AnswerUnknown, []Evidence{*h.unitsErr}
@@ -312,7 +448,7 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 			unsure = append(unsure, *h.unitsErr)
 		}
 	}
-	if loaded || len(unsure) == 0 || boot.Requested == AnswerTrue && boot.Decision.Allowed == AnswerTrue {
+	if len(unsure) == 0 || !removed && boot.Requested == AnswerTrue && boot.Decision.Allowed == AnswerTrue {
 		return boot
 	}
 	if boot.Requested != AnswerTrue {
@@ -325,17 +461,25 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 }
 
 // replayUnits runs the commands of units, each as the program that it is. It says
-// whether one of them loads the target, and which ones may.
-func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidence) {
+// whether one of them loads the target, which ones may, and whether one of these
+// is to remove it.
+func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidence, removed bool) {
 	h := ev.host
 	for _, c := range h.unitCommands {
 		kern := h.newKernel()
+		process := h.newProcess(ev.cfg, kern)
 		effect := commandUnknown
-		if c.sure {
-			effect = h.newProcess(ev.cfg, kern).unitCommand(c.args)
+		if c.doubt != notRun {
+			for _, args := range c.before {
+				if process.unitCommand(args) != commandSucceeds && c.doubt == "" {
+					c.doubt = "it is run if " + printable(strings.Join(args, " ")) + " succeeds"
+				}
+			}
+			effect = process.unitCommand(c.args)
 		}
+		text := strings.Join(c.args, " ")
 		switch {
-		case kern.inserted[h.target] && len(kern.unsure) == 0:
+		case c.doubt == "" && kern.inserted[h.target] && len(kern.unsure) == 0:
 			d := Decision{Allowed: AnswerTrue}
 			e := c.evidence(CauseNone, "is run at boot by an enabled unit, and loads "+h.target)
 			boot.LoadedBy = append(boot.LoadedBy, e)
@@ -349,13 +493,21 @@ func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidenc
 			boot.Requested, loaded = AnswerTrue, true
 			boot.RequestedBy = append(boot.RequestedBy, e)
 			boot.Decision = Decision{Allowed: AnswerTrue, Evidence: []Evidence{e}}
-		case effect == commandUnknown && (len(kern.unsure) > 0 || strings.Contains(strings.Join(c.args, " "), h.target) || !direct(c.args)):
-			e := c.evidence(CauseUnreadable, "is run at boot by an enabled unit; whether it loads "+h.target+" cannot be told without running it")
+		case kern.inserted[h.target], len(kern.unsure) > 0,
+			effect == commandUnknown && (c.doubt == notRun || strings.Contains(text, h.target)):
+			if c.doubt == "" {
+				c.doubt = notRun
+			}
+			what := "may load "
+			if removes.MatchString(text) {
+				what, removed = "may remove ", true
+			}
+			e := c.evidence(CauseUnreadable, what+h.target+" at boot: "+c.doubt)
 			unsure = append(unsure, e)
 			boot.LoadedBy = append(boot.LoadedBy, e)
 		}
 	}
-	return loaded, unsure
+	return loaded, unsure, removed
 }
 
 // unitCommand is one command that systemd runs, without a shell.
@@ -370,7 +522,7 @@ func (p *process) unitCommand(args []string) commandEffect {
 	m := p.newFromName(path.Base(args[1]))
 	m.path = args[1]
 	if p.insert(m) != nil {
-		return commandFails
+		return commandUnknown // what it needs may be there by then
 	}
 	return commandSucceeds
 }
