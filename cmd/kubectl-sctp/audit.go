@@ -200,7 +200,7 @@ func watchAudit(ctx context.Context, interval time.Duration, once func(context.C
 			fmt.Fprintf(stderr, "kubectl-sctp: %v; looking again in %v\n", err, interval)
 		default:
 			changed := r
-			changed.Time = last.Time
+			changed.Time, changed.Labels = last.Time, last.Labels // no change that is shown
 			if !shown || !reflect.DeepEqual(changed, last) {
 				if err := show(r); err != nil {
 					return err

@@ -115,6 +115,8 @@ type Finding struct {
 	Evidence []string `json:"evidence"`
 	// Fix is what to do.
 	Fix string `json:"fix"`
+	// Why it is accepted, by the exception.
+	Why string `json:"why,omitempty"`
 }
 
 // Subject is what the finding is about, as people read it.

@@ -3,6 +3,8 @@ package audit
 import (
 	_ "embed"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/sctp-agent/sctp-agent/internal/page"
 )
@@ -22,5 +24,42 @@ func WriteHTML(w io.Writer, r Result) error {
 	return page.Page{Title: "SCTP audit", Body: body, Script: script}.Write(w, struct {
 		Result
 		Titles map[Kind]string `json:"titles"`
-	}{r, titles})
+		Labels []column        `json:"labels"`
+	}{r, titles, columns(r.Labels)})
+}
+
+// column is one label of all nodes.
+type column struct {
+	Key    string   `json:"key"`
+	Values []string `json:"values"`
+	// Of is the place of each node's value in Values.
+	Of []int `json:"of"`
+}
+
+// columns are the labels by which nodes can be grouped: those with more than one
+// value, and fewer than there are nodes.
+func columns(nodes []map[string]string) []column {
+	keys := map[string]bool{}
+	for _, labels := range nodes {
+		for key := range labels {
+			keys[key] = true
+		}
+	}
+	out := []column{}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		c := column{Key: key, Of: make([]int, len(nodes))}
+		at := map[string]int{}
+		for i, labels := range nodes {
+			value := labels[key]
+			if _, found := at[value]; !found {
+				at[value] = len(c.Values)
+				c.Values = append(c.Values, value)
+			}
+			c.Of[i] = at[value]
+		}
+		if n := len(c.Values); 1 < n && n < len(nodes) {
+			out = append(out, c)
+		}
+	}
+	return out
 }

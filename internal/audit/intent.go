@@ -34,7 +34,7 @@ type Exception struct {
 	Pool string `json:"pool,omitempty"`
 	// Object is NAME, or NAMESPACE/NAME.
 	Object string `json:"object,omitempty"`
-	// Why is for those who read the file.
+	// Why is for those who read the file, and stands with what is accepted.
 	Why string `json:"why,omitempty"`
 }
 
@@ -134,8 +134,12 @@ func (f Finding) subjects() []Object {
 
 // Accept moves the findings that exceptions accept out of Findings.
 func (r *Result) Accept(exceptions []Exception) {
-	r.Findings, r.Accepted = split(r.Findings, func(f Finding) bool {
-		return slices.ContainsFunc(exceptions, func(e Exception) bool { return e.accepts(f) })
+	r.Findings, r.Accepted = split(r.Findings, func(f *Finding) bool {
+		i := slices.IndexFunc(exceptions, func(e Exception) bool { return e.accepts(*f) })
+		if i >= 0 {
+			f.Why = exceptions[i].Why
+		}
+		return i >= 0
 	})
 	r.count()
 }
@@ -167,16 +171,16 @@ func (r *Result) Since(old Result) {
 			}
 		}
 	}
-	r.Findings, r.Known = split(r.Findings, func(f Finding) bool {
+	r.Findings, r.Known = split(r.Findings, func(f *Finding) bool {
 		return !slices.ContainsFunc(f.subjects(), func(o Object) bool { return !had[key{f.Kind, o}] })
 	})
 	r.count()
 }
 
-func split(list []Finding, out func(Finding) bool) (kept, taken []Finding) {
+func split(list []Finding, out func(*Finding) bool) (kept, taken []Finding) {
 	kept = []Finding{}
 	for _, f := range list {
-		if out(f) {
+		if out(&f) {
 			taken = append(taken, f)
 		} else {
 			kept = append(kept, f)

@@ -28,6 +28,8 @@ type Result struct {
 	Known    []Finding `json:"known,omitempty"`
 	// Unseen says what could not be looked at.
 	Unseen []Unseen `json:"unseen"`
+	// Labels are those of the nodes, for the page, which groups nodes by them.
+	Labels []map[string]string `json:"-"`
 }
 
 // Summary counts nodes by what is known of SCTP on them, and findings by
@@ -84,6 +86,7 @@ func Examine(s *Snapshot) Result {
 	for i := range s.Nodes {
 		row := s.Nodes[i].row()
 		r.Nodes = append(r.Nodes, row)
+		r.Labels = append(r.Labels, s.Nodes[i].Labels)
 		r.Summary.Nodes++
 		switch row.Ready {
 		case kmod.AnswerTrue:

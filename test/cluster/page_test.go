@@ -38,23 +38,12 @@ func browse(t *testing.T, file, fragment, script string) string {
 // everything that is not a file.
 func visit(t *testing.T, file, fragment, script string) (dom string, asked []string) {
 	t.Helper()
-	browser := ""
-	for _, name := range []string{"chromium-headless-shell", "chromium", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
-		}
-	}
-	if browser == "" {
-		t.Fatal("no Chromium on this machine (Debian: chromium-headless-shell)")
-	}
-	dir := t.TempDir()
 	if script != "" {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		file = filepath.Join(dir, "used.html")
+		file = filepath.Join(t.TempDir(), "used.html")
 		if err := os.WriteFile(file, append(text, "<script>"+script+"</script>"...), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -67,31 +56,48 @@ func visit(t *testing.T, file, fragment, script string) (dom string, asked []str
 		http.Error(w, "nobody is to be asked", http.StatusForbidden)
 	}))
 	defer proxy.Close()
-	args := []string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--user-data-dir=" + filepath.Join(dir, "profile"),
-		"--proxy-server=" + proxy.Listener.Addr().(*net.TCPAddr).String(), "--virtual-time-budget=2000", "--window-size=1280,1600",
-	}
 	url := "file://" + file
 	if fragment != "" {
 		url += "#" + fragment
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
+	through := "--proxy-server=" + proxy.Listener.Addr().(*net.TCPAddr).String()
 	// To be looked at by people.
 	if to := os.Getenv("SCREENSHOTS"); to != "" {
-		shot := filepath.Join(to, strings.ReplaceAll(t.Name(), "/", "-")+".png")
-		if out, err := exec.CommandContext(ctx, browser, append(args, "--screenshot="+shot, url)...).CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v\n%s", browser, err, out)
+		for i, scheme := range []string{"dark", "light"} { // as Blink numbers them
+			shot := filepath.Join(to, strings.ReplaceAll(t.Name(), "/", "-")+"-"+scheme+".png")
+			chromium(t, through, fmt.Sprint("--blink-settings=preferredColorScheme=", i), "--screenshot="+shot, url)
 		}
 	}
-	out, err := exec.CommandContext(ctx, browser, append(args, "--dump-dom", url)...).Output()
+	out := chromium(t, through, "--dump-dom", url)
+	mu.Lock()
+	defer mu.Unlock()
+	return out, asked
+}
+
+// chromium runs a real browser and returns what it prints.
+func chromium(t *testing.T, args ...string) string {
+	t.Helper()
+	browser := ""
+	for _, name := range []string{"chromium-headless-shell", "chromium", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Fatal("no Chromium on this machine (Debian: chromium-headless-shell)")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, browser, append([]string{
+		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--user-data-dir=" + filepath.Join(t.TempDir(), "profile"),
+		"--virtual-time-budget=2000", "--window-size=1280,1600",
+	}, args...)...).Output()
 	if err != nil {
 		t.Fatalf("%s: %v", browser, err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	return string(out), asked
+	return string(out)
 }
 
 // pageOf writes a page to a file.
