@@ -110,9 +110,10 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	}
 	var writer *nodewriter.Writer
 	metrics := agent.NewMetrics(agent.MetricsOptions{
-		Build:     build,
-		Proc:      f.host.host.Proc,
-		Contested: func() bool { return writer != nil && writer.Fighting() },
+		Build:      build,
+		Proc:       f.host.host.Proc,
+		Contested:  func() bool { return writer != nil && writer.Fighting() },
+		Unconfined: func() bool { return writer != nil && writer.Unconfined() },
 	})
 	writer, err = nodewriter.NewWriter(nodewriter.Config{
 		Conn: conn, Node: opts.Node, Keys: keys,

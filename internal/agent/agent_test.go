@@ -474,7 +474,7 @@ func TestMetrics(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(proc, "net/sctp/snmp"), []byte(established), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	m := NewMetrics(MetricsOptions{Build: buildinfo.Info{Version: "v1"}, Proc: proc, Contested: func() bool { return true }})
+	m := NewMetrics(MetricsOptions{Build: buildinfo.Info{Version: "v1"}, Proc: proc, Contested: func() bool { return true }, Unconfined: func() bool { return true }})
 	r := reportOf(verdict.ReasonProbePassed)
 	r.Probe = verdict.Probe{Attempted: true, DurationMicros: 1500, Checks: []verdict.Check{{Name: "ipv4-stream", Result: "pass"}}}
 	m.assessed(r, time.Millisecond)
@@ -501,7 +501,7 @@ func TestMetrics(t *testing.T) {
 		`sctp_agent_reason{reason="ProbePassed"} 1`, `sctp_agent_reason{reason="ModuleBlacklisted"} 0`,
 		`sctp_agent_check_result{check="ipv4-stream",result="pass"} 1`,
 		`sctp_agent_node_writes_total{outcome="applied"} 1`, `sctp_agent_node_writes_total{outcome="throttled"} 0`,
-		`sctp_agent_labels_contested 1`, `sctp_agent_probe_duration_seconds_count 1`,
+		`sctp_agent_labels_contested 1`, `sctp_agent_unconfined 1`, `sctp_agent_probe_duration_seconds_count 1`,
 		`sctp_associations 2`, `sctp_active_estabs_total 7`, `sctp_t3_rtx_expireds_total 1`, `sctp_in_pkt_backlog_total 0`,
 	} {
 		if !strings.Contains(rec.Body.String(), want+"\n") {

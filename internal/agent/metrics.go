@@ -40,6 +40,9 @@ type MetricsOptions struct {
 	// Contested says whether somebody else keeps changing the agent's keys;
 	// may be nil.
 	Contested func() bool
+	// Unconfined says whether the API server lets the agent write what is not
+	// its own; may be nil.
+	Unconfined func() bool
 }
 
 var (
@@ -76,6 +79,8 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 	m.registry.NewFunc(func(out func(metrics.Kind, string, string, float64)) {
 		out(metrics.Gauge, "sctp_agent_labels_contested", "1 while another writer keeps changing the agent's labels or annotations, else 0.",
 			truth(opts.Contested != nil && opts.Contested()))
+		out(metrics.Gauge, "sctp_agent_unconfined", "1 where no admission policy confines the agent to its own keys of its own Node, else 0.",
+			truth(opts.Unconfined != nil && opts.Unconfined()))
 	})
 	proc := opts.Proc
 	if proc == "" {

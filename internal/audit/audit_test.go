@@ -221,6 +221,11 @@ func TestFindings(t *testing.T) {
 			s.Nodes[2].Agent = nil
 			s.Nodes[2].Heartbeat = s.Time.Add(-16 * time.Minute)
 		}, []string{"ReadyWithoutAgent worker-1", "ConditionStale worker-1"}, "keeps its labels true"},
+		{"a policy that confines nobody", setNode(2, func() verdict.Report {
+			r := ready()
+			r.Warnings = []verdict.Warning{{Reason: verdict.ReasonPolicyConfinesNobody, Message: "no admission policy confines the agent"}}
+			return r
+		}()), []string{"PolicyConfinesNobody worker-1"}, "matchConditions"},
 		{"a node that Kubernetes does not reach", func(s *Snapshot) { s.Nodes[2].Down = "condition Ready=Unknown" }, []string{"KubeletNotReady worker-1"}, "Ready=Unknown"},
 		{"a report of another node", func(s *Snapshot) { s.Nodes[2].Report.Node = "worker-7" }, []string{"ReportOfAnotherNode worker-1"}, "report.node worker-7"},
 		{"an agent of another version", func(s *Snapshot) { s.Nodes[2].Agent.Version = "v2" }, []string{"AgentVersionSkew worker-1"}, "the agent is v2, most are v1"},
@@ -625,6 +630,9 @@ func TestManyOfOneCause(t *testing.T) {
 		ReadyWithoutAgent: func(n *Node) { n.Agent = nil },
 		ConditionStale: func(n *Node) {
 			n.Heartbeat = healthy().Time.Add(-time.Hour - time.Duration(len(n.Name))*time.Minute)
+		},
+		PolicyConfinesNobody: func(n *Node) {
+			n.Report.Warnings = []verdict.Warning{{Reason: verdict.ReasonPolicyConfinesNobody, Message: "seen by " + n.Name}}
 		},
 		KubeletNotReady:  func(n *Node) { n.Down = "no heartbeat of " + n.Name },
 		NodeWithoutAgent: func(n *Node) { n.Agent, n.Ready, n.Report, n.Reason, n.Message = nil, "", nil, "", "" },

@@ -222,6 +222,16 @@ func checks() []check {
 			find:  staleConditions,
 		},
 		{
+			kind: PolicyConfinesNobody, severity: Warning,
+			title: "Agents that no admission policy confines",
+			fix:   "install the policy for the agent's namespace and account: kubectl get validatingadmissionpolicy sctp-agent -o yaml, under matchConditions",
+			find: eachNode(func(n *Node, found nodeReport) {
+				if w := n.warning(verdict.ReasonPolicyConfinesNobody); w != nil {
+					found("", "the API server lets the agent write what is not its own", w...)
+				}
+			}),
+		},
+		{
 			kind: KubeletNotReady, severity: Warning,
 			title: "Nodes that Kubernetes does not reach",
 			fix:   "see the node's conditions: kubectl describe node",

@@ -47,6 +47,8 @@ const (
 	ReadyWithoutAgent Kind = "ReadyWithoutAgent"
 	// ConditionStale: the condition SCTPReady has lost its heartbeat.
 	ConditionStale Kind = "ConditionStale"
+	// PolicyConfinesNobody: the agent's credentials may write what is not its own.
+	PolicyConfinesNobody Kind = "PolicyConfinesNobody"
 	// KubeletNotReady: Kubernetes does not reach the node.
 	KubeletNotReady Kind = "KubeletNotReady"
 	// NodeWithoutAgent: no agent's pod on the node.

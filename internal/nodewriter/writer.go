@@ -71,6 +71,8 @@ type Writer struct {
 	caughtUp  chan struct{} // closed and replaced whenever done moves
 	concluded bool
 	fighting  bool
+	// unconfined: see checkPolicy.
+	unconfined bool
 
 	// Of the goroutine of Run alone.
 	untainted string // whose startup taint was removed
@@ -194,6 +196,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	defer wg.Wait()
 	wg.Go(func() { w.follow(ctx) })
 	wg.Go(func() { w.sendEvents(ctx) })
+	wg.Go(func() { w.checkPolicy(ctx) })
 
 	retry := time.NewTimer(time.Hour)
 	retry.Stop()
@@ -274,10 +277,13 @@ func (w *Writer) untilHeartbeat() time.Duration {
 // failed.
 func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Duration, err error) {
 	w.mu.Lock()
-	report, bootID, seq, n, memory, memoryUID := w.report, w.bootID, w.seq, w.node, w.memory, w.memoryUID
+	report, bootID, seq, n, memory, memoryUID, unconfined := w.report, w.bootID, w.seq, w.node, w.memory, w.memoryUID, w.unconfined
 	w.mu.Unlock()
 	if report == nil || n == nil {
 		return 0, nil // follow or Publish will wake us
+	}
+	if unconfined {
+		report = new(warned(*report))
 	}
 	now := time.Now()
 	k := w.cfg.Keys

@@ -96,6 +96,9 @@ const (
 	ReasonModulesLoadUnitMasked Reason = "ModulesLoadUnitMasked"
 	// ReasonLoadedByUnit: an enabled systemd unit loads the module, or may.
 	ReasonLoadedByUnit Reason = "LoadedByUnit"
+	// ReasonPolicyConfinesNobody: the API server lets the agent write what is not
+	// its own. Said by whoever writes the Node; not a part of a verdict.
+	ReasonPolicyConfinesNobody Reason = "PolicyConfinesNobody"
 )
 
 // Reasons lists every reason a verdict can have, in the contract's order: for
@@ -116,7 +119,7 @@ func Warnings() []Reason {
 		ReasonWillNotSurviveReboot, ReasonPendingReboot, ReasonLoadedOnDemandOnly, ReasonInspectionIncomplete, ReasonConflictingFiles,
 		ReasonSCTPDiagUnavailable, ReasonModulesLoadUnitFailed, ReasonIPv6Unavailable, ReasonUnusedDirective, ReasonLoopbackFiltered,
 		ReasonHostRootIncomplete, ReasonNextKernelWithoutModule, ReasonPendingKernelArguments,
-		ReasonModulesLoadUnitMasked, ReasonLoadedByUnit,
+		ReasonModulesLoadUnitMasked, ReasonLoadedByUnit, ReasonPolicyConfinesNobody,
 	}
 }
 

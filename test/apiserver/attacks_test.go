@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
 
@@ -264,5 +266,67 @@ func TestTokenWithoutNodeIsDenied(t *testing.T) {
 	r := request{method: "PATCH", path: "/api/v1/nodes/unbound/status", kind: merge, body: `{"metadata":{"labels":{"sctp-agent/ready":"true"}}}`}
 	if code, body := r.send(t, c.TokenConfig(token)); code != http.StatusForbidden {
 		t.Errorf("%d %s", code, body)
+	}
+}
+
+func isDryRun(e controlplane.AuditEvent) bool { return strings.Contains(e.RequestURI, "dryRun=All") }
+
+// An agent that runs under another account than the policy's, as kustomize's
+// "namespace:" leaves it, says that nobody confines it; one that is confined asks
+// once, is refused, and says nothing. The Nodes have nothing of the questions.
+func TestPolicyConfinesNobody(t *testing.T) {
+	c := sharedCluster(t)
+	for _, o := range []string{
+		`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"moved"}}`,
+		`{"apiVersion":"rbac.authorization.k8s.io/v1","kind":"ClusterRoleBinding","metadata":{"name":"moved"},
+			"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"sctp-agent"},
+			"subjects":[{"kind":"ServiceAccount","name":"sctp-agent","namespace":"moved"}]}`,
+	} {
+		if err := c.Apply(t.Context(), []byte(o)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token, err := c.NodeToken(t.Context(), controlplane.NodeTokenOptions{Node: "moved", Namespace: "moved", ServiceAccount: serviceAccount})
+	if err != nil {
+		t.Fatal(err)
+	}
+	agents := map[string]*running{}
+	before := map[string]string{}
+	for node, cfg := range map[string]*rest.Config{"confined": c.agentConfig(t, "confined"), "moved": c.TokenConfig(token)} {
+		c.makeNode(t, node)
+		before[node] = c.others(t, node)
+		agents[node] = c.startWriter(t, node, func(w *nodewriter.Config) { w.Conn = connect(t, cfg) })
+		agents[node].Publish(report(node, boot1, verdict.ReasonProbePassed))
+	}
+	warns := func(node string) bool {
+		return strings.Contains(c.node(t, node).Annotations["sctp-agent/report"], string(verdict.ReasonPolicyConfinesNobody))
+	}
+	asked := func(node string) (n int) {
+		events, err := c.AuditEvents()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			if isDryRun(e) && e.ObjectRef != nil && e.ObjectRef.Name == node {
+				n++
+			}
+		}
+		return n
+	}
+	// Half a minute before the first question, and twenty seconds between two.
+	within(t, 90*time.Second, func() error {
+		if !warns("moved") || asked("confined") == 0 {
+			return fmt.Errorf("the Node of the agent that nobody confines warns: %v; the other has asked %d times", warns("moved"), asked("confined"))
+		}
+		return nil
+	})
+	if !agents["moved"].Unconfined() || agents["confined"].Unconfined() || warns("confined") || asked("confined") != 1 {
+		t.Errorf("unconfined: %v, want true; %v, want false; the confined one's Node warns: %v, it asked %d times",
+			agents["moved"].Unconfined(), agents["confined"].Unconfined(), warns("confined"), asked("confined"))
+	}
+	for node := range agents {
+		if after := c.others(t, node); after != before[node] {
+			t.Errorf("the rest of Node %s changed:\n%s\n%s", node, before[node], after)
+		}
 	}
 }

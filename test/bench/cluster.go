@@ -129,9 +129,11 @@ func (c counted) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.traffic.failed["429"]++
 	default:
 		c.traffic.seconds[second]++
-		if resp.StatusCode >= 400 {
+		switch {
+		case req.URL.Query().Has("dryRun"): // is to be refused
+		case resp.StatusCode >= 400:
 			c.traffic.failed[strconv.Itoa(resp.StatusCode)]++
-		} else if req.Method == http.MethodPatch {
+		case req.Method == http.MethodPatch:
 			c.traffic.applied[c.node] = since
 		}
 	}
