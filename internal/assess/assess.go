@@ -28,7 +28,7 @@ type Options struct {
 // Assess makes an assessment. It always has a report: what could not be found
 // out is "unknown" in it.
 func Assess(ctx context.Context, opts Options) verdict.Report {
-	facts := verdict.Facts{Node: opts.Node}
+	facts := verdict.Facts{Node: opts.Node, SELinuxType: selinuxType()}
 	facts.Inspection, facts.InspectionError = kmod.Inspect(ctx, opts.Host, kmod.SCTP())
 	if mayProbe(facts.Inspection, opts.Probe) {
 		facts.Probe = probe.Run(ctx, opts.Probe)

@@ -132,6 +132,7 @@ func (s *Set) Load(name string) *Unit {
 		if err != nil {
 			if !isNull(err) && !hostroot.Absent(err) {
 				u.Err = err
+				s.fail(file, err)
 			}
 			continue
 		}

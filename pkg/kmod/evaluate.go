@@ -152,7 +152,7 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 		if len(blockers) == 0 {
 			d.Evidence = kern.stops
 		}
-		if len(d.Evidence) == 0 {
+		if len(d.Evidence) == 0 && len(h.problems) == 0 {
 			d.Evidence = []Evidence{{
 				File: path.Join(h.moddir, indexAliases), Cause: CauseMissing,
 				Effect: "nothing leads from " + strings.Join(names, " or ") + " to " + h.target,
@@ -289,7 +289,9 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 	file, err := h.file, h.fileErr
 	switch {
 	case file == "":
-		list = append(list, h.noModule())
+		if x := h.index(indexDep); x.err == nil || hostroot.Absent(x.err) {
+			list = append(list, h.noModule())
+		}
 	case err != nil && (hostroot.Absent(err) || errors.Is(err, hostroot.ErrNotRegular)):
 		list = append(list, missingFile(file))
 	default:

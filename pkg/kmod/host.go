@@ -41,7 +41,7 @@ type host struct {
 	// host's own are not known. kmod and systemd are the host's, or 0.
 	kmods, systemds []int
 	kmod, systemd   int
-	notes           []Finding // about the versions
+	notes           []Finding // about the versions and the units
 
 	indexes map[string]*hostIndex
 	modules map[string]*indexedModule

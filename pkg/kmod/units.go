@@ -96,6 +96,7 @@ func (h *host) gatherUnits() {
 	h.gatherMentions()
 	if units.Err != nil {
 		h.unitsErr = &Evidence{File: units.ErrFile, Cause: CauseUnreadable, Effect: "could not be read: " + hostroot.Bare(units.Err).Error()}
+		h.notes = append(h.notes, Finding{Kind: FindingIncomplete, Evidence: []Evidence{*h.unitsErr}, Message: h.unitsErr.File + " " + h.unitsErr.Effect})
 	}
 }
 
@@ -433,7 +434,9 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 		boot.Decision = Decision{Allowed: AnswerFalse, Evidence: tidy(append(list, h.loadUnit.by), AnswerFalse)}
 		boot.Decision.Cause = boot.Decision.Evidence[0].Cause
 	case AnswerUnknown:
-		boot.NotRun = &h.loadUnit.by
+		if h.unitsErr == nil {
+			boot.NotRun = &h.loadUnit.by
+		}
 		if boot.Decision.Allowed == AnswerTrue {
 			boot.Decision = Decision{Allowed: AnswerUnknown, Cause: h.loadUnit.by.Cause, Evidence: []Evidence{h.loadUnit.by}}
 		}
@@ -530,7 +533,7 @@ func (p *process) unitCommand(args []string) commandEffect {
 // findings are what is worth a warning of the units.
 func (b BootLoad) findings(module string) (list []Finding) {
 	if b.NotRun != nil && b.Requested == AnswerTrue && len(b.RequestedBy) > len(b.LoadedBy) {
-		message := b.NotRun.Effect + "; " + b.RequestedBy[0].Place() + " asks for " + module
+		message := b.NotRun.line().String() + " " + b.NotRun.Effect + "; " + b.RequestedBy[0].Place() + " asks for " + module
 		list = append(list, Finding{Kind: FindingUnitNotRun, Evidence: []Evidence{*b.NotRun}, Message: message})
 	}
 	for _, e := range b.LoadedBy {

@@ -67,8 +67,14 @@ func TestNothingButFilesIsOpened(t *testing.T) {
 		if err := unix.Mkfifo(index, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if ins := inspect(t, opts); ins.ByName.Allowed != kmod.AnswerUnknown || ins.State != kmod.StateUnknown {
+		ins := inspect(t, opts)
+		if ins.ByName.Allowed != kmod.AnswerUnknown || ins.State != kmod.StateUnknown {
 			t.Errorf("by name %+v, state %s", ins.ByName, ins.State)
+		}
+		for _, e := range ins.ByName.Evidence {
+			if e.Cause == kmod.CauseMissing {
+				t.Errorf("what could not be read is said to be missing: %v", e)
+			}
 		}
 	})
 }
@@ -135,6 +141,36 @@ func TestUnreadable(t *testing.T) {
 			t.Errorf("by name: %+v", ins.ByName)
 		}
 	})
+}
+
+// TestUnreadableUnits: whether systemd-modules-load runs is not known, and no
+// unit is called masked.
+func TestUnreadableUnits(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	root, opts := host(t, file("etc/modules-load.d/x.conf", "sctp\n"),
+		file("usr/lib/systemd/systemd", "x"), file("usr/lib/systemd/system/systemd-modules-load.service", "[Service]\nExecStart=/usr/lib/systemd/systemd-modules-load\n"))
+	openToAll(t, root)
+	if err := os.Chmod(filepath.Join(root, "usr/lib/systemd/system"), 0); err != nil {
+		t.Fatal(err)
+	}
+	ins, err := inspectAs(t, 65534, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ins.BootLoad.Allowed != kmod.AnswerUnknown || ins.BootLoad.Unit != kmod.UnitUnknown {
+		t.Errorf("unit %s, at boot %+v", ins.BootLoad.Unit, ins.BootLoad.Decision)
+	}
+	const want = "/usr/lib/systemd/system could not be read: permission denied"
+	for _, f := range ins.Findings {
+		if f.Kind != kmod.FindingIncomplete || f.Message != want {
+			t.Errorf("finding %s: %s; want %s: %s", f.Kind, f.Message, kmod.FindingIncomplete, want)
+		}
+	}
+	if len(ins.Findings) != 1 {
+		t.Errorf("%d findings, want one", len(ins.Findings))
+	}
 }
 
 // TestUnreadableSysctls: what the kernel may forbid and nobody could look up is

@@ -22,6 +22,9 @@ type Facts struct {
 	Diag *kmod.Inspection
 	// Probe is the probe's result.
 	Probe result.Result
+	// SELinuxType is the type of the SELinux domain that the agent runs in, ""
+	// where SELinux does not confine it, or where it is not known.
+	SELinuxType string
 	// ModulesLoadUnit is the state of systemd-modules-load.service in words,
 	// when it failed; "" when it did not, or when it is not known.
 	ModulesLoadUnit string
@@ -210,6 +213,9 @@ func concludeInKernel(f Facts, i *kmod.Inspection) conclusion {
 			continue
 		}
 		found := conclusion{probeReason(c), probeMessage(c)}
+		if found.reason == ReasonPermissionDenied && c.Errno == "EACCES" && f.SELinuxType != "" {
+			found.message += ", in the SELinux domain " + f.SELinuxType
+		}
 		if found.reason.Ready() == kmod.AnswerFalse {
 			return found
 		}

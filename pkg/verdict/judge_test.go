@@ -310,6 +310,16 @@ func TestJudge(t *testing.T) {
 			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"EPERM at socket"}, remedy: []string{"seccomp"},
 		},
 		{
+			story: "SELinux refuses the socket",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeUnknown, result.StageSocket, "EACCES"), SELinuxType: "container_t"},
+			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"EACCES at socket", "container_t"}, remedy: []string{"spc_t", "class sctp_socket", "ausearch"},
+		},
+		{
+			story: "SELinux does not confine the agent, and something refuses the socket",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeUnknown, result.StageSocket, "EPERM"), SELinuxType: "spc_t"},
+			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, says: []string{"EPERM at socket"}, remedy: []string{"seccomp"},
+		},
+		{
 			story: "out of file descriptors",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: broken(result.OutcomeUnknown, result.StageSocket, "EMFILE")},
 			ready: kmod.AnswerUnknown, reason: ReasonResourceExhausted, onBoot: OnBootLoaded, warnings: []Reason{ReasonIPv6Unavailable}, remedy: []string{"limits"},
@@ -382,6 +392,14 @@ func TestJudge(t *testing.T) {
 				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
 			})},
 			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read /etc/modprobe.d"},
+		},
+		{
+			story: "SELinux does not let the agent read modprobe.d",
+			facts: Facts{SELinuxType: "container_t", Inspection: host(func(i *kmod.Inspection) {
+				d := unknownBy(kmod.Evidence{File: "/etc/modprobe.d", Effect: "permission denied", Cause: kmod.CauseUnreadable})
+				i.Autoload, i.AutoloadIPv6, i.BootLoad.Decision, i.ByName = d, d, d, d
+			})},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, says: []string{"/etc/modprobe.d: permission denied"}, remedy: []string{"right to read /etc/modprobe.d", "spc_t instead of container_t"},
 		},
 		{
 			story: "the probe had no time to conclude on a starved node",

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
 // The two files with which SCTP is enabled on RHCOS, as OpenShift documents
@@ -47,6 +48,12 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	case ReasonProbeTimedOut:
 		return one(ActionExamine, "look for a rule that drops SCTP on loopback: \"nft list ruleset\", \"iptables -S\"", "nft list ruleset")
 	case ReasonPermissionDenied:
+		if confined(f) && slices.ContainsFunc(f.Probe.Checks, func(c result.Check) bool { return c.Errno == "EACCES" }) {
+			return []Remedy{
+				{Action: ActionAllow, Text: asSPC(f) + ", or allow " + f.SELinuxType + " what it is denied (for sockets: the class sctp_socket) in a policy module of the node"},
+				{Action: ActionExamine, Text: "\"ausearch -m avc -ts recent\" on the node shows what was denied", Command: "ausearch -m avc -ts recent"},
+			}
+		}
 		return one(ActionAllow, "allow the agent what the message names, such as to open SCTP sockets: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses it", "")
 	case ReasonResourceExhausted:
 		return one(ActionAllow, "raise the agent's limits (open files, memory, processes), or free some on the node", "")
@@ -56,7 +63,7 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 		if f.Probe.Attempted && i.State.InKernel() {
 			return one(ActionRetry, "look again when the node is less busy, or give the probe more time with --timeout; if the message stays the same, fix what it names", "")
 		}
-		return []Remedy{readable(i)}
+		return []Remedy{readable(f, i)}
 	default:
 		return nil
 	}
@@ -66,8 +73,24 @@ func one(action Action, text, command string) []Remedy {
 	return []Remedy{{Action: action, Text: text, Command: command}}
 }
 
+// superPrivileged is the type of a container that SELinux does not confine, in
+// the policies of all distributions.
+const superPrivileged = "spc_t"
+
+// confined says that SELinux may deny the agent what its user may do.
+func confined(f Facts) bool {
+	return f.SELinuxType != "" && f.SELinuxType != superPrivileged && !strings.HasPrefix(f.SELinuxType, "unconfined")
+}
+
+// asSPC is how the agent gets out of its SELinux domain: a type suffices, and no
+// boolean does.
+func asSPC(f Facts) string {
+	return "run the agent as the SELinux type " + superPrivileged + " instead of " + f.SELinuxType +
+		" (securityContext.seLinuxOptions.type; privileged containers have it)"
+}
+
 // readable says how what could not be read becomes readable.
-func readable(i *kmod.Inspection) Remedy {
+func readable(f Facts, i *kmod.Inspection) Remedy {
 	for _, d := range []kmod.Decision{i.Autoload, i.BootLoad.Decision, i.ByName} {
 		for _, e := range d.Evidence {
 			switch {
@@ -75,7 +98,11 @@ func readable(i *kmod.Inspection) Remedy {
 				return Remedy{Action: ActionExamine, Text: "name the host's version of kmod with --kmod-version (\"modprobe --version\" on the host prints it)", Command: "modprobe --version"}
 			case e.Cause != kmod.CauseUnreadable:
 			case strings.Contains(e.Effect, "denied") || strings.Contains(e.Effect, "not permitted"):
-				return Remedy{Action: ActionAllow, File: e.File, Text: "give the agent the right to read " + e.File + ", or run it as root"}
+				text := "give the agent the right to read " + e.File + ", or run it as root"
+				if confined(f) {
+					text = "give the agent the right to read " + e.File + ": " + asSPC(f) + ", and as root where only root may read it"
+				}
+				return Remedy{Action: ActionAllow, File: e.File, Text: text}
 			default:
 				return Remedy{Action: ActionRestoreFile, File: e.File, Text: "look at " + e.File + " on the host, and fix or remove it"}
 			}
