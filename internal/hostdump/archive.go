@@ -24,10 +24,13 @@ var errNotKept = errors.New("not among the files that are read from an archive")
 // wanted are the files whose content decides something, as they are named below
 // the host's root; all others are kept by name.
 var wanted = regexp.MustCompile(`^(?:[^/]+/)?(?:` + strings.Join([]string{
-	`(?:etc|run|lib|usr/lib|usr/local/lib)/(?:modprobe|modules-load)\.d(?:/.*)?`,
+	`(?:etc|run|lib|usr/lib|usr/local/lib)/(?:modprobe|modules-load|sysctl)\.d(?:/.*)?`,
+	`(?:etc|run|lib|usr/lib|usr/local/lib)/systemd/(?:system|system\.control|generator\.early)(?:/.*)?`,
+	`etc/(?:crontab|cron\.d/.*|rc\d\.d/.*|rc\.d/.*|init\.d/.*|udev/rules\.d/.*|NetworkManager/dispatcher\.d/.*|sysconfig/modules/.*)`,
+	`boot/loader/entries/.*`, `boot/grub2/grubenv`, `etc/modules`, `etc/default/grub`, `etc/kernel/cmdline`, `usr/lib/bootc/kargs\.d/.*`, `run/ostree/staged-deployment`,
 	`(?:etc|usr/lib)/os-release`, `etc/hostname`, `hostname`,
 	`(?:usr/)?lib/modules/[^/]+/modules\.[a-z.]+`,
-	`(?:usr/)?s?bin/(?:kmod|modprobe)`,
+	`(?:usr/)?s?bin/(?:kmod|modprobe|busybox)`,
 	`proc/(?:cmdline|modules|version|stat)`, `proc/sys/kernel/.*`,
 	`sys/module/[^/]+/(?:initstate|parameters/[^/]+)`, `sys/kernel/security/lockdown`,
 	`sos_commands/(?:kernel|host|rpm|dpkg)/.*`, `uname`, `lsmod`, `installed-(?:rpms|debs)`,

@@ -5,15 +5,18 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 // facts are what a sosreport's commands found out, and what else is in the copy
 // that needs no rules.
 type facts struct {
 	sos               bool
-	kernel            bool // sos's plugin "kernel" ran
+	ran               map[string]bool // sos's plugins
 	release, machine  string
 	hostname          string
 	kmod, systemd     int
@@ -23,6 +26,8 @@ type facts struct {
 	modules           string // /proc/modules; listed says that it is known
 	listed            bool
 	ostree            bool
+	kmodTools         bool            // the host's module tools are kmod's
+	container         kmod.Answer     // the host is a container
 	files             map[string]bool // of modules, as modinfo has them
 	directoryReleases []string        // below lib/modules
 }
@@ -85,8 +90,41 @@ var (
 	fileOf      = regexp.MustCompile(`(?m)^filename:\s+(/\S+)`)
 )
 
+// pluginSigns are what sos's plugins leave in every report.
+var pluginSigns = map[string]string{
+	"kernel": "sos_commands/kernel", "systemd": "sos_commands/systemd", "grub2": "boot/grub2",
+}
+
+// kmodLsmodHead is what kmod's lsmod prints first (tools/lsmod.c). BusyBox's adds
+// whether the kernel is tainted (modutils/lsmod.c).
+const kmodLsmodHead = "Module                  Size  Used by\n"
+
+// containers are what systemd calls them (systemd-detect-virt(1)).
+var containers = []string{"openvz", "lxc", "lxc-libvirt", "systemd-nspawn", "docker", "podman", "rkt", "wsl", "proot", "pouch", "container-other"}
+
+// isContainer reads the output of "hostnamectl status", lines "KEY: VALUE".
+func isContainer(output string) kmod.Answer {
+	answer := kmod.AnswerUnknown
+	for line := range strings.Lines(output) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch {
+		case key == "Virtualization" && slices.Contains(containers, value), key == "Chassis" && strings.HasPrefix(value, "container"):
+			return kmod.AnswerTrue
+		case key == "Kernel":
+			answer = kmod.AnswerFalse // it is printed to the end, or nearly
+		}
+	}
+	return answer
+}
+
 func readFacts(files fs.FS) facts {
-	f := facts{sos: has(files, "sos_commands"), kernel: has(files, "sos_commands/kernel"), sysctls: map[string]string{}, files: map[string]bool{}}
+	f := facts{
+		sos: has(files, "sos_commands"), ran: map[string]bool{}, container: kmod.AnswerUnknown,
+		sysctls: map[string]string{}, files: map[string]bool{},
+	}
+	for plugin, sign := range pluginSigns {
+		f.ran[plugin] = has(files, sign)
+	}
 	// uname -a: Linux HOST RELEASE #1 SMP … MACHINE … GNU/Linux
 	uname := strings.Fields(text(files, "sos_commands/kernel/uname_-a", "uname"))
 	if len(uname) > 3 && uname[0] == "Linux" {
@@ -127,8 +165,9 @@ func readFacts(files fs.FS) facts {
 	}
 	f.modules = text(files, "proc/modules")
 	f.listed = has(files, "proc/modules")
+	lsmod := text(files, "sos_commands/kernel/lsmod", "lsmod")
 	if !f.listed {
-		f.readLsmod(text(files, "sos_commands/kernel/lsmod", "lsmod"))
+		f.readLsmod(lsmod)
 	}
 	f.ostree = strings.Contains(text(files, "proc/cmdline"), "ostree=")
 	if f.sos {
@@ -140,6 +179,8 @@ func readFacts(files fs.FS) facts {
 				f.systemd = v
 			}
 		}
+		f.kmodTools = f.kmod > 0 && strings.HasPrefix(lsmod, kmodLsmodHead)
+		f.container = isContainer(text(files, "sos_commands/host/hostnamectl_status"))
 		for _, m := range fileOf.FindAllStringSubmatch(glob(files, "sos_commands/kernel", "modinfo*"), -1) {
 			f.files[m[1]] = true
 		}

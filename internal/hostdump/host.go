@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/kmodindex"
@@ -18,15 +20,21 @@ type world struct {
 	unsure kmod.Evidence
 }
 
-// collected are the directories that sos's plugin kernel copies where the host
-// has them.
-var collected = []string{"etc/modprobe.d", "lib/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d",
-	"etc/systemd", "lib/systemd/system", "run/systemd/system", "run/systemd/generator.early"}
+// collected is what sos's plugins copy where the host has it.
+var collected = map[string][]string{
+	"kernel": {
+		"etc/modprobe.d", "lib/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d",
+		"etc/sysctl.d", "lib/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d",
+	},
+	"systemd": {"etc/modules-load.d", "etc/systemd", "lib/systemd/system", "run/systemd/system", "run/systemd/generator.early"},
+	"grub2":   {"boot/loader", "boot/grub2", "etc/default/grub"},
+}
 
 // alwaysThere are directories that lead to what sos leaves out or found missing.
 var alwaysThere = map[string]bool{
 	"etc": true, "lib": true, "run": true, "usr": true, "usr/lib": true, "usr/local": true, "usr/local/lib": true,
 	"bin": true, "sbin": true, "usr/bin": true, "usr/sbin": true,
+	"etc/default": true, "lib/systemd": true, "usr/lib/systemd": true, "run/systemd": true,
 	"proc": true, "proc/sys": true, "proc/sys/kernel": true, "proc/sys/kernel/random": true, "sys": true, "dev": true,
 }
 
@@ -45,6 +53,9 @@ func (d *Dump) worlds(release string) []world {
 		return []world{{files: first}}
 	}
 	first.makeKernel()
+	if d.facts.container == kmod.AnswerTrue {
+		first.make(containerSign, "")
+	}
 	lib := "lib"
 	if target, err := fs.ReadLink(d.files, "lib"); err == nil && path.Clean(target) == "usr/lib" {
 		lib = "usr/lib"
@@ -54,38 +65,80 @@ func (d *Dump) worlds(release string) []world {
 	needed := first.makeIndexes(dir)
 	all := []world{{files: first}}
 
-	if len(needed) > 0 {
-		// The first has all files that modules.dep lists, and the programs of
-		// every host; this one, what is known to be there.
-		second := first.clone()
-		for name := range programs {
-			second.gone[name] = true
-		}
-		for name := range first.listed {
-			if !d.facts.files["/"+name] && !d.facts.files["/"+strings.TrimPrefix(name, "usr/")] {
-				second.gone[name] = true
-			}
-		}
-		for _, name := range needed {
-			if second.gone[name] {
-				all = append(all, world{second, kmod.Evidence{
-					File: "/" + strings.TrimPrefix(name, "usr/"), Cause: kmod.CauseUnreadable,
-					Effect: "is listed in modules.dep; that the file is there is not in this copy of the host's files",
-				}})
-				break
-			}
-		}
-	} else if first.hasDep && !d.facts.sysctlsComplete {
-		// Not among the loadable ones, and nothing tells of those compiled in.
-		second := first.clone()
-		second.makeBuiltin(dir, true)
-		all = append(all, world{second, kmod.Evidence{
-			File: "/" + path.Join("lib/modules", release, "modules.builtin"), Cause: kmod.CauseUnreadable,
-			Effect: "is not in this copy of the host's files; modules.dep does not list sctp, this one could",
+	// may adds a host that is as the first one, but for what it changes.
+	may := func(file, effect string, change func(*hostFiles)) {
+		other := first.clone()
+		change(other)
+		all = append(all, world{other, kmod.Evidence{
+			File: "/" + file, Cause: kmod.CauseUnreadable, Effect: "is not in this copy of the host's files; " + effect,
 		}})
+	}
+	modules := path.Join("lib/modules", release)
+	if gone := first.unproved(needed); len(gone) > 0 {
+		may(strings.TrimPrefix(gone[0], "usr/"), "modules.dep lists it, whether it is there is not known", func(h *hostFiles) {
+			for _, name := range gone {
+				h.gone[name] = true
+			}
+		})
+	}
+	if len(needed) == 0 && first.hasDep && !d.facts.sysctlsComplete {
+		may(path.Join(modules, "modules.builtin"), "modules.dep does not list sctp, this one could", func(h *hostFiles) { h.makeBuiltin(dir, true) })
+	}
+	may(path.Join(modules, "modules.softdep"), "with a soft dependency, modprobe ignores install commands", func(h *hostFiles) {
+		h.makeSoftdeps(dir, needed)
+	})
+	may(path.Join(modules, "modules.alias"), "a pattern in it may lead more names to sctp", func(h *hostFiles) { h.makeAliases(dir, "net_*") })
+	may("sbin/modprobe", "an install command that runs it, or another program, fails without it", func(h *hostFiles) {
+		maps.Copy(h.gone, programs)
+	})
+	if !d.facts.kmodTools {
+		may("sbin/modprobe", "it may be another program than kmod's, with rules of its own", func(h *hostFiles) {
+			for name := range programs {
+				if path.Base(name) == "modprobe" {
+					h.make(name, otherProgram)
+					h.made[name].mode = 0o755
+				}
+			}
+		})
+	}
+	if d.facts.container == kmod.AnswerUnknown {
+		may(containerSign, "if the host is a container, the machine that runs it decides", func(h *hostFiles) { h.make(containerSign, "") })
 	}
 	return all
 }
+
+// unproved are those of the modules' files of which only modules.dep says that they
+// are there.
+func (h *hostFiles) unproved(files []string) (list []string) {
+	for _, name := range files {
+		if !h.facts.files["/"+name] && !h.facts.files["/"+strings.TrimPrefix(name, "usr/")] && !has(h.base, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// makeSoftdeps gives modules a soft dependency, on any other one.
+func (h *hostFiles) makeSoftdeps(dir string, files []string) {
+	var b strings.Builder
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(h.listed)), func(name string) bool { return slices.Contains(files, name) })
+	for _, file := range files[:min(len(files), len(files)*len(others))] {
+		b.WriteString("softdep " + moduleName(file) + " pre: " + moduleName(others[0]) + "\n")
+	}
+	h.make(path.Join(dir, "modules.softdep"), b.String())
+}
+
+// moduleName is the name of the module in a file.
+func moduleName(file string) string {
+	name, _, _ := strings.Cut(path.Base(file), ".ko")
+	return strings.ReplaceAll(name, "-", "_")
+}
+
+// containerSign is what systemd writes where it runs in a container.
+const containerSign = "run/systemd/container"
+
+// otherProgram is a program that is not kmod.
+const otherProgram = "\x7fELF"
 
 // hostFiles are the copy's files and what is known besides. A name that is in
 // neither does not exist on the host, or it was not copied: see missing.
@@ -107,9 +160,7 @@ type hostFiles struct {
 func (h *hostFiles) clone() *hostFiles {
 	out := *h
 	out.made, out.gone = map[string]*node{}, map[string]bool{}
-	for name, n := range h.made {
-		out.made[name] = n
-	}
+	maps.Copy(out.made, h.made)
 	return &out
 }
 
@@ -155,7 +206,7 @@ func (h *hostFiles) makeIndexes(dir string) (needed []string) {
 	if !h.hasDep {
 		return nil
 	}
-	var deps, aliases kmodindex.Builder
+	var deps kmodindex.Builder
 	absolute := func(file string) string {
 		if path.IsAbs(file) {
 			return path.Clean(file)[1:]
@@ -168,15 +219,11 @@ func (h *hostFiles) makeIndexes(dir string) (needed []string) {
 		if !ok {
 			continue
 		}
-		name, _, _ := strings.Cut(path.Base(file), ".ko")
-		name = strings.ReplaceAll(name, "-", "_")
+		name := moduleName(file)
 		deps.Add(name, line, 0)
 		h.listed[absolute(file)] = true
 		for up := path.Dir(absolute(file)); strings.HasPrefix(up, dir+"/") && !h.listedDirs[up]; up = path.Dir(up) {
 			h.listedDirs[up] = true
-		}
-		for _, alias := range protocolAliases[name] {
-			aliases.Add(alias, name, 0)
 		}
 		if name == "sctp" {
 			needed = []string{absolute(file)}
@@ -186,10 +233,25 @@ func (h *hostFiles) makeIndexes(dir string) (needed []string) {
 		}
 	}
 	h.make(path.Join(dir, "modules.dep.bin"), string(deps.Bytes()))
-	h.make(path.Join(dir, "modules.alias.bin"), string(aliases.Bytes()))
+	h.makeAliases(dir)
 	h.make(path.Join(dir, "modules.symbols.bin"), string(new(kmodindex.Builder).Bytes()))
 	h.makeBuiltin(dir, h.facts.sysctlsComplete && h.facts.protocol && h.facts.listed && !h.facts.lists("sctp"))
 	return needed
+}
+
+// makeAliases makes the index of aliases, in which these lead to sctp, too.
+func (h *hostFiles) makeAliases(dir string, more ...string) {
+	var aliases kmodindex.Builder
+	for file := range h.listed {
+		name := moduleName(file)
+		for _, alias := range protocolAliases[name] {
+			aliases.Add(alias, name, 0)
+		}
+	}
+	for _, alias := range more {
+		aliases.Add(alias, "sctp", 1)
+	}
+	h.make(path.Join(dir, "modules.alias.bin"), string(aliases.Bytes()))
 }
 
 // makeBuiltin makes the list of what is compiled in, as far as it is about sctp.
@@ -217,19 +279,25 @@ func (h *hostFiles) missing(name string) error {
 		return fs.ErrNotExist
 	case in("sys"):
 		return errNotCollected
+	case in("run/ostree") && h.facts.sos && !h.facts.ostree && has(h.base, "proc/cmdline"):
+		return fs.ErrNotExist
+	case name == containerSign && h.facts.container != kmod.AnswerUnknown:
+		return fs.ErrNotExist
 	case !h.facts.sos:
 		return fs.ErrNotExist
 	case h.modules != "" && in(h.modules) && h.hasDep:
 		return fs.ErrNotExist
 	}
-	for _, dir := range collected {
-		if h.merged {
-			if rest, ok := strings.CutPrefix(dir, "lib/"); ok {
-				dir = "usr/lib/" + rest
+	for plugin, dirs := range collected {
+		for _, dir := range dirs {
+			if h.merged {
+				if rest, ok := strings.CutPrefix(dir, "lib/"); ok {
+					dir = "usr/lib/" + rest
+				}
 			}
-		}
-		if in(dir) && h.facts.kernel {
-			return fs.ErrNotExist
+			if in(dir) && h.facts.ran[plugin] {
+				return fs.ErrNotExist
+			}
 		}
 	}
 	return errNotCollected

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -149,7 +151,10 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 	if release == "" {
 		return verdict.Report{}, errors.New("which kernel the host runs is not in the copy: name it with --kernel-release" + d.releases())
 	}
-	var report verdict.Report
+	var (
+		first, report verdict.Report
+		missing       []string
+	)
 	for i, w := range d.worlds(release) {
 		host := kmod.Options{FS: w.files, KernelRelease: release, KmodVersion: opts.KmodVersion, SystemdVersion: opts.SystemdVersion}
 		if host.KmodVersion == 0 {
@@ -169,12 +174,33 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 		if facts.Inspection.Kernel.Machine == "" {
 			facts.Inspection.Kernel.Machine = d.facts.machine
 		}
+		facts.Inspection.Findings = slices.DeleteFunc(facts.Inspection.Findings, func(f kmod.Finding) bool {
+			notCopied := f.Kind == kmod.FindingIncomplete && len(f.Evidence) > 0 && strings.Contains(f.Evidence[0].Effect, errNotCollected.Error())
+			if notCopied {
+				missing = append(missing, f.Evidence[0].File)
+			}
+			return notCopied
+		})
 		r := verdict.Judge(facts)
-		if i == 0 {
-			report = r
-		} else {
-			report = merge(report, r, w.unsure)
+		if unseen := facts.Inspection.Next.Unseen; len(unseen) > 0 && r.OnBoot != verdict.OnBootUnknown && r.Module.State != kmod.StateBuiltin {
+			r.OnBoot, missing = verdict.OnBootUnknown, append(missing, unseen...)
 		}
+		if i == 0 {
+			first, report = r, r
+			report.Warnings = slices.Clone(r.Warnings)
+		} else if merge(&report, first, r, w.unsure) {
+			missing = append(missing, w.unsure.File)
+		}
+	}
+	if report.OnBoot == verdict.OnBootUnknown {
+		report.Warnings = slices.DeleteFunc(report.Warnings, func(w verdict.Warning) bool { return w.Reason == verdict.ReasonPendingReboot })
+	}
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		report.Warnings = append(report.Warnings, verdict.Warning{
+			Reason:  verdict.ReasonInspectionIncomplete,
+			Message: "not in this copy of the host's files: " + strings.Join(slices.Compact(missing), ", ") + "; the answers that they could change are unknown",
+		})
 	}
 	if report.Module.State.InKernel() && report.Reason == verdict.ReasonInspectionFailed {
 		report.Message = "the module sctp is in the kernel; that SCTP works cannot be proved from files (run \"sctp-agent check\" on the host)"
@@ -182,45 +208,40 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 	return report, nil
 }
 
-// merge keeps what two reports agree on. The host is as in the first one or as
-// in the second one, which this evidence cannot settle.
-func merge(a, b verdict.Report, unsure kmod.Evidence) verdict.Report {
-	changed := false
-	answer := func(a *kmod.Answer, b kmod.Answer, evidence *[]kmod.Evidence) {
-		if *a != b {
-			if *a != kmod.AnswerUnknown {
-				*evidence = append([]kmod.Evidence{unsure}, *evidence...)
-			}
-			*a, changed = kmod.AnswerUnknown, true
+// merge takes out of a report what another one of the same copy denies, and says
+// whether that was anything. first is the report as it was judged: the host is as
+// in it or as in the other one, which this evidence cannot settle.
+func merge(report *verdict.Report, first, other verdict.Report, unsure kmod.Evidence) (changed bool) {
+	answer := func(a *kmod.Answer, first, other kmod.Answer, evidence *[]kmod.Evidence) bool {
+		if first == other {
+			return false
 		}
+		*a, *evidence, changed = kmod.AnswerUnknown, append([]kmod.Evidence{unsure}, *evidence...), true
+		return true
 	}
-	answer(&a.Policy.Autoload.Allowed, b.Policy.Autoload.Allowed, &a.Policy.Autoload.Evidence)
-	answer(&a.Policy.AutoloadIPv6.Allowed, b.Policy.AutoloadIPv6.Allowed, &a.Policy.AutoloadIPv6.Evidence)
-	answer(&a.Policy.Modprobe.Allowed, b.Policy.Modprobe.Allowed, &a.Policy.Modprobe.Evidence)
-	answer(&a.Policy.ModulesLoad.Allowed, b.Policy.ModulesLoad.Allowed, &a.Policy.ModulesLoad.Evidence)
-	answer(&a.Policy.ModulesLoad.Requested, b.Policy.ModulesLoad.Requested, &a.Policy.ModulesLoad.Evidence)
-	if a.OnBoot != b.OnBoot {
-		a.OnBoot, changed = verdict.OnBootUnknown, true
+	p, f, o := &report.Policy, first.Policy, other.Policy
+	socket := answer(&p.Autoload.Allowed, f.Autoload.Allowed, o.Autoload.Allowed, &p.Autoload.Evidence)
+	boot := answer(&p.ModulesLoad.Allowed, f.ModulesLoad.Allowed, o.ModulesLoad.Allowed, &p.ModulesLoad.Evidence)
+	answer(&p.AutoloadIPv6.Allowed, f.AutoloadIPv6.Allowed, o.AutoloadIPv6.Allowed, &p.AutoloadIPv6.Evidence)
+	answer(&p.Modprobe.Allowed, f.Modprobe.Allowed, o.Modprobe.Allowed, &p.Modprobe.Evidence)
+	answer(&p.ModulesLoad.Requested, f.ModulesLoad.Requested, o.ModulesLoad.Requested, &p.ModulesLoad.Evidence)
+	if first.OnBoot != other.OnBoot {
+		report.OnBoot, changed = verdict.OnBootUnknown, true
 	}
-	if a.Module.State != b.Module.State && b.Module.State.InKernel() {
-		a.Module.State, changed = kmod.StateUnknown, true
+	if first.Module.State != other.Module.State && other.Module.State.InKernel() {
+		report.Module.State, changed = kmod.StateUnknown, true
 	}
-	if a.Ready != b.Ready {
-		a.Ready, a.Reason, changed = kmod.AnswerUnknown, verdict.ReasonInspectionFailed, true
-		a.Message = "what decides whether SCTP can work is not in this copy: " + unsure.String()
-		a.Remedy, a.Remedies = "", []verdict.Remedy{}
+	switch {
+	case report.Ready == kmod.AnswerUnknown:
+	case first.Ready != other.Ready:
+		report.Ready, report.Reason, changed = kmod.AnswerUnknown, verdict.ReasonInspectionFailed, true
+		report.Message = "what decides whether SCTP can work is not in this copy: " + unsure.String()
+		report.Remedy, report.Remedies = "", []verdict.Remedy{}
+	case first.Reason != other.Reason && (socket || boot):
+		report.Message += " (but " + unsure.Place() + " " + unsure.Effect + ")"
 	}
-	kept := []verdict.Warning{}
-	for _, w := range a.Warnings {
-		if hasWarning(b.Warnings, w.Reason) {
-			kept = append(kept, w)
-		}
-	}
-	if changed && !hasWarning(kept, verdict.ReasonInspectionIncomplete) {
-		kept = append(kept, verdict.Warning{Reason: verdict.ReasonInspectionIncomplete, Message: unsure.Place() + " " + unsure.Effect})
-	}
-	a.Warnings = kept
-	return a
+	report.Warnings = slices.DeleteFunc(report.Warnings, func(w verdict.Warning) bool { return !hasWarning(other.Warnings, w.Reason) })
+	return changed
 }
 
 func hasWarning(list []verdict.Warning, reason verdict.Reason) bool {

@@ -22,6 +22,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/internal/hostcase/sosreport"
 	"github.com/sctp-agent/sctp-agent/internal/hostdump"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -40,59 +41,6 @@ func readCase(t *testing.T, name string) *hostcase.Case {
 		t.Fatal(err)
 	}
 	return c
-}
-
-// sosreport is what sos would copy of a case's host: of its files those of the
-// plugins kernel and systemd, and what their commands print there.
-func sosreport(c *hostcase.Case, state kmod.State) fstest.MapFS {
-	host, out := c.FS(), fstest.MapFS{}
-	lib := "usr/lib/"
-	if c.Split {
-		lib = "lib/"
-	} else {
-		out["lib"] = host["lib"]
-	}
-	copied := func(name string) bool {
-		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d", "etc/systemd/system", lib + "systemd/system", "run/systemd/system", "run/systemd/generator.early"} {
-			if name == dir || strings.HasPrefix(name, dir+"/") {
-				return true
-			}
-		}
-		initstate, _ := path.Match("sys/module/*/initstate", name)
-		return initstate || slices.Contains([]string{"proc/modules", "proc/cmdline", "proc/sys/kernel/random/boot_id", "etc/os-release"}, name)
-	}
-	for name, f := range host {
-		if copied(name) {
-			out[name] = f
-		}
-	}
-	print := func(name, text string) { out[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644} }
-	files := map[string]string{}
-	for _, m := range c.Modules {
-		files[m.Name] = m.File
-	}
-	dep := ""
-	for _, m := range c.Modules {
-		dep += m.File + ":"
-		for _, need := range m.Needs {
-			dep += " " + files[need]
-		}
-		dep += "\n"
-	}
-	if len(c.Modules) > 0 && !slices.Contains(c.Without, "modules.dep.bin") {
-		print(lib+"modules/"+hostcase.Release+"/modules.dep", dep)
-	}
-	print("sos_commands/kernel/uname_-a", "Linux worker-1 "+hostcase.Release+" #1 SMP PREEMPT_DYNAMIC Fri Feb 23 01:51:18 EST 2024 x86_64 x86_64 x86_64 GNU/Linux\n")
-	sysctls := ""
-	for _, key := range []string{"modprobe", "modules_disabled"} {
-		sysctls += "kernel." + key + " = " + string(host["proc/sys/kernel/"+key].Data)
-	}
-	if state.InKernel() {
-		sysctls += "net.sctp.addip_enable = 0\n"
-	}
-	print("sos_commands/kernel/sysctl_-a", sysctls+"vm.swappiness = 60\n")
-	print("installed-rpms", fmt.Sprintf("kmod-%d-9.el9.x86_64   Mon Nov  2 10:00:00 2026\nsystemd-%d-32.el9_4.x86_64   Mon Nov  2 10:00:00 2026\n", c.Kmod, c.Systemd))
-	return out
 }
 
 func assess(t *testing.T, files fs.FS) verdict.Report {
@@ -118,47 +66,6 @@ func live(t *testing.T, c *hostcase.Case) verdict.Report {
 	return verdict.Judge(verdict.Facts{Node: "worker-1", Inspection: ins})
 }
 
-// compare fails where a copy's answer contradicts the host's, or does not name
-// what is missing; it counts the answers that are known.
-func compare(t *testing.T, host, copy verdict.Report) (known, unknown int) {
-	t.Helper()
-	one := func(name, host, copy string, evidence []kmod.Evidence) {
-		t.Helper()
-		switch {
-		case copy == host:
-			known++
-		case copy != string(kmod.AnswerUnknown):
-			t.Errorf("%s: %s on the host, %s by its copy (%v)", name, host, copy, evidence)
-		default:
-			unknown++
-			if !slices.ContainsFunc(evidence, func(e kmod.Evidence) bool {
-				return e.Cause == kmod.CauseUnreadable && e.File != "" || strings.Contains(e.Effect, "not in this copy")
-			}) {
-				t.Errorf("%s: unknown by its copy, and no missing file is named: %v", name, evidence)
-			}
-		}
-	}
-	h, c := host.Policy, copy.Policy
-	one("socket", string(h.Autoload.Allowed), string(c.Autoload.Allowed), c.Autoload.Evidence)
-	one("socket v6", string(h.AutoloadIPv6.Allowed), string(c.AutoloadIPv6.Allowed), c.AutoloadIPv6.Evidence)
-	one("modprobe", string(h.Modprobe.Allowed), string(c.Modprobe.Allowed), c.Modprobe.Evidence)
-	one("at boot", string(h.ModulesLoad.Allowed), string(c.ModulesLoad.Allowed), c.ModulesLoad.Evidence)
-	one("requested", string(h.ModulesLoad.Requested), string(c.ModulesLoad.Requested), c.ModulesLoad.Evidence)
-	for _, x := range [][2]string{{string(host.Ready), string(copy.Ready)}, {string(host.OnBoot), string(copy.OnBoot)}} {
-		if x[1] != x[0] && x[1] != string(kmod.AnswerUnknown) {
-			t.Errorf("%s on the host, %s by its copy: %s", x[0], x[1], copy.Message)
-		}
-	}
-	return known, unknown
-}
-
-// unseenBySos are hosts of which a sosreport does not show why their files
-// decide nothing.
-var unseenBySos = map[string]string{
-	"busybox": "modprobe is BusyBox's", "busybox-copy": "modprobe is BusyBox's", "kind": "the root is a container's",
-	"next-argument-gone": "the argument was taken out of the boot loader's entry",
-}
-
 // A sosreport of each host of the repository's cases answers as the host, or
 // does not know and names the file.
 func TestCasesAsSosreport(t *testing.T) {
@@ -175,11 +82,25 @@ func TestCasesAsSosreport(t *testing.T) {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".case"), func(t *testing.T) {
 			c := readCase(t, name)
 			host := live(t, c)
-			if why := unseenBySos[t.Name()[strings.IndexByte(t.Name(), '/')+1:]]; why != "" {
-				t.Skip("sos does not show that " + why)
-			}
-			k, u := compare(t, host, assess(t, sosreport(c, host.Module.State)))
+			files := sosreport.Of(c, host.Module.State)
+			r := assess(t, files)
+			k, u, wrong := sosreport.Compare(host, r)
 			known, unknown = known+k, unknown+u
+			for _, w := range wrong {
+				t.Error(w)
+			}
+			// From an archive, not all of which is kept in memory.
+			d, err := hostdump.Open(t.Context(), write(t, "sos.tar", pack(t, "sos", files)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			archived, err := d.Assess(t.Context(), hostdump.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, want := fmt.Sprintf("%+v", archived), fmt.Sprintf("%+v", r); got != want {
+				t.Errorf("from an archive:\n%s\nwant\n%s", got, want)
+			}
 		})
 	}
 	t.Logf("%d cases: %d answers as on the host, %d unknown", len(names), known, unknown)
@@ -195,6 +116,7 @@ func rhel(entries ...hostcase.Entry) *hostcase.Case {
 		Entries: append([]hostcase.Entry{
 			{Kind: hostcase.File, Path: "etc/os-release", Content: "ID=\"rhel\"\nID_LIKE=\"fedora\"\nVERSION_ID=\"9.4\"\nPRETTY_NAME=\"Red Hat Enterprise Linux 9.4 (Plow)\"\n"},
 			{Kind: hostcase.File, Path: "usr/lib/systemd/system/systemd-modules-load.service", Content: "[Service]\nExecStart=/usr/lib/systemd/systemd-modules-load\n"},
+			{Kind: hostcase.File, Path: "boot/loader/entries/0123456789abcdef0123456789abcdef-" + hostcase.Release + ".conf", Content: "title RHEL\nversion " + hostcase.Release + "\nlinux /vmlinuz-" + hostcase.Release + "\noptions root=/dev/mapper/rhel-root ro\n"},
 		}, entries...),
 		Modules: []hostcase.Module{
 			{Name: "libcrc32c", File: "kernel/lib/libcrc32c.ko.xz"},
@@ -239,7 +161,7 @@ func TestSosreport(t *testing.T) {
 		}, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "cannot be proved from files"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			files := sosreport(x.host, x.state)
+			files := sosreport.Of(x.host, x.state)
 			if x.change != nil {
 				x.change(files)
 			}
@@ -252,11 +174,47 @@ func TestSosreport(t *testing.T) {
 			}
 		})
 	}
-	// modinfo, which sos runs for what is loaded, shows that the files are there.
-	files := sosreport(loaded, kmod.StateLoaded)
-	files["sos_commands/kernel/modinfo_ALL_MODULES"] = &fstest.MapFile{Data: []byte("filename:       /lib/modules/" + hostcase.Release + "/kernel/net/sctp/sctp.ko.xz\nfilename:       /lib/modules/" + hostcase.Release + "/kernel/lib/libcrc32c.ko.xz\n")}
-	if r := assess(t, files); r.OnBoot != verdict.OnBootLoaded || r.Policy.Autoload.Allowed != kmod.AnswerTrue {
-		t.Errorf("with modinfo: %s, %+v", r.OnBoot, r.Policy)
+}
+
+// loadedSosreport is one of a host that has loaded sctp at its boot: modinfo,
+// which sos runs for what is loaded, shows that the files are there.
+func loadedSosreport() fstest.MapFS {
+	host := rhel(hostcase.Entry{Kind: hostcase.File, Path: "etc/modules-load.d/sctp.conf", Content: "sctp\n"})
+	host.Live = []string{"libcrc32c", "sctp"}
+	return sosreport.Of(host, kmod.StateLoaded)
+}
+
+// What nothing in a sosreport tells is unknown: whether modprobe is kmod's, whether
+// the host is a container, and what the boot loader starts.
+func TestNotInTheCopy(t *testing.T) {
+	for _, x := range []struct {
+		gone, file            string
+		autoload, modulesLoad kmod.Answer
+		onBoot                verdict.OnBoot
+	}{
+		{"", "/run/modules-load.d", kmod.AnswerTrue, kmod.AnswerTrue, verdict.OnBootLoaded},
+		{"sos_commands/kernel/lsmod", "/sbin/modprobe", kmod.AnswerUnknown, kmod.AnswerTrue, verdict.OnBootLoaded},
+		{"installed-rpms", "/sbin/modprobe", kmod.AnswerUnknown, kmod.AnswerTrue, verdict.OnBootLoaded},
+		{"sos_commands/host/hostnamectl_status", "/run/systemd/container", kmod.AnswerUnknown, kmod.AnswerUnknown, verdict.OnBootUnknown},
+		{"boot", "/boot", kmod.AnswerTrue, kmod.AnswerTrue, verdict.OnBootUnknown},
+	} {
+		files := loadedSosreport()
+		maps.DeleteFunc(files, func(name string, _ *fstest.MapFile) bool {
+			return name == x.gone || strings.HasPrefix(name, x.gone+"/")
+		})
+		r := assess(t, files)
+		if r.Policy.Autoload.Allowed != x.autoload || r.Policy.ModulesLoad.Allowed != x.modulesLoad || r.OnBoot != x.onBoot {
+			t.Errorf("without %s: %s, %s, %s", x.gone, r.Policy.Autoload.Allowed, r.Policy.ModulesLoad.Allowed, r.OnBoot)
+		}
+		var missing []string
+		for _, w := range r.Warnings {
+			if strings.Contains(w.Message, "not in this copy") {
+				missing = append(missing, w.Message)
+			}
+		}
+		if len(missing) != 1 || !strings.Contains(missing[0], x.file+",") && !strings.Contains(missing[0], x.file+";") {
+			t.Errorf("without %s: %v, want one warning that names %s", x.gone, missing, x.file)
+		}
 	}
 }
 
@@ -300,7 +258,7 @@ func write(t *testing.T, name string, data []byte) string {
 
 // Archives of every kind and directories say the same.
 func TestForms(t *testing.T) {
-	files := sosreport(rhel(blacklist), kmod.StateLoadable)
+	files := sosreport.Of(rhel(blacklist), kmod.StateLoadable)
 	plain := pack(t, "sosreport-worker-1", files)
 	var gz, xzed bytes.Buffer
 	z := gzip.NewWriter(&gz)
@@ -355,7 +313,7 @@ func entry(t testing.TB, h tar.Header) []byte {
 
 // What is no copy of a host, or a hostile one, is an error that names the file.
 func TestRefused(t *testing.T) {
-	good := pack(t, "sos", sosreport(rhel(blacklist), kmod.StateLoadable))
+	good := pack(t, "sos", sosreport.Of(rhel(blacklist), kmod.StateLoadable))
 	for _, x := range []struct {
 		name string
 		data []byte
@@ -391,7 +349,7 @@ func TestRefused(t *testing.T) {
 // answers about the copy, never about this machine.
 func TestHostileLinks(t *testing.T) {
 	for _, target := range []string{"/etc/passwd", "../../../../../../etc/passwd", "b.conf", "/dev/null"} {
-		files := sosreport(rhel(), kmod.StateLoadable)
+		files := sosreport.Of(rhel(), kmod.StateLoadable)
 		files["etc/modprobe.d/b.conf"] = &fstest.MapFile{Data: []byte(target), Mode: fs.ModeSymlink | 0o777}
 		files["etc/modprobe.d/pipe.conf"] = &fstest.MapFile{Mode: fs.ModeNamedPipe | 0o644}
 		d, err := hostdump.Open(t.Context(), write(t, "sos.tar", pack(t, "/sos", files)))
@@ -408,7 +366,7 @@ func TestHostileLinks(t *testing.T) {
 // FuzzOpen: no archive makes the reading fail otherwise than by an error, or
 // proves that SCTP works.
 func FuzzOpen(f *testing.F) {
-	f.Add(pack(f, "sos", sosreport(rhel(blacklist), kmod.StateLoadable)))
+	f.Add(pack(f, "sos", sosreport.Of(rhel(blacklist), kmod.StateLoadable)))
 	f.Add(pack(f, ".", rhel(blacklist).FS()))
 	f.Add(entry(f, tar.Header{Name: "etc/../..", Typeflag: tar.TypeDir}))
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -28,6 +28,7 @@ const (
 // certain are followed, among them the usual "/bin/true", "/bin/false" and
 // "modprobe --ignore-install NAME"; any other makes the outcome unknown.
 func (p *process) runInstall(m *module, rule *commandRule) error {
+	p.unseen = ""
 	effect := p.shell(rule.command)
 	switch effect {
 	case commandSucceeds, commandHarmless:
@@ -42,8 +43,12 @@ func (p *process) runInstall(m *module, rule *commandRule) error {
 		return errCommand
 	}
 	if m.name == p.kern.target || m.required {
+		why := "its effect cannot be told without running it"
+		if p.unseen != "" {
+			why = p.unseen
+		}
 		p.kern.unsure = append(p.kern.unsure, rule.evidence(CauseCustomInstall,
-			"a command of its own replaces loading "+printable(m.name)+"; its effect cannot be told without running it"))
+			"a command of its own replaces loading "+printable(m.name)+"; "+why))
 	}
 	if p.kern.commandsFail {
 		return errCommand
@@ -222,6 +227,7 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 		case hostroot.Absent(err):
 			return commandFails, false // 127, not found
 		default:
+			p.unseen = printable(name) + " could not be looked at: " + hostroot.Bare(err).Error()
 			return commandUnknown, false
 		}
 	}

@@ -25,6 +25,9 @@ type process struct {
 	nesting int
 	// budget bounds the steps of all nested processes together.
 	budget *int
+	// unseen is why a program that the last install command runs could not be
+	// looked at, "" if none.
+	unseen string
 }
 
 // kernelImage is the kernel as the replay sees it: what is loaded now, without

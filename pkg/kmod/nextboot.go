@@ -120,6 +120,11 @@ func (h *host) gatherBootSources() bootSources {
 		// What could not be read may be the one.
 		s.sure = s.sure && len(s.unseen) == 0
 	}
+	if data := read(stagedOSTree); data != nil {
+		s.staged, s.sure = true, false
+		s.hints = append(s.hints, parseStaged(stagedOSTree, data)...)
+	}
+	unseen := len(s.unseen)
 	s.hints = append(s.hints, parseDefaultGrub(defaultGrub, read(defaultGrub))...)
 	s.hints = append(s.hints, parseKernelCmdline(kernelCmdline, read(kernelCmdline))...)
 	if list, err := h.ReadDir(bootcKargs); err == nil {
@@ -130,9 +135,8 @@ func (h *host) gatherBootSources() bootSources {
 			}
 		}
 	}
-	if data := read(stagedOSTree); data != nil {
-		s.staged, s.sure = true, false
-		s.hints = append(s.hints, parseStaged(stagedOSTree, data)...)
+	if s.sure {
+		s.unseen = s.unseen[:unseen] // entries are made of these; the boot takes that one
 	}
 	return s
 }

@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"bytes"
+	"errors"
 	"path"
 	"regexp"
 	"slices"
@@ -335,6 +336,9 @@ func (h *host) scriptAbout(args []string) bool {
 		if !path.IsAbs(name) || isShell(name) {
 			continue
 		}
+		if _, err := h.Stat(name); err != nil && !hostroot.Absent(err) && !errors.Is(err, hostroot.ErrNotMounted) && !packaged(name) {
+			return true // it may be, and cannot be looked at
+		}
 		data := h.script(name, i > 0 && isShell(args[0]))
 		if !loads.Match(data) {
 			continue
@@ -346,6 +350,12 @@ func (h *host) scriptAbout(args []string) bool {
 		}
 	}
 	return false
+}
+
+// packaged says whether a program is where packages put theirs.
+func packaged(name string) bool {
+	top, rest, _ := strings.Cut(strings.TrimPrefix(path.Clean(name), "/"), "/")
+	return top == "bin" || top == "sbin" || top == "lib" || top == "usr" && !strings.HasPrefix(rest, "local/")
 }
 
 // script is the text of a script, nil for anything else. known says that a shell
