@@ -313,7 +313,7 @@ func RelevantConfig(dir, name string) bool {
 		return strings.HasPrefix(name, "modules.")
 	}
 	switch filepath.Ext(name) {
-	case ".conf", ".alias", ".toml": // kmod before 33 also reads *.alias
+	case ".conf", ".alias", ".toml", ".cfg": // kmod before 33 also reads *.alias
 		return true
 	}
 	return slices.Contains(kmod.NextBootFiles(), filepath.Join(dir, name))

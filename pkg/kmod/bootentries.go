@@ -43,10 +43,30 @@ func parseBootEntry(file string, data []byte) bootEntry {
 	return e
 }
 
-// rescue: an entry of kernel-install's 51-dracut-rescue, which is never the
-// default.
+// rescue: an entry of kernel-install's 51-dracut-rescue or grub-mkconfig's
+// recovery mode, which is never the default.
 func (e bootEntry) rescue() bool {
-	return strings.Contains(e.id, "-0-rescue") || strings.HasPrefix(e.version, "0-rescue")
+	return strings.Contains(e.id, "-0-rescue") || strings.HasPrefix(e.version, "0-rescue") ||
+		len(e.options) == 1 && slices.ContainsFunc(strings.Fields(e.options[0].text), func(w string) bool { return w == "single" || w == "recovery" })
+}
+
+// parseGrubMenu finds the kernels of grub.cfg, as grub-mkconfig writes it: the
+// commands "linux FILE ARGUMENT...". A kernel that stands there again with the same
+// arguments, as in a submenu, is one entry.
+func parseGrubMenu(file string, data []byte) (list []bootEntry) {
+	number := 0
+	for raw := range bytes.Lines(data) {
+		number++
+		fields := strings.Fields(cString(string(raw)))
+		if len(fields) < 2 || !slices.Contains([]string{"linux", "linux16", "linuxefi"}, fields[0]) {
+			continue
+		}
+		e := bootEntry{id: file, file: file, linux: fields[1], options: []logicalLine{{number: number, text: strings.Join(fields[2:], " ")}}}
+		if len(list) < maxBootEntries && !slices.ContainsFunc(list, func(o bootEntry) bool { return o.linux == e.linux && o.options[0].text == e.options[0].text }) {
+			list = append(list, e)
+		}
+	}
+	return list
 }
 
 // kernel is the release of the entry's kernel, as far as the entry says it. That
@@ -89,7 +109,7 @@ type bootArgument struct {
 }
 
 // arguments are the entry's, with GRUB's $kernelopts replaced. known is false where
-// that has no value in the environment block: it is in grub.cfg then. Other
+// that has no value in the environment block: it is set in grub.cfg then. Other
 // variables ($tuned_params) name nothing that concerns modules.
 func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, known bool) {
 	for _, o := range e.options {

@@ -14,7 +14,7 @@ import (
 
 // NextBoot is what the files say of the next boot where it differs from this one
 // in what concerns the module. Not looked at are copies in the initial RAM disk,
-// what dracut loads in it, grub.cfg, tmpfiles.d and variables of the firmware.
+// what dracut loads in it, tmpfiles.d and variables of the firmware.
 type NextBoot struct {
 	// Pending are arguments and sysctls that the next boot may have and this
 	// one has not, or the reverse, each where it stands.
@@ -42,14 +42,24 @@ const (
 	bootEntriesDir  = "/boot/loader/entries"
 	grubEnvironment = "/boot/grub2/grubenv"
 	defaultGrub     = "/etc/default/grub"
+	defaultGrubDir  = "/etc/default/grub.d" // Debian and Ubuntu
 	kernelCmdline   = "/etc/kernel/cmdline"
 	bootcKargs      = "/usr/lib/bootc/kargs.d"
 	stagedOSTree    = "/run/ostree/staged-deployment"
 )
 
+var (
+	// grubMenus are GRUB's own configuration. Where it has entries of the Boot
+	// Loader Specification, it has no others.
+	grubMenus = []string{"/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"}
+	// cmdlines are files of arguments alone: kernel-install(8), and the Raspberry
+	// Pi's firmware.
+	cmdlines = []string{kernelCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
+)
+
 // Limits on what is read of it.
 const (
-	maxBootFile    = 64 << 10
+	maxBootFile    = 256 << 10
 	maxBootEntries = 64
 	maxPending     = 16
 	maxKernels     = 64
@@ -113,6 +123,9 @@ func (h *host) gatherBootSources() bootSources {
 				entries = append(entries, parseBootEntry(printableName(name), data))
 			}
 		}
+		for _, name := range grubMenus {
+			entries = append(entries, parseGrubMenu(name, read(name))...)
+		}
 		if len(entries) > 0 {
 			s.env = parseGrubEnvironment(read(grubEnvironment))
 		}
@@ -126,7 +139,19 @@ func (h *host) gatherBootSources() bootSources {
 	}
 	unseen := len(s.unseen)
 	s.hints = append(s.hints, parseDefaultGrub(defaultGrub, read(defaultGrub))...)
-	s.hints = append(s.hints, parseKernelCmdline(kernelCmdline, read(kernelCmdline))...)
+	if list, err := h.ReadDir(defaultGrubDir); err == nil {
+		for i, e := range list {
+			if strings.HasSuffix(e.Name, ".cfg") && i < maxBootEntries {
+				name := defaultGrubDir + "/" + e.Name
+				s.hints = append(s.hints, parseDefaultGrub(printableName(name), read(name))...)
+			}
+		}
+	}
+	for _, name := range cmdlines {
+		if name == kernelCmdline || len(s.unseen) == 0 || s.unseen[0] != bootDir {
+			s.hints = append(s.hints, parseKernelCmdline(name, read(name))...)
+		}
+	}
 	if list, err := h.ReadDir(bootcKargs); err == nil {
 		for i, e := range list {
 			if strings.HasSuffix(e.Name, ".toml") && i < maxBootEntries {
@@ -231,6 +256,8 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 			if strings.HasPrefix(value, "systemd-modules-load") {
 				found[key+"="+value] = a
 			}
+		case "emergency", "init", "systemd.unit":
+			found[key+"="+value] = a
 		}
 	}
 	return found

@@ -93,7 +93,7 @@ func TestNotLookedAt(t *testing.T) {
 	}
 	_, list, ok := strings.Cut(string(contract), "Not looked at for `onBoot`:")
 	list, _, _ = strings.Cut(list, "\n`policy.")
-	for _, name := range []string{"initramfs", "force_drivers", "grub.cfg", "loader.conf", "tmpfiles.d", "SystemdOptions"} {
+	for _, name := range []string{"initramfs", "force_drivers", "loader.conf", "tmpfiles.d", "SystemdOptions"} {
 		if !ok || !strings.Contains(list, name) {
 			t.Errorf("the contract does not list %s as not looked at", name)
 		}
@@ -101,7 +101,7 @@ func TestNotLookedAt(t *testing.T) {
 			t.Errorf("the contract lists %s as not looked at, and the code has it", name)
 		}
 	}
-	for _, name := range []string{bootEntriesDir, grubEnvironment, defaultGrub, kernelCmdline, bootcKargs} {
+	for _, name := range []string{bootEntriesDir, grubEnvironment, defaultGrub, defaultGrubDir, kernelCmdline, bootcKargs, grubMenus[0], grubMenus[1]} {
 		if !strings.Contains(string(contract), "`"+name+"`") {
 			t.Errorf("the contract does not list %s as looked at", name)
 		}

@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"path"
+	"slices"
 
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
 )
@@ -65,7 +66,7 @@ func (o Options) ConfigDirs() []string {
 // boot, as [Options.ConfigDirs] does. Look below /boot only where it is not an
 // automount that nobody has entered.
 func (o Options) NextBootDirs() []string {
-	dirs := append(sysctlDirs(earliestSystemd), bootEntriesDir, bootcKargs, path.Dir(moduleDir("x")))
+	dirs := append(sysctlDirs(earliestSystemd), bootEntriesDir, bootcKargs, defaultGrubDir, path.Dir(moduleDir("x")))
 	for _, name := range NextBootFiles() {
 		dirs = append(dirs, path.Dir(name))
 	}
@@ -74,5 +75,5 @@ func (o Options) NextBootDirs() []string {
 
 // NextBootFiles lists single files that say what is different in the next boot.
 func NextBootFiles() []string {
-	return []string{grubEnvironment, defaultGrub, kernelCmdline, stagedOSTree}
+	return slices.Concat([]string{grubEnvironment, defaultGrub, stagedOSTree}, cmdlines, grubMenus)
 }
