@@ -17,6 +17,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/meshview"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -45,6 +46,9 @@ the nodes, then what is wrong, the worst first, each with its evidence and fix.
 It needs read-only rights. What it may not read it says, together with what was
 therefore not checked.
 
+With --mesh it also asks the mesh's agents ("kubectl sctp mesh") which nodes and
+paths fail. That needs the right to get pods/proxy in their namespace.
+
 With -f it reads files in place of a cluster: must-gathers (directories or
 archives), the output of "oc adm inspect", of "kubectl get -o yaml" and -o json.
 It is judged as of the time of the dump, and what the files do not hold is
@@ -56,7 +60,7 @@ was found but not all could be seen, or the command failed or was misused.`,
   kubectl sctp audit -l node-role.kubernetes.io/worker --fail-on critical
   kubectl sctp audit --require node-role.kubernetes.io/worker --accept pool=ci
   kubectl sctp audit -o html > sctp.html
-  kubectl sctp audit --watch
+  kubectl sctp audit --mesh --watch
   kubectl sctp audit -f must-gather.tar.gz -f inspect.local.123/`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -75,6 +79,9 @@ was found but not all could be seen, or the command failed or was misused.`,
 			}
 			if err := intent.load(); err != nil {
 				return err
+			}
+			if opts.Mesh != "" && len(files) > 0 {
+				return errors.New("--mesh asks the mesh's agents, and -f reads files")
 			}
 			if watch && len(files) > 0 {
 				return errors.New("--watch looks at a cluster again and again, and -f reads files")
@@ -135,6 +142,8 @@ was found but not all could be seen, or the command failed or was misused.`,
 	flags.BoolP("all-namespaces", "A", false, "look at workloads in all namespaces, as without -n")
 	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	flags.StringVar(&opts.AgentSelector, "agent-selector", audit.AgentSelector, "labels of the agent's pods")
+	flags.StringVar(&opts.Mesh, "mesh", "", "also take in what the mesh's agents in this namespace see")
+	flags.Lookup("mesh").NoOptDefVal = meshview.DefaultNamespace
 	intent.register(flags)
 	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `the severity from which exit status is 1: "critical", "warning", "info" or "never"`)
 	flags.BoolVar(&each, "nodes", false, fmt.Sprintf("print every node; from %d on they are otherwise grouped by cause", manyNodes))

@@ -31,6 +31,7 @@ workloads, why the others cannot, and what is wrong with the workloads that use
 it. The nodes' part is what sctp-agent, a DaemonSet, writes on the Nodes.`,
 		Example: `  kubectl sctp audit                  # every node, and what is wrong
   kubectl sctp verify                 # prove SCTP between pods
+  kubectl sctp mesh                   # where it fails between nodes, now
   kubectl sctp host sosreport.tar.xz  # one host, by its files
   kubectl sctp machineconfig | oc apply -f -`,
 		Version:     buildinfo.Current().Version,
@@ -41,7 +42,7 @@ it. The nodes' part is what sctp-agent, a DaemonSet, writes on the Nodes.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.AddCommand(
-		newAuditCommand(), newVerifyCommand(), newMachineConfigCommand(), newHostCommand(), newCleanupCommand(),
+		newAuditCommand(), newVerifyCommand(), newMeshCommand(), newMachineConfigCommand(), newHostCommand(), newCleanupCommand(),
 		command.NewVersion("kubectl-sctp"),
 	)
 	return root

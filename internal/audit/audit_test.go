@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"github.com/sctp-agent/sctp-agent/internal/meshview"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -124,6 +125,8 @@ func inDeployment(p *corev1.Pod, name, hash string) {
 	p.Labels = map[string]string{"pod-template-hash": hash}
 	p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: name + "-" + hash, Controller: new(true)}}
 }
+
+func meshOf(found ...meshview.Finding) *meshview.Result { return &meshview.Result{Findings: found} }
 
 // TestFindings holds every kind to a case that shows it, and to the healthy
 // cluster, which shows none; and each case to just what it should show.
@@ -355,6 +358,17 @@ func TestFindings(t *testing.T) {
 			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.AnswerTrue)}, 0
 			s.Pools[1].Degraded, s.Pools[1].Trouble = true, "node master-0: disk full"
 		}, []string{"PoolStuck master"}, "disk full"},
+		{"the mesh finds nothing", func(s *Snapshot) { s.Mesh = meshOf() }, nil, ""},
+		{"the mesh finds a node", func(s *Snapshot) {
+			s.Mesh = meshOf(meshview.Finding{Kind: meshview.NodeUnreachableBySCTP, Node: "worker-1", Message: "SCTP fails from 2 of 2", Evidence: []string{"fail: a, b"}, Fix: "see", Since: time.Unix(0, 0)})
+		}, []string{"NodeUnreachableBySCTP worker-1"}, "since 1970-01-01T00:00:00Z"},
+		{"the mesh finds paths, and what was not asked for", func(s *Snapshot) {
+			s.Mesh = meshOf(
+				meshview.Finding{Kind: meshview.NodeUnreachableBySCTP, Node: "another", Message: "m", Fix: "see"},
+				meshview.Finding{Kind: meshview.PathBroken, From: "a", To: "b", Zones: true, Message: "m", Evidence: []string{"fail: many"}, Fix: "see firewalls"},
+				meshview.Finding{Kind: meshview.PathBroken, From: "worker-0", To: "another", Message: "m", Evidence: []string{}, Fix: "see"},
+				meshview.Finding{Kind: meshview.PathBroken, From: "another", To: "yet-another", Message: "m", Fix: "see"})
+		}, []string{"PathBroken worker-0 → another", "PathBroken zone a → zone b"}, ""},
 		{"a degraded pool that has it", func(s *Snapshot) { s.Pools[0].Degraded = true }, nil, ""},
 		{"a target that cannot be judged", func(s *Snapshot) {
 			s.Pools[0].Target = Rendered{"rendered-worker-2", effect(kmod.AnswerUnknown)}

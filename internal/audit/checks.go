@@ -134,6 +134,20 @@ func checks() []check {
 			},
 		},
 		{
+			kind: NodeUnreachableBySCTP, severity: Critical,
+			title: "Nodes that others do not reach by SCTP, by the mesh",
+			fix:   "see what the mesh sees: kubectl sctp mesh",
+			needs: []Source{SourceMesh},
+			find:  func(v *view, found report) { v.meshFindings(NodeUnreachableBySCTP, found) },
+		},
+		{
+			kind: PathBroken, severity: Critical,
+			title: "Paths between nodes on which SCTP fails, by the mesh",
+			fix:   "see what the mesh sees: kubectl sctp mesh",
+			needs: []Source{SourceMesh},
+			find:  func(v *view, found report) { v.meshFindings(PathBroken, found) },
+		},
+		{
 			kind: NodeLosesSCTPAtReboot, severity: Warning,
 			title: "Nodes that lose SCTP at the next reboot",
 			fix:   "ask for the module at boot: kubectl sctp machineconfig, or \"sctp-agent check\" on the node for its remedy",

@@ -38,6 +38,9 @@ type Options struct {
 	Namespaces []string
 	// AgentSelector finds the agent's pods; "" means [AgentSelector].
 	AgentSelector string
+	// Mesh is the namespace of the mesh, to read what its agents see; "" means
+	// not to.
+	Mesh string
 }
 
 // AgentSelector finds the pods of the DaemonSet as the manifests deploy it.
@@ -113,6 +116,9 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 	wg.Go(func() { s.collectPools(ctx, c, unseen) }) // judged by the versions on their nodes
 	if len(s.Services) > 0 {
 		wg.Go(func() { s.collectNetwork(ctx, c, unseen) })
+	}
+	if opts.Mesh != "" {
+		wg.Go(func() { s.collectMesh(ctx, c, opts.Mesh, unseen) })
 	}
 	wg.Wait()
 	// Of no node at all nothing is good: a selector may be misspelt.

@@ -3,6 +3,8 @@ package audit
 import (
 	"cmp"
 	"slices"
+
+	"github.com/sctp-agent/sctp-agent/internal/meshview"
 )
 
 // Kind names a kind of finding. The values are public API.
@@ -31,6 +33,10 @@ const (
 	// LoadBalancerRefusesSCTP: the load balancer says that it does not take the
 	// port.
 	LoadBalancerRefusesSCTP Kind = "LoadBalancerRefusesSCTP"
+	// NodeUnreachableBySCTP: the mesh does not reach the node.
+	NodeUnreachableBySCTP = Kind(meshview.NodeUnreachableBySCTP)
+	// PathBroken: the mesh's probes fail between two nodes, or two zones.
+	PathBroken = Kind(meshview.PathBroken)
 	// NodeLosesSCTPAtReboot: SCTP works, and the next boot will not bring it.
 	NodeLosesSCTPAtReboot Kind = "NodeLosesSCTPAtReboot"
 	// NodeNotReadyInPool: a node has no SCTP where others of its pool do.

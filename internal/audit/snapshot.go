@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/internal/meshview"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
@@ -33,6 +34,8 @@ type Snapshot struct {
 	Policies []Policy
 	Pools    []Pool
 	Network  Network
+	// Mesh is what its agents see together, nil where that was not asked for.
+	Mesh *meshview.Result
 	// Require are the label selectors of nodes that must have SCTP ([Intent]).
 	Require []string
 	// Narrowed says that workloads of some namespaces only were read.
@@ -54,6 +57,10 @@ const (
 	SourcePools    Source = "machineconfigpools"
 	SourceConfigs  Source = "machineconfigs"
 	SourceNetwork  Source = "configmaps" // of the cluster's network
+
+	// What the mesh's agents see, and those of them that did not answer.
+	SourceMesh       Source = "mesh"
+	SourceMeshAgents Source = "mesh-agents"
 
 	// Of files that stand for a cluster: namespaces that they leave out, and
 	// files among them that could not be decoded.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 // The result's type, as its JSON names it.
@@ -168,4 +169,17 @@ func (f Finding) Subject() string {
 type Unseen struct {
 	Node string `json:"node"`
 	Why  string `json:"why"`
+}
+
+// Verdict of the whole: No where something fails, Yes where all nodes were seen
+// and nothing does, else Unknown.
+func (r *Result) Verdict() kmod.Answer {
+	switch {
+	case len(r.Findings) > 0:
+		return kmod.AnswerFalse
+	case len(r.Unseen) > 0 || r.Summary.OK == 0:
+		return kmod.AnswerUnknown
+	default:
+		return kmod.AnswerTrue
+	}
 }

@@ -379,8 +379,10 @@ func TestAudit(t *testing.T) {
 			t.Errorf("exit status %d, stderr %q", r.code, r.stderr)
 		}
 		result := decodeAudit(t, r.stdout)
-		// All but what needs a cluster without workloads; see TestAuditSight.
-		want := slices.DeleteFunc(audit.Kinds(), func(k audit.Kind) bool { return k == audit.SCTPUnused })
+		// All but what needs a cluster without workloads, see TestAuditSight, or a mesh.
+		want := slices.DeleteFunc(audit.Kinds(), func(k audit.Kind) bool {
+			return k == audit.SCTPUnused || k == audit.NodeUnreachableBySCTP || k == audit.PathBroken
+		})
 		if got := kinds(result); !slices.Equal(got, want) {
 			t.Errorf("kinds found %v\nall kinds   %v", got, want)
 		}
