@@ -102,41 +102,79 @@ func (v *Vec) Clear() {
 	v.registry.mu.Unlock()
 }
 
-// Histogram counts observations by how large they are.
+// Histogram counts observations by how large they are, for each combination of
+// its labels' values. Without any observation nothing is written of one with
+// labels.
 type Histogram struct {
 	registry *Registry
+	labels   []string
 	bounds   []float64
-	counts   []uint64 // one more than bounds
-	sum      float64
+	series   []*observations
+}
+
+type observations struct {
+	values []string // of the labels
+	counts []uint64 // one more than bounds
+	sum    float64
 }
 
 // NewHistogram adds a histogram with these upper bounds, in ascending order.
 func (r *Registry) NewHistogram(name, help string, bounds ...float64) *Histogram {
-	h := &Histogram{registry: r, bounds: bounds, counts: make([]uint64, len(bounds)+1)}
+	h := r.NewHistogramVec(name, help, nil, bounds...)
+	h.of(nil)
+	return h
+}
+
+// NewHistogramVec adds a histogram with labels.
+func (r *Registry) NewHistogramVec(name, help string, labels []string, bounds ...float64) *Histogram {
+	h := &Histogram{registry: r, labels: labels, bounds: bounds}
+	bucket := append(slices.Clone(labels), "le")
 	r.write = append(r.write, func(b *bytes.Buffer) {
-		head(b, histogram, name, help)
-		var count uint64
-		for i, n := range h.counts {
-			count += n
-			bound := "+Inf"
-			if i < len(h.bounds) {
-				bound = number(h.bounds[i])
-			}
-			sample(b, name+"_bucket", []string{"le"}, []string{bound}, float64(count))
+		if len(h.series) > 0 {
+			head(b, histogram, name, help)
 		}
-		sample(b, name+"_sum", nil, nil, h.sum)
-		sample(b, name+"_count", nil, nil, float64(count))
+		for _, o := range h.series {
+			var count uint64
+			for i, n := range o.counts {
+				count += n
+				bound := "+Inf"
+				if i < len(h.bounds) {
+					bound = number(h.bounds[i])
+				}
+				sample(b, name+"_bucket", bucket, append(slices.Clone(o.values), bound), float64(count))
+			}
+			sample(b, name+"_sum", labels, o.values, o.sum)
+			sample(b, name+"_count", labels, o.values, float64(count))
+		}
 	})
 	return h
 }
 
+// of is the observations with these values of the labels; new ones begin.
+func (h *Histogram) of(values []string) *observations {
+	at := slices.IndexFunc(h.series, func(o *observations) bool { return slices.Equal(o.values, values) })
+	if at < 0 {
+		at = len(h.series)
+		h.series = append(h.series, &observations{values: slices.Clone(values), counts: make([]uint64, len(h.bounds)+1)})
+	}
+	return h.series[at]
+}
+
+// Clear forgets all observations.
+func (h *Histogram) Clear() {
+	h.registry.mu.Lock()
+	h.series = nil
+	h.registry.mu.Unlock()
+}
+
 // Observe counts an observation.
-func (h *Histogram) Observe(x float64) {
+func (h *Histogram) Observe(x float64, values ...string) {
 	h.registry.mu.Lock()
 	defer h.registry.mu.Unlock()
 	at, _ := slices.BinarySearch(h.bounds, x)
-	h.counts[at]++
-	h.sum += x
+	o := h.of(values)
+	o.counts[at]++
+	o.sum += x
 }
 
 // NewFunc adds metrics without labels that are looked up when they are asked for.

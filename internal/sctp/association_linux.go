@@ -17,6 +17,7 @@ type Options struct {
 	Local netip.AddrPort
 	Init  InitMsg
 	RTO   RTOInfo
+	Assoc AssocParams
 }
 
 // Dial sets up an association from one address to one other. [Answered] is in
@@ -70,6 +71,9 @@ func (o Options) open(addr netip.AddrPort) (*Socket, error) {
 	err = os.NewSyscallError("setsockopt SCTP_INITMSG", Set(s, OptInitMsg, o.Init))
 	if err == nil {
 		err = os.NewSyscallError("setsockopt SCTP_RTOINFO", Set(s, OptRTOInfo, o.RTO))
+	}
+	if err == nil {
+		err = os.NewSyscallError("setsockopt SCTP_ASSOCINFO", Set(s, optAssocInfo, o.Assoc))
 	}
 	if err == nil && family == unix.AF_INET6 {
 		// One address family, so one path: the host's address of the other

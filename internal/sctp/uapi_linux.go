@@ -10,6 +10,7 @@ const solSCTP = 132
 // Socket options (RFC 6458, section 8).
 const (
 	OptRTOInfo            = 0
+	optAssocInfo          = 1
 	OptInitMsg            = 2
 	optNoDelay            = 3
 	OptPeerAddrParams     = 9
@@ -174,6 +175,17 @@ type AssocStats struct {
 type RTOInfo struct {
 	Assoc             int32
 	Initial, Max, Min uint32
+}
+
+// AssocParams is struct sctp_assocparams (RFC 6458, section 8.1.2); 0 leaves a
+// value alone.
+type AssocParams struct {
+	Assoc int32
+	// MaxRetrans in a row until the association is given up.
+	MaxRetrans         uint16
+	_                  uint16 // destinations of the peer: read only
+	_, _               uint32 // receive windows: read only
+	CookieLifeInMillis uint32
 }
 
 // peeloffFlags is sctp_peeloff_flags_arg_t, Linux's SCTP_SOCKOPT_PEELOFF with

@@ -1,0 +1,55 @@
+// Package ask is indirect checks: a node that fails to reach a peer asks others
+// who probe that peer, over TCP and TLS.
+//
+// Only nodes of the mesh are answered. A server's certificate is its own,
+// signed by nobody, and new with each start; a question carries a token of
+// which the audience names the asked node and that certificate. So a token that
+// was sent to one node is refused by every other, and so is one that somebody in
+// the middle passes on: it names the certificate of whom it was sent to. What
+// can be asked is about nodes of the list alone: nobody makes a node probe an
+// address.
+package ask
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+
+	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
+	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
+)
+
+// Tokens gets a token of this program's own identity for an audience.
+type Tokens interface {
+	Token(ctx context.Context, audience string) (string, error)
+}
+
+// Holder of a token: the pod it is bound to, and that pod's node, "" where the
+// cluster does not say.
+type Holder struct{ Pod, UID, Node string }
+
+// Reviewer tells whose a token is, if it is valid and for that audience.
+type Reviewer interface {
+	Review(ctx context.Context, token, audience string) (Holder, error)
+}
+
+// audience of tokens for a node with a certificate.
+func audience(node string, certificate []byte) string {
+	sum := sha256.Sum256(certificate)
+	return "sctp-mesh/" + node + "/" + hex.EncodeToString(sum[:])
+}
+
+// question and answer are one line of JSON each.
+type question struct {
+	Token string          `json:"token"`
+	About string          `json:"about"`
+	Kind  conclusion.Kind `json:"kind"`
+}
+
+type answer struct {
+	State   picture.State `json:"state,omitempty"`
+	Refused string        `json:"refused,omitempty"`
+}
+
+// mostQuestion bounds a question in bytes: a token has about 1,500.
+const mostQuestion = 8 << 10

@@ -1,0 +1,453 @@
+package mesh
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
+	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
+	"github.com/sctp-agent/sctp-agent/internal/mesh/ring"
+)
+
+// traffic is what a rule of the network below sees.
+type traffic string
+
+const (
+	newAssociation  traffic = "new"
+	keptAssociation traffic = "kept"
+	tcp             traffic = "tcp"
+)
+
+// world is a cluster in virtual time: agents, and what becomes of what they send
+// each other.
+type world struct {
+	ctx     context.Context
+	agents  map[string]*Agent
+	stop    map[string]context.CancelFunc
+	mu      sync.Mutex
+	list    []Peer
+	apiDown bool
+	random  *rand.Rand
+	loss    float64 // of each packet
+	// drops says whether traffic from one node to another, begun by the
+	// first, gets no answer; refuses, whether it is refused.
+	drops, refuses func(from, to string, t traffic) bool
+	changes        []report
+	news           int // associations
+	questions      int
+}
+
+type report struct {
+	node string
+	conclusion.Change
+}
+
+func (w *world) name(address netip.Addr) string {
+	at := slices.IndexFunc(w.list, func(p Peer) bool { return p.Address == address })
+	if at < 0 {
+		return ""
+	}
+	return w.list[at].Node
+}
+
+func (w *world) address(node string) netip.Addr {
+	at := slices.IndexFunc(w.list, func(p Peer) bool { return p.Node == node })
+	if at < 0 {
+		return netip.Addr{}
+	}
+	return w.list[at].Address
+}
+
+// send tells how a try ends, after the time it takes.
+func (w *world) send(ctx context.Context, from string, to netip.Addr, t traffic) conclusion.Outcome {
+	began := time.Now()
+	w.mu.Lock()
+	name := w.name(to)
+	dropped := name == "" || w.drops != nil && w.drops(from, name, t)
+	refused := name != "" && w.refuses != nil && w.refuses(from, name, t)
+	if t == newAssociation {
+		w.news++
+	}
+	took := time.Millisecond
+	resend, exchanges := 250*time.Millisecond, 3 // INIT, COOKIE-ECHO, DATA
+	switch t {
+	case keptAssociation:
+		exchanges = 1
+	case tcp:
+		resend, exchanges = time.Second, 1
+	}
+	for range exchanges {
+		for ; w.random.Float64() < 1-(1-w.loss)*(1-w.loss); took += resend {
+		}
+	}
+	if a := w.agents[name]; a != nil && t != tcp && !dropped && !refused {
+		if source := w.address(from); source.IsValid() {
+			if _, known := a.At(source); !known {
+				a.Stranger(source)
+			}
+		}
+	}
+	w.mu.Unlock()
+	o := conclusion.Outcome{State: picture.StateOK, RTT: time.Millisecond, Began: began}
+	deadline, _ := ctx.Deadline()
+	switch {
+	case dropped || time.Now().Add(took).After(deadline):
+		backoff.Sleep(ctx, time.Until(deadline))
+		o.State, o.Cause = picture.StateFailed, conclusion.CauseSilence
+	case refused:
+		backoff.Sleep(ctx, took)
+		o.State, o.Cause = picture.StateFailed, conclusion.CauseRefused
+	default:
+		backoff.Sleep(ctx, took)
+	}
+	o.Ended = time.Now()
+	return o
+}
+
+type kept struct {
+	*world
+	from string
+	to   netip.Addr
+}
+
+func (k kept) Echo(ctx context.Context) conclusion.Outcome {
+	return k.send(ctx, k.from, k.to, keptAssociation)
+}
+func (k kept) Close() {}
+
+func nodeName(i int) string { return fmt.Sprintf("node-%d", i) }
+
+func (w *world) peer(i int) Peer {
+	return Peer{
+		Node: nodeName(i), Zone: fmt.Sprintf("zone-%d", i%3),
+		Address: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Ready: true,
+	}
+}
+
+// start runs an agent until the test or ctx ends.
+func (w *world) start(ctx context.Context, i int) {
+	name := nodeName(i)
+	a := New(Config{
+		Node: name,
+		New: func(ctx context.Context, to netip.Addr) conclusion.Outcome {
+			return w.send(ctx, name, to, newAssociation)
+		},
+		TCP: func(ctx context.Context, to netip.Addr) conclusion.Outcome {
+			return w.send(ctx, name, to, tcp)
+		},
+		Keep: func(to netip.Addr) Kept { return kept{w, name, to} },
+		Ask: func(ctx context.Context, asked Peer, about string, k conclusion.Kind) (picture.State, error) {
+			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+			defer cancel()
+			if o := w.send(ctx, name, asked.Address, tcp); o.State != picture.StateOK {
+				return picture.StateUnknown, errors.New(o.Cause)
+			}
+			w.mu.Lock()
+			w.questions++
+			a := w.agents[asked.Node]
+			w.mu.Unlock()
+			answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			state, known := a.Check(answering, about, k)
+			if !known {
+				return state, errors.New("no such peer")
+			}
+			return state, nil
+		},
+		List: func(ctx context.Context) ([]Peer, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			if w.apiDown {
+				return nil, errors.New("the API server is away")
+			}
+			return slices.Clone(w.list), nil
+		},
+		Changed: func(c conclusion.Change) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.changes = append(w.changes, report{name, c})
+		},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	w.mu.Lock()
+	w.agents[name] = a
+	ctx, w.stop[name] = context.WithCancel(ctx)
+	w.mu.Unlock()
+	go a.Run(ctx)
+}
+
+// inWorld runs a test with that many nodes, once they have probed each other.
+func inWorld(t *testing.T, nodes int, test func(*world)) {
+	synctest.Test(t, func(t *testing.T) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed) // Go's scheduler has its own part in it
+		ctx, cancel := context.WithCancel(t.Context())
+		w := &world{ctx: ctx, agents: map[string]*Agent{}, stop: map[string]context.CancelFunc{}, random: rand.New(rand.NewPCG(seed, 0))}
+		for i := range nodes {
+			w.list = append(w.list, w.peer(i))
+		}
+		for i := range nodes {
+			w.start(ctx, i)
+		}
+		time.Sleep(time.Minute)
+		test(w)
+		cancel()
+		time.Sleep(time.Minute)
+	})
+}
+
+// seen is what each node concludes about others and itself, where it does.
+func (w *world) seen() map[string]string {
+	all := map[string]string{}
+	for name, a := range w.agents {
+		p := a.Picture()
+		for _, peer := range p.Failing() {
+			all[name+" "+peer.Node] = fmt.Sprintf("%s, %s", peer.Conclusion, peer.Scope)
+		}
+		if p.Self.State != picture.StateOK {
+			all[name] = fmt.Sprintf("%s, %s", p.Self.State, p.Self.Scope)
+		}
+	}
+	return all
+}
+
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// anyOf is a rule for some kinds of traffic.
+func anyOf(kinds ...traffic) func(traffic) bool {
+	return func(t traffic) bool { return slices.Contains(kinds, t) }
+}
+
+func TestConclusions(t *testing.T) {
+	sctp := anyOf(newAssociation, keptAssociation)
+	everything := anyOf(newAssociation, keptAssociation, tcp)
+	const all, few = 13 * time.Second, 16 * time.Second
+	for _, c := range []struct {
+		name string
+		// between says which pairs are concerned: the dialling node, and its
+		// peer. bad is one node, and peer the first on the ring after it.
+		between func(bad, peer, from, to string) bool
+		of      func(traffic) bool
+		within  time.Duration
+		// want of an observer's peer, and of the bad node itself.
+		want, wantSelf string
+	}{
+		{"a node without SCTP", func(bad, _, from, to string) bool { return bad == from || bad == to }, sctp, all, "node, sctp", "failed, sctp"},
+		{"a dead node", func(bad, _, from, to string) bool { return bad == from || bad == to }, everything, all, "node, everything", "failed, everything"},
+		{"a node that lets no association in", func(bad, _, _, to string) bool { return bad == to }, anyOf(newAssociation), few, "node, sctp", ""},
+		{"a node that has lost its connection tracking", func(bad, _, _, to string) bool { return bad == to }, anyOf(keptAssociation), few, "node, sctp", ""},
+		{"a node that gets nothing out", func(bad, _, from, _ string) bool { return bad == from }, sctp, all, "", "failed, sctp"},
+		{"a node that sets no association up", func(bad, _, from, _ string) bool { return bad == from }, anyOf(newAssociation), few, "", "failed, sctp"},
+		{"a path", func(bad, peer, from, to string) bool { return bad == from && peer == to }, sctp, all, "path, sctp", ""},
+		{"a path, and TCP", func(bad, peer, from, to string) bool { return bad == from && peer == to }, everything, all, "path, everything", ""},
+		{"a path, new associations", func(bad, peer, from, to string) bool { return bad == from && peer == to }, anyOf(newAssociation), few, "path, sctp", ""},
+		{"a path, kept associations", func(bad, peer, from, to string) bool { return bad == from && peer == to }, anyOf(keptAssociation), few, "path, sctp", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inWorld(t, 40, func(w *world) {
+				bad := w.list[w.random.IntN(len(w.list))].Node
+				peer := w.agents[bad].Picture().Peers[w.random.IntN(10)].Node
+				drops := func(from, to string, t traffic) bool { return c.between(bad, peer, from, to) && c.of(t) }
+				start := time.Now()
+				w.set(func() { w.drops = drops })
+				time.Sleep(c.within)
+				want := map[string]string{}
+				for name, a := range w.agents {
+					for _, p := range a.Picture().Peers {
+						concerned := slices.ContainsFunc([]traffic{newAssociation, keptAssociation}, func(k traffic) bool { return drops(name, p.Node, k) })
+						switch {
+						case !concerned || p.Role != picture.RoleRing:
+						case name == bad && c.wantSelf != "":
+							want[name+" "+p.Node] = "self" + c.wantSelf[len("failed"):]
+						default:
+							want[name+" "+p.Node] = c.want
+						}
+					}
+				}
+				if c.wantSelf != "" {
+					want[bad] = c.wantSelf
+				}
+				got := w.seen()
+				ring := maps.Clone(got)
+				maps.DeleteFunc(ring, func(key, _ string) bool { // a roaming peer that happens to be concerned
+					_, wanted := want[key]
+					return !wanted
+				})
+				if !maps.Equal(ring, want) {
+					t.Errorf("after %v: %v, want %v; changes %+v", time.Since(start), got, want, w.changes)
+				}
+				for _, r := range w.changes {
+					if r.To == picture.ConclusionNode && r.Peer.Node != bad || r.To == picture.ConclusionSelf && r.node != bad ||
+						c.want != "path, sctp" && c.want != "path, everything" && r.To == picture.ConclusionPath {
+						t.Errorf("%s concluded %+v", r.node, r.Change)
+					}
+				}
+				time.Sleep(2 * time.Minute)
+				w.set(func() { w.drops = nil })
+				time.Sleep(8 * time.Second) // what was about to be concluded
+				w.set(func() { w.changes = nil })
+				time.Sleep(22 * time.Second)
+				if got := w.seen(); len(got) > 0 {
+					t.Errorf("30 s after the end: %v", got)
+				}
+				for _, r := range w.changes {
+					if r.To != picture.ConclusionNone {
+						t.Errorf("after the end, %s concluded %+v", r.node, r.Change)
+					}
+				}
+			})
+		})
+	}
+}
+
+// An hour without a fault: nothing is concluded, also where packets are lost now
+// and then, and it costs what it should.
+func TestQuiet(t *testing.T) {
+	for _, loss := range []float64{0.01, 0.05} {
+		t.Run(fmt.Sprint(loss), func(t *testing.T) {
+			inWorld(t, 40, func(w *world) {
+				w.set(func() { w.loss, w.news = loss, 0 })
+				time.Sleep(time.Hour)
+				if len(w.changes) > 0 || len(w.seen()) > 0 {
+					t.Errorf("%v; %+v", w.seen(), w.changes)
+				}
+				perSecond := float64(w.news) / 40 / 3600
+				t.Logf("%.2f new associations per node and second, %d questions", perSecond, w.questions)
+				if perSecond > 1.11 && loss < 0.05 {
+					t.Errorf("%.2f new associations per node and second, want 1.1", perSecond)
+				}
+			})
+		})
+	}
+}
+
+// Agents that restart, one after the other, at their address and at another one,
+// are no fault, and neither are nodes that leave and join, or an API server that
+// is away.
+func TestComingAndGoing(t *testing.T) {
+	inWorld(t, 40, func(w *world) {
+		check := func(doing string) {
+			t.Helper()
+			if len(w.changes) > 0 || len(w.seen()) > 0 {
+				t.Fatalf("%s: %v; %+v", doing, w.seen(), w.changes)
+			}
+		}
+		for i := range 40 {
+			// Nobody listens there for a while.
+			w.set(func() { w.refuses = func(_, to string, _ traffic) bool { return to == nodeName(i) } })
+			time.Sleep(20 * time.Second)
+			w.set(func() { w.refuses = nil })
+		}
+		check("agents restart")
+		for i := range 40 {
+			old := w.list[i].Address
+			w.set(func() { w.list[i].Leaving = true })
+			time.Sleep(time.Second)
+			w.set(func() {
+				w.list[i] = w.peer(i)
+				w.list[i].Address = netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})
+				w.list[i].Ready = false
+				// It is not there yet.
+				w.drops = func(_, to string, _ traffic) bool { return to == nodeName(i) }
+			})
+			time.Sleep(20 * time.Second)
+			w.set(func() { w.drops, w.list[i].Ready = nil, true })
+			time.Sleep(5 * time.Second)
+			if old == w.list[i].Address {
+				t.Fatal("the address is the old one")
+			}
+		}
+		check("pods are replaced")
+
+		probers := func(node string) (n int) {
+			for _, a := range w.agents {
+				if slices.ContainsFunc(a.Picture().Peers, func(p picture.Peer) bool { return p.Node == node && p.Role == picture.RoleRing }) {
+					n++
+				}
+			}
+			return n
+		}
+		gone := nodeName(7)
+		w.set(func() {
+			w.list = slices.DeleteFunc(slices.Clone(w.list), func(p Peer) bool { return p.Node == gone })
+			delete(w.agents, gone)
+		})
+		w.stop[gone]()
+		time.Sleep(time.Minute)
+		if n := probers(gone); n > 0 {
+			t.Errorf("a minute after %s has left, %d nodes probe it", gone, n)
+		}
+		check("a node leaves")
+
+		w.set(func() { w.list = append(slices.Clone(w.list), w.peer(40)) })
+		w.start(w.ctx, 40)
+		time.Sleep(time.Minute)
+		if n := probers(nodeName(40)); n != ring.Peers {
+			t.Errorf("a minute after %s has joined, %d nodes probe it", nodeName(40), n)
+		}
+		check("a node joins")
+
+		time.Sleep(2 * relist) // roaming peers that have left are forgotten
+		w.set(func() { w.apiDown = true })
+		time.Sleep(10 * time.Minute)
+		w.set(func() { w.apiDown = false })
+		check("the API server is away")
+	})
+}
+
+// A path that works half of the time stays concluded: one change, not one for
+// each time.
+func TestFlapping(t *testing.T) {
+	inWorld(t, 12, func(w *world) {
+		bad := nodeName(3)
+		peer := w.agents[bad].Picture().Peers[0].Node
+		start := time.Now()
+		w.set(func() {
+			w.drops = func(from, to string, _ traffic) bool {
+				return from == bad && to == peer && int(time.Since(start)/(12*time.Second))%2 == 0
+			}
+		})
+		time.Sleep(10 * time.Minute)
+		if len(w.changes) == 0 || len(w.changes) > 5 {
+			t.Errorf("%d changes: %+v", len(w.changes), w.changes)
+		}
+	})
+}
+
+// In small clusters everybody is a peer, and two nodes are too few to tell a node
+// from the path to it.
+func TestSmall(t *testing.T) {
+	for nodes, want := range map[int]string{2: "path, everything", 3: "node, everything", 4: "node, everything", 11: "node, everything"} {
+		t.Run(fmt.Sprint(nodes), func(t *testing.T) {
+			inWorld(t, nodes, func(w *world) {
+				w.set(func() {
+					w.drops = func(from, to string, _ traffic) bool { return from == nodeName(0) || to == nodeName(0) }
+				})
+				time.Sleep(14 * time.Second)
+				for i := 1; i < nodes; i++ {
+					if got := w.seen()[nodeName(i)+" "+nodeName(0)]; got != want {
+						t.Errorf("%s: %q, want %q", nodeName(i), got, want)
+					}
+				}
+				if got := w.seen()[nodeName(0)]; nodes > 2 && got != "failed, everything" {
+					t.Errorf("itself: %q", got)
+				}
+			})
+		})
+	}
+}

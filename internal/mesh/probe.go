@@ -1,0 +1,175 @@
+package mesh
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
+	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
+)
+
+const (
+	// questions is how many others are asked about a peer that fails, and
+	// askAgain how often while it does.
+	questions = 3
+	askAgain  = 30 * time.Second
+	// askOnce: both kinds of probes fail towards a dead node, and one question
+	// about it will do.
+	askOnce = 8 * time.Second
+	// sweepAgain is how soon all peers may be probed at once again.
+	sweepAgain = 3 * time.Second
+)
+
+// round tries until it works, or the failures count. One that has counted is
+// tried once in a round.
+func (a *Agent) round(ctx context.Context, w *watch, k conclusion.Kind) {
+	for {
+		began := time.Now()
+		o := a.try(ctx, w, k)
+		if ctx.Err() != nil {
+			return // it was this process that ended it
+		}
+		a.mu.Lock()
+		failures := a.table.Try(w.peer.Node, k, o)
+		a.mu.Unlock()
+		if o.State == picture.StateFailed && failures > 0 {
+			a.failed(ctx, w, k, failures)
+		}
+		a.cfg.Metrics.tried(k, o, w.peer.Zone)
+		a.judge()
+		if o.State != picture.StateFailed || failures == 0 || failures >= conclusion.Tries {
+			return
+		}
+		backoff.Sleep(ctx, tryTimeout-time.Since(began))
+	}
+}
+
+// try once. One that failed and took much longer than it may is this machine's
+// failure, which stood still.
+func (a *Agent) try(ctx context.Context, w *watch, k conclusion.Kind) conclusion.Outcome {
+	trying, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	var o conclusion.Outcome
+	if k == conclusion.Kept && w.kept != nil {
+		o = w.kept.Echo(trying)
+	} else {
+		o = a.cfg.New(trying, w.peer.Address)
+	}
+	if o.State == picture.StateFailed && o.Ended.Sub(o.Began) > 3*tryTimeout {
+		o.State = picture.StateUnknown
+	}
+	return o
+}
+
+// failed does what is to be done besides, after that many failures in a row.
+func (a *Agent) failed(ctx context.Context, w *watch, k conclusion.Kind, failures int) {
+	now := time.Now()
+	a.mu.Lock()
+	askNow := now.Sub(w.asked) >= askAgain || failures == 1 && now.Sub(w.asked) >= askOnce
+	if askNow {
+		w.asked = now
+	}
+	a.mu.Unlock()
+	if failures == 1 || failures > conclusion.Tries {
+		a.working.Go(func() { a.tryTCP(ctx, w) })
+	}
+	if askNow {
+		a.working.Go(func() { a.askOthers(ctx, w, k) })
+	}
+	if failures == 2 || askNow && failures > conclusion.Tries {
+		a.readList()
+	}
+	if failures == 2 {
+		a.sweep(w, k)
+	}
+}
+
+// sweep probes the other peers on the ring at once.
+func (a *Agent) sweep(except *watch, k conclusion.Kind) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	if now.Sub(a.swept[k]) < sweepAgain {
+		return
+	}
+	a.swept[k] = now
+	for _, w := range a.watches {
+		if w == except {
+			continue
+		}
+		select {
+		case w.hurry[k] <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// tryTCP tells SCTP that is dropped from a network that is down.
+func (a *Agent) tryTCP(ctx context.Context, w *watch) {
+	trying, cancel := context.WithTimeout(ctx, tcpTimeout)
+	defer cancel()
+	o := a.cfg.TCP(trying, w.peer.Address)
+	if ctx.Err() != nil {
+		return
+	}
+	a.mu.Lock()
+	a.table.TCP(w.peer.Node, o)
+	a.mu.Unlock()
+	a.judge()
+}
+
+// askOthers asks some of those who probe the peer, those first that this node
+// reaches.
+func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
+	a.mu.Lock()
+	var others []Peer
+	for _, name := range a.ring.Probers(w.peer.Node) {
+		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })
+		if at >= 0 && name != a.cfg.Node {
+			others = append(others, a.list[at])
+		}
+	}
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	slices.SortStableFunc(others, func(p, q Peer) int {
+		unreached := func(p Peer) int {
+			if a.table.State(p.Node, k) == picture.StateFailed {
+				return 1
+			}
+			return 0
+		}
+		return unreached(p) - unreached(q)
+	})
+	a.mu.Unlock()
+	others = others[:min(questions, len(others))]
+	answers := make(chan picture.State, len(others))
+	for _, other := range others {
+		a.working.Go(func() {
+			state, err := a.cfg.Ask(ctx, other, w.peer.Node, k)
+			if err != nil && ctx.Err() == nil {
+				a.cfg.Log.Debug("no answer about a peer", "error", err.Error())
+			}
+			a.cfg.Metrics.asked(err)
+			answers <- state
+		})
+	}
+	asked, alsoFail := 0, 0
+	for range others {
+		switch <-answers {
+		case picture.StateFailed:
+			alsoFail++
+			asked++
+		case picture.StateOK:
+			asked++
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	a.mu.Lock()
+	a.table.Answers(w.peer.Node, asked, alsoFail, time.Now())
+	a.mu.Unlock()
+	a.judge()
+}
