@@ -15,6 +15,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -114,7 +115,7 @@ func TestAuditMustGather(t *testing.T) {
 	if code := command.Main(newRootCommand(), []string{"audit", "-f", dir}, &table, &errs); code != command.ExitNo || !strings.HasPrefix(table.String(), "As of 2026-11-20T10:05:00Z, when the files were written.\n") {
 		t.Errorf("exit status %d:\n%s%s", code, &table, &errs)
 	}
-	t.Logf("\n%s", &table)
+	doctest.Shows(t, "docs/dumps.md", "kubectl sctp audit -f must-gather.tar.gz", table.String())
 	for _, path := range []string{dir, filepath.Dir(dir), archive} {
 		r, code, stderr := auditOf(t, "", "-f", path)
 		if code != command.ExitNo || r.Summary.Nodes != 2 || r.Summary.Ready != 1 {

@@ -266,6 +266,20 @@ func Commands(t *testing.T, newRoot func() *cobra.Command, program string, names
 	t.Logf("%d commands in documents, %d of them run", seen, run)
 }
 
+// Shows fails where a document does not show the output of a command.
+func Shows(t *testing.T, document, command, output string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(Root(t), document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, shown, ok := strings.Cut(string(text), "\n$ "+command+"\n")
+	shown, _, _ = strings.Cut(shown, "```")
+	if !ok || !prints(output, shown) {
+		t.Errorf("%s: %s prints\n%s\nand not\n%s", document, command, output, shown)
+	}
+}
+
 // arguments are those of the program in a command line, if it is in it.
 func arguments(line string, names []string) (args []string, ok bool) {
 	for _, name := range names {
