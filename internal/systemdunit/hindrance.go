@@ -58,6 +58,8 @@ func (s *Set) Hindrance(u *Unit) (by Setting, found bool) {
 func (s *Set) hinders(u *Unit, v Setting) bool {
 	words := strings.Fields(v.Value)
 	switch key := v.Key; {
+	case v.Section == "Install":
+		return false
 	case key == "CapabilityBoundingSet":
 		return strings.HasPrefix(v.Value, "~") || !slices.Contains(words, "CAP_SYS_MODULE")
 	case v.Value == "", slices.Contains([]string{"no", "false", "off", "0"}, strings.ToLower(v.Value)):

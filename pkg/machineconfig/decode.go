@@ -10,6 +10,7 @@ import (
 	"io"
 	"iter"
 	"net/url"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -38,9 +39,7 @@ type Config struct {
 	Links       []Link
 	// KernelArguments are added to the kernel command line.
 	KernelArguments []string
-	// Units maps the names of systemd units to their texts, drop-ins
-	// included.
-	Units map[string]string
+	Units           []Unit
 	// Unread says what could not be decoded, and why.
 	Unread []Unread
 }
@@ -49,6 +48,17 @@ type Config struct {
 type HostFile struct {
 	Path     string
 	Contents []byte
+}
+
+// Unit is what is said of a systemd unit.
+type Unit struct {
+	Name string
+	// Contents is the unit's own file, "" where it is not written.
+	Contents string
+	// DropIns by their names.
+	DropIns map[string]string
+	// Enabled and Masked are nil where nothing is said of them.
+	Enabled, Masked *bool
 }
 
 // Link is a symbolic link.
@@ -109,14 +119,19 @@ type ignition struct {
 	} `json:"storage"`
 	Systemd struct {
 		Units []struct {
-			Name     string `json:"name"`
-			Contents string `json:"contents"`
-			DropIns  []struct {
-				Name     string `json:"name"`
-				Contents string `json:"contents"`
-			} `json:"dropins"`
+			Name     string   `json:"name"`
+			Contents string   `json:"contents"`
+			Enable   bool     `json:"enable"` // 2.x
+			Enabled  *bool    `json:"enabled"`
+			Mask     *bool    `json:"mask"`
+			DropIns  []dropIn `json:"dropins"`
 		} `json:"units"`
 	} `json:"systemd"`
+}
+
+type dropIn struct {
+	Name     string `json:"name"`
+	Contents string `json:"contents"`
 }
 
 type resource struct {
@@ -280,22 +295,23 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		}
 	}
 	for _, f := range ign.Storage.Files {
-		if !relevant(f.Path) {
-			continue
-		}
 		contents, err := f.Contents.decode()
 		if err == nil && appends(f.Append) {
 			err = errors.New("it appends to whatever the host has")
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case relevant(f.Path), ign.runs(f.Path):
 			c.Unread = append(c.Unread, Unread{Path: f.Path, Err: err})
 			continue
+		default:
+			continue // a file that decides nothing here
 		}
 		c.Files = append(c.Files, HostFile{Path: f.Path, Contents: contents})
 	}
 	for _, l := range ign.Storage.Links {
 		switch {
-		case !relevant(l.Path):
+		case l.Hard && !relevant(l.Path):
 		case l.Hard:
 			c.Unread = append(c.Unread, Unread{Path: l.Path, Err: fmt.Errorf("a hard link to %s, whose contents are the host's", l.Target)})
 		default:
@@ -304,22 +320,33 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	}
 	c.KernelArguments = ign.KernelArguments.ShouldExist
 	for _, u := range ign.Systemd.Units {
-		text := u.Contents
+		unit := Unit{Name: u.Name, Contents: u.Contents, Enabled: u.Enabled, Masked: u.Mask, DropIns: map[string]string{}}
+		if u.Enable {
+			unit.Enabled = &u.Enable
+		}
 		for _, d := range u.DropIns {
-			text += "\n" + d.Contents
+			unit.DropIns[d.Name] = d.Contents
 		}
-		if c.Units == nil {
-			c.Units = map[string]string{}
-		}
-		c.Units[u.Name] += text
+		c.Units = append(c.Units, unit)
 	}
 	return c, nil
 }
 
-// relevant says whether a path lies where libkmod and systemd-modules-load
-// look for configuration (modprobe.d(5), modules-load.d(5)).
+// runs says whether a unit of the configuration names a file.
+func (ign ignition) runs(file string) bool {
+	for _, u := range ign.Systemd.Units {
+		if strings.Contains(u.Contents, file) || slices.ContainsFunc(u.DropIns, func(d dropIn) bool { return strings.Contains(d.Contents, file) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// relevant says whether a path lies where libkmod and systemd look for
+// configuration that bears on modules (modprobe.d(5), modules-load.d(5),
+// sysctl.d(5), systemd.unit(5)).
 func relevant(path string) bool {
-	for _, dir := range []string{"/modprobe.d/", "/modules-load.d/"} {
+	for _, dir := range []string{"/modprobe.d/", "/modules-load.d/", "/sysctl.d/", "/systemd/system/"} {
 		if strings.Contains(path, dir) {
 			return true
 		}

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -150,11 +151,13 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		lines = append(lines, report.Policy.Autoload.Evidence...)
 	}
 	for _, line := range lines {
-		e.Evidence = append(e.Evidence, Evidence{line, origin(line)})
+		if from := (Evidence{line, origin(line)}); !slices.Contains(e.Evidence, from) {
+			e.Evidence = append(e.Evidence, from)
+		}
 	}
 	for _, c := range pool.Configs {
 		e.Configs = append(e.Configs, c.Name)
-		e.Notes = append(e.Notes, unitNotes(c)...)
+		e.Notes = append(e.Notes, unitNotes(c, inspection.BootLoad.LoadedBy)...)
 	}
 	for _, w := range report.Warnings {
 		if w.Reason != verdict.ReasonPendingReboot { // every pool judged is pending
@@ -209,14 +212,23 @@ func (e Evidence) String() string {
 // namesModule finds a command that loads, unloads or forbids the module.
 var namesModule = regexp.MustCompile(`\b(modprobe|insmod|rmmod|modules_disabled|kernel\.modprobe)\b.*`)
 
-// unitNotes point at systemd units that touch modules: what they do at run
-// time is not judged.
-func unitNotes(c Config) []string {
+// unitNotes point at commands of systemd units that bear on the module and that
+// nothing starts at boot, or whose effect is not judged. judged are those that are
+// in the evidence.
+func unitNotes(c Config, judged []kmod.Evidence) []string {
 	var out []string
-	for name, text := range c.Units {
-		for _, line := range namesModule.FindAllString(text, -1) {
-			if strings.Contains(line, "sctp") || strings.Contains(line, "modules_disabled") {
-				out = append(out, fmt.Sprintf("unit %s of %s %s runs a command that is not judged: %s", name, Kind, c.Name, clip(line)))
+	for _, u := range c.Units {
+		if slices.ContainsFunc(judged, func(e kmod.Evidence) bool { return strings.Contains(e.File, "/"+u.Name) }) {
+			continue
+		}
+		for _, text := range append(slices.Collect(maps.Values(u.DropIns)), u.Contents) {
+			for _, line := range namesModule.FindAllString(text, -1) {
+				switch {
+				case strings.Contains(line, "modules_disabled"), strings.Contains(line, "kernel.modprobe"):
+					out = append(out, fmt.Sprintf("unit %s of %s %s runs a command that is not judged: %s", u.Name, Kind, c.Name, clip(line)))
+				case strings.Contains(line, "sctp"):
+					out = append(out, fmt.Sprintf("unit %s of %s %s has a command that the boot does not run, or that does not load the module: %s", u.Name, Kind, c.Name, clip(line)))
+				}
 			}
 		}
 	}
@@ -271,6 +283,9 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 		for _, l := range c.Links {
 			place(l.Path, node{mode: fs.ModeSymlink, data: []byte(l.Target)})
 		}
+	}
+	for _, err := range root.putUnits(configs, from) {
+		unread = append(unread, err.Error())
 	}
 	// The kernel's view of a host that boots with these arguments and has not
 	// loaded anything yet.

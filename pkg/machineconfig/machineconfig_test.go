@@ -173,6 +173,11 @@ func machineConfig(name, role, config, spec string) string {
 		name, RoleLabel, role, config, spec)
 }
 
+// unit makes a MachineConfig for the worker pool of one unit.
+func unit(name, fields string) string {
+	return machineConfig(name, "worker", `"systemd":{"units":[{`+fields+`}]}`, "")
+}
+
 func file(path, source string) string {
 	return fmt.Sprintf(`{"path":%q,"contents":{"source":%q}}`, path, source)
 }
@@ -259,9 +264,43 @@ func TestJudge(t *testing.T) {
 			{"filesystem":"root","path":"` + empty + `","mode":420,"contents":{"source":"data:,"}},
 			{"filesystem":"root","path":"` + load + `","mode":420,"append":false,"contents":{"source":"data:,sctp","verification":{}}}]}}}}`},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig old"},
-		{"a unit's command is pointed out, not judged", []string{machineConfig("unit", "worker",
-			`"systemd":{"units":[{"name":"sctp.service","contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n"}]}`, "")},
-			kmod.AnswerFalse, verdict.OnBootBlocked, "unit sctp.service of MachineConfig unit"},
+		{"a unit that is not enabled", []string{unit("a", `"name":"sctp.service","contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n"`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "unit sctp.service of MachineConfig a has a command that the boot does not run"},
+		{"an enabled unit that nothing wants", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n"`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "the boot does not run"},
+		{"an enabled unit, and the vendor's blacklist", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nType=oneshot\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n"`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "sctp.service:3: ExecStart=/usr/sbin/modprobe sctp (MachineConfig a)"},
+		{"specification 2.x says enable", []string{unit("a", `"name":"sctp.service","enable":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nRequiredBy=kubelet.service\n"`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "sctp.service:2"},
+		{"an enabled unit that honours the blacklist", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe -b sctp\n[Install]\nWantedBy=multi-user.target\n"`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "blacklist sctp"},
+		{"an enabled unit of another user", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nUser=core\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n"`)},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "User=core"},
+		{"a script of the same configuration", []string{machineConfig("a", "worker", `"storage":{"files":[`+file("/usr/local/bin/load-sctp.sh", "data:,%23!/bin/bash%0Amodprobe%20sctp%0A")+`]},
+			"systemd":{"units":[{"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/local/bin/load-sctp.sh\n[Install]\nWantedBy=multi-user.target\n"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "load-sctp.sh"},
+		{"a script from elsewhere", []string{enabling, machineConfig("a", "worker", `"storage":{"files":[`+file("/usr/local/bin/x.sh", "https://example.com/x.sh")+`]},
+			"systemd":{"units":[{"name":"x.service","enabled":true,"contents":"[Service]\nExecStart=/usr/local/bin/x.sh\n[Install]\nWantedBy=multi-user.target\n"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "/usr/local/bin/x.sh"},
+		{"a drop-in of kubelet's unit", []string{unit("a", `"name":"kubelet.service","dropins":[{"name":"10-sctp.conf","contents":"[Service]\nExecStartPre=/usr/sbin/modprobe sctp\n"}]`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "kubelet.service.d/10-sctp.conf:2"},
+		{"a drop-in of a unit that only the host has", []string{unit("a", `"name":"openvswitch.service","dropins":[{"name":"10-sctp.conf","contents":"[Service]\nExecStartPre=/usr/sbin/modprobe sctp\n"}]`)},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "openvswitch.service is the host's own"},
+		{"a timer", []string{machineConfig("a", "worker", `"systemd":{"units":[{"name":"sctp.service","contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n"},
+			{"name":"sctp.timer","enabled":true,"contents":"[Timer]\nOnBootSec=1min\n[Install]\nWantedBy=timers.target\n"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "sctp.service:2"},
+		{"the unit that reads modules-load.d masked", []string{enabling, unit("m", `"name":"systemd-modules-load.service","mask":true`)},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, "(MachineConfig m)"},
+		{"masked, and not any more", []string{enabling, unit("m", `"name":"systemd-modules-load.service","mask":true`), unit("n", `"name":"systemd-modules-load.service","mask":false`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
+		{"masked by a link", []string{enabling, machineConfig("m", "worker", `"storage":{"links":[{"path":"/etc/systemd/system/systemd-modules-load.service","target":"/dev/null"}]}`, "")},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, "(MachineConfig m)"},
+		{"masked by a kernel argument", []string{enabling, machineConfig("m", "worker", "", `,"kernelArguments":["systemd.mask=systemd-modules-load.service"]`)},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, "(MachineConfig m)"},
+		{"a drop-in whose condition fails", []string{enabling, unit("m", `"name":"systemd-modules-load.service","dropins":[{"name":"x.conf","contents":"[Unit]\nConditionPathExists=/etc/never\n"}]`)},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, "ConditionPathExists=/etc/never (MachineConfig m)"},
+		{"disabled, which does nothing to a unit without [Install]", []string{enabling, unit("m", `"name":"systemd-modules-load.service","enabled":false`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			// Of its own: other processes judge at the same time.
@@ -286,7 +325,11 @@ func TestJudge(t *testing.T) {
 			if e.Enabled != c.enabled || e.OnBoot != c.onBoot {
 				t.Errorf("enabled %s, on boot %s; want %s, %s (%s)", e.Enabled, e.OnBoot, c.enabled, c.onBoot, e.Why())
 			}
-			if said := e.Why() + "\n" + strings.Join(e.Notes, "\n"); !strings.Contains(said, c.message) {
+			said := e.Why() + "\n" + strings.Join(e.Notes, "\n")
+			for _, line := range e.Evidence {
+				said += "\n" + line.String()
+			}
+			if !strings.Contains(said, c.message) {
 				t.Errorf("it does not say %q, but: %s", c.message, said)
 			}
 			if left, err := os.ReadDir(tmp); err != nil || len(left) > 0 {

@@ -175,8 +175,20 @@ func deliveredTree() tree {
 	if err != nil {
 		panic(err)
 	}
+	for name, target := range map[string]string{
+		"/etc/systemd/system/default.target":                          unitDir + "multi-user.target",
+		unitDir + "sysinit.target.wants/systemd-modules-load.service": "../systemd-modules-load.service",
+		"/etc/systemd/system/multi-user.target.wants/crio.service":    unitDir + "crio.service",
+		"/etc/systemd/system/multi-user.target.wants/kubelet.service": "/etc/systemd/system/kubelet.service",
+	} {
+		if _, err := t.put(name, node{mode: fs.ModeSymlink, data: []byte(target)}); err != nil {
+			panic(err)
+		}
+	}
 	return t
 }
+
+const unitDir = "/usr/lib/systemd/system/"
 
 func (t tree) mustPut(p string, data []byte) {
 	if _, err := t.put(p, node{data: data}); err != nil {
