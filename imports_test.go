@@ -112,6 +112,18 @@ var arrows = []struct {
 		portable: true,
 	},
 	{
+		why:   "the mesh's conclusions need no socket and no cluster",
+		from:  []string{"internal/mesh", "internal/mesh/conclusion", "internal/mesh/ring", "internal/mesh/ask"},
+		on:    everywhere,
+		never: []barred{engine, sockets, ishidawataru, netlink, kubernetes},
+	},
+	{
+		why:   "the mesh's program is no agent, and no administrator's",
+		from:  []string{"cmd/sctp-mesh"},
+		on:    []string{"linux"},
+		never: []barred{agent, audit, cleanup, cluster, verify, clientGo, objects, cliRuntime},
+	},
+	{
 		why:   "the node's program deletes no namespace and creates no pod, and makes its few requests itself",
 		from:  []string{"cmd/sctp-agent"},
 		on:    []string{"linux"},

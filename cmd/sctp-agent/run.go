@@ -14,6 +14,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/agent"
 	"github.com/sctp-agent/sctp-agent/internal/assess"
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/httpserver"
 	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -82,7 +84,7 @@ Node (manifests/base/rbac.yaml).`,
 }
 
 func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
-	log, err := f.logger(stderr)
+	log, err := command.Logger(stderr, f.logFormat, &f.logLevel)
 	if err != nil {
 		return err
 	}
@@ -104,7 +106,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		return fmt.Errorf("--prefix: %w", err)
 	}
 	build := buildinfo.Current()
-	conn, err := f.connect("sctp-agent/" + build.Version + " (" + build.Platform + ")")
+	conn, err := kubeconn.Open(f.kubeconfig, "sctp-agent/"+build.Version+" ("+build.Platform+")")
 	if err != nil {
 		return err
 	}
@@ -163,7 +165,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		if err := agent.Serve(ctx, f.listen, a.Handler(writer.Concluded)); err != nil {
+		if err := httpserver.Serve(ctx, f.listen, a.Handler(writer.Concluded)); err != nil {
 			cancel(err)
 		}
 	}()
@@ -176,24 +178,6 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	return err
 }
 
-// connect to the API server of the kubeconfig, or of the pod's cluster.
-func (f *runFlags) connect(userAgent string) (*kubeconn.Conn, error) {
-	var (
-		cfg kubeconn.Config
-		err error
-	)
-	if f.kubeconfig != "" {
-		cfg, err = kubeconn.Load(f.kubeconfig)
-	} else {
-		cfg, err = kubeconn.InCluster()
-	}
-	if err != nil {
-		return nil, err
-	}
-	cfg.UserAgent = userAgent
-	return kubeconn.Connect(cfg)
-}
-
 // triggers are what makes the agent look at once: modules that come and go, and
 // files that decide and change.
 func triggers(host kmod.Options) []agent.Trigger {
@@ -201,15 +185,4 @@ func triggers(host kmod.Options) []agent.Trigger {
 		agent.ModuleEvents{Modules: []string{kmod.SCTP().Name, kmod.SCTPDiag().Name}},
 		agent.WatchHost(host),
 	}
-}
-
-func (f *runFlags) logger(w io.Writer) (*slog.Logger, error) {
-	opts := &slog.HandlerOptions{Level: &f.logLevel}
-	switch f.logFormat {
-	case "text":
-		return slog.New(slog.NewTextHandler(w, opts)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(w, opts)), nil
-	}
-	return nil, fmt.Errorf(`--log-format %q: want "text" or "json"`, f.logFormat)
 }

@@ -176,3 +176,18 @@ func InCluster() (Config, error) {
 		Token:  Material{File: filepath.Join(serviceAccount, "token")},
 	}, nil
 }
+
+// Open connects to the API server of a kubeconfig file, or where that is "", of
+// the pod's cluster.
+func Open(kubeconfig, userAgent string) (*Conn, error) {
+	load := InCluster
+	if kubeconfig != "" {
+		load = func() (Config, error) { return Load(kubeconfig) }
+	}
+	cfg, err := load()
+	if err != nil {
+		return nil, err
+	}
+	cfg.UserAgent = userAgent
+	return Connect(cfg)
+}

@@ -91,7 +91,9 @@ type Agent struct {
 	// judged is when that was done last, in nanoseconds of Unix time.
 	judged atomic.Int64
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// missing is why nothing is probed.
+	missing  string
 	table    conclusion.Table
 	list     []Peer
 	ring     ring.Ring
@@ -115,8 +117,17 @@ func New(cfg Config) *Agent {
 	}
 }
 
+// Await has the picture say why nothing is probed yet.
+func (a *Agent) Await(missing string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.missing = missing
+	a.judged.Store(time.Now().UnixNano())
+}
+
 // Run probes until ctx ends.
 func (a *Agent) Run(ctx context.Context) {
+	a.Await("")
 	a.working.Go(func() { a.readLists(ctx) })
 	a.working.Go(func() { a.roam(ctx) })
 	for ctx.Err() == nil {
@@ -260,10 +271,15 @@ func (a *Agent) judge() {
 func (a *Agent) Picture() picture.Picture {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	self := a.table.Self()
+	if self.State == "" {
+		self.State = picture.StateUnknown
+	}
+	self.Cause = a.missing
 	return picture.Picture{
 		APIVersion: picture.APIVersion, Kind: picture.Kind,
 		Node: a.cfg.Node, Zone: a.zone(), Version: a.cfg.Version, Time: time.Now(),
-		Self: a.table.Self(), Nodes: a.ring.Size(), PeersFrom: a.listFrom, Peers: a.table.Picture(),
+		Self: self, Nodes: a.ring.Size(), PeersFrom: a.listFrom, Peers: a.table.Picture(),
 	}
 }
 

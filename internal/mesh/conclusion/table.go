@@ -191,6 +191,8 @@ func (t *Table) Try(node string, k Kind, o Outcome) int {
 	}
 	l := p.lines[k]
 	switch o.State {
+	case picture.StateUnknown:
+		l.last = picture.Probe{State: o.State, Cause: o.Cause, RTT: l.last.RTT, At: o.Ended}
 	case picture.StateOK:
 		p.reach()
 		*l = line{last: picture.Probe{State: picture.StateOK, RTT: o.RTT.Seconds(), At: o.Ended}, works: o.Began}

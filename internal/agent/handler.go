@@ -1,12 +1,8 @@
 package agent
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
-	"time"
 )
 
 // Handler serves /metrics, /healthz and /readyz.
@@ -34,29 +30,6 @@ func (a *Agent) Handler(concluded func() bool) http.Handler {
 	}
 	mux.Handle("GET /readyz", status(concluded, "the Node does not say a conclusive report yet"))
 	return mux
-}
-
-// Serve answers on the address ("127.0.0.1:9475", ":9475") until ctx ends.
-func Serve(ctx context.Context, address string, h http.Handler) error {
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("serving metrics and health: %w", err)
-	}
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 16 << 10,
-	}
-	stop := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = srv.Shutdown(grace)
-	})
-	defer stop()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving metrics and health: %w", err)
-	}
-	return nil
 }
 
 // mostScrapes is how many scrapes are answered at the same time.
