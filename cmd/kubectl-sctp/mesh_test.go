@@ -52,7 +52,7 @@ func meshAPI(t *testing.T, nodes int, fails func(from, to int) bool, silent ...s
 			return
 		}
 		var from int
-		if _, err := fmt.Sscanf(r.URL.Path, "/api/v1/namespaces/sctp-agent/pods/https:mesh-worker-%d:7443/proxy/mesh", &from); err != nil {
+		if _, err := fmt.Sscanf(r.URL.Path, "/api/v1/namespaces/sctp-agent/pods/http:mesh-worker-%d:7443/proxy/mesh", &from); err != nil {
 			fmt.Fprint(w, `{"items":[]}`)
 			return
 		}

@@ -34,8 +34,8 @@ const (
 	DefaultNamespace = "sctp-agent"
 	// Selector finds the pods of the DaemonSet.
 	Selector = "app.kubernetes.io/name=sctp-mesh"
-	// PortName is the container port that serves /mesh, over TLS.
-	PortName = "https"
+	// PortName is the container port that serves /mesh.
+	PortName = "metrics"
 )
 
 // DefaultTimeout is generous for an agent, and short enough for the few that do
@@ -187,7 +187,7 @@ hand:
 func (a *agent) get(ctx context.Context, c kubernetes.Interface, opts Options) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, opts.Timeout, fmt.Errorf("no answer within %v", opts.Timeout))
 	defer cancel()
-	body, err := c.CoreV1().Pods(opts.Namespace).ProxyGet("https", a.pod, a.port, "mesh", nil).Stream(ctx)
+	body, err := c.CoreV1().Pods(opts.Namespace).ProxyGet("http", a.pod, a.port, "mesh", nil).Stream(ctx)
 	var text []byte
 	if err == nil {
 		defer body.Close()

@@ -26,7 +26,7 @@ func podOn(node string) corev1.Pod {
 	return corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "sctp-mesh-" + node, OwnerReferences: []metav1.OwnerReference{{Kind: "DaemonSet", Name: "sctp-mesh", Controller: new(true)}}},
 		Spec: corev1.PodSpec{NodeName: node, Containers: []corev1.Container{{Name: "mesh", Ports: []corev1.ContainerPort{
-			{Name: "sctp", ContainerPort: 7000, Protocol: corev1.ProtocolSCTP}, {Name: PortName, ContainerPort: 7443},
+			{Name: "questions", ContainerPort: 7000}, {Name: PortName, ContainerPort: 7443},
 		}}}},
 		Status: corev1.PodStatus{Phase: corev1.PodRunning},
 	}
@@ -46,7 +46,7 @@ func serve(t *testing.T, pods []corev1.Pod, proxy func(w http.ResponseWriter, r 
 			}
 			return
 		}
-		pod, isProxy := strings.CutPrefix(r.URL.Path, namespace+"/https:")
+		pod, isProxy := strings.CutPrefix(r.URL.Path, namespace+"/http:")
 		pod, isMesh := strings.CutSuffix(pod, ":7443/proxy/mesh")
 		if !isProxy || !isMesh {
 			t.Errorf("asked for %s", r.URL)
@@ -120,7 +120,7 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{
-		"worker-1": "its pod is Pending", "worker-2": "its pod waits: CrashLoopBackOff", "worker-3": `has no port "https"`,
+		"worker-1": "its pod is Pending", "worker-2": "its pod waits: CrashLoopBackOff", "worker-3": `has no port "metrics"`,
 		"worker-5": "get pods/sctp-mesh-worker-5 in namespace mesh: dial tcp 10.0.0.5:7443: connect: connection refused (HTTP 503)",
 		"worker-6": "no answer within 2s", "worker-7": "answers for another node, worker-8", "worker-8": `a "Status" of "v1"`,
 		"worker-9": "more than 256 KiB", "worker-10": "no picture",

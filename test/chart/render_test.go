@@ -150,8 +150,8 @@ func TestChartEqualsKustomize(t *testing.T) {
 			if overlay == "kubernetes" || c == "hardened" {
 				sets = append(sets, []string{c})
 			}
-			// placement-warning is a part of placement.
-			if c != "placement-warning" && c != "hardened" {
+			// placement-warning is a part of placement, mesh of mesh-host-network.
+			if c != "placement-warning" && c != "mesh" && c != "hardened" {
 				all = append(all, c)
 			}
 		}

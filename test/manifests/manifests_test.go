@@ -333,19 +333,24 @@ func TestAuditCronJob(t *testing.T) {
 	}
 }
 
-// daemonSet of a rendered directory.
+// daemonSet of the agent in a rendered directory.
 func daemonSet(t *testing.T, dir string) *appsv1.DaemonSet {
+	t.Helper()
+	return daemonSetNamed(t, dir, "sctp-agent")
+}
+
+func daemonSetNamed(t *testing.T, dir, name string) *appsv1.DaemonSet {
 	t.Helper()
 	objects, err := decode(kustomize(t, dir))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, o := range objects {
-		if ds, ok := o.(*appsv1.DaemonSet); ok {
+		if ds, ok := o.(*appsv1.DaemonSet); ok && ds.Name == name {
 			return ds
 		}
 	}
-	t.Fatalf("%s has no DaemonSet", dir)
+	t.Fatalf("%s has no DaemonSet %s", dir, name)
 	return nil
 }
 
@@ -527,7 +532,9 @@ func TestSecurityContextConstraints(t *testing.T) {
 				case *securityv1.SecurityContextConstraints:
 					scc = o
 				case *appsv1.DaemonSet:
-					ds = o
+					if o.Name == "sctp-agent" {
+						ds = o
+					}
 				case *corev1.Namespace:
 					ns = o
 				}

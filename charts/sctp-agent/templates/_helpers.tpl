@@ -14,6 +14,22 @@
 {{- if eq $name "sctp-agent" -}}sctp-auditor{{- else -}}{{ $name }}-auditor{{- end -}}
 {{- end -}}
 
+{{- /* The name of the mesh's objects. */ -}}
+{{- define "sctp-agent.mesh" -}}
+{{- $name := include "sctp-agent.fullname" . -}}
+{{- if eq $name "sctp-agent" -}}sctp-mesh{{- else -}}{{ $name }}-mesh{{- end -}}
+{{- end -}}
+
+{{- define "sctp-agent.meshSelector" -}}
+app.kubernetes.io/name: sctp-mesh
+app.kubernetes.io/component: mesh
+{{- end -}}
+
+{{- define "sctp-agent.meshLabels" -}}
+{{ include "sctp-agent.meshSelector" . }}
+app.kubernetes.io/part-of: sctp-agent
+{{- end -}}
+
 {{- /* The label prefix, with its slash: --prefix takes it with and without. */ -}}
 {{- define "sctp-agent.prefix" -}}
 {{- trimSuffix "/" .Values.labelPrefix }}/
