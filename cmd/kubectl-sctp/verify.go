@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,20 +39,25 @@ between them: straight from pod to pod, through a Service's cluster address,
 through node ports, over IPv4 and IPv6. Each path is proved by a handshake, a
 nonce that comes back, and messages of 1 byte to 64 KiB.
 
-What fails is told apart: refused, no route, dropped on the way there, dropped
-on the way back, messages lost, Services not served, a module that is missing.
+Up to 12 nodes are tried each against each. More are put on a ring, and each
+tries the next ten: 1,000 nodes are 10,000 pairs. --all-pairs tries all pairs of
+up to 100 nodes.
+
+Findings name the cause: refused, no route, dropped on the way there, dropped on
+the way back, messages lost, Services not served, a module that is missing; and
+where: a node, a pair of nodes, a zone, a pair of zones.
 
 It needs the right to create namespaces, pods, services, service accounts (and
 network policies with --network-policy), and the API server alone: no route to
 pods or nodes from here, no exec, no logs. The namespace is deleted whatever
-happens; one that a lost run left behind is deleted by the next run.
+happens; that of a run that was killed is deleted by the next run.
 
 Where the agent's pods pull their image with secrets (imagePullSecrets), these
 are copied into that namespace, which needs the right to get them and to create
 secrets. With --image, name them with --image-pull-secret.
 
-Exit status: 0 everything works, 1 something does not, 2 that could not be told,
-or the command failed or was misused.`,
+Exit status: 0 everything works, 1 something does not, 2 unknown, or the command
+failed or was misused.`,
 		Example: `  kubectl sctp verify
   kubectl sctp verify --node worker-0 --node worker-1 --network-policy
   kubectl sctp verify -o html > verify.html`,
@@ -94,14 +101,15 @@ or the command failed or was misused.`,
 	connect.register(cmd)
 	output.Register(cmd)
 	flags := cmd.Flags()
-	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP, up to 100)")
+	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP)")
+	flags.BoolVar(&opts.AllPairs, "all-pairs", false, "try each node against each, of up to 100 nodes (default: of up to 12)")
 	flags.StringVar(&opts.Image, "image", "", "image of the pods (default: that of the agent's pods)")
 	flags.StringSliceVar(&secrets, "image-pull-secret", nil, "secret (NAMESPACE/NAME) to copy and to pull the image with; repeatable (default: those of the agent's pods, if the image is theirs)")
 	flags.StringVar(&opts.Command, "command", verify.DefaultCommand, "path of sctp-agent in that image")
 	flags.BoolVar(&opts.Policy, "network-policy", false, "also try whether a NetworkPolicy for SCTP ports is enforced")
 	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")
 	flags.DurationVar(&opts.PathTimeout, "path-timeout", verify.DefaultPathTimeout, "how long each step on a path may take")
-	flags.BoolVarP(&quiet, "quiet", "q", false, "do not say on stderr what is being done")
+	flags.BoolVarP(&quiet, "quiet", "q", false, "suppress progress output")
 	completeObjects(cmd, &connect, "node", func(ctx context.Context, c *cluster.Client, each func(*corev1.Node)) error {
 		return cluster.List(ctx, "nodes", "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{}, each)
 	})
@@ -146,16 +154,10 @@ const (
 
 func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	t := p.Writer(w)
-	t.Line("%s", p.Head("nodes by number (below, paths lead from the row to the column)"))
-	for _, n := range r.Nodes {
-		state := p.Good("listens")
-		switch {
-		case n.Fault == wire.ModuleMissing:
-			state = p.Bad("no SCTP in the kernel")
-		case n.Fault != "":
-			state = p.Warn("took no part")
-		}
-		t.Line("%3d  %s: %s", n.Index, n.Name, state)
+	matrix := printByZone
+	if len(r.Nodes) <= verify.AllPairsByDefault {
+		matrix = printMatrix
+		printListeners(t, p, r)
 	}
 	for _, m := range []struct {
 		kind  verify.PathKind
@@ -168,7 +170,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 		{verify.PathDenied, "NetworkPolicy: a port it does not allow"},
 	} {
 		for _, family := range []string{"IPv4", "IPv6"} {
-			printMatrix(t, p, r, m.kind, family, m.title)
+			matrix(t, p, r, m.kind, family, m.title)
 		}
 	}
 	for _, f := range r.Findings {
@@ -191,6 +193,9 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	good, notTried := r.Count()
 	t.Line("")
 	t.Line("%d nodes, %d of %d paths are as they should be, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
+	if r.Plan == verify.PlanRing {
+		t.Line("each node was tried against the next ten on a ring")
+	}
 	if notTried > 0 {
 		t.Line("%d were not tried: they depend on pairs of pods that do not reach each other", notTried)
 	}
@@ -203,9 +208,86 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	case kmod.AnswerFalse:
 		t.Line("%s", p.Bad("SCTP does not work everywhere"))
 	default:
-		t.Line("%s", p.Warn("Could not be told everywhere"))
+		t.Line("%s", p.Warn("Unknown for some paths"))
 	}
 	return t.Err
+}
+
+func printListeners(t *terminal.Writer, p terminal.Palette, r *verify.Result) {
+	t.Line("%s", p.Head("nodes by number (in the tables below, paths go from the row to the column)"))
+	for _, n := range r.Nodes {
+		state := p.Good("listens")
+		switch {
+		case n.Fault == wire.ModuleMissing:
+			state = p.Bad("no SCTP in the kernel")
+		case n.Fault != "":
+			state = p.Warn("took no part")
+		}
+		t.Line("%3d  %s: %s", n.Index, n.Name, state)
+	}
+}
+
+// printByZone prints paths of one kind, where a matrix of the nodes would be too
+// large to be read: how many of those from the zone of the row to that of the
+// column are as they should be.
+func printByZone(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind verify.PathKind, family, title string) {
+	zoneOf := map[string]string{}
+	for _, n := range r.Nodes {
+		zoneOf[n.Name] = terminal.OrDash(n.Zone)
+	}
+	type pair struct{ from, to string }
+	good, all := map[pair]int{}, map[pair]int{}
+	var zones []string
+	var trips []int64
+	for _, path := range r.Paths {
+		if path.Kind != kind || path.Family != family {
+			continue
+		}
+		at := pair{zoneOf[path.From], zoneOf[cmp.Or(path.Via, path.To)]}
+		zones = append(zones, at.from, at.to)
+		all[at]++
+		if path.Good() {
+			good[at]++
+		}
+		if path.Outcome == wire.OK {
+			trips = append(trips, path.RTTMicros)
+		}
+	}
+	if len(all) == 0 {
+		return
+	}
+	slices.Sort(zones)
+	zones = slices.Compact(zones)
+	slices.Sort(trips)
+	t.Line("")
+	title += ", " + family
+	if len(trips) > 0 {
+		title += fmt.Sprintf(", round trip %s, 99 %% within %s", rtt(trips[len(trips)/2]), rtt(trips[len(trips)*99/100]))
+	}
+	t.Line("%s", p.Head(title))
+	columns := []terminal.Column{{Head: "from zone", Shrink: true}}
+	rows := make([][]string, len(zones))
+	for i, from := range zones {
+		columns = append(columns, terminal.Column{Head: "to " + from, Shrink: true})
+		rows[i] = []string{from}
+		for _, to := range zones {
+			cell := "-"
+			if n := all[pair{from, to}]; n > 0 {
+				cell = fmt.Sprintf("%d/%d", good[pair{from, to}], n)
+			}
+			rows[i] = append(rows[i], cell)
+		}
+	}
+	t.Table(p, columns, rows, func(_ int, cell, padded string) string {
+		ok, of, found := strings.Cut(cell, "/")
+		switch {
+		case !found:
+			return padded
+		case ok == of:
+			return p.Good(padded)
+		}
+		return p.Bad(padded)
+	}, func(int) string { return "" })
 }
 
 // printMatrix prints paths of one kind: from the node of the row to that of the

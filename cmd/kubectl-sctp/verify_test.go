@@ -16,7 +16,7 @@ import (
 // fits a terminal, says each in its cell, and has no colour in a pipe.
 func TestPrintVerify(t *testing.T) {
 	r := &verify.Result{DurationMillis: 61_234, Policy: "not-enforced"}
-	for i := range 19 {
+	for i := range verify.AllPairsByDefault {
 		r.Nodes = append(r.Nodes, verify.Node{Index: i, Name: fmt.Sprintf("ip-10-201-103-%d.eu-central-1.compute.internal", i)})
 	}
 	outcomes := []wire.Outcome{
@@ -36,7 +36,7 @@ func TestPrintVerify(t *testing.T) {
 		}
 	}
 	r.Nodes[3].Fault = wire.ModuleMissing
-	r.Findings = []verify.Finding{{Kind: verify.FindingDropped, Message: strings.Repeat("words and ", 20), Evidence: make([]string, 30), Fix: "mend it"}}
+	r.Findings = []verify.Finding{{Kind: verify.FindingDropped, Message: strings.Repeat("words and ", 20), Evidence: make([]string, 30), Fix: "fix it"}}
 	var b bytes.Buffer
 	if err := printVerify(&b, terminal.NewPalette(&b), r); err != nil {
 		t.Fatal(err)
@@ -50,5 +50,46 @@ func TestPrintVerify(t *testing.T) {
 	}
 	if strings.Contains(text, "IPv6") {
 		t.Error("a matrix without paths is shown")
+	}
+}
+
+// A thousand nodes in three zones fit a screen or two: zones, and rows by cause.
+func TestPrintVerifyOfManyNodes(t *testing.T) {
+	r := &verify.Result{Plan: verify.PlanRing}
+	for i := range 1000 {
+		r.Nodes = append(r.Nodes, verify.Node{Index: i, Name: fmt.Sprintf("worker-%d", i), Zone: fmt.Sprintf("eu-central-1%c", 'a'+i%3)})
+	}
+	for i, from := range r.Nodes {
+		for k := range 10 {
+			to := r.Nodes[(i+1+k)%1000]
+			p := verify.Path{Kind: verify.PathPod, From: from.Name, To: to.Name, Family: "IPv4", Outcome: wire.OK, RTTMicros: 1234}
+			if to.Index == 7 {
+				p.Outcome = wire.Dropped
+			}
+			r.Paths = append(r.Paths, p)
+			p.Kind, p.Via, p.Outcome = verify.PathNodePort, to.Name, wire.NotTried
+			r.Paths = append(r.Paths, p)
+		}
+	}
+	r.Findings = []verify.Finding{{Kind: verify.FindingDropped, Message: "SCTP packets are dropped", Evidence: []string{"to node worker-7: 10 of 10 paths"}, Fix: "look for a firewall"}}
+	var b bytes.Buffer
+	if err := printVerify(&b, terminal.Sized(terminal.Width), r); err != nil {
+		t.Fatal(err)
+	}
+	text := b.String()
+	programtest.Fits(t, text)
+	for _, want := range []string{
+		"pod to pod, IPv4, round trip 1.23ms", "from zone      to eu-central-1a  to eu-central-1b  to eu-central-1c",
+		"eu-central-1a  1006/1006         1328/1332         1002/1002\n", "to node worker-7", "9990 of 20000 paths are as they should be", "ten on a ring",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if lines := strings.Count(text, "\n"); lines > 40 {
+		t.Errorf("%d lines", lines)
+	}
+	if t.Failed() {
+		t.Log(text)
 	}
 }

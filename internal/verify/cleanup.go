@@ -17,11 +17,11 @@ import (
 )
 
 // cleanupTimeout bounds taking everything away again: kubelets end pods in
-// seconds, and in minutes where a node is behind. cleanupWord is how often it is
-// said meanwhile what is waited for.
+// seconds, and in minutes where a node is overloaded. progressInterval is how
+// often is reported what is waited for.
 const (
-	cleanupTimeout = 3 * time.Minute
-	cleanupWord    = 15 * time.Second
+	cleanupTimeout   = 3 * time.Minute
+	progressInterval = 15 * time.Second
 )
 
 // Sweep deletes the namespaces of runs that were cut off and whose time is over.
@@ -70,7 +70,7 @@ func (r *run) remove(ctx context.Context) error {
 		if err == nil || apierrors.IsConflict(err) {
 			last = errors.New("it is still being deleted")
 		}
-		if time.Since(said) > cleanupWord {
+		if time.Since(said) > progressInterval {
 			said = time.Now()
 			waiting = r.remaining(ctx)
 			r.opts.Progress(last.Error() + waiting)

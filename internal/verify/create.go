@@ -5,7 +5,6 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 )
@@ -27,25 +26,14 @@ type collection[P any] interface {
 // own, as its namespace is.
 func create[T any, P object[T]](ctx context.Context, r *run, c collection[P], resource string, want P) (P, error) {
 	var stored P
-	var lost error
-	_ = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		made, err := c.Create(ctx, want, metav1.CreateOptions{})
-		if lost != nil && apierrors.IsAlreadyExists(err) {
-			made, err = c.Get(ctx, want.GetName(), metav1.GetOptions{})
+	lost := false
+	err := r.untilAnswered(ctx, func(ctx context.Context) (err error) {
+		stored, err = c.Create(ctx, want, metav1.CreateOptions{})
+		if lost && apierrors.IsAlreadyExists(err) {
+			stored, err = c.Get(ctx, want.GetName(), metav1.GetOptions{})
 		}
-		err = cluster.Failed("create", resource, "", want.GetName(), err)
-		if err == nil || isRefused(err) {
-			stored, lost = made, err
-			return true, nil
-		}
-		if lost == nil {
-			r.opts.Progress(err.Error() + "; trying again")
-		}
-		// That time is over explains less than what used it up.
-		if lost == nil || ctx.Err() == nil {
-			lost = err
-		}
-		return false, nil
+		lost = err != nil
+		return cluster.Failed("create", resource, "", want.GetName(), err)
 	})
-	return stored, lost
+	return stored, err
 }

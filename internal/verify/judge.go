@@ -55,25 +55,82 @@ func (j *judgement) add(kind, fix, message string, evidence ...string) {
 	j.out = append(j.out, Finding{Kind: kind, Message: message, Evidence: evidence, Fix: fix})
 }
 
+// nodes says of which nodes nothing was tried, those of one cause together.
 func (j *judgement) nodes() {
-	for _, n := range j.r.Nodes {
-		switch n.Fault {
-		case "":
-		case wire.ModuleMissing:
-			j.add(FindingModuleMissing, "see \"sctp-agent check\" on the node, or its Node's annotations, for the remedy",
-				fmt.Sprintf("node %s has no SCTP in its kernel; its paths were not tried", n.Name), n.Detail)
-		case wire.Denied:
-			j.add(FindingUndecided, "let pods open SCTP sockets: seccomp profile, SELinux (class sctp_socket)",
-				fmt.Sprintf("node %s: a security policy refuses SCTP sockets to pods", n.Name), n.Detail)
-		default:
-			fix := "see the pod's events; --image names an image the node can get"
-			// kubelet's reasons, pkg/kubelet/images/types.go.
-			if strings.Contains(n.Detail, "ErrImagePull") || strings.Contains(n.Detail, "ImagePullBackOff") {
-				fix += ", --image-pull-secret NAMESPACE/NAME the secret that its registry asks for"
-			}
-			j.add(FindingUndecided, fix, fmt.Sprintf("node %s took no part", n.Name), n.Detail)
+	groups := map[nodeTrouble][]*Node{}
+	var order []nodeTrouble
+	for i := range j.r.Nodes {
+		n := &j.r.Nodes[i]
+		if n.Fault == "" {
+			continue
+		}
+		trouble := troubleOf(n)
+		if groups[trouble] == nil {
+			order = append(order, trouble)
+		}
+		groups[trouble] = append(groups[trouble], n)
+	}
+	for _, trouble := range order {
+		nodes := groups[trouble]
+		message := fmt.Sprintf("node %s %s", nodes[0].Name, trouble.one)
+		if len(nodes) > 1 {
+			message = fmt.Sprintf("%d nodes %s", len(nodes), trouble.many)
+		}
+		j.add(trouble.kind, trouble.fix, message, details(nodes)...)
+	}
+}
+
+// nodeTrouble is what nodes lack; one and many are the words for one node and
+// for several.
+type nodeTrouble struct{ kind, one, many, fix string }
+
+func troubleOf(n *Node) nodeTrouble {
+	switch n.Fault {
+	case wire.ModuleMissing:
+		return nodeTrouble{
+			FindingModuleMissing, "has no SCTP in its kernel; its paths were not tried", "have no SCTP in their kernels; their paths were not tried",
+			"see \"sctp-agent check\" on the node, or its Node's annotations, for the remedy",
+		}
+	case wire.Denied:
+		return nodeTrouble{
+			FindingUndecided, "refuses SCTP sockets to pods by a security policy", "refuse SCTP sockets to pods by a security policy",
+			"allow pods to open SCTP sockets: seccomp profile, SELinux (class sctp_socket)",
 		}
 	}
+	fix := "see the pod's events; --image names an image the node can get"
+	// kubelet's reasons, pkg/kubelet/images/types.go.
+	if strings.Contains(n.Detail, "ErrImagePull") || strings.Contains(n.Detail, "ImagePullBackOff") {
+		fix += ", --image-pull-secret NAMESPACE/NAME the secret that its registry asks for"
+	}
+	return nodeTrouble{FindingUndecided, "took no part", "took no part", fix}
+}
+
+// details are what the nodes' pods left, each text once; of several nodes with
+// those that have it.
+func details(nodes []*Node) (out []string) {
+	if len(nodes) == 1 {
+		return []string{nodes[0].Detail}
+	}
+	names := map[string][]string{}
+	for _, n := range nodes {
+		if names[n.Detail] == nil {
+			out = append(out, n.Detail)
+		}
+		names[n.Detail] = append(names[n.Detail], n.Name)
+	}
+	for i, detail := range out {
+		out[i] = someOf(names[detail]) + ": " + detail
+	}
+	return out
+}
+
+// someOf lists names, and how many more there are.
+func someOf(names []string) string {
+	const most = 10
+	if more := len(names) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // podFindings tells each way in which pods fail to reach each other.
@@ -103,27 +160,37 @@ func podFinding(o wire.Outcome) (kind, message, fix string) {
 }
 
 func (j *judgement) pods() {
-	groups := map[wire.Outcome][]string{}
-	var order []wire.Outcome
-	for _, p := range j.r.Paths {
+	// silence: what becomes of the packets was not found out.
+	type group struct {
+		outcome wire.Outcome
+		silence bool
+	}
+	groups := map[group][]*Path{}
+	var order []group
+	for i := range j.r.Paths {
+		p := &j.r.Paths[i]
 		if p.Kind != PathPod || p.Outcome == wire.OK {
 			continue
 		}
-		o := p.Outcome
-		if o == wire.Corrupt {
-			o = wire.Lost
+		g := group{p.Outcome, p.Outcome == wire.Dropped && (p.unasked || j.late == stepPaths || j.late == stepDiagnose)}
+		if g.outcome == wire.Corrupt {
+			g.outcome = wire.Lost
 		}
-		if groups[o] == nil {
-			order = append(order, o)
+		if groups[g] == nil {
+			order = append(order, g)
 		}
-		groups[o] = append(groups[o], p.text())
+		groups[g] = append(groups[g], p)
 	}
-	for _, o := range order {
-		kind, message, fix := podFinding(o)
-		if o == wire.Dropped && (j.late == stepPaths || j.late == stepDiagnose) {
+	causes := newCauses(j.r, PathPod)
+	for _, g := range order {
+		kind, message, fix := podFinding(g.outcome)
+		if g.silence {
 			message, fix = "SCTP gets no answer; what becomes of the packets, and whether TCP passes, was not found out", longer
+			if j.late == "" {
+				fix = "fix what the other findings name, and try again: many paths fail, and not each was looked into"
+			}
 		}
-		j.add(kind, fix, message, groups[o]...)
+		j.add(kind, fix, message, causes.rows(groups[g])...)
 	}
 }
 
@@ -158,9 +225,7 @@ func (j *judgement) services(ports map[string][]int32) {
 				wrong[n.Name] = true
 				j.add(FindingTargetPort, "correct the Service's targetPort",
 					fmt.Sprintf("the Service for node %s sends to port %d, on which nobody listens", n.Name, port),
-					append([]string{fmt.Sprintf("its endpoints have port %d, the listener has %d", port, EchoPort)}, j.failed(func(p Path) bool {
-						return p.To == n.Name && (p.Kind == PathClusterIP || p.Kind == PathNodePort)
-					})...)...)
+					append([]string{fmt.Sprintf("its endpoints have port %d, the listener has %d", port, EchoPort)}, j.failedThrough(n.Name)...)...)
 			}
 		}
 	}
@@ -174,13 +239,14 @@ func (j *judgement) services(ports map[string][]int32) {
 		{PathClusterIP, func(p Path) string { return p.From }, FindingServices, FindingServiceBroken, "cluster addresses of Services"},
 		{PathNodePort, func(p Path) string { return p.Via }, FindingNodePorts, FindingNodePortBroken, "node ports"},
 	} {
-		bad, good := map[string][]string{}, map[string]int{}
+		bad, good := map[string][]*Path{}, map[string]int{}
 		var order []string
-		for _, p := range j.r.Paths {
+		for i := range j.r.Paths {
+			p := &j.r.Paths[i]
 			if p.Kind != c.kind || wrong[p.To] || !p.Outcome.Conclusive() {
 				continue
 			}
-			where := c.where(p)
+			where := c.where(*p)
 			if p.Outcome == wire.OK {
 				good[where]++
 				continue
@@ -191,20 +257,31 @@ func (j *judgement) services(ports map[string][]int32) {
 			if bad[where] == nil {
 				order = append(order, where)
 			}
-			bad[where] = append(bad[where], p.text())
+			bad[where] = append(bad[where], p)
 		}
-		var single []string
+		var none []string
+		var all, single []*Path
 		for _, node := range order {
 			if good[node] > 0 {
 				single = append(single, bad[node]...)
 				continue
 			}
-			j.add(c.all, "see kube-proxy (or what stands in its place) on the node: is it running, does it know SCTP?",
-				fmt.Sprintf("node %s does not serve %s; the pods behind them are reached directly", node, c.what), bad[node]...)
+			none = append(none, node)
+			all = append(all, bad[node]...)
+		}
+		causes := newCauses(j.r, c.kind)
+		if len(none) > 0 {
+			message := fmt.Sprintf("node %s does not serve %s; the pods behind them are reached directly", none[0], c.what)
+			evidence := causes.rows(all)
+			if len(none) > 1 {
+				message = fmt.Sprintf("%d nodes do not serve %s; the pods behind them are reached directly", len(none), c.what)
+				evidence = append([]string{"nodes " + someOf(none)}, evidence...)
+			}
+			j.add(c.all, "see kube-proxy (or what stands in its place) on the node: is it running, does it know SCTP?", message, evidence...)
 		}
 		if len(single) > 0 {
 			j.add(c.one, "see the rules for these Services on the nodes named (kube-proxy or what stands in its place), and what lies between the nodes",
-				fmt.Sprintf("some %s fail where the pods behind them are reached directly", c.what), single...)
+				fmt.Sprintf("some %s fail where the pods behind them are reached directly", c.what), causes.rows(single)...)
 		}
 	}
 }
@@ -213,14 +290,12 @@ func (j *judgement) services(ports map[string][]int32) {
 // everything that they depend on works: else they would pass for explained.
 func (j *judgement) untold() {
 	var untried, unknown []string
-	for _, p := range j.r.Paths {
-		switch {
-		case p.Kind != PathClusterIP && p.Kind != PathNodePort || !p.passable(j.podOK):
-		case p.Outcome == wire.NotTried:
-			untried = append(untried, p.text())
-		case !p.Outcome.Conclusive():
-			unknown = append(unknown, p.text())
+	for _, kind := range []PathKind{PathClusterIP, PathNodePort} {
+		passable := func(want func(wire.Outcome) bool) []string {
+			return j.rows(kind, func(p *Path) bool { return want(p.Outcome) && p.passable(j.podOK) })
 		}
+		untried = append(untried, passable(func(o wire.Outcome) bool { return o == wire.NotTried })...)
+		unknown = append(unknown, passable(func(o wire.Outcome) bool { return o != wire.NotTried && !o.Conclusive() })...)
 	}
 	if len(untried) > 0 {
 		j.add(FindingUndecided, "try again", "what these paths depend on did not work at first, and then did; they were not tried again", untried...)
@@ -228,6 +303,17 @@ func (j *judgement) untold() {
 	if len(unknown) > 0 {
 		j.add(FindingUndecided, longer, "of these paths through Services nothing is known", unknown...)
 	}
+}
+
+// rows are those of the paths of a kind that are wanted.
+func (j *judgement) rows(kind PathKind, want func(*Path) bool) []string {
+	var list []*Path
+	for i := range j.r.Paths {
+		if p := &j.r.Paths[i]; p.Kind == kind && want(p) {
+			list = append(list, p)
+		}
+	}
+	return newCauses(j.r, kind).rows(list)
 }
 
 // longer is the remedy where time ran out.
@@ -250,11 +336,12 @@ func (p *Path) passable(podOK map[[3]string]bool) bool {
 	return podOK[p.ends()] && (p.Via == "" || podOK[[3]string{p.From, p.Via, p.Family}])
 }
 
-func (j *judgement) failed(want func(Path) bool) (out []string) {
-	for _, p := range j.r.Paths {
-		if p.Outcome != wire.OK && p.Outcome != wire.NotTried && want(p) {
-			out = append(out, p.text())
-		}
+// failedThrough are the paths that fail through the Service of a node.
+func (j *judgement) failedThrough(node string) (out []string) {
+	for _, kind := range []PathKind{PathClusterIP, PathNodePort} {
+		out = append(out, j.rows(kind, func(p *Path) bool {
+			return p.To == node && p.Outcome != wire.OK && p.Outcome != wire.NotTried
+		})...)
 	}
 	return out
 }
@@ -278,30 +365,31 @@ func (j *judgement) policy() {
 	}
 	j.r.Policy = policyUnknown
 	before, allowed := j.r.reached(PathBefore), j.r.reached(PathAllowed)
-	var open, shut, unclear, refused []string
-	for _, p := range j.r.Paths {
-		switch {
+	var open, shut, unclear, refused []*Path
+	for i := range j.r.Paths {
+		switch p := &j.r.Paths[i]; {
 		case !before[p.ends()]:
 		case p.Kind == PathAllowed && p.Outcome.Conclusive() && p.Outcome != wire.OK:
-			refused = append(refused, p.text())
+			refused = append(refused, p)
 		case p.Kind != PathDenied:
 		case p.Outcome == wire.OK:
-			open = append(open, p.text())
+			open = append(open, p)
 		case p.Outcome == wire.Blocked && allowed[p.ends()]:
-			shut = append(shut, p.text())
+			shut = append(shut, p)
 		default:
-			unclear = append(unclear, p.text())
+			unclear = append(unclear, p)
 		}
 	}
+	denied := newCauses(j.r, PathDenied)
 	const wanted = "use a network plugin that enforces NetworkPolicy for SCTP; without one, policies change nothing"
 	switch {
 	case len(open) > 0 && len(shut) > 0:
 		j.r.Policy = policyPartly
 		j.add(FindingNotEnforced, "see whether the network plugin runs on all nodes, and whether it knows SCTP over both address families",
-			"a NetworkPolicy is enforced on some paths and not on others", append(open, shut...)...)
+			"a NetworkPolicy is enforced on some paths and not on others", denied.rows(append(open, shut...))...)
 	case len(open) > 0:
 		j.r.Policy = policyOpen
-		j.add(FindingNotEnforced, wanted, "a NetworkPolicy that does not allow a port is not enforced", open...)
+		j.add(FindingNotEnforced, wanted, "a NetworkPolicy that does not allow a port is not enforced", denied.rows(open)...)
 	case len(shut) > 0 && len(unclear) == 0:
 		j.r.Policy = policyEnforced
 	case j.late != "" && j.late != stepEndpoints: // that is why
@@ -309,10 +397,10 @@ func (j *judgement) policy() {
 		j.add(FindingUndecided, "fix the paths first", "whether NetworkPolicy is enforced is unknown: no path worked before it was created")
 	case len(refused) == 0: // else that is why
 		j.add(FindingUndecided, "try again: the network, or a node, was overloaded",
-			"whether NetworkPolicy is enforced is unknown on some paths: the port that it allows failed at times, too", append(unclear, shut...)...)
+			"whether NetworkPolicy is enforced is unknown on some paths: the port that it allows failed at times, too", denied.rows(append(unclear, shut...))...)
 	}
 	if len(refused) > 0 {
-		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", refused...)
+		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", newCauses(j.r, PathAllowed).rows(refused)...)
 	}
 }
 

@@ -1,6 +1,7 @@
 const good = p => p.outcome === (p.kind === "policyDenied" ? "blocked" : "ok");
 const ok = r.paths.filter(good).length, untried = r.paths.filter(p => p.outcome === "not-tried").length;
-summary(`${r.time}: ${r.nodes.length} nodes, ${ok} of ${r.paths.length} paths are as they should be` +
+summary(`${r.time}: ${r.nodes.length} nodes` + (r.plan === "ring" ? ", each tried against the next ten on a ring" : "") +
+  `, ${ok} of ${r.paths.length} paths are as they should be` +
   (untried ? ` (${untried} not tried: they depend on pairs of pods that do not reach each other)` : "") +
   `, ${(r.durationMillis / 1000).toFixed(1)} s, image ${r.image}` + (r.policy ? `; NetworkPolicy for SCTP: ${r.policy}` : ""));
 
@@ -12,7 +13,7 @@ const titles = {pod: "Pod to pod", clusterIP: "Pod to Service (ClusterIP)", node
 // A cell shows the worst that happened.
 const rank = p => p.outcome === "ok" ? 2 : p.outcome === "not-tried" ? 1 : 0;
 function cell(kind, here) {
-  if (here.length === 0) return make("td", "–", "dim");
+  if (!here) return make("td", "–", "dim");
   const worst = here.reduce((a, b) => rank(b) < rank(a) ? b : a);
   let text = worst.outcome, cls = "bad";
   if (worst.outcome === "not-tried") cls = "dim";
@@ -25,17 +26,31 @@ function cell(kind, here) {
   td.title = here.map(p => `${p.address}: ${p.outcome} ${p.errno || ""}`).join("\n");
   return td;
 }
+// A cell of zones counts the paths that are as they should be.
+function count(kind, here) {
+  if (!here) return make("td", "–", "dim");
+  const n = here.filter(good).length;
+  return make("td", `${n} of ${here.length}`, n === here.length ? "good" : "bad");
+}
+// A table of more nodes than these is too large to be read, or shown.
+const zones = r.nodes.length > 100, zoneOf = new Map(r.nodes.map(n => [n.name, n.zone || "–"]));
+const place = zones ? name => zoneOf.get(name) : name => name;
+const places = zones ? [...new Set(zoneOf.values())].sort() : r.nodes.map(n => n.name);
 for (const kind of Object.keys(titles)) for (const family of ["IPv4", "IPv6"]) {
-  const paths = r.paths.filter(p => p.kind === kind && p.family === family);
-  if (paths.length === 0) continue;
+  const cells = new Map();
+  for (const p of r.paths) if (p.kind === kind && p.family === family) {
+    const at = JSON.stringify([place(p.from), place(p.via || p.to)]);
+    if (cells.has(at)) cells.get(at).push(p); else cells.set(at, [p]);
+  }
+  if (cells.size === 0) continue;
   const table = make("table", undefined, "grid"), head = make("tr"), scroll = make("div", undefined, "scroll");
-  head.append(make("th", "from \\ to"), ...r.nodes.map(n => make("th", n.name)));
+  head.append(make("th", zones ? "from zone \\ to" : "from \\ to"), ...places.map(name => make("th", name)));
   table.append(head);
   table.dataset.kind = kind; table.dataset.family = family;
-  for (const from of r.nodes) {
+  for (const from of places) {
     const tr = make("tr");
-    tr.append(make("th", from.name));
-    for (const to of r.nodes) tr.append(cell(kind, paths.filter(p => p.from === from.name && (p.via || p.to) === to.name)));
+    tr.append(make("th", from));
+    for (const to of places) tr.append((zones ? count : cell)(kind, cells.get(JSON.stringify([from, to]))));
     table.append(tr);
   }
   scroll.append(table);

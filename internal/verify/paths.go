@@ -11,6 +11,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/sctp-agent/sctp-agent/internal/mesh/ring"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
@@ -29,8 +30,8 @@ const servicePatience = 20 * time.Second
 // paths are all paths between the nodes that take part.
 func (r *run) paths() []planned {
 	var out []planned
-	all := r.taking()
-	for _, from := range all {
+	all := r.ordered()
+	for at, from := range all {
 		add := func(kind PathKind, to, via *Node, address string, port int32, patience time.Duration) {
 			p := planned{Path: Path{Kind: kind, From: from.Name, To: to.Name, Family: family(address), Address: net.JoinHostPort(address, strconv.Itoa(int(port)))}}
 			if via != nil {
@@ -40,31 +41,42 @@ func (r *run) paths() []planned {
 			p.group = cmp.Or(via, to).Index
 			out = append(out, p)
 		}
-		for i, to := range all {
+		peers, vias := all, len(all)
+		if r.result.Plan == PlanRing {
+			peers, vias = after(all, at), ringVias
+		}
+		for i, to := range peers {
 			for _, a := range to.PodAddresses {
 				if !hasFamily(from.PodAddresses, a) {
 					continue
 				}
 				add(PathPod, to, nil, a, EchoPort, 0)
-				if r.opts.Policy && (len(all) == 1 || to == next(all, from)) {
+				if r.opts.Policy && to == next(all, from) {
 					add(PathBefore, to, nil, a, DeniedPort, 0)
 				}
 			}
-			s := r.services[to.Index]
-			for _, a := range s.Spec.ClusterIPs {
-				if hasFamily(to.PodAddresses, a) && hasFamily(from.PodAddresses, a) {
-					add(PathClusterIP, to, nil, a, EchoPort, servicePatience)
+			if s := r.services[to.Index]; s != nil {
+				for _, a := range s.Spec.ClusterIPs {
+					if hasFamily(to.PodAddresses, a) && hasFamily(from.PodAddresses, a) {
+						add(PathClusterIP, to, nil, a, EchoPort, servicePatience)
+					}
 				}
 			}
+			if i >= vias {
+				continue
+			}
+			// Each node's port is tried for the pod on it, and for one
+			// elsewhere, to which it forwards.
+			ends := []*Node{to}
+			if far := r.far(peers, i); far != to {
+				ends = append(ends, far)
+			}
 			for _, a := range to.Addresses {
-				if !serves(s, a) || !hasFamily(to.PodAddresses, a) || !hasFamily(from.PodAddresses, a) {
-					continue
-				}
-				// Each node's port is tried for the pod on it, and for one
-				// elsewhere, to which it forwards.
-				add(PathNodePort, to, to, a, s.Spec.Ports[0].NodePort, servicePatience)
-				if far := all[(i+1)%len(all)]; far != to && hasFamily(far.PodAddresses, a) {
-					add(PathNodePort, far, to, a, r.services[far.Index].Spec.Ports[0].NodePort, servicePatience)
+				for _, end := range ends {
+					s := r.services[end.Index]
+					if s != nil && serves(s, a) && hasFamily(end.PodAddresses, a) && hasFamily(to.PodAddresses, a) && hasFamily(from.PodAddresses, a) {
+						add(PathNodePort, end, to, a, s.Spec.Ports[0].NodePort, servicePatience)
+					}
 				}
 			}
 		}
@@ -72,7 +84,30 @@ func (r *run) paths() []planned {
 	return out
 }
 
-// next is the node behind another, in a ring.
+// after are the nodes that the one at an index of the ring tries.
+func after(all []*Node, at int) (out []*Node) {
+	for i := range ring.Peers {
+		out = append(out, all[(at+1+i)%len(all)])
+	}
+	return out
+}
+
+// far is the node with a Service to which the node port of one peer is to
+// forward: the next that this peer tries itself, so that what lies between them
+// is known.
+func (r *run) far(peers []*Node, via int) *Node {
+	if r.result.Plan == PlanAllPairs {
+		return peers[(via+1)%len(peers)]
+	}
+	for _, n := range peers[via+1:] {
+		if r.services[n.Index] != nil {
+			return n
+		}
+	}
+	return nil // not for one of the first ringVias
+}
+
+// next is the node after another, in a ring; a node alone is its own.
 func next(all []*Node, n *Node) *Node {
 	i := slices.Index(all, n)
 	return all[(i+1)%len(all)]
@@ -158,8 +193,9 @@ func (p *Path) set(o wire.Result) {
 }
 
 // diagnosed bounds how many failed paths from each node, and to each, are looked
-// into: the cause is rarely another for the rest.
-const diagnosed = 6
+// into: all that there are in a ring, or among as many nodes as are tried each
+// against each by default.
+const diagnosed = AllPairsByDefault
 
 // diagnose tries direct paths once more that were silent or lost messages, and
 // finds out what becomes of the packets.
@@ -172,6 +208,7 @@ func (r *run) diagnose(ctx context.Context) error {
 			continue
 		}
 		if from[p.From] == diagnosed || to[p.To] == diagnosed {
+			r.result.Paths[i].unasked = true
 			continue
 		}
 		from[p.From]++

@@ -18,7 +18,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// listen creates what others need, and a listener on each node.
+// listen creates what others need, and a listener on each node; then, when it is
+// known which nodes take part, their Services.
 func (r *run) listen(ctx context.Context) error {
 	r.opts.Progress(fmt.Sprintf("namespace %s: a listener on each of %d nodes", r.namespace, len(r.result.Nodes)))
 	if _, err := create(ctx, r, r.c.CoreV1().ServiceAccounts(r.namespace), "serviceaccounts", newAccount()); err != nil {
@@ -30,27 +31,38 @@ func (r *run) listen(ctx context.Context) error {
 		}
 	}
 	// Read at the end; without the right to, a run would fail after all its work.
-	if _, err := r.endpointPorts(ctx); err != nil {
+	err := r.untilAnswered(ctx, func(ctx context.Context) error {
+		_, err := r.endpointPorts(ctx)
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	for i := range r.result.Nodes {
-		n := &r.result.Nodes[i]
-		if n.Fault != "" {
-			continue
-		}
+	err = each(ctx, r.taking(), func(ctx context.Context, n *Node) error {
 		pod, err := r.listener(n)
 		if err != nil {
 			return err
 		}
-		if _, err := create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod); err != nil {
-			return err
-		}
-		r.services[n.Index], err = create(ctx, r, r.c.CoreV1().Services(r.namespace), "services", service(n))
+		_, err = create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.awaitListeners(ctx); err != nil {
+		return err
+	}
+	r.plan()
+	return each(ctx, r.served(), func(ctx context.Context, n *Node) error {
+		s, err := create(ctx, r, r.c.CoreV1().Services(r.namespace), "services", service(n))
 		if err != nil {
 			return err
 		}
-	}
-	return r.awaitListeners(ctx)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.services[n.Index] = s
+		return nil
+	})
 }
 
 // awaitListeners waits until each listener listens or has left word why not. Half
@@ -115,6 +127,7 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 		byNode[p.From] = append(byNode[p.From], i)
 	}
 	running := map[string]bool{}
+	pods := map[*Node][]*corev1.Pod{}
 	for _, n := range r.taking() {
 		for _, ids := range jobs(paths, byNode[n.Name]) {
 			job := wire.Job{Sizes: sizes(), Timeout: wire.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 8, Diagnose: diagnose}
@@ -130,11 +143,20 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 			if err != nil {
 				return out, err
 			}
-			if _, err := create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod); err != nil {
-				return out, err
-			}
+			pods[n] = append(pods[n], pod)
 			running[name] = true
 		}
+	}
+	err := each(ctx, r.taking(), func(ctx context.Context, n *Node) error {
+		for _, pod := range pods[n] {
+			if _, err := create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return out, err
 	}
 	return out, r.collect(ctx, running, out)
 }
@@ -185,14 +207,20 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.R
 	})
 }
 
-// pollInterval is how often pods are looked at.
-const pollInterval = time.Second
+// pollInterval is how often pods are looked at, or a request is repeated, and
+// pollPerNode what it is at least for each node: a list of the pods of a thousand
+// nodes is megabytes.
+const (
+	pollInterval = time.Second
+	pollPerNode  = 5 * time.Millisecond
+)
 
 // poll lists the pods of a role until done says so. An API server that is away
 // is waited for, as long as the context lasts.
 func (r *run) poll(ctx context.Context, role string, done func([]corev1.Pod) (bool, error)) error {
 	var last error
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+	interval := max(pollInterval, pollPerNode*time.Duration(len(r.result.Nodes)))
+	err := wait.PollUntilContextCancel(ctx, interval, true, func(ctx context.Context) (bool, error) {
 		var list []corev1.Pod
 		last = cluster.List(ctx, "pods", r.namespace, r.c.CoreV1().Pods(r.namespace).List, metav1.ListOptions{LabelSelector: labelRole + "=" + role}, func(p *corev1.Pod) {
 			list = append(list, *p)

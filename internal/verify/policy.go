@@ -20,7 +20,7 @@ func (r *run) tryPolicy(ctx context.Context) error {
 	}
 	direct, before := r.result.reached(PathPod), r.result.reached(PathBefore)
 	var paths []planned
-	all := r.taking()
+	all := r.ordered()
 	for _, from := range all {
 		to := next(all, from)
 		for _, a := range to.PodAddresses {

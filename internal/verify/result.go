@@ -29,18 +29,32 @@ type Result struct {
 	// DurationMillis is how long all of it took.
 	DurationMillis int64  `json:"durationMillis"`
 	Image          string `json:"image"`
-	Nodes          []Node `json:"nodes"`
-	Paths          []Path `json:"paths"`
+	// Plan is which nodes were tried against which.
+	Plan Plan `json:"plan"`
 	// Policy is "enforced", "not-enforced", "partly-enforced" or "unknown", ""
 	// when NetworkPolicy was not asked for.
 	Policy   string    `json:"policy,omitempty"`
 	Findings []Finding `json:"findings"`
+	Nodes    []Node    `json:"nodes"`
+	Paths    []Path    `json:"paths"`
 }
+
+// Plan of a run.
+type Plan string
+
+const (
+	// PlanAllPairs tries each node against each, itself too.
+	PlanAllPairs Plan = "all-pairs"
+	// PlanRing tries each node against the next ten in a ring.
+	PlanRing Plan = "ring"
+)
 
 // Node is one node that took part.
 type Node struct {
 	Name  string `json:"name"`
 	Index int    `json:"index"`
+	// Zone of the node, "" where it has none.
+	Zone string `json:"zone,omitempty"`
 	// Addresses of the node, and of its listener.
 	Addresses    []string `json:"addresses"`
 	PodAddresses []string `json:"podAddresses"`
@@ -82,6 +96,9 @@ type Path struct {
 	FailedSize      int   `json:"failedSize,omitempty"`
 	HandshakeMicros int64 `json:"handshakeMicros"`
 	RTTMicros       int64 `json:"rttMicros"`
+
+	// unasked: it is silent, and was not looked into, since too many are.
+	unasked bool
 }
 
 // Finding is one thing that is wrong, with all the paths that show it.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,9 +28,11 @@ import (
 // agent that runs on them.
 type Options struct {
 	Keys nodelabel.Keys
-	// Nodes to try; none means all that are ready for SCTP, if they are not
-	// more than [MostUnnamed].
+	// Nodes to try; none means all that are ready for SCTP.
 	Nodes []string
+	// AllPairs tries each node against each, also where they are more than
+	// [AllPairsByDefault]; of more than [MostAllPairs] that is refused.
+	AllPairs bool
 	// Image of the pods; "" means that of the agent's pods.
 	Image string
 	// PullSecrets are copied, and the image is pulled with them; none means
@@ -60,9 +63,14 @@ type run struct {
 	opts      Options
 	namespace string
 	result    *Result
-	// services by node index, as the API server made them.
+	// services by node index, as the API server made them; in a ring not each
+	// node has one.
 	services map[int]*corev1.Service
 	diallers int
+
+	mu sync.Mutex
+	// complained is when a request was last reported to have had no answer.
+	complained time.Time
 }
 
 // Run does a whole run. Whatever happens, the namespace is deleted before it
@@ -71,9 +79,7 @@ type run struct {
 func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Result, err error) {
 	opts.Timeout = cmp.Or(opts.Timeout, DefaultTimeout)
 	opts.PathTimeout = cmp.Or(opts.PathTimeout, DefaultPathTimeout)
-	if opts.Progress == nil {
-		opts.Progress = func(string) {}
-	}
+	opts.Progress = oneAtATime(opts.Progress)
 	start := time.Now()
 	whole := ctx
 	ctx, cancel := context.WithTimeoutCause(ctx, opts.Timeout, fmt.Errorf("not done within %v", opts.Timeout))
@@ -126,6 +132,81 @@ func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Res
 	}
 	r.result.DurationMillis = time.Since(start).Milliseconds()
 	return r.result, nil
+}
+
+// oneAtATime makes a progress function, which may be nil, safe to be called by
+// several goroutines.
+func oneAtATime(progress func(string)) func(string) {
+	var mu sync.Mutex
+	return func(what string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if progress != nil {
+			progress(what)
+		}
+	}
+}
+
+// untilAnswered repeats a request until the API server answers, be it by a
+// refusal. The error is that of the last request whose deadline was not over.
+func (r *run) untilAnswered(ctx context.Context, do func(context.Context) error) error {
+	var last error
+	_ = wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+		err := do(ctx)
+		// That time is over explains less than what used it up.
+		if last == nil || ctx.Err() == nil {
+			last = err
+		}
+		if last == nil || isRefused(err) {
+			return true, nil
+		}
+		r.complain(err)
+		return false, nil
+	})
+	return last
+}
+
+// complain reports a request that is repeated. Many fail at once where the API
+// server is away.
+func (r *run) complain(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.complained) > progressInterval {
+		r.complained = time.Now()
+		r.opts.Progress(err.Error() + "; trying again")
+	}
+}
+
+// parallel bounds how many requests are under way at once: a thousand creations
+// one after another would take minutes where the API server is far away.
+const parallel = 16
+
+// each calls do for each node, several at a time, until one fails.
+func each(ctx context.Context, nodes []*Node, do func(context.Context, *Node) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, parallel)
+	var all sync.WaitGroup
+	var first sync.Once
+	var failed error
+	for _, n := range nodes {
+		slots <- struct{}{}
+		if ctx.Err() != nil {
+			break
+		}
+		all.Go(func() {
+			defer func() { <-slots }()
+			if err := do(ctx, n); err != nil {
+				first.Do(func() { failed = err })
+				cancel(err)
+			}
+		})
+	}
+	all.Wait()
+	if failed != nil {
+		return failed
+	}
+	return context.Cause(ctx)
 }
 
 // isRefused says that the API server has answered, and that asking again is of
@@ -193,17 +274,16 @@ func (r *run) conclude(ctx context.Context, late step) error {
 	ctx, cancel := context.WithTimeout(ctx, endpointsTimeout)
 	defer cancel()
 	var ports map[string][]int32
-	var last error
-	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
-		ports, last = r.endpointPorts(ctx)
-		return last == nil || isRefused(last), nil
+	err := r.untilAnswered(ctx, func(ctx context.Context) (err error) {
+		ports, err = r.endpointPorts(ctx)
+		return err
 	})
 	switch {
-	case err == nil && last != nil, err != nil && !outOfTime(ctx, last):
-		return last
-	case err != nil:
-		r.opts.Progress(fmt.Sprintf("not within %v: %v", endpointsTimeout, last))
+	case outOfTime(ctx, err):
+		r.opts.Progress(fmt.Sprintf("not within %v: %v", endpointsTimeout, err))
 		ports, late = nil, cmp.Or(late, stepEndpoints)
+	case err != nil:
+		return err
 	}
 	r.result.Findings = judge(r.result, ports, late)
 	return nil

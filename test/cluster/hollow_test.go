@@ -391,6 +391,61 @@ func TestVerifyTidies(t *testing.T) {
 	})
 }
 
+// TestVerifyRing: two hundred stand-in nodes on a real API server are a ring, of
+// which one node that drops everything comes out as one row.
+func TestVerifyRing(t *testing.T) {
+	const nodes = 200
+	bin := program(t, "kubectl-sctp")
+	cp := controlPlane(t, controlplane.Options{})
+	if err := cp.StartComponent(t.Context(), controlplane.ControllerManager); err != nil {
+		t.Fatal(err)
+	}
+	client := clientFor(t, cp.Admin())
+	s := &seed{t, t.Context(), client}
+	for i := range nodes {
+		name := fmt.Sprintf("n%03d", i) // listed, and so numbered, in this order
+		r := report(name, kmod.AnswerTrue, verdict.ReasonProbePassed, verdict.OnBootLoaded)
+		s.ok(s.node(name, "worker", &r, func(n *corev1.Node) {
+			n.Labels[corev1.LabelTopologyZone] = fmt.Sprintf("z%d", i%3)
+			n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: fmt.Sprintf("192.0.2.%d", i)}}
+		}))
+	}
+	h := &hollow{client: client, outcome: func(_ wire.Job, target wire.Target) wire.Outcome {
+		if strings.HasPrefix(target.Address, "10.244.0.7:") {
+			return wire.Dropped
+		}
+		return wire.OK
+	}}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); h.serve(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+
+	r := run(t, bin, "verify", "--kubeconfig", kubeconfig(t, cp, "admin", "system:masters"), "--image", agentImage, "-o", "json", "--timeout", "10m")
+	t.Logf("%.1f s\n%s", r.elapsed.Seconds(), r.stderr)
+	var result verify.Result
+	if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {
+		t.Fatalf("%v\n%s", err, r.stderr)
+	}
+	direct := 0
+	for _, p := range result.Paths {
+		if p.Kind == verify.PathPod {
+			direct++
+		}
+	}
+	if r.code != 1 || result.Plan != verify.PlanRing || direct != 10*nodes {
+		t.Errorf("exit status %d, plan %s, %d direct paths", r.code, result.Plan, direct)
+	}
+	if len(result.Findings) != 1 || result.Findings[0].Kind != verify.FindingDropped || len(result.Findings[0].Evidence) != 1 ||
+		!strings.HasPrefix(result.Findings[0].Evidence[0], "to node n007: 10 of 10 paths, such as ") {
+		t.Errorf("findings %+v", result.Findings)
+	}
+	list := must[*corev1.NamespaceList](s)(client.CoreV1().Namespaces().List(s.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"}))
+	for _, n := range list.Items {
+		t.Errorf("left behind: %s", n.Name)
+	}
+}
+
 // pullSecrets: what the agent's pods pull their image with is copied, or what was
 // named, and the pods name it; what may not be read is told before anything is
 // made.

@@ -211,3 +211,33 @@ func TestVerifyPage(t *testing.T) {
 		t.Log(dom)
 	}
 }
+
+// The page of a thousand nodes has a matrix of their zones.
+func TestVerifyPageOfManyNodes(t *testing.T) {
+	r := &verify.Result{Plan: verify.PlanRing, Findings: []verify.Finding{{Kind: verify.FindingDropped, Evidence: []string{"to node n7: 10 of 10 paths"}}}}
+	for i := range 1000 {
+		r.Nodes = append(r.Nodes, verify.Node{Name: fmt.Sprintf("n%d", i), Index: i, Zone: fmt.Sprintf("z%d", i%2)})
+	}
+	for i, from := range r.Nodes {
+		for k := range 10 {
+			to := r.Nodes[(i+1+k)%1000]
+			p := verify.Path{Kind: verify.PathPod, From: from.Name, To: to.Name, Family: "IPv4", Outcome: wire.OK}
+			if to.Index == 7 {
+				p.Outcome = wire.Dropped
+			}
+			r.Paths = append(r.Paths, p)
+		}
+	}
+	dom := browse(t, pageOf(t, func(w io.Writer) error { return verify.WriteHTML(w, r) }), "", "")
+	for _, want := range []string{
+		"1000 nodes, each tried against the next ten on a ring, 9990 of 10000 paths",
+		"<tr><th>from zone \\ to</th><th>z0</th><th>z1</th></tr>",
+		`<tr><th>z0</th><td class="good">2500 of 2500</td><td class="bad">2495 of 2500</td></tr>`,
+		`<tr><th>z1</th><td class="good">2500 of 2500</td><td class="bad">2495 of 2500</td></tr>`,
+		"<code>to node n7: 10 of 10 paths</code>",
+	} {
+		if !strings.Contains(dom, want) {
+			t.Errorf("the page does not show %s", want)
+		}
+	}
+}

@@ -145,7 +145,7 @@ type Say struct {
 }
 
 // MaxTargets of one job: what fits into a termination message.
-const MaxTargets = 60
+const MaxTargets = 56
 
 // MaxMessage is the largest message that is sent, and echoed.
 const MaxMessage = 64 << 10

@@ -15,7 +15,7 @@ func TestSayFitsATerminationMessage(t *testing.T) {
 	var say Say
 	for i := range MaxTargets {
 		say.Results = append(say.Results, Result{
-			ID: 1000 + i, Outcome: NetworkDown, Handshake: 5 * time.Second, RTT: 5 * time.Second, Size: MaxMessage, Errno: "EPROTONOSUPPORT", Peer: 100 + i,
+			ID: 100_000 + i, Outcome: NetworkDown, Handshake: 5 * time.Second, RTT: 5 * time.Second, Size: MaxMessage, Errno: "EPROTONOSUPPORT", Peer: 10_000 + i,
 		})
 	}
 	text, err := Encode("v0.10.0-rc.10-12345-g0123456789ab", say)
