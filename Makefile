@@ -1,7 +1,7 @@
 # What the tests and the demo download or build is kept in
 # $SCTP_AGENT_CACHE, by default ~/.cache/sctp-agent.
 
-.PHONY: help build demo test test-full test-node test-long test-timing test-arch oracle bench deps
+.PHONY: help build demo test test-full test-node test-long test-timing test-versions test-arch oracle bench deps
 
 # Both programs, as they ship, in bin/.
 build:
@@ -37,6 +37,11 @@ test-long: deps
 # The tests that wait for a clock, twenty times, beside eight busy loops.
 test-timing: deps
 	@hack/test -full timing
+
+# The tests against the API server on older ones of Kubernetes, built from their Go
+# modules: ten minutes for each the first time. VERSIONS="v1.34" asks for one.
+test-versions: deps
+	@hack/test -full versions
 
 # pkg/kmod against the real modprobe and systemd-modules-load of three Debian
 # releases, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"

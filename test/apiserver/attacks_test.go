@@ -169,8 +169,14 @@ func TestAttacks(t *testing.T) {
 // Node itself, only the policy stands between a stolen token and the spec.
 func TestAttacksWithStartupTaintGrant(t *testing.T) {
 	// With a field of the spec that is newer than the policy: what the policy
-	// does not know must not be open.
-	c := ownCluster(t, controlplane.Options{APIServerArgs: []string{"--feature-gates=InPlacePodVerticalScalingSchedulerPreemption=true"}})
+	// does not know must not be open. Older API servers do not have it.
+	var newer []request
+	var args []string
+	if controlplane.ServerVersion() == controlplane.Version {
+		args = append(args, "--feature-gates=InPlacePodVerticalScalingSchedulerPreemption=true")
+		newer = append(newer, request{name: "the preemption policy", method: "PATCH", path: "/api/v1/nodes/own", kind: merge, body: `{"spec":{"podPreemptionPolicy":{"disableResizePreemption":["example.com/x"]}}}`})
+	}
+	c := ownCluster(t, controlplane.Options{APIServerArgs: args})
 	manifest, err := os.ReadFile("../../manifests/components/startup-taint/rbac.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -201,13 +207,12 @@ func TestAttacksWithStartupTaintGrant(t *testing.T) {
 	}
 	self := "/api/v1/nodes/own"
 	all = append(all,
-		request{name: "the preemption policy", method: "PATCH", path: self, kind: merge, body: `{"spec":{"podPreemptionPolicy":{"disableResizePreemption":["example.com/x"]}}}`},
 		request{name: "another's taint", method: "PATCH", path: self, kind: jsonPatch, body: `[{"op":"remove","path":"/spec/taints/0"}]`},
 		request{name: "a taint of our own", method: "PATCH", path: self, kind: jsonPatch, body: `[{"op":"add","path":"/spec/taints/-","value":{"key":"sctp-agent/x","effect":"NoExecute"}}]`},
 		request{name: "our taint with another effect", method: "PATCH", path: self, kind: jsonPatch, body: `[{"op":"replace","path":"/spec/taints/1/effect","value":"NoExecute"}]`},
 		request{name: "pod CIDR", method: "PATCH", path: self, kind: merge, body: `{"spec":{"podCIDR":"10.9.0.0/24","podCIDRs":["10.9.0.0/24"]}}`},
 	)
-	for _, r := range all {
+	for _, r := range append(all, newer...) {
 		code, body := r.send(t, cfg)
 		if !denied(code) {
 			t.Errorf("%s: %d %s", r.name, code, body)

@@ -33,6 +33,9 @@ type cluster struct {
 	admin      kubernetes.Interface
 	dynamic    dynamic.Interface
 	kubeconfig string
+	// placement says that the component of that name finds its API (Kubernetes
+	// 1.36).
+	placement bool
 }
 
 var shared = sync.OnceValues(func() (*cluster, error) {
@@ -62,6 +65,11 @@ func (c *cluster) prepare(ctx context.Context) (err error) {
 	if c.kubeconfig, err = c.AdminKubeconfig(); err != nil {
 		return err
 	}
+	served, err := c.admin.Discovery().ServerResourcesForGroupVersion("admissionregistration.k8s.io/v1")
+	if err != nil {
+		return err
+	}
+	c.placement = slices.ContainsFunc(served.APIResources, func(r metav1.APIResource) bool { return r.Name == "mutatingadmissionpolicies" })
 	// Its controllers make pods of Deployments, and collect what has lost its owner.
 	if err := c.StartComponent(ctx, controlplane.ControllerManager); err != nil {
 		return err
@@ -171,8 +179,9 @@ func within(t *testing.T, try func() error) {
 	}
 }
 
-// ours are the kinds of objects that the manifests make.
-func ours() []schema.GroupVersionResource {
+// ours are the kinds of objects that the manifests make, as far as the API server
+// has them.
+func (c *cluster) ours() []schema.GroupVersionResource {
 	var out []schema.GroupVersionResource
 	for _, crd := range foreign {
 		out = append(out, crd.resource())
@@ -186,7 +195,9 @@ func ours() []schema.GroupVersionResource {
 		{Group: "flowcontrol.apiserver.k8s.io", Version: "v1"}: {"prioritylevelconfigurations", "flowschemas"},
 	} {
 		for _, p := range plurals {
-			out = append(out, gv.WithResource(p))
+			if c.placement || !strings.HasPrefix(p, "mutating") {
+				out = append(out, gv.WithResource(p))
+			}
 		}
 	}
 	return out
@@ -194,7 +205,7 @@ func ours() []schema.GroupVersionResource {
 
 // clean removes what a test that failed has not.
 func (c *cluster) clean(ctx context.Context) {
-	for _, r := range ours() {
+	for _, r := range c.ours() {
 		list, err := c.dynamic.Resource(r).List(ctx, metav1.ListOptions{})
 		if err != nil {
 			continue
@@ -218,7 +229,7 @@ func (c *cluster) clean(ctx context.Context) {
 func (c *cluster) managed(t *testing.T) map[string]*unstructured.Unstructured {
 	t.Helper()
 	out := map[string]*unstructured.Unstructured{}
-	for _, r := range ours() {
+	for _, r := range c.ours() {
 		list, err := c.dynamic.Resource(r).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatalf("listing %s: %v", r, err)
@@ -275,14 +286,19 @@ func (c *cluster) nothingRemains(t *testing.T) {
 	})
 }
 
-// all are the values of every component that goes with an overlay.
-func all(t *testing.T, overlay string) (components, args []string) {
+// all are the values of every component that goes with an overlay, and with the
+// cluster: one of the two about placement.
+func (c *cluster) all(t *testing.T, overlay string) (components, args []string) {
 	t.Helper()
 	args = values("overlay", overlay)
-	for _, c := range names(t, "components") {
-		if c != "placement-warning" && c != "hardened" && !excluded(overlay, c) {
-			components = append(components, c)
-			args = append(args, values("component", c)...)
+	without := "placement"
+	if c.placement {
+		without = "placement-warning"
+	}
+	for _, name := range names(t, "components") {
+		if name != without && name != "hardened" && !excluded(overlay, name) {
+			components = append(components, name)
+			args = append(args, values("component", name)...)
 		}
 	}
 	return components, args
@@ -293,7 +309,7 @@ func all(t *testing.T, overlay string) (components, args []string) {
 func TestSameClusterState(t *testing.T) {
 	c := sharedCluster(t)
 	for _, overlay := range []string{"kubernetes-hardened", "openshift"} {
-		components, args := all(t, overlay)
+		components, args := c.all(t, overlay)
 		rendered := kustomize(t, overlay, components...)
 		if err := c.Apply(t.Context(), rendered); err != nil {
 			t.Fatal(err)
@@ -328,7 +344,7 @@ func TestUpgradeAndRollback(t *testing.T) {
 	release("install", "sctp-agent", "testdata/sctp-agent-0.0.1.tgz", "--create-namespace")
 	before, daemonSet := c.managed(t), uid()
 
-	_, args := all(t, "kubernetes")
+	_, args := c.all(t, "kubernetes")
 	release(append([]string{"upgrade", "sctp-agent", chartDir}, args...)...)
 	upgraded := comparable(c.managed(t))
 	if uid() != daemonSet {

@@ -17,6 +17,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
 
 // placement is the policies as one way to install them makes them.
@@ -31,11 +33,16 @@ type placement struct {
 }
 
 // withPlacement runs a test with the policies of kustomize, and with those of the
-// chart under other names and another prefix.
+// chart under other names and another prefix. An API server without mutating ones
+// has only the warning.
 func withPlacement(t *testing.T, test func(*testing.T, placement)) {
 	c := sharedCluster(t)
+	component, value := "placement", "placement"
+	if !c.placement {
+		component, value = "placement-warning", "placementWarning"
+	}
 	t.Run("kustomize", func(t *testing.T) {
-		rendered := kustomize(t, "kubernetes", "placement")
+		rendered := kustomize(t, "kubernetes", component)
 		if err := c.Apply(t.Context(), rendered); err != nil {
 			t.Fatal(err)
 		}
@@ -46,13 +53,40 @@ func withPlacement(t *testing.T, test func(*testing.T, placement)) {
 	})
 	t.Run("chart", func(t *testing.T) {
 		helm(t, c.kubeconfig, "install", "sctp-other", chartDir, "--namespace", "telco", "--create-namespace",
-			"--set", "placement.enabled=true,labelPrefix=example.com/")
+			"--set", value+".enabled=true,labelPrefix=example.com/")
 		defer c.nothingRemains(t)
 		defer helm(t, c.kubeconfig, "uninstall", "sctp-other", "--namespace", "telco")
 		p := placement{prefix: "example.com/", warning: "sctp-other-sctp-agent-placement-warning", in: "in2", out: "out2", no: "no2", c: c}
 		p.prepare(t)
 		test(t, p)
 	})
+}
+
+// needsPlacement skips what an older API server cannot do; what the chart and
+// kubectl say there is shown by TestPlacementNeedsItsAPI.
+func needsPlacement(t *testing.T) {
+	t.Helper()
+	if !sharedCluster(t).placement {
+		t.Skipf("Kubernetes %s has no MutatingAdmissionPolicy v1", controlplane.ServerVersion())
+	}
+}
+
+// An API server without the API refuses the component, by kustomize and by the
+// chart, and nothing of it stays.
+func TestPlacementNeedsItsAPI(t *testing.T) {
+	c := sharedCluster(t)
+	if c.placement {
+		t.Skipf("Kubernetes %s has MutatingAdmissionPolicy v1", controlplane.ServerVersion())
+	}
+	_, err := tryHelm(t, c.kubeconfig, "install", "sctp-agent", chartDir, "--namespace", "sctp-agent", "--create-namespace", "--set", "placement.enabled=true")
+	if err == nil || !strings.Contains(err.Error(), "placement needs Kubernetes 1.36") {
+		t.Errorf("the chart: %v", err)
+	}
+	if err := c.Apply(t.Context(), kustomize(t, "kubernetes", "placement")); err == nil || !strings.Contains(err.Error(), "MutatingAdmissionPolicy") {
+		t.Errorf("kustomize: %v", err)
+	}
+	c.clean(t.Context())
+	c.nothingRemains(t)
 }
 
 func (p placement) ready() string { return p.prefix + "ready" }
@@ -79,7 +113,7 @@ func (p placement) prepare(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if pod.Spec.NodeSelector[p.ready()] != "true" {
+		if p.c.placement && pod.Spec.NodeSelector[p.ready()] != "true" {
 			return fmt.Errorf("placement is not in force: %v", pod.Spec.NodeSelector)
 		}
 		if _, err := client.CoreV1().Pods(p.out).Create(t.Context(), sctpPod(p.out), dryRun); err != nil {
@@ -218,6 +252,7 @@ func (p placement) shapes() []struct {
 // Pods that need SCTP get the node selector and nothing else is changed; the
 // same pod once more stays as it is; elsewhere nothing happens at all.
 func TestPlacement(t *testing.T) {
+	needsPlacement(t)
 	withPlacement(t, func(t *testing.T, p placement) {
 		ctx := t.Context()
 		all := p.shapes()
@@ -321,6 +356,7 @@ func job(template corev1.PodTemplateSpec) batchv1.JobSpec {
 // a node that is not proved: its controller would otherwise make one, and wait
 // for it, forever.
 func TestPlacementOfControllers(t *testing.T) {
+	needsPlacement(t)
 	withPlacement(t, func(t *testing.T, p placement) {
 		ctx := t.Context()
 		p.c.makeNode(t, "unproved-"+p.in, map[string]string{p.ready(): "false"})

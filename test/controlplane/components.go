@@ -32,10 +32,6 @@ const (
 	KubeProxy         Component = "kube-proxy"
 )
 
-// Version is the version of Kubernetes that the components are built as: the
-// one in components/go.mod.
-const Version = "v1.37.2"
-
 func (c Component) pkg() string {
 	if c == Etcd {
 		return "go.etcd.io/etcd/server/v3"
@@ -45,11 +41,11 @@ func (c Component) pkg() string {
 
 // ldflags are what Kubernetes' own build sets, as far as behaviour depends on
 // it: a version of "v0.0.0-master" makes kubelet and kubectl warn about skew.
-func ldflags() string {
-	major, minor, _ := strings.Cut(strings.TrimPrefix(Version, "v"), ".")
+func (c Component) ldflags() string {
+	major, minor, _ := strings.Cut(strings.TrimPrefix(c.version(), "v"), ".")
 	minor, _, _ = strings.Cut(minor, ".")
 	const v = "k8s.io/component-base/version."
-	return fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s", v, Version, v, major, v, minor)
+	return fmt.Sprintf("-s -w -X %sgitVersion=%s -X %sgitMajor=%s -X %sgitMinor=%s", v, c.version(), v, major, v, minor)
 }
 
 // Progress is what a build has to say about itself.
@@ -94,14 +90,15 @@ func CacheDir() (string, error) {
 }
 
 // Binaries says where built components are.
-type Binaries struct{ dir string }
+type Binaries struct{ dirs map[Component]string }
 
 // Path of a component's binary. It exists if the component was asked for in
 // the call to [Build] that returned b.
-func (b Binaries) Path(c Component) string { return filepath.Join(b.dir, string(c)) }
+func (b Binaries) Path(c Component) string { return filepath.Join(b.dirs[c], string(c)) }
 
 // Build makes sure that the given components are built, from the modules in
-// components/go.mod, and says where they are. What was built before by the same
+// components/go.mod or those of another version ([ServerVersion]), and says where
+// they are. What was built before by the same
 // toolchain from the same modules with the same flags is not built again; a
 // first kube-apiserver takes six to seven minutes on two cores, one from a warm
 // Go build cache some seconds. Concurrent calls, of other processes too, wait
@@ -113,24 +110,21 @@ func Build(ctx context.Context, progress func(Progress), components ...Component
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	src, err := sourceDir()
-	if err != nil {
-		return Binaries{}, err
-	}
 	cache, err := CacheDir()
 	if err != nil {
 		return Binaries{}, err
 	}
-	key, err := cacheKey(ctx, src)
-	if err != nil {
-		return Binaries{}, err
-	}
-	bin := Binaries{dir: filepath.Join(cache, key)}
-	if err := os.MkdirAll(bin.dir, 0o755); err != nil {
-		return Binaries{}, fmt.Errorf("creating the build cache: %w", err)
-	}
+	bin := Binaries{dirs: map[Component]string{}}
 	missing := false
 	for _, c := range components {
+		key, err := c.cacheKey(ctx)
+		if err != nil {
+			return Binaries{}, err
+		}
+		bin.dirs[c] = filepath.Join(cache, key)
+		if err := os.MkdirAll(bin.dirs[c], 0o755); err != nil {
+			return Binaries{}, fmt.Errorf("creating the build cache: %w", err)
+		}
 		if _, err := os.Stat(bin.Path(c)); err != nil {
 			missing = true
 		}
@@ -147,7 +141,7 @@ func Build(ctx context.Context, progress func(Progress), components ...Component
 			progress(Progress{Component: c, Done: true, Cached: true})
 			continue
 		}
-		if err := build(ctx, src, c, bin.Path(c), progress); err != nil {
+		if err := build(ctx, cache, c, bin.Path(c), progress); err != nil {
 			return Binaries{}, err
 		}
 	}
@@ -176,22 +170,29 @@ func sourceDir() (string, error) {
 	}
 }
 
-// cacheKey names everything that decides what a built program is.
-func cacheKey(ctx context.Context, src string) (string, error) {
+// cacheKey names everything that decides what a built program is. Another
+// version's modules are decided by the version.
+func (c Component) cacheKey(ctx context.Context) (string, error) {
 	h := sha256.New()
-	for _, name := range []string{"go.mod", "go.sum"} {
-		b, err := os.ReadFile(filepath.Join(src, name))
+	if c.version() == Version {
+		src, err := sourceDir()
 		if err != nil {
-			return "", fmt.Errorf("reading what the control plane is built from: %w", err)
+			return "", err
 		}
-		fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
+		for _, name := range []string{"go.mod", "go.sum"} {
+			b, err := os.ReadFile(filepath.Join(src, name))
+			if err != nil {
+				return "", fmt.Errorf("reading what the control plane is built from: %w", err)
+			}
+			fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
+		}
 	}
-	out, err := goCommand(ctx, src, "env", "GOVERSION", "GOOS", "GOARCH", "GOAMD64", "GOARM64").Output()
+	out, err := goCommand(ctx, os.TempDir(), "env", "GOVERSION", "GOOS", "GOARCH", "GOAMD64", "GOARM64").Output()
 	if err != nil {
 		return "", fmt.Errorf("asking the Go toolchain for its version: %w", withStderr(err))
 	}
-	fmt.Fprintf(h, "%s\n%s", out, ldflags())
-	return Version + "-" + hex.EncodeToString(h.Sum(nil))[:12], nil
+	fmt.Fprintf(h, "%s\n%s", out, c.ldflags())
+	return c.version() + "-" + hex.EncodeToString(h.Sum(nil))[:12], nil
 }
 
 func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
@@ -211,13 +212,17 @@ func withStderr(err error) error {
 	return err
 }
 
-func build(ctx context.Context, src string, c Component, dst string, progress func(Progress)) error {
+func build(ctx context.Context, cache string, c Component, dst string, progress func(Progress)) error {
 	start := time.Now()
 	p := Progress{Component: c}
 	report := func() { p.Elapsed = time.Since(start); progress(p) }
 	report()
 
-	out, err := goCommand(ctx, src, "list", "-deps", c.pkg()).Output()
+	src, modules, err := c.source(ctx, cache)
+	if err != nil {
+		return err
+	}
+	out, err := goCommand(ctx, src, "list", modules, "-deps", c.pkg()).Output()
 	if err != nil {
 		return fmt.Errorf("listing the packages of %s: %w", c, withStderr(err))
 	}
@@ -227,7 +232,7 @@ func build(ctx context.Context, src string, c Component, dst string, progress fu
 	// errors themselves.
 	tmp := fmt.Sprintf("%s.%d.tmp", dst, os.Getpid())
 	defer os.Remove(tmp)
-	cmd := goCommand(ctx, src, "build", "-v", "-trimpath", "-ldflags", ldflags(), "-o", tmp, c.pkg())
+	cmd := goCommand(ctx, src, "build", modules, "-v", "-trimpath", "-ldflags", c.ldflags(), "-o", tmp, c.pkg())
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return fmt.Errorf("building %s: %w", c, err)

@@ -67,7 +67,6 @@ type ControlPlane struct {
 	dir      string
 	ownsDir  bool
 	opts     Options
-	bin      Binaries
 	ca       *authority
 	saKey    *ecdsa.PrivateKey
 	port     int // of the API server; kept over restarts
@@ -82,11 +81,11 @@ type ControlPlane struct {
 // Start builds what is missing, starts etcd and kube-apiserver, and waits until
 // the API server says it is ready (some three seconds).
 func Start(ctx context.Context, opts Options) (*ControlPlane, error) {
-	bin, err := Build(ctx, opts.Progress, Etcd, APIServer)
+	_, err := Build(ctx, opts.Progress, Etcd, APIServer)
 	if err != nil {
 		return nil, err
 	}
-	cp := &ControlPlane{dir: opts.Dir, opts: opts, bin: bin, procs: map[Component]*process{}}
+	cp := &ControlPlane{dir: opts.Dir, opts: opts, procs: map[Component]*process{}}
 	if cp.dir == "" {
 		if cp.dir, err = os.MkdirTemp("", "controlplane-"); err != nil {
 			return nil, fmt.Errorf("starting the control plane: %w", err)
@@ -279,7 +278,8 @@ func (cp *ControlPlane) ready(c Component) func(context.Context) error {
 // be, and waits until it is ready: for the first time (ControllerManager,
 // Scheduler), or again after Kill. Ports and data are those of before.
 func (cp *ControlPlane) StartComponent(ctx context.Context, c Component) error {
-	if _, err := Build(ctx, cp.opts.Progress, c); err != nil {
+	bin, err := Build(ctx, cp.opts.Progress, c)
+	if err != nil {
 		return err
 	}
 	args, err := cp.args(c)
@@ -291,7 +291,7 @@ func (cp *ControlPlane) StartComponent(ctx context.Context, c Component) error {
 		cp.mu.Unlock()
 		return fmt.Errorf("starting %s: it is running", c)
 	}
-	p, err := startProcess(string(c), cp.Log(c), append([]string{cp.bin.Path(c)}, args...)...)
+	p, err := startProcess(string(c), cp.Log(c), append([]string{bin.Path(c)}, args...)...)
 	if err != nil {
 		cp.mu.Unlock()
 		return err

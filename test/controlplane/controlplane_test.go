@@ -47,8 +47,8 @@ func TestControlPlane(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if version.GitVersion != controlplane.Version {
-		t.Errorf("server version = %s, want %s", version.GitVersion, controlplane.Version)
+	if version.GitVersion != controlplane.ServerVersion() {
+		t.Errorf("server version = %s, want %s", version.GitVersion, controlplane.ServerVersion())
 	}
 	if _, err := admin.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "worker-0"}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
