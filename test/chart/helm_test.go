@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +18,6 @@ import (
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
-	"github.com/sctp-agent/sctp-agent/test/cache"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
 
@@ -29,33 +26,10 @@ const (
 	manifests = "../../manifests"
 )
 
-// helmProgram is Helm, built from the module in helm/ and kept in the cache.
 var helmProgram = sync.OnceValues(func() (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
-	h := sha256.New()
-	for _, name := range []string{"helm/go.mod", "helm/go.sum"} {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return "", err
-		}
-		h.Write(b)
-	}
-	goversion, err := exec.CommandContext(ctx, "go", "env", "GOVERSION", "GOOS", "GOARCH").Output()
-	if err != nil {
-		return "", fmt.Errorf("asking for the Go version: %w", err)
-	}
-	h.Write(goversion)
-	dir, err := cache.Once(ctx, "helm/"+hex.EncodeToString(h.Sum(nil))[:12], func(ctx context.Context, dir string) error {
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir, "helm.sh/helm/v3/cmd/helm")
-		build.Dir = "helm"
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("building Helm: %w\n%s", err, out)
-		}
-		return nil
-	})
-	return filepath.Join(dir, "helm"), err
+	return Helm(ctx, "helm")
 })
 
 // tryHelm runs Helm with a home of its own; kubeconfig may be "".
