@@ -89,7 +89,7 @@ does not, 2 that could not be told, or the command was misused.`,
 	flags.StringVar(&format, "format", "machineconfig", `"machineconfig", "butane" or "modprobe.d" (a shell script for other hosts)`)
 	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in this file ("-": standard input) and in those that follow`)
 	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")
-	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of RHEL 9)")
+	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of the RHEL with this kmod)")
 	output.Register(cmd)
 	completeValues(cmd, "format", "machineconfig", "butane", "modprobe.d")
 	completeFiles(cmd, "check")

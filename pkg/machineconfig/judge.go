@@ -79,14 +79,23 @@ func Pools(configs []Config, custom ...string) []Pool {
 }
 
 // Host says under which rules a pool is judged. The zero value is a node of
-// OpenShift on RHEL 9: kmod 28 and systemd 252.
+// OpenShift on RHEL 9 (4.13 and later): kmod 28. SystemdVersion 0 is that of the
+// RHEL which ships this kmod.
 type Host struct{ KmodVersion, SystemdVersion int }
 
-// RHEL 9 ships these (OpenShift 4.13 and later).
-const (
-	rhel9Kmod    = 28
-	rhel9Systemd = 252
-)
+const rhel9Kmod = 28
+
+// systemdBeside is the systemd of the RHEL that ships a version of kmod: 8 has 25
+// and 239, 9 has 28 and 252, 10 has 31 and 257.
+func systemdBeside(kmod int) int {
+	switch {
+	case kmod < rhel9Kmod:
+		return 239
+	case kmod <= 30:
+		return 252
+	}
+	return 257
+}
 
 // Effect is what the next boot of a pool's nodes will bring.
 type Effect struct {
@@ -132,7 +141,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		host.KmodVersion = rhel9Kmod
 	}
 	if host.SystemdVersion == 0 {
-		host.SystemdVersion = rhel9Systemd
+		host.SystemdVersion = systemdBeside(host.KmodVersion)
 	}
 	e := Effect{Role: pool.Role, Configs: []string{}, Evidence: []Evidence{}, Notes: []string{}}
 	root, origin, unread := build(pool.Configs)

@@ -572,3 +572,22 @@ func TestEveryConfigIsNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestSystemdOfKmod: a pool of RHEL 8 is judged by that release's systemd, which
+// ends the command line at a newline; later ones go on.
+func TestSystemdOfKmod(t *testing.T) {
+	args := machineConfig("args", "worker", "", `,"kernelArguments":["quiet\nmodules_load=sctp"]`)
+	configs, err := Decode(strings.NewReader(object("a", file(verdict.VendorBlacklist, "data:,"))+args), "input")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kmodVersion, want := range map[int]kmod.Answer{25: kmod.AnswerFalse, 28: kmod.AnswerTrue, 31: kmod.AnswerTrue} {
+		e, err := Judge(t.Context(), Pools(configs)[0], Host{KmodVersion: kmodVersion})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Enabled != want {
+			t.Errorf("kmod %d: %s, want %s: %s", kmodVersion, e.Enabled, want, e.Why())
+		}
+	}
+}
