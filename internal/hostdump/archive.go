@@ -21,14 +21,17 @@ const (
 
 var errNotKept = errors.New("not among the files that are read from an archive")
 
-// wanted are the files whose content decides something, as they are named below
+// configured are the files that an administrator writes, of which small ones are
+// kept: maxSmall is larger than any of them that counts.
+var configured = regexp.MustCompile(`^(?:[^/]+/)?(?:etc|run|boot)/`)
+
+const maxSmall = 256 << 10
+
+// wanted are other files whose content decides something, as they are named below
 // the host's root; all others are kept by name.
 var wanted = regexp.MustCompile(`^(?:[^/]+/)?(?:` + strings.Join([]string{
-	`(?:etc|run|lib|usr/lib|usr/local/lib)/(?:modprobe|modules-load|sysctl)\.d(?:/.*)?`,
-	`(?:etc|run|lib|usr/lib|usr/local/lib)/systemd/(?:system|system\.control|generator\.early)(?:/.*)?`,
-	`etc/(?:crontab|cron\.d/.*|rc\d\.d/.*|rc\.d/.*|init\.d/.*|udev/rules\.d/.*|NetworkManager/dispatcher\.d/.*|sysconfig/modules/.*)`,
-	`boot/loader/entries/.*`, `boot/grub2/grubenv`, `etc/modules`, `etc/default/grub`, `etc/kernel/cmdline`, `usr/lib/bootc/kargs\.d/.*`, `run/ostree/staged-deployment`,
-	`(?:etc|usr/lib)/os-release`, `etc/hostname`, `hostname`,
+	`(?:lib|usr/lib|usr/local/lib)/(?:modprobe\.d|modules-load\.d|sysctl\.d|systemd/system)(?:/.*)?`,
+	`usr/lib/os-release`, `usr/lib/bootc/kargs\.d/.*`, `hostname`,
 	`(?:usr/)?lib/modules/[^/]+/modules\.[a-z.]+`,
 	`(?:usr/)?s?bin/(?:kmod|modprobe|busybox)`,
 	`proc/(?:cmdline|modules|version|stat)`, `proc/sys/kernel/.*`,
@@ -64,7 +67,7 @@ func readArchive(ctx context.Context, r io.Reader) (memory, error) {
 			n.mode, n.data = fs.ModeSymlink|0o777, []byte(head.Linkname)
 		case tar.TypeReg:
 			n.size = head.Size
-			if !wanted.MatchString(name) || n.size > maxFile {
+			if n.size > maxFile || !wanted.MatchString(name) && !(n.size <= maxSmall && configured.MatchString(name)) {
 				break
 			}
 			if kept += n.size; kept > maxKept {

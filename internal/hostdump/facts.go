@@ -90,9 +90,9 @@ var (
 	fileOf      = regexp.MustCompile(`(?m)^filename:\s+(/\S+)`)
 )
 
-// pluginSigns are what sos's plugins leave in every report.
-var pluginSigns = map[string]string{
-	"kernel": "sos_commands/kernel", "systemd": "sos_commands/systemd", "grub2": "boot/grub2",
+// pluginSigns are what sos's plugins leave in every report, one of each.
+var pluginSigns = map[string][]string{
+	"kernel": {"sos_commands/kernel"}, "systemd": {"sos_commands/systemd"}, "grub2": {"boot/grub2", "boot/grub"},
 }
 
 // kmodLsmodHead is what kmod's lsmod prints first (tools/lsmod.c). BusyBox's adds
@@ -122,8 +122,8 @@ func readFacts(files fs.FS) facts {
 		sos: has(files, "sos_commands"), ran: map[string]bool{}, container: kmod.AnswerUnknown,
 		sysctls: map[string]string{}, files: map[string]bool{},
 	}
-	for plugin, sign := range pluginSigns {
-		f.ran[plugin] = has(files, sign)
+	for plugin, signs := range pluginSigns {
+		f.ran[plugin] = slices.ContainsFunc(signs, func(name string) bool { return has(files, name) })
 	}
 	// uname -a: Linux HOST RELEASE #1 SMP … MACHINE … GNU/Linux
 	uname := strings.Fields(text(files, "sos_commands/kernel/uname_-a", "uname"))

@@ -27,7 +27,7 @@ var collected = map[string][]string{
 		"etc/sysctl.d", "lib/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d",
 	},
 	"systemd": {"etc/modules-load.d", "etc/systemd", "lib/systemd/system", "run/systemd/system", "run/systemd/generator.early"},
-	"grub2":   {"boot/loader", "boot/grub2", "etc/default/grub"},
+	"grub2":   {"boot/loader", "boot/grub2", "boot/grub", "etc/default/grub"},
 }
 
 // alwaysThere are directories that lead to what sos leaves out or found missing.

@@ -99,7 +99,7 @@ func TestCasesAsSosreport(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got, want := fmt.Sprintf("%+v", archived), fmt.Sprintf("%+v", r); got != want {
-				t.Errorf("from an archive:\n%s\nwant\n%s", got, want)
+				t.Errorf("from an archive:\n%.4000s\nwant\n%.4000s", got, want)
 			}
 		})
 	}

@@ -27,7 +27,7 @@ func Of(c *hostcase.Case, state kmod.State) fstest.MapFS {
 		out["lib"] = host["lib"]
 	}
 	copied := func(name string) bool {
-		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d", "etc/systemd/system", lib + "systemd/system", "run/systemd/system", "run/systemd/generator.early", "etc/sysctl.d", lib + "sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "boot/loader", "boot/grub2", "etc/default/grub"} {
+		for _, dir := range []string{"etc/modprobe.d", lib + "modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d", "etc/modules-load.d", "etc/systemd/system", lib + "systemd/system", "run/systemd/system", "run/systemd/generator.early", "etc/sysctl.d", lib + "sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d", "boot/loader", "boot/grub2", "boot/grub", "etc/default/grub"} {
 			if name == dir || strings.HasPrefix(name, dir+"/") {
 				return true
 			}
@@ -92,7 +92,9 @@ func Of(c *hostcase.Case, state kmod.State) fstest.MapFS {
 	}
 	print("sos_commands/host/hostnamectl_status", hostnamectl+"          Kernel: Linux "+hostcase.Release+"\n    Architecture: x86-64\n")
 	print("sos_commands/systemd/systemctl_list-units", "  UNIT LOAD ACTIVE SUB DESCRIPTION\n")
-	print("boot/grub2/grub.cfg", "set timeout=5\n")
+	if out["boot/grub2/grub.cfg"] == nil && out["boot/grub/grub.cfg"] == nil {
+		print("boot/grub2/custom.cfg", "set timeout=5\n")
+	}
 	print("installed-rpms", fmt.Sprintf("kmod-%d-9.el9.x86_64   Mon Nov  2 10:00:00 2026\nsystemd-%d-32.el9_4.x86_64   Mon Nov  2 10:00:00 2026\n", c.Kmod, c.Systemd))
 	return out
 }
