@@ -26,21 +26,29 @@ func newCleanupCommand() *cobra.Command {
 		yes     bool
 		dryRun  bool
 		timeout time.Duration
+
+		ignoreAgents bool
 	)
 	cmd := &cobra.Command{
 		Use:   "cleanup",
 		Short: "Remove from the Nodes everything that the agent ever wrote there",
 		Long: `cleanup removes from the Nodes the agent's documented labels and annotations,
 others with its prefix that its field manager owns, the startup taint
-PREFIX/unproved, and the agent's condition. What others wrote stays, and so does
-everything with a --prefix that no agent used. Remove the DaemonSet first: an
-agent that runs writes them anew.
+PREFIX/unproved and the agent's condition: for each prefix that an agent used
+on a Node, or for --prefix alone. What others wrote stays, and so does
+everything with a prefix that no agent used.
+
+It refuses while a DaemonSet runs agents, which would write it all again: remove
+that first, or give --ignore-agents. At the end it looks again, and names what
+has come back: an agent runs outside the cluster's DaemonSets.
 
 It first shows what it would remove. Then it asks, on a terminal; elsewhere it
-removes nothing unless --yes is given.
+removes nothing unless --yes is given. Interrupted, it finishes the node at
+hand; run it again for the others.
 
 Exit status: 0 everything is removed, or there was nothing; 1 something is left
-(not asked for, or declined); 2 the command failed or was misused.`,
+(not asked for, declined, or come back); 2 the command failed, was interrupted
+or misused.`,
 		Example: `  kubectl sctp cleanup             # show, then ask
   kubectl sctp cleanup --yes`,
 		Args: cobra.NoArgs,
@@ -55,69 +63,118 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 			if err != nil {
 				return err
 			}
-			opts.Keys = keys
-			list := func() ([]cleanup.Node, error) {
-				ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
-				defer cancel()
-				return cleanup.Find(ctx, client, opts)
+			if cmd.Flags().Changed("prefix") {
+				opts.Keys = &keys
 			}
-			found, err := list()
+			c := cleaner{client, opts, timeout, cmd.ErrOrStderr()}
+			found, err := c.find(cmd.Context())
 			if err != nil {
-				return err
+				return c.interrupted(cmd.Context(), err)
 			}
-			err = output.Print(cmd.OutOrStdout(), append([]cleanup.Node{}, found...), func(w io.Writer, p terminal.Palette) error {
-				return printCleanup(w, p, found)
+			err = output.Print(cmd.OutOrStdout(), found, func(w io.Writer, p terminal.Palette) error {
+				return printCleanup(w, p, found.Items)
 			})
 			if err != nil {
 				return fmt.Errorf("print what would be removed: %w", err)
 			}
-			if len(found) == 0 {
+			if len(found.Items) == 0 {
 				return nil
+			}
+			if !ignoreAgents && !dryRun {
+				if err := c.refuse(cmd.Context()); err != nil {
+					return c.interrupted(cmd.Context(), err)
+				}
 			}
 			if !yes {
 				if dryRun || !terminal.Is(cmd.InOrStdin()) {
 					fmt.Fprintf(cmd.ErrOrStderr(), "Nothing was removed (--yes removes it).\n")
 					return command.Exit(command.ExitNo)
 				}
-				agreed, err := ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("Remove all of this from %d nodes?", len(found)))
+				agreed, err := ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("Remove all of this from %d nodes?", len(found.Items)))
 				if err != nil {
-					return err
+					return c.interrupted(cmd.Context(), err)
 				}
 				if !agreed {
 					return command.Exit(command.ExitNo)
 				}
 			}
-			return removeAll(cmd.Context(), client, found, opts, timeout, cmd.ErrOrStderr())
+			if err := c.removeAll(cmd.Context(), found.Items); err != nil {
+				return err
+			}
+			return c.lookAgain(cmd.Context(), found.Items)
 		},
 	}
 	connect.register(cmd)
 	output.Register(cmd)
 	flags := cmd.Flags()
+	prefix := flags.Lookup("prefix")
+	prefix.Usage, prefix.DefValue = "clean up this prefix only (default: each that an agent used)", ""
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "clean up the nodes with these labels only")
 	flags.BoolVar(&yes, "yes", false, "remove without asking")
 	flags.BoolVar(&dryRun, "dry-run", false, "only show what would be removed")
+	flags.BoolVar(&ignoreAgents, "ignore-agents", false, "remove also while a DaemonSet runs agents")
 	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of listing the nodes, and of each node's removal")
 	return cmd
 }
 
+// cleaner is one run of cleanup.
+type cleaner struct {
+	client   *cluster.Client
+	opts     cleanup.Options
+	timeout  time.Duration // of each step
+	progress io.Writer
+}
+
+func (c cleaner) find(ctx context.Context) (cleanup.List, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return cleanup.Find(ctx, c.client, c.opts)
+}
+
+// refuse is the error where agents run that would write again what is removed.
+func (c cleaner) refuse(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	agents, err := cleanup.Agents(ctx, c.client, c.opts)
+	if err != nil {
+		return fmt.Errorf("look for agents that run (--ignore-agents does not): %w", err)
+	}
+	if len(agents) > 0 {
+		namespace, name, _ := strings.Cut(agents[0], "/")
+		return fmt.Errorf("agents run (DaemonSet %s) and would write again what is removed: delete it first (kubectl delete daemonset --namespace %s %s), or give --ignore-agents",
+			strings.Join(agents, ", "), namespace, name)
+	}
+	return nil
+}
+
+// interrupted is the error of somebody's Ctrl-C before anything was removed, else
+// err.
+func (c cleaner) interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted: nothing was removed")
+	}
+	return err
+}
+
 // removeAll goes on after a failure: what can be removed is. The reason is often
-// one for all nodes, so that some are enough to say it.
-func removeAll(ctx context.Context, client *cluster.Client, found []cleanup.Node, opts cleanup.Options, timeout time.Duration, progress io.Writer) error {
+// one for all nodes, so that some are enough to say it. It is interrupted between
+// two nodes.
+func (c cleaner) removeAll(ctx context.Context, found []cleanup.Node) error {
 	var failed []error
 	removed := 0
 	for _, n := range found {
+		if ctx.Err() != nil {
+			return fmt.Errorf("interrupted: %d of %d nodes are cleaned up, the others are as they were: run the command again", removed, len(found))
+		}
 		err := func() error {
-			ctx, cancel := context.WithTimeout(ctx, timeout)
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
 			defer cancel()
-			return cleanup.Remove(ctx, client, n.Name, opts)
+			return cleanup.Remove(ctx, c.client, n.Name, c.opts)
 		}()
 		if err == nil {
 			removed++
-			continue
-		}
-		failed = append(failed, err)
-		if ctx.Err() != nil {
-			break
+		} else {
+			failed = append(failed, err)
 		}
 	}
 	if more := len(failed) - most; more > 0 {
@@ -126,8 +183,36 @@ func removeAll(ctx context.Context, client *cluster.Client, found []cleanup.Node
 	if len(failed) > 0 {
 		return fmt.Errorf("%d of %d nodes are not cleaned up: %w", len(found)-removed, len(found), errors.Join(failed...))
 	}
-	fmt.Fprintf(progress, "Removed from %d nodes.\n", len(found))
+	fmt.Fprintf(c.progress, "Removed from %d nodes.\n", len(found))
 	return nil
+}
+
+// settle is what an agent that runs all the same takes to write again.
+const settle = 5 * time.Second
+
+// lookAgain finds what has come back.
+func (c cleaner) lookAgain(ctx context.Context, removed []cleanup.Node) error {
+	fmt.Fprintf(c.progress, "Looking again in %v, whether something comes back.\n", settle)
+	interrupted := fmt.Errorf("interrupted: %d nodes are cleaned up; whether something came back is not known", len(removed))
+	select {
+	case <-ctx.Done():
+		return interrupted
+	case <-time.After(settle):
+	}
+	again, err := c.find(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return interrupted
+	case err != nil:
+		return fmt.Errorf("look again: %w", err)
+	case len(again.Items) == 0:
+		return nil
+	}
+	fmt.Fprintf(c.progress, "Come back on %d nodes: an agent runs there that no DaemonSet shows, or that was to be ignored.\n", len(again.Items))
+	if err := printCleanup(c.progress, terminal.Palette{}, again.Items[:min(len(again.Items), most)]); err != nil {
+		return err
+	}
+	return command.Exit(command.ExitNo)
 }
 
 func printCleanup(w io.Writer, p terminal.Palette, found []cleanup.Node) error {

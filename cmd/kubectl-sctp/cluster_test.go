@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/command"
 )
 
 // kubeconfig serves an API by this function, and names it to a command.
@@ -78,31 +81,35 @@ func TestWatchForms(t *testing.T) {
 	}
 }
 
-// cleanup says once why nothing can be removed, and counts what is left also
-// when it is interrupted.
+// cleanup says once why nothing can be removed, finishes a node when it is
+// interrupted and says how far it came, refuses while agents run, and sees what
+// comes back.
 func TestCleanupFails(t *testing.T) {
 	const nodes = 20
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	interrupted, gets := false, 0
+	forbidden, agents, patches := true, "", 0
+	interrupt := func() {}
 	config := kubeconfig(t, func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasSuffix(r.URL.Path, "/nodes"):
 			var items []string
 			for i := range nodes {
-				items = append(items, fmt.Sprintf(`{"metadata":{"name":"n%d","labels":{"sctp-agent/ready":"true"}}}`, i))
+				items = append(items, fmt.Sprintf(`{"metadata":{"name":"n%d","labels":{"sctp-agent/ready":"true"},"annotations":{"own.example/report":"{\"apiVersion\":\"sctp-agent/v1\"}"}}}`, i))
 			}
 			fmt.Fprintf(w, `{"items":[%s]}`, strings.Join(items, ","))
+		case strings.HasSuffix(r.URL.Path, "/daemonsets"):
+			fmt.Fprintf(w, `{"items":[%s]}`, agents)
 		case r.Method == http.MethodGet:
-			if gets++; interrupted && gets == 3 {
-				cancel()
-			}
 			fmt.Fprint(w, `{"metadata":{"name":"n","labels":{"sctp-agent/ready":"true"}}}`)
-		case interrupted:
-			fmt.Fprint(w, `{"metadata":{"name":"n"}}`)
-		default:
+		case forbidden:
 			w.WriteHeader(http.StatusForbidden)
 			fmt.Fprint(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","code":403,"message":"User \"x\" cannot patch resource \"nodes/status\""}`)
+		default:
+			if patches++; patches == 3 {
+				interrupt()
+			}
+			fmt.Fprint(w, `{"metadata":{"name":"n"}}`)
 		}
 	})
 	_, _, err := execute(ctx, "cleanup", config, "--yes")
@@ -112,10 +119,52 @@ func TestCleanupFails(t *testing.T) {
 	if want := "the right to patch nodes/status is missing"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("it does not say %q: %v", want, err)
 	}
-	interrupted, gets = true, 0
+
+	forbidden, interrupt = false, cancel
 	_, _, err = execute(ctx, "cleanup", config, "--yes")
-	if err == nil || !strings.HasPrefix(err.Error(), "18 of 20 nodes are not cleaned up") {
+	if err == nil || !strings.HasPrefix(err.Error(), "interrupted: 3 of 20 nodes are cleaned up") {
 		t.Errorf("interrupted at the third node: %v", err)
+	}
+	if _, _, err = execute(ctx, "cleanup", config, "--yes"); err == nil || err.Error() != "interrupted: nothing was removed" {
+		t.Errorf("interrupted before anything: %v", err)
+	}
+
+	// An agent writes again, and is not one of a DaemonSet.
+	stdout, stderr, err := execute(t.Context(), "cleanup", config, "--yes")
+	if code := command.Exit(0); !errors.As(err, &code) || code != command.ExitNo || !strings.Contains(stderr, "Come back on 20 nodes") || strings.Count(stderr, "labels: sctp-agent/ready") != most {
+		t.Errorf("all comes back: %v\n%s", err, stderr)
+	}
+	if !strings.Contains(stdout, "n19") {
+		t.Errorf("it does not show what it removes: %s", stdout)
+	}
+
+	// What runs decides: of which prefix, and whether it is the agent.
+	daemonSet := func(name, args string) string {
+		return fmt.Sprintf(`{"metadata":{"namespace":"infra","name":"sctp"},"spec":{"template":{"metadata":{"labels":{"app.kubernetes.io/name":%q}},"spec":{"containers":[{"name":"proxy"},{"name":"agent","args":[%s]}]}}}}`, name, args)
+	}
+	patches = 0
+	for _, c := range []struct {
+		agents string
+		args   []string
+		refuse bool
+	}{
+		{daemonSet("sctp-agent", `"run"`), nil, true},
+		{daemonSet("sctp-agent", `"run","--prefix=own.example/"`), nil, true},
+		{daemonSet("sctp-agent", `"run","--prefix=own.example/"`), []string{"--prefix", "own.example"}, true},
+		{daemonSet("sctp-agent", `"run","--prefix=own.example/"`), []string{"--prefix", "sctp-agent", "--dry-run"}, false},
+		{daemonSet("sctp-agent", `"run"`), []string{"--dry-run"}, false},
+		{daemonSet("sctp-agent", `"run"`), []string{"--yes=false", "--ignore-agents"}, false},
+		{daemonSet("sctp-mesh", `"run"`), []string{"--yes=false"}, false},
+	} {
+		agents = c.agents
+		_, _, err := execute(t.Context(), append([]string{"cleanup", config}, c.args...)...)
+		refused := err != nil && strings.Contains(err.Error(), "kubectl delete daemonset --namespace infra sctp")
+		if refused != c.refuse {
+			t.Errorf("%s %v: %v", c.agents, c.args, err)
+		}
+	}
+	if patches != 0 {
+		t.Errorf("%d patches, though it was to refuse or to show", patches)
 	}
 	if _, _, err := execute(t.Context(), "cleanup", config, "--timeout", "0"); err == nil || !strings.Contains(err.Error(), "--timeout wants more than 0") {
 		t.Errorf("%v", err)

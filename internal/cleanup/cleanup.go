@@ -10,21 +10,37 @@ import (
 	"slices"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // Options of a cleanup.
 type Options struct {
-	Keys nodelabel.Keys
+	// Keys are those of the one prefix to clean up; nil means each that an agent
+	// used on the Node.
+	Keys *nodelabel.Keys
 	// NodeSelector narrows the nodes (a label selector).
 	NodeSelector string
 }
+
+// List is what is to be removed.
+type List struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Items      []Node `json:"items"`
+}
+
+// Kind is the kind of a [List].
+const Kind = "CleanupList"
 
 // Node is what is to be removed from one Node.
 type Node struct {
@@ -33,60 +49,127 @@ type Node struct {
 	Annotations []string `json:"annotations"`
 	// Condition says that the Node has the agent's condition.
 	Condition bool `json:"condition"`
-	// Taints has the documented startup taint's key, if the Node has it.
+	// Taints has the documented startup taint's keys that the Node has.
 	Taints []string `json:"taints"`
 }
 
-// Find lists the Nodes that carry something of the agent's. With the prefix,
-// the documented keys count, and what the agent's field manager owns: so what
-// other versions wrote goes too, and what others wrote stays.
-func Find(ctx context.Context, c *cluster.Client, opts Options) ([]Node, error) {
-	var out []Node
+// Find lists the Nodes that carry something of the agent's. With a prefix, the
+// documented keys count, and what the agent's field manager owns: so what other
+// versions wrote goes too, and what others wrote stays.
+func Find(ctx context.Context, c *cluster.Client, opts Options) (List, error) {
+	out := List{APIVersion: verdict.APIVersion, Kind: Kind, Items: []Node{}}
 	err := cluster.List(ctx, "nodes", "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{LabelSelector: opts.NodeSelector}, func(n *corev1.Node) {
 		if found := find(n, opts.Keys); found != nil {
-			out = append(out, *found)
+			out.Items = append(out.Items, *found)
 		}
 	})
 	return out, err
 }
 
-func find(n *corev1.Node, keys nodelabel.Keys) *Node {
-	managed := managedKeys(n)
-	// Another prefix may be somebody else's, with a key named as one of ours:
-	// the Machine Config Operator has an annotation "reason". Only an agent
-	// writes a report.
-	_, reported := n.Annotations[keys.Report()]
-	standard := keys.Prefix() == nodelabel.DefaultPrefix
-	agents := standard || reported
-	documented := func(list []string) []string {
-		if !agents {
-			return nil
+// Agents names the DaemonSets, NAMESPACE/NAME, whose pods would write again what is
+// removed.
+func Agents(ctx context.Context, c *cluster.Client, opts Options) (names []string, err error) {
+	agents, err := labels.Parse(audit.AgentSelector)
+	if err != nil {
+		return nil, err
+	}
+	err = cluster.List(ctx, "daemonsets.apps", "", c.Kube.AppsV1().DaemonSets("").List, metav1.ListOptions{}, func(d *appsv1.DaemonSet) {
+		if !agents.Matches(labels.Set(d.Spec.Template.Labels)) {
+			return
 		}
-		return list
+		if opts.Keys == nil || prefixOf(d.Spec.Template) == opts.Keys.Prefix() {
+			names = append(names, d.Namespace+"/"+d.Name)
+		}
+	})
+	return names, err
+}
+
+// prefixOf is the prefix of the keys that an agent writes.
+func prefixOf(t corev1.PodTemplateSpec) string {
+	prefix := nodelabel.DefaultPrefix
+	if c := audit.AgentContainer(&corev1.Pod{Spec: t.Spec}); c != nil {
+		for i, arg := range c.Args {
+			value, found := strings.CutPrefix(arg, "--prefix=")
+			if arg == "--prefix" && i+1 < len(c.Args) {
+				value, found = c.Args[i+1], true
+			}
+			if keys, err := nodelabel.NewKeys(value); found && err == nil {
+				prefix = keys.Prefix()
+			}
+		}
 	}
-	out := Node{
-		Name:        n.Name,
-		Labels:      owned(n.Labels, keys.Prefix(), documented(keys.Labels()), managed["f:labels"]),
-		Annotations: owned(n.Annotations, keys.Prefix(), documented(keys.Annotations()), managed["f:annotations"]),
-		Taints:      []string{},
-	}
+	return prefix
+}
+
+func find(n *corev1.Node, only *nodelabel.Keys) *Node {
+	managed := managedKeys(n)
+	out := Node{Name: n.Name, Labels: []string{}, Annotations: []string{}, Taints: []string{}}
 	// The condition's type is the same for each prefix: it stays while the Node
 	// has the report of the agent with the default one.
-	_, other := n.Annotations[nodelabel.DefaultPrefix+"report"]
-	for _, c := range n.Status.Conditions {
-		if c.Type == nodelabel.ConditionType && (standard || reported && !other) {
-			out.Condition = true
+	other := isReport(n.Annotations[nodelabel.DefaultPrefix+"report"])
+	for _, keys := range prefixes(n, managed, only) {
+		// Another prefix may be somebody else's, with a key named as one of ours:
+		// the Machine Config Operator has an annotation "reason". Only an agent
+		// writes a report, and its field manager owns what it wrote.
+		reported := isReport(n.Annotations[keys.Report()])
+		standard := keys.Prefix() == nodelabel.DefaultPrefix
+		ours := func(key string) bool { return strings.HasPrefix(key, keys.Prefix()) }
+		agents := standard || reported || slices.ContainsFunc(managed["f:labels"], ours) || slices.ContainsFunc(managed["f:annotations"], ours)
+		if !agents {
+			continue
 		}
-	}
-	for _, t := range n.Spec.Taints {
-		if agents && t.Key == startupTaint(keys) {
-			out.Taints = append(out.Taints, t.Key)
+		out.Labels = append(out.Labels, owned(n.Labels, keys.Prefix(), keys.Labels(), managed["f:labels"])...)
+		out.Annotations = append(out.Annotations, owned(n.Annotations, keys.Prefix(), keys.Annotations(), managed["f:annotations"])...)
+		for _, c := range n.Status.Conditions {
+			out.Condition = out.Condition || c.Type == nodelabel.ConditionType && (standard || only == nil || !other)
+		}
+		for _, t := range n.Spec.Taints {
+			if t.Key == startupTaint(keys) && !slices.Contains(out.Taints, t.Key) {
+				out.Taints = append(out.Taints, t.Key)
+			}
 		}
 	}
 	if len(out.Labels)+len(out.Annotations)+len(out.Taints) == 0 && !out.Condition {
 		return nil
 	}
 	return &out
+}
+
+// isReport says whether an annotation is an agent's report.
+func isReport(annotation string) bool {
+	var report struct {
+		APIVersion string `json:"apiVersion"`
+	}
+	return json.Unmarshal([]byte(annotation), &report) == nil && report.APIVersion == verdict.APIVersion
+}
+
+// prefixes are those to look for: the one that was asked for, else the default
+// one, each that the agent's field manager has keys of, and each of a report.
+func prefixes(n *corev1.Node, managed map[string][]string, only *nodelabel.Keys) []nodelabel.Keys {
+	if only != nil {
+		return []nodelabel.Keys{*only}
+	}
+	all := []string{nodelabel.DefaultPrefix}
+	for _, list := range managed {
+		for _, key := range list {
+			if domain, _, ok := strings.Cut(key, "/"); ok {
+				all = append(all, domain+"/")
+			}
+		}
+	}
+	for key, value := range n.Annotations {
+		if domain, name, _ := strings.Cut(key, "/"); name == "report" && isReport(value) {
+			all = append(all, domain+"/")
+		}
+	}
+	slices.Sort(all)
+	var out []nodelabel.Keys
+	for _, prefix := range slices.Compact(all) {
+		if keys, err := nodelabel.NewKeys(prefix); err == nil { // else no agent takes it
+			out = append(out, keys)
+		}
+	}
+	return out
 }
 
 // startupTaint is the key that docs/labels.md gives to the startup taint.
@@ -119,8 +202,7 @@ func managedKeys(n *corev1.Node) map[string][]string {
 }
 
 // owned are the keys of m with the prefix that are documented or managed.
-func owned(m map[string]string, prefix string, documented, managed []string) []string {
-	out := []string{}
+func owned(m map[string]string, prefix string, documented, managed []string) (out []string) {
 	for key := range m {
 		if slices.Contains(documented, key) || strings.HasPrefix(key, prefix) && slices.Contains(managed, key) {
 			out = append(out, key)

@@ -12,6 +12,7 @@ import (
 
 // TestFind checks that only what is the agent's is found, whatever the prefix.
 func TestFind(t *testing.T) {
+	const report = `{"apiVersion":"sctp-agent/v1","kind":"Report"}`
 	node := &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: "n",
@@ -20,7 +21,7 @@ func TestFind(t *testing.T) {
 				"eks.amazonaws.com/nodegroup": "x", "own.example/ready": "true", "own.example/foreign": "x",
 			},
 			Annotations: map[string]string{
-				"sctp-agent/report": "{}", "own.example/report": "{}",
+				"sctp-agent/report": report, "own.example/report": report, "foreign.example/report": "{}", "foreign.example/reason": "x",
 				"machineconfiguration.openshift.io/reason": "", "machineconfiguration.openshift.io/state": "Done",
 			},
 			ManagedFields: []metav1.ManagedFieldsEntry{
@@ -31,20 +32,40 @@ func TestFind(t *testing.T) {
 		Spec:   corev1.NodeSpec{Taints: []corev1.Taint{{Key: "sctp-agent/unproved"}, {Key: "sctp-agent/foreign"}}},
 		Status: corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: nodelabel.ConditionType}}},
 	}
+	// As the agent has them that writes one prefix after another.
+	two := node.DeepCopy()
+	two.Labels["other.example/ipv6"], two.Labels["other.example/foreign"], two.Labels["gone.example/ready"] = "true", "x", "x"
+	two.Annotations["other.example/message"] = "x"
+	two.ManagedFields = append(two.ManagedFields, metav1.ManagedFieldsEntry{
+		Manager: nodelabel.FieldManager, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:other.example/since":{},"f:odd":{}}}}`),
+	})
 	for _, c := range []struct {
+		node   *corev1.Node
+		all    bool
 		prefix string
 		want   *Node
 	}{
-		{"", &Node{Labels: []string{"sctp-agent/old", "sctp-agent/ready"}, Annotations: []string{"sctp-agent/report"}, Condition: true, Taints: []string{"sctp-agent/unproved"}}},
-		{"own.example", &Node{Labels: []string{"own.example/ready"}, Annotations: []string{"own.example/report"}}},
-		{"machineconfiguration.openshift.io", nil},
-		{"eks.amazonaws.com", nil},
+		{node, true, "", &Node{Labels: []string{"own.example/ready", "sctp-agent/old", "sctp-agent/ready"}, Annotations: []string{"own.example/report", "sctp-agent/report"}, Condition: true, Taints: []string{"sctp-agent/unproved"}}},
+		{two, true, "", &Node{
+			Labels:      []string{"other.example/ipv6", "own.example/ready", "sctp-agent/old", "sctp-agent/ready"},
+			Annotations: []string{"other.example/message", "own.example/report", "sctp-agent/report"}, Condition: true, Taints: []string{"sctp-agent/unproved"},
+		}},
+		{two, false, "other.example", &Node{Labels: []string{"other.example/ipv6"}, Annotations: []string{"other.example/message"}}},
+		{node, false, "", &Node{Labels: []string{"sctp-agent/old", "sctp-agent/ready"}, Annotations: []string{"sctp-agent/report"}, Condition: true, Taints: []string{"sctp-agent/unproved"}}},
+		{node, false, "own.example", &Node{Labels: []string{"own.example/ready"}, Annotations: []string{"own.example/report"}}},
+		{node, false, "machineconfiguration.openshift.io", nil},
+		{node, false, "foreign.example", nil},
+		{node, false, "eks.amazonaws.com", nil},
 	} {
 		keys, err := nodelabel.NewKeys(c.prefix)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := find(node, keys)
+		only := &keys
+		if c.all {
+			only = nil
+		}
+		got := find(c.node, only)
 		if got == nil || c.want == nil {
 			if got != c.want {
 				t.Errorf("prefix %q: %+v, want %+v", c.prefix, got, c.want)

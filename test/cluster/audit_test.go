@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -28,6 +29,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	watchapi "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -742,7 +744,31 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 		}
 		return out
 	}
+	// What an agent wrote before it was given another prefix: managedFields have it.
+	apply := `{"apiVersion":"v1","kind":"Node","metadata":{"name":"stale","labels":{"own.example/ready":"true","own.example/of-a-later-version":"x"},"annotations":{"own.example/since":"x"}}}`
+	must[*corev1.Node](s)(s.client.CoreV1().Nodes().Patch(s.ctx, "stale", types.ApplyPatchType, []byte(apply), metav1.PatchOptions{FieldManager: nodelabel.FieldManager}))
+	must[*corev1.Node](s)(s.client.CoreV1().Nodes().Patch(s.ctx, "stale", types.MergePatchType, []byte(`{"metadata":{"labels":{"own.example/foreign":"x"},"annotations":{"machineconfiguration.openshift.io/reason":"","machineconfiguration.openshift.io/state":"Done"}}}`), metav1.PatchOptions{FieldManager: "somebody"}))
 	before := ours()
+
+	// Agents run: nothing is removed, but what they do not write.
+	daemonSet := &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: agentNamespace, Name: "sctp-agent"},
+		Spec: appsv1.DaemonSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "agent", Image: "registry.example.com/sctp-agent:v0.2.0", Args: []string{"run"}}}},
+			},
+		},
+	}
+	must[*appsv1.DaemonSet](s)(s.client.AppsV1().DaemonSets(agentNamespace).Create(s.ctx, daemonSet, metav1.CreateOptions{}))
+	if r := run(t, bin, "cleanup", "--kubeconfig", admin, "--yes"); r.code != 2 || !strings.Contains(r.stderr, "kubectl delete daemonset --namespace sctp-agent sctp-agent") {
+		t.Errorf("while agents run: exit status %d, %s", r.code, r.stderr)
+	}
+	if now := ours(); len(now) != len(before) {
+		t.Fatalf("refused, and yet something was removed: %v", now)
+	}
+	s.ok(s.client.AppsV1().DaemonSets(agentNamespace).Delete(s.ctx, daemonSet.Name, metav1.DeleteOptions{}))
 
 	// Without a terminal nobody can be asked: nothing happens.
 	r := run(t, bin, "cleanup", "--kubeconfig", admin)
@@ -769,6 +795,10 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	}
 
 	r = run(t, bin, "cleanup", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--yes")
+	if r.code != 2 || !strings.Contains(r.stderr, "list daemonsets.apps: forbidden: the right to list daemonsets.apps is missing") {
+		t.Errorf("without the right to see agents: exit status %d, %s", r.code, r.stderr)
+	}
+	r = run(t, bin, "cleanup", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--yes", "--ignore-agents")
 	if r.code != 2 || !strings.Contains(r.stderr, "clean up node ") || !strings.Contains(r.stderr, ": forbidden: the right to get nodes is missing") {
 		t.Errorf("without rights: exit status %d, %s", r.code, r.stderr)
 	}
@@ -783,12 +813,61 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	if now := ours(); !slices.Equal(now, []string{"good-0 sctp-agent/from-the-future"}) {
 		t.Errorf("left on the nodes: %v", now)
 	}
+	n = must[*corev1.Node](s)(s.client.CoreV1().Nodes().Get(s.ctx, "stale", metav1.GetOptions{}))
+	for key, left := range map[string]bool{"own.example/ready": false, "own.example/of-a-later-version": false, "own.example/since": false, "own.example/foreign": true,
+		"machineconfiguration.openshift.io/reason": true, "machineconfiguration.openshift.io/state": true} {
+		_, label := n.Labels[key]
+		if _, annotation := n.Annotations[key]; (label || annotation) != left {
+			t.Errorf("%s is left: %v, want %v", key, !left, left)
+		}
+	}
 	n = must[*corev1.Node](s)(s.client.CoreV1().Nodes().Get(s.ctx, "good-0", metav1.GetOptions{}))
 	if n.Labels["sctp-agent.example.com/ready"] == "" || n.Annotations["example.com/keep"] == "" || len(n.Spec.Taints) != 1 || len(n.Status.Conditions) != 1 {
 		t.Errorf("something of others' was touched: %v %v %v %v", n.Labels, n.Annotations, n.Spec.Taints, n.Status.Conditions)
 	}
 	if r := run(t, bin, "cleanup", "--kubeconfig", admin); r.code != 0 || !strings.Contains(r.stdout, "Nothing of the agent's") {
 		t.Errorf("a second time: exit status %d, %s", r.code, r.stdout)
+	}
+
+	// Somebody who is no DaemonSet writes again as soon as it is gone.
+	write := func() {
+		if _, err := s.client.CoreV1().Nodes().Patch(s.ctx, "stale", types.MergePatchType, []byte(`{"metadata":{"labels":{"sctp-agent/ready":"true"}}}`), metav1.PatchOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+	write()
+	ctx, stop := context.WithCancel(s.ctx)
+	defer stop()
+	watch := must[watchapi.Interface](s)(s.client.CoreV1().Nodes().Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=stale"}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for e := range watch.ResultChan() {
+			if n, ok := e.Object.(*corev1.Node); ok && n.Labels["sctp-agent/ready"] == "" {
+				write()
+				return
+			}
+		}
+	}()
+	r = run(t, bin, "cleanup", "--kubeconfig", admin, "--yes")
+	<-done
+	if r.code != 1 || !strings.Contains(r.stderr, "Come back on 1 nodes") || !strings.Contains(r.stderr, "stale") {
+		t.Errorf("something came back: exit status %d, %s", r.code, r.stderr)
+	}
+
+	// Ctrl-C while it waits to look again.
+	cmd := exec.CommandContext(s.ctx, bin, "cleanup", "--kubeconfig", admin, "--yes")
+	stderr, err := cmd.StderrPipe()
+	s.ok(err)
+	s.ok(cmd.Start())
+	said := ""
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if said += lines.Text() + "\n"; strings.HasPrefix(lines.Text(), "Looking again") {
+			s.ok(cmd.Process.Signal(interrupt))
+		}
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 2 || !strings.HasSuffix(said, "kubectl-sctp: interrupted: 1 nodes are cleaned up; whether something came back is not known\n") {
+		t.Errorf("interrupted: %v\n%s", err, said)
 	}
 }
 
