@@ -10,6 +10,7 @@
 package mesh
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -262,7 +263,7 @@ func (a *Agent) judge() {
 	a.judged.Store(time.Now().UnixNano())
 	a.mu.Unlock()
 	for _, c := range changes {
-		a.cfg.Log.Info("the conclusion has changed", "peer", c.Peer.Node, "from", string(c.From), "to", string(c.To), "scope", string(c.Peer.Scope))
+		a.cfg.Log.Info("the conclusion has changed", "peer", c.Peer.Node, "from", string(c.From), "to", string(c.To), "scope", string(cmp.Or(c.Peer.Scope, c.Self.Scope)))
 		a.cfg.Changed(c)
 	}
 }

@@ -46,7 +46,7 @@ func NewMetrics(build buildinfo.Info) *Metrics {
 	m.questions = counter("questions_total", "Other nodes that were asked about a peer, by whether they answered.", "answered")
 	m.answers = counter("answers_total", "Questions of other nodes, by whether they were answered.", "result")
 	m.roundTrip = m.registry.NewHistogramVec("sctp_mesh_rtt_seconds", "Round trips of echoes, from this node's zone to the peer's.",
-		[]string{"zone", "peer_zone"}, .0005, .002, .01, .1)
+		[]string{"zone", "peer_zone"}, .001, .01, .1)
 	gauge("build_info", "Always 1; the labels say what was built.", "version", "commit", "goversion").
 		Set(1, build.Version, build.Commit, build.Go)
 
