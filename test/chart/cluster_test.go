@@ -287,7 +287,7 @@ func (c *cluster) nothingRemains(t *testing.T) {
 }
 
 // all are the values of every component that goes with an overlay, and with the
-// cluster: one of the two about placement.
+// cluster: one of the two about placement. The mesh is a part of mesh-host-network.
 func (c *cluster) all(t *testing.T, overlay string) (components, args []string) {
 	t.Helper()
 	args = values("overlay", overlay)
@@ -296,7 +296,7 @@ func (c *cluster) all(t *testing.T, overlay string) (components, args []string) 
 		without = "placement-warning"
 	}
 	for _, name := range names(t, "components") {
-		if name != without && name != "hardened" && !excluded(overlay, name) {
+		if name != without && name != "mesh" && name != "hardened" && !excluded(overlay, name) {
 			components = append(components, name)
 			args = append(args, values("component", name)...)
 		}

@@ -52,7 +52,7 @@ func TestRelease(t *testing.T) {
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
-	want := []string{"SHA256SUMS", "kubectl-sctp-v0.1.0-linux-amd64.tar.gz", "kubectl-sctp-v0.1.0.cdx.json", "sctp-agent-0.1.0.tgz", "sctp-agent-v0.1.0.cdx.json"}
+	want := []string{"SHA256SUMS", "kubectl-sctp-v0.1.0-linux-amd64.tar.gz", "kubectl-sctp-v0.1.0.cdx.json", "sctp-agent-0.1.0.tgz", "sctp-agent-v0.1.0.cdx.json", "sctp.yaml"}
 	if !slices.Equal(got, want) {
 		t.Fatalf("files %v, want %v", got, want)
 	}

@@ -15,22 +15,23 @@ import (
 	"github.com/sctp-agent/sctp-agent/test/cache"
 )
 
-// cosign is built from the module in cosign/ and kept in the cache.
-func cosign(ctx context.Context) (dir string, err error) {
-	sum, err := os.ReadFile("cosign/go.sum")
+// tool is built from the module of that name here, and kept in the cache.
+func tool(ctx context.Context, name, pkg string) (path string, err error) {
+	sum, err := os.ReadFile(filepath.Join(name, "go.sum"))
 	if err != nil {
 		return "", err
 	}
 	key := sha256.Sum256(sum)
-	return cache.Once(ctx, "cosign/"+hex.EncodeToString(key[:6]), func(ctx context.Context, dir string) error {
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir, "github.com/sigstore/cosign/v3/cmd/cosign")
-		build.Dir = "cosign"
+	dir, err := cache.Once(ctx, name+"/"+hex.EncodeToString(key[:6]), func(ctx context.Context, dir string) error {
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir, pkg)
+		build.Dir = name
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("building cosign: %w\n%s", err, out)
+			return fmt.Errorf("building %s: %w\n%s", name, err, out)
 		}
 		return nil
 	})
+	return filepath.Join(dir, name), err
 }
 
 // A release is the same each time. Signed, it is verified offline with the public key, and one that was
@@ -41,11 +42,11 @@ func TestReleaseIsSigned(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute) // cosign's first build
 	defer cancel()
-	bin, err := cosign(ctx)
+	program, err := tool(ctx, "cosign", "github.com/sigstore/cosign/v3/cmd/cosign")
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "COSIGN_PASSWORD=a test's", "HOME="+t.TempDir(),
+	env := append(os.Environ(), "PATH="+filepath.Dir(program)+":"+os.Getenv("PATH"), "COSIGN_PASSWORD=a test's", "HOME="+t.TempDir(),
 		"IMAGES=no", "PLUGINS=linux/amd64")
 	// What Go has built and fetched is found without that home.
 	for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOPATH"} {
@@ -63,7 +64,6 @@ func TestReleaseIsSigned(t *testing.T) {
 		}
 		return nil
 	}
-	program := filepath.Join(bin, "cosign")
 	keys, others, out := t.TempDir(), t.TempDir(), t.TempDir()
 	for _, dir := range []string{keys, others} {
 		if err := run(dir, program, "generate-key-pair"); err != nil {
