@@ -43,16 +43,16 @@ func newAuditCommand() *cobra.Command {
 NetworkPolicies and MachineConfigs have to do with SCTP. It prints a table of
 the nodes, then what is wrong, the worst first, each with its evidence and fix.
 
-It needs read-only rights. What it may not read it says, together with what was
-therefore not checked.
+It needs read-only rights. What it may not read is printed as "Not seen",
+with what was therefore not checked.
 
 With --mesh it also asks the mesh's agents ("kubectl sctp mesh") which nodes and
 paths fail. That needs the right to get pods/proxy in their namespace.
 
 With -f it reads files in place of a cluster: must-gathers (directories or
 archives), the output of "oc adm inspect", of "kubectl get -o yaml" and -o json.
-It is judged as of the time of the dump, and what the files do not hold is
-printed as not seen.
+Ages are as of the time of the dump. What the files do not contain is printed as
+not seen.
 
 Exit status: 0 nothing found (at or above --fail-on), 1 something was, 2 nothing
 was found but not all could be seen, or the command failed or was misused.`,
@@ -75,16 +75,16 @@ was found but not all could be seen, or the command failed or was misused.`,
 				return fmt.Errorf("--interval wants at least 1s, and --timeout more than 0")
 			}
 			if watch && output.Output == "html" {
-				return errors.New("--watch prints again and again, and -o html is one page")
+				return errors.New("--watch cannot be combined with -o html")
 			}
 			if err := intent.load(); err != nil {
 				return err
 			}
 			if opts.Mesh != "" && len(files) > 0 {
-				return errors.New("--mesh asks the mesh's agents, and -f reads files")
+				return errors.New("--mesh needs a cluster: it cannot be combined with -f")
 			}
 			if watch && len(files) > 0 {
-				return errors.New("--watch looks at a cluster again and again, and -f reads files")
+				return errors.New("--watch needs a cluster: it cannot be combined with -f")
 			}
 			look := func(ctx context.Context) (audit.Result, error) {
 				return auditFiles(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), append(files, args...), connect.prefix, opts, &intent) // -f takes one file; a shell's pattern makes more
@@ -136,20 +136,20 @@ was found but not all could be seen, or the command failed or was misused.`,
 	flags := cmd.Flags()
 	connect.register(cmd)
 	output.Register(cmd)
-	flags.StringArrayVarP(&files, "filename", "f", nil, `read this must-gather or dump ("-": standard input), and those that follow, in place of a cluster`)
+	flags.StringArrayVarP(&files, "filename", "f", nil, `read these must-gathers or dumps ("-": standard input) instead of a cluster`)
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "look at the nodes with these labels only")
 	flags.StringSliceVarP(&opts.Namespaces, "namespace", "n", nil, "look at workloads in this namespace only; repeatable (default: all)")
 	flags.BoolP("all-namespaces", "A", false, "look at workloads in all namespaces, as without -n")
 	cmd.MarkFlagsMutuallyExclusive("namespace", "all-namespaces")
 	flags.StringVar(&opts.AgentSelector, "agent-selector", audit.AgentSelector, "labels of the agent's pods")
-	flags.StringVar(&opts.Mesh, "mesh", "", "also take in what the mesh's agents in this namespace see")
+	flags.StringVar(&opts.Mesh, "mesh", "", "also report what the mesh's agents in this namespace see")
 	flags.Lookup("mesh").NoOptDefVal = meshview.DefaultNamespace
 	intent.register(flags)
-	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `the severity from which exit status is 1: "critical", "warning", "info" or "never"`)
+	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `lowest severity that makes the exit status 1: "critical", "warning", "info" or "never"`)
 	flags.BoolVar(&each, "nodes", false, fmt.Sprintf("print every node; from %d on they are otherwise grouped by cause", manyNodes))
-	flags.BoolVarP(&watch, "watch", "w", false, "look again and again, and print when something has changed")
-	flags.DurationVar(&interval, "interval", 30*time.Second, "how long --watch waits before it looks again")
-	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of one look at the cluster")
+	flags.BoolVarP(&watch, "watch", "w", false, "repeat, and print when something has changed")
+	flags.DurationVar(&interval, "interval", 30*time.Second, "time between two looks of --watch")
+	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of reading the cluster once")
 	completeObjects(cmd, &connect, "namespace", func(ctx context.Context, c *cluster.Client, each func(*corev1.Namespace)) error {
 		return cluster.List(ctx, "namespaces", "", c.Kube.CoreV1().Namespaces().List, metav1.ListOptions{}, each)
 	})
@@ -206,7 +206,7 @@ func watchAudit(ctx context.Context, interval time.Duration, once func(context.C
 		case err != nil && !shown:
 			return err
 		case err != nil:
-			fmt.Fprintf(stderr, "kubectl-sctp: %v; looking again in %v\n", err, interval)
+			fmt.Fprintf(stderr, "kubectl-sctp: %v; retrying in %v\n", err, interval)
 		default:
 			changed := r
 			changed.Time, changed.Labels = last.Time, last.Labels // no change that is shown

@@ -42,7 +42,7 @@ func TestWatchAudit(t *testing.T) {
 	if len(shown) != 2 || shown[0] != 0 || shown[1] != 1 {
 		t.Errorf("shown %v", shown)
 	}
-	if !strings.Contains(stderr.String(), "the API server is away; looking again") {
+	if !strings.Contains(stderr.String(), "the API server is away; retrying") {
 		t.Errorf("stderr %q", stderr.String())
 	}
 

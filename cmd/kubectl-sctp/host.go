@@ -27,9 +27,9 @@ func newHostCommand() *cobra.Command {
 file and line, whether it is in the kernel, and what the next boot brings.
 
 Kernel release, command line, state and name are those in the files; nothing of
-the machine that it runs on takes part. What the files do not hold makes the
-answers it could change "unknown", and is named. That SCTP works cannot be
-proved from files: the verdict is "not ready" or "unknown".
+this machine is used. What the files do not contain is named, and makes the
+answers that it could change "unknown". That SCTP works cannot be proved from
+files: the verdict is "not ready" or "unknown".
 
 Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 		Example: `  kubectl sctp host sosreport-worker-1-2026-11-28-abcdefg.tar.xz

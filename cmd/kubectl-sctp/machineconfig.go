@@ -36,12 +36,12 @@ Applying it makes the machine-config-operator reboot the pool's nodes, one
 after another.
 
 With --check it prints nothing to apply: it reads MachineConfigs (or Ignition
-configurations) and tells, pool by pool, whether they enable SCTP. They are
+configurations) and prints for each pool whether they enable SCTP. They are
 judged by what the module tools would do with their files on a node as RHCOS
-delivers it, not by the files' names.
+ships it, not by the files' names.
 
 Exit status of --check: 0 every pool judged loads sctp at its next boot, 1 one
-does not, 2 that could not be told, or the command was misused.`,
+does not, 2 unknown, or the command was misused.`,
 		Example: `  kubectl sctp machineconfig | oc apply -f -
   kubectl sctp machineconfig --role worker --role master --include-diag
   kubectl sctp machineconfig --format butane | butane > sctp.ign
@@ -61,7 +61,7 @@ does not, 2 that could not be told, or the command was misused.`,
 				return fmt.Errorf("unexpected argument %q (files are judged with --check)", args[0])
 			}
 			if cmd.Flags().Changed("output") {
-				return errors.New("-o is for --check; --format chooses the form of what is to be applied")
+				return errors.New("-o is for --check only; use --format")
 			}
 			files := machineconfig.Files(diag)
 			for _, name := range empty {
@@ -83,11 +83,11 @@ does not, 2 that could not be told, or the command was misused.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringSliceVar(&roles, "role", []string{"worker"}, "pool to print it for, or to judge; repeatable")
+	flags.StringSliceVar(&roles, "role", []string{"worker"}, "pool of the MachineConfig, or pool to judge; repeatable")
 	flags.BoolVar(&diag, "include-diag", false, `also make "ss --sctp" work (sctp_diag)`)
 	flags.StringArrayVar(&empty, "empty", nil, "also write this file below /etc/modprobe.d empty, for lines that stop sctp; repeatable")
 	flags.StringVar(&format, "format", "machineconfig", `"machineconfig", "butane" or "modprobe.d" (a shell script for other hosts)`)
-	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in this file ("-": standard input) and in those that follow`)
+	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in these files ("-": standard input) instead of printing one`)
 	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")
 	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of the RHEL with this kmod)")
 	output.Register(cmd)

@@ -205,7 +205,7 @@ func TestAuditMesh(t *testing.T) {
 			t.Errorf("%q: %v, %s\n%s\nwant %q", c.args, err, stderr, stdout, c.want)
 		}
 	}
-	if _, _, err := execute(t.Context(), "audit", "--mesh", "-f", "x"); err == nil || !strings.Contains(err.Error(), "--mesh asks the mesh's agents") {
+	if _, _, err := execute(t.Context(), "audit", "--mesh", "-f", "x"); err == nil || !strings.Contains(err.Error(), "--mesh needs a cluster") {
 		t.Errorf("%v", err)
 	}
 }

@@ -192,7 +192,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	}
 	good, notTried := r.Count()
 	t.Line("")
-	t.Line("%d nodes, %d of %d paths are as they should be, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
+	t.Line("%d nodes, %d of %d paths are as expected, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
 	if r.Plan == verify.PlanRing {
 		t.Line("each node was tried against the next ten on a ring")
 	}
@@ -221,7 +221,7 @@ func printListeners(t *terminal.Writer, p terminal.Palette, r *verify.Result) {
 		case n.Fault == wire.ModuleMissing:
 			state = p.Bad("no SCTP in the kernel")
 		case n.Fault != "":
-			state = p.Warn("took no part")
+			state = p.Warn("not tested")
 		}
 		t.Line("%3d  %s: %s", n.Index, n.Name, state)
 	}

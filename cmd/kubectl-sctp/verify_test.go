@@ -80,7 +80,7 @@ func TestPrintVerifyOfManyNodes(t *testing.T) {
 	programtest.Fits(t, text)
 	for _, want := range []string{
 		"pod to pod, IPv4, round trip 1.23ms", "from zone      to eu-central-1a  to eu-central-1b  to eu-central-1c",
-		"eu-central-1a  1006/1006         1328/1332         1002/1002\n", "to node worker-7", "9990 of 20000 paths are as they should be", "ten on a ring",
+		"eu-central-1a  1006/1006         1328/1332         1002/1002\n", "to node worker-7", "9990 of 20000 paths are as expected", "ten on a ring",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)

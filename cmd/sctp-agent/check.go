@@ -22,7 +22,7 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Inspect and probe this host once; print verdict and remedy",
 		Long: `check inspects this host's modprobe.d and modules-load.d, its kernel command
-line and module index, looks whether the module is in the kernel, and, if it
+line and module index, checks whether the module is in the kernel, and, if it
 is, proves SCTP with loopback sockets.
 
 It needs no privilege. What it may not read makes the answer "unknown", never

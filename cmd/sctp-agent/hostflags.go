@@ -31,7 +31,7 @@ func (f *hostFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.host.KernelRelease, "kernel-release", "", "kernel release whose modules are looked up (default: the running kernel's)")
 	flags.IntVar(&f.host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply (default: detected in the host's root)")
 	flags.IntVar(&f.host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply (default: detected in the host's root)")
-	flags.StringVar(&f.autoload, "autoload", "never", `"never": open no SCTP socket unless the module is in the kernel; "allow": the probe may cause the module to be loaded`)
+	flags.StringVar(&f.autoload, "autoload", "never", `whether the probe may cause the module to be loaded: "never" or "allow"`)
 	flags.StringVar(&f.suite, "suite", string(result.SuiteQuick), `checks of the probe: "quick" or "full"`)
 	flags.DurationVar(&f.timeout, "timeout", 0, fmt.Sprintf("deadline of the whole probe (default: %v, %v for the full suite)", probe.DefaultTimeout, probe.DefaultFullTimeout))
 }

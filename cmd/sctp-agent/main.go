@@ -23,14 +23,14 @@ func main() {
 func newRootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "sctp-agent",
-		Short: "Tell which nodes can really run SCTP workloads, and why the others cannot",
-		Long: `sctp-agent tells which nodes can really run SCTP (RFC 9260) workloads, and why
+		Short: "Show which nodes can run SCTP workloads, and why the others cannot",
+		Long: `sctp-agent shows which nodes can really run SCTP (RFC 9260) workloads, and why
 the others cannot.
 
 It keeps three facts apart: what the host's configuration allows and requests
 (policy), whether the module is in the kernel (state), and whether SCTP really
 works (a probe with loopback sockets). It never changes the host, and never
-causes the module to be loaded unless told to.`,
+causes the module to be loaded unless --autoload=allow is given.`,
 		Example: `  sctp-agent check                     # this host: verdict, evidence, remedy
   sctp-agent check --root /host -o json
   NODE_NAME=worker-0 sctp-agent run    # keep the Node's labels true`,

@@ -43,7 +43,7 @@ func newPeerCommand[J any](name, short string, do func(context.Context, J) wire.
 				say = do(cmd.Context(), job)
 			}
 			if err := leave(result, say); err != nil {
-				return fmt.Errorf("leave the result: %w", err)
+				return fmt.Errorf("write the result: %w", err)
 			}
 			if say.Fault != "" {
 				fmt.Fprintf(cmd.ErrOrStderr(), "sctp-agent: %s: %s\n", say.Fault, say.Detail)

@@ -49,13 +49,14 @@ func newRunCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Keep this Node's labels and annotations true (the DaemonSet)",
-		Long: `run assesses this host whenever something happened that may change the verdict,
-and lets the Node say so: labels for schedulers, annotations for people.
+		Long: `run assesses this host whenever something happens that may change the verdict,
+and writes the result to the Node: labels for schedulers, annotations for
+people.
 
 It writes by server-side apply as field manager "sctp-agent", only its own
 keys, and only when something changed; the condition's heartbeat is the one
-exception. An API server that is away is waited for. What is "unknown" never
-overwrites an earlier verdict of the same boot.
+exception. While the API server is unreachable, it retries. What is "unknown"
+never overwrites an earlier verdict of the same boot.
 
 It needs NODE_NAME, and the right to get, watch and patch status of its own
 Node (manifests/base/rbac.yaml).`,
@@ -72,11 +73,11 @@ Node (manifests/base/rbac.yaml).`,
 	flags.StringVar(&f.prefix, "prefix", nodelabel.DefaultPrefix, "prefix of the labels and annotations")
 	flags.DurationVar(&f.resync, "resync", agent.DefaultResync, "mean time between assessments while nothing happens")
 	flags.StringVar(&f.listen, "listen", "", `address of /metrics, /healthz and /readyz, such as ":9475" (default: none)`)
-	flags.BoolVar(&f.condition, "condition", false, "also keep the Node condition "+nodelabel.ConditionType)
+	flags.BoolVar(&f.condition, "condition", false, "also write the Node condition "+nodelabel.ConditionType)
 	flags.DurationVar(&f.heartbeat, "condition-heartbeat", nodelabel.DefaultHeartbeat, "how often the condition's lastHeartbeatTime is renewed while nothing changes (0: never)")
 	flags.BoolVar(&f.events, "events", true, "create one Event per transition")
 	flags.StringVar(&f.taint, "startup-taint", "", `taint ("key" or "key:effect") to remove from the Node once SCTP is proved (default: none)`)
-	flags.StringVar(&f.bus, "system-bus", "", "socket of the host's system bus, to turn the label before the node shuts down (default: none)")
+	flags.StringVar(&f.bus, "system-bus", "", "socket of the host's system bus, to set ready=false before the node shuts down (default: none)")
 	flags.StringVar(&f.nfdDir, "nfd-features-dir", "", "directory in which node-feature-discovery looks for feature files (default: none)")
 	flags.StringVar(&f.logFormat, "log-format", "text", `"text" or "json"`)
 	flags.TextVar(&f.logLevel, "log-level", &f.logLevel, `"debug", "info", "warn" or "error"`)

@@ -194,7 +194,7 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 				last = &r
 				flush, cancel := context.WithTimeout(ctx, lastFlush)
 				if err := a.cfg.Writer.Flush(flush); err != nil {
-					a.cfg.Log.Warn("the node shuts down before its label could be turned", "error", err.Error())
+					a.cfg.Log.Warn("the node shuts down, and its label could not be changed in time", "error", err.Error())
 				}
 				cancel()
 				s.Release()
@@ -319,7 +319,7 @@ func (a *Agent) runTrigger(ctx context.Context, t Trigger) {
 		a.broken.Add(1)
 		works = false
 		a.cfg.Metrics.trigger(t.Name(), false)
-		a.cfg.Log.Warn("a trigger does not work; looking more often instead", "trigger", t.Name(), "every", withoutTrigger.String(), "error", errText(err))
+		a.cfg.Log.Warn("a trigger failed; assessing more often instead", "trigger", t.Name(), "every", withoutTrigger.String(), "error", errText(err))
 		fire("trigger lost")
 	})
 }

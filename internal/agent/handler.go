@@ -24,11 +24,11 @@ func (a *Agent) Handler(concluded func() bool) http.Handler {
 			fmt.Fprintln(w, "ok")
 		}
 	}
-	mux.Handle("GET /healthz", status(a.Healthy, "the loop is stuck"))
+	mux.Handle("GET /healthz", status(a.Healthy, "the agent's loop makes no progress"))
 	if concluded == nil {
 		concluded = func() bool { return true }
 	}
-	mux.Handle("GET /readyz", status(concluded, "the Node does not say a conclusive report yet"))
+	mux.Handle("GET /readyz", status(concluded, "the Node has no conclusive report of this agent yet"))
 	return mux
 }
 

@@ -56,7 +56,7 @@ func (l Logind) Run(ctx context.Context, notice func(Shutdown)) error {
 		defer cancel()
 		var fd dbus.UnixFD
 		err = manager.CallWithContext(call, login1Mgr+".Inhibit", 0,
-			"shutdown", "sctp-agent", "tell the cluster that SCTP is to be proved again after the boot", "delay").Store(&fd)
+			"shutdown", "sctp-agent", "set the label ready=false before the shutdown", "delay").Store(&fd)
 		if err != nil {
 			return nil, fmt.Errorf("taking a shutdown inhibitor: %w", err)
 		}

@@ -60,21 +60,21 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 	counter := func(name, help string, labels ...string) *metrics.Vec {
 		return m.registry.NewVec(metrics.Counter, "sctp_agent_"+name, help, labels...)
 	}
-	m.ready = gauge("ready", "The verdict: 1 for the value that holds (true, false or unknown), else 0.", "ready")
-	m.reason = gauge("reason", "The verdict's reason: 1 for the one that holds, else 0.", "reason")
-	m.module = gauge("module_state", "State of the sctp module in the running kernel: 1 for the one that holds, else 0.", "state")
-	m.onBoot = gauge("on_boot", "What the next boot will bring with today's files: 1 for the value that holds, else 0.", "on_boot")
-	m.check = gauge("check_result", "Result of each check of the last probe: 1 for the one that holds (pass, fail, skip or unknown); no series while no probe was made.", "check", "result")
+	m.ready = gauge("ready", "The verdict: 1 for the current value (true, false or unknown), else 0.", "ready")
+	m.reason = gauge("reason", "The verdict's reason: 1 for the current one, else 0.", "reason")
+	m.module = gauge("module_state", "State of the sctp module in the running kernel: 1 for the current one, else 0.", "state")
+	m.onBoot = gauge("on_boot", "What the next boot will bring with today's files: 1 for the current value, else 0.", "on_boot")
+	m.check = gauge("check_result", "Result of each check of the last probe: 1 for the current one (pass, fail, skip or unknown); no series before the first probe.", "check", "result")
 	m.probe = m.registry.NewHistogram("sctp_agent_probe_duration_seconds", "How long the probe took.",
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5)
 	m.assessment = m.registry.NewHistogram("sctp_agent_assessment_duration_seconds", "How long a whole assessment took, from reading files to the verdict.",
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 20)
 	m.conclusive = gauge("last_conclusive_assessment_timestamp_seconds", "When an assessment last ended in true or false, as a Unix time; 0 for never.")
-	m.inspections = counter("inspection_errors_total", "Assessments that could not read something that decides.")
-	m.writes = counter("node_writes_total", "Writes to the Node that were tried, by outcome.", "outcome")
-	m.triggers = counter("triggers_total", "How often something happened that made the agent look, by trigger.", "trigger")
-	m.triggerWorks = gauge("trigger_working", "Whether a trigger works: 1, or 0 while the agent looks more often instead.", "trigger")
-	gauge("build_info", "Always 1; the labels say what was built.", "version", "commit", "goversion").
+	m.inspections = counter("inspection_errors_total", "Assessments that could not read a file that decides.")
+	m.writes = counter("node_writes_total", "Attempted writes to the Node, by outcome.", "outcome")
+	m.triggers = counter("triggers_total", "Events that started an assessment, by trigger.", "trigger")
+	m.triggerWorks = gauge("trigger_working", "1 while a trigger works, 0 while the agent assesses more often instead.", "trigger")
+	gauge("build_info", "Always 1; the labels have the version, the commit and Go's version.", "version", "commit", "goversion").
 		Set(1, opts.Build.Version, opts.Build.Commit, opts.Build.Go)
 	m.registry.NewFunc(func(out func(metrics.Kind, string, string, float64)) {
 		out(metrics.Gauge, "sctp_agent_labels_contested", "1 while another writer keeps changing the agent's labels or annotations, else 0.",

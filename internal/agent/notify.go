@@ -15,7 +15,7 @@ func (a *Agent) NotifySystemd(ctx context.Context, concluded func() bool) {
 	// A service of Type=notify that cannot reach its API server is started
 	// all the same: waiting is its work.
 	const startedAnyway = 30 * time.Second
-	sent, err := daemon.SdNotify(false, "STATUS=looking for the first time")
+	sent, err := daemon.SdNotify(false, "STATUS=first assessment")
 	if !sent || err != nil {
 		return
 	}

@@ -207,8 +207,8 @@ func TestFindings(t *testing.T) {
 		}, []string{"NodeUnproved worker-1"}, "PermissionDenied"},
 		{"no report that can be read", func(s *Snapshot) { s.Nodes[2].Report, s.Nodes[2].ReportError = nil, fmt.Errorf("unexpected end") },
 			[]string{"ReportUnreadable worker-1"}, "unexpected end"},
-		{"no agent", func(s *Snapshot) { s.Nodes[0].Agent = nil }, []string{"NodeWithoutAgent master-0"}, "not kept true"},
-		{"no agent keeps the label true", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"ReadyWithoutAgent worker-1"}, "keeps its labels true"},
+		{"no agent", func(s *Snapshot) { s.Nodes[0].Agent = nil }, []string{"NodeWithoutAgent master-0"}, "are not updated"},
+		{"no agent keeps the label true", func(s *Snapshot) { s.Nodes[2].Agent = nil }, []string{"ReadyWithoutAgent worker-1"}, "updates its labels"},
 		{"a condition that nobody renews", func(s *Snapshot) { s.Nodes[2].Heartbeat = s.Time.Add(-16 * time.Minute) },
 			[]string{"ConditionStale worker-1"}, "lastHeartbeatTime 2026-02-03T03:49:06Z"},
 		{"a condition that is renewed", func(s *Snapshot) { s.Nodes[2].Heartbeat = s.Time.Add(-14 * time.Minute) }, nil, ""},
@@ -223,7 +223,7 @@ func TestFindings(t *testing.T) {
 		{"a condition and no agent", func(s *Snapshot) {
 			s.Nodes[2].Agent = nil
 			s.Nodes[2].Heartbeat = s.Time.Add(-16 * time.Minute)
-		}, []string{"ReadyWithoutAgent worker-1", "ConditionStale worker-1"}, "keeps its labels true"},
+		}, []string{"ReadyWithoutAgent worker-1", "ConditionStale worker-1"}, "updates its labels"},
 		{"a policy that confines nobody", setNode(2, func() verdict.Report {
 			r := ready()
 			r.Warnings = []verdict.Warning{{Reason: verdict.ReasonPolicyConfinesNobody, Message: "no admission policy confines the agent"}}

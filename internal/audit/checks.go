@@ -65,24 +65,24 @@ func checks() []check {
 		{
 			kind: PodWaitsForSCTP, severity: Critical,
 			title: "Pods that use SCTP and wait for a node",
-			fix:   "enable SCTP on nodes that the pods may use, or see what else the scheduler asks for",
+			fix:   "enable SCTP on nodes that the pods may use, or check the scheduler's other requirements",
 			needs: []Source{SourcePods},
 			find:  podsThatWait,
 		},
 		{
 			kind: EndpointOnUnreadyNode, severity: Critical,
 			title: "Services that send SCTP to nodes that do not have it",
-			fix:   "enable SCTP on the node, or move the pods behind the Service",
+			fix:   "enable SCTP on the node, or move the Service's pods",
 			needs: []Source{SourceServices, SourceSlices},
 			find:  endpointsOnUnreadyNodes,
 		},
 		{
 			kind: ReportOlderThanBoot, severity: Critical,
 			title: "Reports from before the node's last boot",
-			fix:   "see why the agent has not reported since: its pod's log on this node",
+			fix:   "find out why the agent has not reported since: read its pod's log on this node",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Stale() {
-					found("", fmt.Sprintf("the node has been rebooted since its report, its labels (ready=%s) say nothing about this boot", orAbsent(n.Ready)),
+					found("", fmt.Sprintf("the node was rebooted after its report: its labels (ready=%s) do not apply to this boot", orAbsent(n.Ready)),
 						"report.kernel.bootID "+n.Report.Kernel.BootID, "status.nodeInfo.bootID "+n.BootID)
 				}
 			}),
@@ -90,7 +90,7 @@ func checks() []check {
 		{
 			kind: LabelContradictsReport, severity: Critical,
 			title: "Labels that contradict the report",
-			fix:   "see who writes the label: kubectl get node --show-managed-fields; the agent puts it back while it runs",
+			fix:   "find who writes the label: kubectl get node --show-managed-fields; a running agent restores it",
 			find:  eachNode(labelContradictions),
 		},
 		{
@@ -160,7 +160,7 @@ func checks() []check {
 		{
 			kind: NodeNotReadyInPool, severity: Warning,
 			title: "Nodes without SCTP in pools where others have it",
-			fix:   "make the node like the others of its pool",
+			fix:   "configure the node like the others of its pool",
 			find: func(v *view, found report) {
 				eachNode(func(n *Node, found nodeReport) {
 					// A label against a report that says otherwise is found as that.
@@ -174,13 +174,13 @@ func checks() []check {
 		{
 			kind: PodOnUnprovedNode, severity: Warning,
 			title: "Pods that use SCTP on nodes that have not proved it",
-			fix:   "let the agent run and conclude on the node",
+			fix:   "run the agent on the node until it reports a verdict",
 			needs: []Source{SourcePods},
 			find:  func(v *view, found report) { v.podsOn(kmod.AnswerUnknown, found) },
 		},
 		{
 			kind: PoolStuck, severity: Warning,
-			title: "Machine config pools that do not get on with enabling SCTP",
+			title: "Machine config pools in which enabling SCTP is stuck",
 			fix:   "fix what degrades the pool (oc describe mcp), or unpause it",
 			needs: []Source{SourcePools, SourceConfigs},
 			find: eachPool(func(p Pool, found poolReport) {
@@ -200,7 +200,7 @@ func checks() []check {
 		{
 			kind: NodeUnproved, severity: Warning,
 			title: "Nodes on which the agent could not conclude",
-			fix:   "give the agent the right or the resource that the message names",
+			fix:   "give the agent the right or the resource in the message",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if !n.Stale() && n.Reason != "" && n.Reason.Ready() == kmod.AnswerUnknown {
 					found(n.remedy(), fmt.Sprintf("the agent could not conclude: %s", n.Reason), n.why())
@@ -210,7 +210,7 @@ func checks() []check {
 		{
 			kind: ReportUnreadable, severity: Warning,
 			title: "Reports that cannot be read",
-			fix:   "the agent writes it anew while it runs; see that its version fits this program's",
+			fix:   "a running agent writes it again; check that its version matches this program's",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.ReportError != nil {
 					found("", "the report annotation is no report", n.ReportError.Error())
@@ -219,19 +219,19 @@ func checks() []check {
 		},
 		{
 			kind: ReadyWithoutAgent, severity: Warning,
-			title: "Nodes with a label that nobody keeps true",
-			fix:   "let an agent run on the node, or remove the label: kubectl sctp cleanup",
+			title: "Nodes whose labels no agent updates",
+			fix:   "run an agent on the node, or remove the label: kubectl sctp cleanup",
 			needs: []Source{SourcePods, SourceAgents},
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Agent == nil && n.Ready == string(kmod.AnswerTrue) {
-					found("", "no agent's pod on the node keeps its labels true", "label ready=true")
+					found("", "no agent's pod on the node updates its labels", "label ready=true")
 				}
 			}),
 		},
 		{
 			kind: ConditionStale, severity: Warning,
 			title: "Conditions that no agent renews",
-			fix:   "let an agent run with --condition on the node, or remove the condition: kubectl sctp cleanup",
+			fix:   "run an agent with --condition on the node, or remove the condition: kubectl sctp cleanup",
 			needs: []Source{SourcePods, SourceAgents},
 			find:  staleConditions,
 		},
@@ -241,7 +241,7 @@ func checks() []check {
 			fix:   "install the policy for the agent's namespace and account: kubectl get validatingadmissionpolicy sctp-agent -o yaml, under matchConditions",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if w := n.warning(verdict.ReasonPolicyConfinesNobody); w != nil {
-					found("", "the API server lets the agent write what is not its own", w...)
+					found("", "the API server allows the agent to write keys that are not its own", w...)
 				}
 			}),
 		},
@@ -251,7 +251,7 @@ func checks() []check {
 			fix:   "see the node's conditions: kubectl describe node",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Down != "" {
-					found("", "the node is NotReady: what its labels say may be out of date", n.Down)
+					found("", "the node is NotReady: its labels may be out of date", n.Down)
 				}
 			}),
 		},
@@ -264,7 +264,7 @@ func checks() []check {
 				if n.Agent == nil && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
 					said := "it never reported"
 					if n.Ready != "" || n.Report != nil {
-						said = "what its labels say is not kept true"
+						said = "its labels are not updated"
 					}
 					found("", "no agent's pod on the node; "+said, "label ready="+orAbsent(n.Ready))
 				}
@@ -290,15 +290,15 @@ func checks() []check {
 		},
 		{
 			kind: ServiceWithoutEndpoints, severity: Warning,
-			title: "Services that nobody answers",
-			fix:   "see whether its selector matches pods, and whether they are ready",
+			title: "Services without a ready endpoint",
+			fix:   "check that its selector matches pods, and that they are ready",
 			needs: []Source{SourceServices, SourceSlices},
 			find:  servicesWithoutEndpoints,
 		},
 		{
 			kind: AgentVersionSkew, severity: Info,
 			title: "Agents of another version than most",
-			fix:   "wait for the roll-out, or see why it does not get on: kubectl rollout status",
+			fix:   "wait for the roll-out, or find out why it is stuck: kubectl rollout status",
 			needs: []Source{SourcePods, SourceAgents},
 			find:  versionSkew,
 		},
@@ -323,7 +323,7 @@ func checks() []check {
 		{
 			kind: SCTPUnused, severity: Info,
 			title: "Nodes that have SCTP and no workload that uses it",
-			fix:   "if nobody needs it, do not load the module: what is not there cannot be attacked",
+			fix:   "if nobody needs SCTP, do not load the module, to reduce the attack surface",
 			needs: []Source{SourcePods, SourceServices, SourceSlices, SourcePolicies},
 			find: func(v *view, found report) {
 				if v.Narrowed || len(v.Pods)+len(v.Services)+len(v.Policies) > 0 {
@@ -580,7 +580,7 @@ func unsuitableServices(v *view, found report) {
 		case s.Type == corev1.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
 			found(Finding{
 				Object: o, Evidence: append(ports, "status.loadBalancer is empty"),
-				Message: "a load balancer was asked for, and none carries it: many providers do not support SCTP",
+				Message: "no load balancer serves it: many providers do not support SCTP",
 			})
 		}
 	}
@@ -722,7 +722,7 @@ func staleConditions(v *view, found report) {
 		if n.Heartbeat.IsZero() || v.Time.Sub(n.Heartbeat) <= heartbeatsMissed*max(every, nodelabel.DefaultHeartbeat) {
 			return
 		}
-		found("", "no agent has renewed the condition "+nodelabel.ConditionType+": what it says may be out of date",
+		found("", "no agent has renewed the condition "+nodelabel.ConditionType+": it may be out of date",
 			fmt.Sprintf("status.conditions: %s, lastHeartbeatTime %s", nodelabel.ConditionType, n.Heartbeat.UTC().Format(time.RFC3339)))
 	})(v, found)
 }

@@ -101,7 +101,7 @@ func unserved(v *view, found report) {
 			f.Evidence = s.translated()
 			f.Fix = "give the Service the port that its pods listen on"
 		case cilium != nil && cilium.Replacement && outside:
-			f.Message = "Cilium in the place of kube-proxy does not serve SCTP node ports"
+			f.Message = "Cilium as kube-proxy's replacement does not serve SCTP node ports"
 			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: kube-proxy-replacement", networkNamespace, ciliumConfig), "Service type " + string(s.Type)}
 			f.Fix = "reach the pods in another way, for example over a second network"
 		case v.Network.ProxySeen && v.Network.ProxyMode == "ipvs" && outside && s.Local:

@@ -87,7 +87,7 @@ func (d *Dump) worlds(release string) []world {
 	may(path.Join(modules, "modules.softdep"), "with a soft dependency, modprobe ignores install commands", func(h *hostFiles) {
 		h.makeSoftdeps(dir, needed)
 	})
-	may(path.Join(modules, "modules.alias"), "a pattern in it may lead more names to sctp", func(h *hostFiles) { h.makeAliases(dir, "net_*") })
+	may(path.Join(modules, "modules.alias"), "a pattern in it may match more names for sctp", func(h *hostFiles) { h.makeAliases(dir, "net_*") })
 	may("sbin/modprobe", "an install command that runs it, or another program, fails without it", func(h *hostFiles) {
 		maps.Copy(h.gone, programs)
 	})

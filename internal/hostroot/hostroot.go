@@ -35,7 +35,7 @@ var (
 	ErrNullDevice = errors.New("the null device")
 	// ErrNotMounted: a link that leads nowhere, in a root of which only parts
 	// are mounted.
-	ErrNotMounted = errors.New("leads out of what is mounted of the host, or nowhere")
+	ErrNotMounted = errors.New("points outside of what is mounted of the host, or to a missing file")
 	// ErrBadName: a name that an [fs.FS] does not take, which a host may have.
 	ErrBadName = errors.New("its name is not one that this file system can open")
 )

@@ -17,7 +17,7 @@ import (
 )
 
 // errBadListing: a directory's entries are not what getdents64(2) returns.
-var errBadListing = errors.New("its list of entries makes no sense")
+var errBadListing = errors.New("its list of entries is damaged")
 
 // Live is the root directory of a host, on disk. It remembers the directories it
 // came through and what it looked at: one inspection meets the same few again

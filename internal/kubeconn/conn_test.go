@@ -270,7 +270,7 @@ func TestConnect(t *testing.T) {
 	}{
 		{"no scheme", Config{Server: "10.0.0.1:6443"}, "want https://"},
 		{"no server", Config{}, "want https://"},
-		{"an authority, and no trust", Config{Server: s.URL, CA: ca, Insecure: true}, "one of both"},
+		{"an authority, and no trust", Config{Server: s.URL, CA: ca, Insecure: true}, "want one of them"},
 		{"an authority that is none", Config{Server: s.URL, CA: Material{Data: []byte("x")}}, "no certificate in PEM"},
 		{"an authority that is not there", Config{Server: s.URL, CA: Material{File: "/no/ca.crt"}}, "/no/ca.crt"},
 		{"a token that is not there", Config{Server: s.URL, CA: ca, Token: Material{File: "/no/token"}}, "/no/token"},

@@ -72,7 +72,7 @@ func (u user) refused() string {
 	case u.Username != "":
 		return "a user name with a password"
 	case u.As != "" || u.AsUID != "" || len(u.AsGroups) > 0:
-		return "to act as somebody else"
+		return "impersonation"
 	default:
 		return ""
 	}
@@ -168,7 +168,7 @@ const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 func InCluster() (Config, error) {
 	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {
-		return Config{}, errors.New("no API server is known: this is no pod (KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set), and no --kubeconfig is given")
+		return Config{}, errors.New("no API server to connect to: this is not a pod (KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set), and --kubeconfig is not given")
 	}
 	return Config{
 		Server: "https://" + net.JoinHostPort(host, port),

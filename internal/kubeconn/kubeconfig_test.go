@@ -88,7 +88,7 @@ func TestLoadRefuses(t *testing.T) {
 		{"a credential plugin", kubeconfigOf(server, `exec: {apiVersion: client.authentication.k8s.io/v1, command: aws}`), `user "u": the credential plugin in exec is not supported`},
 		{"an auth provider", kubeconfigOf(server, `auth-provider: {name: oidc}`), `user "u": auth-provider is not supported`},
 		{"a password", kubeconfigOf(server, `username: admin, password: x`), `user "u": a user name with a password`},
-		{"somebody else", kubeconfigOf(server, `token: t, as: admin`), `user "u": to act as somebody else`},
+		{"somebody else", kubeconfigOf(server, `token: t, as: admin`), `user "u": impersonation`},
 		{"a proxy that is none", kubeconfigOf(server+`, proxy-url: "proxy"`, `token: t`), `proxy-url "proxy"`},
 		{"no current context", "kind: Config\n", "no current-context"},
 		{"a context that is not there", "current-context: x\n", `"x"`},

@@ -75,7 +75,7 @@ func Connect(cfg Config) (*Conn, error) {
 		return nil, fmt.Errorf("the API server's address %q: want https://HOST[:PORT]", cfg.Server)
 	}
 	if cfg.Insecure && !cfg.CA.empty() {
-		return nil, errors.New("a certificate authority is given, and that any certificate is trusted: want one of both")
+		return nil, errors.New("a certificate authority and insecure-skip-tls-verify are both set: want one of them")
 	}
 	t := &transport{cfg: cfg}
 	material, err := t.read()

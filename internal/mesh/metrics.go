@@ -47,7 +47,7 @@ func NewMetrics(build buildinfo.Info) *Metrics {
 	m.answers = counter("answers_total", "Questions of other nodes, by whether they were answered.", "result")
 	m.roundTrip = m.registry.NewHistogramVec("sctp_mesh_rtt_seconds", "Round trips of echoes, from this node's zone to the peer's.",
 		[]string{"zone", "peer_zone"}, .001, .01, .1)
-	gauge("build_info", "Always 1; the labels say what was built.", "version", "commit", "goversion").
+	gauge("build_info", "Always 1; the labels have the version, the commit and Go's version.", "version", "commit", "goversion").
 		Set(1, build.Version, build.Commit, build.Go)
 
 	// Each value is there from the start: an alert on a series that appears

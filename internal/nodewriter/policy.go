@@ -91,7 +91,7 @@ func (w *Writer) Unconfined() bool {
 	return w.unconfined
 }
 
-const unconfinedMessage = "no admission policy confines the agent: whoever has its token may label every node; see that the policy sctp-agent names the agent's namespace and account"
+const unconfinedMessage = "no admission policy confines the agent: its token can label every node; check that the policy sctp-agent names the agent's namespace and account"
 
 // warned is the report with what the writer alone knows.
 func warned(r verdict.Report) verdict.Report {

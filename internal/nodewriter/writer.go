@@ -239,7 +239,7 @@ func (w *Writer) Run(ctx context.Context) error {
 				outcome = NotReady
 			} else if news(warned, outcome) {
 				warned = outcome
-				w.cfg.Log.Warn("the Node could not be written; trying again", "outcome", string(outcome), "error", err.Error())
+				w.cfg.Log.Warn("writing the Node failed; retrying", "outcome", string(outcome), "error", err.Error())
 			}
 			w.cfg.Observe(outcome)
 			if askedDelay(err) > 0 {
@@ -250,7 +250,7 @@ func (w *Writer) Run(ctx context.Context) error {
 			retry.Reset(wait)
 		default:
 			if warned != "" {
-				w.cfg.Log.Info("the Node is written again", "failures", failures.Failures())
+				w.cfg.Log.Info("writing the Node works again", "failures", failures.Failures())
 			}
 			warned = ""
 			failures.reset()
@@ -345,7 +345,7 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 			outcome = PutBack
 			fight.putBack(now)
 			slices.Sort(p.foreign)
-			w.cfg.Log.Warn("somebody else changed the agent's keys; put back", "keys", strings.Join(p.foreign, ","))
+			w.cfg.Log.Warn("another writer changed the agent's keys; restored", "keys", strings.Join(p.foreign, ","))
 		}
 		w.cfg.Observe(outcome)
 		// Before Flush returns: whoever waits in it may end the writer then.
@@ -472,7 +472,7 @@ func (w *Writer) follow(ctx context.Context) {
 			down = true
 			if outcome := classify(err); !delay.notReady() && news(warned, outcome) {
 				warned = outcome
-				w.cfg.Log.Warn("the Node is not watched; trying again", "error", err.Error())
+				w.cfg.Log.Warn("watching the Node failed; retrying", "error", err.Error())
 			}
 		}
 		backoff.Sleep(ctx, wait)
@@ -491,7 +491,7 @@ func (w *Writer) setNode(n *node) {
 	switch {
 	case n == nil:
 		if !w.missing {
-			w.cfg.Log.Warn("there is no such Node; waiting for it", "node", w.cfg.Node)
+			w.cfg.Log.Warn("the Node does not exist; waiting for it", "node", w.cfg.Node)
 		}
 		w.node, w.missing = nil, true
 	case n.newer(w.node):
@@ -534,8 +534,8 @@ func (w *Writer) noticeFight(keys []string, wait time.Duration) {
 		return
 	}
 	slices.Sort(keys)
-	w.cfg.Log.Error("somebody else keeps changing the agent's keys; backing off", "keys", strings.Join(keys, ","), "wait", wait.Round(time.Second).String())
-	w.emit(event{node: n, kind: "Warning", reason: "SCTPLabelsContested", message: "another writer keeps changing " + strings.Join(keys, ", ") + "; the agent puts them back with increasing delay"})
+	w.cfg.Log.Error("another writer keeps changing the agent's keys; restoring them with increasing delay", "keys", strings.Join(keys, ","), "wait", wait.Round(time.Second).String())
+	w.emit(event{node: n, kind: "Warning", reason: "SCTPLabelsContested", message: "another writer keeps changing " + strings.Join(keys, ", ") + "; the agent restores them with increasing delay"})
 }
 
 // transition emits an Event if ready or reason changed.

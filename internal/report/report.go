@@ -215,7 +215,7 @@ func bootText(b verdict.OnBoot) string {
 	case verdict.OnBootLoaded:
 		return "loaded"
 	case verdict.OnBootOnDemand:
-		return "on demand: nothing asks for it, the first socket would load it"
+		return "on demand: not requested at boot, the first socket would load it"
 	case verdict.OnBootBlocked:
 		return "blocked: nothing will load it"
 	default:

@@ -50,7 +50,7 @@ func (r *run) remove(ctx context.Context) error {
 	r.opts.Progress("deleting namespace " + r.namespace)
 	waiting := ""
 	failed := func(err error) error {
-		return fmt.Errorf("namespace %s is left behind (the next run deletes it after its time): %w%s", r.namespace, err, waiting)
+		return fmt.Errorf("namespace %s was not deleted (the next run deletes it when its time is over): %w%s", r.namespace, err, waiting)
 	}
 	// The namespace controller begins five seconds after it has heard
 	// (namespaceDeletionGracePeriod). Pods take longest to end, so they may

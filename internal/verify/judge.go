@@ -102,7 +102,7 @@ func troubleOf(n *Node) nodeTrouble {
 	if strings.Contains(n.Detail, "ErrImagePull") || strings.Contains(n.Detail, "ImagePullBackOff") {
 		fix += ", --image-pull-secret NAMESPACE/NAME the secret that its registry asks for"
 	}
-	return nodeTrouble{FindingUndecided, "took no part", "took no part", fix}
+	return nodeTrouble{FindingUndecided, "was not tested", "were not tested", fix}
 }
 
 // details are what the nodes' pods left, each text once; of several nodes with
@@ -141,9 +141,9 @@ func podFinding(o wire.Outcome) (kind, message, fix string) {
 			"look for a firewall, security group or network policy that lets TCP and UDP through and not IP protocol 132"
 	case wire.OneWay:
 		return FindingOneWay, "SCTP packets arrive, and the answers are dropped (TCP passes)",
-			"look at the way back: a stateful firewall or NAT that does not know SCTP, or an asymmetric route"
+			"check the way back: a stateful firewall or NAT that does not support SCTP, or an asymmetric route"
 	case wire.NetworkDown:
-		return FindingNetworkDown, "neither SCTP nor TCP gets there",
+		return FindingNetworkDown, "neither SCTP nor TCP arrives",
 			"it is the pod network between these nodes, not SCTP: routes, tunnel, CNI plugin"
 	case wire.NoRoute:
 		return FindingNoRoute, "there is no route, or a firewall rejects it",
@@ -185,7 +185,7 @@ func (j *judgement) pods() {
 	for _, g := range order {
 		kind, message, fix := podFinding(g.outcome)
 		if g.silence {
-			message, fix = "SCTP gets no answer; what becomes of the packets, and whether TCP passes, was not found out", longer
+			message, fix = "SCTP gets no answer; where its packets are lost, and whether TCP passes, is not known", longer
 			if j.late == "" {
 				fix = "fix what the other findings name, and try again: many paths fail, and not each was looked into"
 			}
@@ -277,10 +277,10 @@ func (j *judgement) services(ports map[string][]int32) {
 				message = fmt.Sprintf("%d nodes do not serve %s; the pods behind them are reached directly", len(none), c.what)
 				evidence = append([]string{"nodes " + someOf(none)}, evidence...)
 			}
-			j.add(c.all, "see kube-proxy (or what stands in its place) on the node: is it running, does it know SCTP?", message, evidence...)
+			j.add(c.all, "check kube-proxy (or its replacement) on the node: is it running, does it support SCTP?", message, evidence...)
 		}
 		if len(single) > 0 {
-			j.add(c.one, "see the rules for these Services on the nodes named (kube-proxy or what stands in its place), and what lies between the nodes",
+			j.add(c.one, "check the rules for these Services on the nodes named (kube-proxy or its replacement), and the network between the nodes",
 				fmt.Sprintf("some %s fail where the pods behind them are reached directly", c.what), causes.rows(single)...)
 		}
 	}
@@ -298,10 +298,10 @@ func (j *judgement) untold() {
 		unknown = append(unknown, passable(func(o wire.Outcome) bool { return o != wire.NotTried && !o.Conclusive() })...)
 	}
 	if len(untried) > 0 {
-		j.add(FindingUndecided, "try again", "what these paths depend on did not work at first, and then did; they were not tried again", untried...)
+		j.add(FindingUndecided, "try again", "the direct paths that these depend on failed at first, and worked later; these were not tried again", untried...)
 	}
 	if len(unknown) > 0 {
-		j.add(FindingUndecided, longer, "of these paths through Services nothing is known", unknown...)
+		j.add(FindingUndecided, longer, "these paths through Services were not tested", unknown...)
 	}
 }
 
@@ -381,11 +381,11 @@ func (j *judgement) policy() {
 		}
 	}
 	denied := newCauses(j.r, PathDenied)
-	const wanted = "use a network plugin that enforces NetworkPolicy for SCTP; without one, policies change nothing"
+	const wanted = "use a network plugin that enforces NetworkPolicy for SCTP; without one, policies have no effect"
 	switch {
 	case len(open) > 0 && len(shut) > 0:
 		j.r.Policy = policyPartly
-		j.add(FindingNotEnforced, "see whether the network plugin runs on all nodes, and whether it knows SCTP over both address families",
+		j.add(FindingNotEnforced, "see whether the network plugin runs on all nodes, and whether it supports SCTP over both address families",
 			"a NetworkPolicy is enforced on some paths and not on others", denied.rows(append(open, shut...))...)
 	case len(open) > 0:
 		j.r.Policy = policyOpen

@@ -111,7 +111,7 @@ func TestJudge(t *testing.T) {
 			r.Nodes[1].Fault = wire.ModuleMissing
 			r.Paths = slices.DeleteFunc(r.Paths, func(p Path) bool { return p.From == "b" || p.To == "b" || p.Via == "b" })
 		}, nil, []string{FindingModuleMissing}, "node b", kmod.AnswerFalse},
-		{"a node took no part", func(r *Result) {
+		{"a node was not tested", func(r *Result) {
 			r.Nodes[1].Fault, r.Nodes[1].Detail = wire.Unknown, "ErrImagePull"
 		}, nil, []string{FindingUndecided}, "ErrImagePull", kmod.AnswerUnknown},
 		{"an image that asks for a secret", func(r *Result) {

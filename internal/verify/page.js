@@ -1,7 +1,7 @@
 const good = p => p.outcome === (p.kind === "policyDenied" ? "blocked" : "ok");
 const ok = r.paths.filter(good).length, untried = r.paths.filter(p => p.outcome === "not-tried").length;
 summary(`${r.time}: ${r.nodes.length} nodes` + (r.plan === "ring" ? ", each tried against the next ten on a ring" : "") +
-  `, ${ok} of ${r.paths.length} paths are as they should be` +
+  `, ${ok} of ${r.paths.length} paths are as expected` +
   (untried ? ` (${untried} not tried: they depend on pairs of pods that do not reach each other)` : "") +
   `, ${(r.durationMillis / 1000).toFixed(1)} s, image ${r.image}` + (r.policy ? `; NetworkPolicy for SCTP: ${r.policy}` : ""));
 

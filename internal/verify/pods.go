@@ -123,7 +123,7 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 	out := make([]wire.Result, len(paths))
 	byNode := map[string][]int{}
 	for i, p := range paths {
-		out[i] = wire.Result{ID: i, Outcome: wire.Unknown, Errno: "its dialler said nothing in time", Peer: -1}
+		out[i] = wire.Result{ID: i, Outcome: wire.Unknown, Errno: "its dialler reported nothing in time", Peer: -1}
 		byNode[p.From] = append(byNode[p.From], i)
 	}
 	running := map[string]bool{}
@@ -284,7 +284,7 @@ func (r *run) sayOf(p *corev1.Pod) (wire.Say, error) {
 			return say, r.mismatch(other)
 		}
 		if err != nil {
-			say = wire.Say{Fault: wire.Unknown, Detail: fmt.Sprintf("its pod ended with exit status %d, %s: %s", t.ExitCode, t.Reason, cmp.Or(t.Message, "no word"))}
+			say = wire.Say{Fault: wire.Unknown, Detail: fmt.Sprintf("its pod ended with exit status %d, %s: %s", t.ExitCode, t.Reason, cmp.Or(t.Message, "no result"))}
 		}
 		return say, nil
 	}

@@ -479,7 +479,7 @@ func (ev *evaluation) installEffect(m *module, rule *commandRule) Evidence {
 	case scratch.inserted[h.target] || m.name != h.target && scratch.inserted[m.name]:
 		return rule.evidence(CauseNone, what+", and loads it")
 	case effect == commandUnknown:
-		return rule.evidence(CauseCustomInstall, what+"; its effect cannot be told without running it")
+		return rule.evidence(CauseCustomInstall, what+"; its effect is not known without running it")
 	case effect == commandFails:
 		return rule.evidence(CauseInstall, what+", and fails")
 	}
@@ -607,7 +607,7 @@ func (ev *evaluation) lookUpRequest(name string) (how string) {
 	for _, m := range mods {
 		list := p.freshList(m, false)
 		if slices.ContainsFunc(list, func(e *module) bool { return e.name == h.target }) {
-			return "asks at boot for " + printable(m.name) + ", which brings " + h.target + " along"
+			return "asks at boot for " + printable(m.name) + ", which also loads " + h.target + " along"
 		}
 	}
 	return ""

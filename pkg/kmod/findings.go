@@ -33,7 +33,7 @@ func (ev *evaluation) incomplete() []Finding {
 		f := Finding{Kind: FindingIncomplete, Evidence: []Evidence{{File: file, Effect: hostroot.Bare(err).Error(), Cause: CauseUnreadable}}}
 		switch {
 		case errors.Is(err, hostroot.ErrNotRegular):
-			f.Message = fmt.Sprintf("%s is not a regular file and was not opened; modprobe and systemd would open it, and may wait for ever", file)
+			f.Message = fmt.Sprintf("%s is not a regular file and was not opened; modprobe and systemd would open it, and may block forever", file)
 		case errors.Is(err, hostroot.ErrTooLarge):
 			f.Message = fmt.Sprintf("%s is too large to be read", file)
 		case errors.Is(err, errTooMuch):
@@ -290,7 +290,7 @@ func (ev *evaluation) unusedRequests() []Finding {
 		switch {
 		case len(words) == 1 && bare(words[0]) == target && strings.Contains(words[0], "#"),
 			len(words) > 1 && bare(words[0]) == target && strings.HasPrefix(words[1], "#"):
-			list = append(list, unused(r.evidence(CauseNone, ""), "a comment cannot follow a module's name here; the whole line is taken for the name"))
+			list = append(list, unused(r.evidence(CauseNone, ""), "a comment cannot follow a module's name here; the whole line is read as the name"))
 		case len(words) > 1 && (bare(words[0]) == target || bare(words[1]) == target):
 			list = append(list, unused(r.evidence(CauseNone, ""), "a line here is one module's name and nothing else"))
 		case len(words) == 1:

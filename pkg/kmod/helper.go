@@ -61,7 +61,7 @@ func (h *host) loaderOf(who caller) loader {
 func (h *host) helperNamed(name string, by Evidence) loader {
 	switch {
 	case name == "":
-		by.Effect = "is empty: the kernel asks nobody to load modules for a program"
+		by.Effect = "is empty: the kernel runs nothing to load modules for a program"
 		return loader{AnswerFalse, by}
 	case harmless(name):
 		by.Effect = "is what the kernel runs in place of modprobe, and loads nothing"
@@ -93,7 +93,7 @@ func (h *host) loaderAt(name string) loader {
 	is := func(a Answer, effect string) loader {
 		return loader{a, Evidence{File: name, Cause: CauseLoadingDisabled, Effect: effect}}
 	}
-	const unknownEffect = "is another program; its effect cannot be told without running it"
+	const unknownEffect = "is another program; its effect is not known without running it"
 	usual := slices.Contains(modprobePaths, name)
 	st, err := h.Stat(name)
 	_, linkErr := h.Readlink(name)

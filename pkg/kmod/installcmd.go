@@ -43,7 +43,7 @@ func (p *process) runInstall(m *module, rule *commandRule) error {
 		return errCommand
 	}
 	if m.name == p.kern.target || m.required {
-		why := "its effect cannot be told without running it"
+		why := "its effect is not known without running it"
 		if p.unseen != "" {
 			why = p.unseen
 		}

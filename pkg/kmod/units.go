@@ -202,7 +202,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		state = UnitReplaced
 		for _, v := range u.Settings {
 			if v.Key == "ExecStart" && !v.Vendor && changed.Line == 0 {
-				changed = Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: "takes back what the unit runs"}
+				changed = Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: "clears what the unit runs"}
 			}
 		}
 	}

@@ -190,11 +190,11 @@ func (e *Effect) conclude(unread []string) {
 	case verdict.OnBootLoaded:
 		e.Enabled, e.Message = kmod.AnswerTrue, "the next boot loads sctp"
 	case verdict.OnBootOnDemand:
-		e.Enabled, e.Message = kmod.AnswerFalse, "nothing asks for sctp at boot; the first SCTP socket loads it"
+		e.Enabled, e.Message = kmod.AnswerFalse, "nothing requests sctp at boot; the first SCTP socket loads it"
 	case verdict.OnBootBlocked:
 		e.Enabled, e.Message = kmod.AnswerFalse, "the next boot does not load sctp, and no program can"
 	default:
-		e.Enabled, e.Message = kmod.AnswerUnknown, "what the next boot brings cannot be told"
+		e.Enabled, e.Message = kmod.AnswerUnknown, "what the next boot brings is not known"
 	}
 }
 
@@ -211,7 +211,7 @@ func (e *Effect) Why() string {
 
 // String is the evidence as people read it, with where it comes from.
 func (e Evidence) String() string {
-	from := "delivered with the operating system"
+	from := "part of the operating system"
 	if e.Config != "" {
 		from = Kind + " " + e.Config
 	}

@@ -201,7 +201,7 @@ func TestJudge(t *testing.T) {
 		{"documented", []string{documented}, kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig load-sctp-module"},
 		{"own", []string{printedOnce()}, kmod.AnswerTrue, verdict.OnBootLoaded, "99-worker-load-sctp"},
 		{"the request alone does not undo the vendor's blacklist", []string{object("a", file(load, "data:,sctp"))},
-			kmod.AnswerFalse, verdict.OnBootBlocked, "delivered with the operating system"},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "part of the operating system"},
 		{"an emptied blacklist alone loads nothing at boot", []string{object("a", file(empty, "data:,"))},
 			kmod.AnswerFalse, verdict.OnBootOnDemand, "first SCTP socket"},
 		{"nothing to do with sctp", []string{object("a", file("/etc/motd", "data:,sctp"))},

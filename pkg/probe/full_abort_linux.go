@@ -26,5 +26,5 @@ func proveAbort(ctx context.Context, e *env) error {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
 	}
-	return wrong("the other end of an aborted association was told %v, not ECONNRESET", err)
+	return wrong("the peer of an aborted association got %v, not ECONNRESET", err)
 }

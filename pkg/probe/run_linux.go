@@ -238,7 +238,7 @@ func (r *run) gate(ctx context.Context) error {
 			// The files of another kernel, a copy of a host's for example, say
 			// nothing of this one, in which the sockets are opened.
 			if here, err := Registered(""); !here {
-				return undecided("", err, "SCTP is not in the running kernel, but %s says so", r.opts.Proc)
+				return undecided("", err, "the module is not in the running kernel, but %s lists SCTP", r.opts.Proc)
 			}
 		}
 		if ok {

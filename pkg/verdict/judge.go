@@ -287,7 +287,7 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	case kmod.CauseCustomInstall:
 		return conclusion{ReasonModuleInstallOverridden, fmt.Sprintf("an install command of unknown effect replaces loading %s%s%s", i.Module, by(first), ask)}
 	case kmod.CauseVersionsDiffer:
-		return conclusion{ReasonInspectionFailed, fmt.Sprintf("the host's kmod version could not be told, and the versions disagree about %s%s (set --kmod-version)", i.Module, by(first))}
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("the host's kmod version is not known, and the versions disagree about %s%s (set --kmod-version)", i.Module, by(first))}
 	default:
 		return conclusion{ReasonInspectionFailed, fmt.Sprintf("what decides whether %s is loaded could not be read%s", i.Module, by(first))}
 	}

@@ -332,7 +332,7 @@ func TestJudge(t *testing.T) {
 		{
 			story: "the agent's profile does not let it read /proc/net/protocols: no socket was refused",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State = kmod.StateLoaded; requested(i) }), Probe: unbegun("EACCES", "open /proc/net/protocols: permission denied")},
-			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"allow the agent what the message names"},
+			ready: kmod.AnswerUnknown, reason: ReasonPermissionDenied, onBoot: OnBootLoaded, says: []string{"EACCES (check ipv4-stream): open /proc/net/protocols"}, remedy: []string{"allow the agent to open SCTP sockets"},
 		},
 		{
 			story: "no further process is allowed",

@@ -280,7 +280,7 @@ func TestNotice(t *testing.T) {
 			i.Userland = kmod.Userland{ID: id}
 			everyCaller(i, stoppedBy(e))
 		})})
-		if want := `, and change what writes the file, which says "# Ansible managed: do not edit"`; !strings.Contains(r.Remedies[0].Text, want) {
+		if want := `, and change what writes the file ("# Ansible managed: do not edit")`; !strings.Contains(r.Remedies[0].Text, want) {
 			t.Errorf("%s: %s", id, r.Remedies[0].Text)
 		}
 	}

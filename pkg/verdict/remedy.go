@@ -54,14 +54,14 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 				{Action: ActionExamine, Text: "\"ausearch -m avc -ts recent\" on the node shows what was denied", Command: "ausearch -m avc -ts recent"},
 			}
 		}
-		return one(ActionAllow, "allow the agent what the message names, such as to open SCTP sockets: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy refuses it", "")
+		return one(ActionAllow, "allow the agent to open SCTP sockets, or the call in the message: its seccomp profile, SELinux domain (class sctp_socket) or cgroup policy denies it", "")
 	case ReasonResourceExhausted:
 		return one(ActionAllow, "raise the agent's limits (open files, memory, processes), or free some on the node", "")
 	case ReasonModuleInTransition:
-		return one(ActionRetry, "look again in a moment", "")
+		return one(ActionRetry, "retry in a moment", "")
 	case ReasonInspectionFailed:
 		if f.Probe.Attempted && i.State.InKernel() {
-			return one(ActionRetry, "look again when the node is less busy, or give the probe more time with --timeout; if the message stays the same, fix what it names", "")
+			return one(ActionRetry, "retry when the node is less busy, or give the probe more time with --timeout; if the message stays the same, fix the cause in it", "")
 		}
 		return []Remedy{readable(f, i)}
 	default:
@@ -108,7 +108,7 @@ func readable(f Facts, i *kmod.Inspection) Remedy {
 			}
 		}
 	}
-	return Remedy{Action: ActionAllow, Text: "give the agent the right to read /proc and /sys, then look again"}
+	return Remedy{Action: ActionAllow, Text: "give the agent the right to read /proc and /sys, then retry"}
 }
 
 // installModule says where the module comes from, and what is to be done besides

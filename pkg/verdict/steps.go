@@ -136,7 +136,7 @@ func (p Platform) annotated(u kmod.Userland, step Remedy, e kmod.Evidence) Remed
 		step.Text += " [hardening rule " + strings.Join(rules, ", ") + "]"
 	}
 	if e.Notice != "" {
-		step.Text += fmt.Sprintf(", and change what writes the file, which says %q", strings.TrimSpace(e.Notice))
+		step.Text += fmt.Sprintf(", and change what writes the file (%q)", strings.TrimSpace(e.Notice))
 	}
 	return step
 }

@@ -19,7 +19,7 @@ type Count struct {
 	// many times they said the same.
 	Compared, Agreed int
 	// Unknown is how often the library declined to answer, because an install
-	// command cannot be told without running it.
+	// command is not known without running it.
 	Unknown int
 	// Loaded is how often the real programs ended with the module inserted
 	// (or asked for it): a comparison where all answers are alike shows little.
