@@ -31,7 +31,7 @@ func newCleanupCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "cleanup",
-		Short: "Remove the agent's labels, annotations, condition and taint from the Nodes",
+		Short: "Remove the agent's labels, annotations and taints from the Nodes",
 		Long: `cleanup removes from the Nodes the agent's documented labels and annotations,
 others with its prefix that its field manager owns, the startup taint
 PREFIX/unproved and the agent's condition: for each prefix that an agent used
