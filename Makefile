@@ -1,7 +1,7 @@
 # What the tests and the demo download or build is kept in
 # $SCTP_AGENT_CACHE, by default ~/.cache/sctp-agent.
 
-.PHONY: help build demo test test-full test-node test-long test-timing test-versions test-arch oracle bench deps
+.PHONY: help build demo test test-full test-node test-long test-timing test-versions test-arch test-kernels oracle bench deps
 
 # Both programs, as they ship, in bin/.
 build:
@@ -53,6 +53,11 @@ oracle: deps
 test-arch: deps
 	@hack/deps qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-s390x
 	@hack/test -full arch
+
+# The probe with every fault, and each scenario, on all kernels: 5.10, 6.1, 6.12,
+# 6.12 with PREEMPT_RT, and 7.2 or later of Debian's testing suite.
+test-kernels: deps
+	@hack/test -full kernels
 
 # A whole inspection of a host against one dry run of the real modprobe; the
 # probe's core against the least C program that does the same; one agent at rest

@@ -34,6 +34,9 @@ const (
 	Bullseye Suite = "bullseye" // Debian 11: kmod 28, systemd 247, Linux 5.10
 	Bookworm Suite = "bookworm" // Debian 12: kmod 30, systemd 252, Linux 6.1
 	Trixie   Suite = "trixie"   // Debian 13: kmod 34, systemd 257, Linux 6.12
+	// Forky is to be Debian 14, and moves until then: kmod 34, systemd 262 and
+	// Linux 7.2 in November 2026.
+	Forky Suite = "forky"
 )
 
 // Archive is one suite for one architecture.
@@ -67,7 +70,8 @@ func (a *Archive) TreeWithDepends(ctx context.Context, packages ...string) (stri
 }
 
 // Kernel returns a tree with the kernel that a package such as
-// "linux-image-cloud-amd64" stands for, and the kernel's release.
+// "linux-image-cloud-amd64" stands for, and the kernel's release. The image itself
+// is boot/vmlinuz-RELEASE.
 func (a *Archive) Kernel(ctx context.Context, metapackage string) (dir, release string, err error) {
 	dir, err = a.cached(ctx, []string{"kernel", metapackage}, func(ctx context.Context, apt *apt, dir string) error {
 		images, err := apt.kernelImages(ctx, metapackage)
@@ -76,8 +80,12 @@ func (a *Archive) Kernel(ctx context.Context, metapackage string) (dir, release 
 		}
 		var failed []error
 		for _, image := range images {
-			if err = apt.unpack(ctx, dir, false, []string{image}); err == nil {
-				return nil
+			parts, err := apt.kernelParts(ctx, image)
+			if err == nil {
+				err = apt.unpack(ctx, dir, false, parts)
+			}
+			if err == nil {
+				return linkKernel(dir)
 			}
 			failed = append(failed, err)
 		}
@@ -245,6 +253,11 @@ Acquire::Retries "3";
 	for _, s := range archives {
 		fmt.Fprintf(&sources, "deb [signed-by=%s] %s %s main\n", keyring, s.uri, s.suite)
 	}
+	if a.suite == Forky {
+		// Not released: its lists are good for a week, and a mirror's copy may be
+		// older.
+		config += "Acquire::Check-Valid-Until \"false\";\n"
+	}
 	for name, text := range map[string]string{"apt.conf": config, "sources.list": sources.String(), "status": ""} {
 		if err := os.WriteFile(filepath.Join(a.state, name), []byte(text), 0o644); err != nil {
 			return err
@@ -283,6 +296,35 @@ func (a *apt) kernelImages(ctx context.Context, metapackage string) ([]string, e
 		}
 	}
 	return images, nil
+}
+
+// kernelParts are the packages that a kernel is in: up to Debian 13 one, then
+// one for the image, one for the modules and one for what both have in common.
+func (a *apt) kernelParts(ctx context.Context, image string) ([]string, error) {
+	out, err := a.cache(ctx, "depends", "--important", image)
+	if err != nil {
+		return nil, err
+	}
+	build := regexp.QuoteMeta(strings.TrimPrefix(image, "linux-image-"))
+	parts := []string{image}
+	for _, m := range regexp.MustCompile(`(?m)^ *Depends: (linux-[a-z]+-`+build+`)$`).FindAllStringSubmatch(string(out), -1) {
+		parts = append(parts, m[1])
+	}
+	return parts, nil
+}
+
+// linkKernel gives a kernel whose image is beside its modules the name that it
+// has in /boot, which a maintainer script would.
+func linkKernel(dir string) error {
+	images, err := filepath.Glob(filepath.Join(dir, "usr/lib/modules/*/vmlinuz"))
+	if err != nil || len(images) == 0 {
+		return err
+	}
+	release := filepath.Base(filepath.Dir(images[0]))
+	if err := os.MkdirAll(filepath.Join(dir, "boot"), 0o755); err != nil {
+		return err
+	}
+	return os.Symlink("../usr/lib/modules/"+release+"/vmlinuz", filepath.Join(dir, "boot/vmlinuz-"+release))
 }
 
 // unpack fetches packages and unpacks them into dir.

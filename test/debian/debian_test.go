@@ -18,6 +18,7 @@ func TestTreeHasTheSuitesKmod(t *testing.T) {
 		debian.Bullseye: "28",
 		debian.Bookworm: "30",
 		debian.Trixie:   "34",
+		debian.Forky:    "34",
 	} {
 		t.Run(string(suite), func(t *testing.T) {
 			t.Parallel()
@@ -53,17 +54,27 @@ func TestTreeHasTheSuitesKmod(t *testing.T) {
 }
 
 func TestKernelHasSCTPAsAModule(t *testing.T) {
-	dir, release, err := debian.Open(debian.Bookworm, "amd64").Kernel(t.Context(), "linux-image-cloud-amd64")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.HasPrefix(release, "6.1.") {
-		t.Errorf("release %s", release)
-	}
-	for _, path := range []string{"boot/vmlinuz-" + release, "lib/modules/" + release + "/kernel/net/sctp/sctp.ko"} {
-		if _, err := os.Stat(filepath.Join(dir, path)); err != nil {
-			t.Error(err)
-		}
+	for suite, want := range map[debian.Suite]string{
+		debian.Bookworm: "6.1.",
+		debian.Forky:    "", // moves
+	} {
+		t.Run(string(suite), func(t *testing.T) {
+			t.Parallel()
+			dir, release, err := debian.Open(suite, "amd64").Kernel(t.Context(), "linux-image-cloud-amd64")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(release, want) {
+				t.Errorf("release %s", release)
+			}
+			module, err := filepath.Glob(filepath.Join(dir, "lib/modules", release, "kernel/net/sctp/sctp.ko*"))
+			if err != nil || len(module) != 1 {
+				t.Errorf("sctp.ko: %q, %v", module, err)
+			}
+			if _, err := os.Stat(filepath.Join(dir, "boot/vmlinuz-"+release)); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -36,6 +36,25 @@ type image struct {
 // packages are those whose files guests always have, whole or in part.
 var packages = []string{"base-files", "busybox-static", "iproute2", "kmod", "nftables", "systemd"}
 
+// systemdPackages are those whose files a guest has besides, if systemd is its
+// first process.
+var systemdPackages = []string{"mount", "systemd", "systemd-sysv", "udev"}
+
+// systemdLeft is what it does without of them: descriptions of hardware and of
+// messages, and consoles to log in at.
+var systemdLeft = []string{"usr/lib/udev/hwdb.d/", "usr/lib/systemd/catalog/", "usr/lib/systemd/system-generators/systemd-getty-generator", "usr/lib/systemd/system/getty.target.wants/"}
+
+// serverUnit starts the server in such a guest, as early as it can be, and
+// whatever becomes of the boot.
+const serverUnit = `[Unit]
+Description=Requests from the machine that runs this guest
+DefaultDependencies=no
+IgnoreOnIsolate=yes
+
+[Service]
+ExecStart=/init serve
+`
+
 // modules are those that guests have on disk, besides the ones that these
 // need. A name that a kernel has built in is fine.
 var modules = []string{
@@ -71,6 +90,12 @@ func buildImage(ctx context.Context, cfg Config) (image, error) {
 		return image{}, fmt.Errorf("fetching Linux %s: %w", cfg.Kernel, err)
 	}
 	wanted := append(slices.Clone(packages), cfg.Packages...)
+	if !slices.Contains(wanted, m.modulesLoad) {
+		wanted = append(wanted, m.modulesLoad)
+	}
+	if cfg.Systemd {
+		wanted = append(wanted, systemdPackages...)
+	}
 	tree, err := archive.TreeWithDepends(ctx, wanted...)
 	if err != nil {
 		return image{}, fmt.Errorf("fetching the user space of %s: %w", m.suite, err)
@@ -81,7 +106,7 @@ func buildImage(ctx context.Context, cfg Config) (image, error) {
 	}
 	inputs, err := json.Marshal([]any{
 		imageVersion, kernelTree, tree, sha256.Sum256(init),
-		cfg.Packages, cfg.Modules, cfg.WithoutModules, modules, maybeModules, busyboxApplets, m.own,
+		cfg.Systemd, cfg.Packages, cfg.Modules, cfg.WithoutModules, modules, maybeModules, busyboxApplets, m.own,
 	})
 	if err != nil {
 		return image{}, err
@@ -95,7 +120,7 @@ func buildImage(ctx context.Context, cfg Config) (image, error) {
 		}
 		defer out.Close()
 		b.archive = newArchive(out)
-		if err := b.skeleton(cfg.Packages, init); err != nil {
+		if err := b.skeleton(cfg, m.modulesLoad, init); err != nil {
 			return err
 		}
 		if err := b.modules(ctx, kernelTree, release, m.own, cfg.Modules, cfg.WithoutModules); err != nil {
@@ -148,7 +173,7 @@ func (b *builder) link(p, target string) error {
 }
 
 // skeleton puts everything but modules.
-func (b *builder) skeleton(extra []string, init []byte) error {
+func (b *builder) skeleton(cfg Config, modulesLoad string, init []byte) error {
 	for _, dir := range []string{"bin", "sbin", "lib", "lib64"} {
 		if err := b.put("usr/"+dir, fs.ModeDir|0o755, ""); err != nil {
 			return err
@@ -182,8 +207,23 @@ func (b *builder) skeleton(extra []string, init []byte) error {
 		return err
 	}
 
+	if cfg.Systemd {
+		const units = "usr/lib/systemd/system/"
+		if err := b.put(units+"guest.service", 0o644, serverUnit); err != nil {
+			return err
+		}
+		if err := b.link(units+"sysinit.target.wants/guest.service", "../guest.service"); err != nil {
+			return err
+		}
+		// Without one, systemd takes the boot for the first of an image, and
+		// enables units (machine-id(5)).
+		if err := b.put("etc/machine-id", 0o444, strings.Repeat("5", 32)+"\n"); err != nil {
+			return err
+		}
+	}
+
 	var paths []string
-	for _, pkg := range append([]string{"kmod", "iproute2", "nftables"}, extra...) {
+	for _, pkg := range append([]string{"kmod", "iproute2", "nftables"}, cfg.Packages...) {
 		files, err := debian.Files(b.tree, pkg)
 		if err != nil {
 			return err
@@ -191,15 +231,28 @@ func (b *builder) skeleton(extra []string, init []byte) error {
 		paths = append(paths, files...)
 	}
 	// Of these packages only what bears on modules.
-	systemd, err := debian.Files(b.tree, "systemd")
-	if err != nil {
-		return err
+	for _, pkg := range slices.Compact([]string{"systemd", modulesLoad}) {
+		files, err := debian.Files(b.tree, pkg)
+		if err != nil {
+			return err
+		}
+		for _, p := range files {
+			switch dir, name := path.Split(merged(p)); {
+			case strings.HasSuffix(dir, "/modprobe.d/"), strings.HasSuffix(dir, "/modules-load.d/"), strings.HasSuffix(dir, "/sysctl.d/"),
+				name == "systemd-modules-load", name == "systemd-sysctl":
+				paths = append(paths, p)
+			}
+		}
 	}
-	for _, p := range systemd {
-		switch dir, name := path.Split(merged(p)); {
-		case strings.HasSuffix(dir, "/modprobe.d/"), strings.HasSuffix(dir, "/modules-load.d/"), strings.HasSuffix(dir, "/sysctl.d/"),
-			name == "systemd-modules-load", name == "systemd-sysctl":
-			paths = append(paths, p)
+	if cfg.Systemd {
+		for _, pkg := range systemdPackages {
+			files, err := debian.Files(b.tree, pkg)
+			if err != nil {
+				return err
+			}
+			paths = append(paths, slices.DeleteFunc(files, func(p string) bool {
+				return slices.ContainsFunc(systemdLeft, func(left string) bool { return strings.HasPrefix(merged(p), left) })
+			})...)
 		}
 	}
 	paths = append(paths, "/etc/os-release", "/usr/lib/os-release", "/etc/debian_version", "/usr/bin/busybox", "/bin/busybox", "/var/lib/dpkg/status")

@@ -14,6 +14,11 @@ const (
 	Linux510 Kernel = "5.10" // kmod 28, systemd 247
 	Linux61  Kernel = "6.1"  // kmod 30, systemd 252
 	Linux612 Kernel = "6.12" // kmod 34, systemd 257
+	// Linux612RT is 6.12 with PREEMPT_RT.
+	Linux612RT Kernel = "6.12-rt"
+	// LinuxTesting is the kernel of Debian's testing suite: 7.2, with kmod 34 and
+	// systemd 262, in November 2026.
+	LinuxTesting Kernel = "testing"
 
 	Linux510ARM64 Kernel = "5.10-arm64"
 	Linux612ARM64 Kernel = "6.12-arm64"
@@ -26,8 +31,10 @@ type machine struct {
 	arch    string // Debian's and Go's name
 	triplet string // directory of shared libraries
 	image   string // package of the kernel
-	qemu    []string
-	console string
+	// modulesLoad is the package of systemd-modules-load.
+	modulesLoad string
+	qemu        []string
+	console     string
 	// cmdline is what the kernel needs to be told.
 	cmdline string
 	// bus is the suffix of QEMU's virtio devices.
@@ -40,13 +47,17 @@ func (k Kernel) machine() (machine, error) {
 	suites := map[Kernel]debian.Suite{
 		Linux510: debian.Bullseye, Linux510ARM64: debian.Bullseye,
 		Linux61: debian.Bookworm, Linux61S390X: debian.Bookworm,
-		Linux612: debian.Trixie, Linux612ARM64: debian.Trixie,
+		Linux612: debian.Trixie, Linux612RT: debian.Trixie, Linux612ARM64: debian.Trixie,
+		LinuxTesting: debian.Forky,
 	}
 	suite, ok := suites[k]
 	if !ok {
 		return machine{}, fmt.Errorf("no such kernel: %q", string(k))
 	}
-	m := machine{suite: suite}
+	m := machine{suite: suite, modulesLoad: "systemd"}
+	if suite == debian.Forky {
+		m.modulesLoad = "udev"
+	}
 	switch k {
 	case Linux510ARM64, Linux612ARM64:
 		m.arch, m.triplet, m.image = "arm64", "aarch64-linux-gnu", "linux-image-cloud-arm64"
@@ -66,6 +77,9 @@ func (k Kernel) machine() (machine, error) {
 		// it broken and panic (arch/x86/kernel/apic/io_apic.c, check_timer).
 		m.cmdline = "no_timer_check"
 		m.own = []string{"virtio_pci", "virtio_console", "virtio_net"}
+		if k == Linux612RT {
+			m.image = "linux-image-rt-amd64"
+		}
 	}
 	return m, nil
 }

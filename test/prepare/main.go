@@ -51,7 +51,7 @@ func prepare(ctx context.Context, what string) error {
 		fmt.Printf("a node's disk: ready in %v\n", time.Since(start).Round(time.Second))
 		return nil
 	case "guests":
-		for _, kernel := range []guest.Kernel{guest.Linux61, guest.Linux510, guest.Linux612} {
+		for _, kernel := range []guest.Kernel{guest.Linux61, guest.Linux510, guest.Linux612, guest.Linux612RT, guest.LinuxTesting} {
 			start := time.Now()
 			if err := guest.Prepare(ctx, guest.Config{Kernel: kernel}); err != nil {
 				return err

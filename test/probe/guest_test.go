@@ -35,15 +35,18 @@ func suites(t *testing.T, g *guest.Guest, which ...string) {
 	g.RunGoTest(t.Context(), t, inguest, append(which, "-test.timeout=40m")...)
 }
 
+// kernels asks for every fault on each kernel.
+var kernels = flag.Bool("kernels", false, "TestProbe has every fault on each kernel")
+
 // TestProbe runs the suites and the tests of the sockets on each kernel, and every
 // fault on one, or on each.
 func TestProbe(t *testing.T) {
 	t.Parallel()
-	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612} {
+	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux61, guest.Linux612, guest.Linux612RT, guest.LinuxTesting} {
 		t.Run(string(kernel), func(t *testing.T) {
 			t.Parallel()
 			g := boot(t, guest.Config{Kernel: kernel})
-			if testing.Short() && kernel != guest.Linux61 {
+			if kernel != guest.Linux61 && !*kernels {
 				suites(t, g, "-test.run=^Test(Quick|Full|WithoutPrivilege|Refused)$")
 				t.Run("faults", func(t *testing.T) { t.Skip("only in make test-full") })
 			} else {

@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,8 +40,8 @@ type report struct {
 }
 
 type decision struct {
-	Requested, Allowed string
-	Evidence           []evidence
+	Requested, Allowed, Unit string
+	Evidence                 []evidence
 }
 
 type evidence struct {
@@ -105,7 +106,7 @@ func scenarios() []scenario {
 		{
 			name:  "module file missing for the running kernel",
 			full:  true,
-			cfg:   guest.Config{Remove: []string{"/usr/lib/modules/*/kernel/net/sctp/sctp.ko"}, Files: []guest.File{requested}},
+			cfg:   guest.Config{Remove: []string{"/usr/lib/modules/*/kernel/net/sctp/sctp.ko*"}, Files: []guest.File{requested}},
 			ready: "false", reason: "ModuleMissing", onBoot: "blocked", state: "absent",
 		},
 		{
@@ -312,6 +313,13 @@ func scenarios() []scenario {
 			warnings: []string{"ConflictingFiles"},
 		},
 		{
+			name:  "the kernel of Debian's testing suite, systemd 262 or later: half applied",
+			cfg:   guest.Config{Kernel: guest.LinuxTesting, Files: slices.Concat(asShipped, []guest.File{requested})},
+			ready: "false", reason: "ModuleBlacklisted", onBoot: "blocked", state: "loadable",
+			evidence: map[string]evidence{"modulesLoad": blacklistLine},
+			warnings: []string{"ConflictingFiles"},
+		},
+		{
 			name:  "Linux 6.12, kmod 34: MachineConfig applied",
 			full:  true,
 			cfg:   guest.Config{Kernel: guest.Linux612, Files: machineConfig()},
@@ -424,41 +432,71 @@ func TestScenarios(t *testing.T) {
 				t.Skip("only in make test-full")
 			}
 			t.Parallel()
-			cfg := sc.cfg
-			cfg.Files = slices.Concat(cfg.Files, files)
-			if sc.unsigned != "" {
-				cfg.Files = append(cfg.Files, withoutSignature(t, sc.unsigned))
-			}
-			g := boot(t, cfg)
-			if sc.setup != "" {
-				run(t, g, guest.Shell(sc.setup))
-			}
-
-			before := inKernel(t, g)
-			r, res := check(t, g, sc.args...)
-			sc.compare(t, g, r, res)
-			after := inKernel(t, g)
-			if slices.Contains(sc.args, "--autoload=allow") {
-				if r.Probe.CausedLoad != (after && !before) {
-					t.Errorf("probe.causedLoad = %v; in the kernel before: %v, after: %v", r.Probe.CausedLoad, before, after)
-				}
-				if err := g.Reboot(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			} else if before != after || r.Probe.CausedLoad {
-				t.Errorf("the check changed the host: in the kernel before: %v, after: %v; probe.causedLoad = %v", before, after, r.Probe.CausedLoad)
-			}
-
-			// What a real next boot brings. A guest that has only booted
-			// and been looked at has just done it.
-			if sc.setup != "" {
-				if err := g.Reboot(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			compareWithKernel(t, g, r)
+			sc.run(t, files)
 		})
 	}
+}
+
+// kernels asks for TestKernels: an hour of guests.
+var kernels = flag.Bool("kernels", false, "run TestKernels")
+
+// TestKernels runs the scenarios that name no kernel on further ones.
+func TestKernels(t *testing.T) {
+	if !*kernels {
+		t.Skip("only in make test-full")
+	}
+	files := programs(t)
+	for _, kernel := range []guest.Kernel{guest.Linux510, guest.Linux612, guest.Linux612RT, guest.LinuxTesting} {
+		for _, sc := range scenarios() {
+			if sc.cfg.Kernel != "" || sc.unsigned != "" { // a compressed module has its signature inside
+				continue
+			}
+			sc.cfg.Kernel = kernel
+			t.Run(string(kernel)+"/"+sc.name, func(t *testing.T) {
+				t.Parallel()
+				sc.run(t, files)
+			})
+		}
+	}
+}
+
+// run boots the guest, with the programs, and holds the report to the scenario and
+// to the kernel.
+func (sc scenario) run(t *testing.T, files []guest.File) {
+	t.Helper()
+	cfg := sc.cfg
+	cfg.Files = slices.Concat(cfg.Files, files)
+	if sc.unsigned != "" {
+		cfg.Files = append(cfg.Files, withoutSignature(t, sc.unsigned))
+	}
+	g := boot(t, cfg)
+	if sc.setup != "" {
+		run(t, g, guest.Shell(sc.setup))
+	}
+
+	before := inKernel(t, g)
+	r, res := check(t, g, sc.args...)
+	sc.compare(t, g, r, res)
+	after := inKernel(t, g)
+	if slices.Contains(sc.args, "--autoload=allow") {
+		if r.Probe.CausedLoad != (after && !before) {
+			t.Errorf("probe.causedLoad = %v; in the kernel before: %v, after: %v", r.Probe.CausedLoad, before, after)
+		}
+		if err := g.Reboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	} else if before != after || r.Probe.CausedLoad {
+		t.Errorf("the check changed the host: in the kernel before: %v, after: %v; probe.causedLoad = %v", before, after, r.Probe.CausedLoad)
+	}
+
+	// What a real next boot brings. A guest that has only booted and been looked
+	// at has just done it.
+	if sc.setup != "" {
+		if err := g.Reboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compareWithKernel(t, g, r)
 }
 
 // TestSlice: what make test leaves out, it has seen in another scenario.

@@ -2,7 +2,8 @@
 // init does as far as modules are concerned: mounts the kernel's file
 // systems, then runs the real systemd-modules-load if the conditions of its
 // unit hold, and systemd-sysctl. After that it serves requests from the machine
-// that runs the guest.
+// that runs the guest. Where the guest has a real systemd, that does all this, and
+// serving is a unit of it.
 package main
 
 import (
@@ -50,6 +51,12 @@ func boot() error {
 	if err := prepareDisk(); err != nil {
 		return err
 	}
+	if managed() {
+		if err := insertOwn(); err != nil {
+			return err
+		}
+		return fmt.Errorf("starting systemd: %w", unix.Exec("/usr/lib/systemd/systemd", []string{"/sbin/init"}, nil))
+	}
 	if err := mountAll(); err != nil {
 		return err
 	}
@@ -83,6 +90,13 @@ func boot() error {
 			return nil
 		}
 	}
+}
+
+// managed says that systemd is to be the first process: it has the unit that
+// serves.
+func managed() bool {
+	_, err := os.Stat("/usr/lib/systemd/system/guest.service")
+	return err == nil
 }
 
 // guestDir has what the outside left for this program.
@@ -269,6 +283,9 @@ func configureNet() error {
 }
 
 func serveMain() error {
+	if managed() {
+		return serve(wire.Boot{})
+	}
 	if err := insertOwn(); err != nil {
 		return err
 	}
