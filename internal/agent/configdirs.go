@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +34,9 @@ type ConfigDirs struct {
 	Root string
 	// Dirs as the host names them ("/etc/modprobe.d").
 	Dirs []string
+	// Subdir, if set, says whether a directory of this name in one of Dirs is to be
+	// watched as they are.
+	Subdir func(dir, name string) bool
 	// Relevant says whether a file of this name matters.
 	Relevant func(dir, name string) bool
 }
@@ -172,7 +176,7 @@ func (s *dirWatch) forgetEnded() {
 func (s *dirWatch) scanOnce() (added bool, err error) {
 	s.dirs, s.steps = map[string]string{}, map[string]bool{}
 	want := map[string]inode{}
-	for _, dir := range s.Dirs {
+	for _, dir := range s.all() {
 		if s.automount(dir) {
 			continue
 		}
@@ -219,6 +223,30 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 		added = true
 	}
 	return added, nil
+}
+
+// all are the directories and those below them that count.
+func (s *dirWatch) all() []string {
+	dirs := slices.Clone(s.Dirs)
+	for _, dir := range s.Dirs {
+		if s.Subdir == nil || s.automount(dir) {
+			continue
+		}
+		path, err := securejoin.SecureJoin(s.Root, dir)
+		if err != nil {
+			continue // scanOnce says so
+		}
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			continue // not there, or not to be read
+		}
+		for _, e := range entries {
+			if s.Subdir(dir, e.Name()) {
+				dirs = append(dirs, dir+"/"+e.Name())
+			}
+		}
+	}
+	return dirs
 }
 
 // automount says that the top directory of a name is a mount point of autofs that
@@ -291,6 +319,9 @@ func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
 	}
 	if dir, ok := s.dirs[filepath.Dir(e.Name)]; ok {
 		name := filepath.Base(e.Name)
+		if s.Subdir != nil && s.Subdir(dir, name) {
+			return filepath.Join(dir, name) + " changed", true
+		}
 		if s.Relevant == nil || s.Relevant(dir, name) {
 			return filepath.Join(dir, name) + " changed", false
 		}
@@ -302,26 +333,30 @@ func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
 const modulesDir = "/lib/modules"
 
 // RelevantConfig says which files of modprobe.d(5), modules-load.d(5), sysctl.d(5),
-// the boot loader's entries, systemd's units and depmod(8)'s directory matter.
+// the boot loader's entries, systemd's units and depmod(8)'s directory matter, and
+// that all do where scripts and rules are.
 func RelevantConfig(dir, name string) bool {
 	switch {
 	case strings.Contains(dir, "/systemd/"):
 		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf"}, filepath.Ext(name))
-	case dir == modulesDir:
-		return true // a kernel that comes or goes
 	case strings.HasPrefix(dir, modulesDir+"/"):
 		return strings.HasPrefix(name, "modules.")
-	}
-	switch filepath.Ext(name) {
-	case ".conf", ".alias", ".toml", ".cfg": // kmod before 33 also reads *.alias
+	case slices.Contains(kmod.NextBootFiles(), filepath.Join(dir, name)):
 		return true
+	case slices.ContainsFunc(kmod.NextBootFiles(), func(file string) bool { return filepath.Dir(file) == dir }):
+		return false
 	}
-	return slices.Contains(kmod.NextBootFiles(), filepath.Join(dir, name))
+	switch filepath.Base(dir) {
+	case "modprobe.d", "modules-load.d", "sysctl.d", "entries", "kargs.d", "grub.d":
+		// kmod before 33 also reads *.alias.
+		return slices.Contains([]string{".conf", ".alias", ".toml", ".cfg"}, filepath.Ext(name))
+	}
+	return true
 }
 
 // WatchHost is the trigger of everything on disk that decides: the directories
-// of modprobe.d and modules-load.d, the running kernel's module index, and what the
-// next boot differs by.
+// of modprobe.d and modules-load.d, of systemd's units and what else may run at
+// boot, the running kernel's module index, and what the next boot differs by.
 func WatchHost(host kmod.Options) ConfigDirs {
 	root := host.Root
 	if root == "" {
@@ -338,5 +373,5 @@ func WatchHost(host kmod.Options) ConfigDirs {
 	if release != "" {
 		dirs = append(dirs, filepath.Join(modulesDir, release))
 	}
-	return ConfigDirs{Root: root, Dirs: dirs, Relevant: RelevantConfig}
+	return ConfigDirs{Root: root, Dirs: dirs, Subdir: kmod.ConfigSubdir, Relevant: RelevantConfig}
 }

@@ -101,10 +101,14 @@ func ExampleOptions_ConfigDirs() {
 	// /usr/local/lib/systemd/system
 	// /usr/lib/systemd/system
 	// /lib/systemd/system
-	// /etc/systemd/system/systemd-modules-load.service.d
-	// /run/systemd/system/systemd-modules-load.service.d
-	// /etc/systemd/system/sysinit.target.wants
-	// /run/systemd/system/sysinit.target.wants
-	// /etc/systemd/system/multi-user.target.wants
-	// /run/systemd/system/multi-user.target.wants
+	// /etc/rc2.d
+	// /etc/rc3.d
+	// /etc/rc5.d
+	// /etc/rc.d/rc2.d
+	// /etc/rc.d/rc3.d
+	// /etc/rc.d/rc5.d
+	// /etc/cron.d
+	// /etc/udev/rules.d
+	// /etc/NetworkManager/dispatcher.d
+	// /etc/sysconfig/modules
 }

@@ -55,11 +55,13 @@ func (o Options) ConfigDirs() []string {
 	dirs := modprobeDirs(latestKmod)
 	dirs = append(dirs, modulesLoadDirs(earliestSystemd)...)
 	dirs = append(dirs, systemdunit.Dirs()...)
-	// What an administrator changes: a package's own links do not change alone.
-	for _, sub := range []string{modulesLoadUnit + ".d", "sysinit.target.wants", "multi-user.target.wants"} {
-		dirs = append(dirs, "/etc/systemd/system/"+sub, "/run/systemd/system/"+sub)
-	}
-	return dirs
+	return append(dirs, mentionDirs...)
+}
+
+// ConfigSubdir says whether a directory of this name in one of
+// [Options.ConfigDirs] has such files, too: drop-ins of units, and links to them.
+func ConfigSubdir(dir, name string) bool {
+	return slices.Contains(systemdunit.Dirs(), dir) && slices.Contains([]string{".d", ".wants", ".requires"}, path.Ext(name))
 }
 
 // NextBootDirs lists the directories whose files say what is different in the next
