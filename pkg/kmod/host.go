@@ -28,12 +28,14 @@ const (
 // their states, and the programs of install commands.
 type host struct {
 	hostFiles
-	ctx      context.Context // ends the looking and the replaying
-	moddir   string
-	target   string
-	release  osRelease
-	kern     Kernel
-	userland Userland
+	ctx    context.Context // ends the looking and the replaying
+	moddir string
+	target string
+	// onRequest is the module's.
+	onRequest bool
+	release   osRelease
+	kern      Kernel
+	userland  Userland
 
 	// What modprobe.d and modules-load.d have, of all versions in question.
 	modprobe, modulesLoad configDirs

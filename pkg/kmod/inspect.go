@@ -53,7 +53,9 @@ func inspect(ctx context.Context, files hostFiles, opts Options, m Module) *Insp
 	host := gather(ctx, files, opts, m)
 	defer host.close()
 	ins := conclude(host, replay(host, m))
-	ins.Next = host.nextBoot(m)
+	if !m.OnRequest {
+		ins.Next = host.nextBoot(m)
+	}
 	return ins
 }
 

@@ -151,3 +151,28 @@ func observedNext(t *testing.T, next kmod.NextBoot, key string, places func([]km
 	t.Fatalf("unknown expectation %q", key)
 	return ""
 }
+
+// TestOnRequest: of a module that programs ask for, the host's units and its next
+// boot are not looked at.
+func TestOnRequest(t *testing.T) {
+	_, opts := host(t, file("etc/modprobe.d/x.conf", "blacklist sctp\n"),
+		file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 1\n"),
+		file("usr/lib/systemd/system/systemd-modules-load.service", ""))
+	module := kmod.SCTP()
+	for _, module.OnRequest = range []bool{false, true} {
+		ins, err := kmod.Inspect(t.Context(), opts, module)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ins.Autoload.Cause != kmod.CauseBlacklist {
+			t.Errorf("autoload: %+v", ins.Autoload)
+		}
+		unit, pending := kmod.UnitMasked, 1
+		if module.OnRequest {
+			unit, pending = kmod.UnitUnknown, 0
+		}
+		if ins.BootLoad.Unit != unit || len(ins.Next.Pending) != pending {
+			t.Errorf("on request %v: unit %s, pending %v", module.OnRequest, ins.BootLoad.Unit, ins.Next.Pending)
+		}
+	}
+}

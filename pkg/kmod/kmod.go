@@ -77,6 +77,9 @@ type Module struct {
 	// first ("net-pf-2-proto-132-type-1", "net-pf-2-proto-132"). Empty when
 	// the module is not autoloaded by a protocol number.
 	Autoload, AutoloadIPv6 []string
+	// OnRequest: a program's request is all that matters. What the host's units
+	// make of a boot, and how the next one differs, is not looked at.
+	OnRequest bool
 }
 
 // SCTP is the module of RFC 9260 with the aliases of net/sctp/protocol.c, and
@@ -94,8 +97,9 @@ func SCTP() Module {
 // it in a file of its own.
 func SCTPDiag() Module {
 	return Module{
-		Name:     "sctp_diag",
-		Autoload: []string{"net-pf-16-proto-4-type-2-132"},
+		Name:      "sctp_diag",
+		Autoload:  []string{"net-pf-16-proto-4-type-2-132"},
+		OnRequest: true,
 	}
 }
 

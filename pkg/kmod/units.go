@@ -67,7 +67,7 @@ type unitCommand struct {
 // gatherUnits reads the units of the host that ask for modules at boot.
 func (h *host) gatherUnits() {
 	h.loadUnit, h.unitCommands, h.unitsErr = loadUnit{state: UnitUnknown, runs: AnswerTrue}, nil, nil
-	if h.builtin {
+	if h.builtin || h.onRequest {
 		return
 	}
 	systemd := h.hasSystemd()
