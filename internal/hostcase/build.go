@@ -124,7 +124,9 @@ func (c *Case) modules(dir string) (tree []Entry) {
 	for _, m := range c.Modules {
 		line := m.File + ":"
 		for _, need := range m.Needs {
-			line += " " + files[need]
+			if !slices.Contains(c.Builtin, need) {
+				line += " " + files[need]
+			}
 		}
 		dep.Add(m.Name, line, 0)
 		if !m.Gone {

@@ -105,10 +105,13 @@ func (h *host) loaderAt(name string) loader {
 		return is(AnswerUnknown, "could not be looked at: "+hostroot.Bare(err).Error())
 	case err != nil && linkErr == nil:
 		return is(AnswerFalse, "is a link that leads nowhere, so nothing loads modules")
-	case err != nil:
-		if path.Base(name) == "modprobe" && !h.hasInit() {
-			return loader{isModprobe: AnswerTrue} // not all of the host is in the root
+	case err != nil && path.Base(name) == "modprobe" && !h.hasInit():
+		// Not all of the host is in the root.
+		if usual || strings.HasPrefix(name, "/nix/store/") {
+			return loader{isModprobe: AnswerTrue}
 		}
+		return is(AnswerUnknown, "is not in the root, which does not have all of the host")
+	case err != nil:
 		return is(AnswerFalse, "is not there, so nothing loads modules")
 	case !st.Mode.IsRegular():
 		return is(AnswerFalse, "is not a file, so nothing loads modules")

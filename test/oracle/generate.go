@@ -15,8 +15,15 @@ import (
 // wrong, and now and then bytes that nobody writes. The same arguments give
 // the same root.
 func Generate(v Version, seed uint64, n int) *hostcase.Case {
+	c, _ := generate(v, seed, n)
+	return c
+}
+
+// generate also says which rare constructs are in the root.
+func generate(v Version, seed uint64, n int) (*hostcase.Case, map[string]bool) {
 	g := &generator{
 		Rand: rand.New(rand.NewPCG(seed<<8|uint64(v.Kmod), uint64(n))),
+		rare: map[string]bool{},
 		c:    &hostcase.Case{Story: fmt.Sprintf("Generated: seed %d, number %d.", seed, n), Kmod: v.Kmod, Systemd: v.Systemd},
 	}
 	g.kernel()
@@ -24,12 +31,15 @@ func Generate(v Version, seed uint64, n int) *hostcase.Case {
 	g.modprobeFiles()
 	g.modulesLoadFiles()
 	g.cmdline()
-	return g.c
+	g.helper()
+	g.oddDirectories()
+	return g.c, g.rare
 }
 
 type generator struct {
 	*rand.Rand
 	c    *hostcase.Case
+	rare map[string]bool
 	used map[string]bool
 	// linkTargets are files outside the configuration directories.
 	hasDir map[string]bool
@@ -37,6 +47,15 @@ type generator struct {
 
 // chance is true in percent of all calls.
 func (g *generator) chance(percent int) bool { return g.IntN(100) < percent }
+
+// rarely is chance for a construct that is counted.
+func (g *generator) rarely(percent int, construct string) bool {
+	if !g.chance(percent) {
+		return false
+	}
+	g.rare[construct] = true
+	return true
+}
 
 func pick[T any](g *generator, list ...T) T { return list[g.IntN(len(list))] }
 
@@ -72,6 +91,8 @@ func (g *generator) kernel() {
 		file := "kernel/net/sctp/sctp.ko"
 		if g.chance(10) {
 			file = "extra/sctp.ko"
+		} else if g.rarely(5, "weak-updates") {
+			file = "weak-updates/net/sctp/sctp.ko"
 		}
 		c.Modules = append(c.Modules, hostcase.Module{Name: "sctp", File: file, Needs: sctpNeeds, Gone: gone()})
 		c.Modules = append(c.Modules, hostcase.Module{Name: "sctp_diag", File: "kernel/net/sctp/sctp_diag.ko",
@@ -94,6 +115,12 @@ func (g *generator) kernel() {
 	}
 	if g.chance(2) {
 		c.Builtin = append(c.Builtin, "sctp")
+	}
+	if g.rarely(5, "built-in dependency") {
+		// The file asks for its symbols, and modules.dep does not list it.
+		name := pick(g, "libcrc32c", "udp_tunnel")
+		c.Builtin = append(c.Builtin, name)
+		c.Modules = slices.DeleteFunc(c.Modules, func(m hostcase.Module) bool { return m.Name == name })
 	}
 	if g.chance(4) {
 		c.BuiltinAliases = append(c.BuiltinAliases, hostcase.Alias{Pattern: pick(g, "net_pf_2_proto_132", "crypto_crc32c"), Name: "kernelthing"})
@@ -234,8 +261,16 @@ func (g *generator) modprobeFile() string {
 	if g.chance(1) {
 		b.WriteString("\ufeff")
 	}
-	for range g.IntN(5) {
-		b.WriteString(g.line())
+	lines := g.IntN(5)
+	if g.rarely(2, "many lines") {
+		lines = 20 + g.IntN(80)
+	}
+	for range lines {
+		if g.rarely(1, "long line") {
+			b.WriteString(g.longLine())
+		} else {
+			b.WriteString(g.line())
+		}
 		switch {
 		case g.chance(3):
 			b.WriteString("\r\n")
@@ -246,6 +281,19 @@ func (g *generator) modprobeFile() string {
 		}
 	}
 	return g.smudge(b.String())
+}
+
+// longLine is one that is longer than readers' buffers, or is joined of many.
+func (g *generator) longLine() string {
+	switch g.IntN(4) {
+	case 0:
+		return "#" + strings.Repeat("x", 4000+g.IntN(6000))
+	case 1:
+		return "blacklist" + strings.Repeat(" ", 4080+g.IntN(40)) + "sctp"
+	case 2:
+		return "install sctp /bin/true" + strings.Repeat(" ;/bin/true", 300+g.IntN(200))
+	}
+	return strings.Repeat("\\\n", 50+g.IntN(100)) + "blacklist sctp"
 }
 
 // smudge does to a text what editors, scripts and broken disks do.
@@ -304,6 +352,9 @@ func (g *generator) target() string {
 }
 
 func (g *generator) command() string {
+	if g.rarely(12, "free shell grammar") {
+		return g.shell(2)
+	}
 	return g.weighted(map[string]int{
 		"/bin/true": 14, "/bin/false": 14, "/usr/bin/true": 3, ":": 2, "true": 2, "false": 2, "exit 0": 2, "exit 3": 2, "exit": 1,
 		"/bin/true # off": 2, "/bin/false ; exit 0": 1, "echo no; /bin/false": 1, "/bin/echo no": 1, "/bin/nonexistent": 1,
@@ -314,6 +365,55 @@ func (g *generator) command() string {
 		"/bin/sh -c '/sbin/modprobe -i sctp'": 1, "'/bin/false'": 1, "{ /sbin/modprobe -i sctp; }": 1, "/sbin/modprobe -n -i sctp": 1,
 		"/bin/true;": 1, "; /bin/true": 1, "/sbin/modprobe -a -i sctp dummy": 1, "": 1,
 	})
+}
+
+// shell is a line of the shell's grammar (POSIX, "Shell Command Language"), and
+// now and then not quite of it.
+func (g *generator) shell(depth int) string {
+	simple := func() string {
+		return g.weighted(map[string]int{
+			"/sbin/modprobe -i sctp": 12, "/bin/true": 5, "/bin/false": 5, "true": 2, "false": 2, ":": 2, "exit 0": 1, "exit 1": 2, "exit": 1,
+			"echo x": 2, "echo \"a b\"": 1, "echo 'a;b'": 1, "printf x": 1, "printf": 1, "printf %d x": 1, "A=b": 1, "A=b /bin/true": 1,
+			"/bin/false >/dev/null": 1, "/bin/true 2>&1": 1, "/bin/true </dev/null": 1, "/bin/true >>/run/x": 1, "test -e /etc": 1, "[ -e /x ]": 1,
+			"command /bin/true": 1, "exec /bin/false": 1, "\"/bin/true\"": 1, "/bin/tr''ue": 1, "'": 1, "\"": 1, "`false`": 1, "$(true)": 1, "$X": 1,
+			"/bin/true;": 1, "fi": 1, "done": 1, "then": 1, "esac": 1, "}": 1, ")": 1, "!": 1, "-": 1, "exit x": 1, "exit +0": 1, "exit 0 1": 1,
+			"/bin/true #": 1, "#": 1, "modprobe": 1, "/sbin/modprobe -i sctp #x": 1, "/sbin/modprobe nonexistent": 1, "/bin/sh -c true": 1,
+			"/bin/sh -c '/sbin/modprobe -i sctp; false'": 1, "/bin/sh -c 'exit 2' x": 1, "/bin/sh -ec 'false; /sbin/modprobe -i sctp'": 1,
+		})
+	}
+	if depth == 0 {
+		return simple()
+	}
+	a, b := g.shell(depth-1), g.shell(depth-1)
+	switch g.weighted(map[string]int{"one": 30, "list": 20, "and": 15, "or": 15, "pipe": 4, "background": 2, "subshell": 3, "group": 3, "not": 3, "if": 3, "for": 1, "case": 1, "odd": 6, "redirection": 4}) {
+	case "list":
+		return a + pick(g, ";", "; ", " ; ") + b
+	case "and":
+		return a + pick(g, "&&", " && ") + b
+	case "or":
+		return a + pick(g, "||", " || ") + b
+	case "pipe":
+		return a + " | " + b
+	case "background":
+		return a + " & " + b
+	case "subshell":
+		return "(" + a + ")"
+	case "group":
+		return "{ " + a + "; }"
+	case "not":
+		return "! " + a
+	case "if":
+		return "if " + a + "; then " + b + "; fi"
+	case "for":
+		return "for i in 1 2; do " + a + "; done"
+	case "case":
+		return "case x in x) " + a + ";; esac"
+	case "odd":
+		return a + pick(g, " ;; ", "; ;", " &&", " ||", " |", " &", "&& ;", " || && ", " ; fi", " then ") + pick(g, "", b)
+	case "redirection": // never into a program
+		return a + pick(g, " >", " <", " >&", " 2>", ">>", " <>") + pick(g, "", "/dev/null", " /run/x", "3", "&-") + pick(g, "", "; "+b)
+	}
+	return a
 }
 
 func (g *generator) softdeps() string {
@@ -426,5 +526,60 @@ func (g *generator) cmdline() {
 	if g.chance(1) {
 		line = strings.Repeat("x", 4080) + " " + line
 	}
+	if g.rarely(4, "odd bytes in the command line") {
+		at := g.IntN(len(line))
+		line = line[:at] + pick(g, "\n", "\v", "\f", "\r", "\x00", "\x7f", "\xff", "\t", "\\", "\u00a0") + line[at:]
+	}
 	g.c.Cmdline = line
+}
+
+// helper is another value of kernel.modprobe.
+func (g *generator) helper() {
+	if g.rarely(3, "another helper") {
+		g.c.Helper = pick(g, "/sbin/../sbin/modprobe", "//sbin//modprobe", "/bin/../sbin/modprobe", "/bin/true", "/bin/false", "/nowhere/modprobe", "/sbin", "/sbin/modprobe ", "/dev/null")
+	}
+}
+
+// oddDirectories makes a configuration directory a link, a file or a loop.
+func (g *generator) oddDirectories() {
+	if !g.rarely(4, "directory that is a link, a file or a loop") {
+		return
+	}
+	dir := pick(g, append(g.dirs("modprobe.d"), g.dirs("modules-load.d")...)...)
+	if strings.HasPrefix(dir, "lib/") {
+		return
+	}
+	below := func(e hostcase.Entry) bool { return e.Path == dir || strings.HasPrefix(e.Path, dir+"/") }
+	var moved []hostcase.Entry
+	for _, e := range g.c.Entries {
+		// A relative link would lead elsewhere.
+		if below(e) && (e.Kind == hostcase.File || strings.HasPrefix(e.Content, "/")) && e.Path != dir {
+			e.Path = "usr/share/moved" + strings.TrimPrefix(e.Path, dir)
+			moved = append(moved, e)
+		}
+	}
+	g.c.Entries = slices.DeleteFunc(g.c.Entries, below)
+	link := func(name, target string) {
+		g.c.Entries = append(g.c.Entries, hostcase.Entry{Kind: hostcase.Link, Path: name, Content: target})
+	}
+	switch pick(g, "link", "link", "chain", "file", "loop", "dangling") {
+	case "link":
+		link(dir, pick(g, "/usr/share/moved", strings.Repeat("../", strings.Count(dir, "/"))+"usr/share/moved", "/../usr/share/./moved/"))
+		g.c.Entries = append(g.c.Entries, moved...)
+	case "chain":
+		g.rare["chain of links"] = true
+		n := 1 + g.IntN(44) // the kernel follows 40 (MAXSYMLINKS)
+		link(dir, "/usr/share/l0")
+		for i := range n {
+			link(fmt.Sprintf("usr/share/l%d", i), fmt.Sprintf("/usr/share/l%d", i+1))
+		}
+		link(fmt.Sprintf("usr/share/l%d", n), "/usr/share/moved")
+		g.c.Entries = append(g.c.Entries, moved...)
+	case "file":
+		g.file(dir, g.modprobeFile())
+	case "loop":
+		link(dir, "/"+dir)
+	case "dangling":
+		link(dir, "/nowhere")
+	}
 }

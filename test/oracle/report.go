@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -36,8 +38,10 @@ type Disagreement struct {
 // Report is the outcome of many roots of one version.
 type Report struct {
 	Version
-	Roots         int
-	Callers       map[string]*Count
+	Roots   int
+	Callers map[string]*Count
+	// Rare counts the roots with each rare construct.
+	Rare          map[string]int
 	Disagreements []Disagreement
 }
 
@@ -49,7 +53,7 @@ func Compare(ctx context.Context, v Version, seed uint64, first, n, workers int,
 	if err != nil {
 		return nil, err
 	}
-	report := &Report{Version: v, Callers: map[string]*Count{}}
+	report := &Report{Version: v, Callers: map[string]*Count{}, Rare: map[string]int{}}
 	for _, caller := range Callers {
 		report.Callers[caller] = &Count{}
 	}
@@ -70,7 +74,7 @@ func Compare(ctx context.Context, v Version, seed uint64, first, n, workers int,
 		}
 		wg.Go(func() {
 			for i := range numbers {
-				c := Generate(v, seed, i)
+				c, rare := generate(v, seed, i)
 				real, ours, err := root.Compare(ctx, c)
 				mu.Lock()
 				if err != nil {
@@ -78,6 +82,9 @@ func Compare(ctx context.Context, v Version, seed uint64, first, n, workers int,
 					cancel()
 				} else {
 					report.add(c, real, ours, root.Log.String())
+					for construct := range rare {
+						report.Rare[construct]++
+					}
 				}
 				mu.Unlock()
 			}
@@ -142,6 +149,9 @@ func (r *Report) String() string {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%.2f %%\t%d\t%d\t\n", caller, c.Compared, c.Agreed, percent, c.Loaded, c.Unknown)
 	}
 	w.Flush()
+	for _, construct := range slices.Sorted(maps.Keys(r.Rare)) {
+		fmt.Fprintf(&b, "%6d roots: %s\n", r.Rare[construct], construct)
+	}
 	return b.String()
 }
 

@@ -3,6 +3,7 @@ package oracle
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -136,8 +137,8 @@ func (r *Root) ask(ctx context.Context, c *hostcase.Case) (Outcome, error) {
 		for _, name := range names {
 			// kernel/module/kmod.c, call_modprobe; without a helper it
 			// is not called, nor with another one in its place.
-			if !c.NoHelper && c.Helper == "" {
-				runs = append(runs, []string{modprobe, "-q", "--", name})
+			if helper := cmp.Or(c.Helper, modprobe); !c.NoHelper && r.runnable(helper) {
+				runs = append(runs, []string{helper, "-q", "--", name})
 			}
 		}
 		if real[caller], err = insertedBy(runs...); err != nil {
@@ -231,6 +232,22 @@ func (r *Root) askBoot(ctx context.Context, c *hostcase.Case, module string, rea
 	return nil
 }
 
+// runnable says whether execve(2) of a path inside the root starts a program.
+func (r *Root) runnable(name string) bool {
+	root, err := unix.Open(r.dir, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(root)
+	fd, err := unix.Openat2(root, name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG && st.Mode&0o111 != 0
+}
+
 func (r *Root) inserted(module string) bool {
 	_, err := os.Stat(filepath.Join(r.dir, "sys/module", module, "initstate"))
 	return err == nil
@@ -241,6 +258,16 @@ func (r *Root) resetKernel(c *hostcase.Case) error {
 	r.chance = false
 	if err := os.RemoveAll(filepath.Join(r.dir, "sys/endless")); err != nil {
 		return err
+	}
+	for _, name := range c.Builtin {
+		if name == kmod.SCTP().Name {
+			continue // see builtin
+		}
+		// The stand-in kernel's own list: it provides what other modules need.
+		name = filepath.Join(r.dir, "sys/builtin", name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(name), 0o755), os.WriteFile(name, nil, 0o644)); err != nil {
+			return err
+		}
 	}
 	dir := filepath.Join(r.dir, "sys/module")
 	entries, err := os.ReadDir(dir)

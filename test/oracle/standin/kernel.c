@@ -88,6 +88,9 @@ static int loaded(const char *name)
 {
 	char path[512], buf[32];
 
+	append(append(path, "/sys/builtin/"), name);
+	if (slurp(path, buf, sizeof(buf)) >= 0)
+		return 1;
 	append(append(append(path, "/sys/module/"), name), "/initstate");
 	return slurp(path, buf, sizeof(buf)) >= 0 && same(buf, "live", 4);
 }
