@@ -15,6 +15,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 func newMachineConfigCommand() *cobra.Command {
@@ -107,7 +108,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		}
 		configs = append(configs, more...)
 	}
-	effects := []machineconfig.Effect{}
+	effects := machineconfig.Effects{APIVersion: verdict.APIVersion, Kind: machineconfig.EffectsKind, Items: []machineconfig.Effect{}}
 	ofRole := map[string]int{} // of one pool there may be several rendered ones
 	for _, pool := range machineconfig.Pools(configs, only...) {
 		if len(only) > 0 && !slices.Contains(only, pool.Role) {
@@ -117,7 +118,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		if err != nil {
 			return err
 		}
-		effects = append(effects, effect)
+		effects.Items = append(effects.Items, effect)
 		ofRole[pool.Role]++
 	}
 	for _, role := range only {
@@ -127,7 +128,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 	}
 	err := output.Print(out, effects, func(w io.Writer, p terminal.Palette) error {
 		t := p.Writer(w)
-		for _, e := range effects {
+		for _, e := range effects.Items {
 			word := p.Warn("UNKNOWN")
 			switch e.Enabled {
 			case kmod.AnswerTrue:
@@ -154,7 +155,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		return fmt.Errorf("print the result: %w", err)
 	}
 	all := kmod.AnswerTrue
-	for _, e := range effects {
+	for _, e := range effects.Items {
 		if e.Enabled == kmod.AnswerFalse || all == kmod.AnswerTrue {
 			all = e.Enabled
 		}

@@ -115,6 +115,16 @@ type Effect struct {
 	Notes []string `json:"notes"`
 }
 
+// Effects are those of several pools. Their JSON is public API.
+type Effects struct {
+	APIVersion string   `json:"apiVersion"`
+	Kind       string   `json:"kind"`
+	Items      []Effect `json:"items"`
+}
+
+// EffectsKind is the kind of [Effects]; the version is that of reports.
+const EffectsKind = "MachineConfigEffectList"
+
 // Evidence is a line, and the configuration that wrote its file.
 type Evidence struct {
 	kmod.Evidence

@@ -5,6 +5,7 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
+	"github.com/sctp-agent/sctp-agent/test/schemas"
 )
 
 // controlPlane starts a control plane for one test.
@@ -106,6 +108,11 @@ func run(t *testing.T, path string, args ...string) ran {
 	r := ran{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), elapsed: time.Since(start)}
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		r.peakKiB = usage.Maxrss
+	}
+	if strings.Contains(strings.Join(args, " "), "-o json") && json.Valid(stdout.Bytes()) {
+		if err := schemas.Validate("../..", stdout.Bytes()); err != nil {
+			t.Errorf("%q does not fit its schema: %v", args, err)
+		}
 	}
 	return r
 }
