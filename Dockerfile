@@ -3,6 +3,7 @@
 #
 #	buildah build -t sctp-agent:dev .
 #	buildah build -t kubectl-sctp:dev --target kubectl-sctp .
+#	buildah build -t sctp-mesh:dev --target sctp-mesh .
 #	buildah build --build-arg BUILDPLATFORM=linux/amd64 \
 #	  --platform linux/amd64,linux/arm64,linux/ppc64le,linux/s390x --manifest sctp-agent:dev .
 #
@@ -27,6 +28,12 @@ ARG VERSION=devel
 ARG REVISION=unknown
 RUN GOOS=$TARGETOS GOARCH=$TARGETARCH hack/build /out/kubectl-sctp ./cmd/kubectl-sctp
 
+FROM build AS build-sctp-mesh
+ARG TARGETOS TARGETARCH
+ARG VERSION=devel
+ARG REVISION=unknown
+RUN GOOS=$TARGETOS GOARCH=$TARGETARCH hack/build /out/sctp-mesh ./cmd/sctp-mesh
+
 FROM build AS build-sctp-agent
 ARG TARGETOS TARGETARCH
 ARG VERSION=devel
@@ -50,6 +57,24 @@ COPY --from=build-kubectl-sctp /src/LICENSE /licenses/LICENSE
 COPY --from=build-kubectl-sctp /out/kubectl-sctp /usr/bin/kubectl-sctp
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/kubectl-sctp"]
+
+# The mesh's program.
+FROM scratch AS sctp-mesh
+ARG VERSION=devel
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="sctp-mesh" \
+      org.opencontainers.image.description="Probes SCTP between the nodes of a cluster, and concludes what is broken" \
+      org.opencontainers.image.source="https://github.com/sctp-agent/sctp-agent" \
+      org.opencontainers.image.documentation="https://github.com/sctp-agent/sctp-agent/blob/main/docs/mesh.md" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION" \
+      org.opencontainers.image.created="$CREATED"
+COPY --from=build-sctp-mesh /src/LICENSE /licenses/LICENSE
+COPY --from=build-sctp-mesh /out/sctp-mesh /usr/bin/sctp-mesh
+USER 65532:65532
+ENTRYPOINT ["/usr/bin/sctp-mesh"]
 
 # The node's program, the default.
 FROM scratch AS sctp-agent

@@ -18,7 +18,7 @@ import (
 
 // Programs that have an image. The first one's is the Dockerfile's last stage,
 // which is what a build without a target makes.
-func Programs() []string { return []string{"sctp-agent", "kubectl-sctp"} }
+func Programs() []string { return []string{"sctp-agent", "sctp-mesh", "kubectl-sctp"} }
 
 // Platforms that the images are made for.
 func Platforms() []string {

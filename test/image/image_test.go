@@ -47,7 +47,7 @@ func TestImage(t *testing.T) {
 	type build struct{ program, platform string }
 	builds := []build{{"kubectl-sctp", "linux/amd64"}}
 	for _, platform := range image.Platforms() {
-		builds = append(builds, build{"sctp-agent", platform})
+		builds = append(builds, build{"sctp-agent", platform}, build{"sctp-mesh", platform})
 	}
 	for _, b := range builds {
 		program, platform := b.program, b.platform
@@ -91,7 +91,7 @@ func TestImage(t *testing.T) {
 			if platform != "linux/amd64" {
 				return
 			}
-			if program == "sctp-agent" && len(binary) > largest {
+			if program != "kubectl-sctp" && len(binary) > largest {
 				t.Errorf("the binary has %.2f MB, want at most %.1f", mega(int64(len(binary))), mega(largest))
 			}
 			exe := filepath.Join(t.TempDir(), program)
@@ -203,7 +203,7 @@ func checkSBOM(t *testing.T, path, program string, binary []byte) {
 	for _, c := range *bom.Components {
 		found[c.Name] = c.Version != "" && strings.HasPrefix(c.PackageURL, "pkg:golang/")
 	}
-	for _, name := range []string{"std", "golang.org/x/sys", "k8s.io/apimachinery"} {
+	for _, name := range []string{"std", "golang.org/x/sys", "github.com/spf13/cobra"} {
 		if !found[name] {
 			t.Errorf("the bill of materials lacks %s, or its version", name)
 		}

@@ -52,14 +52,14 @@ func TestRelease(t *testing.T) {
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
-	want := []string{"SHA256SUMS", "kubectl-sctp-v0.1.0-linux-amd64.tar.gz", "kubectl-sctp-v0.1.0.cdx.json", "sctp-agent-0.1.0.tgz", "sctp-agent-v0.1.0.cdx.json", "sctp.yaml"}
+	want := []string{"SHA256SUMS", "kubectl-sctp-v0.1.0-linux-amd64.tar.gz", "kubectl-sctp-v0.1.0.cdx.json", "sctp-agent-0.1.0.tgz", "sctp-agent-v0.1.0.cdx.json", "sctp-mesh-v0.1.0.cdx.json", "sctp.yaml"}
 	if !slices.Equal(got, want) {
 		t.Fatalf("files %v, want %v", got, want)
 	}
 	t.Run("checksums", func(t *testing.T) { checkSums(t, dir, want[1:]) })
 	t.Run("plugin", func(t *testing.T) { checkPlugin(t, filepath.Join(dir, want[1])) })
 	t.Run("chart", func(t *testing.T) { checkChart(t, filepath.Join(dir, want[3])) })
-	for _, program := range []string{"sctp-agent", "kubectl-sctp"} {
+	for _, program := range []string{"sctp-agent", "sctp-mesh", "kubectl-sctp"} {
 		t.Run(program+"'s bill of materials", func(t *testing.T) { checkBill(t, filepath.Join(dir, program+"-v0.1.0.cdx.json"), program) })
 	}
 }
@@ -197,7 +197,7 @@ func checkBill(t *testing.T, file, program string) {
 	if bill.Metadata == nil || bill.Metadata.Component == nil || bill.Metadata.Component.Version != version {
 		t.Errorf("metadata %+v", bill.Metadata)
 	}
-	if bill.Components == nil || !slices.ContainsFunc(*bill.Components, func(c cdx.Component) bool { return c.Name == "k8s.io/apimachinery" }) {
-		t.Errorf("%s is not linked from k8s.io/apimachinery?", program)
+	if bill.Components == nil || !slices.ContainsFunc(*bill.Components, func(c cdx.Component) bool { return c.Name == "github.com/spf13/cobra" }) {
+		t.Errorf("%s is not linked from github.com/spf13/cobra?", program)
 	}
 }
