@@ -99,7 +99,7 @@ func TestRBACIsExact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		used, refused := called(events[len(before):])
+		used, refused := called(events[len(before):], account)
 		for _, uri := range refused {
 			t.Errorf("refused: %s", uri)
 		}
@@ -113,9 +113,9 @@ func TestRBACIsExact(t *testing.T) {
 	}
 }
 
-// called are the rights that the agent's account has used, "verb resource", and
-// what it was refused.
-func called(events []controlplane.AuditEvent) (used map[string]bool, refused []string) {
+// called are the rights that an account has used, "verb resource", and what it
+// was refused.
+func called(events []controlplane.AuditEvent, account string) (used map[string]bool, refused []string) {
 	used = map[string]bool{}
 	for _, e := range events {
 		if e.User.Username != account || e.ObjectRef == nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/sctp-agent/sctp-agent/internal/agent"
+	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/mesh"
 	"github.com/sctp-agent/sctp-agent/test/debian"
 )
 
@@ -83,32 +86,34 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// dashboardExprs are the queries of the dashboard.
+// dashboardExprs are the queries of the dashboards.
 func dashboardExprs(t *testing.T) []string {
 	t.Helper()
-	b, err := os.ReadFile(monitoring + "dashboard.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var d struct {
-		Panels []struct{ Targets []struct{ Expr string } }
-	}
-	if err := json.Unmarshal(b, &d); err != nil {
-		t.Fatal(err)
-	}
 	var exprs []string
-	for _, p := range d.Panels {
-		for _, target := range p.Targets {
-			exprs = append(exprs, target.Expr)
+	for _, file := range []string{"dashboard.json", "mesh-dashboard.json"} {
+		b, err := os.ReadFile(monitoring + file)
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if len(exprs) < 10 {
-		t.Fatalf("found %d queries", len(exprs))
+		var d struct {
+			Panels []struct{ Targets []struct{ Expr string } }
+		}
+		if err := json.Unmarshal(b, &d); err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Panels) < 10 {
+			t.Fatalf("%s: %d panels", file, len(d.Panels))
+		}
+		for _, p := range d.Panels {
+			for _, target := range p.Targets {
+				exprs = append(exprs, target.Expr)
+			}
+		}
 	}
 	return exprs
 }
 
-// The dashboard's queries are PromQL.
+// The dashboards' queries are PromQL.
 func TestDashboardQueriesParse(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
@@ -122,7 +127,7 @@ func TestDashboardQueriesParse(t *testing.T) {
 	}
 	g := group{Name: "dashboard"}
 	for i, e := range dashboardExprs(t) {
-		g.Rules = append(g.Rules, rule{Record: "dashboard:query" + string(rune('a'+i)), Expr: e})
+		g.Rules = append(g.Rules, rule{Record: fmt.Sprint("dashboard:query", i), Expr: e})
 	}
 	b, err := yaml.Marshal(map[string]any{"groups": []group{g}})
 	if err != nil {
@@ -137,12 +142,12 @@ func TestDashboardQueriesParse(t *testing.T) {
 	}
 }
 
-// Rules and dashboard speak of metrics that the agent has, by labels and values
+// Rules and dashboards speak of metrics that the agents have, by labels and values
 // that those have.
 func TestMetricsExist(t *testing.T) {
-	m := agent.NewMetrics(agent.MetricsOptions{Proc: t.TempDir()})
+	text := append(agent.NewMetrics(agent.MetricsOptions{Proc: t.TempDir()}).Text(), mesh.NewMetrics(buildinfo.Current()).Text()...)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(bytes.NewReader(m.Text()))
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +162,7 @@ func TestMetricsExist(t *testing.T) {
 		known[f.GetName()] = pairs
 	}
 	// These have series only after an assessment or an event.
-	for _, name := range []string{"sctp_agent_check_result", "sctp_agent_triggers_total", "sctp_agent_trigger_working"} {
+	for _, name := range []string{"sctp_agent_check_result", "sctp_agent_triggers_total", "sctp_agent_trigger_working", "sctp_mesh_rtt_seconds"} {
 		if known[name] == nil {
 			known[name] = map[string]bool{}
 		}
@@ -168,14 +173,14 @@ func TestMetricsExist(t *testing.T) {
 			exprs = append(exprs, r.Expr.String())
 		}
 	}
-	name := regexp.MustCompile(`sctp_agent_[a-z_]+(\{[^}]*\})?`)
+	name := regexp.MustCompile(`sctp_(?:agent|mesh)_[a-z_]+(\{[^}]*\})?`)
 	match := regexp.MustCompile(`(\w+)=~?"([^"]*)"`)
 	for _, e := range exprs {
 		for _, use := range name.FindAllString(e, -1) {
 			metric, labels, _ := strings.Cut(use, "{")
 			pairs, ok := known[strings.TrimSuffix(metric, "_bucket")]
 			if !ok {
-				t.Errorf("the agent has no metric %s, in %s", metric, e)
+				t.Errorf("no agent has a metric %s, in %s", metric, e)
 				continue
 			}
 			if len(pairs) == 0 {
