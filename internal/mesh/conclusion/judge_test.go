@@ -83,6 +83,7 @@ func TestJudge(t *testing.T) {
 		{"six paths", 10, many(6, silent(3, 0)), map[string]string{"0": "path sctp", "1": "path sctp", "2": "path sctp", "3": "path sctp", "4": "path sctp", "5": "path sctp"}, picture.StateOK},
 		{"seven", 10, many(7, silent(3, 0)), map[string]string{"0": "self sctp", "1": "self sctp", "2": "self sctp", "3": "self sctp", "4": "self sctp", "5": "self sctp", "6": "self sctp"}, picture.StateFailed},
 		{"seven nodes, as others confirm", 10, many(7, silent(3, 3)), map[string]string{"0": "node sctp", "1": "node sctp", "2": "node sctp", "3": "node sctp", "4": "node sctp", "5": "node sctp", "6": "node sctp"}, picture.StateOK},
+		{"five nodes and three paths", 10, append(many(5, silent(3, 3)), many(3, silent(3, 0))...), map[string]string{"0": "node sctp", "1": "node sctp", "2": "node sctp", "3": "node sctp", "4": "node sctp", "5": "path sctp", "6": "path sctp", "7": "path sctp"}, picture.StateOK},
 		{"itself, and a node", 10, append(many(7, silent(3, 0)), silent(3, 3)), map[string]string{"0": "self sctp", "1": "self sctp", "2": "self sctp", "3": "self sctp", "4": "self sctp", "5": "self sctp", "6": "self sctp", "7": "node sctp"}, picture.StateFailed},
 		{"one of one", 1, []seen{silent(0, 0)}, map[string]string{"0": "path sctp"}, picture.StateUnknown},
 		{"two of two", 2, many(2, silent(1, 0)), map[string]string{"0": "self sctp", "1": "self sctp"}, picture.StateFailed},
@@ -124,6 +125,27 @@ func TestSettling(t *testing.T) {
 			if got := len(table.Judge(at(step.at))); got != step.want {
 				t.Errorf("without %s, after %v s: %d changes", name, step.at, got)
 			}
+		}
+	}
+}
+
+// Paths that fail one after the other turn out to be this node's own failure.
+func TestPathsBecomeSelf(t *testing.T) {
+	table := tableOf(10, silent(3, 0), silent(3, 0), silent(3, 0))
+	for _, c := range table.Judge(at(3)) {
+		if c.To != picture.ConclusionPath {
+			t.Errorf("%+v", c)
+		}
+	}
+	for i := 3; i < 7; i++ {
+		for try := range Tries {
+			table.Try(fmt.Sprint(i), New, Outcome{State: picture.StateFailed, Cause: CauseSilence, Began: at(float64(5 + try)), Ended: at(float64(6 + try))})
+		}
+	}
+	table.Judge(at(20))
+	for _, p := range table.Picture()[:7] {
+		if p.Conclusion != picture.ConclusionSelf {
+			t.Errorf("%s: %s", p.Node, p.Conclusion)
 		}
 	}
 }
