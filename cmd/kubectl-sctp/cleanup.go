@@ -39,7 +39,7 @@ on a Node, or for --prefix alone. What others wrote stays, and so does
 everything with a prefix that no agent used.
 
 It refuses while a DaemonSet runs agents, which would write it all again: remove
-that first, or give --ignore-agents. At the end it looks again, and names what
+that first, or give --ignore-agents. At the end it checks again, and names what
 has come back: an agent runs outside the cluster's DaemonSets.
 
 It first shows what it would remove. Then it asks, on a terminal; elsewhere it
@@ -204,7 +204,7 @@ func (c cleaner) lookAgain(ctx context.Context, removed []cleanup.Node) error {
 	case ctx.Err() != nil:
 		return interrupted
 	case err != nil:
-		return fmt.Errorf("look again: %w", err)
+		return fmt.Errorf("check again: %w", err)
 	case len(again.Items) == 0:
 		return nil
 	}

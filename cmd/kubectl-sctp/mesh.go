@@ -32,8 +32,8 @@ func newMeshCommand() *cobra.Command {
 		Short: "Show between which nodes SCTP fails, as the mesh's agents see it",
 		Long: `mesh reads what each agent of the mesh sees of its peers, and joins it: a node
 that most of those that probe it do not reach is one row, and so are a path
-between two nodes and the way from one zone to another. Each row says since when
-it fails, whether TCP fails, too, and what to try next.
+between two nodes and the way from one zone to another. Each row has the time
+since when it fails, whether TCP fails, too, and what to try next.
 
 The mesh is an optional DaemonSet (docs/mesh.md). mesh asks its agents through
 the API server: it needs the rights to list pods and to get pods/proxy in their

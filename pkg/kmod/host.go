@@ -347,7 +347,7 @@ func (h *host) kernelRefuses(name string) *Evidence {
 	}
 	if deniedByKernel(h.denied, name) {
 		e := h.deniedBy
-		e.Effect = "the kernel refuses " + name + ", whoever asks"
+		e.Effect = "the kernel refuses " + name + " for every caller"
 		return &e
 	}
 	if h.signedOnly != "" {

@@ -217,7 +217,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	case runs == AnswerUnknown:
 		return unclear(state, changed)
 	case held == systemdunit.Unclear:
-		condition.Effect = "decides whether " + modulesLoadUnit + " runs, which the root does not tell"
+		condition.Effect = "decides whether " + modulesLoadUnit + " runs, which is not known from the root"
 		return unclear(UnitUnknown, condition)
 	}
 	if by, ok := units.Hindrance(u); ok && !by.Vendor {

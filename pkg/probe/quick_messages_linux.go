@@ -219,5 +219,5 @@ func (s *socket) atLeast(opt, size int) (got int, err error) {
 		got, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, opt)
 		return err
 	})
-	return got, stopped(result.StageSocket, err, "make room for messages")
+	return got, stopped(result.StageSocket, err, "set SO_RCVBUF or SO_SNDBUF")
 }

@@ -46,7 +46,7 @@ func TestRemedy(t *testing.T) {
 		"a package's file": {rhel, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/usr/lib/modprobe.d/dist.conf")) },
 			"put a copy of /usr/lib/modprobe.d/dist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which takes its place; " + request + `; then reboot, or run "modprobe sctp"`},
 		"a file that is written anew at every boot": {rhel, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/run/modprobe.d/initramfsblacklist.conf")) },
-			"put a copy of /run/modprobe.d/initramfsblacklist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which takes its place (the file is written anew at each boot, often for the kernel argument rd.driver.blacklist=); " + request + `; then reboot, or run "modprobe sctp"`},
+			"put a copy of /run/modprobe.d/initramfsblacklist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which takes its place (the file is written at each boot, often for the kernel argument rd.driver.blacklist=); " + request + `; then reboot, or run "modprobe sctp"`},
 		"an argument that names other modules, too": {rhel, func(i *kmod.Inspection) {
 			socketsAndBoot(i, argument("modprobe.blacklist=floppy,sctp", kmod.CauseBlacklist))
 		},

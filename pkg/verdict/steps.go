@@ -103,7 +103,7 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 		step.Action = ActionOverrideFile
 		step.Text = fmt.Sprintf("put a copy of %s without its line %d (%s) into %s, which takes its place", e.File, e.Line, text, modprobeDir)
 		if strings.HasPrefix(e.File, "/run/") {
-			step.Text += " (the file is written anew at each boot, often for the kernel argument rd.driver.blacklist=)"
+			step.Text += " (the file is written at each boot, often for the kernel argument rd.driver.blacklist=)"
 		}
 		step.Command = inShell(fmt.Sprintf("{ test -e %%[2]s || cp %%[1]s %%[2]s; } && sed -i '%ds/^/#/' %%[2]s", e.Line), e.File, override)
 	}
