@@ -52,9 +52,10 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 func inspect(ctx context.Context, files hostFiles, opts Options, m Module) *Inspection {
 	host := gather(ctx, files, opts, m)
 	defer host.close()
-	ins := conclude(host, replay(host, m))
+	now := replay(host, m)
+	ins := conclude(host, now)
 	if !m.OnRequest {
-		ins.Next = host.nextBoot(m)
+		ins.Next = host.nextBoot(m, now)
 	}
 	return ins
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -174,5 +175,37 @@ func TestOnRequest(t *testing.T) {
 		if ins.BootLoad.Unit != unit || len(ins.Next.Pending) != pending {
 			t.Errorf("on request %v: unit %s, pending %v", module.OnRequest, ins.BootLoad.Unit, ins.Next.Pending)
 		}
+	}
+}
+
+// TestNextBootWithoutRun: what a file in /run decides is gone with the boot; one
+// that decides nothing is not worth a word.
+func TestNextBootWithoutRun(t *testing.T) {
+	asks, masked := file("etc/modules-load.d/x.conf", "sctp\n"), "usr/lib/modprobe.d/x.conf"
+	for name, c := range map[string]struct {
+		files   []hostcase.Entry
+		pending []string
+	}{
+		"nothing in /run":        {[]hostcase.Entry{asks}, nil},
+		"a comment":              {[]hostcase.Entry{asks, file("run/modprobe.d/x.conf", "# nothing\n")}, nil},
+		"a blacklist":            {[]hostcase.Entry{asks, file("run/modprobe.d/x.conf", "blacklist sctp\n")}, []string{"/run/modprobe.d/x.conf"}},
+		"a second blacklist":     {[]hostcase.Entry{asks, file("run/modprobe.d/x.conf", "blacklist sctp\n"), file("etc/modprobe.d/y.conf", "blacklist sctp\n")}, nil},
+		"a file that hides one":  {[]hostcase.Entry{asks, file("run/modprobe.d/x.conf", ""), file(masked, "blacklist sctp\n")}, []string{"/run/modprobe.d/x.conf"}},
+		"a request":              {[]hostcase.Entry{file("run/modules-load.d/x.conf", "sctp\n")}, []string{"/run/modules-load.d/x.conf"}},
+		"a request made twice":   {[]hostcase.Entry{asks, file("run/modules-load.d/y.conf", "sctp\n")}, nil},
+		"a mask of the unit":     {[]hostcase.Entry{asks, file("run/systemd/system/systemd-modules-load.service", "")}, []string{"/run/systemd/system/systemd-modules-load.service"}},
+		"a unit of another kind": {[]hostcase.Entry{asks, file("run/systemd/system/netplan-wpa.service", "[Service]\nExecStart=/bin/true\n")}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, opts := host(t, c.files...)
+			ins := inspect(t, opts)
+			var pending []string
+			for _, e := range ins.Next.Pending {
+				pending = append(pending, e.File)
+			}
+			if !slices.Equal(pending, c.pending) || ins.Next.Known != (c.pending == nil) {
+				t.Errorf("pending %q, known %v; want %q", pending, ins.Next.Known, c.pending)
+			}
+		})
 	}
 }

@@ -17,7 +17,8 @@ import (
 // what dracut loads in it, tmpfiles.d and variables of the firmware.
 type NextBoot struct {
 	// Pending are arguments and sysctls that the next boot may have and this
-	// one has not, or the reverse, each where it stands.
+	// one has not, or the reverse, each where it stands; and files in /run that
+	// decide now, and that the next boot may do without.
 	Pending []Evidence
 	// Known: the next boot surely has what Pending says, and Autoload and
 	// BootLoad are the answers for it. Where there is no Pending, the answers
@@ -79,10 +80,11 @@ type bootSources struct {
 }
 
 // nextBoot looks for what differs in the next boot, and judges by it.
-func (h *host) nextBoot(m Module) NextBoot {
+func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	sources := h.gatherBootSources()
 	next := NextBoot{Unseen: sources.unseen, Known: true}
 	h.nextKernel(sources, &next)
+	h.nextWithoutRun(m, now, &next)
 
 	nh := *h // with the next boot's arguments and sysctls
 	nh.problems = slices.Clip(h.problems)
@@ -334,6 +336,57 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 	next.Kernel, next.KernelChosen = printable(release), chosen
 	next.KernelBy = Evidence{File: path.Join(other.moddir, indexDep), Cause: CauseMissing,
 		Effect: fmt.Sprintf("does not list %s", h.target)}
+}
+
+// nextWithoutRun replays this boot without the files in /run, if some of them take
+// part: the next boot begins without them (a mask made by "systemctl mask
+// --runtime", say). Whether something makes them again, no file shows.
+func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
+	files := h.inRun(now)
+	if len(files) == 0 {
+		return
+	}
+	other := *h
+	other.hostFS = lastingFS{h.hostFS}
+	other.problems = slices.Clip(h.problems)
+	other.notes = nil
+	other.gatherConfigs()
+	other.gatherUnits()
+	then := replay(&other, m)
+	if then.autoload.Allowed == now.autoload.Allowed && then.boot.Requested == now.boot.Requested && then.boot.Decision.Allowed == now.boot.Decision.Allowed {
+		return
+	}
+	next.Known = false
+	for _, file := range files {
+		next.Pending = append(next.Pending, Evidence{File: file, Effect: "is gone at the next boot, unless something makes it again"})
+	}
+}
+
+// inRun are the files of modprobe.d and modules-load.d in /run, and those of units
+// there that are evidence.
+func (h *host) inRun(now replayed) (files []string) {
+	add := func(file string) {
+		if !slices.Contains(files, file) && len(files) < maxPending {
+			files = append(files, file)
+		}
+	}
+	for dir, d := range map[string]*configDir{"/run/modprobe.d": h.modprobe.dirs["/run/modprobe.d"], "/run/modules-load.d": h.modulesLoad.dirs["/run/modules-load.d"]} {
+		if d == nil {
+			continue
+		}
+		for _, e := range d.entries {
+			add(printableName(dir + "/" + e.name))
+		}
+	}
+	for _, list := range [][]Evidence{now.boot.Decision.Evidence, now.boot.RequestedBy, now.boot.LoadedBy} {
+		for _, e := range list {
+			if volatile(e.File) {
+				add(e.File)
+			}
+		}
+	}
+	slices.Sort(files)
+	return files
 }
 
 // newestKernel is the newest kernel of this one's flavour that has an index, this

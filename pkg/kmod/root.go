@@ -71,6 +71,41 @@ func (f endingFS) ReadDir(name string) ([]hostroot.Entry, error) {
 	return f.hostFS.ReadDir(name)
 }
 
+// lastingFS is a host's files without the configuration in /run.
+type lastingFS struct{ hostFS }
+
+func volatile(name string) bool {
+	return strings.HasPrefix(name, "/run/modprobe.d") || strings.HasPrefix(name, "/run/modules-load.d") || strings.HasPrefix(name, "/run/systemd/system")
+}
+
+func (f lastingFS) Stat(name string) (hostroot.Info, error) {
+	if volatile(name) {
+		return hostroot.Info{}, fs.ErrNotExist
+	}
+	return f.hostFS.Stat(name)
+}
+
+func (f lastingFS) Readlink(name string) (string, error) {
+	if volatile(name) {
+		return "", fs.ErrNotExist
+	}
+	return f.hostFS.Readlink(name)
+}
+
+func (f lastingFS) Open(name string) (hostroot.File, error) {
+	if volatile(name) {
+		return nil, fs.ErrNotExist
+	}
+	return f.hostFS.Open(name)
+}
+
+func (f lastingFS) ReadDir(name string) ([]hostroot.Entry, error) {
+	if volatile(name) {
+		return nil, fs.ErrNotExist
+	}
+	return f.hostFS.ReadDir(name)
+}
+
 // endingKernel is the same for the kernel's files.
 type endingKernel struct {
 	kernelFS

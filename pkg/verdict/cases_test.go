@@ -31,7 +31,7 @@ func TestCases(t *testing.T) {
 		"busybox":                     {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
 		"busybox-copy":                {verdict.OnBootUnknown, verdict.ReasonModuleLoadingDisabled, "BusyBox", []verdict.Reason{verdict.ReasonConflictingFiles}},
 		"unit-masked":                 {verdict.OnBootOnDemand, verdict.ReasonModuleNotLoaded, "systemctl unmask", []verdict.Reason{verdict.ReasonModulesLoadUnitMasked}},
-		"unit-masked-run":             {verdict.OnBootOnDemand, verdict.ReasonModuleNotLoaded, "/run/systemd/system/systemd-modules-load.service", []verdict.Reason{verdict.ReasonModulesLoadUnitMasked}},
+		"unit-masked-run":             {verdict.OnBootUnknown, verdict.ReasonModuleNotLoaded, "/run/systemd/system/systemd-modules-load.service is gone at the next boot", []verdict.Reason{verdict.ReasonPendingKernelArguments, verdict.ReasonModulesLoadUnitMasked}},
 		"unit-masked-empty":           {verdict.OnBootOnDemand, verdict.ReasonModuleNotLoaded, "/etc/systemd/system/systemd-modules-load.service", []verdict.Reason{verdict.ReasonModulesLoadUnitMasked}},
 		"unit-masked-cmdline":         {verdict.OnBootOnDemand, verdict.ReasonModuleNotLoaded, "systemd.mask=systemd-modules-load.service", []verdict.Reason{verdict.ReasonModulesLoadUnitMasked}},
 		"unit-absent":                 {verdict.OnBootOnDemand, verdict.ReasonModuleNotLoaded, "is not there", []verdict.Reason{verdict.ReasonModulesLoadUnitMasked}},

@@ -52,7 +52,7 @@ func nextBootWarnings(i *kmod.Inspection) (list []Warning) {
 			have = "may have"
 		}
 		list = append(list, Warning{ReasonPendingKernelArguments,
-			fmt.Sprintf("the next boot %s other kernel arguments or sysctls for %s: %s", have, i.Module, strings.Join(places, "; "))})
+			fmt.Sprintf("the next boot %s other kernel arguments, sysctls or files in /run for %s: %s", have, i.Module, strings.Join(places, "; "))})
 	}
 	if n.Kernel != "" {
 		which := "is newer than the one that runs, and the next boot may bring it"
