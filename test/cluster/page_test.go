@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
+	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
+	"github.com/sctp-agent/sctp-agent/internal/meshview"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -141,6 +143,12 @@ func TestPagesShowForeignTextAsText(t *testing.T) {
 				Findings: []verify.Finding{},
 			})
 		},
+		"mesh": func(w io.Writer) error {
+			return meshview.WriteHTML(w, &meshview.Result{
+				Nodes: []meshview.Node{{Name: evil}}, Pairs: []meshview.Pair{}, Zones: []meshview.ZonePair{}, Unseen: []meshview.Unseen{},
+				Findings: []meshview.Finding{{Kind: meshview.PathBroken, From: evil, To: evil, Message: evil, Evidence: []string{evil}, Fix: evil}},
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dom := browse(t, pageOf(t, write), "", "")
@@ -238,6 +246,65 @@ func TestVerifyPageOfManyNodes(t *testing.T) {
 	} {
 		if !strings.Contains(dom, want) {
 			t.Errorf("the page does not show %s", want)
+		}
+	}
+}
+
+// The mesh's page has what fails, a matrix of zones, and one of nodes: of many
+// those with failures, and those that the filter names.
+func TestMeshPage(t *testing.T) {
+	const nodes = 1000
+	name := func(i int) string { return fmt.Sprintf("worker-%d", i) }
+	ok := picture.Probe{State: picture.StateOK, RTT: 0.00051}
+	lost := picture.Probe{State: picture.StateFailed, Cause: "no answer"}
+	r := &meshview.Result{
+		Time: time.Unix(1_700_000_000, 0).UTC(), Summary: meshview.Summary{Nodes: nodes, Seen: nodes - 1, Pairs: nodes, OK: nodes - 2, Failed: 2},
+		Findings: []meshview.Finding{
+			{Kind: meshview.NodeUnreachableBySCTP, Node: "worker-8", Message: "SCTP fails", Evidence: []string{"fail: worker-7"}, Fix: "see the node", Since: time.Unix(1_600_000_000, 0).UTC()},
+			{Kind: meshview.PathBroken, From: "a", To: "b", Zones: true, BothWays: true, Message: "SCTP fails", Evidence: []string{}, Fix: "see firewalls"},
+		},
+		Unseen: []meshview.Unseen{{Node: "worker-9", Why: "no answer within 10s"}},
+		Zones:  []meshview.ZonePair{{From: "a", To: "b", Pairs: 500, OK: 498, Failed: 2, RTT: 0.00051}, {From: "b", To: "a", Pairs: 500, OK: 500}},
+	}
+	for i := range nodes {
+		r.Nodes = append(r.Nodes, meshview.Node{Name: name(i), Zone: string(rune('a' + i%2)), Seen: i != 9})
+		p := meshview.Pair{From: name(i), To: name((i + 1) % nodes), State: picture.StateOK, New: ok, Kept: ok, TCP: picture.Probe{State: picture.StateUnknown}}
+		switch i {
+		case 7:
+			p.State, p.New, p.Kept, p.TCP = picture.StateFailed, lost, lost, ok
+		case 500:
+			p.State, p.Kept = picture.StateFailed, lost
+		}
+		r.Pairs = append(r.Pairs, p)
+	}
+	file := pageOf(t, func(w io.Writer) error { return meshview.WriteHTML(w, r) })
+	cell := func(text, class, title string) string {
+		return fmt.Sprintf(`<td class="%s" title="%s">%s</td>`, class, title, text)
+	}
+	for fragment, want := range map[string][]string{
+		"": {
+			"2023-11-14T22:13:20Z: 1000 nodes, 999 seen; 1000 pairs are probed: 998 work, 2 fail, 0 unknown",
+			`<strong>worker-8</strong>: SCTP fails; since 2020-09-13T12:26:40Z`, "<code>fail: worker-7</code>", "→ see the node",
+			"<strong>zone a ↔ zone b</strong>", "Not seen (1)", "worker-9: no answer within 10s",
+			`<td class="bad">2 of 500, 0.51 ms</td>`, `<td class="good">0 of 500</td>`,
+			"4 of 1000 nodes: those with failures",
+			"<tr><th>from \\ to</th><th>worker-7</th><th>worker-8</th><th>worker-500</th><th>worker-501</th></tr>",
+			cell("fails", "bad", "new association: failed (no answer)\nkept: failed (no answer)\nTCP: ok"),
+			cell("kept fails", "bad", "new association: ok\nkept: failed (no answer)\nTCP: unknown"),
+		},
+		"worker-99": {
+			"11 of 1000 nodes<", cell("0.51 ms", "good", "new association: ok\nkept: ok\nTCP: unknown"), "<th>worker-990</th>",
+		},
+		"worker": {"60 of 1000 nodes: the first<"},
+	} {
+		dom := browse(t, file, fragment, "")
+		for _, w := range want {
+			if !strings.Contains(dom, w) {
+				t.Errorf("%q: the page does not show %s", fragment, w)
+			}
+		}
+		if n := strings.Count(dom, "<td"); n > 4000 {
+			t.Errorf("%q: %d cells", fragment, n)
 		}
 	}
 }

@@ -459,28 +459,34 @@ func TestOperations(t *testing.T) {
 	}
 }
 
-// The program understands its arguments in every render.
+// The programs understand their arguments in every render.
 func TestArguments(t *testing.T) {
-	exe := filepath.Join(t.TempDir(), "sctp-agent")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", exe, "./cmd/sctp-agent")
+	dir := t.TempDir()
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", dir, "./cmd/sctp-agent", "./cmd/sctp-mesh")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building sctp-agent: %v\n%s", err, out)
+		t.Fatalf("building the programs: %v\n%s", err, out)
 	}
-	parse := func(args []string) ([]byte, error) {
+	parse := func(program string, args []string) ([]byte, error) {
 		// The flags before it are read first.
-		return exec.CommandContext(t.Context(), exe, append(slices.Clone(args), "--help")...).CombinedOutput()
+		return exec.CommandContext(t.Context(), filepath.Join(dir, program), append(slices.Clone(args), "--help")...).CombinedOutput()
 	}
-	for name, dir := range renders(t) {
+	for name, render := range renders(t) {
 		if name == "examples" {
 			continue
 		}
-		args := daemonSet(t, dir).Spec.Template.Spec.Containers[0].Args
-		if out, err := parse(args); err != nil {
-			t.Errorf("%s: sctp-agent %s: %v\n%s", name, strings.Join(args, " "), err, out)
+		programs := []string{"sctp-agent"}
+		if strings.HasSuffix(name, "-all") {
+			programs = append(programs, "sctp-mesh")
 		}
-		if _, err := parse(append(args, "--no-such-flag")); err == nil {
-			t.Error("a flag that is not there is no error: this test shows nothing")
+		for _, program := range programs {
+			args := daemonSetNamed(t, render, program).Spec.Template.Spec.Containers[0].Args
+			if out, err := parse(program, args); err != nil {
+				t.Errorf("%s: %s %s: %v\n%s", name, program, strings.Join(args, " "), err, out)
+			}
+			if _, err := parse(program, append(args, "--no-such-flag")); err == nil {
+				t.Error("a flag that is not there is no error: this test shows nothing")
+			}
 		}
 	}
 }
