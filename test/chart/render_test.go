@@ -239,6 +239,24 @@ func TestValuesAreChecked(t *testing.T) {
 	helm(t, "", "template", "sctp-agent", chartDir, "--set", "placementWarning.enabled=true", "--kube-version", "1.32.0")
 }
 
+// A value that stands for a flag is the agent's argument, and only with what it
+// belongs to.
+func TestFlagsOfValues(t *testing.T) {
+	for _, c := range []struct{ enabled, heartbeat, want string }{
+		{"true", "1h", "--condition-heartbeat=1h"},
+		{"true", "0", "--condition-heartbeat=0"},
+		{"true", "", ""},
+		{"false", "1h", ""},
+	} {
+		rendered := string(template(t, "--set", "condition.enabled="+c.enabled, "--set-string", "condition.heartbeat="+c.heartbeat))
+		_, after, found := strings.Cut(rendered, "--condition-heartbeat")
+		arg, _, _ := strings.Cut(after, "\n")
+		if got := "--condition-heartbeat" + arg; found != (c.want != "") || found && got != c.want {
+			t.Errorf("condition %s, heartbeat %q: %q, want %q", c.enabled, c.heartbeat, got, c.want)
+		}
+	}
+}
+
 // Every value of values.yaml is in the schema, and the other way round, so that
 // neither is forgotten.
 func TestSchemaIsComplete(t *testing.T) {
