@@ -197,7 +197,8 @@ func (f *facts) readSysctls(output string) {
 			continue
 		}
 		key = strings.TrimSpace(key)
-		f.sysctls[key] = strings.TrimSpace(value)
+		// One blank is sysctl's; any other is the value's, and counts in a path.
+		f.sysctls[key] = strings.TrimPrefix(strings.TrimRight(value, "\r\n"), " ")
 		f.protocol = f.protocol || strings.HasPrefix(key, "net.sctp.")
 		f.sysctlsComplete = f.sysctlsComplete || strings.HasPrefix(key, "vm.")
 	}

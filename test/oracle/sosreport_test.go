@@ -25,6 +25,7 @@ func TestSosreports(t *testing.T) {
 					c.Aliases = append(c.Aliases, own)
 				}
 			}
+			c.Without = slices.DeleteFunc(c.Without, func(index string) bool { return index == "modules.alias.bin" })
 			if n%2 == 1 && len(c.Builtin) == 0 {
 				// Of what is loaded sos shows that its file is there.
 				c.Live = nil
