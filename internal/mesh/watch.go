@@ -129,13 +129,13 @@ func (a *Agent) roam(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		for _, w := range a.nextRoaming(ctx, time.Now().Unix()/int64(period/time.Second)) {
+		for _, w := range a.nextRoaming(time.Now().Unix() / int64(period/time.Second)) {
 			a.working.Go(func() { a.round(ctx, w, conclusion.New) })
 		}
 	}
 }
 
-func (a *Agent) nextRoaming(ctx context.Context, turn int64) []*watch {
+func (a *Agent) nextRoaming(turn int64) []*watch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	concluded := map[string]bool{}
