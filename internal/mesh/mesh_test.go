@@ -207,6 +207,20 @@ func inWorld(t *testing.T, nodes int, test func(*world)) {
 	})
 }
 
+// reported are the changes that agents have told.
+func (w *world) reported() []report {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.changes)
+}
+
+// number is one of the numbers below n, by chance.
+func (w *world) number(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.random.IntN(n)
+}
+
 // seen is what each node concludes about others and itself, where it does.
 func (w *world) seen() map[string]string {
 	all := map[string]string{}
@@ -260,8 +274,8 @@ func TestConclusions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, 40, func(w *world) {
-				bad := w.list[w.random.IntN(len(w.list))].Node
-				peer := w.agents[bad].Picture().Peers[w.random.IntN(10)].Node
+				bad := w.list[w.number(len(w.list))].Node
+				peer := w.agents[bad].Picture().Peers[w.number(10)].Node
 				drops := func(from, to string, t traffic) bool { return c.between(bad, peer, from, to) && c.of(t) }
 				start := time.Now()
 				w.set(func() { w.drops = drops })
@@ -289,9 +303,9 @@ func TestConclusions(t *testing.T) {
 					return !wanted
 				})
 				if !maps.Equal(ring, want) {
-					t.Errorf("after %v: %v, want %v; changes %+v", time.Since(start), got, want, w.changes)
+					t.Errorf("after %v: %v, want %v; changes %+v", time.Since(start), got, want, w.reported())
 				}
-				for _, r := range w.changes {
+				for _, r := range w.reported() {
 					if r.To == picture.ConclusionNode && r.Peer.Node != bad || r.To == picture.ConclusionSelf && r.node != bad ||
 						c.want != "path, sctp" && c.want != "path, everything" && r.To == picture.ConclusionPath {
 						t.Errorf("%s concluded %+v", r.node, r.Change)
@@ -305,7 +319,7 @@ func TestConclusions(t *testing.T) {
 				if got := w.seen(); len(got) > 0 {
 					t.Errorf("30 s after the end: %v", got)
 				}
-				for _, r := range w.changes {
+				for _, r := range w.reported() {
 					if r.To != picture.ConclusionNone {
 						t.Errorf("after the end, %s concluded %+v", r.node, r.Change)
 					}
@@ -323,8 +337,8 @@ func TestQuiet(t *testing.T) {
 			inWorld(t, 40, func(w *world) {
 				w.set(func() { w.loss, w.news = loss, 0 })
 				time.Sleep(time.Hour)
-				if len(w.changes) > 0 || len(w.seen()) > 0 {
-					t.Errorf("%v; %+v", w.seen(), w.changes)
+				if len(w.reported()) > 0 || len(w.seen()) > 0 {
+					t.Errorf("%v; %+v", w.seen(), w.reported())
 				}
 				perSecond := float64(w.news) / 40 / 3600
 				t.Logf("%.2f new associations per node and second, %d questions", perSecond, w.questions)
@@ -343,8 +357,8 @@ func TestComingAndGoing(t *testing.T) {
 	inWorld(t, 40, func(w *world) {
 		check := func(doing string) {
 			t.Helper()
-			if len(w.changes) > 0 || len(w.seen()) > 0 {
-				t.Fatalf("%s: %v; %+v", doing, w.seen(), w.changes)
+			if len(w.reported()) > 0 || len(w.seen()) > 0 {
+				t.Fatalf("%s: %v; %+v", doing, w.seen(), w.reported())
 			}
 		}
 		for i := range 40 {
@@ -423,8 +437,8 @@ func TestFlapping(t *testing.T) {
 			}
 		})
 		time.Sleep(10 * time.Minute)
-		if len(w.changes) == 0 || len(w.changes) > 5 {
-			t.Errorf("%d changes: %+v", len(w.changes), w.changes)
+		if len(w.reported()) == 0 || len(w.reported()) > 5 {
+			t.Errorf("%d changes: %+v", len(w.reported()), w.reported())
 		}
 	})
 }

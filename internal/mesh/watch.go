@@ -96,6 +96,8 @@ func (a *Agent) begin(ctx context.Context, w *watch) {
 	w.hurry = map[conclusion.Kind]chan struct{}{}
 	for _, k := range conclusion.Kinds() {
 		w.hurry[k] = make(chan struct{}, 1)
+	}
+	for _, k := range conclusion.Kinds() {
 		a.working.Go(func() { a.line(ctx, w, k) })
 	}
 }
