@@ -43,7 +43,7 @@ test-timing: deps
 test-versions: deps
 	@hack/test -full versions
 
-# pkg/kmod against the real modprobe and systemd-modules-load of three Debian
+# pkg/kmod against the real modprobe and systemd-modules-load of four Debian
 # releases, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"
 # asks for less.
 oracle: deps

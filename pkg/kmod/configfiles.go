@@ -123,12 +123,14 @@ func modprobeRule(kmod int) fileRule {
 }
 
 // modulesLoadRule is conf_files_list_strv of systemd (src/basic/conf-files.c)
-// with no flags, as src/modules-load/modules-load.c calls it.
-func modulesLoadRule() fileRule {
+// with no flags, as src/modules-load/modules-load.c calls it. Today's passes over
+// what is no file and leads to none (seen in 262, not in 257), so that the next
+// directory's file of that name counts.
+func modulesLoadRule(systemd int) fileRule {
 	return fileRule{
 		accept:        func(name string) bool { return strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") },
-		dirMasks:      true,
-		danglingMasks: true,
+		dirMasks:      systemd <= 257,
+		danglingMasks: systemd <= 257,
 	}
 }
 

@@ -67,7 +67,7 @@ func (ev *evaluation) readModprobe() {
 }
 
 func (ev *evaluation) readModulesLoad() {
-	ev.loadSet = ev.host.modulesLoad.set(modulesLoadDirs(ev.systemd), modulesLoadRule())
+	ev.loadSet = ev.host.modulesLoad.set(modulesLoadDirs(ev.systemd), modulesLoadRule(ev.systemd))
 	ev.requests = systemdModulesLoad(ev.host.cmdline, ev.systemd)
 	for _, f := range ev.loadSet.files {
 		for _, line := range modulesLoadLines(f.data, ev.systemd) {

@@ -60,7 +60,7 @@ func (h *host) gatherConfigs() {
 	for _, systemd := range h.systemds {
 		dirs = append(dirs, modulesLoadDirs(systemd)...)
 	}
-	h.modulesLoad = gatherConfig(h, inOrder(modulesLoadDirs(earliestSystemd), dirs), modulesLoadRule().accept, maxLoadSet)
+	h.modulesLoad = gatherConfig(h, inOrder(modulesLoadDirs(earliestSystemd), dirs), modulesLoadRule(earliestSystemd).accept, maxLoadSet)
 }
 
 // inOrder are those of all that are wanted.

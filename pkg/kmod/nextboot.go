@@ -289,7 +289,7 @@ func (h *host) concerned(name string) bool {
 func (h *host) nextSysctls(next *NextBoot) {
 	const disabled, helper = "kernel.modules_disabled", "kernel.modprobe"
 	systemd := h.systemds[0]
-	set := gatherConfig(h, sysctlDirs(systemd), modulesLoadRule().accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule())
+	set := gatherConfig(h, sysctlDirs(systemd), modulesLoadRule(systemd).accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule(systemd))
 	for _, e := range set.problems() {
 		next.Unseen = append(next.Unseen, e.File)
 	}

@@ -19,7 +19,7 @@ const (
 // rules, for a host whose version cannot be told.
 var (
 	kmodRuleChanges    = []int{28, 29, 30, 32, 33, 34}
-	systemdRuleChanges = []int{239, 247, 248, 253}
+	systemdRuleChanges = []int{239, 247, 248, 253, 258}
 )
 
 // libraryDirs is where distributions keep libkmod and systemd's libraries.

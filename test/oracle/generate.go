@@ -22,7 +22,7 @@ func Generate(v Version, seed uint64, n int) *hostcase.Case {
 // generate also says which rare constructs are in the root.
 func generate(v Version, seed uint64, n int) (*hostcase.Case, map[string]bool) {
 	g := &generator{
-		Rand: rand.New(rand.NewPCG(seed<<8|uint64(v.Kmod), uint64(n))),
+		Rand: rand.New(rand.NewPCG(seed<<8|uint64(v.Kmod)+uint64(max(v.Systemd, 257)-257), uint64(n))),
 		rare: map[string]bool{},
 		c:    &hostcase.Case{Story: fmt.Sprintf("Generated: seed %d, number %d.", seed, n), Kmod: v.Kmod, Systemd: v.Systemd},
 	}

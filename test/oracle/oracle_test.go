@@ -78,14 +78,14 @@ func TestCases(t *testing.T) {
 	if err != nil || len(names) == 0 {
 		t.Fatalf("no cases: %v", err)
 	}
-	roots := map[int]*Root{}
+	roots := map[Version]*Root{}
 	for _, v := range Versions {
 		dir := place(t)
 		tools, err := Prepare(t.Context(), v, filepath.Join(dir, "programs"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if roots[v.Kmod], err = tools.NewRoot(filepath.Join(dir, "root")); err != nil {
+		if roots[v], err = tools.NewRoot(filepath.Join(dir, "root")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,11 +102,17 @@ func TestCases(t *testing.T) {
 			if strings.Contains(string(text), "\nfifo ") {
 				t.Skip("the real programs would wait for ever")
 			}
-			root := roots[c.Kmod]
+			// The first release with this kmod, with its own systemd; the case's
+			// where there is one with both.
+			var root *Root
+			for _, v := range Versions {
+				if v.Kmod == c.Kmod && (root == nil || v.Systemd == c.Systemd) {
+					root = roots[v]
+				}
+			}
 			if root == nil {
 				t.Skipf("no real kmod %d here", c.Kmod)
 			}
-			// The release with this kmod has its own systemd.
 			c.Systemd = root.tools.Systemd
 			real, ours, err := root.Compare(t.Context(), c)
 			if err != nil {

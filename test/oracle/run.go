@@ -320,18 +320,41 @@ func (r *Root) byChance(stderr []byte) bool {
 	return false
 }
 
+// withProc mounts a real /proc into a root, and goes on there. The case's own is
+// kept beside it, for its command line and for the stand-in kernel.
+const withProc = `set -e
+root=$1; shift
+mkdir -p "$root/tools/proc"
+mount --bind "$root/proc" "$root/tools/proc"
+mount -t proc proc "$root/proc"
+mount --bind "$root/tools/proc/cmdline" "$root/proc/cmdline"
+exec env -i PATH="$PATH:/usr/sbin" LD_LIBRARY_PATH=/tools/lib chroot "$root" /bin/env "$@"`
+
 // run runs a program inside the root and returns its output. Its exit status
 // does not matter, a program that does not end does.
 func (r *Root) run(ctx context.Context, argv ...string) (stdout, stderr string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = []string{
+	env := []string{
 		"PATH=/sbin:/bin", "LD_LIBRARY_PATH=/tools/lib", "LD_PRELOAD=/tools/kernel.so",
 		"SYSTEMD_LOG_TARGET=console", "SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_COLOR=0", "SYSTEMD_LOG_LOCATION=0",
 	}
-	cmd.Dir = "/"
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: r.dir, Setpgid: true}
+	cmd.Env = env
+	if argv[0] == modulesLoad && r.tools.needsProc() {
+		// In a container systemd takes the command line of process 1, and what
+		// tests run in may be one: it is given the case's (src/basic/proc-cmdline.c).
+		cmdline, err := os.ReadFile(filepath.Join(r.dir, "proc/cmdline"))
+		if err != nil {
+			return "", "", err
+		}
+		cmdline, _, _ = bytes.Cut(cmdline, []byte{0})
+		env = append(env, "SYSTEMD_PROC_CMDLINE="+string(cmdline))
+		cmd = exec.CommandContext(ctx, "unshare", slices.Concat([]string{"--mount", "sh", "-c", withProc, "sh", r.dir}, env, argv)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	}
+	cmd.Dir = "/"
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -19,6 +19,9 @@ func TestSosreports(t *testing.T) {
 	for _, v := range Versions {
 		for n := range roots / len(Versions) {
 			c := Generate(v, 15, n)
+			if c.Split && v.Kmod >= 32 {
+				continue // reads /usr/lib/modprobe.d too, which sos does not copy; no host is like that
+			}
 			// depmod always writes what the modules themselves have.
 			for _, name := range []string{"net_pf_2_proto_132", "net_pf_10_proto_132"} {
 				if own := (hostcase.Alias{Pattern: name, Name: "sctp"}); !slices.Contains(c.Aliases, own) {

@@ -1,5 +1,5 @@
 // Package oracle compares pkg/kmod with the programs it speaks for: the real
-// modprobe and the real systemd-modules-load of three Debian releases run in
+// modprobe and the real systemd-modules-load of four Debian releases run in
 // synthetic host roots, with a stand-in for the kernel's module loader, and
 // every caller's outcome is held against the library's answer.
 package oracle
@@ -35,7 +35,11 @@ var Versions = []Version{
 	{debian.Bullseye, 28, 247},
 	{debian.Bookworm, 30, 252},
 	{debian.Trixie, 34, 257},
+	{debian.Forky, 34, 262},
 }
+
+// needsProc: systemd of this version reads no file in a root without a real /proc.
+func (v Version) needsProc() bool { return v.Systemd > 257 }
 
 //go:embed standin/kernel.c
 var kernelSource []byte
@@ -60,7 +64,7 @@ func Prepare(ctx context.Context, v Version, dir string) (*Tools, error) {
 	if runtime.GOARCH != "amd64" {
 		return nil, errors.New("the stand-in kernel is written for amd64")
 	}
-	tree, err := debian.Open(v.Suite, "").TreeWithDepends(ctx, "kmod", "systemd", "dash", "coreutils")
+	tree, err := debian.Open(v.Suite, "").TreeWithDepends(ctx, "kmod", "systemd", "udev", "dash", "coreutils")
 	if err != nil {
 		return nil, fmt.Errorf("fetch kmod and systemd of %s: %w", v.Suite, err)
 	}
@@ -76,6 +80,7 @@ func Prepare(ctx context.Context, v Version, dir string) (*Tools, error) {
 		{"bin/dash", "bin/sh"},
 		{"bin/true", "bin/true"},
 		{"bin/false", "bin/false"},
+		{"bin/env", "bin/env"},
 		{"lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "lib64/ld-linux-x86-64.so.2"},
 	} {
 		if err := f.program(p.from, p.to); err != nil {

@@ -117,7 +117,7 @@ static int denied(const char *name)
 /* text is "MODULE name NEEDS a,b\n" and is taken apart. */
 static long insert(char *text)
 {
-	char path[512], buf[8], *name, *needs, *end;
+	char path[512], buf[8] = "", *name, *needs, *end;
 	long fd;
 
 	if (!same(text, "MODULE ", 7))
@@ -130,7 +130,9 @@ static long insert(char *text)
 	*end = 0;
 	needs = end + 7;
 
-	if (slurp("/proc/sys/kernel/modules_disabled", buf, sizeof(buf)) > 0 && buf[0] == '1')
+	if (slurp("/tools/proc/sys/kernel/modules_disabled", buf, sizeof(buf)) < 0)
+		slurp("/proc/sys/kernel/modules_disabled", buf, sizeof(buf));
+	if (buf[0] == '1')
 		return -EPERM;
 	if (denied(name))
 		return -EPERM;
