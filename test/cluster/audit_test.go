@@ -249,6 +249,7 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		{"fading", "infra", func() *verdict.Report {
 			r := good("fading")
 			r.OnBoot, r.Node = verdict.OnBootBlocked, "another"
+			r.Warnings = append(r.Warnings, verdict.Warning{Reason: verdict.ReasonPolicyConfinesNobody, Message: "no admission policy confines the agent"})
 			return r
 		}(), true, nil},
 		{"undecided", "infra", func() *verdict.Report {
@@ -262,6 +263,9 @@ func troubled(t *testing.T, cp *controlplane.ControlPlane) {
 		{"crashing", "infra", good("crashing"), true, nil},
 		{"about-to-lose", "edge", good("about-to-lose"), false, func(n *corev1.Node) {
 			n.Annotations["machineconfiguration.openshift.io/currentConfig"] = "rendered-edge-1"
+			n.Status.Conditions = append(n.Status.Conditions, corev1.NodeCondition{ // ConditionStale
+				Type: nodelabel.ConditionType, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.NewTime(time.Now().Add(-24 * time.Hour)),
+			})
 		}},
 	}
 	for _, n := range nodes {

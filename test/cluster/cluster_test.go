@@ -109,7 +109,9 @@ func run(t *testing.T, path string, args ...string) ran {
 	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		r.peakKiB = usage.Maxrss
 	}
-	if strings.Contains(strings.Join(args, " "), "-o json") && json.Valid(stdout.Bytes()) {
+	// kubectl's own output has kubectl's schema.
+	ours := filepath.Base(path) != "kubectl" || args[0] == "sctp"
+	if ours && strings.Contains(strings.Join(args, " "), "-o json") && json.Valid(stdout.Bytes()) {
 		if err := schemas.Validate("../..", stdout.Bytes()); err != nil {
 			t.Errorf("%q does not fit its schema: %v", args, err)
 		}
