@@ -338,7 +338,7 @@ const modulesDir = "/lib/modules"
 func RelevantConfig(dir, name string) bool {
 	switch {
 	case strings.Contains(dir, "/systemd/"):
-		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf"}, filepath.Ext(name))
+		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf", ".d", ".wants", ".requires"}, filepath.Ext(name))
 	case strings.HasPrefix(dir, modulesDir+"/"):
 		return strings.HasPrefix(name, "modules.")
 	case slices.Contains(kmod.NextBootFiles(), filepath.Join(dir, name)):

@@ -119,7 +119,7 @@ func (p *Path) Good() bool {
 	return p.Outcome == wire.OK
 }
 
-// Count says how many paths behave as they should, and how many were not tried
+// Count says how many paths are as expected, and how many were not tried
 // because what they depend on is not.
 func (r *Result) Count() (good, notTried int) {
 	for _, p := range r.Paths {

@@ -3,6 +3,7 @@ package kmod
 import (
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
 )
@@ -60,8 +61,10 @@ func (o Options) ConfigDirs() []string {
 
 // ConfigSubdir says whether a directory of this name in one of
 // [Options.ConfigDirs] has such files, too: drop-ins of units, and links to them.
+// Those of packages, of which a host has a hundred, are not among them: they come
+// and go with the package, and that changes the directory.
 func ConfigSubdir(dir, name string) bool {
-	return slices.Contains(systemdunit.Dirs(), dir) && slices.Contains([]string{".d", ".wants", ".requires"}, path.Ext(name))
+	return slices.Contains(systemdunit.Dirs(), dir) && !strings.HasPrefix(dir, "/usr/lib/") && !strings.HasPrefix(dir, "/lib/") && slices.Contains([]string{".d", ".wants", ".requires"}, path.Ext(name))
 }
 
 // NextBootDirs lists the directories whose files say what is different in the next

@@ -197,7 +197,7 @@ func TestVerifyPage(t *testing.T) {
 	}
 	const at = "192.0.2.1:1: "
 	for _, want := range []string{
-		"2023-11-14T22:13:20Z: 3 nodes, 5 of 11 paths behave as they should (2 not tried: they depend on pairs of pods that do not reach each other), 61.2 s",
+		"2023-11-14T22:13:20Z: 3 nodes, 5 of 11 paths are as expected (2 not tried: they depend on pairs of pods that do not reach each other), 61.2 s",
 		"NetworkPolicy for SCTP: enforced",
 		"SCTPDroppedOneWay: the answers are dropped", "<code>n0 → n2, IPv4</code>", "→ look at the way back",
 		`data-kind="pod" data-family="IPv4"`, `data-kind="pod" data-family="IPv6"`,
