@@ -5,38 +5,40 @@ import (
 	"strings"
 )
 
-// harmless are the settings that neither keep a unit's commands from being run
-// nor keep them from loading a module, and that bring no other unit along
+// harmless says of a setting that it neither keeps a unit's commands from being
+// run nor from loading a module, and that it brings no other unit along
 // (systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5)).
-var harmless = set(`
-	Description Documentation SourcePath After Before PartOf OnFailure OnSuccess OnFailureJobMode OnSuccessJobMode
-	StartLimitIntervalSec StartLimitInterval StartLimitBurst StartLimitAction DefaultDependencies IgnoreOnIsolate StopWhenUnneeded
-	RefuseManualStart RefuseManualStop AllowIsolate CollectMode PropagatesReloadTo ReloadPropagatedFrom
-	PropagatesStopTo StopPropagatedFrom RequiresMountsFor WantsMountsFor SurviveFinalKillSignal
-	JobTimeoutSec JobRunningTimeoutSec JobTimeoutAction FailureAction SuccessAction
-	Type RemainAfterExit ExitType PIDFile GuessMainPID BusName NotifyAccess Sockets FileDescriptorStoreMax
-	ExecReload ExecStop ExecStopPost Restart RestartSec RestartSteps RestartMaxDelaySec RestartForceExitStatus RestartPreventExitStatus
-	TimeoutSec TimeoutStartSec TimeoutStopSec TimeoutAbortSec RuntimeMaxSec WatchdogSec SuccessExitStatus NonBlocking OOMPolicy
-	StandardInput StandardOutput StandardError SyslogIdentifier SyslogFacility SyslogLevel SyslogLevelPrefix
-	LogLevelMax LogRateLimitIntervalSec LogRateLimitBurst TTYPath TTYReset TTYVHangup TTYVTDisallocate
-	PassEnvironment UnsetEnvironment UMask Group SupplementaryGroups Nice OOMScoreAdjust
-	LimitNOFILE LimitNPROC LimitCORE LimitMEMLOCK LimitSTACK LimitAS LimitDATA LimitFSIZE LimitRSS LimitRTPRIO LimitCPU
-	CPUSchedulingPolicy CPUSchedulingPriority CPUAccounting CPUWeight CPUShares CPUQuota CPUAffinity AllowedCPUs
-	MemoryAccounting MemoryMin MemoryLow MemoryHigh MemoryMax MemoryLimit MemorySwapMax TasksAccounting TasksMax
-	IOAccounting IOWeight BlockIOAccounting BlockIOWeight IPAccounting IOSchedulingClass IOSchedulingPriority Slice Delegate
-	KillMode KillSignal FinalKillSignal RestartKillSignal SendSIGKILL SendSIGHUP
-	RuntimeDirectory RuntimeDirectoryMode RuntimeDirectoryPreserve StateDirectory StateDirectoryMode
-	CacheDirectory CacheDirectoryMode LogsDirectory LogsDirectoryMode ConfigurationDirectory ConfigurationDirectoryMode
-	NoNewPrivileges PrivateTmp PrivateNetwork ProtectHome ProtectHostname ProtectClock ProtectControlGroups ProtectKernelLogs
-	ProtectKernelTunables ReadWritePaths LockPersonality RestrictRealtime RestrictSUIDSGID MemoryDenyWriteExecute KeyringMode
-`)
-
-func set(words string) map[string]bool {
-	m := map[string]bool{}
-	for _, w := range strings.Fields(words) {
-		m[w] = true
+func harmless(key string) bool {
+	switch key {
+	case "Description", "Documentation", "SourcePath", "After", "Before", "PartOf", "OnFailure", "OnSuccess",
+		"OnFailureJobMode", "OnSuccessJobMode", "StartLimitIntervalSec", "StartLimitInterval", "StartLimitBurst",
+		"StartLimitAction", "DefaultDependencies", "IgnoreOnIsolate", "StopWhenUnneeded", "RefuseManualStart",
+		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
+		"PropagatesStopTo", "StopPropagatedFrom", "RequiresMountsFor", "WantsMountsFor", "SurviveFinalKillSignal",
+		"JobTimeoutSec", "JobRunningTimeoutSec", "JobTimeoutAction", "FailureAction", "SuccessAction", "Type",
+		"RemainAfterExit", "ExitType", "PIDFile", "GuessMainPID", "BusName", "NotifyAccess", "Sockets",
+		"FileDescriptorStoreMax", "ExecReload", "ExecStop", "ExecStopPost", "Restart", "RestartSec", "RestartSteps",
+		"RestartMaxDelaySec", "RestartForceExitStatus", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
+		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
+		"OOMPolicy", "StandardInput", "StandardOutput", "StandardError", "SyslogIdentifier", "SyslogFacility",
+		"SyslogLevel", "SyslogLevelPrefix", "LogLevelMax", "LogRateLimitIntervalSec", "LogRateLimitBurst",
+		"TTYPath", "TTYReset", "TTYVHangup", "TTYVTDisallocate", "PassEnvironment", "UnsetEnvironment", "UMask",
+		"Group", "SupplementaryGroups", "Nice", "OOMScoreAdjust", "LimitNOFILE", "LimitNPROC", "LimitCORE",
+		"LimitMEMLOCK", "LimitSTACK", "LimitAS", "LimitDATA", "LimitFSIZE", "LimitRSS", "LimitRTPRIO", "LimitCPU",
+		"CPUSchedulingPolicy", "CPUSchedulingPriority", "CPUAccounting", "CPUWeight", "CPUShares", "CPUQuota",
+		"CPUAffinity", "AllowedCPUs", "MemoryAccounting", "MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax",
+		"MemoryLimit", "MemorySwapMax", "TasksAccounting", "TasksMax", "IOAccounting", "IOWeight",
+		"BlockIOAccounting", "BlockIOWeight", "IPAccounting", "IOSchedulingClass", "IOSchedulingPriority", "Slice",
+		"Delegate", "KillMode", "KillSignal", "FinalKillSignal", "RestartKillSignal", "SendSIGKILL", "SendSIGHUP",
+		"RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve", "StateDirectory",
+		"StateDirectoryMode", "CacheDirectory", "CacheDirectoryMode", "LogsDirectory", "LogsDirectoryMode",
+		"ConfigurationDirectory", "ConfigurationDirectoryMode", "NoNewPrivileges", "PrivateTmp", "PrivateNetwork",
+		"ProtectHome", "ProtectHostname", "ProtectClock", "ProtectControlGroups", "ProtectKernelLogs",
+		"ProtectKernelTunables", "ReadWritePaths", "LockPersonality", "RestrictRealtime", "RestrictSUIDSGID",
+		"MemoryDenyWriteExecute", "KeyringMode":
+		return true
 	}
-	return m
+	return strings.HasPrefix(key, "X-")
 }
 
 // atShutdown are units that are not there while a system boots.

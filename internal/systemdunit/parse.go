@@ -63,7 +63,7 @@ func assign(list []Setting, section, line, file string, number int) ([]Setting, 
 	default:
 		ok = false
 	}
-	if !ok || harmless[key] || strings.HasPrefix(key, "X-") {
+	if !ok || harmless(key) {
 		return list, section
 	}
 	return append(list, Setting{

@@ -101,14 +101,6 @@ func ExampleOptions_ConfigDirs() {
 	// /usr/local/lib/systemd/system
 	// /usr/lib/systemd/system
 	// /lib/systemd/system
-	// /etc/rc2.d
-	// /etc/rc3.d
-	// /etc/rc5.d
-	// /etc/rc.d/rc2.d
-	// /etc/rc.d/rc3.d
-	// /etc/rc.d/rc5.d
 	// /etc/cron.d
 	// /etc/udev/rules.d
-	// /etc/NetworkManager/dispatcher.d
-	// /etc/sysconfig/modules
 }

@@ -56,7 +56,8 @@ func (o Options) ConfigDirs() []string {
 	dirs := modprobeDirs(latestKmod)
 	dirs = append(dirs, modulesLoadDirs(earliestSystemd)...)
 	dirs = append(dirs, systemdunit.Dirs()...)
-	return append(dirs, mentionDirs...)
+	// Of mentionDirs, what administrators write today.
+	return append(dirs, "/etc/cron.d", "/etc/udev/rules.d")
 }
 
 // ConfigSubdir says whether a directory of this name in one of

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -238,12 +239,17 @@ func settingEvidence(v systemdunit.Setting, effect string) Evidence {
 	return Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: effect}
 }
 
-// loads is what a command has in it that may load or remove a module, removes
-// what may remove one, and loadsVariable what loads one that a variable names.
+// loads says whether a command or script has in it what may load or remove a
+// module.
+func loads(text string) bool {
+	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod")
+}
+
+// removes is what may remove a module, and loadsVariable what loads one that a
+// variable names. Few hosts have a command that is looked at so closely.
 var (
-	loads         = regexp.MustCompile(`modprobe|insmod|rmmod`)
-	removes       = regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-r|--remove)\b`)
-	loadsVariable = regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*\$`)
+	removes       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-r|--remove)\b`) })
+	loadsVariable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*\$`) })
 )
 
 // gatherCommands keeps the commands of units that may load the target, or remove
@@ -312,7 +318,7 @@ func withoutEnv(args []string) []string {
 // that its words are those that it is run with.
 func (h *host) concerns(args []string, sure bool) bool {
 	text := strings.Join(args, " ")
-	if loads.MatchString(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable.MatchString(text)) {
+	if loads(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text)) {
 		return true
 	}
 	return h.scriptAbout(args)
@@ -340,12 +346,12 @@ func (h *host) scriptAbout(args []string) bool {
 			return true // it may be, and cannot be looked at
 		}
 		data := h.script(name, i > 0 && isShell(args[0]))
-		if !loads.Match(data) {
+		if !loads(string(data)) {
 			continue
 		}
 		own := !strings.HasPrefix(name, "/usr/") || strings.HasPrefix(name, "/usr/local/")
 		if bytes.Contains(data, []byte(h.target)) || slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||
-			own && loadsVariable.Match(data) {
+			own && loadsVariable().Match(data) {
 			return true
 		}
 	}
@@ -406,7 +412,7 @@ func (h *host) gatherMentions() {
 		number := 0
 		for line := range bytes.Lines(h.script(name, true)) {
 			number++
-			if text := strings.TrimSpace(string(line)); !strings.HasPrefix(text, "#") && loads.MatchString(text) && strings.Contains(text, h.target) {
+			if text := strings.TrimSpace(string(line)); !strings.HasPrefix(text, "#") && loads(text) && strings.Contains(text, h.target) {
 				h.unitCommands = append(h.unitCommands, unitCommand{
 					source: source{file: printableName(name), line: number, text: text},
 					args:   []string{text}, doubt: notRun,
@@ -512,7 +518,7 @@ func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidenc
 				c.doubt = notRun
 			}
 			what := "may load "
-			if removes.MatchString(text) {
+			if removes().MatchString(text) {
 				what, removed = "may remove ", true
 			}
 			e := c.evidence(CauseUnreadable, what+h.target+" at boot: "+c.doubt)
