@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,9 @@ import (
 // a few an hour: reading some kilobytes for each is less than to watch files.
 type transport struct {
 	cfg Config
+	// unanswered is set by a request that was given up before an answer came:
+	// its connection may be dead, and the next request does not wait on it.
+	unanswered atomic.Bool
 
 	mu sync.Mutex
 	// http is made of material.
@@ -44,7 +48,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	t.mu.Lock()
 	h := t.http
 	t.mu.Unlock()
-	return h.RoundTrip(req)
+	if t.unanswered.Swap(false) {
+		h.CloseIdleConnections()
+	}
+	resp, err := h.RoundTrip(req)
+	if err != nil && req.Context().Err() != nil {
+		t.unanswered.Store(true)
+	}
+	return resp, err
 }
 
 // CloseIdleConnections serves [http.Client.CloseIdleConnections].
