@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -133,6 +134,73 @@ d 192.0.2.4 pod-d uid-d ready=true leaving=false`
 	fail = false
 	if got := list(); !strings.Contains(got, "c 192.0.2.5") || len(requests) != 2 {
 		t.Errorf("after a failure\n%s\n%q", got, requests)
+	}
+}
+
+// Of many slices that have changed, pages are read; of few, each, and none again
+// that was read before an error.
+func TestManyChanged(t *testing.T) {
+	const all = 12
+	version, failing := map[string]int{}, ""
+	for i := range all {
+		version[fmt.Sprintf("s%02d", i)] = 1
+	}
+	item := func(name string) object {
+		address := fmt.Sprintf("192.0.2.%d", version[name])
+		return object{"metadata": object{"name": name, "resourceVersion": fmt.Sprint(version[name])}, "addressType": "IPv4", "endpoints": []object{endpoint(name, address, nil)}}
+	}
+	var requests []string
+	p := &Peers{Service: "sctp-mesh", Family: netip.MustParseAddr("192.0.2.1"), Client: client(t, func(w http.ResponseWriter, r *http.Request) {
+		name := path.Base(r.URL.Path)
+		switch {
+		case name == failing:
+			http.Error(w, "try later", http.StatusServiceUnavailable)
+			return
+		case name != "endpointslices":
+			requests = append(requests, name)
+			write(t, w, item(name))
+			return
+		case strings.Contains(r.Header.Get("Accept"), "PartialObjectMetadataList"):
+			requests = append(requests, "metadata")
+		default:
+			requests = append(requests, "page")
+		}
+		items := []object{}
+		for i := range all {
+			items = append(items, item(fmt.Sprintf("s%02d", i)))
+		}
+		write(t, w, object{"items": items})
+	})}
+	for _, c := range []struct {
+		change  int
+		failing string
+		want    []string
+	}{
+		{0, "", []string{"page"}},
+		{all, "", []string{"metadata", "page"}},
+		{3, "s02", []string{"metadata", "s00", "s01"}},
+		{0, "", []string{"metadata", "s02"}},
+		{0, "", []string{"metadata"}},
+	} {
+		for i := range c.change {
+			version[fmt.Sprintf("s%02d", i)]++
+		}
+		requests, failing = nil, c.failing
+		list, err := p.List(t.Context())
+		if (err != nil) != (c.failing != "") || fmt.Sprint(requests) != fmt.Sprint(c.want) {
+			t.Errorf("%+v: %v, %q", c, err, requests)
+		}
+		if err != nil {
+			continue
+		}
+		for _, peer := range list {
+			if want := fmt.Sprintf("192.0.2.%d", version[peer.Node]); peer.Address.String() != want {
+				t.Errorf("%+v: %s has %s, want %s", c, peer.Node, peer.Address, want)
+			}
+		}
+		if len(list) != all {
+			t.Errorf("%+v: %d peers", c, len(list))
+		}
 	}
 }
 

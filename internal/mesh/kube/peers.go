@@ -3,6 +3,7 @@ package kube
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -10,9 +11,14 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/mesh"
 )
 
-// pageSize is how many slices come at once: one has up to 100 peers, of some
-// 400 bytes each.
-const pageSize = 10
+const (
+	// pageSize is how many slices come at once, and metadataPageSize of how
+	// many the metadata: a slice has up to 100 peers, of some 300 bytes each.
+	pageSize, metadataPageSize = 10, 500
+	// fewChanged are read one by one. Of more, pages are less: the API server
+	// compresses an answer of 128 kB or more, to a tenth.
+	fewChanged = 10
+)
 
 // onlyMetadata has a list come without its contents.
 const onlyMetadata = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -60,13 +66,53 @@ type endpointSlice struct {
 }
 
 // List reads what has changed since the last time, and returns all peers, one
-// for each node.
+// for each node. What was read before an error need not be read again.
 func (p *Peers) List(ctx context.Context) ([]mesh.Peer, error) {
-	accept := onlyMetadata
-	if p.slices == nil {
-		accept = asJSON
+	changed, err := p.changed(ctx)
+	if err != nil {
+		return nil, err
 	}
-	now := map[string]slice{}
+	if p.slices == nil || len(changed) > fewChanged {
+		now := map[string]slice{}
+		err := p.pages(ctx, asJSON, pageSize, func(item endpointSlice) { now[item.Metadata.Name] = p.read(item) })
+		if err != nil {
+			return nil, err
+		}
+		p.slices, changed = now, nil
+	}
+	for _, name := range changed {
+		var item endpointSlice
+		if err := p.Client.call(ctx, http.MethodGet, p.path(name), nil, asJSON, nil, &item); err != nil {
+			return nil, fmt.Errorf("get EndpointSlice %s: %w", name, err)
+		}
+		p.slices[name] = p.read(item)
+	}
+	return p.all(), nil
+}
+
+// changed are the slices that are not as they were read, and forgets those that
+// have gone.
+func (p *Peers) changed(ctx context.Context) (names []string, err error) {
+	if p.slices == nil {
+		return nil, nil
+	}
+	there := map[string]bool{}
+	err = p.pages(ctx, onlyMetadata, metadataPageSize, func(item endpointSlice) {
+		m := item.Metadata
+		there[m.Name] = true
+		if known, found := p.slices[m.Name]; !found || known.version != m.ResourceVersion {
+			names = append(names, m.Name)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(p.slices, func(name string, _ slice) bool { return !there[name] })
+	return names, nil
+}
+
+// pages reads all slices, some at a time.
+func (p *Peers) pages(ctx context.Context, accept string, size int, each func(endpointSlice)) error {
 	for next := ""; ; {
 		var page struct {
 			Metadata struct {
@@ -76,38 +122,29 @@ func (p *Peers) List(ctx context.Context) ([]mesh.Peer, error) {
 		}
 		query := url.Values{
 			"labelSelector": {"kubernetes.io/service-name=" + p.Service},
-			"limit":         {fmt.Sprint(pageSize)},
+			"limit":         {fmt.Sprint(size)},
 		}
 		if next != "" {
 			query.Set("continue", next)
 		}
 		if err := p.Client.call(ctx, http.MethodGet, p.path(""), query, accept, nil, &page); err != nil {
-			return nil, fmt.Errorf("list the EndpointSlices of %s: %w", p.Service, err)
+			return fmt.Errorf("list the EndpointSlices of %s: %w", p.Service, err)
 		}
 		for _, item := range page.Items {
-			m := item.Metadata
-			if known, found := p.slices[m.Name]; found && known.version == m.ResourceVersion {
-				now[m.Name] = known
-				continue
-			}
-			if accept == onlyMetadata {
-				item = endpointSlice{}
-				if err := p.Client.call(ctx, http.MethodGet, p.path(m.Name), nil, asJSON, nil, &item); err != nil {
-					return nil, fmt.Errorf("get EndpointSlice %s: %w", m.Name, err)
-				}
-			}
-			now[m.Name] = slice{item.Metadata.ResourceVersion, p.peers(item)}
+			each(item)
 		}
 		if next = page.Metadata.Continue; next == "" {
-			break
+			return nil
 		}
 	}
-	p.slices = now
-	return p.all(), nil
 }
 
 func (p *Peers) path(name string) string {
 	return "/apis/discovery.k8s.io/v1/namespaces/" + url.PathEscape(p.Client.Namespace) + "/endpointslices/" + url.PathEscape(name)
+}
+
+func (p *Peers) read(s endpointSlice) slice {
+	return slice{s.Metadata.ResourceVersion, p.peers(s)}
 }
 
 func (p *Peers) peers(s endpointSlice) (list []mesh.Peer) {
