@@ -2,6 +2,7 @@ package meshview
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
 )
@@ -23,11 +24,12 @@ func (f *Finding) explain() {
 		}
 	case f.Zones:
 		f.Message = fmt.Sprintf("%s between %d of %d pairs of nodes, which others reach", what, f.Failed, f.Probed)
-	default:
+	case len(f.unreached) > 0:
+		f.Message = fmt.Sprintf("%s on this path, and whether others reach %s is not known", what, strings.Join(f.unreached, " and "))
+	case f.BothWays:
 		f.Message = what + " on this path, and both nodes are reached by others"
-		if !f.BothWays {
-			f.Message = what + " on this path, and others reach the node"
-		}
+	default:
+		f.Message = what + " on this path, and others reach the node"
 	}
 	switch f.Scope {
 	case picture.ScopeEverything:

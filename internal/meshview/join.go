@@ -148,7 +148,7 @@ func judge(nodes []Node, pairs []Pair) []Finding {
 	out, rest := lonely(out, nodes, pairs)
 	out, rest = betweenZones(out, rest)
 	out, rest = unreachable(out, rest)
-	out = paths(out, rest)
+	out = paths(out, rest, pairs)
 	for i := range out {
 		out[i].explain()
 	}
@@ -297,12 +297,22 @@ func unreachable(out []Finding, pairs []Pair) (found []Finding, rest []Pair) {
 	return out, rest
 }
 
-// paths finds the single paths that fail.
-func paths(out []Finding, pairs []Pair) []Finding {
+// paths finds the single paths that fail; all are the pairs that tell which nodes
+// are reached.
+func paths(out []Finding, pairs, all []Pair) []Finding {
+	reached := map[string]bool{}
+	for _, p := range all {
+		if p.State == picture.StateOK || p.Asked > p.AlsoFail {
+			reached[p.To] = true
+		}
+	}
 	for _, p := range pairs {
 		if p.State == picture.StateFailed {
 			f := Finding{Kind: PathBroken, From: p.From, To: p.To}
 			f.count([]Pair{p}, nil)
+			if !reached[p.To] {
+				f.unreached = []string{p.To}
+			}
 			out = append(out, f)
 		}
 	}
@@ -331,6 +341,7 @@ func bothWays(list []Finding) []Finding {
 		g.Probed += f.Probed
 		g.Since = earlier(g.Since, f.Since)
 		g.Evidence = append(g.Evidence, f.Evidence...)
+		g.unreached = append(g.unreached, f.unreached...)
 		if f.Scope != g.Scope {
 			g.Scope = picture.ScopeSCTP
 		}

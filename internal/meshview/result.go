@@ -92,8 +92,8 @@ const (
 	// NodeUnreachableBySCTP: most nodes that probe it fail, or it fails towards
 	// most of its peers.
 	NodeUnreachableBySCTP Kind = "NodeUnreachableBySCTP"
-	// PathBroken: from one node or zone to another, while both are reached by
-	// others.
+	// PathBroken: from one node or zone to another, of which nothing says that
+	// it is broken as a whole.
 	PathBroken Kind = "PathBroken"
 )
 
@@ -147,6 +147,10 @@ type Finding struct {
 	Evidence []string `json:"evidence"`
 	// Fix is what to try next.
 	Fix string `json:"fix"`
+
+	// unreached are the ends of a path that, as far as is known, no other node
+	// reaches.
+	unreached []string
 }
 
 // Subject is what the finding is about, as people read it.

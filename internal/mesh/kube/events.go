@@ -102,7 +102,10 @@ func describe(node string, c conclusion.Change) (kind, reason, message string) {
 	case picture.ConclusionNode:
 		reason, message = "NodeUnreachableBySCTP", fmt.Sprintf("node %s%s fails, as seen from %s and from others", c.Peer.Node, zone(c.Peer.Zone), node)
 	case picture.ConclusionPath:
-		reason, message = "PathBroken", fmt.Sprintf("the path from node %s to node %s%s fails; others reach that node", node, c.Peer.Node, zone(c.Peer.Zone))
+		reason, message = "PathBroken", fmt.Sprintf("the path from node %s to node %s%s fails", node, c.Peer.Node, zone(c.Peer.Zone))
+		if c.Peer.Asked > c.Peer.AlsoFail {
+			message += "; others reach that node"
+		}
 	}
 	if what := concerned[scope]; what != "" {
 		message += " (" + what + ")"

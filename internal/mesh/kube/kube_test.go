@@ -287,11 +287,14 @@ func TestReview(t *testing.T) {
 func TestEvents(t *testing.T) {
 	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	peer := picture.Peer{Node: "b", Zone: "z2", Scope: picture.ScopeSCTP, Since: since}
+	asked := peer
+	asked.Asked, asked.AlsoFail = 3, 1
 	for _, c := range []struct {
 		change               conclusion.Change
 		kind, reason, prefix string
 	}{
-		{conclusion.Change{Peer: peer, To: picture.ConclusionPath}, "Warning", "PathBroken", "the path from node a to node b in zone z2 fails; others reach that node (SCTP; TCP works), since 2026-01-02T03:04:05Z"},
+		{conclusion.Change{Peer: peer, To: picture.ConclusionPath}, "Warning", "PathBroken", "the path from node a to node b in zone z2 fails (SCTP; TCP works), since 2026-01-02T03:04:05Z"},
+		{conclusion.Change{Peer: asked, To: picture.ConclusionPath}, "Warning", "PathBroken", "the path from node a to node b in zone z2 fails; others reach that node (SCTP; TCP works), since 2026-01-02T03:04:05Z"},
 		{conclusion.Change{Peer: peer, From: picture.ConclusionPath, To: picture.ConclusionNode}, "Warning", "NodeUnreachableBySCTP", "node b in zone z2 fails, as seen from a and from others (SCTP; TCP works), since"},
 		{conclusion.Change{Peer: peer, From: picture.ConclusionNode}, "Normal", "SCTPRecovered", "it works again: node b in zone z2 fails"},
 		{conclusion.Change{Self: picture.Self{Scope: picture.ScopeEverything, Since: since}, To: picture.ConclusionSelf}, "Warning", "NodeFails", "node a fails towards most of its peers (SCTP, and TCP too), since 2026-01-02"},

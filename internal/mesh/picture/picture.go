@@ -75,7 +75,8 @@ const (
 	ConclusionNone Conclusion = ""
 	// ConclusionNode: the peer; others fail towards it, too.
 	ConclusionNode Conclusion = "node"
-	// ConclusionPath: the way from here to the peer; others reach it.
+	// ConclusionPath: the way from here to the peer; others that were asked, if
+	// any, reach it.
 	ConclusionPath Conclusion = "path"
 	// ConclusionSelf: this node; it fails towards most of its peers.
 	ConclusionSelf Conclusion = "self"
