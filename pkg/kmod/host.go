@@ -411,7 +411,6 @@ func (h *host) readKernelPolicy() {
 	if err != nil && !hostroot.Absent(err) {
 		h.problem("/proc/sys/kernel/modules_disabled", err)
 	}
-	h.modulesDisabled = v == "1"
 	h.readHelper()
 	h.readSignedOnly()
 	h.cmdline, h.cmdlineErr = h.proc.ReadFile("cmdline")
@@ -421,6 +420,7 @@ func (h *host) readKernelPolicy() {
 	if h.cmdlineErr != nil {
 		h.problem(procCmdline, h.cmdlineErr)
 	}
+	h.modulesDisabled = v == "1" || noModuleToken(h.cmdline) != ""
 	value, token := kernelBlacklist(h.cmdline)
 	// The kernel's own result is better than our parsing, but only root may
 	// read it.
