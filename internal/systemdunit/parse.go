@@ -76,22 +76,6 @@ func vendor(file string) bool {
 	return strings.HasPrefix(file, "/usr/lib/") || strings.HasPrefix(file, "/lib/")
 }
 
-// Wanted are the links to a unit that "systemctl enable" makes for it, below a
-// directory of units ([Install] of systemd.unit(5)).
-func Wanted(name string, text []byte) (links []string) {
-	u := &Unit{Name: name, Settings: parse(name, text)}
-	for key, kind := range map[string]string{"WantedBy": ".wants/", "RequiredBy": ".requires/", "UpheldBy": ".upholds/"} {
-		for _, v := range u.Values("Install", key) {
-			for _, by := range strings.Fields(v.Value) {
-				if by, ok := u.expand(by); ok && !strings.Contains(by, "/") {
-					links = append(links, by+kind+name)
-				}
-			}
-		}
-	}
-	return links
-}
-
 // Values are the assignments in force of a setting that is a list: an empty one
 // takes back all before it.
 func (u *Unit) Values(section, key string) (list []Setting) {

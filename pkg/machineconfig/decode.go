@@ -8,18 +8,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
-	"sigs.k8s.io/yaml"
+	"github.com/sctp-agent/sctp-agent/internal/manifest"
 )
 
-// Limits on input: a MachineConfig lives in an etcd object of at most 1.5 MiB,
-// a file of modprobe.d or modules-load.d is a few lines.
+// Limits on input: a MachineConfig lives in an etcd object of at most 1.5 MiB, a
+// cluster may have hundreds of them, a file of modprobe.d or modules-load.d is a
+// few lines.
 const (
-	maxInput    = 64 << 20
+	maxInput    = 512 << 20
 	maxContents = 1 << 20
 )
 
@@ -42,19 +43,28 @@ type Config struct {
 	Units           []Unit
 	// Unread says what could not be decoded, and why.
 	Unread []Unread
+	// Notes are what else is worth knowing before it is applied.
+	Notes []string
 }
 
 // HostFile is a decoded file.
 type HostFile struct {
 	Path     string
 	Contents []byte
+	// Keeps: nothing is said of its contents. Those of an earlier configuration
+	// stay.
+	Keeps bool
+	// Err is why its contents are not known, where only a reader of the file may
+	// need them.
+	Err error
 }
 
 // Unit is what is said of a systemd unit.
 type Unit struct {
 	Name string
-	// Contents is the unit's own file, "" where it is not written.
-	Contents string
+	// Contents is the unit's own file, nil where nothing is said of it. An empty
+	// one is not written.
+	Contents *string
 	// DropIns by their names.
 	DropIns map[string]string
 	// Enabled and Masked are nil where nothing is said of them.
@@ -71,24 +81,25 @@ type Unread struct {
 	Err  error
 }
 
-// manifest is the shape of a MachineConfig, of a List of them, and of a plain
-// Ignition configuration: whichever fields are there tell which it is.
-type manifest struct {
-	Kind     string `json:"kind"`
-	Metadata struct {
-		Name   string            `json:"name"`
-		Labels map[string]string `json:"labels"`
-		Owners []struct {
-			Kind string `json:"kind"`
-			Name string `json:"name"`
-		} `json:"ownerReferences"`
-	} `json:"metadata"`
-	Items []json.RawMessage `json:"items"`
-	Spec  struct {
-		Config          json.RawMessage `json:"config"`
-		KernelArguments []string        `json:"kernelArguments"`
-	} `json:"spec"`
+// value is the shape of a MachineConfig, of a List of them, and of a plain
+// Ignition configuration: whichever fields are there tell which it is. What other
+// objects have in the same fields is not decoded.
+type value struct {
+	Kind     string          `json:"kind"`
+	Metadata json.RawMessage `json:"metadata"`
+	Items    json.RawMessage `json:"items"`
+	Spec     json.RawMessage `json:"spec"`
 	Ignition json.RawMessage `json:"ignition"`
+}
+
+// metadata is that of a MachineConfig.
+type metadata struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels"`
+	Owners []struct {
+		Kind string `json:"kind"`
+		Name string `json:"name"`
+	} `json:"ownerReferences"`
 }
 
 // ignition is the part of an Ignition configuration, of specification 2 and 3
@@ -107,9 +118,10 @@ type ignition struct {
 	} `json:"kernelArguments"`
 	Storage struct {
 		Files []struct {
-			Path     string          `json:"path"`
-			Contents resource        `json:"contents"`
-			Append   json.RawMessage `json:"append"` // a list in 3.x, a boolean in 2.x
+			Path      string          `json:"path"`
+			Contents  resource        `json:"contents"`
+			Overwrite *bool           `json:"overwrite"`
+			Append    json.RawMessage `json:"append"` // a list in 3.x, a boolean in 2.x
 		} `json:"files"`
 		Links []struct {
 			Path   string `json:"path"`
@@ -120,7 +132,7 @@ type ignition struct {
 	Systemd struct {
 		Units []struct {
 			Name     string   `json:"name"`
-			Contents string   `json:"contents"`
+			Contents *string  `json:"contents"`
 			Enable   bool     `json:"enable"` // 2.x
 			Enabled  *bool    `json:"enabled"`
 			Mask     *bool    `json:"mask"`
@@ -130,13 +142,13 @@ type ignition struct {
 }
 
 type dropIn struct {
-	Name     string `json:"name"`
-	Contents string `json:"contents"`
+	Name     string  `json:"name"`
+	Contents *string `json:"contents"`
 }
 
 type resource struct {
-	Source      string `json:"source"`
-	Compression string `json:"compression"`
+	Source      *string `json:"source"`
+	Compression string  `json:"compression"`
 }
 
 // Decode reads MachineConfigs, Lists of them and plain Ignition configurations
@@ -151,129 +163,149 @@ func Decode(r io.Reader, source string) ([]Config, error) {
 	if len(text) > maxInput {
 		return nil, fmt.Errorf("%s: more than %d MiB", source, maxInput>>20)
 	}
-	var out []Config
+	var d decoder
 	n := 0
-	for document := range documents(text) {
-		values, err := toJSON(document)
-		for _, raw := range values {
-			n++
-			configs, err := decodeManifest(raw, source, 0)
-			if err != nil {
-				return nil, fmt.Errorf("%s: document %d: %w", source, n, err)
-			}
-			out = append(out, configs...)
+	for raw, err := range manifest.Values(text) {
+		n++
+		if err == nil {
+			err = d.take(raw, source, "", 0)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: document %d: %w", source, n+1, err)
+			return nil, fmt.Errorf("%s: document %d: %w", source, n, err)
 		}
 	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%s: no MachineConfig and no Ignition configuration in it", source)
+	switch {
+	case d.broken < len(d.configs):
+		return d.configs, nil
+	case d.err != nil:
+		return nil, fmt.Errorf("%s: %w", source, d.err)
 	}
-	return out, nil
-}
-
-// documents splits a YAML stream at its "---" lines (YAML 1.2, 9.2). What comes
-// after the dashes belongs to the document; directives before them do not matter
-// here.
-func documents(text []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		var document []byte
-		for line := range bytes.Lines(text) {
-			rest, marker := bytes.CutPrefix(line, []byte("---"))
-			switch {
-			case marker && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0):
-				if !yield(document) {
-					return
-				}
-				document = append([]byte(nil), rest...)
-			case len(line) > 0 && line[0] == '%' && len(bytes.TrimSpace(document)) == 0:
-			default:
-				document = append(document, line...)
-			}
-		}
-		yield(document)
-	}
-}
-
-// toJSON reads a document: JSON values in a row, or YAML.
-func toJSON(document []byte) (values []json.RawMessage, err error) {
-	if document = bytes.TrimSpace(document); len(document) == 0 {
-		return nil, nil
-	}
-	if document[0] == '{' {
-		decoder := json.NewDecoder(bytes.NewReader(document))
-		for {
-			var raw json.RawMessage
-			if err = decoder.Decode(&raw); err != nil {
-				break
-			}
-			values = append(values, raw)
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return values, nil
-		case len(values) > 0:
-			return values, err
-		}
-		// A mapping of YAML may begin like that, too.
-	}
-	raw, err := yaml.YAMLToJSON(document)
-	if err != nil {
-		return nil, err
-	}
-	return []json.RawMessage{raw}, nil
+	return nil, fmt.Errorf("%s: no MachineConfig and no Ignition configuration in it", source)
 }
 
 // maxNesting bounds Lists of Lists.
 const maxNesting = 3
 
-func decodeManifest(raw json.RawMessage, source string, depth int) ([]Config, error) {
-	raw = bytes.TrimSpace(raw)
-	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
-		return nil, nil
+// decoder collects configurations.
+type decoder struct {
+	configs []Config
+	broken  int   // of them that could not be decoded at all
+	err     error // the first thing that was passed over, or broken
+}
+
+func (d *decoder) fail(err error) {
+	if d.err == nil {
+		d.err = err
 	}
-	var m manifest
-	if err := json.Unmarshal(raw, &m); err != nil {
-		return nil, fmt.Errorf("not a manifest: %w", err)
+}
+
+// take takes one value of a stream, or one item of a list of this kind.
+func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) error {
+	if raw = bytes.TrimSpace(raw); bytes.Equal(raw, []byte("null")) {
+		return nil
+	}
+	var o value
+	switch raw[0] {
+	case '[': // as "jq .items" prints it
+		o = value{Kind: "List", Items: raw}
+	case '{':
+		if err := json.Unmarshal(raw, &o); err != nil {
+			return fmt.Errorf("not a manifest: %w", err)
+		}
+	default:
+		d.fail(fmt.Errorf("not a manifest: %s", clip(string(raw))))
+		return nil
+	}
+	if o.Kind == "" {
+		o.Kind = kind
 	}
 	switch {
-	case m.Kind == Kind:
-		c, err := DecodeConfig(m.Spec.Config)
-		if err != nil {
-			return nil, fmt.Errorf("MachineConfig %s: spec.config: %w", m.Metadata.Name, err)
+	case o.Kind == Kind:
+		d.machineConfig(o)
+	case o.Kind == "List" || o.Kind == Kind+"List":
+		if depth == maxNesting {
+			return fmt.Errorf("lists nested more than %d deep", maxNesting)
 		}
-		c.Name, c.Role = m.Metadata.Name, m.Metadata.Labels[RoleLabel]
-		for _, owner := range m.Metadata.Owners {
-			if owner.Kind == Kind+"Pool" && c.Role == "" {
+		var items []json.RawMessage
+		if err := json.Unmarshal(o.Items, &items); err != nil && len(o.Items) > 0 {
+			return fmt.Errorf("not a list: %w", err)
+		}
+		for i, item := range items {
+			if err := d.take(item, source, strings.TrimSuffix(o.Kind, "List"), depth+1); err != nil {
+				return fmt.Errorf("item %d: %w", i, err)
+			}
+		}
+	case o.Kind == "" && len(o.Ignition) > 0:
+		c, err := DecodeConfig(raw)
+		if err != nil {
+			return err
+		}
+		c.Name = source
+		d.configs = append(d.configs, c)
+	}
+	return nil
+}
+
+// renderedName is what the machine-config-operator calls what it renders:
+// rendered-POOL-HASH.
+var renderedName = regexp.MustCompile(`^rendered-(.+)-[0-9a-f]{32}$`)
+
+// machineConfig takes a MachineConfig. One that cannot be decoded makes its own
+// pool unknown, and no other.
+func (d *decoder) machineConfig(o value) {
+	var meta metadata
+	var spec struct {
+		Config          json.RawMessage `json:"config"`
+		KernelArguments []string        `json:"kernelArguments"`
+	}
+	var c Config
+	err := unmarshal(o.Metadata, "metadata", &meta)
+	if err == nil {
+		err = unmarshal(o.Spec, "spec", &spec)
+	}
+	if err == nil {
+		if c, err = DecodeConfig(spec.Config); err != nil {
+			err = fmt.Errorf("spec.config: %w", err)
+		}
+	}
+	if err != nil {
+		c = Config{Unread: []Unread{{Err: err}}}
+		d.broken++
+		d.fail(fmt.Errorf("%s %s: %w", Kind, meta.Name, err))
+	}
+	c.Name, c.Role = meta.Name, meta.Labels[RoleLabel]
+	if c.Role == "" {
+		// What copies the object may leave out its owner.
+		if name := renderedName.FindStringSubmatch(c.Name); name != nil {
+			c.RenderedFor = name[1]
+		}
+		for _, owner := range meta.Owners {
+			if owner.Kind == Kind+"Pool" {
 				c.RenderedFor = owner.Name
 			}
 		}
-		c.KernelArguments = append(c.KernelArguments, m.Spec.KernelArguments...)
-		return []Config{c}, nil
-	case m.Kind == "List" || m.Kind == Kind+"List":
-		if depth == maxNesting {
-			return nil, fmt.Errorf("lists nested more than %d deep", maxNesting)
-		}
-		var out []Config
-		for i, item := range m.Items {
-			configs, err := decodeManifest(item, source, depth+1)
-			if err != nil {
-				return nil, fmt.Errorf("item %d: %w", i, err)
-			}
-			out = append(out, configs...)
-		}
-		return out, nil
-	case m.Kind == "" && len(m.Ignition) > 0:
-		c, err := DecodeConfig(raw)
-		if err != nil {
-			return nil, err
-		}
-		c.Name = source
-		return []Config{c}, nil
-	default:
-		return nil, nil
 	}
+	if len(c.KernelArguments) > 0 {
+		c.Notes = append(c.Notes, "the machine-config-operator does not apply Ignition's kernelArguments to nodes that exist: set spec.kernelArguments")
+	}
+	for _, l := range c.Links {
+		if relevant(l.Path) {
+			c.Notes = append(c.Notes, "the machine-config-operator does not change links on nodes that exist: "+clip(l.Path))
+		}
+	}
+	c.KernelArguments = append(c.KernelArguments, spec.KernelArguments...)
+	d.configs = append(d.configs, c)
+}
+
+// unmarshal decodes a field that may be absent.
+func unmarshal(raw json.RawMessage, field string, into any) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("%s: %w", field, err)
+	}
+	return nil
 }
 
 // DecodeConfig reads an Ignition configuration, as in a MachineConfig's
@@ -288,26 +320,29 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	if err := json.Unmarshal(raw, &ign); err != nil {
 		return c, err
 	}
+	if ign.Ignition.Version == "" {
+		c.Notes = append(c.Notes, "it has no ignition.version: Ignition and the machine-config-operator refuse it")
+	}
 	remote := append(append([]resource{ign.Ignition.Config.Replace}, ign.Ignition.Config.Merge...), ign.Ignition.Config.Append...)
 	for _, r := range remote {
-		if r.Source != "" {
-			c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("it refers to another configuration, which was not read: %s", clip(r.Source))})
+		if r.Source != nil && *r.Source != "" {
+			c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("it refers to another configuration, which was not read: %s", clip(*r.Source))})
 		}
 	}
 	for _, f := range ign.Storage.Files {
-		contents, err := f.Contents.decode()
-		if err == nil && appends(f.Append) {
-			err = errors.New("it appends to whatever the host has")
+		file := HostFile{Path: f.Path, Keeps: f.Contents.Source == nil && !strings.HasPrefix(ign.Ignition.Version, "2.")}
+		file.Contents, file.Err = f.Contents.decode()
+		if file.Err == nil && appends(f.Append) {
+			file.Err, file.Keeps = errors.New("it appends to whatever the host has"), false
 		}
-		switch {
-		case err == nil:
-		case relevant(f.Path), ign.runs(f.Path):
-			c.Unread = append(c.Unread, Unread{Path: f.Path, Err: err})
+		if f.Overwrite != nil && !*f.Overwrite && relevant(f.Path) {
+			c.Notes = append(c.Notes, "overwrite is false: Ignition fails on a new node that already has "+clip(f.Path))
+		}
+		if file.Err != nil && (relevant(f.Path) || ign.runs(f.Path)) {
+			c.Unread = append(c.Unread, Unread{Path: f.Path, Err: file.Err})
 			continue
-		default:
-			continue // a file that decides nothing here
 		}
-		c.Files = append(c.Files, HostFile{Path: f.Path, Contents: contents})
+		c.Files = append(c.Files, file)
 	}
 	for _, l := range ign.Storage.Links {
 		switch {
@@ -325,7 +360,9 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 			unit.Enabled = &u.Enable
 		}
 		for _, d := range u.DropIns {
-			unit.DropIns[d.Name] = d.Contents
+			if d.Contents != nil {
+				unit.DropIns[d.Name] = *d.Contents
+			}
 		}
 		c.Units = append(c.Units, unit)
 	}
@@ -333,9 +370,10 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 }
 
 // runs says whether a unit of the configuration names a file.
-func (ign ignition) runs(file string) bool {
+func (ign *ignition) runs(file string) bool {
+	names := func(text *string) bool { return text != nil && strings.Contains(*text, file) }
 	for _, u := range ign.Systemd.Units {
-		if strings.Contains(u.Contents, file) || slices.ContainsFunc(u.DropIns, func(d dropIn) bool { return strings.Contains(d.Contents, file) }) {
+		if names(u.Contents) || slices.ContainsFunc(u.DropIns, func(d dropIn) bool { return names(d.Contents) }) {
 			return true
 		}
 	}
@@ -360,13 +398,12 @@ func appends(raw json.RawMessage) bool {
 	return s != "" && s != "null" && s != "false" && s != "[]"
 }
 
-// decode reads a resource that carries its own contents. None means an empty
-// file, as the machine-config-daemon writes it.
+// decode reads a resource that carries its own contents.
 func (r resource) decode() ([]byte, error) {
-	if r.Source == "" {
+	if r.Source == nil || *r.Source == "" {
 		return nil, nil
 	}
-	data, err := decodeDataURL(r.Source)
+	data, err := decodeDataURL(*r.Source)
 	if err != nil {
 		return nil, err
 	}

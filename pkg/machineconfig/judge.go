@@ -1,8 +1,10 @@
 package machineconfig
 
 import (
+	"cmp"
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -22,16 +24,22 @@ type Pool struct {
 	Role string
 	// Configs in the order in which they are merged.
 	Configs []Config
+	// leftOut is a rendered configuration that has more than Configs, if all have.
+	leftOut *Config
 }
 
-const (
-	worker = "worker"
-	master = "master"
-)
+const worker = "worker"
+
+// inherits says whether a pool has the workers' configurations, too: all have that
+// are not of the machine-config-operator itself (its function IsCustomPool).
+func inherits(role string) bool {
+	return !slices.Contains([]string{"", worker, "master", "arbiter"}, role)
+}
 
 // Pools sorts configurations by the pool they apply to. A custom pool's nodes
 // are workers too: the machine-config-operator merges the worker pool's
-// configurations into it. Within a pool the order is that of the names, and of
+// configurations into it, before its own (MergeMachineConfigs; until OpenShift
+// 4.14 all of them by name). The order is otherwise that of the names, and of
 // several files with one path the last wins.
 //
 // What the machine-config-operator has rendered is left out where the
@@ -41,41 +49,51 @@ const (
 // There is a pool for each role that the configurations name, and for each of
 // custom, which need not have configurations of its own.
 func Pools(configs []Config, custom ...string) []Pool {
-	byRole := map[string][]Config{}
+	own, rendered, roles := map[string][]Config{}, map[string][]Config{}, map[string]bool{}
 	for _, role := range custom {
-		if role != worker && role != master {
-			byRole[role] = nil
-		}
+		roles[role] = true
 	}
 	for _, c := range configs {
-		if c.RenderedFor == "" {
-			byRole[c.Role] = append(byRole[c.Role], c)
+		role := cmp.Or(c.RenderedFor, c.Role)
+		roles[role] = true
+		if c.RenderedFor != "" {
+			rendered[role] = append(rendered[role], c)
+		} else {
+			own[role] = append(own[role], c)
 		}
+	}
+	for _, list := range own {
+		slices.SortStableFunc(list, func(a, b Config) int { return strings.Compare(a.Name, b.Name) })
 	}
 	var out []Pool
-	for _, c := range configs {
-		pool := c.RenderedFor
-		sources := len(byRole[pool]) > 0 || pool != master && len(byRole[worker]) > 0
-		switch {
-		case pool == "":
-		case sources:
-			byRole[pool] = append([]Config(nil), byRole[pool]...) // a pool, even if all it has are the workers'
-		default:
-			out = append(out, Pool{Role: pool, Configs: []Config{c}})
+	for _, role := range slices.Sorted(maps.Keys(roles)) {
+		p := Pool{Role: role}
+		if inherits(role) {
+			p.Configs = append(p.Configs, own[worker]...)
 		}
+		p.Configs = append(p.Configs, own[role]...)
+		if len(p.Configs) == 0 {
+			for _, c := range rendered[role] {
+				out = append(out, Pool{Role: role, Configs: []Config{c}})
+			}
+			continue
+		}
+		if of := rendered[role]; len(of) > 0 && !slices.ContainsFunc(of, p.has) {
+			p.leftOut = &of[len(of)-1]
+		}
+		out = append(out, p)
 	}
-	for role, list := range byRole {
-		list = append([]Config{}, list...)
-		if role != "" && role != worker && role != master {
-			list = append(list, byRole[worker]...)
-		}
-		sort.SliceStable(list, func(i, j int) bool { return list[i].Name < list[j].Name })
-		if len(list) > 0 {
-			out = append(out, Pool{Role: role, Configs: list})
-		}
-	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].Role < out[j].Role })
 	return out
+}
+
+// has says whether the pool's configurations may be what a rendered one was made
+// of: they write the same files that bear on modules.
+func (p *Pool) has(rendered Config) bool {
+	return !slices.ContainsFunc(rendered.Files, func(f HostFile) bool {
+		return relevant(f.Path) && !slices.ContainsFunc(p.Configs, func(c Config) bool {
+			return slices.ContainsFunc(c.Files, func(have HostFile) bool { return path.Clean(have.Path) == path.Clean(f.Path) })
+		})
+	})
 }
 
 // Host says under which rules a pool is judged. The zero value is a node of
@@ -177,6 +195,12 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	for _, c := range pool.Configs {
 		e.Configs = append(e.Configs, c.Name)
 		e.Notes = append(e.Notes, unitNotes(c, inspection.BootLoad.LoadedBy)...)
+		for _, note := range c.Notes {
+			e.Notes = append(e.Notes, fmt.Sprintf("%s %s: %s", Kind, c.Name, note))
+		}
+	}
+	if pool.leftOut != nil {
+		e.Notes = append(e.Notes, fmt.Sprintf("%s %s was left out, and has files that the other MachineConfigs of the pool do not have: give all of the pool's, or %[2]s alone", Kind, pool.leftOut.Name))
 	}
 	for _, w := range report.Warnings {
 		if w.Reason != verdict.ReasonPendingReboot { // every pool judged is pending
@@ -240,7 +264,11 @@ func unitNotes(c Config, judged []kmod.Evidence) []string {
 		if slices.ContainsFunc(judged, func(e kmod.Evidence) bool { return strings.Contains(e.File, "/"+u.Name) }) {
 			continue
 		}
-		for _, text := range append(slices.Collect(maps.Values(u.DropIns)), u.Contents) {
+		texts := slices.Collect(maps.Values(u.DropIns))
+		if u.Contents != nil {
+			texts = append(texts, *u.Contents)
+		}
+		for _, text := range texts {
 			for _, line := range namesModule.FindAllString(text, -1) {
 				switch {
 				case strings.Contains(line, "modules_disabled"), strings.Contains(line, "kernel.modprobe"):
@@ -271,7 +299,9 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 	kernelArgs := []string{"BOOT_IMAGE=/vmlinuz"}
 	for i, c := range configs {
 		for _, f := range c.Files {
-			last[path.Clean(f.Path)] = i
+			if !f.Keeps {
+				last[path.Clean(f.Path)] = i
+			}
 		}
 		for _, l := range c.Links {
 			last[path.Clean(l.Path)] = i
@@ -297,7 +327,12 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 			from[at] = c.Name
 		}
 		for _, f := range c.Files {
-			place(f.Path, node{data: f.Contents})
+			switch _, written := last[path.Clean(f.Path)]; {
+			case !f.Keeps:
+				place(f.Path, node{data: f.Contents, err: f.Err})
+			case !written && relevant(f.Path):
+				cannot(c, f.Path, errors.New("it has no contents: Ignition keeps what the host has, and the machine-config-operator refuses it"))
+			}
 		}
 		for _, l := range c.Links {
 			place(l.Path, node{mode: fs.ModeSymlink, data: []byte(l.Target)})

@@ -299,6 +299,45 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerFalse, verdict.OnBootOnDemand, "(MachineConfig m)"},
 		{"a drop-in whose condition fails", []string{enabling, unit("m", `"name":"systemd-modules-load.service","dropins":[{"name":"x.conf","contents":"[Unit]\nConditionPathExists=/etc/never\n"}]`)},
 			kmod.AnswerFalse, verdict.OnBootOnDemand, "ConditionPathExists=/etc/never (MachineConfig m)"},
+		{"enabled by a drop-in's [Install]", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n","dropins":[{"name":"i.conf","contents":"[Install]\nWantedBy=multi-user.target\n"}]`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "sctp.service:2"},
+		{"enabled with another (Also=)", []string{machineConfig("a", "worker", `"systemd":{"units":[{"name":"a.service","enabled":true,"contents":"[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\nAlso=sctp.service\n"},
+			{"name":"sctp.service","contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n"}]}`, "")},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "sctp.service:2"},
+		{"a template's default instance", []string{unit("a", `"name":"load@.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe %i\n[Install]\nWantedBy=multi-user.target\nDefaultInstance=sctp\n"`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "load@.service:2"},
+		{"an instance of the host's template, which honours blacklists", []string{object("b", file(empty, "data:,")),
+			unit("a", `"name":"modprobe@sctp.service","enabled":true,"dropins":[{"name":"i.conf","contents":"[Install]\nWantedBy=multi-user.target\n"}]`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "modprobe@.service"},
+		{"a template without an instance", []string{unit("a", `"name":"load@.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n"`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, ""},
+		{"an alias that nothing starts", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nAlias=load.service\n"`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, ""},
+		{"an alias that the boot starts", []string{unit("k", `"name":"kubelet.service","dropins":[{"name":"w.conf","contents":"[Unit]\nWants=load.service\n"}]`),
+			unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nAlias=load.service\n"`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "sctp.service:2"},
+		{"the host's own unit, disabled", []string{unit("a", `"name":"kubelet.service","enabled":false,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n"`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "the boot does not run"},
+		{"nomodule as a kernel argument", []string{enabling, machineConfig("args", "worker", "", `,"kernelArguments":["nomodule"]`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "nomodule (MachineConfig args)"},
+		{"a sysctl as a kernel argument", []string{enabling, machineConfig("args", "worker", "", `,"kernelArguments":["sysctl.kernel.modules_disabled=1"]`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "modules_disabled=1 (MachineConfig args)"},
+		{"a link to contents elsewhere", []string{enabling, machineConfig("a", "worker", `"storage":{"files":[`+file("/opt/x.conf", "https://example.com/x.conf")+`],
+			"links":[{"path":"/etc/modprobe.d/x.conf","target":"/opt/x.conf"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "its contents are elsewhere"},
+		{"a file without contents", []string{object("a", `{"path":"`+empty+`","mode":420}`, file(load, "data:,sctp"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "has no contents"},
+		{"a file without contents, of no concern", []string{enabling, object("a", `{"path":"/etc/x","mode":420}`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
+		{"a file without contents, of specification 2", []string{`{"kind":"MachineConfig","metadata":{"name":"old","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"ignition":{"version":"2.2.0"},
+			"storage":{"files":[{"filesystem":"root","path":"` + empty + `"},` + file(load, "data:,sctp") + `]}}}}`},
+			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
+		{"overwrite: false", []string{object("a", `{"path":"`+empty+`","overwrite":false,"contents":{"source":"data:,"}}`, file(load, "data:,sctp"))},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig a: overwrite is false"},
+		{"no version", []string{`{"kind":"MachineConfig","metadata":{"name":"a","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"storage":{"files":[` + file(empty, "data:,") + `,` + file(load, "data:,sctp") + `]}}}}`},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig a: it has no ignition.version"},
+		{"Ignition's kernel arguments", []string{object("a", file(empty, "data:,")), machineConfig("args", "worker", `"kernelArguments":{"shouldExist":["modules_load=sctp"]}`, "")},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig args: the machine-config-operator does not apply"},
 		{"disabled, which does nothing to a unit without [Install]", []string{enabling, unit("m", `"name":"systemd-modules-load.service","enabled":false`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 	} {
@@ -436,6 +475,95 @@ func TestPools(t *testing.T) {
 	}
 }
 
+// TestMerge: configurations are merged as the machine-config-operator does: the
+// workers' before a custom pool's own, each by name, and what one says nothing of
+// stays as an earlier one has it.
+func TestMerge(t *testing.T) {
+	const load = verdict.LoadRequest
+	enabling := []string{file(verdict.VendorBlacklist, "data:,"), file(load, "data:,sctp")}
+	files := func(name, role string, files ...string) string {
+		return machineConfig(name, role, `"storage":{"files":[`+strings.Join(files, ",")+`]}`, "")
+	}
+	const service = `"name":"sctp.service","contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n","enabled":true`
+	dropIn := func(contents string) string {
+		return `"name":"kubelet.service","dropins":[{"name":"a.conf"` + contents + `}]`
+	}
+	modprobe := dropIn(`,"contents":"[Service]\nExecStartPre=/usr/sbin/modprobe sctp\n"`)
+	for _, tc := range []struct {
+		name    string
+		objects []string
+		want    string
+	}{
+		{"a custom pool's own file", []string{files("99-w", "worker", file(verdict.VendorBlacklist, "data:,"), file(load, "data:,")), files("50-i", "infra", file(load, "data:,sctp"))}, "infra true, worker false"},
+		{"a custom pool's own file that asks for nothing", []string{files("99-w", "worker", enabling...), files("50-i", "infra", file(load, "data:,"))}, "infra false, worker true"},
+		{"a custom pool's own kernel argument", []string{files("99-w", "worker", enabling...), machineConfig("99-x", "worker", "", `,"kernelArguments":["module_blacklist=sctp"]`),
+			machineConfig("50-i", "infra", "", `,"kernelArguments":["module_blacklist=dccp"]`)}, "infra true, worker false"},
+		{"pools that are not custom", []string{files("99-w", "worker", enabling...), files("00-a", "arbiter"), files("00-m", "master")}, "arbiter false, master false, worker true"},
+		{"a later file without contents", []string{files("a", "worker", enabling...), files("b", "worker", `{"path":"`+load+`","mode":384,"contents":{}}`)}, "worker true"},
+		{"a later file without contents, of what was not read", []string{files("a", "worker", enabling[0], file(load, "https://example.com")), files("b", "worker", `{"path":"`+load+`"}`)}, "worker unknown"},
+		{"a later file with none", []string{files("a", "worker", enabling...), files("b", "worker", file(load, ""))}, "worker false"},
+		{"a unit that is emptied", []string{unit("a", service), unit("b", `"name":"sctp.service","contents":""`)}, "worker false"},
+		{"a unit that is only named again", []string{unit("a", service), unit("b", `"name":"sctp.service"`)}, "worker true"},
+		{"a unit that is disabled", []string{unit("a", service), unit("b", `"name":"sctp.service","enabled":false`)}, "worker false"},
+		{"a drop-in that is emptied", []string{unit("a", modprobe), unit("b", dropIn(`,"contents":""`))}, "worker false"},
+		{"a drop-in that is only named again", []string{unit("a", modprobe), unit("b", dropIn(""))}, "worker true"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			configs, err := Decode(strings.NewReader(strings.Join(tc.objects, "\n")), "input")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := enabledBy(t, configs); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+		})
+	}
+}
+
+// enabledBy is the answer for each pool, as text.
+func enabledBy(t *testing.T, configs []Config) string {
+	t.Helper()
+	var got []string
+	for _, p := range Pools(configs) {
+		e, err := Judge(t.Context(), p, Host{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.Role+" "+string(e.Enabled))
+	}
+	return strings.Join(got, ", ")
+}
+
+// TestBrokenConfig: a MachineConfig that cannot be decoded makes its own pool
+// unknown, and says which one it is; the others are judged.
+func TestBrokenConfig(t *testing.T) {
+	for _, broken := range []string{
+		machineConfig("broken", "master", `"storage":{"files":[{"path":7}]}`, ""),
+		machineConfig("broken", "master", `"systemd":{"units":[{"name":"a","enabled":"yes"}]}`, ""),
+		machineConfig("broken", "master", "", `,"kernelArguments":"quiet"`),
+		`{"kind":"MachineConfig","metadata":{"name":"broken","labels":{"` + RoleLabel + `":"master"}},"spec":{"config":"text"}}`,
+		`{"kind":"MachineConfig","metadata":{"name":"broken","labels":{"` + RoleLabel + `":"master"}},"spec":[]}`,
+		strings.Replace(rendered("broken", "master"), `"files":[]`, `"files":[{"path":7}]`, 1),
+	} {
+		configs, err := Decode(strings.NewReader(`{"kind":"List","items":[`+broken+","+documented+`]}`), "input")
+		if err != nil {
+			t.Errorf("%s: %v", broken, err)
+			continue
+		}
+		if got := enabledBy(t, configs); got != "master unknown, worker true" {
+			t.Errorf("%s: got %s", broken, got)
+		}
+		for _, p := range Pools(configs) {
+			if e, err := Judge(t.Context(), p, Host{}); err != nil || p.Role == "master" && !strings.Contains(e.Why(), "MachineConfig broken") {
+				t.Errorf("%s: the configuration is not named: %s, %v", broken, e.Why(), err)
+			}
+		}
+		if _, err := Decode(strings.NewReader(broken), "input"); err == nil || !strings.Contains(err.Error(), "MachineConfig broken") {
+			t.Errorf("%s: alone it is no error that names it, but %v", broken, err)
+		}
+	}
+}
+
 func TestDecode(t *testing.T) {
 	list := `{"kind":"List","items":[` + documented + `,{"kind":"ConfigMap","metadata":{"name":"x"}}]}`
 	plain := `{"ignition":{"version":"3.2.0"},"storage":{"files":[]}}`
@@ -447,6 +575,11 @@ func TestDecode(t *testing.T) {
 		"json":               {documented, []string{"load-sctp-module"}, ""},
 		"yaml, two":          {"---\n" + printedOnce() + "---\n\n---\n" + printedOnce(), []string{"99-worker-load-sctp", "99-worker-load-sctp"}, ""},
 		"a list":             {list, []string{"load-sctp-module"}, ""},
+		"a list of its kind": {`{"kind":"MachineConfigList","items":[` + strings.Replace(documented, `"kind":"MachineConfig",`, "", 1) + `]}`, []string{"load-sctp-module"}, ""},
+		"an array":           {"[" + documented + "]", []string{"load-sctp-module"}, ""},
+		"other shapes": {`{"kind":"List","items":[{"kind":"A","spec":"text","items":{}},{"kind":"B","spec":{"kernelArguments":"x","config":7}},{"metadata":{"labels":[]}},` + documented + `]}`,
+			[]string{"load-sctp-module"}, ""},
+		"other documents":    {"just text\n---\n7\n---\n" + documented, []string{"load-sctp-module"}, ""},
 		"an ignition file":   {plain, []string{"input"}, ""},
 		"nothing":            {"", nil, "no MachineConfig"},
 		"another kind":       {"kind: Pod\n", nil, "no MachineConfig"},
@@ -515,6 +648,10 @@ func TestRendered(t *testing.T) {
 	old, now := rendered("rendered-worker-1", "worker"), rendered("rendered-worker-2", "worker", enabling...)
 	masters, infra := rendered("rendered-master-1", "master"), rendered("rendered-infra-1", "infra", enabling...)
 	sources := []string{documented, machineConfig("00-master", "master", "", "")}
+	hash := strings.Repeat("0a", 16)
+	unowned := func(object string) string {
+		return strings.NewReplacer("ownerReferences", "other", "-1", "-"+hash).Replace(object)
+	}
 	for _, tc := range []struct {
 		name    string
 		objects []string
@@ -523,6 +660,8 @@ func TestRendered(t *testing.T) {
 		{"beside their sources", append(sources, old, now, masters), []string{"master: 00-master false", "worker: load-sctp-module true"}},
 		{"of a custom pool that has the workers' only", append(sources, now, infra), []string{"infra: load-sctp-module true", "master: 00-master false", "worker: load-sctp-module true"}},
 		{"alone, each by itself", []string{old, now, masters}, []string{"master: rendered-master-1 false", "worker: rendered-worker-1 false", "worker: rendered-worker-2 true"}},
+		{"copied without their owner, alone", []string{unowned(old), unowned(masters)}, []string{"master: rendered-master-" + hash + " false", "worker: rendered-worker-" + hash + " false"}},
+		{"copied without their owner, beside their sources", append(sources, unowned(old), unowned(masters)), []string{"master: 00-master false", "worker: load-sctp-module true"}},
 		{"of one pool alone, beside another's sources", []string{machineConfig("00-master", "master", "", ""), now}, []string{"master: 00-master false", "worker: rendered-worker-2 true"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -543,6 +682,34 @@ func TestRendered(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestLeftOut: a rendered configuration that other MachineConfigs of its pool keep
+// from being judged is named, if it has more than they have.
+func TestLeftOut(t *testing.T) {
+	hardened := rendered("rendered-worker-1", "worker", file("/etc/modprobe.d/stig.conf", "data:,install%20sctp%20/bin/false"))
+	covered := rendered("rendered-worker-2", "worker", file(verdict.LoadRequest, "data:,sctp"), file("/etc/motd", "data:,"))
+	for name, c := range map[string]struct {
+		objects []string
+		want    bool
+	}{
+		"more than the others": {[]string{hardened, documented}, true},
+		"what the others have": {[]string{covered, documented}, false},
+		"an old one has more":  {[]string{hardened, covered, documented}, false},
+		"alone":                {[]string{hardened}, false},
+	} {
+		configs, err := Decode(strings.NewReader(strings.Join(c.objects, "\n")), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := Judge(t.Context(), Pools(configs)[0], Host{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(strings.Join(e.Notes, "\n"), "rendered-worker-1 was left out"); got != c.want {
+			t.Errorf("%s: noted %t, want %t: %q", name, got, c.want, e.Notes)
+		}
 	}
 }
 

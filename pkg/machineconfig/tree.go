@@ -17,11 +17,13 @@ import (
 // files are as old as the boot.
 type tree map[string]node
 
-// node is a file, a directory or a link, whose data is its target.
+// node is a file, a directory or a link, whose data is its target; or something
+// of which only is known why it is not known.
 type node struct {
 	name string
 	mode fs.FileMode
 	data []byte
+	err  error
 }
 
 func (n node) Name() string               { return path.Base(n.name) }
@@ -56,13 +58,25 @@ func (o *openNode) ReadDir(n int) ([]fs.DirEntry, error) {
 	return list, nil
 }
 
-// Lstat looks at a name without links.
-func (t tree) Lstat(name string) (fs.FileInfo, error) {
+// find finds a name without links.
+func (t tree) find(op, name string) (node, error) {
 	n, ok := t[name]
 	if !ok {
-		return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+		n.err = fs.ErrNotExist
+	}
+	if n.err != nil {
+		return n, &fs.PathError{Op: op, Path: name, Err: n.err}
 	}
 	n.name = name
+	return n, nil
+}
+
+// Lstat looks at a name without links.
+func (t tree) Lstat(name string) (fs.FileInfo, error) {
+	n, err := t.find("stat", name)
+	if err != nil {
+		return nil, err
+	}
 	return n, nil
 }
 
@@ -76,11 +90,10 @@ func (t tree) ReadLink(name string) (string, error) {
 
 // Open opens a name without links.
 func (t tree) Open(name string) (fs.File, error) {
-	n, ok := t[name]
-	if !ok {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	n, err := t.find("open", name)
+	if err != nil {
+		return nil, err
 	}
-	n.name = name
 	o := &openNode{Reader: bytes.NewReader(n.data), node: n}
 	if n.IsDir() {
 		for _, entry := range slices.Sorted(maps.Keys(t)) {
@@ -176,7 +189,7 @@ func deliveredTree() tree {
 		panic(err)
 	}
 	for name, target := range map[string]string{
-		"/etc/systemd/system/default.target":                          unitDir + "multi-user.target",
+		unitConfigDir + "default.target":                              unitDir + "multi-user.target",
 		unitDir + "sysinit.target.wants/systemd-modules-load.service": "../systemd-modules-load.service",
 		"/etc/systemd/system/multi-user.target.wants/crio.service":    unitDir + "crio.service",
 		"/etc/systemd/system/multi-user.target.wants/kubelet.service": "/etc/systemd/system/kubelet.service",

@@ -3,9 +3,8 @@ package machineconfig
 import (
 	"fmt"
 	"io/fs"
-	"maps"
-	"slices"
 
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
 )
 
@@ -29,7 +28,7 @@ func mergeUnits(configs []Config) (list []*mergedUnit) {
 				byName[u.Name] = m
 				list = append(list, m)
 			}
-			if u.Contents != "" {
+			if u.Contents != nil {
 				m.Contents, m.contentsBy = u.Contents, c.Name
 			}
 			if u.Masked != nil {
@@ -46,47 +45,59 @@ func mergeUnits(configs []Config) (list []*mergedUnit) {
 	return list
 }
 
+// unitConfigDir is where Ignition and the machine-config-daemon write units.
+const unitConfigDir = "/etc/systemd/system/"
+
 // putUnits writes the units of configurations, and the links of those that are
 // enabled. from gets the configuration of each file. What depends on a unit that
 // only the host has is an error.
 func (t tree) putUnits(configs []Config, from map[string]string) (unread []error) {
-	const dir = "/etc/systemd/system/"
-	for _, u := range mergeUnits(configs) {
-		put := func(name, by string, n node) {
-			at, err := t.put(dir+name, n)
-			if err != nil {
-				unread = append(unread, fmt.Errorf("%s %s: unit %s: %w", Kind, by, clip(u.Name), err))
-				return
-			}
-			from[at] = by
+	list := mergeUnits(configs)
+	cannot := func(u *mergedUnit, by, why string) {
+		unread = append(unread, fmt.Errorf("%s %s: unit %s%s", Kind, by, clip(u.Name), why))
+	}
+	put := func(u *mergedUnit, name, by string, n node) {
+		at, err := t.put(unitConfigDir+name, n)
+		if err != nil {
+			cannot(u, by, ": "+err.Error())
+			return
 		}
-		text := []byte(u.Contents)
-		switch {
-		case u.Masked != nil && *u.Masked:
-			put(u.Name, u.maskedBy, node{mode: fs.ModeSymlink, data: []byte("/dev/null")})
-			continue
-		case len(text) > 0:
-			put(u.Name, u.contentsBy, node{data: text})
-		default:
-			have, ok := t[t.parents(unitDir+u.Name)]
-			if !ok {
-				have, ok = t[t.parents(dir+u.Name)]
+		from[at] = by
+	}
+	for _, u := range list {
+		if u.Contents != nil && *u.Contents != "" {
+			put(u, u.Name, u.contentsBy, node{data: []byte(*u.Contents)})
+		}
+		for name, text := range u.DropIns {
+			if text != "" {
+				put(u, u.Name+".d/"+name, u.dropInsBy[name], node{data: []byte(text)})
 			}
-			text = have.data
+		}
+		if u.Masked != nil && *u.Masked {
+			put(u, u.Name, u.maskedBy, node{mode: fs.ModeSymlink, data: []byte("/dev/null")})
+		}
+	}
+	root, err := hostroot.FromFS(t)
+	if err != nil {
+		return append(unread, err)
+	}
+	units := systemdunit.Read(root)
+	for _, u := range list {
+		if units.Load(u.Name).File == "" {
 			for name, by := range u.dropInsBy {
-				if !ok && namesModule.MatchString(u.DropIns[name]) {
-					unread = append(unread, fmt.Errorf("%s %s: unit %s is the host's own: whether the boot starts it is not known", Kind, by, clip(u.Name)))
+				if namesModule.MatchString(u.DropIns[name]) {
+					cannot(u, by, " is the host's own: whether the boot starts it is not known")
 				}
 			}
 		}
-		for _, name := range slices.Sorted(maps.Keys(u.DropIns)) {
-			if u.DropIns[name] != "" {
-				put(u.Name+".d/"+name, u.dropInsBy[name], node{data: []byte(u.DropIns[name])})
-			}
+		if u.Enabled == nil {
+			continue
 		}
-		if u.Enabled != nil && *u.Enabled {
-			for _, link := range systemdunit.Wanted(u.Name, text) {
-				put(link, u.enabledBy, node{mode: fs.ModeSymlink, data: []byte(dir + u.Name)})
+		for link, target := range units.Links(u.Name) {
+			if *u.Enabled {
+				put(u, link, u.enabledBy, node{mode: fs.ModeSymlink, data: []byte(target)})
+			} else {
+				delete(t, t.parents(unitConfigDir+link))
 			}
 		}
 	}

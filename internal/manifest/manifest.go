@@ -1,0 +1,94 @@
+// Package manifest reads the text of manifests: YAML documents or JSON values, as
+// kubectl, editors and the shells of all systems write them.
+package manifest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"unicode/utf16"
+
+	"sigs.k8s.io/yaml"
+)
+
+// UTF8 is text in UTF-8 and without its byte order mark. The ">" of Windows
+// PowerShell writes UTF-16.
+func UTF8(text []byte) []byte {
+	order := map[string]binary.ByteOrder{"\xff\xfe": binary.LittleEndian, "\xfe\xff": binary.BigEndian}[string(text[:min(2, len(text))])]
+	if order == nil {
+		return bytes.TrimPrefix(text, []byte("\ufeff"))
+	}
+	units := make([]uint16, len(text)/2-1)
+	for i := range units {
+		units[i] = order.Uint16(text[2*(i+1):])
+	}
+	return []byte(string(utf16.Decode(units)))
+}
+
+// Values are the YAML documents or JSON values of a text, as JSON. The first one
+// that cannot be read comes with its error, and is the last.
+func Values(text []byte) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		for document := range documents(UTF8(text)) {
+			for raw, err := range values(document) {
+				if !yield(raw, err) || err != nil {
+					return
+				}
+			}
+		}
+	}
+}
+
+// documents splits a YAML stream at its "---" lines (YAML 1.2, 9.2). What comes
+// after the dashes belongs to the document; directives before them do not matter
+// here.
+func documents(text []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		var document []byte
+		for line := range bytes.Lines(text) {
+			rest, marker := bytes.CutPrefix(line, []byte("---"))
+			switch {
+			case marker && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0):
+				if !yield(document) {
+					return
+				}
+				document = append([]byte(nil), rest...)
+			case len(line) > 0 && line[0] == '%' && len(bytes.TrimSpace(document)) == 0:
+			default:
+				document = append(document, line...)
+			}
+		}
+		yield(document)
+	}
+}
+
+// values are those of a document: JSON values in a row, or one of YAML.
+func values(document []byte) iter.Seq2[json.RawMessage, error] {
+	return func(yield func(json.RawMessage, error) bool) {
+		document = bytes.TrimSpace(bytes.TrimPrefix(document, []byte("\ufeff"))) // files put together
+		if len(document) == 0 {
+			return
+		}
+		if document[0] == '{' || document[0] == '[' {
+			decoder := json.NewDecoder(bytes.NewReader(document))
+			for first := true; ; first = false {
+				var raw json.RawMessage
+				err := decoder.Decode(&raw)
+				if errors.Is(err, io.EOF) {
+					return
+				}
+				if err != nil && first {
+					break // a mapping or a list of YAML may begin like that, too
+				}
+				if !yield(raw, err) || err != nil {
+					return
+				}
+			}
+		}
+		raw, err := yaml.YAMLToJSON(document)
+		yield(raw, err)
+	}
+}
