@@ -26,12 +26,12 @@ import (
 func newAuditCommand() *cobra.Command {
 	var (
 		connect  clusterFlags
-		output   pageFlag
+		output   outputFlags
 		opts     audit.Options
 		failOn   string
 		intent   intentFlags
 		watch    bool
-		each     bool
+		table    tableOptions
 		interval time.Duration
 		timeout  time.Duration
 		files    []string
@@ -77,6 +77,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 			if watch && output.Output == "html" {
 				return errors.New("--watch cannot be combined with -o html")
 			}
+			table.wide = output.Output == "wide"
 			if err := intent.load(); err != nil {
 				return err
 			}
@@ -107,14 +108,18 @@ was found but not all could be seen, or the command failed or was misused.`,
 				if watch && output.Output == "yaml" {
 					fmt.Fprintln(out, "---") // a further document; what fails, fails below
 				}
-				err := output.Print(out, r,
-					func(w io.Writer, p terminal.Palette) error {
-						if len(files) > 0 {
-							fmt.Fprintf(w, "As of %s, when the files were written.\n\n", r.Time.UTC().Format(time.RFC3339))
-						}
-						return printAudit(w, p, r, each)
-					},
-					func(w io.Writer) error { return audit.WriteHTML(w, r) })
+				print := func(w io.Writer, p terminal.Palette) error {
+					if len(files) > 0 {
+						fmt.Fprintf(w, "As of %s, when the files were written.\n\n", r.Time.UTC().Format(time.RFC3339))
+					}
+					return printAudit(w, p, r, table)
+				}
+				err := output.Print(out, r, map[command.Output]form{
+					"table": print,
+					"wide":  print,
+					"name":  func(w io.Writer, p terminal.Palette) error { return printNames(w, p, r) },
+					"html":  func(w io.Writer, _ terminal.Palette) error { return audit.WriteHTML(w, r) },
+				})
 				if err != nil {
 					return fmt.Errorf("print the audit: %w", err)
 				}
@@ -135,7 +140,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 	}
 	flags := cmd.Flags()
 	connect.register(cmd)
-	output.Register(cmd)
+	output.register(cmd, "wide", "name", "html")
 	flags.StringArrayVarP(&files, "filename", "f", nil, `read these must-gathers or dumps ("-": standard input) instead of a cluster`)
 	flags.StringVarP(&opts.NodeSelector, "selector", "l", "", "look at the nodes with these labels only")
 	flags.StringSliceVarP(&opts.Namespaces, "namespace", "n", nil, "look at workloads in this namespace only; repeatable (default: all)")
@@ -146,7 +151,8 @@ was found but not all could be seen, or the command failed or was misused.`,
 	flags.Lookup("mesh").NoOptDefVal = meshview.DefaultNamespace
 	intent.register(flags)
 	flags.StringVar(&failOn, "fail-on", string(audit.Warning), `lowest severity that makes the exit status 1: "critical", "warning", "info" or "never"`)
-	flags.BoolVar(&each, "nodes", false, fmt.Sprintf("print every node; from %d on they are otherwise grouped by cause", manyNodes))
+	flags.BoolVar(&table.each, "nodes", false, fmt.Sprintf("print every node; from %d on they are otherwise grouped by cause", manyNodes))
+	flags.BoolVar(&table.bare, "no-headers", false, "print the table of nodes without the names of its columns")
 	flags.BoolVarP(&watch, "watch", "w", false, "repeat, and print when something has changed")
 	flags.DurationVar(&interval, "interval", 30*time.Second, "time between two looks of --watch")
 	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of reading the cluster once")
@@ -231,12 +237,23 @@ const most = 5
 // manyNodes is from how many nodes on the table has a row per cause, not per node.
 const manyNodes = 30
 
-func printAudit(w io.Writer, p terminal.Palette, r audit.Result, each bool) error {
+// tableOptions are what the table of nodes has.
+type tableOptions struct {
+	each bool // a row per node, however many there are
+	wide bool // the same, with more columns, and nothing shortened
+	bare bool // no heads
+}
+
+func printAudit(w io.Writer, p terminal.Palette, r audit.Result, o tableOptions) error {
+	if o.wide {
+		p = p.Unlimited()
+	}
 	t := p.Writer(w)
+	t.Bare = o.bare
 	printSummary(t, p, r.Summary)
 	t.Line("")
-	if each || len(r.Nodes) < manyNodes {
-		printNodes(t, p, r)
+	if o.each || o.wide || len(r.Nodes) < manyNodes {
+		printNodes(t, p, r, o.wide)
 	} else {
 		printFleet(t, p, r.Fleet())
 	}
@@ -288,6 +305,22 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, each bool) erro
 	return t.Err
 }
 
+// printNames prints the objects that findings are about, each once, as kubectl
+// does: without their namespaces.
+func printNames(w io.Writer, p terminal.Palette, r audit.Result) error {
+	t := p.Writer(w)
+	printed := map[audit.Object]bool{}
+	for _, f := range r.Findings {
+		for _, o := range f.Subjects() {
+			if !printed[o] && o.InAPI() {
+				printed[o] = true
+				t.Line("%s/%s", strings.ToLower(o.Kind), o.Name)
+			}
+		}
+	}
+	return t.Err
+}
+
 // printSummary stands first, for who reads the beginning, and last, where a long
 // page leaves the cursor.
 func printSummary(t *terminal.Writer, p terminal.Palette, s audit.Summary) {
@@ -296,7 +329,7 @@ func printSummary(t *terminal.Writer, p terminal.Palette, s audit.Summary) {
 }
 
 // printNodes prints a row per node.
-func printNodes(t *terminal.Writer, p terminal.Palette, r audit.Result) {
+func printNodes(t *terminal.Writer, p terminal.Palette, r audit.Result, wide bool) {
 	agentsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool {
 		return u.Source == audit.SourcePods || u.Source == audit.SourceAgents
 	})
@@ -306,6 +339,16 @@ func printNodes(t *terminal.Writer, p terminal.Palette, r audit.Result) {
 	}
 	columns := []terminal.Column{
 		{Head: "NODE", Shrink: true, Hosts: true}, {Head: "POOL", Shrink: true}, {Head: "READY"}, {Head: "ON-BOOT"}, {Head: "MODULE", Shrink: true}, {Head: "SINCE"}, {Head: "AGENT", Shrink: true},
+	}
+	if wide {
+		columns = append(columns, terminal.Column{Head: "REASON"}, terminal.Column{Head: "AGENT-POD"})
+		for i, n := range r.Nodes {
+			pod := ""
+			if n.Agent != nil {
+				pod = n.Agent.Pod
+			}
+			rows[i] = append(rows[i], terminal.OrDash(string(n.Reason)), terminal.OrDash(pod))
+		}
 	}
 	t.Table(p, columns, rows,
 		func(c int, cell, padded string) string {

@@ -21,7 +21,7 @@ import (
 func newCleanupCommand() *cobra.Command {
 	var (
 		connect clusterFlags
-		output  command.Output
+		output  outputFlags
 		opts    cleanup.Options
 		yes     bool
 		dryRun  bool
@@ -71,8 +71,8 @@ or misused.`,
 			if err != nil {
 				return c.interrupted(cmd.Context(), err)
 			}
-			err = output.Print(cmd.OutOrStdout(), found, func(w io.Writer, p terminal.Palette) error {
-				return printCleanup(w, p, found.Items)
+			err = output.Print(cmd.OutOrStdout(), found, map[command.Output]form{
+				"table": func(w io.Writer, p terminal.Palette) error { return printCleanup(w, p, found.Items) },
 			})
 			if err != nil {
 				return fmt.Errorf("print what would be removed: %w", err)
@@ -105,7 +105,7 @@ or misused.`,
 		},
 	}
 	connect.register(cmd)
-	output.Register(cmd)
+	output.register(cmd)
 	flags := cmd.Flags()
 	prefix := flags.Lookup("prefix")
 	prefix.Usage, prefix.DefValue = "clean up this prefix only (default: each that an agent used)", ""

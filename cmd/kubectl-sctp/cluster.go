@@ -11,7 +11,6 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
-	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
@@ -57,31 +56,4 @@ func (f *clusterFlags) open(warnings io.Writer) (*cluster.Client, nodelabel.Keys
 	}
 	client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, warnings)
 	return client, keys, err
-}
-
-// pageFlag is -o for commands whose result can also be one HTML page.
-type pageFlag struct{ command.Output }
-
-func (o *pageFlag) Register(cmd *cobra.Command) {
-	o.Output = "table"
-	cmd.Flags().VarP(o, "output", "o", `"table" for people, "html" for a page to keep, "json" or "yaml" for programs`)
-	completeValues(cmd, "output", "table", "html", "json", "yaml")
-}
-
-func (o *pageFlag) Set(s string) error {
-	if s == "html" {
-		o.Output = "html"
-		return nil
-	}
-	if o.Output.Set(s) != nil {
-		return fmt.Errorf(`want "table", "json", "yaml" or "html"`)
-	}
-	return nil
-}
-
-func (o *pageFlag) Print(w io.Writer, value any, table func(io.Writer, terminal.Palette) error, page func(io.Writer) error) error {
-	if o.Output == "html" {
-		return page(w)
-	}
-	return o.Output.Print(w, value, table)
 }

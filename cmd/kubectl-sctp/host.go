@@ -16,7 +16,7 @@ import (
 func newHostCommand() *cobra.Command {
 	var (
 		opts   hostdump.Options
-		output command.Output
+		output outputFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "host PATH",
@@ -34,7 +34,7 @@ files: the verdict is "not ready" or "unknown".
 Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 		Example: `  kubectl sctp host sosreport-worker-1-2026-11-28-abcdefg.tar.xz
   kubectl sctp host /mnt/sysimage
-  kubectl sctp host sosreport.tar.xz -o json | jq .policy`,
+  kubectl sctp host sosreport.tar.xz -o jsonpath='{.reason}'`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("want one PATH: a sosreport, or the root of an unpacked host")
@@ -54,8 +54,8 @@ Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 			if err != nil {
 				return fmt.Errorf("judge %s: %w", args[0], err)
 			}
-			err = output.Print(cmd.OutOrStdout(), r, func(w io.Writer, p terminal.Palette) error {
-				return report.Print(w, p, r)
+			err = output.Print(cmd.OutOrStdout(), r, map[command.Output]form{
+				"table": func(w io.Writer, p terminal.Palette) error { return report.Print(w, p, r) },
 			})
 			if err != nil {
 				return fmt.Errorf("print the report: %w", err)
@@ -67,7 +67,7 @@ Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 	flags.StringVar(&opts.KernelRelease, "kernel-release", "", "kernel release whose modules are looked up (default: the one in the files)")
 	flags.IntVar(&opts.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply (default: detected in the files)")
 	flags.IntVar(&opts.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply (default: detected in the files)")
-	output.Register(cmd)
+	output.register(cmd)
 	cmd.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 	return cmd
 }

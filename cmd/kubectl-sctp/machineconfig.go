@@ -26,7 +26,7 @@ func newMachineConfigCommand() *cobra.Command {
 		format string
 		check  []string
 		host   machineconfig.Host
-		output command.Output
+		output outputFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "machineconfig",
@@ -61,7 +61,7 @@ does not, 2 unknown, or the command was misused.`,
 			if len(args) > 0 {
 				return fmt.Errorf("unexpected argument %q (files are judged with --check)", args[0])
 			}
-			if cmd.Flags().Changed("output") {
+			if cmd.Flags().Changed("output") || cmd.Flags().Changed("template") {
 				return errors.New("-o is for --check only; use --format")
 			}
 			files := machineconfig.Files(diag)
@@ -91,7 +91,7 @@ does not, 2 unknown, or the command was misused.`,
 	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in these files ("-": standard input) instead of printing one`)
 	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")
 	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of the RHEL with this kmod)")
-	output.Register(cmd)
+	output.register(cmd)
 	completeValues(cmd, "format", "machineconfig", "butane", "modprobe.d")
 	completeFiles(cmd, "check")
 	cmd.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
@@ -99,7 +99,7 @@ does not, 2 unknown, or the command was misused.`,
 }
 
 // checkMachineConfigs judges the pools that the files' configurations make up.
-func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *command.Output, names, only []string, host machineconfig.Host) error {
+func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *outputFlags, names, only []string, host machineconfig.Host) error {
 	var configs []machineconfig.Config
 	for _, name := range names {
 		more, err := decodeUntil(ctx, stdin, name)
@@ -126,30 +126,8 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 			return fmt.Errorf("no MachineConfig applies to pool %q in %s", role, strings.Join(names, ", "))
 		}
 	}
-	err := output.Print(out, effects, func(w io.Writer, p terminal.Palette) error {
-		t := p.Writer(w)
-		for _, e := range effects.Items {
-			word := p.Warn("UNKNOWN")
-			switch e.Enabled {
-			case kmod.AnswerTrue:
-				word = p.Good("ENABLES SCTP")
-			case kmod.AnswerFalse:
-				word = p.Bad("DOES NOT ENABLE SCTP")
-			}
-			name := terminal.OrDash(e.Role)
-			if ofRole[e.Role] > 1 {
-				name += " (" + strings.Join(e.Configs, ", ") + ")"
-			}
-			t.Wrapped(0, "pool "+name+": "+word)
-			t.Wrapped(2, e.Message)
-			for _, line := range e.Evidence {
-				t.Line("  %s", line)
-			}
-			for _, note := range e.Notes {
-				t.Wrapped(2, "note: "+note)
-			}
-		}
-		return t.Err
+	err := output.Print(out, effects, map[command.Output]form{
+		"table": func(w io.Writer, p terminal.Palette) error { return printEffects(w, p, effects.Items, ofRole) },
 	})
 	if err != nil {
 		return fmt.Errorf("print the result: %w", err)
@@ -161,6 +139,33 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		}
 	}
 	return command.Answered(all)
+}
+
+// printEffects prints a verdict per pool; ofRole counts those of a role.
+func printEffects(w io.Writer, p terminal.Palette, effects []machineconfig.Effect, ofRole map[string]int) error {
+	t := p.Writer(w)
+	for _, e := range effects {
+		word := p.Warn("UNKNOWN")
+		switch e.Enabled {
+		case kmod.AnswerTrue:
+			word = p.Good("ENABLES SCTP")
+		case kmod.AnswerFalse:
+			word = p.Bad("DOES NOT ENABLE SCTP")
+		}
+		name := terminal.OrDash(e.Role)
+		if ofRole[e.Role] > 1 {
+			name += " (" + strings.Join(e.Configs, ", ") + ")"
+		}
+		t.Wrapped(0, "pool "+name+": "+word)
+		t.Wrapped(2, e.Message)
+		for _, line := range e.Evidence {
+			t.Line("  %s", line)
+		}
+		for _, note := range e.Notes {
+			t.Wrapped(2, "note: "+note)
+		}
+	}
+	return t.Err
 }
 
 // decodeUntil is decodeFile that ends with its context: a FIFO without a writer,

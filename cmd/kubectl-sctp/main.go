@@ -35,7 +35,7 @@ it. What it shows of nodes is written there by sctp-agent, a DaemonSet.`,
   kubectl sctp host sosreport.tar.xz  # one host, by its files
   kubectl sctp machineconfig | oc apply -f -`,
 		Version:     buildinfo.Current().Version,
-		Args:        cobra.NoArgs,
+		Args:        command.NoSuchCommand,
 		RunE:        func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		Annotations: map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl sctp"},
 	}

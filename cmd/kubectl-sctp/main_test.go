@@ -5,7 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/programtest"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
 var program programtest.Program // set once, by TestMain
@@ -21,9 +23,13 @@ func TestExitCodes(t *testing.T) {
 		stdout string
 		stderr string
 	}{
-		{"a flag that does not exist", []string{"audit", "--nonsense"}, 2, "", "kubectl-sctp: unknown flag: --nonsense"},
+		{"a flag that does not exist", []string{"audit", "--nonsense"}, 2, "", "kubectl-sctp: unknown flag: --nonsense (see \"kubectl sctp audit --help\")\n"},
+		{"a flag that is misspelt", []string{"audit", "--fial-on", "info"}, 2, "", "kubectl-sctp: unknown flag: --fial-on: did you mean \"--fail-on\"?\n"},
+		{"a flag of kubectl that is misspelt", []string{"audit", "--contex=x"}, 2, "", "kubectl-sctp: unknown flag: --contex: did you mean \"--context\"?\n"},
 		{"a word too many", []string{"audit", "now"}, 2, "", "now"},
-		{"a command that does not exist", []string{"aduit"}, 2, "", "aduit"},
+		{"a command that is misspelt", []string{"aduit"}, 2, "", "kubectl-sctp: unknown command \"aduit\" for \"kubectl sctp\": did you mean \"audit\"?\n"},
+		{"the beginning of several", []string{"m"}, 2, "", `did you mean "mesh" or "machineconfig"?`},
+		{"a command that does not exist", []string{"nonsense", "--flag"}, 2, "", "unknown"},
 		{"a form that does not exist", []string{"audit", "-o", "xml"}, 2, "", "json"},
 		{"a severity that does not exist", []string{"audit", "--fail-on", "all"}, 2, "", `want "critical", "warning", "info" or "never"`},
 		{"a file that does not exist", []string{"audit", "--kubeconfig", "/does/not/exist"}, 2, "", "/does/not/exist"},
@@ -39,6 +45,31 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("exit %d, want %d\n%s\n%s", o.Code, c.code, o.Stdout, o.Stderr)
 			}
 		})
+	}
+}
+
+// TestPrefixInFixes: with another prefix, the commands that users are told to run
+// have it, if they take it.
+func TestPrefixInFixes(t *testing.T) {
+	keys, err := nodelabel.NewKeys("sctp.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, cmd := range newRootCommand().Commands() {
+		text := "see the node: kubectl sctp " + cmd.Name() + " --node a"
+		want := text
+		if cmd.Flags().Lookup("prefix") != nil {
+			want = "see the node: kubectl sctp " + cmd.Name() + " --prefix sctp.example.com/ --node a"
+		}
+		if got := cluster.ForPrefix(keys, text); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if got := cluster.ForPrefix(nodelabel.Keys{}, text); got != text {
+			t.Errorf("%q, want %q", got, text)
+		}
+	}
+	if got, want := cluster.ForPrefix(keys, `nodeSelector {sctp-agent/ready: "true"}`), `nodeSelector {sctp.example.com/ready: "true"}`; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 func newMeshCommand() *cobra.Command {
 	var (
 		connect clusterFlags
-		output  pageFlag
+		output  outputFlags
 		opts    meshview.Options
 		timeout time.Duration
 		each    bool
@@ -50,7 +50,7 @@ agents were seen, or the command failed or was misused.`,
 			if timeout <= 0 || opts.Timeout <= 0 {
 				return errors.New("--timeout and --agent-timeout want more than 0")
 			}
-			client, _, err := connect.open(cmd.ErrOrStderr())
+			client, keys, err := connect.open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}
@@ -67,9 +67,13 @@ agents were seen, or the command failed or was misused.`,
 			if err != nil {
 				return err
 			}
-			err = output.Print(cmd.OutOrStdout(), r,
-				func(w io.Writer, p terminal.Palette) error { return printMesh(w, p, r, each) },
-				func(w io.Writer) error { return meshview.WriteHTML(w, r) })
+			for i := range r.Findings {
+				r.Findings[i].Fix = cluster.ForPrefix(keys, r.Findings[i].Fix)
+			}
+			err = output.Print(cmd.OutOrStdout(), r, map[command.Output]form{
+				"table": func(w io.Writer, p terminal.Palette) error { return printMesh(w, p, r, each) },
+				"html":  func(w io.Writer, _ terminal.Palette) error { return meshview.WriteHTML(w, r) },
+			})
 			if err != nil {
 				return fmt.Errorf("print the mesh: %w", err)
 			}
@@ -77,7 +81,7 @@ agents were seen, or the command failed or was misused.`,
 		},
 	}
 	connect.register(cmd)
-	output.Register(cmd)
+	output.register(cmd, "html")
 	flags := cmd.Flags()
 	flags.StringVarP(&opts.Namespace, "namespace", "n", meshview.DefaultNamespace, "namespace of the mesh")
 	flags.BoolVar(&each, "all", false, fmt.Sprintf("print every finding; otherwise %d of a kind", most))

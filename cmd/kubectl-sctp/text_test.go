@@ -66,7 +66,7 @@ func TestTablesFit(t *testing.T) {
 			}
 			r.Pools = []audit.PoolRow{{Name: "a-pool-of-a-long-name", Enables: kmod.AnswerFalse, Message: words, Nodes: 12_345}}
 			r.Unseen = []audit.Unseen{{Why: words, NotChecked: audit.Kinds()}}
-			return printAudit(w, terminal.Sized(terminal.Width), r, true)
+			return printAudit(w, terminal.Sized(terminal.Width), r, tableOptions{each: true})
 		}, []string{"… and 2 more", "therefore not checked: PodOnUnreadyNode", "does not enable SCTP", "ip-10-201-103-46.…  "}},
 		"cleanup": {func(w io.Writer) error {
 			keys := []string{"sctp-agent/ready", "sctp-agent/on-boot", "sctp-agent/reason", "sctp-agent/message", "sctp-agent/since", "sctp-agent/report"}
@@ -114,7 +114,7 @@ func TestForeignText(t *testing.T) {
 	coloured := terminal.Coloured()
 	for _, p := range []terminal.Palette{{}, coloured} {
 		var b strings.Builder
-		if err := printAudit(&b, p, r, true); err != nil {
+		if err := printAudit(&b, p, r, tableOptions{each: true}); err != nil {
 			t.Fatal(err)
 		}
 		text := b.String()
@@ -152,7 +152,7 @@ func TestFleet(t *testing.T) {
 	}
 	r.Summary = audit.Summary{Nodes: 60, Ready: 3, NotReady: 57}
 	var b strings.Builder
-	if err := printAudit(&b, terminal.Palette{}, r, false); err != nil {
+	if err := printAudit(&b, terminal.Palette{}, r, tableOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	const want = `60 nodes: 3 ready, 57 not ready, 0 unknown
@@ -177,7 +177,7 @@ Nothing found.
 		var b strings.Builder
 		few := r
 		few.Nodes = c.nodes
-		if err := printAudit(&b, terminal.Palette{}, few, c.each); err != nil {
+		if err := printAudit(&b, terminal.Palette{}, few, tableOptions{each: c.each}); err != nil {
 			t.Fatal(err)
 		}
 		if n := strings.Count(b.String(), "\nip-10-0-0-"); n != len(c.nodes) {

@@ -25,7 +25,7 @@ import (
 func newVerifyCommand() *cobra.Command {
 	var (
 		connect clusterFlags
-		output  pageFlag
+		output  outputFlags
 		opts    verify.Options
 		secrets []string
 		quiet   bool
@@ -89,9 +89,10 @@ failed or was misused.`,
 			if r == nil {
 				return err
 			}
-			printErr := output.Print(cmd.OutOrStdout(), r,
-				func(w io.Writer, p terminal.Palette) error { return printVerify(w, p, r) },
-				func(w io.Writer) error { return verify.WriteHTML(w, r) })
+			printErr := output.Print(cmd.OutOrStdout(), r, map[command.Output]form{
+				"table": func(w io.Writer, p terminal.Palette) error { return printVerify(w, p, r) },
+				"html":  func(w io.Writer, _ terminal.Palette) error { return verify.WriteHTML(w, r) },
+			})
 			if err = errors.Join(err, printErr); err != nil {
 				return err
 			}
@@ -99,7 +100,7 @@ failed or was misused.`,
 		},
 	}
 	connect.register(cmd)
-	output.Register(cmd)
+	output.register(cmd, "html")
 	flags := cmd.Flags()
 	flags.StringSliceVar(&opts.Nodes, "node", nil, "node to try; repeatable (default: all that are ready for SCTP)")
 	flags.BoolVar(&opts.AllPairs, "all-pairs", false, "try each node against each, of up to 100 nodes (default: of up to 12)")

@@ -35,7 +35,7 @@ causes the module to be loaded unless --autoload=allow is given.`,
   sctp-agent check --root /host -o json
   NODE_NAME=worker-0 sctp-agent run    # keep the Node's labels true`,
 		Version: buildinfo.Current().Version,
-		Args:    cobra.NoArgs,
+		Args:    command.NoSuchCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true

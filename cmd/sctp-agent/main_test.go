@@ -99,9 +99,11 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		{"a flag that does not exist", []string{"check", "--nonsense"}, 2, "unknown flag: --nonsense"},
+		{"a flag that does not exist", []string{"check", "--nonsense"}, 2, `unknown flag: --nonsense (see "sctp-agent check --help")`},
+		{"a flag that is misspelt", []string{"check", "--rooot", "/host"}, 2, `unknown flag: --rooot: did you mean "--root"?`},
+		{"a short flag that does not exist", []string{"check", "-x"}, 2, "unknown shorthand flag: 'x' in -x"},
 		{"a word too many", []string{"check", "now"}, 2, "now"},
-		{"a command that does not exist", []string{"chekc"}, 2, "chekc"},
+		{"a command that does not exist", []string{"chekc"}, 2, `unknown command "chekc" for "sctp-agent": did you mean "check"?`},
 		{"a form that does not exist", []string{"check", "-o", "xml"}, 2, "json"},
 		{"an autoload policy that does not exist", []string{"check", "--autoload", "yes"}, 2, `want "never" or "allow"`},
 		{"a suite that does not exist", []string{"check", "--suite", "all"}, 2, `want "quick" or "full"`},
@@ -122,6 +124,9 @@ func TestExitCodes(t *testing.T) {
 			o := program.Run(t, nil, c.args...)
 			if o.Code != c.code {
 				t.Errorf("exit %d, want %d\n%s\n%s", o.Code, c.code, o.Stdout, o.Stderr)
+			}
+			if o.Code == command.ExitUnknown && o.Stdout == "" && strings.Count(o.Stderr, "\n") != 1 {
+				t.Errorf("more than a line: %s", o.Stderr)
 			}
 			if !strings.Contains(o.Stderr, c.stderr) {
 				t.Errorf("stderr does not say %q:\n%s", c.stderr, o.Stderr)

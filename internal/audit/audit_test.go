@@ -375,6 +375,10 @@ func TestFindings(t *testing.T) {
 			s.Pools[0].Updated = 0
 		}, nil, ""},
 	}
+	other, err := nodelabel.NewKeys("sctp.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
 	shown := map[string]bool{}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -391,6 +395,12 @@ func TestFindings(t *testing.T) {
 			}
 			if !slices.Equal(got, c.want) {
 				t.Errorf("got  %q\nwant %q", got, c.want)
+			}
+			s.Keys = other
+			for _, f := range Examine(s).Findings {
+				if strings.Contains(f.Fix, "sctp-agent/ready") || strings.Count(f.Fix, "kubectl sctp cleanup") != strings.Count(f.Fix, "kubectl sctp cleanup --prefix sctp.example.com/") {
+					t.Errorf("%s, with another prefix: %s", f.Kind, f.Fix)
+				}
 			}
 			if c.says != "" && len(r.Findings) > 0 {
 				f := r.Findings[0]

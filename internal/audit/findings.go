@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/meshview"
 )
 
@@ -107,6 +108,16 @@ func (o Object) String() string {
 	return o.Namespace + "/" + o.Name
 }
 
+// Kinds of objects that the API does not have: a path of the mesh, and a label
+// selector that matches no node.
+const (
+	objectPath     = "Path"
+	objectSelector = "Selector"
+)
+
+// InAPI says whether the API server has such objects.
+func (o Object) InAPI() bool { return o.Kind != objectPath && o.Kind != objectSelector }
+
 // Finding is something wrong, or worth knowing.
 type Finding struct {
 	Kind     Kind     `json:"kind"`
@@ -207,7 +218,7 @@ func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
 		start := len(findings)
 		c.find(v, func(f Finding) {
 			f.Kind, f.Severity = c.kind, c.severity
-			f.Fix, f.Count = cmp.Or(f.Fix, c.fix), cmp.Or(f.Count, 1)
+			f.Fix, f.Count = cluster.ForPrefix(s.Keys, cmp.Or(f.Fix, c.fix)), cmp.Or(f.Count, 1)
 			if f.Evidence == nil {
 				f.Evidence = []string{}
 			}

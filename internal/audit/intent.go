@@ -116,12 +116,12 @@ func (e Exception) check() error {
 // pool, and their names are no way to accept some of them.
 func (e Exception) accepts(f Finding) bool {
 	return (e.Kind == "" || e.Kind == f.Kind) && (e.Pool == "" || e.Pool == f.Pool) &&
-		(e.Object == "" || !slices.ContainsFunc(f.subjects(), func(o Object) bool { return o.String() != e.Object }))
+		(e.Object == "" || !slices.ContainsFunc(f.Subjects(), func(o Object) bool { return o.String() != e.Object }))
 }
 
-// subjects are the objects that make a finding the same as an earlier one: its
+// Subjects are the objects that make a finding the same as an earlier one: its
 // nodes, or what controls its pods, which come and go.
-func (f Finding) subjects() []Object {
+func (f Finding) Subjects() []Object {
 	if f.Object.Kind != "Node" || len(f.Members) == 0 {
 		return []Object{f.Object}
 	}
@@ -166,13 +166,13 @@ func (r *Result) Since(old Result) {
 	had := map[key]bool{}
 	for _, list := range [][]Finding{old.Findings, old.Known} {
 		for _, f := range list {
-			for _, o := range f.subjects() {
+			for _, o := range f.Subjects() {
 				had[key{f.Kind, o}] = true
 			}
 		}
 	}
 	r.Findings, r.Known = split(r.Findings, func(f *Finding) bool {
-		return !slices.ContainsFunc(f.subjects(), func(o Object) bool { return !had[key{f.Kind, o}] })
+		return !slices.ContainsFunc(f.Subjects(), func(o Object) bool { return !had[key{f.Kind, o}] })
 	})
 	r.count()
 }
@@ -203,7 +203,7 @@ func requiredNodes(v *view, found report) {
 			}
 		})(v, found)
 		if !matched {
-			found(Finding{Object: Object{Kind: "Selector", Name: v.Require[i]}, Message: "nodes are required to have SCTP, and no node has these labels"})
+			found(Finding{Object: Object{Kind: objectSelector, Name: v.Require[i]}, Message: "nodes are required to have SCTP, and no node has these labels"})
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (v *view) meshFindings(kind Kind, found report) {
 		if Kind(m.Kind) != kind {
 			continue
 		}
-		f := Finding{Object: Object{Kind: "Path", Name: m.Subject()}, Message: m.Message, Evidence: m.Evidence, Fix: m.Fix}
+		f := Finding{Object: Object{Kind: objectPath, Name: m.Subject()}, Message: m.Message, Evidence: m.Evidence, Fix: m.Fix}
 		if kind == NodeUnreachableBySCTP {
 			n := v.nodes[m.Node]
 			if n == nil {

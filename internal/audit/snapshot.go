@@ -27,7 +27,9 @@ import (
 
 // Snapshot is what was seen of the cluster, reduced to what bears on SCTP.
 type Snapshot struct {
-	Time     time.Time
+	Time time.Time
+	// Keys are those that were looked for.
+	Keys     nodelabel.Keys
 	Nodes    []Node
 	Pods     []Pod
 	Services []Service

@@ -44,6 +44,7 @@ func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	root.SilenceUsage = true
 	root.SilenceErrors = true
 	root.SetUsageFunc(printUsage)
+	root.SetFlagErrorFunc(unknownFlag)
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

@@ -37,6 +37,12 @@ func NewPalette(w any) Palette {
 // Sized is a terminal of so many columns, without colours.
 func Sized(columns int) Palette { return Palette{width: columns} }
 
+// Unlimited is the palette where tables may be wider than the terminal.
+func (p Palette) Unlimited() Palette {
+	p.width = 0
+	return p
+}
+
 // Coloured is the palette of a terminal.
 func Coloured() Palette { return Palette{mark: rand.Text(), width: Width} }
 

@@ -24,6 +24,8 @@ const Width = 80
 type Writer struct {
 	w       io.Writer
 	palette Palette
+	// Bare leaves out the heads of tables.
+	Bare bool
 	// Err is the first error.
 	Err error
 }
@@ -169,7 +171,10 @@ func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(
 	widths := make([]int, len(columns))
 	measure := func() (total int) {
 		for i, c := range columns {
-			widths[i] = len(c.Head)
+			widths[i] = 0
+			if !t.Bare {
+				widths[i] = len(c.Head)
+			}
 			for _, row := range rows {
 				widths[i] = max(widths[i], Columns(row[i]))
 			}
@@ -210,7 +215,9 @@ func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(
 	for i, c := range columns {
 		cells[i] = p.Head(pad(c.Head, widths[i]))
 	}
-	t.Line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
+	if !t.Bare {
+		t.Line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))
+	}
 	for r, row := range rows {
 		for i, cell := range row {
 			cells[i] = paint(i, cell, pad(shorten(cell, widths[i]), widths[i]))

@@ -75,7 +75,7 @@ func (r *run) chooseNodes(ctx context.Context) error {
 	}
 	switch n := len(r.result.Nodes); {
 	case n == 0:
-		return fmt.Errorf("no node is ready for SCTP (label %s=true): see \"kubectl sctp audit\", or name nodes", r.opts.Keys.Ready())
+		return fmt.Errorf("no node is ready for SCTP (label %s=true): see \"%s\", or name nodes", r.opts.Keys.Ready(), cluster.ForPrefix(r.opts.Keys, "kubectl sctp audit"))
 	case n > MostAllPairs && r.opts.AllPairs:
 		return fmt.Errorf("--all-pairs takes at most %d nodes, and these are %d: name some, of different pools or zones, with --node, or try a ring", MostAllPairs, n)
 	}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
+	"k8s.io/cli-runtime/pkg/printers"
+
+	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/terminal"
+)
+
+// outputFlags are -o and the flags of its templates, which kubectl's own
+// printers apply to a command's JSON.
+type outputFlags struct {
+	command.Output
+	known     []command.Output
+	templates *genericclioptions.KubeTemplatePrintFlags
+	template  printers.ResourcePrinter // nil for any other form
+}
+
+// form prints a result in one way.
+type form = func(io.Writer, terminal.Palette) error
+
+// register adds the flags; also are the forms of this command besides those of
+// all.
+func (o *outputFlags) register(cmd *cobra.Command, also ...command.Output) {
+	o.Output = "table"
+	o.known = slices.Concat([]command.Output{"table"}, also, []command.Output{"json", "yaml"})
+	o.templates = genericclioptions.NewKubeTemplatePrintFlags()
+	flags := cmd.Flags()
+	flags.VarP(o, "output", "o", o.want())
+	flags.StringVar(o.templates.TemplateArgument, "template", "", "template of -o go-template or jsonpath, or its file")
+	flags.BoolVar(o.templates.AllowMissingKeys, "allow-missing-template-keys", true, "ignore fields of a template that are missing")
+	var values []string
+	for _, known := range o.known {
+		values = append(values, string(known))
+	}
+	completeValues(cmd, "output", append(values, o.templates.AllowedFormats()...)...)
+	completeFiles(cmd, "template")
+	cmd.PreRunE = func(*cobra.Command, []string) error { return o.parse() }
+}
+
+func (o *outputFlags) want() string {
+	var b strings.Builder
+	for _, known := range o.known {
+		fmt.Fprintf(&b, "%q, ", known)
+	}
+	return b.String() + `"jsonpath=…" or "go-template=…"`
+}
+
+// Set takes a form; its template is parsed when all flags are known.
+func (o *outputFlags) Set(s string) error {
+	name, _, _ := strings.Cut(s, "=")
+	if !slices.Contains(o.known, command.Output(s)) && !slices.Contains(o.templates.AllowedFormats(), name) {
+		return errors.New("want " + o.want())
+	}
+	o.Output = command.Output(s)
+	return nil
+}
+
+// parse parses the template. Without -o, --template is one of Go, as for kubectl.
+func (o *outputFlags) parse() error {
+	template := *o.templates.TemplateArgument != ""
+	if template && o.Output == "table" {
+		o.Output = "go-template"
+	}
+	if slices.Contains(o.known, o.Output) {
+		if template {
+			return fmt.Errorf("--template cannot be combined with -o %s", o.Output)
+		}
+		return nil
+	}
+	var err error
+	if o.template, err = o.templates.ToPrinter(string(o.Output)); err != nil {
+		return fmt.Errorf("-o %s: %w", o.Output, err)
+	}
+	return nil
+}
+
+// Print writes value in the chosen form. JSON, YAML and templates are made of
+// it; the command has a function for each other form.
+func (o *outputFlags) Print(w io.Writer, value any, forms map[command.Output]form) error {
+	if o.template != nil {
+		return o.apply(w, value)
+	}
+	return o.Output.Print(w, value, forms[o.Output])
+}
+
+// apply prints what the template makes of value.
+func (o *outputFlags) apply(w io.Writer, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	var object unstructured.Unstructured
+	if err := utiljson.Unmarshal(text, &object.Object); err != nil {
+		return err
+	}
+	var out bytes.Buffer
+	if err := o.template.PrintObj(&object, &out); err != nil {
+		// The printers add the whole object, to the error and to the output.
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return errors.New(strings.TrimSuffix(first, ". Printing more information for debugging the template:"))
+	}
+	printed := out.String()
+	if terminal.Is(w) {
+		columns := strings.Split(printed, "\t") // a tab is what templates part columns with
+		for i, column := range columns {
+			columns[i] = terminal.Visible(column)
+		}
+		printed = strings.Join(columns, "\t")
+	}
+	_, err = io.WriteString(w, printed)
+	return err
+}
