@@ -3,10 +3,11 @@
 
 .PHONY: help build demo test test-full test-node test-long test-timing test-versions test-arch test-kernels oracle bench deps
 
-# Both programs, as they ship, in bin/.
+# The programs, as they ship, in bin/.
 build:
 	@hack/build bin/sctp-agent
 	@hack/build bin/kubectl-sctp ./cmd/kubectl-sctp
+	@hack/build bin/sctp-mesh ./cmd/sctp-mesh
 
 # The main job on a machine without a cluster: a real API server, and three
 # virtual machines as its nodes.

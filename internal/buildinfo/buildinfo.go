@@ -2,16 +2,15 @@
 package buildinfo
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
 // version and commit are set by the linker (-X …/internal/buildinfo.version=…)
-// where an image is built, out of reach of the repository.
-var (
-	version = "devel"
-	commit  = "unknown"
-)
+// where hack/build knows them.
+var version, commit string
 
 // Info identifies a build.
 type Info struct {
@@ -23,21 +22,30 @@ type Info struct {
 
 // Current is the build of this program.
 func Current() Info {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	return of(info, version, commit)
+}
+
+// of is what the linker was told, else what the go command knows: the module's
+// version after "go install …@version", and the commit in a clone.
+func of(info *debug.BuildInfo, version, commit string) Info {
 	v := Info{
-		Version:  version,
+		Version:  cmp.Or(version, strings.Trim(info.Main.Version, "()"), "devel"), // (devel) where it knows none
 		Commit:   commit,
 		Go:       runtime.Version(),
 		Platform: runtime.GOOS + "/" + runtime.GOARCH,
 	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			switch {
-			case s.Key == "vcs.revision":
-				v.Commit = s.Value
-			case s.Key == "vcs.modified" && s.Value == "true":
-				v.Commit += " (modified)"
-			}
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			v.Commit = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			v.Commit += " (modified)"
 		}
 	}
+	v.Commit = cmp.Or(v.Commit, "unknown")
 	return v
 }
