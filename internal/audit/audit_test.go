@@ -288,6 +288,16 @@ func TestFindings(t *testing.T) {
 				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "true", rolePrefix + "master": ""}
 			}), nodelabel.Keys{}, nil))
 		}, []string{"PodWaitsForSCTP core/smf-0"}, "1 node of pool master: ModuleBlacklisted: sctp is blacklisted: /etc/modprobe.d/x.conf:1: blacklist sctp; master-0"},
+		{"a pod that waits for SCTP, and an autoscaler would help", func(s *Snapshot) {
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "true", rolePrefix + "master": ""}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "remove line 1 of /etc/modprobe.d/x.conf; an autoscaler adds a node for the pod only if the node group's template has the label"},
+		{"a pod that waits for SCTP on nodes that do not exist yet", func(s *Snapshot) {
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "true", "karpenter.sh/nodepool": "telco"}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "add a node with these labels; an autoscaler"},
 		{"a Deployment that waits for SCTP is one", func(s *Snapshot) {
 			for i := range 12 {
 				s.Pods = append(s.Pods, *pod(pending(fmt.Sprintf("smf-5d9-%d", i), func(p *corev1.Pod) {

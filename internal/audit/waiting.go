@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -85,6 +86,9 @@ func (w *Waiting) fits(n *Node) bool {
 		(len(w.Terms) == 0 || slices.ContainsFunc(w.Terms, func(s labels.Selector) bool { return s.Matches(have) }))
 }
 
+// autoscalers judge a node that does not exist yet by its template.
+const autoscalers = "an autoscaler adds a node for the pod only if the node group's template has the label (docs/labels.md, Autoscalers)"
+
 // podsThatWait finds pods that the scheduler has no node for. It only says that
 // a selector did not match; why the nodes refuse stands in their reports.
 func podsThatWait(v *view, found report) {
@@ -110,26 +114,28 @@ func podsThatWait(v *view, found report) {
 				without = append(without, n)
 			}
 		}
-		var message string
+		var message, fix string
+		if len(without) > 0 {
+			fix = without[0].remedy()
+		}
 		switch {
 		case !p.Waits.ForSCTP:
 			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s do)", with, nodes(fit))
-			without = nil
+			without, fix = nil, ""
 		case fit == 0:
+			fix = "add a node with these labels; " + autoscalers
 			message = "waits for a node with SCTP, and no node has the other labels that it selects"
 		case with == 0:
 			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, none has it", nodes(fit))
+			fix = cmp.Or(fix, "enable SCTP on one of them") + "; " + autoscalers
 		default:
 			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, %d have it and refuse for another reason", nodes(fit), with)
 		}
 		evidence := append(lines(groupNodes(without)), "scheduler: "+p.Waits.Scheduler)
-		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...)}
+		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...), Fix: fix}
 		if p.Owner.Kind != "Pod" {
 			f.Message = fmt.Sprintf("%s: %s", podCount(len(group)), message)
 			f.Members = podNames(group)
-		}
-		if len(without) > 0 {
-			f.Fix = without[0].remedy()
 		}
 		found(f)
 	}
