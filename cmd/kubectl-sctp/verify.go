@@ -47,10 +47,16 @@ Findings name the cause: refused, no route, dropped on the way there, dropped on
 the way back, messages lost, Services not served, a module that is missing; and
 where: a node, a pair of nodes, a zone, a pair of zones.
 
+With --failover, a Service gets two endpoints. A client that keeps its source
+port has an association with one of them, which is deleted without a grace
+period: how long until the other answers shows whether connection tracking lets
+go.
+
 It needs the right to create namespaces, pods, services, service accounts (and
-network policies with --network-policy), and the API server alone: no route to
-pods or nodes from here, no exec, no logs. The namespace is deleted whatever
-happens; that of a run that was killed is deleted by the next run.
+network policies with --network-policy; to delete pods with --failover), and the
+API server alone: no route to pods or nodes from here, no exec, no logs. The
+namespace is always deleted; that of a run that was killed is deleted by the
+next run.
 
 Where the agent's pods pull their image with secrets (imagePullSecrets), these
 are copied into that namespace, which needs the right to get them and to create
@@ -108,6 +114,7 @@ failed or was misused.`,
 	flags.StringSliceVar(&secrets, "image-pull-secret", nil, "secret (NAMESPACE/NAME) to copy and to pull the image with; repeatable (default: those of the agent's pods, if the image is theirs)")
 	flags.StringVar(&opts.Command, "command", verify.DefaultCommand, "path of sctp-agent in that image")
 	flags.BoolVar(&opts.Policy, "network-policy", false, "also try whether a NetworkPolicy for SCTP ports is enforced")
+	flags.BoolVar(&opts.Failover, "failover", false, "also delete a Service's endpoint under a client that keeps its source port, and measure how long until another answers")
 	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")
 	flags.DurationVar(&opts.PathTimeout, "path-timeout", verify.DefaultPathTimeout, "how long each step on a path may take")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "suppress progress output")
@@ -202,6 +209,9 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	}
 	if r.Policy != "" {
 		t.Line("NetworkPolicy for SCTP: %s", r.Policy)
+	}
+	for _, f := range r.Failovers {
+		t.Wrapped(0, "failover: "+f.String())
 	}
 	switch r.Verdict() {
 	case kmod.AnswerTrue:

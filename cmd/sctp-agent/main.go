@@ -41,7 +41,7 @@ causes the module to be loaded unless --autoload=allow is given.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(), newRunCommand(), command.NewVersion("sctp-agent"),
-		newVerifyListenCommand(), newVerifyDialCommand(),
+		newVerifyListenCommand(), newVerifyDialCommand(), newVerifyClientCommand(),
 	)
 	for _, name := range []string{"audit", "verify", "cleanup", "machineconfig"} {
 		root.AddCommand(newMovedCommand(name))

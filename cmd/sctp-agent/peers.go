@@ -25,6 +25,10 @@ func newVerifyDialCommand() *cobra.Command {
 	return newPeerCommand("verify-dial", "try paths", peer.Dial)
 }
 
+func newVerifyClientCommand() *cobra.Command {
+	return newPeerCommand("verify-client", "follow a Service", peer.Client)
+}
+
 // newPeerCommand has the job in the environment variable done, and leaves the
 // result.
 func newPeerCommand[J any](name, short string, do func(context.Context, J) wire.Say) *cobra.Command {

@@ -24,6 +24,9 @@ const (
 	FindingUndecided      = "Undecided"
 	FindingServiceBroken  = "ServiceBroken"
 	FindingNodePortBroken = "NodePortBroken"
+	FindingFailoverStale  = "FailoverStale"
+	FindingFailoverSlow   = "FailoverSlow"
+	FindingFailoverFailed = "FailoverFailed"
 )
 
 // judge explains what failed. A path through a Service is only spoken of where
@@ -36,6 +39,7 @@ func judge(r *Result, ports map[string][]int32, late step) []Finding {
 	j.services(ports)
 	j.untold()
 	j.policy()
+	j.failover()
 	j.time()
 	return j.out
 }
@@ -401,6 +405,49 @@ func (j *judgement) policy() {
 	}
 	if len(refused) > 0 {
 		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", newCauses(j.r, PathAllowed).rows(refused)...)
+	}
+}
+
+// failover says whether a client that keeps its port is served again when its
+// endpoint is deleted. Where other ports are served and this one is not, it is
+// connection tracking that holds it up.
+func (j *judgement) failover() {
+	if j.r.Failovers == nil {
+		return
+	}
+	var stale, slow, failed, unclear []string
+	for _, f := range j.r.Failovers {
+		switch {
+		case f.Outcome == wire.OK && f.Seconds <= FailoverBound.Seconds():
+		case f.Outcome == wire.OK:
+			slow = append(slow, f.String())
+		case f.Outcome == wire.NotTried || f.Outcome == wire.Unknown:
+			unclear = append(unclear, f.String())
+		case f.OtherPortSeconds > 0:
+			stale = append(stale, f.String())
+		default:
+			failed = append(failed, f.String())
+		}
+	}
+	const look = "look on the client's node for entries of the Service's address that lead to the deleted pod (conntrack -L -p sctp, with IPv6 -f ipv6; with IPVS ipvsadm -Lnc)"
+	if len(stale) > 0 {
+		j.add(FindingFailoverStale, look+", which stay as long as the client tries: delete them (conntrack -D), or let clients take another source port, or pause until they have expired (sysctl net.netfilter.nf_conntrack_sctp_timeout_…); kube-proxy deletes such entries for UDP only",
+			"a Service's client that keeps its source port is not served again when its endpoint is deleted; from other ports it is", stale...)
+	}
+	if len(slow) > 0 {
+		j.add(FindingFailoverSlow, "where other ports were served soon, "+look+"; where they were not, see how soon the Service's EndpointSlices and kube-proxy (or its replacement) follow",
+			fmt.Sprintf("a Service's client that keeps its source port is served again only after more than %.0f s when its endpoint is deleted", FailoverBound.Seconds()), slow...)
+	}
+	if len(failed) > 0 {
+		j.add(FindingFailoverFailed, "see the Service's EndpointSlices, and the rules of kube-proxy (or its replacement) on the client's node",
+			"a Service's client is not served again when its endpoint is deleted, from other source ports neither", failed...)
+	}
+	switch {
+	case j.late != "" && j.late != stepEndpoints: // that is why
+	case len(j.r.Failovers) == 0:
+		j.add(FindingUndecided, "fix the paths first", "failover was not tried: there is no node from which pods and Services are reached")
+	case len(unclear) > 0:
+		j.add(FindingUndecided, "see what it waited for, and try again", "failover was not tested", unclear...)
 	}
 }
 

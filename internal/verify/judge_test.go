@@ -128,6 +128,12 @@ func TestJudge(t *testing.T) {
 		{"a path was not tried, and what it leads over works after all", func(r *Result) {
 			spoil(r, wire.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
 		}, nil, []string{FindingUndecided}, "a → b", kmod.AnswerUnknown},
+		{"a client is served again soon", func(r *Result) { r.Failovers = []Failover{{Outcome: wire.OK, Seconds: 4}} }, nil, nil, "", kmod.AnswerTrue},
+		{"a client is served again late", func(r *Result) { r.Failovers = []Failover{{Outcome: wire.OK, Seconds: 31}} }, nil, []string{FindingFailoverSlow}, "more than 30 s", kmod.AnswerFalse},
+		{"each family has its own trouble", func(r *Result) {
+			r.Failovers = []Failover{{Family: "IPv4", Outcome: wire.Dropped, OtherPortSeconds: 2}, {Family: "IPv6", Outcome: wire.NoRoute}}
+		}, nil, []string{FindingFailoverStale, FindingFailoverFailed}, "IPv4", kmod.AnswerFalse},
+		{"failover could not be tried", func(r *Result) { r.Failovers = []Failover{} }, nil, []string{FindingUndecided}, "not tried", kmod.AnswerUnknown},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := works()

@@ -32,6 +32,9 @@ const (
 
 	roleListener = "listener"
 	roleDialler  = "dialler"
+	// roleEndpoint are the listeners of one Service, and roleClient its client.
+	roleEndpoint = "endpoint"
+	roleClient   = "client"
 )
 
 // annotationUntil is on the namespace: a run that was cut off is cleaned up by
@@ -125,25 +128,44 @@ func (r *runner) pod(name string, n *Node, role, command string, job any) (*core
 	}, nil
 }
 
-func (r *runner) listener(n *Node) (*corev1.Pod, error) {
-	p, err := r.pod(fmt.Sprintf("listener-%d", n.Index), n, roleListener, "verify-listen",
-		wire.Listener{Index: n.Index, Ports: []int{EchoPort, DeniedPort}, Control: fmt.Sprintf(":%d", controlPort)})
+// listener echoes, and tells its index to who asks.
+func (r *runner) listener(name string, n *Node, role string, index int) (*corev1.Pod, error) {
+	p, err := r.pod(name, n, role, "verify-listen",
+		wire.Listener{Index: index, Ports: []int{EchoPort, DeniedPort}, Control: control()})
 	if err != nil {
 		return nil, err
 	}
-	c := &p.Spec.Containers[0]
-	c.Ports = []corev1.ContainerPort{
-		{Name: "echo", ContainerPort: EchoPort, Protocol: corev1.ProtocolSCTP},
-		{Name: "denied", ContainerPort: DeniedPort, Protocol: corev1.ProtocolSCTP},
-		{Name: "control", ContainerPort: controlPort, Protocol: corev1.ProtocolTCP},
+	answers(p,
+		corev1.ContainerPort{Name: "echo", ContainerPort: EchoPort, Protocol: corev1.ProtocolSCTP},
+		corev1.ContainerPort{Name: "denied", ContainerPort: DeniedPort, Protocol: corev1.ProtocolSCTP},
+	)
+	return p, nil
+}
+
+// client is the client of a Service.
+func (r *runner) client(n *Node, job wire.Client) (*corev1.Pod, error) {
+	job.Control = control()
+	p, err := r.pod("client", n, roleClient, "verify-client", job)
+	if err != nil {
+		return nil, err
 	}
+	answers(p)
+	return p, nil
+}
+
+// control is where a peer's HTTP server listens.
+func control() string { return fmt.Sprintf(":%d", controlPort) }
+
+// answers makes a pod ready when its peer says so.
+func answers(p *corev1.Pod, ports ...corev1.ContainerPort) {
+	c := &p.Spec.Containers[0]
+	c.Ports = append(ports, corev1.ContainerPort{Name: "control", ContainerPort: controlPort, Protocol: corev1.ProtocolTCP})
 	c.ReadinessProbe = &corev1.Probe{
 		ProbeHandler:     corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: wire.ReadyPath, Port: intstr.FromInt32(controlPort)}},
 		PeriodSeconds:    1,
 		TimeoutSeconds:   5,
 		FailureThreshold: 120,
 	}
-	return p, nil
 }
 
 func (r *runner) dialler(name string, n *Node, job wire.Job) (*corev1.Pod, error) {
@@ -152,11 +174,16 @@ func (r *runner) dialler(name string, n *Node, job wire.Job) (*corev1.Pod, error
 
 // service leads to the listener of one node, so that every path has one end.
 func service(n *Node) *corev1.Service {
+	return newService(fmt.Sprintf("listener-%d", n.Index), corev1.ServiceTypeNodePort,
+		map[string]string{labelRole: roleListener, labelIndex: strconv.Itoa(n.Index)})
+}
+
+func newService(name string, kind corev1.ServiceType, selector map[string]string) *corev1.Service {
 	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("listener-%d", n.Index), Labels: map[string]string{labelRun: "true"}},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{labelRun: "true"}},
 		Spec: corev1.ServiceSpec{
-			Type:           corev1.ServiceTypeNodePort,
-			Selector:       map[string]string{labelRole: roleListener, labelIndex: strconv.Itoa(n.Index)},
+			Type:           kind,
+			Selector:       selector,
 			IPFamilyPolicy: new(corev1.IPFamilyPolicyPreferDualStack),
 			Ports: []corev1.ServicePort{{
 				Name: "echo", Port: EchoPort, TargetPort: intstr.FromInt32(EchoPort), Protocol: corev1.ProtocolSCTP,

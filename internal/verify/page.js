@@ -8,6 +8,10 @@ summary(`${r.time}: ${r.nodes.length} nodes` + (r.plan === "ring" ? ", each trie
 if (r.findings.length === 0) byId("findings").append(make("p", "SCTP works on every path.", "good"));
 for (const f of r.findings) byId("findings").append(make("h2", f.kind + ": " + f.message, "bad"), list(f.evidence), make("p", "→ " + f.fix));
 
+if (r.failovers?.length) byId("findings").append(make("h2", "Failover of a Service"), list(r.failovers.map(f =>
+  `${f.family}, node ${f.from} to ${f.address}: ` + (f.outcome === "ok" ? `the endpoint on node ${f.to} answered ${f.seconds.toFixed(1)} s after that on node ${f.deleted}` : f.outcome) +
+  (f.otherPortSeconds ? `, from other ports after ${f.otherPortSeconds.toFixed(1)} s` : ""))));
+
 const titles = {pod: "Pod to pod", clusterIP: "Pod to Service (ClusterIP)", nodePort: "Pod to node port",
   policyAllowed: "NetworkPolicy: the port it allows", policyDenied: "NetworkPolicy: a port it does not allow"};
 // A cell shows the worst that happened.

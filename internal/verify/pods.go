@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (r *run) listen(ctx context.Context) error {
 		return err
 	}
 	err = each(ctx, r.taking(), func(ctx context.Context, n *Node) error {
-		pod, err := r.listener(n)
+		pod, err := r.listener(fmt.Sprintf("listener-%d", n.Index), n, roleListener, n.Index)
 		if err != nil {
 			return err
 		}
@@ -165,10 +166,7 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 // thirds of what is left of the time are theirs; of one that needs more nothing
 // is known.
 func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.Result) error {
-	until := time.Now().Add(r.opts.Timeout)
-	if deadline, ok := ctx.Deadline(); ok {
-		until = time.Now().Add(time.Until(deadline) * 2 / 3)
-	}
+	until := r.share(ctx)
 	all := len(running)
 	before := all
 	return r.poll(ctx, roleDialler, func(list []corev1.Pod) (bool, error) {
@@ -205,6 +203,27 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.R
 		}
 		return true, nil
 	})
+}
+
+// share of what is left of the time: two thirds.
+func (r *run) share(ctx context.Context) time.Time {
+	left := r.opts.Timeout
+	if deadline, ok := ctx.Deadline(); ok {
+		left = time.Until(deadline) * 2 / 3
+	}
+	return time.Now().Add(left)
+}
+
+// await waits until a role's pods, so many, are as they should be, and returns
+// them. It gives up after two thirds of what is left of the time.
+func (r *run) await(ctx context.Context, role string, many int, done func(*corev1.Pod) bool) (pods []corev1.Pod, err error) {
+	until := r.share(ctx)
+	err = r.poll(ctx, role, func(list []corev1.Pod) (bool, error) {
+		pods = list
+		missing := len(list) < many || slices.ContainsFunc(list, func(p corev1.Pod) bool { return !done(&p) })
+		return !missing || time.Now().After(until), nil
+	})
+	return pods, err
 }
 
 // pollInterval is how often pods are looked at, or a request is repeated, and

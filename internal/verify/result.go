@@ -33,10 +33,13 @@ type Result struct {
 	Plan Plan `json:"plan"`
 	// Policy is "enforced", "not-enforced", "partly-enforced" or "unknown", ""
 	// when NetworkPolicy was not asked for.
-	Policy   string    `json:"policy,omitempty"`
-	Findings []Finding `json:"findings"`
-	Nodes    []Node    `json:"nodes"`
-	Paths    []Path    `json:"paths"`
+	Policy string `json:"policy,omitempty"`
+	// Failovers are of a Service's client, over each address family; absent when
+	// they were not asked for, empty when what they need did not work.
+	Failovers []Failover `json:"failovers,omitzero"`
+	Findings  []Finding  `json:"findings"`
+	Nodes     []Node     `json:"nodes"`
+	Paths     []Path     `json:"paths"`
 }
 
 // Plan of a run.

@@ -42,6 +42,9 @@ type Options struct {
 	Command string
 	// Policy also tries whether NetworkPolicy is enforced.
 	Policy bool
+	// Failover also tries what becomes of a Service's client whose endpoint is
+	// deleted.
+	Failover bool
 	// Timeout of the whole run, and PathTimeout of each step of a path; 0
 	// means [DefaultTimeout] and [DefaultPathTimeout].
 	Timeout, PathTimeout time.Duration
@@ -94,6 +97,9 @@ func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Res
 	}}
 	if opts.Policy {
 		r.result.Policy = policyUnknown
+	}
+	if opts.Failover {
+		r.result.Failovers = []Failover{}
 	}
 	if err := r.chooseNodes(ctx); err != nil {
 		return nil, err
@@ -234,6 +240,7 @@ const (
 	stepDiagnose  step = "finding out where packets go on paths that fail"
 	stepCatchUp   step = "trying paths that could not be tried at first"
 	stepPolicy    step = "trying the NetworkPolicy"
+	stepFailover  step = "trying the failover of a Service"
 	stepEndpoints step = "reading the ports of the Services' endpoints"
 )
 
@@ -252,6 +259,7 @@ func (r *run) try(ctx context.Context) (late step, err error) {
 		{stepDiagnose, func() error { return r.diagnose(ctx) }},
 		{stepCatchUp, func() error { return r.catchUp(ctx, paths) }},
 		{stepPolicy, func() error { return r.tryPolicy(ctx) }},
+		{stepFailover, func() error { return r.tryFailover(ctx) }},
 	} {
 		err := s.do()
 		if outOfTime(ctx, err) && slices.ContainsFunc(r.result.Paths, func(p Path) bool { return p.Outcome != wire.Unknown }) {

@@ -136,6 +136,9 @@ type server struct {
 	noSlices bool
 	// outcome is what a dialler says of a target; nil: it is reached.
 	outcome func(wire.Job, wire.Target) wire.Outcome
+	// recovery is what a Service's client says of a target whose endpoint was
+	// deleted; nil: another answers after three seconds.
+	recovery func(wire.Target) wire.Recovery
 	// messages are what pods of a role leave, in place of their job's result.
 	messages map[string]string
 	// hold says of a dialler that it does not end.
@@ -236,6 +239,7 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, created runtime.
 		refuse(w, http.StatusNotFound, metav1.StatusReasonNotFound)
 	case r.Method == http.MethodDelete:
 		delete(s.objects, r.URL.Path)
+		s.clientEnds(last)
 		answer(object)
 	default:
 		answer(object)
@@ -291,7 +295,7 @@ func (s *server) runs(p *corev1.Pod) {
 		ends(p, message)
 		return
 	}
-	if p.Labels[labelRole] == roleListener {
+	if p.Labels[labelRole] != roleDialler {
 		listens(p, "10.0.0."+p.Labels[labelIndex])
 		return
 	}
@@ -311,6 +315,28 @@ func (s *server) runs(p *corev1.Pod) {
 	}
 	text, _ := wire.Encode("test", say)
 	ends(p, text)
+}
+
+// clientEnds does of a deleted pod what the Service's client does whose endpoint
+// that was, if it is ready.
+func (s *server) clientEnds(name string) {
+	i := slices.IndexFunc(s.pods, func(p corev1.Pod) bool { return p.Labels[labelRole] == roleClient && isReady(&p) })
+	if name != "endpoint-0" || i < 0 {
+		return
+	}
+	var job wire.Client
+	_ = wire.Decode(s.pods[i].Spec.Containers[0].Env[0].Value, &job)
+	var say wire.Say
+	for _, t := range job.Targets {
+		r := wire.Recovery{Outcome: wire.OK, Peer: 1, Port: 40000, Gap: 3000}
+		if s.recovery != nil {
+			r = s.recovery(t)
+		}
+		r.ID = t.ID
+		say.Recoveries = append(say.Recoveries, r)
+	}
+	text, _ := wire.Encode("test", say)
+	ends(&s.pods[i], text)
 }
 
 // ends gives a pod the status of one that has ended and left this message.

@@ -22,7 +22,7 @@ func TestPeers(t *testing.T) {
 	g, err := guest.Boot(ctx, guest.Config{
 		Files:    []guest.File{bin, guest.Text("/tmp/listener", ""), guest.Text("/tmp/dialler", "")},
 		Packages: []string{"iproute2", "nftables"},
-		Modules:  []string{"veth", "nf_tables", "nft_reject_inet", "nft_numgen"},
+		Modules:  []string{"veth", "nf_tables", "nft_reject_inet", "nft_numgen", "nft_chain_nat", "nft_nat"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -197,4 +197,87 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 			t.Errorf("got %+v", say)
 		}
 	})
+	t.Run("a client that keeps its port", func(t *testing.T) { keepsPort(t, g, sh, encode) })
+}
+
+// keepsPort has a client keep its port in a network like a node's: a Service's
+// address is translated to one of two listeners, of which one vanishes, and the
+// rule then leads to the other. As long as connection tracking has an entry, the
+// client is not led there; a client beside it is.
+func keepsPort(t *testing.T, g *guest.Guest, sh func(string) string, encode func(any) string) {
+	sh(`modprobe -a nft_chain_nat nft_nat
+for n in node pod s0 s1; do /bin/ip netns add $n; /bin/ip -n $n link set lo up; done
+i=0
+for n in pod s0 s1; do
+	/bin/ip link add $n netns node type veth peer name eth0 netns $n
+	/bin/ip -n node address add 10.8.$i.1/24 dev $n; /bin/ip -n node link set $n up
+	/bin/ip -n $n address add 10.8.$i.2/24 dev eth0; /bin/ip -n $n link set eth0 up
+	/bin/ip -n $n route add default via 10.8.$i.1
+	i=$((i+1))
+done
+/bin/ip netns exec node sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward'`)
+	lead := func(to string) {
+		t.Helper()
+		sh(fmt.Sprintf(`/bin/ip netns exec node nft -f - <<'EOF'
+table ip service
+delete table ip service
+table ip service { chain p { type nat hook prerouting priority dstnat; ip daddr 10.96.0.1 sctp dport 38412 dnat to %s; }; }
+EOF`, to))
+	}
+	// start runs a peer in a namespace until it ends or is stopped. The guest
+	// ends what a command leaves behind, so this one lasts.
+	start := func(namespace, command, result string, job any) (stop func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		text := encode(job)
+		go func() {
+			defer close(ended)
+			_, _ = g.Run(ctx, guest.Shell(fmt.Sprintf(": > %[1]s; export %[2]s='%[3]s'; exec /bin/ip netns exec %[4]s /bin/sctp-agent %[5]s --result %[1]s", result, wire.JobVariable, text, namespace, command)))
+		}()
+		return func() { cancel(); <-ended }
+	}
+	ready := func(namespace string) {
+		t.Helper()
+		sh(fmt.Sprintf("i=0; until /bin/ip netns exec %s wget -q -O - http://127.0.0.1:8080/ready; do i=$((i+1)); [ $i -lt 600 ]; sleep 0.1; done", namespace))
+	}
+	t.Cleanup(start("s1", "verify-listen", "/tmp/s1", wire.Listener{Index: 1, Ports: []int{38412}, Control: ":8080"}))
+	ready("s1")
+	for _, c := range []struct {
+		name string
+		// timeout of connection tracking's entries, in seconds.
+		timeout  int
+		patience wire.Millis
+		want     wire.Outcome
+	}{{"entries that stay", 60, 20_000, wire.NoRoute}, {"entries that expire", 1, 120_000, wire.OK}} {
+		t.Run(c.name, func(t *testing.T) {
+			sh(fmt.Sprintf("/bin/ip -n s0 link set eth0 up; /bin/ip -n s0 route replace default via 10.8.1.1; /bin/ip netns exec node sh -c 'for f in /proc/sys/net/netfilter/nf_conntrack_sctp_timeout_*; do echo %d > $f; done'", c.timeout))
+			lead("numgen inc mod 2 map { 0 : 10.8.1.2, 1 : 10.8.2.2 }")
+			stopListener := start("s0", "verify-listen", "/tmp/s0", wire.Listener{Index: 0, Ports: []int{38412}, Control: ":8080"})
+			ready("s0")
+			stopClient := start("pod", "verify-client", "/tmp/client", wire.Client{
+				Targets: []wire.Target{{ID: 5, Address: "10.96.0.1:38412"}}, Timeout: 5000, Begin: 60_000, Patience: c.patience, Control: ":8080",
+			})
+			defer stopClient()
+			ready("pod")
+			sh("/bin/ip -n s0 link set eth0 down")
+			stopListener()
+			lead("10.8.2.2")
+			out := sh("i=0; until [ -s /tmp/client ]; do i=$((i+1)); [ $i -lt 1200 ]; sleep 0.1; done; sleep 1; cat /tmp/client")
+			var say wire.Say
+			if err := wire.Decode(out, &say); err != nil || len(say.Recoveries) != 1 {
+				t.Fatalf("%v in %q", err, out)
+			}
+			r := say.Recoveries[0]
+			t.Logf("%+v", r)
+			if r.ID != 5 || r.Outcome != c.want || r.Port == 0 {
+				t.Errorf("outcome %s, want %s", r.Outcome, c.want)
+			}
+			if c.want == wire.OK && (r.Peer != 1 || r.Gap >= c.patience) {
+				t.Errorf("it was not answered by the other: %+v", r)
+			}
+			if c.want != wire.OK && (r.OtherPort == 0 || r.OtherPort >= c.patience) {
+				t.Errorf("a client beside it was not answered: %+v", r)
+			}
+		})
+	}
 }

@@ -154,6 +154,51 @@ const pings = 5
 // that carries none. Both ends want it, as both send.
 func impatient() sctp.RTOInfo { return sctp.RTOInfo{Initial: 500, Max: 2000, Min: 300} }
 
+// conversation is an association with a listener.
+type conversation struct {
+	*sctp.Socket
+	buf []byte
+}
+
+// dial sets one up; from is the zero value unless the port matters.
+func dial(ctx context.Context, to, from netip.AddrPort) (*conversation, error) {
+	s, err := sctp.Dial(ctx, to, sctp.Options{
+		Local: from, RTO: impatient(),
+		// A lost INIT is sent again as often as the deadline allows.
+		Init: sctp.InitMsg{OutStreams: 2, MaxInStreams: 2, MaxAttempts: 100, MaxInitTimeo: 2000},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &conversation{s, make([]byte, wire.MaxMessage+64)}, nil
+}
+
+// echo sends a message and returns what comes back.
+func (c *conversation) echo(ctx context.Context, message []byte) ([]byte, error) {
+	if err := c.Send(ctx, message, sctp.SendInfo{}, netip.AddrPort{}); err != nil {
+		return nil, err
+	}
+	answer, err := c.ReceiveMessage(ctx, c.buf, len(c.buf))
+	return answer.Data, err
+}
+
+// errCorrupt: what came back is not what was sent.
+var errCorrupt = errors.New("corrupt answer")
+
+// ask returns the index of the listener that answers a question, -1 with an error.
+func (c *conversation) ask(ctx context.Context, question string) (int, error) {
+	answer, err := c.echo(ctx, []byte(question))
+	if err != nil {
+		return -1, err
+	}
+	text, found := strings.CutPrefix(string(answer), question+" ")
+	index, err := strconv.Atoi(text)
+	if !found || err != nil {
+		return -1, errCorrupt
+	}
+	return index, nil
+}
+
 // attempt proves one path: handshake, a nonce that comes back with the
 // listener's index, messages of all sizes, round-trip times.
 func attempt(ctx context.Context, job wire.Job, id int, address string) (r wire.Result) {
@@ -170,26 +215,14 @@ func attempt(ctx context.Context, job wire.Job, id int, address string) (r wire.
 	start := time.Now()
 	handshake, cancel := context.WithTimeout(ctx, step)
 	defer cancel()
-	s, err := sctp.Dial(handshake, to, sctp.Options{
-		RTO: impatient(),
-		// A lost INIT is sent again as often as the deadline allows.
-		Init: sctp.InitMsg{OutStreams: 2, MaxInStreams: 2, MaxAttempts: 100, MaxInitTimeo: 2000},
-	})
+	talk, err := dial(handshake, to, netip.AddrPort{})
 	if err != nil {
 		return fail(err)
 	}
-	defer s.Close()
-	s.Patience = step
+	defer talk.Close()
+	talk.Patience = step
 	r.Handshake = time.Since(start)
 
-	buf := make([]byte, wire.MaxMessage+64)
-	echo := func(message []byte) ([]byte, error) {
-		if err := s.Send(ctx, message, sctp.SendInfo{}, netip.AddrPort{}); err != nil {
-			return nil, err
-		}
-		answer, err := s.ReceiveMessage(ctx, buf, len(buf))
-		return answer.Data, err
-	}
 	// Whatever goes wrong from here on, the handshake had succeeded.
 	lost := func(size int, err error) wire.Result {
 		r.Outcome, r.Size = wire.Lost, size
@@ -202,20 +235,18 @@ func attempt(ctx context.Context, job wire.Job, id int, address string) (r wire.
 	}
 
 	question := who + rand.Text()
-	answer, err := echo([]byte(question))
+	r.Peer, err = talk.ask(ctx, question)
+	if err == errCorrupt {
+		return corrupt(len(question))
+	}
 	if err != nil {
 		return lost(len(question), err)
-	}
-	index, found := strings.CutPrefix(string(answer), question+" ")
-	if r.Peer, err = strconv.Atoi(index); !found || err != nil {
-		r.Peer = -1
-		return corrupt(len(question))
 	}
 	for _, size := range job.Sizes {
 		message := make([]byte, size)
 		rand.Read(message) // never fails (crypto/rand)
 		message[0] = 0     // no question
-		answer, err := echo(message)
+		answer, err := talk.echo(ctx, message)
 		if err != nil {
 			return lost(size, err)
 		}
@@ -226,7 +257,7 @@ func attempt(ctx context.Context, job wire.Job, id int, address string) (r wire.
 	var trips []time.Duration
 	for range pings {
 		start := time.Now()
-		if _, err := echo([]byte("ping")); err != nil {
+		if _, err := talk.echo(ctx, []byte("ping")); err != nil {
 			return lost(len("ping"), err)
 		}
 		trips = append(trips, time.Since(start))

@@ -8,10 +8,10 @@ import (
 // Protocol is the number of what this package defines. It changes with the
 // meaning or the form of anything in it but the envelope, which stays: kubectl-sctp
 // and the image of sctp-agent may be of different versions.
-const Protocol = 1
+const Protocol = 2
 
-// JobVariable is the environment variable that holds a peer's job: a [Listener]
-// or a [Job].
+// JobVariable is the environment variable that holds a peer's job: a [Listener],
+// a [Job] or a [Client].
 const JobVariable = "SCTP_AGENT_VERIFY_JOB"
 
 // envelope is around all that is exchanged.

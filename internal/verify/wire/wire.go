@@ -82,7 +82,7 @@ type Listener struct {
 	Control string `json:"control"`
 }
 
-// ReadyPath of the listener's HTTP server answers 200 once it listens.
+// ReadyPath of a listener's HTTP server answers 200 once it listens.
 const ReadyPath = "/ready"
 
 // Job is what one dialler does.
@@ -97,6 +97,44 @@ type Job struct {
 	// Diagnose dropped paths. Only truthful while nobody but diallers that
 	// diagnose, which take turns, sends SCTP to the listeners.
 	Diagnose bool `json:"diagnose,omitempty"`
+}
+
+// Client is what a client of a Service does: it keeps an association with one of
+// the Service's endpoints until that ends, and then sets up another, from the
+// same port, until another endpoint answers.
+type Client struct {
+	// Targets are the Service's addresses; each is tried by itself.
+	Targets []Target `json:"targets"`
+	// Ending is the index of the listener that is to end.
+	Ending int `json:"ending"`
+	// Timeout of a try, Begin of the tries until the listener that is to end
+	// answers, and Patience of those after it has ended.
+	Timeout  Millis `json:"timeout"`
+	Begin    Millis `json:"begin"`
+	Patience Millis `json:"patience"`
+	// Control is the TCP address of its HTTP server, whose [ReadyPath] answers
+	// 200 once the listener may end.
+	Control string `json:"control"`
+}
+
+// Recovery is what became of one target of a [Client].
+type Recovery struct {
+	ID int `json:"id"`
+	// Outcome is OK when another listener answered on the same port, NotTried
+	// when the one that was to end never answered, else that of the last try.
+	Outcome Outcome `json:"o"`
+	// Errno is the error's name, "" where there was none.
+	Errno string `json:"e,omitempty"`
+	// Peer is the index of the listener that answered, -1 when none did.
+	Peer int `json:"p"`
+	// Port that the client kept.
+	Port int `json:"port"`
+	// Gap is the time from the last answer of the listener that ended to the
+	// first of another.
+	Gap Millis `json:"gap"`
+	// OtherPort is the same for a client whose port is another at each try; 0
+	// when none was answered before Gap was over.
+	OtherPort Millis `json:"other,omitempty"`
 }
 
 // Result of one target.
@@ -142,6 +180,8 @@ type Say struct {
 	// Detail of the fault, for people.
 	Detail  string   `json:"detail,omitempty"`
 	Results []Result `json:"results,omitempty"`
+	// Recoveries are a [Client]'s.
+	Recoveries []Recovery `json:"recoveries,omitempty"`
 }
 
 // MaxTargets of one job: what fits into a termination message.

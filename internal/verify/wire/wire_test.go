@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"reflect"
 	"testing"
 	"time"
@@ -47,13 +48,13 @@ func TestResultRefusesOtherShapes(t *testing.T) {
 // whatever form its content has.
 func TestDecodeOtherProtocols(t *testing.T) {
 	for text, want := range map[string]*MismatchError{
-		`{"protocol":2,"version":"v9.0.0","content":["new"]}`:    {2, "v9.0.0"},
-		`{"protocol":2,"version":"v9.0.0"}`:                      {2, "v9.0.0"},
+		`{"protocol":9,"version":"v9.0.0","content":["new"]}`:    {9, "v9.0.0"},
+		`{"protocol":9,"version":"v9.0.0"}`:                      {9, "v9.0.0"},
 		`{"results":[[0,"ok",1,1,0,"",1]]}`:                      {0, ""},
 		`exec: "/usr/bin/sctp-agent": no such file or directory`: nil,
 		``: nil,
-		`{"protocol":1,"version":"v0.2.0","content":["old"]}`: nil,
-		`{"protocol":1,"version":"v0.2.0"}`:                   nil,
+		fmt.Sprintf(`{"protocol":%d,"version":"v0.2.0","content":["old"]}`, Protocol): nil,
+		fmt.Sprintf(`{"protocol":%d,"version":"v0.2.0"}`, Protocol):                   nil,
 	} {
 		var say Say
 		err := Decode(text, &say)
