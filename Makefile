@@ -1,7 +1,7 @@
 # What the tests and the demo download or build is kept in
 # $SCTP_AGENT_CACHE, by default ~/.cache/sctp-agent.
 
-.PHONY: help build demo test test-full test-node test-long test-timing test-versions test-arch test-kernels oracle bench deps
+.PHONY: help build demo test test-full test-node test-long test-timing test-versions test-arch test-kernels test-mesh oracle bench deps
 
 # The programs, as they ship, in bin/.
 build:
@@ -59,6 +59,11 @@ test-arch: deps
 # 6.12 with PREEMPT_RT, and 7.2 or later of Debian's testing suite.
 test-kernels: deps
 	@hack/test -full kernels
+
+# Forty agents of the mesh in one guest: a hundred faults, an hour of quiet, what
+# an agent costs. Hours.
+test-mesh: deps
+	@hack/test -full mesh
 
 # A whole inspection of a host against one dry run of the real modprobe; the
 # probe's core against the least C program that does the same; one agent at rest

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -155,8 +156,11 @@ func (w *world) start(ctx context.Context, i int) {
 			}
 			w.mu.Lock()
 			w.questions++
-			a := w.agents[asked.Node]
+			a, noToken := w.agents[asked.Node], w.apiDown
 			w.mu.Unlock()
+			if noToken {
+				return picture.StateUnknown, errors.New("the API server is away")
+			}
 			answering, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			state, known := a.Check(answering, about, k)
@@ -368,24 +372,34 @@ func TestComingAndGoing(t *testing.T) {
 			w.set(func() { w.refuses = nil })
 		}
 		check("agents restart")
-		for i := range 40 {
-			old := w.list[i].Address
-			w.set(func() { w.list[i].Leaving = true })
+		// Four at a time, as the DaemonSet's controller does.
+		for first := 0; first < 40; first += 4 {
+			each := func(do func(i int)) {
+				for i := first; i < first+4; i++ {
+					do(i)
+				}
+			}
+			w.set(func() { each(func(i int) { w.list[i].Leaving = true }) })
+			each(func(i int) { w.stop[nodeName(i)]() })
 			time.Sleep(time.Second)
 			w.set(func() {
-				w.list[i] = w.peer(i)
-				w.list[i].Address = netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})
-				w.list[i].Ready = false
-				// It is not there yet.
-				w.drops = func(_, to string, _ traffic) bool { return to == nodeName(i) }
+				absent := map[string]bool{}
+				each(func(i int) {
+					w.list[i] = w.peer(i)
+					w.list[i].Address = netip.AddrFrom4([4]byte{10, 1, 0, byte(i)})
+					w.list[i].Ready = false
+					absent[nodeName(i)] = true
+				})
+				w.drops = func(_, to string, _ traffic) bool { return absent[to] }
 			})
-			time.Sleep(20 * time.Second)
-			w.set(func() { w.drops, w.list[i].Ready = nil, true })
+			time.Sleep(15 * time.Second)
+			w.set(func() { w.drops = nil })
+			each(func(i int) { w.start(w.ctx, i) })
 			time.Sleep(5 * time.Second)
-			if old == w.list[i].Address {
-				t.Fatal("the address is the old one")
-			}
+			w.set(func() { each(func(i int) { w.list[i].Ready = true }) })
+			time.Sleep(10 * time.Second) // minReadySeconds
 		}
+		time.Sleep(time.Minute)
 		check("pods are replaced")
 
 		probers := func(node string) (n int) {
@@ -421,6 +435,33 @@ func TestComingAndGoing(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		w.set(func() { w.apiDown = false })
 		check("the API server is away")
+	})
+}
+
+// Without the API server nobody can ask: a node that fails is concluded to be
+// paths that fail, by all who probe it, and nothing else is.
+func TestWithoutAPIServer(t *testing.T) {
+	inWorld(t, 40, func(w *world) {
+		w.set(func() { w.apiDown = true })
+		bad := nodeName(3)
+		w.set(func() { w.drops = func(from, to string, _ traffic) bool { return from == bad || to == bad } })
+		time.Sleep(13 * time.Second)
+		paths := 0
+		for who, what := range w.seen() {
+			switch {
+			case who == bad || strings.HasPrefix(who, bad+" "):
+				if !strings.HasSuffix(what, ", everything") || strings.HasPrefix(what, "path") {
+					t.Errorf("%s: %s", who, what)
+				}
+			case strings.HasSuffix(who, " "+bad) && what == "path, everything":
+				paths++
+			default:
+				t.Errorf("%s: %s", who, what)
+			}
+		}
+		if paths < ring.Peers {
+			t.Errorf("%d nodes conclude that their path to it is broken, want %d", paths, ring.Peers)
+		}
 	})
 }
 

@@ -26,7 +26,7 @@ func (g *Guest) RunGoTest(ctx context.Context, t *testing.T, pkg string, args ..
 	if err := g.PutFile(ctx, File{Path: file, Mode: 0o755, Data: program}); err != nil {
 		t.Fatal(err)
 	}
-	res, err := g.Run(ctx, Command{Path: file, Args: append([]string{"-test.v=test2json"}, args...), Dir: "/tmp"})
+	res, err := g.Run(ctx, Command{Path: file, Args: append([]string{"-test.v=test2json"}, args...), Dir: "/tmp", Stdout: g.cfg.Console})
 	if err != nil {
 		t.Fatalf("running the tests of %s: %v\n%s%s", pkg, err, res.Stdout, res.Stderr)
 	}

@@ -79,7 +79,8 @@ type Config struct {
 	WithoutModules []string
 	// QEMU are further arguments.
 	QEMU []string
-	// Console, if set, gets the console's output as it comes.
+	// Console, if set, gets the console's output, and that of RunGoTest's
+	// tests, as it comes.
 	Console io.Writer
 }
 

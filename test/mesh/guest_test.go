@@ -1,0 +1,76 @@
+// Package mesh_test has a mesh of sctp-mesh on a real kernel: one guest, a
+// network namespace for each node, and faults by nftables.
+package mesh_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sctp-agent/sctp-agent/test/guest"
+)
+
+const inguest = "github.com/sctp-agent/sctp-agent/test/mesh/inguest"
+
+// boot a guest with the program as it ships. The guest's clock counts
+// instructions, a nanosecond for each, and skips what nothing happens in: times
+// are those of one processor of a thousand million instructions a second,
+// whatever else runs on this machine, and hours pass in minutes.
+func boot(t *testing.T) *guest.Guest {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
+	defer cancel()
+	agent, err := guest.GoProgram(ctx, "/usr/local/bin/sctp-mesh", "github.com/sctp-agent/sctp-agent/cmd/sctp-mesh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "floor")
+	gcc := exec.CommandContext(ctx, "gcc", "-O2", "-static", "-o", path, "testdata/floor.c")
+	if out, err := gcc.CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", gcc, err, out)
+	}
+	floor, err := guest.Program("/usr/local/bin/floor", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := guest.Config{
+		Name: "mesh-guest", Files: []guest.File{agent, floor}, MemoryMiB: 1536, Modules: []string{"nft_meta_bridge"},
+		QEMU: []string{"-icount", "shift=0,sleep=off"},
+	}
+	if testing.Verbose() {
+		cfg.Console = os.Stderr
+	}
+	g, err := guest.Boot(ctx, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	t.Logf("Linux %s booted in %v", g.Release, g.BootTime.Round(time.Millisecond))
+	return g
+}
+
+// TestMesh: faults and quiet, agents that come and go, and what it costs.
+func TestMesh(t *testing.T) {
+	g := boot(t)
+	for _, c := range []struct{ name, test, short, full string }{
+		{"faults", "TestFaults", "-nodes=8 -faults=6", "-nodes=40 -faults=100"},
+		{"quiet", "TestQuiet", "", "-nodes=40 -quiet=1h"},
+		{"1 % loss", "TestQuiet", "-nodes=8 -quiet=2m -loss=1", "-nodes=40 -quiet=20m -loss=1"},
+		{"coming and going", "TestComingAndGoing", "", "-nodes=40 -away=10m"},
+		{"rest", "TestRest", "", "-nodes=12"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			args := c.full
+			if testing.Short() {
+				if args = c.short; args == "" {
+					t.Skip("only in make test-full")
+				}
+			}
+			g.RunGoTest(t.Context(), t, inguest, append(strings.Fields(args), "-test.run=^"+c.test+"$", "-test.timeout=24h")...)
+		})
+	}
+}
