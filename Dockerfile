@@ -82,7 +82,7 @@ ARG VERSION=devel
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
 LABEL org.opencontainers.image.title="sctp-agent" \
-      org.opencontainers.image.description="Tells which nodes of a cluster can really run SCTP, and why the others cannot" \
+      org.opencontainers.image.description="Reports which nodes of a cluster can run SCTP, and why the others cannot" \
       org.opencontainers.image.source="https://github.com/sctp-agent/sctp-agent" \
       org.opencontainers.image.documentation="https://github.com/sctp-agent/sctp-agent/blob/main/README.md" \
       org.opencontainers.image.licenses="Apache-2.0" \
@@ -91,6 +91,6 @@ LABEL org.opencontainers.image.title="sctp-agent" \
       org.opencontainers.image.created="$CREATED"
 COPY --from=build-sctp-agent /src/LICENSE /licenses/LICENSE
 COPY --from=build-sctp-agent /out/sctp-agent /usr/bin/sctp-agent
-# The manifests' privileged profile says otherwise.
+# The manifests' privileged profile runs as root.
 USER 65532:65532
 ENTRYPOINT ["/usr/bin/sctp-agent"]

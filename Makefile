@@ -30,8 +30,8 @@ test-full: deps
 test-node: deps
 	@hack/test -full node nodes
 
-# 50 changes of a guest's files, and its module loaded in 50 guests, until the
-# Node says so, timed.
+# 50 changes of a guest's files, and its module loaded in 50 guests, timed until
+# the Node shows it.
 test-long: deps
 	@hack/test -full long
 

@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -155,17 +156,45 @@ func plain(t *testing.T) map[*regexp.Regexp]string {
 	return words
 }
 
-// TestPlainWords: no forbidden word is in the messages or in a document.
+// shown says whether users read a file as it is.
+func shown(name string) bool {
+	dir, _, _ := strings.Cut(name, "/")
+	return slices.Contains([]string{"charts", "manifests", "docs", ".github"}, dir) || path.Ext(name) == ".md" ||
+		slices.Contains([]string{"Dockerfile", "Makefile", "hack/release"}, name)
+}
+
+// files are those of this repository that a function wants, without links and
+// what others wrote.
+func files(t *testing.T, want func(string) bool) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(name string, entry fs.DirEntry, err error) error {
+		switch name = filepath.ToSlash(name); {
+		case err != nil:
+			return err
+		case entry.IsDir() && (entry.Name() == ".git" || entry.Name() == "testdata" || name == "docs/examples"):
+			return filepath.SkipDir
+		case entry.Type().IsRegular() && want(name):
+			names = append(names, name)
+		}
+		return nil
+	})
+	if err != nil || len(names) < 50 {
+		t.Fatal(err, names)
+	}
+	return names
+}
+
+// TestPlainWords: no forbidden word is in the messages or in a file that users
+// read.
 func TestPlainWords(t *testing.T) {
 	words := plain(t)
 	if len(words) == 0 {
 		t.Fatal("the list is empty")
 	}
-	check := func(name string, err error) {
-		t.Helper()
-		text, errRead := os.ReadFile(name)
-		if err != nil || errRead != nil {
-			t.Fatal(err, errRead)
+	for _, name := range append(files(t, shown), messagesFile) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
 		}
 		n := 0
 		for line := range strings.Lines(string(text)) {
@@ -177,14 +206,37 @@ func TestPlainWords(t *testing.T) {
 			}
 		}
 	}
-	check(messagesFile, nil)
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md"} {
-		names, err := filepath.Glob(pattern)
-		if err != nil || len(names) == 0 {
-			t.Fatal(names, err)
+}
+
+// TestPackageComments: every package has one comment, which begins as go doc
+// expects it.
+func TestPackageComments(t *testing.T) {
+	comments := map[string][]string{}
+	code := func(name string) bool { return path.Ext(name) == ".go" && !strings.HasSuffix(name, "_test.go") }
+	for _, name := range files(t, code) {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.PackageClauseOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, name := range names {
-			check(name, err)
+		dir := filepath.Dir(name)
+		if comments[dir] == nil {
+			comments[dir] = []string{}
+		}
+		if file.Doc == nil {
+			continue
+		}
+		comments[dir] = append(comments[dir], name)
+		begin := "Package " + file.Name.Name + " "
+		if file.Name.Name == "main" {
+			begin = "Command " + filepath.Base(dir) + " "
+		}
+		if !strings.HasPrefix(file.Doc.Text(), begin) {
+			t.Errorf("%s: the package comment does not begin with %q", name, begin)
+		}
+	}
+	for dir, in := range comments {
+		if len(in) != 1 {
+			t.Errorf("%s: package comments in %v, want one", dir, in)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Command kubectl-sctp shows, proves and repairs SCTP in a Kubernetes cluster
-// from the administrator's desk; kubectl runs it as "kubectl sctp".
+// Command kubectl-sctp is a kubectl plugin that reports, tests and enables SCTP in
+// a Kubernetes cluster. kubectl runs it as "kubectl sctp".
 package main
 
 import (

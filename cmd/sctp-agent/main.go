@@ -1,5 +1,5 @@
-// Command sctp-agent tells whether a node can really run SCTP workloads, and
-// why not; see README.md.
+// Command sctp-agent reports whether a node can run SCTP workloads, and why not;
+// see README.md.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command sctp-mesh probes SCTP from this node to others, all the time; see
+// Command sctp-mesh tests SCTP from this node to others, all the time; see
 // docs/mesh.md.
 package main
 

@@ -1,5 +1,5 @@
-// Package doctest holds the documents of this repository to its code: sections
-// and golden files that are generated, and the commands that documents show.
+// Package doctest tests the documents of this repository against its code:
+// generated sections, golden files, and the commands that documents show.
 package doctest
 
 import (
@@ -99,33 +99,42 @@ func compare(t *testing.T, name, have, want string) {
 	t.Errorf("%s is out of date (go test -run '^%s$' -update writes it):\n\thas  %s\n\twant %s", name, t.Name(), line(h), line(w))
 }
 
-// Flags is a table of the flags of every command, for a section. The flags of
+// exitStatus is the paragraph about it in a command's help.
+var exitStatus = regexp.MustCompile(`(?s)(Exit status.*?)(?:\n\n|$)`)
+
+// Flags is, for a section, a table of the flags of every command, with its exit
+// status. A flag that is the same in several commands is listed once. The flags of
 // kubectl are left out, as in the usage text.
 func Flags(root *cobra.Command) string {
-	var b strings.Builder
+	type row struct{ name, text string }
+	type section struct {
+		cmd  *cobra.Command
+		rows []row
+	}
+	var sections []section
+	users := map[row][]string{}
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {
-		var rows strings.Builder
+		s := section{cmd: cmd}
 		cmd.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
 			if f.Hidden || f.Annotations[command.ConnectionFlag] != nil || f.Name == "help" || f.Name == "version" {
 				return
 			}
-			name := "`--" + f.Name + "`"
+			value, usage := pflag.UnquoteUsage(f)
+			value = strings.NewReplacer("stringArray", "string", "strings", "string", "uint16", "int").Replace(value)
+			name := "`" + strings.TrimSpace("--"+f.Name+" "+value) + "`"
 			if f.Shorthand != "" {
 				name += ", `-" + f.Shorthand + "`"
 			}
-			value, usage := pflag.UnquoteUsage(f)
-			standard := f.DefValue
-			if slices.Contains([]string{"", "0", "[]", "false"}, standard) || strings.Contains(usage, "(default") {
-				standard = ""
-			} else {
-				standard = "`" + strings.Trim(standard, "[]") + "`"
+			usage = strings.ReplaceAll(usage, "|", `\|`)
+			if standard := f.DefValue; !slices.Contains([]string{"", "0", "[]", "false"}, standard) && !strings.Contains(usage, "(default") {
+				usage += " (default: `" + strings.Trim(standard, "[]") + "`)"
 			}
-			fmt.Fprintf(&rows, "| %s | %s | %s | %s |\n", name, value, standard, strings.ReplaceAll(usage, "|", `\|`))
+			r := row{name, usage}
+			s.rows = append(s.rows, r)
+			users[r] = append(users[r], "`"+cmd.Name()+"`")
 		})
-		if rows.Len() > 0 {
-			fmt.Fprintf(&b, "\n### `%s`\n\n%s.\n\n| flag | value | default | meaning |\n|---|---|---|---|\n%s", cmd.CommandPath(), cmd.Short, &rows)
-		}
+		sections = append(sections, s)
 		for _, sub := range cmd.Commands() {
 			if !sub.Hidden {
 				visit(sub)
@@ -133,6 +142,40 @@ func Flags(root *cobra.Command) string {
 		}
 	}
 	visit(root)
+
+	var b strings.Builder
+	table := func(rows []string) {
+		if len(rows) > 0 {
+			b.WriteString("\n| flag | meaning |\n|---|---|\n" + strings.Join(rows, ""))
+		}
+	}
+	var several []string
+	for _, s := range sections {
+		for _, r := range s.rows {
+			if len(users[r]) > 1 && users[r][0] == "`"+s.cmd.Name()+"`" {
+				several = append(several, fmt.Sprintf("| %s | %s (%s) |\n", r.name, r.text, strings.Join(users[r], ", ")))
+			}
+		}
+	}
+	if len(several) > 0 {
+		slices.Sort(several)
+		fmt.Fprintf(&b, "\n### Several commands of `%s`\n", root.CommandPath())
+		table(several)
+	}
+	for _, s := range sections {
+		var rows []string
+		for _, r := range s.rows {
+			if len(users[r]) == 1 {
+				rows = append(rows, fmt.Sprintf("| %s | %s |\n", r.name, r.text))
+			}
+		}
+		status := strings.Join(strings.Fields(exitStatus.FindString(s.cmd.Long)), " ")
+		if len(rows) == 0 && status == "" {
+			continue
+		}
+		fmt.Fprintf(&b, "\n### `%s`\n\n%s\n", s.cmd.CommandPath(), strings.TrimSpace(s.cmd.Short+". "+status))
+		table(rows)
+	}
 	return b.String() + "\n"
 }
 
@@ -141,7 +184,7 @@ func Flags(root *cobra.Command) string {
 // labels in valued.
 func Metrics(text string, valued ...string) string {
 	var b strings.Builder
-	b.WriteString("\n| metric | type | labels | meaning |\n|---|---|---|---|\n")
+	b.WriteString("\n| metric | type | meaning |\n|---|---|---|\n")
 	label := regexp.MustCompile(`(\w+)="([^"]*)"`)
 	for _, m := range regexp.MustCompile(`(?m)^# HELP (\S+) (.*)\n# TYPE \S+ (\w+)\n((?:[^#].*\n)*)`).FindAllStringSubmatch(text, -1) {
 		var names []string
@@ -153,17 +196,20 @@ func Metrics(text string, valued ...string) string {
 			if !slices.Contains(names, l[1]) {
 				names = append(names, l[1])
 			}
-			if v := "`" + l[2] + "`"; slices.Contains(valued, l[1]) && !slices.Contains(values[l[1]], v) {
-				values[l[1]] = append(values[l[1]], v)
+			if slices.Contains(valued, l[1]) && !slices.Contains(values[l[1]], l[2]) {
+				values[l[1]] = append(values[l[1]], l[2])
 			}
 		}
 		for i, name := range names {
-			names[i] = "`" + name + "`"
 			if list := values[name]; list != nil {
-				names[i] += ": " + strings.Join(list, ", ")
+				names[i] += "=" + strings.Join(list, "/")
 			}
 		}
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", m[1], m[3], strings.Join(names, "; "), m[2])
+		labels := ""
+		if names != nil {
+			labels = "{" + strings.Join(names, ",") + "}"
+		}
+		fmt.Fprintf(&b, "| `%s%s` | %s | %s |\n", m[1], labels, m[3], m[2])
 	}
 	return b.String() + "\n"
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
 )
@@ -18,6 +19,10 @@ import (
 // The number of series is the same for any cluster, and no peer's name is in
 // them.
 func TestMetrics(t *testing.T) {
+	documented := NewMetrics(buildinfo.Info{Version: "v1"})
+	documented.roundTrip.Observe(0, "", "")
+	doctest.Section(t, "metrics of sctp-mesh", doctest.Metrics(string(documented.Text()), "state", "conclusion", "scope", "kind", "result", "answered"))
+
 	for _, c := range []struct{ zones, series int }{{1, 26}, {3, 38}, {7, 32}} {
 		t.Run(fmt.Sprint(c.zones), func(t *testing.T) {
 			m := NewMetrics(buildinfo.Info{Version: "v1", Commit: "c", Go: "go1"})
