@@ -1,3 +1,3 @@
-// Package test holds what proves the product where it matters: guests with a
-// real kernel, a real control plane, the real kmod and systemd.
+// Package test is the root of the module of tests with guests that have a real
+// kernel, a real control plane, the real kmod and systemd.
 package test

@@ -1,6 +1,6 @@
-// Package agent is the loop of "sctp-agent run": something happened → assess →
-// let the Node say so. It decides nothing itself: what is true is the
-// assessment's business, what the Node says the writer's.
+// Package agent is the loop of "sctp-agent run": it waits for triggers, assesses
+// the host and passes the report to the writer of the Node. It judges nothing
+// itself.
 package agent
 
 import (

@@ -13,7 +13,7 @@ const (
 	ResultKind = "Audit"
 )
 
-// Result is what an audit says. Its JSON is public API.
+// Result of an audit. Its JSON is public API.
 type Result struct {
 	APIVersion string    `json:"apiVersion"`
 	Kind       string    `json:"kind"`
@@ -26,7 +26,7 @@ type Result struct {
 	// baseline has. Neither counts.
 	Accepted []Finding `json:"accepted,omitempty"`
 	Known    []Finding `json:"known,omitempty"`
-	// Unseen says what could not be looked at.
+	// Unseen is what could not be looked at.
 	Unseen []Unseen `json:"unseen"`
 	// Labels are those of the nodes, for the page, which groups nodes by them.
 	Labels []map[string]string `json:"-"`
@@ -70,7 +70,7 @@ type AgentRow struct {
 // PoolRow is one machine config pool.
 type PoolRow struct {
 	Name string `json:"name"`
-	// Enables says whether the pool's target loads sctp at boot.
+	// Enables: whether the pool's target loads sctp at boot.
 	Enables kmod.Answer `json:"enables"`
 	Message string      `json:"message"`
 	Updated int         `json:"updated"`

@@ -1,6 +1,6 @@
-// Package audit looks at a whole cluster, through the API server alone and with
-// read-only rights: what every node says about SCTP, which workloads rely on
-// it, and where the two do not fit.
+// Package audit finds what is wrong with SCTP in a whole cluster, with read-only
+// rights: what the nodes report, which workloads use SCTP, and where the two do
+// not match.
 //
 // [Collect] reads, [Examine] judges (a pure function of the snapshot).
 package audit
@@ -77,7 +77,7 @@ type Unseen struct {
 	Why string `json:"why"`
 	// NotChecked are the kinds of findings that were not looked for.
 	NotChecked []Kind `json:"notChecked"`
-	// Unknown: all there is was read, and it does not tell. No right is missing,
+	// Unknown: all there is was read, and is not conclusive. No right is missing,
 	// and the exit status does not depend on it.
 	Unknown bool `json:"unknown,omitempty"`
 }
@@ -127,7 +127,7 @@ type AgentPod struct {
 	Trouble string
 }
 
-// Stale says that the report speaks of an earlier boot of the node.
+// Stale: the report is of an earlier boot of the node.
 func (n *Node) Stale() bool {
 	return n.Report != nil && n.Report.Kernel.BootID != "" && n.BootID != "" && n.Report.Kernel.BootID != n.BootID
 }

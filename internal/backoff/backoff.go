@@ -1,6 +1,6 @@
 // Package backoff spaces the attempts at something that fails. Each wait is
-// about twice as long as the one before, and random: programs that failed
-// together do not come back together.
+// about twice as long as the one before, and random, so that programs that failed
+// together do not retry together.
 package backoff
 
 import (

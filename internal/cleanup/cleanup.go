@@ -1,5 +1,5 @@
-// Package cleanup removes everything that the agent ever wrote on Nodes:
-// labels, annotations, the condition, and the startup taint it was to remove.
+// Package cleanup removes everything that the agent wrote on Nodes: labels,
+// annotations, the condition, and the startup taint.
 package cleanup
 
 import (
@@ -47,7 +47,7 @@ type Node struct {
 	Name        string   `json:"name"`
 	Labels      []string `json:"labels"`
 	Annotations []string `json:"annotations"`
-	// Condition says that the Node has the agent's condition.
+	// Condition: the Node has the agent's condition.
 	Condition bool `json:"condition"`
 	// Taints has the documented startup taint's keys that the Node has.
 	Taints []string `json:"taints"`

@@ -1,6 +1,6 @@
-// Package cluster is the way from the administrator's desk to a cluster: the
+// Package cluster connects the administrator's commands to a cluster: the
 // connection by kubectl's rules, lists read page by page, and errors that name
-// the request and what it lacked.
+// the request and the missing right.
 package cluster
 
 import (

@@ -1,5 +1,5 @@
-// Package command is what the command lines of all programs have in common:
-// exit codes, signals, usage texts, -o, and the command "version".
+// Package command has what the command lines of all programs have in common:
+// exit statuses, signals, usage texts, -o, and the command "version".
 package command
 
 import (

@@ -1,9 +1,6 @@
 // Package dump answers the requests of a Kubernetes client from files: a
 // must-gather, the output of "oc adm inspect" or of "kubectl get -o yaml|json".
-// Who reads a cluster through a client reads a dump by the same code.
-//
-// What the files do not hold is not taken for absent: such a request fails, as
-// one without the right does.
+// A request for what the files do not contain fails like one without the right.
 package dump
 
 import (

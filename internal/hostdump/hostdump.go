@@ -1,10 +1,9 @@
-// Package hostdump judges a host by a copy of its files: a sosreport, or the
-// root of a host that was unpacked somewhere, on any system. Nothing of the
-// machine that it runs on takes part.
+// Package hostdump judges a host by a copy of its files: a sosreport, or an
+// unpacked root. It reads nothing else of the machine that it runs on.
 //
 // A sosreport has what its plugins copy (sos, report/plugins/kernel.py and
-// systemd.py) and nothing else. What it leaves out is not taken for absent: each
-// answer that a file left out could change is "unknown", and names the file.
+// systemd.py) and nothing else. An answer that a missing file could change is
+// "unknown", and names the file.
 package hostdump
 
 import (

@@ -1,4 +1,4 @@
-// Package httpserver serves what programs on a node show: metrics and health.
+// Package httpserver serves the metrics and health of programs on a node.
 package httpserver
 
 import (

@@ -1,6 +1,5 @@
-// Package meshview joins what the agents of the mesh see, each of its own peers,
-// into one picture of the cluster: which nodes and which paths fail, since when,
-// and what to look at.
+// Package meshview joins what the agents of the mesh see into one result for the
+// cluster: which nodes and which paths fail, since when, and what to try.
 //
 // [Collect] reads the agents' pictures through the API server; the rest is a
 // pure function of them.
@@ -48,7 +47,7 @@ type Summary struct {
 type Node struct {
 	Name string `json:"name"`
 	Zone string `json:"zone,omitempty"`
-	// Seen says that its agent answered.
+	// Seen: its agent answered.
 	Seen    bool   `json:"seen"`
 	Version string `json:"version,omitempty"`
 	// Self is what it concludes about itself.
@@ -127,7 +126,7 @@ type Finding struct {
 	// Node of NodeUnreachableBySCTP, and the direction that fails.
 	Node      string    `json:"node,omitempty"`
 	Direction Direction `json:"direction,omitempty"`
-	// From and To are nodes, or zones, of PathBroken. BothWays says that the
+	// From and To are nodes, or zones, of PathBroken. BothWays: the
 	// way back is probed, too, and fails.
 	From     string `json:"from,omitempty"`
 	To       string `json:"to,omitempty"`

@@ -1,3 +1,6 @@
+// Package nodewriter keeps a Node's labels, annotations, condition and startup
+// taint as the newest report has them: it watches the Node, writes by server-side
+// apply only when something differs, retries, and creates Events.
 package nodewriter
 
 import (

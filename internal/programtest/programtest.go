@@ -1,5 +1,5 @@
 // Package programtest runs the programs of this module as processes in their
-// tests, and holds what they print to what every terminal shows.
+// tests, and checks their output for what no terminal should get.
 package programtest
 
 import (

@@ -1,4 +1,4 @@
-// Package sctp is SCTP sockets (RFC 6458) in the runtime's poller: every wait
+// Package sctp has SCTP sockets (RFC 6458) in the runtime's poller: every wait
 // ends with its context, and none holds a thread.
 //
 // Dial and Listen of github.com/ishidawataru/sctp cannot be used for that. Its

@@ -1,6 +1,6 @@
-// Package systemdunit reads the unit files of a host root, and says which units
+// Package systemdunit reads the unit files of a host root, and lists which units
 // the next boot starts, by the rules of systemd.unit(5) and systemd.syntax(7).
-// It asks no systemd. Only regular files are opened, of bounded size and number.
+// Only regular files are opened, of bounded size and number.
 package systemdunit
 
 import (

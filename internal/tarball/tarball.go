@@ -1,6 +1,5 @@
-// Package tarball reads the archives that support engineers get: tar, plain or
-// compressed. It bounds what a hostile one costs, and refuses names that lead
-// out of the archive.
+// Package tarball reads tar archives, plain or compressed. It bounds what a
+// hostile one costs, and refuses names that leave the archive.
 package tarball
 
 import (

@@ -1,6 +1,5 @@
-// Package terminal is text for people: prose and tables within the width of the
-// terminal, in colour where that can be seen, and without anything that acts on
-// the terminal.
+// Package terminal writes text for people: prose and tables within the width of
+// the terminal, in colour where it supports that, and without control characters.
 package terminal
 
 import (

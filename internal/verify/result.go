@@ -1,8 +1,8 @@
-// Package verify proves SCTP end to end in a cluster: it runs listeners and
+// Package verify tests SCTP from pod to pod in a cluster: it runs listeners and
 // diallers as pods in a namespace of its own, tries every path between them,
-// says what is wrong with those that fail, and takes everything away again.
+// reports why paths fail, and deletes the namespace.
 //
-// It speaks to the API server only; results come back as the pods' termination
+// It connects to the API server only; results come back as the pods' termination
 // messages, so neither logs nor exec, and no route to any node, is needed.
 package verify
 

@@ -137,9 +137,9 @@ type Evidence struct {
 	// Text is the logical line, or the token, as it stands there, made
 	// printable and bounded.
 	Text string `json:"text"`
-	// Effect says in a few words what it does to the caller's request.
+	// Effect is in a few words what it does to the caller's request.
 	Effect string `json:"effect"`
-	// Notice is the comment in the file that says what writes the file, so
+	// Notice is the comment in the file that names what writes the file, so
 	// that a line taken out by hand comes back; "" where there is none.
 	Notice string `json:"notice,omitempty"`
 	// Cause is the mechanism this evidence stands for; CauseNone for evidence

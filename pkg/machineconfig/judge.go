@@ -123,7 +123,7 @@ type Effect struct {
 	// Enabled is True when the next boot loads the module, False when it
 	// does not, Unknown when something that decides could not be read.
 	Enabled kmod.Answer `json:"enabled"`
-	// OnBoot tells "not at all" from "when the first program opens a socket".
+	// OnBoot distinguishes "not at all" from "when the first program opens a socket".
 	OnBoot verdict.OnBoot `json:"onBoot"`
 	// Message is one sentence for people.
 	Message string `json:"message"`

@@ -1,6 +1,5 @@
-// Package nodelabel turns a report into what the Node should say
-// ([Keys.Desired], a pure function). It speaks to nobody: whoever writes Nodes
-// asks it what to write.
+// Package nodelabel turns a report into labels and annotations of a Node
+// ([Keys.Desired], a pure function). It makes no requests.
 package nodelabel
 
 import (

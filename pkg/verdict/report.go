@@ -1,6 +1,6 @@
 // Package verdict turns facts into a verdict: whether SCTP is ready on a node,
-// why, and what to do. It is pure: it reads no file, opens no socket and knows
-// nothing of Kubernetes.
+// why, and what to do. It is pure: it reads no file, opens no socket and does not
+// use Kubernetes.
 //
 // The [Report] is the public form of what was found, sctp-agent/v1.
 package verdict
@@ -32,7 +32,7 @@ const (
 	OnBootUnknown OnBoot = "unknown"
 )
 
-// Report is everything an assessment says about one node.
+// Report is everything that an assessment found on one node.
 type Report struct {
 	APIVersion string      `json:"apiVersion"`
 	Kind       string      `json:"kind"`
@@ -54,7 +54,7 @@ type Report struct {
 	Truncated bool `json:"truncated,omitempty"`
 }
 
-// Kernel identifies the running kernel, and the boot the report speaks of.
+// Kernel identifies the running kernel, and the boot that the report is about.
 type Kernel struct {
 	Release string `json:"release"`
 	BootID  string `json:"bootID"`

@@ -1,5 +1,5 @@
-// Command bench measures what the agent costs: one of it at rest, beside a
-// floor, and thousands of it on one API server.
+// Command bench measures what the agent costs: one agent at rest, beside the
+// smallest program of its kind, and thousands of agents on one API server.
 //
 //	go run ./bench -rest 1h -nodes 5000 -away 5m
 //	go run ./bench -peers -nodes 0   # beside node-feature-discovery's worker

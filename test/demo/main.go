@@ -1,7 +1,7 @@
-// Command demo shows the main job on a machine without a cluster: three virtual
+// Command demo shows sctp-agent on a machine without a cluster: three virtual
 // machines with a Debian kernel are the nodes of a real API server, each runs
-// the agent with its own service account's token, and the Nodes say which can
-// run SCTP and why the others cannot. Then one of them is fixed.
+// the agent with its own service account's token, and the Nodes' labels show which
+// can run SCTP and why the others cannot. Then one of them is fixed.
 //
 //	make demo
 package main

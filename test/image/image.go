@@ -1,6 +1,6 @@
 // Package image builds the programs' container images from the Dockerfile, with
-// buildah and without a registry: the builder stage stands on a base made of
-// this machine's own Go toolchain and a static busybox.
+// buildah and without a registry: the base of the builder stage is made of this
+// machine's own Go toolchain and a static busybox.
 package image
 
 import (

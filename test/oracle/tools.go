@@ -1,7 +1,6 @@
-// Package oracle compares pkg/kmod with the programs it speaks for: the real
-// modprobe and the real systemd-modules-load of four Debian releases run in
-// synthetic host roots, with a stand-in for the kernel's module loader, and
-// every caller's outcome is held against the library's answer.
+// Package oracle compares pkg/kmod with the real modprobe and the real
+// systemd-modules-load of four Debian releases. They run in synthetic host roots,
+// with a stand-in for the kernel's module loader.
 package oracle
 
 import (

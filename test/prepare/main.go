@@ -1,6 +1,6 @@
 // Command prepare fetches and builds what the tests need before they need it:
 // the programs of the control plane, the guests' kernels and user space. It
-// shows progress, and is done in a moment when all is there.
+// shows progress, and ends at once when nothing is missing.
 //
 //	prepare controlplane guests node
 package main

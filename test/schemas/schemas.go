@@ -1,5 +1,5 @@
 // Package schemas makes JSON Schemas (docs/schemas) of the types whose JSON is
-// public API, and holds outputs against them.
+// public API, and checks outputs against them.
 package schemas
 
 import (

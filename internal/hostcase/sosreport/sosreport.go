@@ -1,5 +1,5 @@
 // Package sosreport makes sosreports of the hosts of package hostcase, and compares
-// what is said of a host with what is said of its sosreport.
+// the verdict about a host with the one about its sosreport.
 package sosreport
 
 import (

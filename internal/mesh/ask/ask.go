@@ -1,13 +1,11 @@
-// Package ask is indirect checks: a node that fails to reach a peer asks others
+// Package ask makes indirect checks: a node that fails to reach a peer asks others
 // who probe that peer, over TCP and TLS.
 //
 // Only nodes of the mesh are answered. A server's certificate is its own,
-// signed by nobody, and new with each start; a question carries a token of
-// which the audience names the asked node and that certificate. So a token that
-// was sent to one node is refused by every other, and so is one that somebody in
-// the middle passes on: it names the certificate of whom it was sent to. What
-// can be asked is about nodes of the list alone: nobody makes a node probe an
-// address.
+// signed by nobody, and new with each start; a question carries a token whose
+// audience names the asked node and that certificate. So a token that was sent to
+// one node, or that a third party passes on, is refused by every other. Questions
+// are about nodes of the list only: nobody makes a node probe an address.
 package ask
 
 import (

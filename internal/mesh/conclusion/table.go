@@ -2,7 +2,7 @@
 // the path to it, or this node itself; SCTP alone, or everything.
 //
 // It is a table of peers, and rules. It opens no socket, starts no goroutine and
-// looks at no clock: times come with what is put in.
+// reads no clock: its callers pass the times.
 package conclusion
 
 import (

@@ -1,9 +1,8 @@
-// Package echo is what nodes of the mesh send each other over SCTP: an
-// association and one message, which comes back. It knows nothing of rings and
-// conclusions.
+// Package echo exchanges a message between nodes of the mesh over SCTP: an
+// association, and one message that comes back.
 //
-// It opens sockets of SCTP, and so may cause the module to be loaded: whoever
-// calls has looked whether it is there (probe.Registered).
+// It opens SCTP sockets, and so may cause the module to be loaded: its callers
+// check first that the kernel has SCTP (probe.Registered).
 package echo
 
 import (

@@ -1,5 +1,5 @@
-// Package kube is what the mesh needs of a cluster's API server: the list of
-// peers, tokens and their reviews, and Events.
+// Package kube has the mesh's requests to the API server: the list of peers,
+// tokens and their reviews, and Events.
 //
 // It is a few requests of HTTP and JSON, as internal/nodewriter's are: client-go
 // and the types of the API would make the program twice as large.

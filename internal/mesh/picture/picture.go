@@ -1,6 +1,6 @@
-// Package picture is what one node of the mesh sees of SCTP towards its peers:
-// the JSON of /mesh. The program on the node writes it, the administrator's
-// program reads it; it imports neither.
+// Package picture is the JSON of /mesh: what one node of the mesh sees of SCTP
+// towards its peers. The node's program writes it, the administrator's program
+// reads it; it imports neither.
 package picture
 
 import "time"

@@ -1,5 +1,5 @@
-// Package places bounds what a server does at the same time, by source: a flood
-// from some addresses leaves the places of the peers free.
+// Package places limits what a server does at the same time, by source, so that a
+// flood from some addresses does not exclude the peers.
 package places
 
 import (

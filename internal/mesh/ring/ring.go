@@ -2,8 +2,8 @@
 // hashes of names, and besides, in turn, everyone else.
 //
 // Every node has exactly ten probers, whatever the cluster's size, and one that
-// leaves changes ten pairs. Rendezvous hashing, with ten peers each, leaves some
-// nodes of 5,000 with fewer than three.
+// is removed changes ten pairs. Rendezvous hashing, with ten peers each, leaves
+// some nodes of 5,000 with fewer than three.
 package ring
 
 import (

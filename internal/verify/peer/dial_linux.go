@@ -1,5 +1,5 @@
-// Package peer is what verify runs inside pods: a listener that echoes, and a
-// dialler that proves paths to listeners. It knows nothing of Kubernetes.
+// Package peer is the program that verify runs in pods: a listener that echoes, and
+// a dialler that tries paths to listeners. It does not use the API server.
 package peer
 
 import (

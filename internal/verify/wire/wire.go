@@ -1,6 +1,6 @@
-// Package wire is what verify and its peers, the programs in pods that listen
-// and dial, exchange: jobs in an environment variable, and answers as
-// termination messages. Both sides import it, and it imports neither.
+// Package wire has the messages between verify and its peers in pods: jobs in an
+// environment variable, and answers as termination messages. Both sides import
+// it, and it imports neither.
 package wire
 
 import (

@@ -1,9 +1,9 @@
-// Package result is what a probe found, as plain values: package probe makes
-// them, whoever judges, stores or prints them needs only these. It builds on
-// every system and imports the standard library alone.
+// Package result has the results of a probe as plain values: package probe makes
+// them, and everything that judges, stores or prints them needs only these. It
+// builds on every system and imports the standard library alone.
 //
 // The zero [Result] is that of a probe that was not made: nothing attempted, no
-// checks. It says nothing about SCTP, as little as [OutcomeUnknown] does.
+// checks. It means as little about SCTP as [OutcomeUnknown] does.
 package result
 
 import "time"

@@ -1,6 +1,6 @@
-// Command floor is what an agent of this kind costs at least when it is made of
-// the usual libraries: a program that links client-go's REST client and
-// Prometheus' client, patches its Node once over TLS, and then does nothing.
+// Command floor is the smallest agent that is made of the usual libraries: it links
+// client-go's REST client and Prometheus' client, patches its Node once over TLS,
+// and then does nothing.
 package main
 
 import (

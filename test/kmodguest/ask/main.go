@@ -1,5 +1,5 @@
-// Command ask runs in a guest: it says what pkg/kmod answers there, or opens a
-// socket as any program would.
+// Command ask runs in a guest: it prints what pkg/kmod answers there, or opens an
+// SCTP socket.
 package main
 
 import (

@@ -1,7 +1,6 @@
-// Command guestd is the test's hand inside a guest: it runs programs, writes
-// files and opens connections for the test that started the guest. It listens
-// on the guest's own network card only, which leads nowhere but to that test,
-// and wants the token that the test put into the guest.
+// Command guestd runs in a guest, and runs programs, writes files and opens
+// connections for the test that started the guest. It listens on the guest's own
+// network card, which reaches only that test, and requires the test's token.
 package main
 
 import (

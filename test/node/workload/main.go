@@ -2,8 +2,8 @@
 // and ends when it cannot have it.
 //
 //	workload serve PORT           echo messages, to one peer after another
-//	workload dial ADDRESS PORT    send a nonce, want it back
-//	workload open                 open a socket, keep it, say so
+//	workload dial ADDRESS PORT    send a nonce, and wait for its echo
+//	workload open                 open a socket, keep it, and report that
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package wire is what a guest's first process and the machine that runs the
-// guest say to each other: one yamux stream per request, gob values on it.
+// Package wire has the messages between a guest's first process and the machine
+// that runs the guest: one yamux stream per request, gob values on it.
 package wire
 
 import (

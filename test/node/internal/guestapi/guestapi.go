@@ -1,5 +1,4 @@
-// Package guestapi is what a test and the guestd in its guest say to each
-// other.
+// Package guestapi has the messages between a test and the guestd in its guest.
 package guestapi
 
 const (
