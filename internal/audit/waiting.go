@@ -64,7 +64,7 @@ func nodeTerm(term corev1.NodeSelectorTerm, readyLabel string) (selector labels.
 	var rest []metav1.LabelSelectorRequirement
 	for _, e := range term.MatchExpressions {
 		if e.Key == readyLabel {
-			asks = asks || e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 && e.Values[0] == string(kmod.AnswerTrue)
+			asks = asks || keeps(e, kmod.AnswerTrue) && !keeps(e, kmod.AnswerFalse)
 			continue
 		}
 		switch e.Operator {
@@ -77,6 +77,11 @@ func nodeTerm(term corev1.NodeSelectorTerm, readyLabel string) (selector labels.
 		return labels.Everything(), asks
 	}
 	return selector, asks
+}
+
+// keeps says whether a node whose label has this value is left to the pod.
+func keeps(e corev1.NodeSelectorRequirement, value kmod.Answer) bool {
+	return e.Operator == corev1.NodeSelectorOpExists || slices.Contains(e.Values, string(value)) == (e.Operator == corev1.NodeSelectorOpIn)
 }
 
 // fits says whether a node is one of those that the pod selects, but for SCTP.
