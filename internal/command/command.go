@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"syscall"
@@ -32,7 +33,7 @@ func (e Exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // Main runs a program's root command, and returns the exit code.
 func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
-	// A reader that went away is an error to report, not a death by signal.
+	// A reader that went away is no death by signal: agents and the mesh go on.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -55,10 +56,19 @@ func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 		return ExitYes
 	case errors.As(err, &code):
 		return int(code)
+	case readerGone(err):
+		return ExitUnknown // nobody misses the rest, as after "| head"
 	default:
 		fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
 		return ExitUnknown
 	}
+}
+
+// readerGone says that what read the standard output has ended. A broken connection
+// to the API server is something else.
+func readerGone(err error) bool {
+	var pe *fs.PathError
+	return errors.As(err, &pe) && pe.Path == os.Stdout.Name() && errors.Is(pe.Err, syscall.EPIPE)
 }
 
 // Answered is the exit status of an answer: nil for yes.
