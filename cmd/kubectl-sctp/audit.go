@@ -78,7 +78,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 				return errors.New("--watch cannot be combined with -o html")
 			}
 			table.wide = output.Output == "wide"
-			if err := intent.load(); err != nil {
+			if err := intent.load(cmd.Context()); err != nil {
 				return err
 			}
 			if opts.Mesh != "" && len(files) > 0 {

@@ -21,7 +21,7 @@ func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names 
 	if opts.Keys, err = nodelabel.NewKeys(prefix); err != nil {
 		return audit.Result{}, fmt.Errorf("--prefix: %w", err)
 	}
-	files, err := dump.Open(ctx, stdin, names)
+	files, err := until(ctx, strings.Join(names, ", "), func() (*dump.Dump, error) { return dump.Open(ctx, stdin, names) })
 	if err != nil {
 		return audit.Result{}, err
 	}

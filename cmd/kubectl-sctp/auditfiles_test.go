@@ -4,14 +4,19 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/internal/command"
@@ -196,5 +201,99 @@ func TestAuditLists(t *testing.T) {
 				t.Errorf("%v: exit status %d: %s", x.args, code, stderr)
 			}
 		}
+	}
+}
+
+// The forms in which kubectl, jq, gzip and shells write objects say the same.
+func TestAuditForms(t *testing.T) {
+	node := func(name string) string {
+		text, err := yaml.YAMLToJSON([]byte(nodeYAML(name, kmod.AnswerTrue, verdict.ReasonProbePassed)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	items := node("worker-0") + "," + node("worker-1")
+	list := `{"apiVersion":"v1","kind":"List","items":[` + items + `]}`
+	var gz bytes.Buffer
+	z := gzip.NewWriter(&gz)
+	z.Write([]byte(list))
+	z.Close()
+	utf16 := "\xff\xfe"
+	for _, b := range []byte(list) {
+		utf16 += string([]byte{b, 0})
+	}
+	for name, c := range map[string]struct {
+		text   string
+		unread string
+	}{
+		"a list":              {list, ""},
+		"an array":            {"[" + items + "]", ""},
+		"values":              {node("worker-0") + node("worker-1"), ""},
+		"a list in a list":    {`{"apiVersion":"v1","kind":"List","items":[` + list + `]}`, ""},
+		"a list of its kind":  {`{"apiVersion":"v1","kind":"NodeList","items":[` + strings.ReplaceAll(items, `"kind":"Node"`, `"x":""`) + `]}`, ""},
+		"with a mark":         {"\ufeff" + list, ""},
+		"UTF-16":              {utf16, ""},
+		"compressed":          {gz.String(), ""},
+		"with broken items":   {`[7,"x",null,{"apiVersion":"v1","kind":"Pod","metadata":{}},` + items + `]`, "item 3: a Pod has no name"},
+		"with lists too deep": {strings.Repeat(`{"kind":"List","items":[`, 9) + strings.Repeat("]}", 9) + list, "lists nested"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "cluster.dump")
+			if err := os.WriteFile(file, []byte(c.text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range []func() (audit.Result, int, string){
+				func() (audit.Result, int, string) { return auditOf(t, "", "-f", file) },
+				func() (audit.Result, int, string) { return auditOf(t, c.text, "-f", "-") },
+			} {
+				r, _, stderr := r()
+				if r.Summary.Nodes != 2 {
+					t.Fatalf("%d nodes, want 2: %s", r.Summary.Nodes, stderr)
+				}
+				i := slices.IndexFunc(r.Unseen, func(u audit.Unseen) bool { return u.Source == audit.SourceFiles })
+				if (i >= 0) != (c.unread != "") || i >= 0 && !strings.Contains(r.Unseen[i].Why, c.unread) {
+					t.Errorf("not seen: %+v, want %q", r.Unseen, c.unread)
+				}
+			}
+		})
+	}
+}
+
+// A namespace that none of all objects is in was misspelt; one that the files leave
+// out is not seen.
+func TestAuditNamespaceOfFiles(t *testing.T) {
+	node := nodeYAML("worker-1", kmod.AnswerTrue, verdict.ReasonProbePassed)
+	list := func(pods ...string) string {
+		return node + "---\napiVersion: v1\nkind: List\nitems:\n" + strings.ReplaceAll(strings.Join(pods, ""), "  apiVersion", "- apiVersion")
+	}
+	edge := strings.ReplaceAll(amf, "namespace: core", "namespace: edge")
+	for _, c := range []struct{ files, namespace, stderr string }{
+		{list(amf, edge), "core", ""},
+		{list(amf, edge), "cor", `namespace "cor" not found`},
+		{list(amf), "edge", ""},
+	} {
+		r, code, stderr := auditOf(t, c.files, "-f", "-", "-n", c.namespace)
+		if code != command.ExitUnknown && code != command.ExitNo || !strings.Contains(stderr, c.stderr) || (c.stderr == "") != (r.Summary.Nodes == 1) {
+			t.Errorf("-n %s: exit status %d, %+v, %q, want %q", c.namespace, code, r.Summary, stderr, c.stderr)
+		}
+	}
+}
+
+// Files that nobody writes end with the command.
+func TestFilesEndWhenInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stdin, writer := io.Pipe()
+	defer writer.Close()
+	if _, err := auditFiles(ctx, stdin, io.Discard, []string{"-"}, "", audit.Options{}, &intentFlags{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("-f -: %v", err)
+	}
+	blocked := func() (audit.Intent, error) {
+		_, err := stdin.Read(make([]byte, 1))
+		return audit.Intent{}, err
+	}
+	if _, err := until(ctx, "intent.yaml", blocked); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "intent.yaml") {
+		t.Errorf("--intent: %v", err)
 	}
 }

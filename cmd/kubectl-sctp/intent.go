@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/pflag"
@@ -25,15 +27,10 @@ func (f *intentFlags) register(flags *pflag.FlagSet) {
 }
 
 // load reads the files, once.
-func (f *intentFlags) load() error {
+func (f *intentFlags) load(ctx context.Context) (err error) {
 	if f.file != "" {
-		file, err := os.Open(f.file)
-		if err != nil {
+		if f.intent, err = readFile(ctx, f.file, audit.ReadIntent); err != nil {
 			return fmt.Errorf("--intent: %w", err)
-		}
-		defer file.Close()
-		if f.intent, err = audit.ReadIntent(file); err != nil {
-			return fmt.Errorf("--intent %s: %w", f.file, err)
 		}
 	}
 	f.intent.Require = append(f.intent.Require, f.require...)
@@ -47,18 +44,27 @@ func (f *intentFlags) load() error {
 	if err := f.intent.Check(); err != nil {
 		return err
 	}
-	if f.baseline == "" {
-		return nil
-	}
-	file, err := os.Open(f.baseline)
-	if err != nil {
-		return fmt.Errorf("--baseline: %w", err)
-	}
-	defer file.Close()
-	if f.old, err = audit.ReadBaseline(file); err != nil {
-		return fmt.Errorf("--baseline %s: %w", f.baseline, err)
+	if f.baseline != "" {
+		if f.old, err = readFile(ctx, f.baseline, audit.ReadBaseline); err != nil {
+			return fmt.Errorf("--baseline: %w", err)
+		}
 	}
 	return nil
+}
+
+func readFile[T any](ctx context.Context, name string, read func(io.Reader) (T, error)) (T, error) {
+	return until(ctx, name, func() (none T, err error) {
+		file, err := os.Open(name)
+		if err != nil {
+			return none, err
+		}
+		defer file.Close()
+		value, err := read(file)
+		if err != nil {
+			return none, fmt.Errorf("%s: %w", name, err)
+		}
+		return value, nil
+	})
 }
 
 // examine judges a snapshot by the intent, and against the baseline.

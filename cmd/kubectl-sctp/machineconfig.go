@@ -168,24 +168,9 @@ func printEffects(w io.Writer, p terminal.Palette, effects []machineconfig.Effec
 	return t.Err
 }
 
-// decodeUntil is decodeFile that ends with its context: a FIFO without a writer,
-// and a terminal as standard input, block for as long as they like.
+// decodeUntil is decodeFile that ends with its context.
 func decodeUntil(ctx context.Context, stdin io.Reader, name string) ([]machineconfig.Config, error) {
-	type decoded struct {
-		configs []machineconfig.Config
-		err     error
-	}
-	done := make(chan decoded, 1)
-	go func() {
-		configs, err := decodeFile(stdin, name)
-		done <- decoded{configs, err}
-	}()
-	select {
-	case d := <-done:
-		return d.configs, d.err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("read %s: %w", name, context.Cause(ctx))
-	}
+	return until(ctx, name, func() ([]machineconfig.Config, error) { return decodeFile(stdin, name) })
 }
 
 func decodeFile(stdin io.Reader, name string) ([]machineconfig.Config, error) {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sctp-agent/sctp-agent/internal/manifest"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -42,7 +43,7 @@ type Exception struct {
 // misspelt exception would accept too much.
 func ReadIntent(r io.Reader) (Intent, error) {
 	var in Intent
-	text, err := io.ReadAll(r)
+	text, err := readText(r)
 	if err != nil {
 		return in, err
 	}
@@ -53,6 +54,18 @@ func ReadIntent(r io.Reader) (Intent, error) {
 		return in, fmt.Errorf("it is a %q of %q, want a %q of %q", in.Kind, in.APIVersion, IntentKind, APIVersion)
 	}
 	return in, in.Check()
+}
+
+// maxText bounds an intent, and a result of the largest cluster.
+const maxText = 256 << 20
+
+// readText reads a file of these, as whatever shell wrote it.
+func readText(r io.Reader) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxText+1))
+	if err == nil && len(text) > maxText {
+		err = fmt.Errorf("more than %d MiB", maxText>>20)
+	}
+	return manifest.UTF8(text), err
 }
 
 // ParseException reads an exception as a flag has it: kind=K,pool=P,object=O.
@@ -144,11 +157,21 @@ func (r *Result) Accept(exceptions []Exception) {
 	r.count()
 }
 
-// ReadBaseline reads an earlier result's JSON.
+// ReadBaseline reads an earlier result.
 func ReadBaseline(in io.Reader) (Result, error) {
 	var r Result
-	if err := json.NewDecoder(in).Decode(&r); err != nil {
+	text, err := readText(in)
+	if err != nil {
 		return r, err
+	}
+	for value, err := range manifest.Values(text) {
+		if err == nil {
+			err = json.Unmarshal(value, &r)
+		}
+		if err != nil {
+			return r, err
+		}
+		break // of a result that was watched, the first one
 	}
 	if r.APIVersion != APIVersion || r.Kind != ResultKind {
 		return r, fmt.Errorf("it is a %q of %q, want a %q of %q", r.Kind, r.APIVersion, ResultKind, APIVersion)

@@ -2,9 +2,12 @@ package audit
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 )
 
 const intentHead = "apiVersion: sctp-agent/v1\nkind: AuditIntent\n"
@@ -70,6 +73,20 @@ func TestAcceptAndBaseline(t *testing.T) {
 	old, err := ReadBaseline(strings.NewReader(string(text)))
 	if err != nil {
 		t.Fatal(err)
+	}
+	// As PowerShell's ">" writes it, and as YAML.
+	utf16 := "\xff\xfe"
+	for _, b := range text {
+		utf16 += string([]byte{b, 0})
+	}
+	inYAML, err := yaml.JSONToYAML(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{utf16, "\ufeff" + string(text), string(inYAML), string(text) + string(text)} {
+		if r, err := ReadBaseline(strings.NewReader(other)); err != nil || !reflect.DeepEqual(r, old) {
+			t.Errorf("%.20q: %+v, %v", other, r, err)
+		}
 	}
 	fewer, more, others, second := node, node, pods, pods
 	fewer.Object.Name, fewer.Members = "b", []string{"b"}

@@ -4,7 +4,6 @@
 package dump
 
 import (
-	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -24,8 +23,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 
+	"github.com/sctp-agent/sctp-agent/internal/manifest"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 )
 
@@ -115,15 +114,19 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 	}
 	defer root.Close()
 	return fs.WalkDir(root.FS(), ".", func(at string, e fs.DirEntry, err error) error {
-		if err = cmp.Or(err, ctx.Err()); err != nil {
-			return fmt.Errorf("%s: %w", at, bare(err))
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		if !e.Type().IsRegular() || !named(at) {
-			return nil
+		var f *os.File
+		if err == nil {
+			if !e.Type().IsRegular() || !named(at) {
+				return nil
+			}
+			f, err = root.Open(at)
 		}
-		f, err := root.Open(at)
 		if err != nil {
-			return fmt.Errorf("%s: %w", at, bare(err))
+			d.unread = append(d.unread, fmt.Sprintf("%s: %v", at, bare(err)))
+			return nil // of a directory, WalkDir leaves the rest out
 		}
 		defer f.Close()
 		return d.oneOfMany(at, f)
@@ -143,7 +146,7 @@ func (d *Dump) oneOfMany(name string, r io.Reader) error {
 // errObjects: a file's text is not that of objects.
 var errObjects = errors.New("no Kubernetes objects")
 
-// Unread are the files of a dump that could not be decoded, each with why.
+// Unread are the files of a dump that could not be read, each with why.
 func (d *Dump) Unread() []string { return d.unread }
 
 func bare(err error) error {
@@ -163,13 +166,16 @@ func named(name string) bool {
 	return path.Base(name) == "timestamp"
 }
 
-// file reads an archive, or one file of objects.
+// file reads an archive, or one file of objects, compressed or not.
 func (d *Dump) file(ctx context.Context, name string, r io.Reader) error {
-	in := bufio.NewReaderSize(r, 64<<10)
+	in, err := tarball.Unpack(ctx, r)
+	if err != nil {
+		return bare(err)
+	}
 	if !tarball.Is(in) {
 		return d.documentsOf(name, in)
 	}
-	archive, err := tarball.New(ctx, in)
+	archive, err := tarball.New(in)
 	if err != nil {
 		return err
 	}
@@ -204,25 +210,22 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 		d.readTimestamp(text)
 		return nil
 	}
-	if !mayHold.Match(text) {
+	if text = manifest.UTF8(text); !mayHold.Match(text) {
 		return nil
 	}
 	namespace := ""
 	if m := inNamespace.FindStringSubmatch(name); m != nil {
 		namespace = m[1]
 	}
-	decoder := utilyaml.NewYAMLOrJSONDecoder(bytes.NewReader(text), 4096)
-	for {
-		var document json.RawMessage
-		if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("%s: %w: %w", name, errObjects, err)
+	for document, err := range manifest.Values(text) {
+		if err == nil {
+			err = d.document(name, document, namespace, 0)
 		}
-		if err := d.document(document, namespace); err != nil {
+		if err != nil {
 			return fmt.Errorf("%s: %w: %w", name, errObjects, err)
 		}
 	}
+	return nil
 }
 
 // readTimestamp reads the file in which oc notes when it began and ended, as
@@ -245,18 +248,26 @@ func (d *Dump) Time() time.Time {
 	return d.newest
 }
 
-// document takes an object, or the items of a list.
-func (d *Dump) document(text json.RawMessage, namespace string) error {
-	var head struct {
-		APIVersion string            `json:"apiVersion"`
-		Kind       string            `json:"kind"`
-		Items      []json.RawMessage `json:"items"`
+// head is what tells what a value is.
+type head struct {
+	APIVersion string          `json:"apiVersion"`
+	Kind       string          `json:"kind"`
+	Items      json.RawMessage `json:"items"`
+}
+
+// maxNesting bounds lists of lists.
+const maxNesting = 3
+
+// document takes an object, or the items of a list or an array (jq .items).
+func (d *Dump) document(file string, text json.RawMessage, namespace string, depth int) error {
+	var h head
+	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] == '[' {
+		h = head{Kind: "List", Items: text}
+	} else if json.Unmarshal(text, &h) != nil {
+		return nil // no object at all: a text, a number
 	}
-	if err := json.Unmarshal(text, &head); err != nil {
-		return nil // no object at all: a list of texts, a number
-	}
-	if !strings.HasSuffix(head.Kind, "List") {
-		o, resource, err := d.object(text, head.APIVersion, head.Kind)
+	if !strings.HasSuffix(h.Kind, "List") {
+		o, resource, err := d.object(text, h)
 		if o == nil || err != nil {
 			return err
 		}
@@ -265,15 +276,33 @@ func (d *Dump) document(text json.RawMessage, namespace string) error {
 		}
 		return nil
 	}
-	ofKind := strings.TrimSuffix(head.Kind, "List") // "" for kubectl's
+	if depth == maxNesting {
+		return fmt.Errorf("lists nested more than %d deep", maxNesting)
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(h.Items, &items); err != nil && len(h.Items) > 0 {
+		return fmt.Errorf("a %s: %w", h.Kind, err)
+	}
+	ofKind := head{APIVersion: h.APIVersion, Kind: strings.TrimSuffix(h.Kind, "List")} // "" for kubectl's
 	in, resources := map[string]bool{}, map[schema.GroupResource]bool{}
-	if resource, ok := resourceOf(head.APIVersion, ofKind); ok {
+	if resource, ok := resourceOf(ofKind); ok {
 		resources[resource] = true
 	}
-	for _, item := range head.Items {
-		o, resource, err := d.object(item, head.APIVersion, ofKind)
+	for i, item := range items {
+		h := ofKind
+		if json.Unmarshal(item, &h) != nil {
+			continue
+		}
+		var o *object
+		var resource schema.GroupResource
+		var err error
+		if strings.HasSuffix(h.Kind, "List") {
+			err = d.document(file, item, namespace, depth+1)
+		} else {
+			o, resource, err = d.object(item, h)
+		}
 		if err != nil {
-			return err
+			d.unread = append(d.unread, fmt.Sprintf("%s: item %d: %v", file, i, err))
 		}
 		if o != nil {
 			resources[resource] = true
@@ -309,29 +338,21 @@ func (d *Dump) covers(resource schema.GroupResource, all bool, namespace string)
 }
 
 // resourceOf is what a kind is called in requests.
-func resourceOf(apiVersion, kind string) (schema.GroupResource, bool) {
-	if !slices.Contains(kinds, kind) {
+func resourceOf(h head) (schema.GroupResource, bool) {
+	if !slices.Contains(kinds, h.Kind) {
 		return schema.GroupResource{}, false
 	}
-	gv, err := schema.ParseGroupVersion(apiVersion)
+	gv, err := schema.ParseGroupVersion(h.APIVersion)
 	if err != nil {
 		return schema.GroupResource{}, false
 	}
-	plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(kind))
+	plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(h.Kind))
 	return plural.GroupResource(), true
 }
 
 // object takes one object; nil if nobody asks for its kind.
-func (d *Dump) object(text json.RawMessage, apiVersion, kind string) (*object, schema.GroupResource, error) {
-	var head struct {
-		APIVersion string `json:"apiVersion"`
-		Kind       string `json:"kind"`
-	}
-	if err := json.Unmarshal(text, &head); err != nil {
-		return nil, schema.GroupResource{}, fmt.Errorf("an item of a list: %w", err)
-	}
-	head.APIVersion, head.Kind = cmp.Or(head.APIVersion, apiVersion), cmp.Or(head.Kind, kind)
-	resource, ok := resourceOf(head.APIVersion, head.Kind)
+func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResource, error) {
+	resource, ok := resourceOf(h)
 	if !ok {
 		return nil, resource, nil
 	}
@@ -339,12 +360,12 @@ func (d *Dump) object(text json.RawMessage, apiVersion, kind string) (*object, s
 	if err := json.Unmarshal(text, &whole); err != nil {
 		return nil, resource, err
 	}
-	whole["apiVersion"], whole["kind"] = head.APIVersion, head.Kind
+	whole["apiVersion"], whole["kind"] = h.APIVersion, h.Kind
 	metadata, _ := whole["metadata"].(map[string]any)
-	o := &object{version: head.APIVersion}
+	o := &object{version: h.APIVersion}
 	o.namespace, _ = metadata["namespace"].(string)
 	if o.name, _ = metadata["name"].(string); o.name == "" {
-		return nil, resource, fmt.Errorf("a %s has no name", head.Kind)
+		return nil, resource, fmt.Errorf("a %s has no name", h.Kind)
 	}
 	revision, _ := metadata["resourceVersion"].(string)
 	o.revision, _ = strconv.ParseUint(revision, 10, 64)

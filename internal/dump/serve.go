@@ -77,7 +77,7 @@ func (d *Dump) answer(r *http.Request) (body []byte, code int) {
 		if o := d.objects[resource][q.namespace+"/"+q.name]; o != nil {
 			return o.json, http.StatusOK
 		}
-		if d.has(resource, q.namespace) {
+		if d.has(resource, q.namespace) || resource.Resource == "namespaces" && d.whole() && !d.names(q.name) {
 			return failure(http.StatusNotFound, metav1.StatusReasonNotFound, fmt.Sprintf("%s %q not found", resource, q.name))
 		}
 		return unseen(resource, q.namespace)
@@ -116,6 +116,23 @@ func failure(code int, reason metav1.StatusReason, message string) (body []byte,
 func (d *Dump) has(resource schema.GroupResource, namespace string) bool {
 	c := d.coverage[resource]
 	return c != nil && (namespace == "" || c.all || c.namespaces[namespace])
+}
+
+// whole says that the files have the workloads of all namespaces.
+func (d *Dump) whole() bool {
+	return slices.ContainsFunc(workloads, func(resource schema.GroupResource) bool {
+		return d.coverage[resource] != nil && d.coverage[resource].all
+	})
+}
+
+// names says whether an object of the files is in a namespace.
+func (d *Dump) names(namespace string) bool {
+	for _, list := range d.sorted {
+		if slices.ContainsFunc(list, func(o *object) bool { return o.namespace == namespace }) {
+			return true
+		}
+	}
+	return false
 }
 
 const machineConfigs = "machineconfiguration.openshift.io"

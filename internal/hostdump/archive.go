@@ -21,15 +21,16 @@ const (
 
 var errNotKept = errors.New("not among the files that are read from an archive")
 
-// configured are the files that an administrator writes, of which small ones are
-// kept: maxSmall is larger than any of them that counts.
-var configured = regexp.MustCompile(`^(?:[^/]+/)?(?:etc|run|boot)/`)
+// configured are the files that an administrator writes, in up to maxDepth
+// directories, of which small ones are kept: maxSmall is larger than any of them
+// that counts.
+var configured = regexp.MustCompile(`^(?:[^/]+/){0,3}(?:etc|run|boot)/`)
 
 const maxSmall = 256 << 10
 
 // wanted are other files whose content decides something, as they are named below
 // the host's root; all others are kept by name.
-var wanted = regexp.MustCompile(`^(?:[^/]+/)?(?:` + strings.Join([]string{
+var wanted = regexp.MustCompile(`^(?:[^/]+/){0,3}(?:` + strings.Join([]string{
 	`(?:lib|usr/lib|usr/local/lib)/(?:modprobe\.d|modules-load\.d|sysctl\.d|systemd/system)(?:/.*)?`,
 	`usr/lib/os-release`, `usr/lib/bootc/kargs\.d/.*`, `hostname`,
 	`(?:usr/)?lib/modules/[^/]+/modules\.[a-z.]+`,
@@ -41,7 +42,11 @@ var wanted = regexp.MustCompile(`^(?:[^/]+/)?(?:` + strings.Join([]string{
 
 // readArchive reads an archive into memory.
 func readArchive(ctx context.Context, r io.Reader) (memory, error) {
-	archive, err := tarball.New(ctx, r)
+	in, err := tarball.Unpack(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	archive, err := tarball.New(in)
 	if err != nil {
 		return nil, err
 	}

@@ -39,32 +39,8 @@ var (
 // first header (POSIX ustar).
 const magicSize = 262
 
-// Is says whether a file is an archive by its beginning, which it leaves to be
-// read.
-func Is(in *bufio.Reader) bool {
-	magic, _ := in.Peek(magicSize)
-	return bytes.HasPrefix(magic, []byte(xzMagic)) || bytes.HasPrefix(magic, []byte(gzipMagic)) || bytes.HasPrefix(magic, []byte(bzip2Magic)) || isTar(magic)
-}
-
-const (
-	xzMagic    = "\xfd7zXZ\x00"
-	gzipMagic  = "\x1f\x8b"
-	bzip2Magic = "BZh"
-)
-
-func isTar(magic []byte) bool {
-	return len(magic) >= magicSize && string(magic[257:magicSize]) == "ustar"
-}
-
-// Reader reads an archive entry by entry.
-type Reader struct {
-	tar            *tar.Reader
-	left           *io.LimitedReader
-	entries, names int
-}
-
-// New opens an archive. Reading ends with ctx.
-func New(ctx context.Context, r io.Reader) (*Reader, error) {
+// Unpack reads a file, plain or compressed, up to a limit. Reading ends with ctx.
+func Unpack(ctx context.Context, r io.Reader) (*bufio.Reader, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	magic, err := in.Peek(magicSize)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -72,31 +48,49 @@ func New(ctx context.Context, r io.Reader) (*Reader, error) {
 	}
 	var out io.Reader = in
 	switch {
-	case bytes.HasPrefix(magic, []byte(xzMagic)):
+	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
 		out, err = xz.NewReader(in)
-	case bytes.HasPrefix(magic, []byte(gzipMagic)):
+	case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
 		out, err = gzip.NewReader(in)
-	case bytes.HasPrefix(magic, []byte(bzip2Magic)):
+	case bytes.HasPrefix(magic, []byte("BZh")):
 		out, err = bzip2.NewReader(in), nil
-	case isTar(magic):
-		err = nil
 	default:
-		err = ErrFormat
+		err = nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	left := &io.LimitedReader{R: out, N: maxUnpacked}
-	return &Reader{tar: tar.NewReader(&untilDone{ctx, left}), left: left}, nil
+	return bufio.NewReaderSize(&limited{ctx, out, maxUnpacked}, 64<<10), nil
+}
+
+// Is says whether an unpacked file is an archive, by its beginning, which it
+// leaves to be read.
+func Is(in *bufio.Reader) bool {
+	magic, _ := in.Peek(magicSize)
+	return len(magic) >= magicSize && string(magic[257:magicSize]) == "ustar"
+}
+
+// Reader reads an archive entry by entry.
+type Reader struct {
+	tar            *tar.Reader
+	entries, names int
+}
+
+// New opens an unpacked archive.
+func New(in *bufio.Reader) (*Reader, error) {
+	if !Is(in) {
+		if _, err := in.Peek(magicSize); err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		return nil, ErrFormat
+	}
+	return &Reader{tar: tar.NewReader(in)}, nil
 }
 
 // Next goes to the next entry, and returns its clean name below the archive's
 // root ("." for that itself). At the end it is io.EOF.
 func (r *Reader) Next() (name string, head *tar.Header, err error) {
 	head, err = r.tar.Next()
-	if r.left.N <= 0 {
-		return "", nil, ErrTooMuch
-	}
 	if err != nil {
 		return "", nil, err
 	}
@@ -125,15 +119,21 @@ func Clean(name string) (string, error) {
 	return ".", nil
 }
 
-// untilDone reads until the context ends.
-type untilDone struct {
-	ctx context.Context
-	r   io.Reader
+// limited reads until the context ends, and fails beyond a limit.
+type limited struct {
+	ctx  context.Context
+	r    io.Reader
+	left int64
 }
 
-func (u *untilDone) Read(p []byte) (int, error) {
-	if err := u.ctx.Err(); err != nil {
+func (l *limited) Read(p []byte) (int, error) {
+	if err := l.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return u.r.Read(p)
+	if l.left <= 0 {
+		return 0, ErrTooMuch
+	}
+	n, err := l.r.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
 }
