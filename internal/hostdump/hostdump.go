@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ type Dump struct {
 }
 
 // Open opens a directory or an archive that holds the root of a host or a
-// sosreport, or one directory with it.
+// sosreport, in directories or not.
 func Open(ctx context.Context, name string) (*Dump, error) {
 	d, err := open(ctx, name)
 	if err != nil {
@@ -93,33 +94,47 @@ func bare(err error) error {
 	return err
 }
 
-// find goes to the host's root, which archives have in a directory of its own.
+// maxDepth is how many directories may stand around a host's root: archives have
+// it in one of its own, and cases of support keep each archive in another.
+const maxDepth = 3
+
+// find goes to the host's root.
 func (d *Dump) find() error {
-	if !isHost(d.files) {
-		list, err := fs.ReadDir(d.files, ".")
-		if err != nil {
-			return bare(err)
-		}
-		var found []fs.FS
-		for _, e := range list {
-			if !e.IsDir() {
+	level := []string{"."}
+	for depth := 0; depth <= maxDepth; depth++ {
+		var hosts, below []string
+		for _, name := range level {
+			sub, err := fs.Sub(d.files, name)
+			if err == nil && isHost(sub) {
+				hosts = append(hosts, name)
 				continue
 			}
-			if sub, err := fs.Sub(d.files, e.Name()); err == nil && isHost(sub) {
-				found = append(found, sub)
+			list, err := fs.ReadDir(d.files, name)
+			if err != nil && depth == 0 {
+				return bare(err)
+			}
+			for _, e := range list {
+				if e.IsDir() {
+					below = append(below, path.Join(name, e.Name()))
+				}
 			}
 		}
-		switch len(found) {
+		switch len(hosts) {
 		case 0:
-			return errors.New("holds neither a sosreport (sos_commands) nor the root of a host (etc, and lib or usr)")
+			level = below
+			continue
 		case 1:
-			d.files = found[0]
 		default:
-			return fmt.Errorf("holds %d hosts: name the directory of one", len(found))
+			return fmt.Errorf("holds %d hosts: name the directory of one (%s, …)", len(hosts), strings.Join(hosts[:2], ", "))
 		}
+		var err error
+		if d.files, err = fs.Sub(d.files, hosts[0]); err != nil {
+			return bare(err)
+		}
+		d.facts = readFacts(d.files)
+		return nil
 	}
-	d.facts = readFacts(d.files)
-	return nil
+	return errors.New("holds neither a sosreport (sos_commands) nor the root of a host (etc, and lib or usr)")
 }
 
 // isHost says whether a directory is a host's root or a sosreport's.

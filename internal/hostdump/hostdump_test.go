@@ -272,7 +272,7 @@ func TestForms(t *testing.T) {
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
 	}
-	unpacked := t.TempDir()
+	unpacked := filepath.Join(t.TempDir(), "0010-sosreport.tar.xz")
 	if err := os.CopyFS(filepath.Join(unpacked, "sosreport-worker-1"), files); err != nil {
 		t.Fatal(err)
 	}
@@ -284,6 +284,7 @@ func TestForms(t *testing.T) {
 		write(t, "sos.tar", plain), write(t, "sos.tar.gz", gz.Bytes()), write(t, "sos.tar.xz", xzed.Bytes()),
 		unpacked, filepath.Join(unpacked, "sosreport-worker-1"),
 		root, write(t, "root.tar", pack(t, ".", rhel(blacklist).FS())),
+		filepath.Dir(unpacked), write(t, "case.tar", pack(t, "cases/0001/0010-sosreport.tar.xz", files)),
 	} {
 		d, err := hostdump.Open(t.Context(), name)
 		if err != nil {
@@ -341,6 +342,15 @@ func TestRefused(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := hostdump.Open(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "sos_commands") {
+		t.Error(err)
+	}
+	two := t.TempDir()
+	for _, name := range []string{"a", "b"} {
+		if err := os.MkdirAll(filepath.Join(two, "case", name, "sos_commands"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := hostdump.Open(t.Context(), two); err == nil || !strings.Contains(err.Error(), "2 hosts: name the directory of one (case/a, case/b") {
 		t.Error(err)
 	}
 }
