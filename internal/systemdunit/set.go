@@ -349,7 +349,8 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 			continue
 		}
 		if u.alias != "" && u.alias != templateOf(name) && path.Ext(u.alias) == kind {
-			queue = append(queue, u.alias)
+			// What default.target.wants has belongs to the unit that it is.
+			queue = append(append(queue, u.alias), s.pulls(&Unit{Name: name})...)
 			continue
 		}
 		switch kind {

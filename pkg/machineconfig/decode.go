@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -69,6 +70,15 @@ type Unit struct {
 	DropIns map[string]string
 	// Enabled and Masked are nil where nothing is said of them.
 	Enabled, Masked *bool
+}
+
+// texts are the unit's own file and its drop-ins.
+func (u *Unit) texts() []string {
+	list := slices.Collect(maps.Values(u.DropIns))
+	if u.Contents != nil {
+		list = append(list, *u.Contents)
+	}
+	return list
 }
 
 // Link is a symbolic link.

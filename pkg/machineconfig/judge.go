@@ -264,11 +264,7 @@ func unitNotes(c Config, judged []kmod.Evidence) []string {
 		if slices.ContainsFunc(judged, func(e kmod.Evidence) bool { return strings.Contains(e.File, "/"+u.Name) }) {
 			continue
 		}
-		texts := slices.Collect(maps.Values(u.DropIns))
-		if u.Contents != nil {
-			texts = append(texts, *u.Contents)
-		}
-		for _, text := range texts {
+		for _, text := range u.texts() {
 			for _, line := range namesModule.FindAllString(text, -1) {
 				switch {
 				case strings.Contains(line, "modules_disabled"), strings.Contains(line, "kernel.modprobe"):

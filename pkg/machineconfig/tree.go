@@ -174,6 +174,9 @@ func deliveredTree() tree {
 	} {
 		t.mustPut(name, []byte(text))
 	}
+	for _, name := range []string{"local-fs", "sockets", "timers", "paths", "network", "network-online", "graphical"} {
+		t.mustPut(unitDir+name+".target", []byte("[Unit]\n"))
+	}
 	// An embedded tree has no links, and every error of it is one of the build.
 	err := fs.WalkDir(delivered, "delivered", func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -191,8 +194,8 @@ func deliveredTree() tree {
 	for name, target := range map[string]string{
 		unitConfigDir + "default.target":                              unitDir + "multi-user.target",
 		unitDir + "sysinit.target.wants/systemd-modules-load.service": "../systemd-modules-load.service",
-		"/etc/systemd/system/multi-user.target.wants/crio.service":    unitDir + "crio.service",
-		"/etc/systemd/system/multi-user.target.wants/kubelet.service": "/etc/systemd/system/kubelet.service",
+		unitConfigDir + "multi-user.target.wants/crio.service":        unitDir + "crio.service",
+		unitConfigDir + "multi-user.target.wants/kubelet.service":     unitConfigDir + "kubelet.service",
 	} {
 		if _, err := t.put(name, node{mode: fs.ModeSymlink, data: []byte(target)}); err != nil {
 			panic(err)

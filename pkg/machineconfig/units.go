@@ -3,6 +3,9 @@ package machineconfig
 import (
 	"fmt"
 	"io/fs"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
@@ -93,13 +96,38 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 		if u.Enabled == nil {
 			continue
 		}
-		for link, target := range units.Links(u.Name) {
+		links := units.Links(u.Name)
+		for link, target := range links {
 			if *u.Enabled {
 				put(u, link, u.enabledBy, node{mode: fs.ModeSymlink, data: []byte(target)})
 			} else {
 				delete(t, t.parents(unitConfigDir+link))
 			}
 		}
+		if by := wantedBy(units, links); by != "" && *u.Enabled && u.loads() {
+			cannot(u, u.enabledBy, " is wanted by "+clip(by)+", the host's own: whether the boot starts that is not known")
+		}
 	}
 	return unread
+}
+
+// loads says whether something of the unit is about modules.
+func (u *Unit) loads() bool {
+	return slices.ContainsFunc(u.texts(), namesModule.MatchString)
+}
+
+// wantedBy is one of the units that links are of, if only the host has them.
+func wantedBy(units *systemdunit.Set, links map[string]string) (by string) {
+	for link := range links {
+		dir, _, isWanted := strings.Cut(link, "/")
+		if !isWanted {
+			return "" // another name, by which anything may start it
+		}
+		name := strings.TrimSuffix(dir, path.Ext(dir))
+		if units.Load(name).File != "" {
+			return ""
+		}
+		by = max(by, name)
+	}
+	return by
 }
