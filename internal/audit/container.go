@@ -27,3 +27,17 @@ func AgentContainer(p *corev1.Pod) *corev1.Container {
 	}
 	return nil
 }
+
+// Argument is the value of a flag of a container's command line, the last one, and
+// whether it is there. pflag takes it behind "=" or as the next word.
+func Argument(c *corev1.Container, flag string) (value string, found bool) {
+	words := slices.Concat(c.Command, c.Args)
+	for i, word := range words {
+		if v, ok := strings.CutPrefix(word, flag+"="); ok {
+			value, found = v, true
+		} else if word == flag && i+1 < len(words) {
+			value, found = words[i+1], true
+		}
+	}
+	return value, found
+}

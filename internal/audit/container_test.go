@@ -41,6 +41,7 @@ func TestAgentHeartbeat(t *testing.T) {
 		nodelabel.DefaultHeartbeat: {"run", "--condition"},
 		time.Hour:                  {"run", "--condition", "--condition-heartbeat=1h"},
 		0:                          {"run", "--condition-heartbeat=0"},
+		2 * time.Hour:              {"run", "--condition-heartbeat=1h", "--condition-heartbeat", "2h"},
 	} {
 		p := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{
 			{Name: "proxy", Args: []string{"--condition-heartbeat=7m"}}, {Name: "agent", Args: args},
@@ -48,6 +49,10 @@ func TestAgentHeartbeat(t *testing.T) {
 		if got := agentPod(p).Heartbeat; got != want {
 			t.Errorf("%v: %s, want %s", args, got, want)
 		}
+	}
+	command := &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "agent", Command: []string{"/sctp-agent", "run", "--condition-heartbeat=3h"}}}}}
+	if got := agentPod(command).Heartbeat; got != 3*time.Hour {
+		t.Errorf("by its command: %s", got)
 	}
 	n := corev1.Node{}
 	at := metav1.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)

@@ -393,10 +393,8 @@ func isAgent(p *corev1.Pod, agents labels.Selector) bool {
 func agentPod(p *corev1.Pod) *AgentPod {
 	out := &AgentPod{Namespace: p.Namespace, Name: p.Name, Heartbeat: nodelabel.DefaultHeartbeat, Trouble: string(p.Status.Phase)}
 	if c := AgentContainer(p); c != nil {
-		for _, arg := range c.Args {
-			if every, found := strings.CutPrefix(arg, "--condition-heartbeat="); found {
-				out.Heartbeat, _ = time.ParseDuration(every) // else it does not run
-			}
+		if every, found := Argument(c, "--condition-heartbeat"); found {
+			out.Heartbeat, _ = time.ParseDuration(every) // else it does not run
 		}
 		out.Image = c.Image
 		out.Version = imageVersion(out.Image)

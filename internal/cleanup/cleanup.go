@@ -86,19 +86,13 @@ func Agents(ctx context.Context, c *cluster.Client, opts Options) (names []strin
 
 // prefixOf is the prefix of the keys that an agent writes.
 func prefixOf(t corev1.PodTemplateSpec) string {
-	prefix := nodelabel.DefaultPrefix
+	var keys nodelabel.Keys
 	if c := audit.AgentContainer(&corev1.Pod{Spec: t.Spec}); c != nil {
-		for i, arg := range c.Args {
-			value, found := strings.CutPrefix(arg, "--prefix=")
-			if arg == "--prefix" && i+1 < len(c.Args) {
-				value, found = c.Args[i+1], true
-			}
-			if keys, err := nodelabel.NewKeys(value); found && err == nil {
-				prefix = keys.Prefix()
-			}
+		if prefix, found := audit.Argument(c, "--prefix"); found {
+			keys, _ = nodelabel.NewKeys(prefix) // else it does not run
 		}
 	}
-	return prefix
+	return keys.Prefix()
 }
 
 func find(n *corev1.Node, only *nodelabel.Keys) *Node {

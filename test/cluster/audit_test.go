@@ -761,13 +761,15 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 			Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}},
-				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "agent", Image: "registry.example.com/sctp-agent:v0.2.0", Args: []string{"run"}}}},
+				Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "agent", Image: "registry.example.com/sctp-agent:v0.2.0", Command: []string{"/sctp-agent", "run"}, Args: []string{"--prefix", "own.example"}}}},
 			},
 		},
 	}
 	must[*appsv1.DaemonSet](s)(s.client.AppsV1().DaemonSets(agentNamespace).Create(s.ctx, daemonSet, metav1.CreateOptions{}))
-	if r := run(t, bin, "cleanup", "--kubeconfig", admin, "--yes"); r.code != 2 || !strings.Contains(r.stderr, "kubectl delete daemonset --namespace sctp-agent sctp-agent") {
-		t.Errorf("while agents run: exit status %d, %s", r.code, r.stderr)
+	for _, args := range [][]string{{"--yes"}, {"--yes", "--prefix", "own.example"}} {
+		if r := run(t, bin, append([]string{"cleanup", "--kubeconfig", admin}, args...)...); r.code != 2 || !strings.Contains(r.stderr, "kubectl delete daemonset --namespace sctp-agent sctp-agent") {
+			t.Errorf("%v, while agents run: exit status %d, %s", args, r.code, r.stderr)
+		}
 	}
 	if now := ours(); len(now) != len(before) {
 		t.Fatalf("refused, and yet something was removed: %v", now)
