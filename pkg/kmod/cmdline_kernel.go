@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,6 +30,26 @@ func kernelBlacklist(line string) (value, token string) {
 		}
 	}
 	return value, token
+}
+
+// initcallToken is the token of initcall_blacklist= by which the kernel does not
+// call a function, "" if there is none: all such tokens count
+// (init/main.c, initcall_blacklist). The function of a module is called as those
+// of built-in code are (do_one_initcall, -EPERM), and the load fails.
+func initcallToken(line, function string) string {
+	if function == "" {
+		return ""
+	}
+	for tok := range kernelTokens(line) {
+		if tok == "--" {
+			break
+		}
+		param, val := splitKernelToken(tok)
+		if strings.ReplaceAll(param, "-", "_") == "initcall_blacklist" && slices.Contains(strings.Split(val, ","), function) {
+			return tok
+		}
+	}
+	return ""
 }
 
 // noModuleToken is the token that sets kernel.modules_disabled before the boot

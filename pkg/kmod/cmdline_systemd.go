@@ -11,8 +11,14 @@ func systemdModulesLoad(line string, systemd int) []request {
 	var reqs []request
 	seen := map[string]bool{}
 	line = cString(line)
-	if systemd <= 247 {
-		line, _, _ = strings.Cut(line, "\n") // later ones read the whole file
+	// Up to 247 it is the first line, later the whole file. A carriage return ends
+	// a line since 240 (src/basic/fileio.c, read_line_full).
+	ends := "\n\r"
+	if systemd <= 239 {
+		ends = "\n"
+	}
+	if end := strings.IndexAny(line, ends); end >= 0 && systemd <= 247 {
+		line = line[:end]
 	}
 	for line != "" {
 		var word, raw string

@@ -112,6 +112,9 @@ func (ev *evaluation) decide(who caller, names []string) Decision {
 func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImage)) Decision {
 	h := ev.host
 	if h.builtin {
+		if e := h.initRefused(); e != nil {
+			return Decision{Allowed: AnswerFalse, Cause: e.Cause, Evidence: []Evidence{*e}}
+		}
 		return Decision{Allowed: AnswerTrue, Evidence: []Evidence{h.builtinBy}}
 	}
 	if len(names) == 0 {
@@ -134,6 +137,8 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 	case l.isModprobe == AnswerTrue:
 	case l.isModprobe == AnswerFalse:
 		inserted, unsure = false, nil
+	case h.kernelRefuses(h.target) != nil:
+		// Whatever the program is.
 	case inserted || l.by.Cause != CauseUnreadable:
 		// Another program than modprobe is not bound to modprobe.d.
 		inserted, unsure = false, append(unsure, l.by)

@@ -16,7 +16,7 @@ import (
 // it.
 func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host {
 	h := &host{
-		hostFiles: files.until(ctx), ctx: ctx, target: m.Name, onRequest: m.OnRequest, moddir: "/lib/modules",
+		hostFiles: files.until(ctx), ctx: ctx, target: m.Name, init: m.Init, onRequest: m.OnRequest, moddir: "/lib/modules",
 		indexes: map[string]*hostIndex{}, modules: map[string]*indexedModule{}, states: map[string]State{},
 		work: maxWork,
 	}

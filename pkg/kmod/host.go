@@ -31,6 +31,7 @@ type host struct {
 	ctx    context.Context // ends the looking and the replaying
 	moddir string
 	target string
+	init   string // the function of the target; see Module
 	// onRequest is the module's.
 	onRequest bool
 	release   osRelease
@@ -350,6 +351,11 @@ func (h *host) kernelRefuses(name string) *Evidence {
 		e.Effect = "the kernel refuses " + name + " for every caller"
 		return &e
 	}
+	if name == h.target {
+		if e := h.initRefused(); e != nil {
+			return e
+		}
+	}
 	if h.signedOnly != "" {
 		if file, err := h.moduleFile(name); err == nil && file != "" && h.unsigned(file) {
 			return &Evidence{File: file, Cause: CauseDeniedByKernel,
@@ -357,6 +363,17 @@ func (h *host) kernelRefuses(name string) *Evidence {
 		}
 	}
 	return nil
+}
+
+// initRefused says which argument keeps the kernel from calling the function of
+// the target, compiled in or not.
+func (h *host) initRefused() *Evidence {
+	token := initcallToken(h.cmdline, h.init)
+	if token == "" {
+		return nil
+	}
+	return &Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: CauseDeniedByKernel,
+		Effect: "the kernel does not call " + h.init + ", without which there is no " + h.target}
 }
 
 // signatureMark ends a module file that carries a signature

@@ -77,6 +77,9 @@ type Module struct {
 	// first ("net-pf-2-proto-132-type-1", "net-pf-2-proto-132"). Empty when
 	// the module is not autoloaded by a protocol number.
 	Autoload, AutoloadIPv6 []string
+	// Init is the function that the kernel calls when it has the module, by which
+	// initcall_blacklist= names it ("sctp_init"). Empty when it is not known.
+	Init string
 	// OnRequest: a program's request is all that matters. What the host's units
 	// make of a boot, and how the next one differs, is not looked at.
 	OnRequest bool
@@ -88,6 +91,7 @@ type Module struct {
 func SCTP() Module {
 	return Module{
 		Name:         "sctp",
+		Init:         "sctp_init",
 		Autoload:     []string{"net-pf-2-proto-132-type-1", "net-pf-2-proto-132"},
 		AutoloadIPv6: []string{"net-pf-10-proto-132-type-1", "net-pf-10-proto-132"},
 	}

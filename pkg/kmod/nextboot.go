@@ -252,6 +252,10 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 					found[key+"="+moduleName(name)] = a
 				}
 			}
+		case "initcall_blacklist":
+			if initcallToken(a.token, h.init) != "" {
+				found[key] = a
+			}
 		case "nomodule", "sysctl.kernel.modules_disabled", "sysctl.kernel.modprobe":
 			found[key+"="+value] = a
 		case "systemd.mask":

@@ -39,6 +39,32 @@ func TestKernelBlacklist(t *testing.T) {
 	}
 }
 
+// TestInitcallToken: as init/main.c has it, all tokens count, and the names are
+// those of functions.
+func TestInitcallToken(t *testing.T) {
+	for line, want := range map[string]string{
+		"ro initcall_blacklist=sctp_init quiet":                 "initcall_blacklist=sctp_init",
+		"initcall-blacklist=a,sctp_init":                        "initcall-blacklist=a,sctp_init",
+		"initcall_blacklist=sctp_init initcall_blacklist=":      "initcall_blacklist=sctp_init",
+		"initcall_blacklist=a initcall_blacklist=sctp_init,b":   "initcall_blacklist=sctp_init,b",
+		`initcall_blacklist="sctp_init"`:                        `initcall_blacklist="sctp_init"`,
+		"initcall_blacklist=sctp":                               "",
+		"initcall_blacklist=sctp_init_x,xsctp_init":             "",
+		"initcall_blacklist= sctp_init":                         "",
+		"initcall_blacklist sctp_init":                          "",
+		"-- initcall_blacklist=sctp_init":                       "",
+		`foo="a initcall_blacklist=sctp_init"`:                  "",
+		"sctp.initcall_blacklist=sctp_init rd.blacklist=a_init": "",
+	} {
+		if got := initcallToken(line, "sctp_init"); got != want {
+			t.Errorf("%q: token %q, want %q", line, got, want)
+		}
+	}
+	if got := initcallToken("initcall_blacklist=", ""); got != "" {
+		t.Errorf("a module of which no function is known: token %q", got)
+	}
+}
+
 // TestModulesLoadLines covers systemd 239 (RHEL 8), which no Debian release has
 // for the oracle, besides the later reader.
 func TestModulesLoadLines(t *testing.T) {

@@ -295,7 +295,7 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 
 // onBoot says what the next boot will bring with today's files.
 func onBoot(i *kmod.Inspection) OnBoot {
-	if i.State == kmod.StateBuiltin {
+	if i.State == kmod.StateBuiltin && i.Autoload.Allowed != kmod.AnswerFalse {
 		return OnBootLoaded
 	}
 	boot := bootAllowed(i.BootLoad.Decision)

@@ -15,8 +15,6 @@ func onNextBoot(i *kmod.Inspection) OnBoot {
 	switch {
 	case n.KernelChosen:
 		return OnBootUnknown
-	case i.State == kmod.StateBuiltin:
-		return OnBootLoaded
 	case len(n.Pending) > 0 && !n.Known:
 		return OnBootUnknown
 	default:

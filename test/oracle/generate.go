@@ -33,6 +33,10 @@ func generate(v Version, seed uint64, n int) (*hostcase.Case, map[string]bool) {
 	g.cmdline()
 	g.helper()
 	g.oddDirectories()
+	if v.BusyBox && g.chance(20) {
+		// Little else is known of what it loads.
+		g.c.Denied, g.c.ModulesDisabled = pick(g, "sctp", "dummy,sctp", "sctpx"), g.chance(30)
+	}
 	return g.c, g.rare
 }
 

@@ -70,6 +70,38 @@ func TestGenerated(t *testing.T) {
 	}
 }
 
+// TestBusyBox: BusyBox reads modprobe.d by rules of its own, which differ between
+// its versions and builds. Of what it loads the library says nothing but what the
+// kernel decides, and that is so.
+func TestBusyBox(t *testing.T) {
+	needPrograms(t)
+	roots := 200
+	if testing.Short() {
+		roots = 60
+	}
+	for _, v := range BusyBoxes {
+		t.Run(string(v.Suite), func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			report, err := Compare(ctx, v, 1, 0, roots, 1, place(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log("\n" + report.String())
+			for _, d := range report.Disagreements {
+				t.Errorf("%s\n%s", d.Case.Story, d)
+			}
+			for _, caller := range Callers[:3] {
+				c := report.Callers[caller]
+				if c.Loaded < roots/10 || c.Compared < roots/20 || c.Unknown < roots/2 {
+					t.Errorf("%s: %d roots loaded, %d compared, %d unknown: too few of a kind", caller, c.Loaded, c.Compared, c.Unknown)
+				}
+			}
+		})
+	}
+}
+
 // TestCases runs the real programs on the named cases of pkg/kmod: what those
 // expect is what really happens.
 func TestCases(t *testing.T) {

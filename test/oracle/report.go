@@ -137,7 +137,7 @@ func (r *Report) add(c *hostcase.Case, real, ours Outcome, log string) {
 // String is a table of the counts.
 func (r *Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "kmod %d, systemd %d (%s): %d roots\n", r.Kmod, r.Systemd, r.Suite, r.Roots)
+	fmt.Fprintf(&b, "%s: %d roots\n", r.Version, r.Roots)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "caller\tcompared\tagreed\t\tloaded\tdeclined\t")
 	for _, caller := range Callers {

@@ -77,6 +77,9 @@ func (r *Root) Compare(ctx context.Context, c *hostcase.Case) (real, ours Outcom
 	own.Entries = slices.DeleteFunc(slices.Clone(c.Entries), func(e hostcase.Entry) bool {
 		return strings.HasPrefix(e.Path, "bin/") || strings.HasPrefix(e.Path, "sbin/")
 	})
+	if r.tools.BusyBox {
+		own.Entries = append(own.Entries, textIndexes(c)...)
+	}
 	if err := own.Build(r.dir); err != nil {
 		return nil, nil, fmt.Errorf("build case: %w", err)
 	}
@@ -151,7 +154,42 @@ func (r *Root) ask(ctx context.Context, c *hostcase.Case) (Outcome, error) {
 			real[caller] = "true"
 		}
 	}
+	if r.tools.BusyBox {
+		return real, nil // what asks at boot has libkmod
+	}
 	return real, r.askBoot(ctx, c, module.Name, real)
+}
+
+// textIndexes are the indexes of depmod(8) that BusyBox reads.
+func textIndexes(c *hostcase.Case) []hostcase.Entry {
+	files := map[string]string{}
+	for _, m := range c.Modules {
+		files[m.Name] = m.File
+	}
+	var dep, alias strings.Builder
+	for _, m := range c.Modules {
+		dep.WriteString(m.File + ":")
+		for _, need := range m.Needs {
+			if !slices.Contains(c.Builtin, need) {
+				dep.WriteString(" " + files[need])
+			}
+		}
+		dep.WriteString("\n")
+	}
+	for _, a := range c.Aliases {
+		// Only the other indexes have all of a name's dashes made underscores.
+		fmt.Fprintf(&alias, "alias %s %s\n", strings.ReplaceAll(a.Pattern, "_", "-"), a.Name)
+	}
+	lib := "usr/lib"
+	if c.Split {
+		lib = "lib"
+	}
+	dir := path.Join(lib, "modules", hostcase.Release)
+	return []hostcase.Entry{
+		{Kind: hostcase.File, Path: path.Join(dir, "modules.dep"), Content: dep.String()},
+		{Kind: hostcase.File, Path: path.Join(dir, "modules.alias"), Content: alias.String()},
+		{Kind: hostcase.File, Path: path.Join(dir, "modules.symbols"), Content: ""},
+	}
 }
 
 // builtin says that the module is in the kernel from the start: a load changes

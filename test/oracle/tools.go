@@ -27,14 +27,30 @@ import (
 type Version struct {
 	Suite         debian.Suite
 	Kmod, Systemd int
+	// BusyBox: modprobe is BusyBox's.
+	BusyBox bool
+}
+
+func (v Version) String() string {
+	if v.BusyBox {
+		return fmt.Sprintf("BusyBox of %s", v.Suite)
+	}
+	return fmt.Sprintf("kmod %d, systemd %d (%s)", v.Kmod, v.Systemd, v.Suite)
 }
 
 // Versions are the pairs that Debian ships.
 var Versions = []Version{
-	{debian.Bullseye, 28, 247},
-	{debian.Bookworm, 30, 252},
-	{debian.Trixie, 34, 257},
-	{debian.Forky, 34, 262},
+	{Suite: debian.Bullseye, Kmod: 28, Systemd: 247},
+	{Suite: debian.Bookworm, Kmod: 30, Systemd: 252},
+	{Suite: debian.Trixie, Kmod: 34, Systemd: 257},
+	{Suite: debian.Forky, Kmod: 34, Systemd: 262},
+}
+
+// BusyBoxes are the same releases with BusyBox 1.30, 1.35 and 1.37 for modprobe.
+var BusyBoxes = []Version{
+	{Suite: debian.Bullseye, Kmod: 28, Systemd: 247, BusyBox: true},
+	{Suite: debian.Bookworm, Kmod: 30, Systemd: 252, BusyBox: true},
+	{Suite: debian.Trixie, Kmod: 34, Systemd: 257, BusyBox: true},
 }
 
 // needsProc: systemd of this version reads no file in a root without a real /proc.
@@ -63,7 +79,7 @@ func Prepare(ctx context.Context, v Version, dir string) (*Tools, error) {
 	if runtime.GOARCH != "amd64" {
 		return nil, errors.New("the stand-in kernel is written for amd64")
 	}
-	tree, err := debian.Open(v.Suite, "").TreeWithDepends(ctx, "kmod", "systemd", "udev", "dash", "coreutils")
+	tree, err := debian.Open(v.Suite, "").TreeWithDepends(ctx, "kmod", "systemd", "udev", "dash", "coreutils", "busybox")
 	if err != nil {
 		return nil, fmt.Errorf("fetch kmod and systemd of %s: %w", v.Suite, err)
 	}
@@ -73,8 +89,12 @@ func Prepare(ctx context.Context, v Version, dir string) (*Tools, error) {
 		}
 	}
 	f := furnisher{tree: tree, dir: dir, libs: map[string]bool{}}
+	modprobeOf := "bin/kmod"
+	if v.BusyBox {
+		modprobeOf = "bin/busybox"
+	}
 	for _, p := range []struct{ from, to string }{
-		{"bin/kmod", "sbin/modprobe"},
+		{modprobeOf, "sbin/modprobe"},
 		{"lib/systemd/systemd-modules-load", "tools/systemd-modules-load"},
 		{"bin/dash", "bin/sh"},
 		{"bin/true", "bin/true"},

@@ -173,6 +173,17 @@ func scenarios() []scenario {
 			},
 		},
 		{
+			name:  "initcall_blacklist= on the command line",
+			full:  true,
+			cfg:   guest.Config{Cmdline: "initcall_blacklist=x_init,sctp_init", Files: machineConfig()},
+			ready: "false", reason: "ModuleDeniedByKernel", onBoot: "blocked", state: "loadable",
+			evidence: map[string]evidence{
+				"autoload":    {"/proc/cmdline", 1, "initcall_blacklist=x_init,sctp_init"},
+				"modulesLoad": {"/proc/cmdline", 1, "initcall_blacklist=x_init,sctp_init"},
+				"modprobe":    {"/proc/cmdline", 1, "initcall_blacklist=x_init,sctp_init"},
+			},
+		},
+		{
 			name:  "module_blacklist= of a module that sctp needs",
 			full:  true,
 			cfg:   guest.Config{Cmdline: "module_blacklist=udp_tunnel", Files: machineConfig()},

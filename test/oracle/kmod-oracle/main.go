@@ -1,5 +1,5 @@
-// Command kmod-oracle compares pkg/kmod with the real modprobe and
-// systemd-modules-load on many generated host roots, and prints how often they
+// Command kmod-oracle compares pkg/kmod with the real modprobe, kmod's and
+// BusyBox's, and systemd-modules-load on many generated host roots, and prints how often they
 // agree for each caller. It exits with 1 if they ever differ.
 //
 // It must run as root: the programs run in a chroot.
@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -51,7 +52,7 @@ func run(ctx context.Context) (same bool, err error) {
 		}
 	}
 	same = true
-	for _, v := range oracle.Versions {
+	for _, v := range slices.Concat(oracle.Versions, oracle.BusyBoxes) {
 		if *kmod != 0 && v.Kmod != *kmod {
 			continue
 		}

@@ -114,6 +114,33 @@ static int denied(const char *name)
 	return 0;
 }
 
+/*
+ * initcall_blacklist=A,B: the function of a module is called NAME_init. Quotes are
+ * not understood.
+ */
+static int not_initialised(const char *name)
+{
+	static const char key[] = "initcall_blacklist=";
+	char buf[4096], *p, *word, *end;
+	long len = length(name);
+
+	if (slurp("/tools/proc/cmdline", buf, sizeof(buf)) < 0 && slurp("/proc/cmdline", buf, sizeof(buf)) < 0)
+		return 0;
+	for (p = buf; *p; p++) {
+		if ((p > buf && p[-1] != ' ') || !same(key, p, length(key)))
+			continue;
+		for (word = p + length(key);; word = end + 1) {
+			for (end = word; *end && *end != ',' && *end != ' ' && *end != '\n'; end++)
+				;
+			if (end - word == len + 5 && same(word, name, len) && same(word + len, "_init", 5))
+				return 1;
+			if (*end != ',')
+				break;
+		}
+	}
+	return 0;
+}
+
 /* text is "MODULE name NEEDS a,b\n" and is taken apart. */
 static long insert(char *text)
 {
@@ -151,6 +178,8 @@ static long insert(char *text)
 			break;
 		needs = end + 1;
 	}
+	if (not_initialised(name))
+		return -EPERM;
 	end = append(append(path, "/sys/module/"), name);
 	raw(SYS_mkdirat, AT_FDCWD, (long)path, 0755, 0, 0, 0);
 	append(end, "/initstate");
