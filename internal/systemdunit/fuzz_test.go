@@ -26,7 +26,7 @@ func FuzzUnit(f *testing.F) {
 			t.Fatal(err)
 		}
 		lines := 1 + bytes.Count(data, []byte("\n"))
-		set := Read(tree)
+		set := Read(tree, 252)
 		units := append(set.Started(""), set.Load("a@b.service"))
 		if len(units) > maxUnits+1 {
 			t.Fatalf("%d units", len(units))

@@ -1,6 +1,7 @@
 package systemdunit
 
 import (
+	"path"
 	"slices"
 	"strings"
 )
@@ -10,14 +11,14 @@ import (
 // (systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5)).
 func harmless(key string) bool {
 	switch key {
-	case "Description", "Documentation", "SourcePath", "After", "Before", "PartOf", "OnFailure", "OnSuccess",
+	case "Description", "Documentation", "SourcePath", "After", "PartOf", "OnFailure", "OnSuccess",
 		"OnFailureJobMode", "OnSuccessJobMode", "StartLimitIntervalSec", "StartLimitInterval", "StartLimitBurst",
-		"StartLimitAction", "DefaultDependencies", "IgnoreOnIsolate", "StopWhenUnneeded", "RefuseManualStart",
+		"StartLimitAction", "IgnoreOnIsolate", "StopWhenUnneeded", "RefuseManualStart",
 		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
 		"PropagatesStopTo", "StopPropagatedFrom", "RequiresMountsFor", "WantsMountsFor", "SurviveFinalKillSignal",
-		"JobTimeoutSec", "JobRunningTimeoutSec", "JobTimeoutAction", "FailureAction", "SuccessAction", "Type",
+		"JobTimeoutSec", "JobRunningTimeoutSec", "JobTimeoutAction", "FailureAction", "SuccessAction",
 		"RemainAfterExit", "ExitType", "PIDFile", "GuessMainPID", "BusName", "NotifyAccess", "Sockets",
-		"FileDescriptorStoreMax", "ExecReload", "ExecStop", "ExecStopPost", "Restart", "RestartSec", "RestartSteps",
+		"FileDescriptorStoreMax", "ExecReload", "ExecStop", "ExecStopPost", "RestartSec", "RestartSteps",
 		"RestartMaxDelaySec", "RestartForceExitStatus", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
 		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
 		"OOMPolicy", "StandardInput", "StandardOutput", "StandardError", "SyslogIdentifier", "SyslogFacility",
@@ -41,12 +42,10 @@ func harmless(key string) bool {
 	return strings.HasPrefix(key, "X-")
 }
 
-// atShutdown are units that are not there while a system boots.
-var atShutdown = []string{"shutdown.target", "umount.target", "reboot.target", "initrd-switch-root.target"}
-
 // Hindrance is a setting of a unit, conditions apart, that may keep its commands
 // from being run, or keep them from loading a module: another user, fewer
-// capabilities, a unit that it requires and that is not there. A setting that
+// capabilities, a unit that it requires and that is not there, one that it conflicts
+// with, or that conflicts with it (of those that Started has seen). A setting that
 // nothing is known of is one.
 func (s *Set) Hindrance(u *Unit) (by Setting, found bool) {
 	for _, v := range u.Settings {
@@ -54,17 +53,92 @@ func (s *Set) Hindrance(u *Unit) (by Setting, found bool) {
 			return v, true
 		}
 	}
+	if v := s.doubt(u); v != nil {
+		return *v, true
+	}
 	return Setting{}, false
+}
+
+// doubt is why a boot that comes to a unit may not start it, nil if nothing is
+// known of that.
+func (s *Set) doubt(u *Unit) *Setting {
+	if by, known := s.doubts[u.Name]; known {
+		return by
+	}
+	if s.doubts == nil {
+		s.doubts = map[string]*Setting{}
+	}
+	s.doubts[u.Name] = nil // units may require each other
+	by := s.refused(u)
+	if v, ok := s.against[u.Name]; ok {
+		by = &v
+	}
+	for _, v := range u.Settings {
+		if v.Section == "Unit" && v.Key == "Requisite" && v.Value != "" || v.Key == badHeader {
+			by = &v
+		}
+	}
+	for _, v := range s.required(u) {
+		if !slices.Contains(kinds, path.Ext(v.Value)) {
+			continue
+		}
+		other := s.Load(s.aliasOf(v.Value))
+		missing := other.File == "" && !slices.Contains(early, v.Value) // not all of a host is in each root
+		if other.Masked || missing || s.doubt(other) != nil {
+			by = &v
+			break
+		}
+	}
+	s.doubts[u.Name] = by
+	return by
+}
+
+// refused is why systemd refuses to load a service (src/core/service.c,
+// service_verify), nil if it is not known to.
+func (s *Set) refused(u *Unit) *Setting {
+	if path.Ext(u.Name) != ".service" || u.File == "" || u.Masked || u.alias != "" {
+		return nil
+	}
+	kind, commands := "simple", 0
+	for _, v := range u.Values("Service", "Type") {
+		if slices.Contains([]string{"simple", "exec", "forking", "oneshot", "dbus", "notify", "notify-reload", "idle"}, v.Value) {
+			kind = v.Value
+		}
+	}
+	for _, v := range u.Settings {
+		if list, _ := u.Commands(v.Value); v.Section == "Service" && v.Key == "ExecStart" && v.Value != "" && len(list) == 0 {
+			return &v // no name of a program, which another ExecStart= does not make good
+		}
+	}
+	start := u.Values("Service", "ExecStart")
+	for _, v := range start {
+		list, _ := u.Commands(v.Value)
+		commands += len(list)
+	}
+	restart := Setting{}
+	for _, v := range u.Values("Service", "Restart") {
+		restart = v
+	}
+	switch {
+	case commands == 0:
+		return &Setting{Section: "Service", Key: "ExecStart", File: u.File}
+	case kind != "oneshot" && commands > 1:
+		return &start[len(start)-1]
+	case kind == "oneshot" && (restart.Value == "always" || restart.Value == "on-success"):
+		return &restart
+	}
+	return nil
 }
 
 func (s *Set) hinders(u *Unit, v Setting) bool {
 	words := strings.Fields(v.Value)
 	switch key := v.Key; {
-	case v.Section == "Install":
-		return false
+	case v.Section == "Install", key == "Type", key == "Restart", key == "DefaultDependencies",
+		key == "Requires", key == "BindsTo", key == "Conflicts", key == "Before", key == "Requisite":
+		return false // see doubt
 	case key == "CapabilityBoundingSet":
 		return strings.HasPrefix(v.Value, "~") || !slices.Contains(words, "CAP_SYS_MODULE")
-	case v.Value == "", slices.Contains([]string{"no", "false", "off", "0"}, strings.ToLower(v.Value)):
+	case v.Value == "", isNo(v.Value):
 		return false
 	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Upholds",
 		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost":
@@ -79,17 +153,11 @@ func (s *Set) hinders(u *Unit, v Setting) bool {
 		return v.Value != "root"
 	case key == "AmbientCapabilities", key == "ProtectSystem":
 		return false // they add, and make files read-only
-	case key == "Conflicts":
-		return slices.ContainsFunc(words, func(name string) bool { return !slices.Contains(atShutdown, name) })
-	case key == "Requires", key == "BindsTo":
-		return slices.ContainsFunc(words, func(name string) bool {
-			name, known := u.expand(name)
-			if !strings.HasSuffix(name, ".service") && !strings.HasSuffix(name, ".target") {
-				return !known
-			}
-			other := s.Load(name)
-			return !known || other.Masked || other.File == ""
-		})
 	}
 	return true
+}
+
+// isNo says whether a value is false (src/basic/parse-util.c, parse_boolean).
+func isNo(value string) bool {
+	return slices.Contains([]string{"0", "no", "n", "false", "f", "off"}, strings.ToLower(value))
 }

@@ -26,7 +26,7 @@ func parse(file string, data []byte) (list []Setting) {
 	section, joined, start := "", "", 0
 	open := false
 	number := 0
-	for line := range strings.Lines(string(data)) {
+	for line := range strings.Lines(strings.TrimPrefix(string(data), "\ufeff")) {
 		number++
 		text := strings.TrimRight(line, "\r\n")
 		trimmed := strings.TrimSpace(text)
@@ -50,9 +50,16 @@ func parse(file string, data []byte) (list []Setting) {
 	return list
 }
 
+// badHeader stands for a section that does not end with a bracket: systemd does
+// not take such a file.
+const badHeader = "section header"
+
 func assign(list []Setting, section, line, file string, number int) ([]Setting, string) {
 	line = strings.TrimSpace(line)
 	if name, ok := strings.CutPrefix(line, "["); ok {
+		if !strings.HasSuffix(name, "]") {
+			list = append(list, Setting{Section: section, Key: badHeader, Value: line, File: file, Line: number, Vendor: vendor(file)})
+		}
 		return list, strings.TrimSuffix(name, "]")
 	}
 	key, value, ok := strings.Cut(line, "=")
@@ -101,6 +108,10 @@ func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 	end := func() {
 		if len(args) > 0 {
 			program := strings.TrimLeft(args[0], "-@:+!|")
+			if program == "" || program[0] != '/' && strings.Contains(program, "/") {
+				commands, ok, value, args = nil, false, "", nil // the whole line is ignored
+				return
+			}
 			if prefix := strings.TrimSuffix(args[0], program); strings.Contains(prefix, "@") && len(args) > 1 {
 				args = args[1:] // the program's argv[0] stood there
 			}

@@ -43,12 +43,21 @@ type Files interface {
 // Set is the units of one host.
 type Set struct {
 	files Files
-	dirs  []unitDir
-	left  int // files that may still be read
+	// systemd is the version whose rules apply.
+	systemd int
+	dirs    []unitDir
+	left    int // files that may still be read
 	// Err is the first thing that could not be read, and ErrFile which.
 	Err     error
 	ErrFile string
 	units   map[string]*Unit
+	// aliases are the links to a unit, of those names that have directories.
+	aliases map[string][]string
+	// against are settings of units that a boot starts by which it may do without
+	// another one.
+	against map[string]Setting
+	// doubts remembers the answers of doubt.
+	doubts map[string]*Setting
 }
 
 type unitDir struct {
@@ -56,9 +65,10 @@ type unitDir struct {
 	entries map[string]fs.FileMode
 }
 
-// Read lists the directories of units.
-func Read(files Files) *Set {
-	s := &Set{files: files, left: maxFiles, units: map[string]*Unit{}}
+// Read lists the directories of units. systemd is the version that reads them, the
+// earliest in question.
+func Read(files Files, systemd int) *Set {
+	s := &Set{files: files, systemd: systemd, left: maxFiles, units: map[string]*Unit{}}
 	seen := map[hostroot.ID]bool{}
 	for _, dir := range Dirs() {
 		st, err := files.Stat(dir)
@@ -80,7 +90,77 @@ func Read(files Files) *Set {
 		}
 		s.dirs = append(s.dirs, d)
 	}
+	s.aliases = s.findAliases()
 	return s
+}
+
+// dirSuffixes are those of directories that add to a unit.
+var dirSuffixes = []string{".wants", ".requires", ".upholds", ".d"}
+
+// findAliases finds the units whose other names have directories: these add to the
+// unit, too. Most links to units are of no interest.
+func (s *Set) findAliases() map[string][]string {
+	aliases := map[string][]string{}
+	for _, d := range s.dirs {
+		for entry := range d.entries {
+			suffix := path.Ext(entry)
+			alias := strings.TrimSuffix(entry, suffix)
+			if !slices.Contains(dirSuffixes, suffix) {
+				continue
+			}
+			if name := s.aliasOf(alias); name != alias && !slices.Contains(aliases[name], alias) {
+				aliases[name] = append(aliases[name], alias)
+			}
+		}
+	}
+	for _, list := range aliases {
+		slices.Sort(list)
+	}
+	return aliases
+}
+
+// aliasOf follows the links of a name to the unit that it stands for.
+func (s *Set) aliasOf(name string) string {
+	for range 8 {
+		target := name
+		for _, d := range s.dirs {
+			mode, ok := d.entries[name]
+			if !ok {
+				continue
+			}
+			if mode&fs.ModeSymlink != 0 {
+				if link, err := s.files.Readlink(path.Join(d.path, name)); err == nil && s.isAlias(name, path.Base(link)) {
+					target = path.Base(link)
+				}
+			}
+			break
+		}
+		if target == name {
+			break
+		}
+		name = target
+	}
+	return name
+}
+
+// isAlias says whether a link of one name to a file of another makes two names of
+// one unit (src/shared/install.c, unit_validate_alias_symlink_or_warn). A link from
+// an instance to its template does not.
+func (s *Set) isAlias(name, target string) bool {
+	fits := !strings.Contains(name, "@") && !strings.Contains(target, "@.") ||
+		strings.Contains(name, "@") && strings.Contains(target, "@") && (&Unit{Name: name}).instance() == (&Unit{Name: target}).instance()
+	return fits && target != name && path.Ext(target) == path.Ext(name) &&
+		slices.ContainsFunc(s.dirs, func(d unitDir) bool { _, ok := d.entries[target]; return ok })
+}
+
+// names are those of directories that add to a unit, without their suffixes: its
+// own, its template's, and its other names.
+func (s *Set) names(name string) []string {
+	names := []string{name}
+	if template := templateOf(name); template != "" {
+		names = append(names, template)
+	}
+	return append(names, s.aliases[name]...)
 }
 
 // Empty says that the root has no directory of units.
@@ -103,8 +183,8 @@ type Unit struct {
 	Changed  time.Time
 	// Err is why it is not known in full.
 	Err error
-	// Triggered: a timer, a path or a socket may start it, and nothing else does.
-	Triggered bool
+	// Perhaps is why it is not sure that a boot starts it, "" if it is.
+	Perhaps string
 	// alias is another name that this one is a link to.
 	alias string
 }
@@ -150,7 +230,7 @@ func (s *Set) loadFile(u *Unit, name string) bool {
 		}
 		u.File = path.Join(d.path, name)
 		if mode&fs.ModeSymlink != 0 {
-			if target, err := s.files.Readlink(u.File); err == nil && path.Base(target) != name {
+			if target, err := s.files.Readlink(u.File); err == nil && s.isAlias(name, path.Base(target)) {
 				u.alias = path.Base(target)
 			}
 		}
@@ -237,6 +317,9 @@ func (s *Set) dropIns(name string) (files []string) {
 		}
 	}
 	names := dropInNames(name)
+	for _, alias := range s.aliases[name] {
+		names = append(names, dropInNames(alias)...)
+	}
 	for _, d := range s.dirs {
 		for _, n := range names {
 			take(d, n+".d")
@@ -251,7 +334,7 @@ func (s *Set) dropIns(name string) (files []string) {
 }
 
 // Pulled says whether a link in WANTER.wants or WANTER.requires pulls a unit in;
-// masked names the link to /dev/null that stands in its place.
+// masked names the link to /dev/null, or the file, that stands in its place.
 func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 	for _, kind := range []string{".wants", ".requires"} {
 		for _, d := range s.dirs {
@@ -260,28 +343,28 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 			}
 			link := path.Join(d.path, wanter+kind, name)
 			target, err := s.files.Readlink(link)
-			if err != nil {
-				continue
+			if err == nil && target != "/dev/null" {
+				return true, ""
 			}
-			if target == "/dev/null" {
+			if st, statErr := s.files.Stat(link); err == nil || statErr == nil && st.Mode.IsRegular() {
 				masked = link
 				break
 			}
-			return true, ""
 		}
 	}
 	return false, masked
 }
 
-// pulls are the names of units that a unit brings along.
-func (s *Set) pulls(u *Unit) (names []string) {
-	for _, kind := range []string{".wants", ".requires", ".upholds"} {
-		taken := map[string]bool{}
-		for _, d := range s.dirs {
-			if _, ok := d.entries[u.Name+kind]; !ok {
+// links are the names of units that links in a directory of a unit bring along,
+// with the directories.
+func (s *Set) links(u *Unit, suffix string) (list []Setting) {
+	taken := map[string]bool{}
+	for _, d := range s.dirs {
+		for _, name := range s.names(u.Name) {
+			if _, ok := d.entries[name+suffix]; !ok {
 				continue
 			}
-			dir := path.Join(d.path, u.Name+kind)
+			dir := path.Join(d.path, name+suffix)
 			entries, err := s.files.ReadDir(dir)
 			if err != nil {
 				s.fail(dir, err)
@@ -293,26 +376,124 @@ func (s *Set) pulls(u *Unit) (names []string) {
 				}
 				taken[e.Name] = true
 				if target, err := s.files.Readlink(path.Join(dir, e.Name)); err == nil && target != "/dev/null" {
-					names = append(names, e.Name)
+					file := path.Join(dir, e.Name)
+					list = append(list, Setting{Value: u.instantiate(e.Name), File: file, Vendor: vendor(file)})
 				}
 			}
 		}
 	}
-	for _, key := range []string{"Wants", "Requires", "BindsTo", "Upholds"} {
-		for _, v := range u.Values("Unit", key) {
-			for _, name := range strings.Fields(v.Value) {
-				if text, ok := u.expand(name); ok {
-					names = append(names, text)
-				}
+	return list
+}
+
+// named are the units that settings of a unit name. Unlike other lists, these
+// cannot be cleared (systemd.unit(5)).
+func (u *Unit) named(keys ...string) (list []Setting) {
+	for _, v := range u.Settings {
+		if v.Section != "Unit" || !slices.Contains(keys, v.Key) {
+			continue
+		}
+		for _, name := range strings.Fields(v.Value) {
+			if text, ok := u.expand(name); ok {
+				v.Value = u.instantiate(text)
+				list = append(list, v)
 			}
 		}
+	}
+	return list
+}
+
+// late says whether a unit has the dependencies by which it is started after
+// sysinit.target (systemd.service(5), "Default Dependencies").
+func (u *Unit) late() bool {
+	late := path.Ext(u.Name) != ".target"
+	for _, v := range u.Values("Unit", "DefaultDependencies") {
+		late = late && !isNo(v.Value)
+	}
+	return late
+}
+
+// instantiate makes an instance of a template that a unit names without one: it is
+// the unit's own, or else the unit's name (src/core/unit.c, resolve_template).
+func (u *Unit) instantiate(name string) string {
+	prefix, suffix, template := strings.Cut(name, "@.")
+	if !template {
+		return name
+	}
+	instance := u.instance()
+	if instance == "" {
+		instance = strings.TrimSuffix(u.Name, path.Ext(u.Name))
+	}
+	return prefix + "@" + instance + "." + suffix
+}
+
+// required are the units without which a unit is not started.
+func (s *Set) required(u *Unit) []Setting {
+	list := u.named("Requires", "BindsTo")
+	for _, v := range s.links(u, ".requires") {
+		v.Key = "Requires"
+		list = append(list, v)
+	}
+	return list
+}
+
+// pulls are the names of units that a unit surely brings along, and of those that
+// only later versions of systemd take for such.
+func (s *Set) pulls(u *Unit) (names, later []string) {
+	add := func(since int, list []Setting) {
+		for _, v := range list {
+			if s.systemd >= since {
+				names = append(names, v.Value)
+			} else {
+				later = append(later, v.Value)
+			}
+		}
+	}
+	add(0, s.links(u, ".wants"))
+	add(0, s.required(u))
+	add(0, u.named("Wants"))
+	add(249, u.named("Upholds"))
+	add(254, s.links(u, ".upholds"))
+	return names, later
+}
+
+// kinds are the units that are looked at.
+var kinds = []string{".service", ".target", ".timer", ".path", ".socket"}
+
+// sections are where a unit that starts others names them.
+var sections = map[string]string{".timer": "Timer", ".path": "Path", ".socket": "Socket"}
+
+// triggers are the names of units that a timer, a path or a socket starts.
+func (u *Unit) triggers() (names []string) {
+	kind := path.Ext(u.Name)
+	section, ok := sections[kind]
+	if !ok {
+		return nil
+	}
+	for _, key := range []string{"Unit", "Service"} {
+		for _, v := range u.Values(section, key) {
+			names = append(names, v.Value)
+		}
+	}
+	if len(names) == 0 {
+		names = []string{strings.TrimSuffix(u.Name, kind) + ".service"}
 	}
 	return names
 }
 
+// validName says whether a unit may have the name (src/basic/unit-name.c).
+func validName(name string) bool {
+	return len(name) < 256 && !strings.ContainsFunc(name, func(c rune) bool {
+		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune(`:-_.\@`, c)
+	})
+}
+
+// early are the targets that come before whatever has the default dependencies
+// (systemd.special(7)).
+var early = []string{"sysinit.target", "basic.target"}
+
 // Started are the services that a boot into the target starts, as far as units
-// bring each other along, and those that a timer, a path or a socket of that boot
-// may start (Unit.Triggered). target "" is the host's default.
+// bring each other along, and those that it may start (Unit.Perhaps). target "" is
+// the host's default.
 func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	if target == "" {
 		target = "default.target"
@@ -320,57 +501,103 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 			target = "graphical.target"
 		}
 	}
-	queue := append([]string{"sysinit.target", "basic.target", target}, also...)
+	roots := append(slices.Clone(early), append([]string{target}, also...)...)
 	if u := s.Load(target); u.File == "" {
-		queue = append(queue, "multi-user.target")
+		roots = append(roots, "multi-user.target")
 	}
-	var triggered []string
-	seen := map[string]bool{}
-	for sure := true; ; {
-		if len(queue) == 0 {
-			if !sure || len(triggered) == 0 {
-				return services
-			}
-			sure, queue = false, triggered
-		}
+	brings := map[string][]string{}
+	triggered := map[string]bool{}
+	var order []string
+	for queue := roots; len(queue) > 0; {
 		name := queue[0]
 		queue = queue[1:]
-		kind := path.Ext(name)
-		if seen[name] || strings.Contains(name, "/") || !slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket"}, kind) {
+		if _, seen := brings[name]; seen || !validName(name) || !slices.Contains(kinds, path.Ext(name)) {
 			continue
 		}
-		seen[name] = true
-		if len(seen) > maxUnits {
+		brings[name] = nil
+		if order = append(order, name); len(order) > maxUnits {
 			s.fail(name, errTooMany)
-			return services
+			break
 		}
 		u := s.Load(name)
-		if u.Masked {
+		switch {
+		case u.Masked:
+			continue
+		case u.alias != "":
+			brings[name] = []string{u.alias}
+			queue = append(queue, u.alias)
 			continue
 		}
-		if u.alias != "" && u.alias != templateOf(name) && path.Ext(u.alias) == kind {
-			// What default.target.wants has belongs to the unit that it is.
-			queue = append(append(queue, u.alias), s.pulls(&Unit{Name: name})...)
+		pulled, later := s.pulls(u)
+		brings[name] = pulled
+		queue = slices.Concat(queue, pulled, later)
+		for _, other := range u.triggers() {
+			triggered[other] = true
+			queue = append(queue, other)
+		}
+	}
+	s.findConflicts(order, brings)
+
+	sure := map[string]bool{}
+	for queue := roots; len(queue) > 0; {
+		name := queue[0]
+		queue = queue[1:]
+		if _, seen := brings[name]; !seen || sure[name] {
 			continue
 		}
-		switch kind {
-		case ".service":
-			if u.File != "" {
-				u.Triggered = !sure
-				services = append(services, u)
-			}
-		case ".timer", ".path", ".socket":
-			section := map[string]string{".timer": "Timer", ".path": "Path", ".socket": "Socket"}[kind]
-			started := []Setting{{Value: strings.TrimSuffix(name, kind) + ".service"}}
-			for _, key := range []string{"Unit", "Service"} {
-				if v := u.Values(section, key); len(v) > 0 {
-					started = v
-				}
-			}
-			for _, v := range started {
-				triggered = append(triggered, v.Value)
+		sure[name] = true
+		if u := s.Load(name); u.File == "" && !slices.Contains(roots, name) || u.alias == "" && s.doubt(u) != nil {
+			continue
+		}
+		queue = append(queue, brings[name]...)
+	}
+	for _, name := range order {
+		u := s.Load(name)
+		if path.Ext(name) != ".service" || u.File == "" || u.Masked || u.alias != "" {
+			continue
+		}
+		switch u.Perhaps = ""; {
+		case sure[name]:
+		case triggered[name]:
+			u.Perhaps = "a timer, a path or a socket may start " + name
+		default:
+			u.Perhaps = "what brings " + name + " along may not be started"
+		}
+		services = append(services, u)
+	}
+	return services
+}
+
+// findConflicts finds what a boot may do without, of the units that it comes to:
+// those that stop each other, and those that wait for each other, of which systemd
+// gives one up.
+func (s *Set) findConflicts(order []string, brings map[string][]string) {
+	s.against, s.doubts = map[string]Setting{}, map[string]*Setting{}
+	isEarly := map[string]bool{}
+	for _, target := range early {
+		u := s.Load(target)
+		for _, link := range append(s.links(u, ".wants"), s.links(u, ".requires")...) {
+			wanted := s.Load(s.aliasOf(link.Value))
+			if isEarly[wanted.Name] = true; path.Ext(wanted.Name) == ".service" && wanted.late() && !(wanted.Vendor() && link.Vendor) {
+				s.against[wanted.Name] = Setting{Section: "Install", Key: "WantedBy", Value: target, File: link.File}
 			}
 		}
-		queue = append(queue, s.pulls(u)...)
+	}
+	for _, name := range order {
+		u := s.Load(name)
+		for _, v := range u.named("Conflicts") {
+			other := s.aliasOf(v.Value)
+			if _, there := brings[other]; there && other != name {
+				s.against[other], s.against[name] = v, v
+			}
+		}
+		if u.Masked || !u.late() {
+			continue
+		}
+		for _, v := range u.named("Before") {
+			if other := s.aliasOf(v.Value); isEarly[other] && other != name {
+				s.against[other], s.against[name] = v, v
+			}
+		}
 	}
 }

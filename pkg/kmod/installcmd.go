@@ -220,6 +220,9 @@ func harmless(name string) bool {
 // command is one simple command. exits says that it ends the shell.
 func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	name := args[0]
+	if !path.IsAbs(name) && strings.Contains(name, "/") {
+		return commandUnknown, false // what it is depends on where the caller is
+	}
 	if path.IsAbs(name) {
 		_, err := p.host.Stat(name)
 		switch {

@@ -78,9 +78,8 @@ func (h *host) gatherUnits() {
 			Effect: "is not systemd: what reads modules-load.d on this host is not known"}
 		return
 	}
-	units := systemdunit.Read(h.hostFiles)
+	units := systemdunit.Read(h.hostFiles, slices.Min(h.systemds))
 	words := h.cmdlineWords()
-	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
 	// A generator links rc-local.service in; its condition says whether there is
 	// a script (systemd-rc-local-generator(8)).
 	target, also := "", []string{"rc-local.service"}
@@ -92,9 +91,9 @@ func (h *host) gatherUnits() {
 			also = append(also, value)
 		}
 	}
-	if !units.Empty() {
-		h.gatherCommands(units, words, units.Started(target, also...))
-	}
+	services := units.Started(target, also...)
+	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
+	h.gatherCommands(units, words, services)
 	h.gatherMentions()
 	if units.Err != nil {
 		h.unitsErr = &Evidence{File: units.ErrFile, Cause: CauseUnreadable, Effect: "could not be read: " + hostroot.Bare(units.Err).Error()}
@@ -221,7 +220,8 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		condition.Effect = "decides whether " + modulesLoadUnit + " runs, which is not known from the root"
 		return unclear(UnitUnknown, condition)
 	}
-	if by, ok := units.Hindrance(u); ok && !by.Vendor {
+	// The distribution's own settings of the unit let it run.
+	if by, ok := units.Hindrance(u); ok && (!by.Vendor || by.Key == "Conflicts" || by.Key == "Before") {
 		return unclear(state, settingEvidence(by, "may keep "+modulesLoadUnit+" from loading modules"))
 	}
 	for _, v := range slices.Concat(u.Values("Service", "ExecCondition"), u.Values("Service", "ExecStartPre")) {
@@ -282,8 +282,8 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 							c.doubt = hindrance.Key + "=" + hindrance.Value + " may keep it from that"
 						case held == systemdunit.Unclear:
 							c.doubt = "that depends on " + by.Key + "=" + by.Value
-						case u.Triggered:
-							c.doubt = "a timer, a path or a socket may start " + u.Name
+						case u.Perhaps != "":
+							c.doubt = u.Perhaps
 						}
 						h.unitCommands = append(h.unitCommands, c)
 					}

@@ -150,7 +150,7 @@ func TestCases(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// What systemd starts is not asked here (TestUnitStateOfSystemctl): such a case
+			// What systemd starts is not asked here (TestUnits): such a case
 			// states what else matters to it.
 			units := strings.HasPrefix(filepath.Base(name), "unit-")
 			for _, caller := range Callers {

@@ -62,15 +62,11 @@ func (t *Tools) NewRoot(dir string) (*Root, error) {
 }
 
 // caseDirs is everything a case may write.
-var caseDirs = []string{"etc", "run", "usr", "lib", "proc", "sys"}
+var caseDirs = []string{"etc", "run", "usr", "lib", "proc", "sys", "tmp"}
 
 // Compare builds a case and asks both sides. The case is gone afterwards.
 func (r *Root) Compare(ctx context.Context, c *hostcase.Case) (real, ours Outcome, err error) {
-	defer func() {
-		for _, d := range caseDirs {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, d)))
-		}
-	}()
+	defer func() { err = errors.Join(err, r.clear()) }()
 	r.Log.Reset()
 	// The root has its own programs.
 	own := *c
@@ -90,6 +86,14 @@ func (r *Root) Compare(ctx context.Context, c *hostcase.Case) (real, ours Outcom
 		return nil, nil, err
 	}
 	return real, ours, nil
+}
+
+// clear removes the case.
+func (r *Root) clear() (err error) {
+	for _, d := range caseDirs {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(r.dir, d)))
+	}
+	return err
 }
 
 func (r *Root) inspect(ctx context.Context, c *hostcase.Case) (Outcome, error) {
@@ -371,15 +375,10 @@ exec env -i PATH="$PATH:/usr/sbin" LD_LIBRARY_PATH=/tools/lib chroot "$root" /bi
 // run runs a program inside the root and returns its output. Its exit status
 // does not matter, a program that does not end does.
 func (r *Root) run(ctx context.Context, argv ...string) (stdout, stderr string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, runTimeout)
-	defer cancel()
 	env := []string{
 		"PATH=/sbin:/bin", "LD_LIBRARY_PATH=/tools/lib", "LD_PRELOAD=/tools/kernel.so",
 		"SYSTEMD_LOG_TARGET=console", "SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_COLOR=0", "SYSTEMD_LOG_LOCATION=0",
 	}
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: r.dir, Setpgid: true}
-	cmd.Env = env
 	if argv[0] == modulesLoad && r.tools.needsProc() {
 		// In a container systemd takes the command line of process 1, and what
 		// tests run in may be one: it is given the case's (src/basic/proc-cmdline.c).
@@ -389,10 +388,25 @@ func (r *Root) run(ctx context.Context, argv ...string) (stdout, stderr string, 
 		}
 		cmdline, _, _ = bytes.Cut(cmdline, []byte{0})
 		env = append(env, "SYSTEMD_PROC_CMDLINE="+string(cmdline))
-		cmd = exec.CommandContext(ctx, "unshare", slices.Concat([]string{"--mount", "sh", "-c", withProc, "sh", r.dir}, env, argv)...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		return r.unshared(ctx, withProc, env, argv...)
 	}
-	cmd.Dir = "/"
+	return r.output(ctx, &syscall.SysProcAttr{Chroot: r.dir}, env, argv, argv)
+}
+
+// unshared runs a program by a script of the machine's shell, which has mounts of
+// its own; the root, the environment and argv are its arguments.
+func (r *Root) unshared(ctx context.Context, script string, env []string, argv ...string) (stdout, stderr string, err error) {
+	shell := slices.Concat([]string{"unshare", "--mount", "sh", "-c", script, "sh", r.dir}, env, argv)
+	return r.output(ctx, &syscall.SysProcAttr{}, nil, argv, shell)
+}
+
+// output runs full, which runs argv.
+func (r *Root) output(ctx context.Context, attr *syscall.SysProcAttr, env, argv, full []string) (stdout, stderr string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, full[0], full[1:]...)
+	cmd.SysProcAttr, cmd.Env, cmd.Dir = attr, env, "/"
+	cmd.SysProcAttr.Setpgid = true
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

@@ -96,6 +96,7 @@ func Prepare(ctx context.Context, v Version, dir string) (*Tools, error) {
 	for _, p := range []struct{ from, to string }{
 		{modprobeOf, "sbin/modprobe"},
 		{"lib/systemd/systemd-modules-load", "tools/systemd-modules-load"},
+		{"lib/systemd/systemd", "tools/systemd"},
 		{"bin/dash", "bin/sh"},
 		{"bin/true", "bin/true"},
 		{"bin/false", "bin/false"},

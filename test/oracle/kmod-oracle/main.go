@@ -1,5 +1,6 @@
 // Command kmod-oracle compares pkg/kmod with the real modprobe, kmod's and
-// BusyBox's, and systemd-modules-load on many generated host roots, and prints how often they
+// BusyBox's, and systemd-modules-load on many generated host roots, and with systemd
+// on trees of units, and prints how often they
 // agree for each caller. It exits with 1 if they ever differ.
 //
 // It must run as root: the programs run in a chroot.
@@ -36,6 +37,7 @@ func run(ctx context.Context) (same bool, err error) {
 	roots := flag.Int("roots", 10000, "host roots per version")
 	first := flag.Int("first", 0, "number of the first root")
 	seed := flag.Uint64("seed", 1, "seed of the generator")
+	units := flag.Int("units", 1000, "trees of systemd units per version")
 	kmod := flag.Int("kmod", 0, "only this version of kmod (28, 30 or 34)")
 	workers := flag.Int("workers", runtime.NumCPU(), "roots at a time")
 	show := flag.Int("show", 10, "disagreements to print")
@@ -74,6 +76,21 @@ func run(ctx context.Context) (same bool, err error) {
 		}
 		if err != nil {
 			return false, err
+		}
+		os.RemoveAll(place)
+		if v.BusyBox || *units == 0 {
+			continue
+		}
+		unitReport, err := oracle.CompareUnits(ctx, v, *seed, *first, *units, place)
+		if err != nil {
+			return false, err
+		}
+		fmt.Println(unitReport)
+		for i, w := range unitReport.Wrong {
+			same = false
+			if i < *show {
+				fmt.Printf("--- tree %d of %d\n%s\n", i+1, len(unitReport.Wrong), w)
+			}
 		}
 		os.RemoveAll(place)
 	}
