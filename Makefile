@@ -44,8 +44,8 @@ test-timing: deps
 test-versions: deps
 	@hack/test -full versions
 
-# pkg/kmod against the real modprobe and systemd-modules-load of four Debian
-# releases, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"
+# pkg/kmod against the real modprobe, systemd-modules-load and systemd of four Debian
+# releases, and three BusyBoxes, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"
 # asks for less.
 oracle: deps
 	@hack/test -full oracle

@@ -1,7 +1,7 @@
-// Command kmod-oracle compares pkg/kmod with the real modprobe, kmod's and
-// BusyBox's, and systemd-modules-load on many generated host roots, and with systemd
-// on trees of units, and prints how often they
-// agree for each caller. It exits with 1 if they ever differ.
+// Command kmod-oracle compares pkg/kmod with the real programs, and prints how often
+// they agree: for each caller with modprobe, kmod's and BusyBox's, and with
+// systemd-modules-load on many generated host roots, and with systemd on generated
+// trees of units. It exits with 1 if they ever differ.
 //
 // It must run as root: the programs run in a chroot.
 package main
