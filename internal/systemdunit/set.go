@@ -355,9 +355,9 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 	return false, masked
 }
 
-// links are the names of units that links in a directory of a unit bring along,
+// linked are the names of units that links in a directory of a unit bring along,
 // with the directories.
-func (s *Set) links(u *Unit, suffix string) (list []Setting) {
+func (s *Set) linked(u *Unit, suffix string) (list []Setting) {
 	taken := map[string]bool{}
 	for _, d := range s.dirs {
 		for _, name := range s.names(u.Name) {
@@ -429,7 +429,7 @@ func (u *Unit) instantiate(name string) string {
 // required are the units without which a unit is not started.
 func (s *Set) required(u *Unit) []Setting {
 	list := u.named("Requires", "BindsTo")
-	for _, v := range s.links(u, ".requires") {
+	for _, v := range s.linked(u, ".requires") {
 		v.Key = "Requires"
 		list = append(list, v)
 	}
@@ -448,11 +448,11 @@ func (s *Set) pulls(u *Unit) (names, later []string) {
 			}
 		}
 	}
-	add(0, s.links(u, ".wants"))
+	add(0, s.linked(u, ".wants"))
 	add(0, s.required(u))
 	add(0, u.named("Wants"))
 	add(249, u.named("Upholds"))
-	add(254, s.links(u, ".upholds"))
+	add(254, s.linked(u, ".upholds"))
 	return names, later
 }
 
@@ -576,7 +576,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 	isEarly := map[string]bool{}
 	for _, target := range early {
 		u := s.Load(target)
-		for _, link := range append(s.links(u, ".wants"), s.links(u, ".requires")...) {
+		for _, link := range append(s.linked(u, ".wants"), s.linked(u, ".requires")...) {
 			wanted := s.Load(s.aliasOf(link.Value))
 			if isEarly[wanted.Name] = true; path.Ext(wanted.Name) == ".service" && wanted.late() && !(wanted.Vendor() && link.Vendor) {
 				s.against[wanted.Name] = Setting{Section: "Install", Key: "WantedBy", Value: target, File: link.File}

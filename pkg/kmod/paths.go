@@ -65,7 +65,7 @@ func (o Options) ConfigDirs() []string {
 // Those of packages, of which a host has a hundred, are not among them: they come
 // and go with the package, and that changes the directory.
 func ConfigSubdir(dir, name string) bool {
-	return slices.Contains(systemdunit.Dirs(), dir) && !strings.HasPrefix(dir, "/usr/lib/") && !strings.HasPrefix(dir, "/lib/") && slices.Contains([]string{".d", ".wants", ".requires"}, path.Ext(name))
+	return slices.Contains(systemdunit.Dirs(), dir) && !strings.HasPrefix(dir, "/usr/lib/") && !strings.HasPrefix(dir, "/lib/") && slices.Contains([]string{".d", ".wants", ".requires", ".upholds"}, path.Ext(name))
 }
 
 // NextBootDirs lists the directories whose files say what is different in the next

@@ -84,7 +84,7 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 	if err != nil {
 		return append(unread, err)
 	}
-	units := systemdunit.Read(root)
+	units := systemdunit.Read(root, 239) // RHEL 8
 	for _, u := range list {
 		if units.Load(u.Name).File == "" {
 			for name, by := range u.dropInsBy {
