@@ -27,7 +27,11 @@ func systemdModulesLoad(line string, systemd int) []request {
 		if !ok || strings.ReplaceAll(key, "-", "_") != "modules_load" {
 			continue
 		}
-		for name := range strings.SplitSeq(value, ",") {
+		names, whole := systemdNames(value, systemd)
+		if !whole {
+			break // systemd reads no further
+		}
+		for _, name := range names {
 			if name == "" || seen[name] {
 				continue
 			}
@@ -39,6 +43,31 @@ func systemdModulesLoad(line string, systemd int) []request {
 		}
 	}
 	return reqs
+}
+
+// systemdNames splits a list at its commas (src/basic/strv.c, strv_split_full). A
+// backslash, where the word still has one, quotes the next byte, or is an error at
+// the end; not yet in systemd 239.
+func systemdNames(value string, systemd int) (names []string, ok bool) {
+	if systemd <= 239 {
+		return strings.Split(value, ","), true
+	}
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		switch c := value[i]; {
+		case c == '\\' && i+1 == len(value):
+			return nil, false
+		case c == '\\':
+			i++
+			b.WriteByte(value[i])
+		case c == ',':
+			names = append(names, b.String())
+			b.Reset()
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return append(names, b.String()), true
 }
 
 // systemdWord takes one word as extract_first_word does with

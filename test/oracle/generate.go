@@ -517,7 +517,7 @@ func (g *generator) cmdline() {
 			"modprobe.blacklist=x=sctp": 2, "modprobe.blacklist": 1, "modprobe_blacklist=sctp": 1, "rd.modprobe.blacklist=sctp": 2,
 			"modprobe.blacklist=sctp\"": 1, "\"foo": 2, "foo\"bar": 1, "modprobe.black.list=sctp": 1, "modprobe.blacklist=a\"b c\",sctp": 1,
 			"modules_load=sctp": 10, "modules-load=dummy,sctp": 4, "rd.modules_load=sctp": 2, "modules_load=\"sctp\"": 2, "'modules_load=sctp'": 1,
-			"modules_load=,,": 1, "modules_load": 1, "--": 3, "modules_load=sctp\\,dummy": 1, "\"modules_load=sctp,dummy\"": 1,
+			"modules_load=,,": 1, "modules_load": 1, "--": 3, "modules_load=sctp\\,dummy": 1, "modules_load=sct\\p": 1, "modules_load=sctp\\\\": 1, "modules_load=sctp\\": 1, "\"modules_load=sctp,dummy\"": 1,
 			"a.b=modprobe.blacklist=sctp": 1, "modprobe.blacklist.x=sctp": 1, ".blacklist=sctp": 1, "modprobe.=sctp": 1, "modprobe.blacklist=s\\ctp": 1,
 			"modules_load=net-pf-2-proto-132": 1, "modules_load=sctp_diag": 1, "modprobe..blacklist=sctp": 1, "=sctp": 1, "modules_load='sc'tp": 1,
 		}))
