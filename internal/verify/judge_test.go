@@ -180,9 +180,18 @@ func TestJudge(t *testing.T) {
 	if len(kinds) < 15 {
 		t.Errorf("only %d kinds found", len(kinds))
 	}
+	_, documented, _ := strings.Cut(string(text), "\n## What it finds\n")
+	documented, _, _ = strings.Cut(documented, "\n## ")
+	for _, m := range regexp.MustCompile("(?m)^\\| (`.+?`) \\|").FindAllStringSubmatch(documented, -1) {
+		for name := range strings.SplitSeq(m[1], ", ") {
+			if !slices.ContainsFunc(kinds, func(k []string) bool { return "`"+k[1]+"`" == name }) {
+				t.Errorf("docs/verify.md has %s, the code does not", name)
+			}
+		}
+	}
 	for _, k := range kinds {
 		if !strings.Contains(string(text), "`"+k[1]+"`") {
-			t.Errorf("docs/verify.md does not speak of %s", k[1])
+			t.Errorf("docs/verify.md does not have %s", k[1])
 		}
 		if !shown[k[1]] {
 			t.Errorf("no case shows %s", k[1])

@@ -1,8 +1,8 @@
-// Command summary adds up what several runs of go test said, from their files
-// of test events (go doc test2json): what was skipped and why, what failed and
-// what it said last, what failed and passed when it was run again, and the
-// totals on the last line. Its exit code is 0 only if something ran and nothing
-// failed in the end.
+// Command summary adds up several runs of go test, from their files of test events
+// (go doc test2json): what was skipped and why, what failed, with the end of its
+// output, what failed and passed when it was run again, and the totals on the
+// last line. Its exit code is 0 only if something ran and nothing failed in the
+// end.
 //
 //	summary [-broken "STAGE..."] STAGE.json...
 package main
