@@ -114,6 +114,7 @@ failed or was misused.`,
 	flags.StringSliceVar(&secrets, "image-pull-secret", nil, "secret (NAMESPACE/NAME) to copy and to pull the image with; repeatable (default: those of the agent's pods, if the image is theirs)")
 	flags.StringVar(&opts.Command, "command", verify.DefaultCommand, "path of sctp-agent in that image")
 	flags.BoolVar(&opts.Policy, "network-policy", false, "also try whether a NetworkPolicy for SCTP ports is enforced")
+	flags.BoolVar(&opts.LoadBalancer, "load-balancer", false, "also try a Service of type LoadBalancer, from nodes without its endpoint")
 	flags.BoolVar(&opts.Failover, "failover", false, "also delete a Service's endpoint under a client that keeps its source port, and measure how long until another answers")
 	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")
 	flags.DurationVar(&opts.PathTimeout, "path-timeout", verify.DefaultPathTimeout, "how long each step on a path may take")
@@ -174,6 +175,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 		{verify.PathPod, "pod to pod"},
 		{verify.PathClusterIP, "pod to Service (ClusterIP) of the node's listener"},
 		{verify.PathNodePort, "pod to node port of the node (its own and another's listener)"},
+		{verify.PathLoadBalancer, "pod to load balancer of the node's listener"},
 		{verify.PathAllowed, "NetworkPolicy: the port it allows"},
 		{verify.PathDenied, "NetworkPolicy: a port it does not allow"},
 	} {
@@ -209,6 +211,9 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	}
 	if r.Policy != "" {
 		t.Line("NetworkPolicy for SCTP: %s", r.Policy)
+	}
+	if lb := r.LoadBalancer; lb != nil && len(lb.Addresses) > 0 {
+		t.Line("load balancer: %s after %.1f s", strings.Join(lb.Addresses, ", "), lb.Seconds)
 	}
 	for _, f := range r.Failovers {
 		t.Wrapped(0, "failover: "+f.String())

@@ -24,6 +24,7 @@ const (
 	FindingUndecided      = "Undecided"
 	FindingServiceBroken  = "ServiceBroken"
 	FindingNodePortBroken = "NodePortBroken"
+	FindingLoadBalancer   = "LoadBalancerBroken"
 	FindingFailoverStale  = "FailoverStale"
 	FindingFailoverSlow   = "FailoverSlow"
 	FindingFailoverFailed = "FailoverFailed"
@@ -38,6 +39,7 @@ func judge(r *Result, ports map[string][]int32, late step) []Finding {
 	j.pods()
 	j.services(ports)
 	j.untold()
+	j.loadBalancer()
 	j.policy()
 	j.failover()
 	j.time()
@@ -294,7 +296,7 @@ func (j *judgement) services(ports map[string][]int32) {
 // everything that they depend on works: else they would pass for explained.
 func (j *judgement) untold() {
 	var untried, unknown []string
-	for _, kind := range []PathKind{PathClusterIP, PathNodePort} {
+	for _, kind := range []PathKind{PathClusterIP, PathNodePort, PathLoadBalancer} {
 		passable := func(want func(wire.Outcome) bool) []string {
 			return j.rows(kind, func(p *Path) bool { return want(p.Outcome) && p.passable(j.podOK) })
 		}
@@ -405,6 +407,27 @@ func (j *judgement) policy() {
 	}
 	if len(refused) > 0 {
 		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", newCauses(j.r, PathAllowed).rows(refused)...)
+	}
+}
+
+// loadBalancer says why a load balancer has no address, and what fails through
+// it: what it leads to is reached directly.
+func (j *judgement) loadBalancer() {
+	lb := j.r.LoadBalancer
+	if lb == nil {
+		return
+	}
+	if failed := j.rows(PathLoadBalancer, func(p *Path) bool { return p.Outcome != wire.OK && p.Outcome.Conclusive() }); len(failed) > 0 {
+		j.add(FindingLoadBalancer, "see whether the load balancer forwards SCTP, its health check, and the rules for its address on the client's node (kube-proxy or its replacement)",
+			"a load balancer's address fails where the pod behind it is reached directly", failed...)
+	}
+	switch {
+	case j.late != "" && j.late != stepEndpoints && len(lb.Addresses) == 0: // that is why
+	case lb.To == "":
+		j.add(FindingUndecided, "fix the paths first", "no load balancer was tried: no node reaches the pod of another")
+	case len(lb.Addresses) == 0:
+		j.add(FindingUndecided, "see the events of Services of type LoadBalancer; \"kubectl sctp audit\" lists those whose load balancer refuses SCTP",
+			"a Service of type LoadBalancer got no address", lb.Detail)
 	}
 }
 

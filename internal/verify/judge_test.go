@@ -128,6 +128,10 @@ func TestJudge(t *testing.T) {
 		{"a path was not tried, and what it leads over works after all", func(r *Result) {
 			spoil(r, wire.NotTried, func(p Path) bool { return p.Kind == PathClusterIP && between(p, "a", "b") })
 		}, nil, []string{FindingUndecided}, "a → b", kmod.AnswerUnknown},
+		{"a load balancer does not forward", func(r *Result) {
+			r.LoadBalancer = &LoadBalancer{To: "a", Addresses: []string{"198.51.100.7"}}
+			r.Paths = append(r.Paths, Path{Kind: PathLoadBalancer, From: "b", To: "a", Family: "IPv4", Outcome: wire.Dropped})
+		}, nil, []string{FindingLoadBalancer}, "b → a", kmod.AnswerFalse},
 		{"a client is served again soon", func(r *Result) { r.Failovers = []Failover{{Outcome: wire.OK, Seconds: 4}} }, nil, nil, "", kmod.AnswerTrue},
 		{"a client is served again late", func(r *Result) { r.Failovers = []Failover{{Outcome: wire.OK, Seconds: 31}} }, nil, []string{FindingFailoverSlow}, "more than 30 s", kmod.AnswerFalse},
 		{"each family has its own trouble", func(r *Result) {

@@ -12,7 +12,7 @@ if (r.failovers?.length) byId("findings").append(make("h2", "Failover of a Servi
   `${f.family}, node ${f.from} to ${f.address}: ` + (f.outcome === "ok" ? `the endpoint on node ${f.to} answered ${f.seconds.toFixed(1)} s after that on node ${f.deleted}` : f.outcome) +
   (f.otherPortSeconds ? `, from other ports after ${f.otherPortSeconds.toFixed(1)} s` : ""))));
 
-const titles = {pod: "Pod to pod", clusterIP: "Pod to Service (ClusterIP)", nodePort: "Pod to node port",
+const titles = {pod: "Pod to pod", clusterIP: "Pod to Service (ClusterIP)", nodePort: "Pod to node port", loadBalancer: "Pod to load balancer",
   policyAllowed: "NetworkPolicy: the port it allows", policyDenied: "NetworkPolicy: a port it does not allow"};
 // A cell shows the worst that happened.
 const rank = p => p.outcome === "ok" ? 2 : p.outcome === "not-tried" ? 1 : 0;

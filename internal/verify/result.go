@@ -34,6 +34,8 @@ type Result struct {
 	// Policy is "enforced", "not-enforced", "partly-enforced" or "unknown", ""
 	// when NetworkPolicy was not asked for.
 	Policy string `json:"policy,omitempty"`
+	// LoadBalancer is absent when it was not asked for.
+	LoadBalancer *LoadBalancer `json:"loadBalancer,omitempty"`
 	// Failovers are of a Service's client, over each address family; absent when
 	// they were not asked for, empty when what they need did not work.
 	Failovers []Failover `json:"failovers,omitzero"`
@@ -76,6 +78,9 @@ const (
 	PathClusterIP PathKind = "clusterIP"
 	// PathNodePort leads through a port of the node Via.
 	PathNodePort PathKind = "nodePort"
+	// PathLoadBalancer leads through a load balancer's address, from a node
+	// that does not hold the listener.
+	PathLoadBalancer PathKind = "loadBalancer"
 	// PathAllowed and PathDenied lead to ports that a NetworkPolicy allows
 	// and does not allow; PathBefore is the latter before there is a policy.
 	PathAllowed PathKind = "policyAllowed"

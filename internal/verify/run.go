@@ -42,6 +42,8 @@ type Options struct {
 	Command string
 	// Policy also tries whether NetworkPolicy is enforced.
 	Policy bool
+	// LoadBalancer also tries a Service of type LoadBalancer.
+	LoadBalancer bool
 	// Failover also tries what becomes of a Service's client whose endpoint is
 	// deleted.
 	Failover bool
@@ -97,6 +99,9 @@ func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Res
 	}}
 	if opts.Policy {
 		r.result.Policy = policyUnknown
+	}
+	if opts.LoadBalancer {
+		r.result.LoadBalancer = &LoadBalancer{Addresses: []string{}}
 	}
 	if opts.Failover {
 		r.result.Failovers = []Failover{}
@@ -239,6 +244,7 @@ const (
 	stepPaths     step = "trying all paths"
 	stepDiagnose  step = "finding out where packets go on paths that fail"
 	stepCatchUp   step = "trying paths that could not be tried at first"
+	stepBalancer  step = "trying a load balancer"
 	stepPolicy    step = "trying the NetworkPolicy"
 	stepFailover  step = "trying the failover of a Service"
 	stepEndpoints step = "reading the ports of the Services' endpoints"
@@ -258,6 +264,7 @@ func (r *run) try(ctx context.Context) (late step, err error) {
 		{stepPaths, func() error { return r.dial(ctx, paths) }},
 		{stepDiagnose, func() error { return r.diagnose(ctx) }},
 		{stepCatchUp, func() error { return r.catchUp(ctx, paths) }},
+		{stepBalancer, func() error { return r.tryLoadBalancer(ctx) }},
 		{stepPolicy, func() error { return r.tryPolicy(ctx) }},
 		{stepFailover, func() error { return r.tryFailover(ctx) }},
 	} {

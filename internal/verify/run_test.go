@@ -139,6 +139,10 @@ type server struct {
 	// recovery is what a Service's client says of a target whose endpoint was
 	// deleted; nil: another answers after three seconds.
 	recovery func(wire.Target) wire.Recovery
+	// ingress are the addresses that a Service of type LoadBalancer gets, and
+	// events tell why it gets none; nil: the right to list these is missing.
+	ingress []corev1.LoadBalancerIngress
+	events  []corev1.Event
 	// messages are what pods of a role leave, in place of their job's result.
 	messages map[string]string
 	// hold says of a dialler that it does not end.
@@ -229,6 +233,10 @@ func (s *server) answer(w http.ResponseWriter, r *http.Request, created runtime.
 		answer(corev1.PodList{Items: slices.DeleteFunc(slices.Clone(s.pods), func(p corev1.Pod) bool { return p.Labels[labelRole] != role })})
 	case last == "endpointslices" && s.noSlices:
 		refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden)
+	case last == "events" && s.events == nil:
+		refuse(w, http.StatusForbidden, metav1.StatusReasonForbidden)
+	case last == "events":
+		answer(corev1.EventList{Items: s.events})
 	case r.Method == http.MethodGet && last == "namespaces":
 		answer(corev1.NamespaceList{})
 	case r.Method == http.MethodGet && last == "endpointslices":
@@ -258,6 +266,9 @@ func (s *server) create(collection string, created runtime.Object, w http.Respon
 	switch o := created.(type) {
 	case *corev1.Service:
 		o.Spec.ClusterIPs, o.Spec.Ports[0].NodePort = []string{"10.1.0.1"}, 30000
+		if o.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			o.Status.LoadBalancer.Ingress = s.ingress
+		}
 	case *corev1.Pod:
 		if o.Name != s.vanishes {
 			if s.hold == nil || !s.hold(o) {

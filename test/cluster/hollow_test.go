@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -96,9 +97,20 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 	case p.DeletionTimestamp != nil:
 		_ = pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
 		return
+	case p.Labels["sctp-agent-verify/role"] == "client" && p.Status.Phase == corev1.PodRunning:
+		// It ends when the endpoint is gone that it has an association with.
+		_, err := pods.Get(ctx, "endpoint-0", metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			return
+		}
+		text, err := wire.Encode("test", wire.Say{Recoveries: []wire.Recovery{{Outcome: wire.OK, Peer: 1, Port: 40000, Gap: 2500}}})
+		if err != nil {
+			return
+		}
+		end(p, text)
 	case p.Status.Phase != corev1.PodPending:
 		return
-	case p.Labels["sctp-agent-verify/role"] == "listener":
+	case p.Labels["sctp-agent-verify/role"] != "dialler":
 		ip := "10.244.0." + p.Labels["sctp-agent-verify/index"]
 		p.Status.Phase, p.Status.PodIP, p.Status.PodIPs = corev1.PodRunning, ip, []corev1.PodIP{{IP: ip}}
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
@@ -129,10 +141,15 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 		if err != nil {
 			return
 		}
-		p.Status.Phase = corev1.PodSucceeded
-		p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "verify", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: text}}}}
+		end(p, text)
 	}
 	_, _ = pods.UpdateStatus(ctx, p, metav1.UpdateOptions{})
+}
+
+// end gives a pod the status of one that has left this message.
+func end(p *corev1.Pod, message string) {
+	p.Status.Phase = corev1.PodSucceeded
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "verify", State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}
 }
 
 // TestVerifyTidies: whatever becomes of a run, of its program, or of its
@@ -307,6 +324,18 @@ func TestVerifyTidies(t *testing.T) {
 			if r.code != c.code || result.Policy != c.policy || len(result.Paths) != 22 {
 				t.Errorf("denied ports %s: exit status %d, policy %s, %d paths", c.denied, r.code, result.Policy, len(result.Paths))
 			}
+		}
+		if names := left(); names != nil {
+			t.Errorf("left behind: %v", names)
+		}
+	})
+	t.Run("failover", func(t *testing.T) {
+		r := run(t, bin, args("--failover")...)
+		whole(t, r)
+		var result verify.Result
+		s.ok(json.Unmarshal([]byte(r.stdout), &result))
+		if len(result.Failovers) != 1 || result.Failovers[0].Seconds != 2.5 || result.Failovers[0].Deleted != "n1" {
+			t.Errorf("%+v", result.Failovers)
 		}
 		if names := left(); names != nil {
 			t.Errorf("left behind: %v", names)
