@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/sctp-agent/sctp-agent/internal/memfs"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 )
 
@@ -40,8 +41,9 @@ var wanted = regexp.MustCompile(`^(?:[^/]+/){0,3}(?:` + strings.Join([]string{
 	`sos_commands/(?:kernel|host|rpm|dpkg)/.*`, `uname`, `lsmod`, `installed-(?:rpms|debs)`,
 }, "|") + `)$`)
 
-// readArchive reads an archive into memory.
-func readArchive(ctx context.Context, r io.Reader) (memory, error) {
+// readArchive reads an archive: every name, and the content of the files that
+// decide something.
+func readArchive(ctx context.Context, r io.Reader) (memfs.FS, error) {
 	in, err := tarball.Unpack(ctx, r)
 	if err != nil {
 		return nil, err
@@ -50,7 +52,7 @@ func readArchive(ctx context.Context, r io.Reader) (memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, links := newMemory(), map[string]string{}
+	tree, links := memfs.New(), map[string]string{}
 	for kept := int64(0); ; {
 		name, head, err := archive.Next()
 		if errors.Is(err, io.EOF) {
@@ -61,7 +63,7 @@ func readArchive(ctx context.Context, r io.Reader) (memory, error) {
 		if name == "." {
 			continue
 		}
-		n := &node{mode: head.FileInfo().Mode(), mtime: head.ModTime}
+		n := &memfs.Node{Mode: head.FileInfo().Mode(), Size: head.Size, ModTime: head.ModTime, Err: errNotKept}
 		switch head.Typeflag {
 		case tar.TypeLink:
 			if links[name], err = tarball.Clean(head.Linkname); err != nil {
@@ -69,26 +71,25 @@ func readArchive(ctx context.Context, r io.Reader) (memory, error) {
 			}
 			continue
 		case tar.TypeSymlink:
-			n.mode, n.data = fs.ModeSymlink|0o777, []byte(head.Linkname)
+			n.Mode, n.Data = fs.ModeSymlink|0o777, []byte(head.Linkname)
 		case tar.TypeReg:
-			n.size = head.Size
-			if n.size > maxFile || !wanted.MatchString(name) && !(n.size <= maxSmall && configured.MatchString(name)) {
+			if n.Size > maxFile || !wanted.MatchString(name) && !(n.Size <= maxSmall && configured.MatchString(name)) {
 				break
 			}
-			if kept += n.size; kept > maxKept {
+			if kept += n.Size; kept > maxKept {
 				return nil, tarball.ErrTooMuch
 			}
-			if n.data, err = io.ReadAll(archive); err != nil {
+			if n.Data, err = io.ReadAll(archive); err != nil {
 				return nil, fmt.Errorf("%s: %w", name, err)
 			}
-			n.kept = true
+			n.Err = nil
 		}
-		tree.add(name, n)
+		tree.Add(name, n)
 	}
 	for name, target := range links {
-		if to := tree[target]; to != nil && to.mode.IsRegular() {
+		if to := tree[target]; to != nil && to.Mode.IsRegular() {
 			same := *to
-			tree.add(name, &same)
+			tree.Add(name, &same)
 		}
 	}
 	return tree, nil

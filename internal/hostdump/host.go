@@ -1,7 +1,6 @@
 package hostdump
 
 import (
-	"bytes"
 	"errors"
 	"io/fs"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/kmodindex"
+	"github.com/sctp-agent/sctp-agent/internal/memfs"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -48,7 +48,7 @@ var programs = map[string]bool{
 // worlds are the hosts that the copy may have been made of: one, where it is a
 // host's whole root.
 func (d *Dump) worlds(release string) []world {
-	first := &hostFiles{base: d.files, facts: &d.facts, made: map[string]*node{}, gone: map[string]bool{}}
+	first := &hostFiles{base: d.files, facts: &d.facts, made: map[string]*memfs.Node{}, gone: map[string]bool{}}
 	if !d.facts.sos {
 		return []world{{files: first}}
 	}
@@ -96,7 +96,7 @@ func (d *Dump) worlds(release string) []world {
 			for name := range programs {
 				if path.Base(name) == "modprobe" {
 					h.make(name, otherProgram)
-					h.made[name].mode = 0o755
+					h.made[name].Mode = 0o755
 				}
 			}
 		})
@@ -146,7 +146,7 @@ type hostFiles struct {
 	base  fs.FS
 	facts *facts
 	// made are files that the copy has in another form.
-	made map[string]*node
+	made map[string]*memfs.Node
 	// listed are the files of modules.dep, in listedDirs; those of gone are not
 	// there.
 	listed, listedDirs, gone map[string]bool
@@ -159,7 +159,7 @@ type hostFiles struct {
 
 func (h *hostFiles) clone() *hostFiles {
 	out := *h
-	out.made, out.gone = map[string]*node{}, map[string]bool{}
+	out.made, out.gone = map[string]*memfs.Node{}, map[string]bool{}
 	maps.Copy(out.made, h.made)
 	return &out
 }
@@ -167,7 +167,7 @@ func (h *hostFiles) clone() *hostFiles {
 // make enters a file where the copy has none.
 func (h *hostFiles) make(name, content string) {
 	if !has(h.base, name) {
-		h.made[name] = &node{name: path.Base(name), mode: 0o444, size: int64(len(content)), data: []byte(content), kept: true}
+		h.made[name] = memfs.File(name, 0o444, []byte(content))
 	}
 }
 
@@ -303,29 +303,37 @@ func (h *hostFiles) missing(name string) error {
 	return errNotCollected
 }
 
-// Lstat looks at a name without links in its directory.
-func (h *hostFiles) Lstat(name string) (fs.FileInfo, error) {
+// find looks at a name without links: what the copy has, or what is made of what is
+// known besides.
+func (h *hostFiles) find(name string) (copied fs.FileInfo, made *memfs.Node, err error) {
 	if n := h.made[name]; n != nil {
-		return n, nil
+		return nil, n, nil
 	}
-	info, err := fs.Lstat(h.base, name)
+	copied, err = fs.Lstat(h.base, name)
 	switch {
-	case err == nil:
-		return info, nil
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
+	case !errors.Is(err, fs.ErrNotExist): // nil, or another
+		return copied, nil, err
 	case h.gone[name]:
 		err = fs.ErrNotExist
 	case h.listed[name]:
-		return &node{name: path.Base(name), mode: 0o644, size: int64(len(signed)), data: []byte(signed), kept: true}, nil
+		return nil, memfs.File(name, 0o644, []byte(signed)), nil
 	case h.facts.sos && programs[name]:
-		return &node{name: path.Base(name), mode: 0o755, kept: true}, nil
+		return nil, memfs.File(name, 0o755, nil), nil
 	case h.listedDirs[name], h.facts.sos && alwaysThere[name]:
-		return &node{name: path.Base(name), mode: fs.ModeDir | 0o755}, nil
+		return nil, memfs.File(name, fs.ModeDir|0o755, nil), nil
 	default:
 		err = h.missing(name)
 	}
-	return nil, &fs.PathError{Op: "lstat", Path: name, Err: err}
+	return nil, nil, &fs.PathError{Op: "lstat", Path: name, Err: err}
+}
+
+// Lstat looks at a name without links in its directory.
+func (h *hostFiles) Lstat(name string) (fs.FileInfo, error) {
+	copied, made, err := h.find(name)
+	if made != nil {
+		return made.Info(), nil
+	}
+	return copied, err
 }
 
 // ReadLink reads a link of the copy.
@@ -333,16 +341,14 @@ func (h *hostFiles) ReadLink(name string) (string, error) { return fs.ReadLink(h
 
 // Open opens a file or a directory by a name without links.
 func (h *hostFiles) Open(name string) (fs.File, error) {
-	info, err := h.Lstat(name)
-	if err != nil {
-		return nil, err
-	}
-	n, ok := info.(*node)
+	_, made, err := h.find(name)
 	switch {
-	case has(h.base, name):
+	case err != nil:
+		return nil, err
+	case made == nil:
 		return h.base.Open(name)
-	case ok && n.kept:
-		return openFile{bytes.NewReader(n.data), n}, nil
+	case made.Mode.IsDir():
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errNotCollected}
 	}
-	return nil, &fs.PathError{Op: "open", Path: name, Err: errNotCollected}
+	return made.Open()
 }

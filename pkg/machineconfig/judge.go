@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"regexp"
@@ -14,6 +13,7 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/sctp-agent/sctp-agent/internal/memfs"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -314,7 +314,7 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 				cannot(c, u.Path, u.Err)
 			}
 		}
-		place := func(p string, n node) {
+		place := func(p string, n *memfs.Node) {
 			at, err := root.put(p, n)
 			if err != nil {
 				cannot(c, p, err)
@@ -325,13 +325,15 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 		for _, f := range c.Files {
 			switch _, written := last[path.Clean(f.Path)]; {
 			case !f.Keeps:
-				place(f.Path, node{data: f.Contents, err: f.Err})
+				n := regular(f.Contents)
+				n.Err = f.Err
+				place(f.Path, n)
 			case !written && relevant(f.Path):
 				cannot(c, f.Path, errors.New("it has no contents: Ignition keeps what the host has, and the machine-config-operator refuses it"))
 			}
 		}
 		for _, l := range c.Links {
-			place(l.Path, node{mode: fs.ModeSymlink, data: []byte(l.Target)})
+			place(l.Path, symlink(l.Target))
 		}
 	}
 	for _, err := range root.putUnits(configs, from) {
@@ -339,7 +341,7 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 	}
 	// The kernel's view of a host that boots with these arguments and has not
 	// loaded anything yet.
-	root["proc/cmdline"] = node{data: []byte(strings.Join(kernelArgs, " ") + "\n")}
+	root.mustPut("/proc/cmdline", []byte(strings.Join(kernelArgs, " ")+"\n"))
 	origin = func(e kmod.Evidence) string {
 		if e.File == "/proc/cmdline" {
 			return argumentOf(configs, e.Text)

@@ -1,111 +1,17 @@
 package machineconfig
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"maps"
 	"path"
-	"slices"
 	"strings"
-	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/memfs"
 )
 
-// tree is a host root in memory, by name relative to it: an fs.ReadLinkFS, whose
-// files are as old as the boot.
-type tree map[string]node
-
-// node is a file, a directory or a link, whose data is its target; or something
-// of which only is known why it is not known.
-type node struct {
-	name string
-	mode fs.FileMode
-	data []byte
-	err  error
-}
-
-func (n node) Name() string               { return path.Base(n.name) }
-func (n node) Size() int64                { return int64(len(n.data)) }
-func (n node) Mode() fs.FileMode          { return n.mode | 0o555 }
-func (n node) Type() fs.FileMode          { return n.mode.Type() }
-func (n node) ModTime() time.Time         { return time.Time{} }
-func (n node) IsDir() bool                { return n.mode.IsDir() }
-func (n node) Sys() any                   { return nil }
-func (n node) Info() (fs.FileInfo, error) { return n, nil }
-
-// openNode is an open file or directory.
-type openNode struct {
-	*bytes.Reader
-	node
-	entries []fs.DirEntry
-}
-
-func (o *openNode) Size() int64                { return o.node.Size() }
-func (o *openNode) Stat() (fs.FileInfo, error) { return o.node, nil }
-func (o *openNode) Close() error               { return nil }
-
-func (o *openNode) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n > 0 && len(o.entries) == 0 {
-		return nil, io.EOF
-	}
-	if n <= 0 || n > len(o.entries) {
-		n = len(o.entries)
-	}
-	list := o.entries[:n]
-	o.entries = o.entries[n:]
-	return list, nil
-}
-
-// find finds a name without links.
-func (t tree) find(op, name string) (node, error) {
-	n, ok := t[name]
-	if !ok {
-		n.err = fs.ErrNotExist
-	}
-	if n.err != nil {
-		return n, &fs.PathError{Op: op, Path: name, Err: n.err}
-	}
-	n.name = name
-	return n, nil
-}
-
-// Lstat looks at a name without links.
-func (t tree) Lstat(name string) (fs.FileInfo, error) {
-	n, err := t.find("stat", name)
-	if err != nil {
-		return nil, err
-	}
-	return n, nil
-}
-
-// ReadLink reads a link.
-func (t tree) ReadLink(name string) (string, error) {
-	if n, ok := t[name]; ok && n.mode&fs.ModeSymlink != 0 {
-		return string(n.data), nil
-	}
-	return "", &fs.PathError{Op: "readlink", Path: name, Err: fs.ErrInvalid}
-}
-
-// Open opens a name without links.
-func (t tree) Open(name string) (fs.File, error) {
-	n, err := t.find("open", name)
-	if err != nil {
-		return nil, err
-	}
-	o := &openNode{Reader: bytes.NewReader(n.data), node: n}
-	if n.IsDir() {
-		for _, entry := range slices.Sorted(maps.Keys(t)) {
-			if entry != "." && path.Dir(entry) == name {
-				child := t[entry]
-				child.name = entry
-				o.entries = append(o.entries, child)
-			}
-		}
-	}
-	return o, nil
-}
+// tree is a host root in memory, whose files are as old as the boot.
+type tree struct{ memfs.FS }
 
 const maxLinks = 40 // as in path_resolution(7)
 
@@ -124,9 +30,9 @@ func (t tree) parents(p string) string {
 		if !found {
 			return at
 		}
-		if n := t[at]; n.mode&fs.ModeSymlink != 0 && links < maxLinks {
+		if n := t.FS[at]; n != nil && n.Mode&fs.ModeSymlink != 0 && links < maxLinks {
 			links++
-			target := string(n.data)
+			target := string(n.Data)
 			if at = path.Dir(at); path.IsAbs(target) {
 				at = "."
 			}
@@ -137,7 +43,7 @@ func (t tree) parents(p string) string {
 
 // put makes the directories of a host's path, and puts something there in place
 // of what is there. It returns its name in the tree.
-func (t tree) put(p string, n node) (string, error) {
+func (t tree) put(p string, n *memfs.Node) (string, error) {
 	if !path.IsAbs(p) {
 		return "", errors.New("not an absolute path")
 	}
@@ -145,25 +51,26 @@ func (t tree) put(p string, n node) (string, error) {
 	if !fs.ValidPath(at) || at == "." {
 		return "", errors.New("not the path of a file")
 	}
-	for dir := path.Dir(at); ; dir = path.Dir(dir) {
-		if have, ok := t[dir]; ok && !have.IsDir() {
+	for dir := path.Dir(at); dir != "."; dir = path.Dir(dir) {
+		if have := t.FS[dir]; have != nil && !have.Mode.IsDir() {
 			return "", fmt.Errorf("/%s is not a directory", dir)
 		}
-		t[dir] = node{mode: fs.ModeDir}
-		if dir == "." {
-			break
-		}
 	}
-	maps.DeleteFunc(t, func(name string, _ node) bool { return strings.HasPrefix(name, at+"/") })
-	t[at] = n
+	t.Remove(at)
+	t.Add(at, n)
 	return at, nil
 }
 
+// regular and symlink are what is put into a tree. Programs are among the files.
+func regular(text []byte) *memfs.Node { return memfs.File("", 0o755, text) }
+
+func symlink(target string) *memfs.Node { return memfs.File("", fs.ModeSymlink|0o777, []byte(target)) }
+
 // deliveredTree is the host as it is delivered, with the kernel's files.
 func deliveredTree() tree {
-	t := tree{".": {mode: fs.ModeDir}}
-	for _, link := range []string{"bin", "sbin", "lib"} {
-		t[link] = node{mode: fs.ModeSymlink, data: []byte("usr/" + link)}
+	t := tree{memfs.New()}
+	for _, name := range []string{"bin", "sbin", "lib"} {
+		t.Add(name, symlink("usr/"+name))
 	}
 	for name, text := range map[string]string{
 		"/proc/modules":                       "",
@@ -197,7 +104,7 @@ func deliveredTree() tree {
 		unitConfigDir + "multi-user.target.wants/crio.service":        unitDir + "crio.service",
 		unitConfigDir + "multi-user.target.wants/kubelet.service":     unitConfigDir + "kubelet.service",
 	} {
-		if _, err := t.put(name, node{mode: fs.ModeSymlink, data: []byte(target)}); err != nil {
+		if _, err := t.put(name, symlink(target)); err != nil {
 			panic(err)
 		}
 	}
@@ -207,7 +114,7 @@ func deliveredTree() tree {
 const unitDir = "/usr/lib/systemd/system/"
 
 func (t tree) mustPut(p string, data []byte) {
-	if _, err := t.put(p, node{data: data}); err != nil {
+	if _, err := t.put(p, regular(data)); err != nil {
 		panic(fmt.Sprintf("%s: %v", p, err))
 	}
 }

@@ -2,12 +2,12 @@ package machineconfig
 
 import (
 	"fmt"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/memfs"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
 )
 
@@ -59,7 +59,7 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 	cannot := func(u *mergedUnit, by, why string) {
 		unread = append(unread, fmt.Errorf("%s %s: unit %s%s", Kind, by, clip(u.Name), why))
 	}
-	put := func(u *mergedUnit, name, by string, n node) {
+	put := func(u *mergedUnit, name, by string, n *memfs.Node) {
 		at, err := t.put(unitConfigDir+name, n)
 		if err != nil {
 			cannot(u, by, ": "+err.Error())
@@ -69,15 +69,15 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 	}
 	for _, u := range list {
 		if u.Contents != nil && *u.Contents != "" {
-			put(u, u.Name, u.contentsBy, node{data: []byte(*u.Contents)})
+			put(u, u.Name, u.contentsBy, regular([]byte(*u.Contents)))
 		}
 		for name, text := range u.DropIns {
 			if text != "" {
-				put(u, u.Name+".d/"+name, u.dropInsBy[name], node{data: []byte(text)})
+				put(u, u.Name+".d/"+name, u.dropInsBy[name], regular([]byte(text)))
 			}
 		}
 		if u.Masked != nil && *u.Masked {
-			put(u, u.Name, u.maskedBy, node{mode: fs.ModeSymlink, data: []byte("/dev/null")})
+			put(u, u.Name, u.maskedBy, symlink("/dev/null"))
 		}
 	}
 	root, err := hostroot.FromFS(t)
@@ -99,9 +99,9 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 		links := units.Links(u.Name)
 		for link, target := range links {
 			if *u.Enabled {
-				put(u, link, u.enabledBy, node{mode: fs.ModeSymlink, data: []byte(target)})
+				put(u, link, u.enabledBy, symlink(target))
 			} else {
-				delete(t, t.parents(unitConfigDir+link))
+				t.Remove(t.parents(unitConfigDir + link))
 			}
 		}
 		if by := wantedBy(units, links); by != "" && *u.Enabled && u.loads() {
