@@ -19,35 +19,57 @@ func (s *Set) links(name string, links map[string]string, seen map[string]bool) 
 		return
 	}
 	seen[name] = true
-	install := func(key string) (words []string) {
-		for _, v := range u.Values("Install", key) {
-			for _, word := range strings.Fields(v.Value) {
-				if word, ok := u.expand(word); ok && !strings.Contains(word, "/") {
-					words = append(words, word)
-				}
+	for _, alias := range u.installs("Alias") {
+		if name, ok := aliasOf(u.Name, alias); ok {
+			links[name] = u.File
+		}
+	}
+	started := *u
+	if isTemplate(u.Name) {
+		// A template is not started, but its default instance is.
+		if instances := u.installs("DefaultInstance"); len(instances) > 0 {
+			started.Name = instanceOf(u.Name, instances[len(instances)-1])
+		}
+	}
+	if !isTemplate(started.Name) {
+		for key, kind := range map[string]string{"WantedBy": ".wants/", "RequiredBy": ".requires/", "UpheldBy": ".upholds/"} {
+			for _, by := range started.installs(key) {
+				links[by+kind+started.Name] = u.File
 			}
 		}
-		return words
 	}
-	also := install("Also")
-	if base := strings.TrimSuffix(name, path.Ext(name)); strings.HasSuffix(base, "@") {
-		instances := install("DefaultInstance")
-		if len(instances) == 0 {
-			return // a template is not started
-		}
-		instance := *u
-		instance.Name = base + instances[len(instances)-1] + path.Ext(name)
-		u = &instance
-	}
-	for key, kind := range map[string]string{"WantedBy": ".wants/", "RequiredBy": ".requires/", "UpheldBy": ".upholds/"} {
-		for _, by := range install(key) {
-			links[by+kind+u.Name] = u.File
-		}
-	}
-	for _, alias := range install("Alias") {
-		links[alias] = u.File
-	}
-	for _, other := range also {
+	for _, other := range u.installs("Also") {
 		s.links(other, links, seen)
 	}
+}
+
+// installs are the names of a setting of [Install].
+func (u *Unit) installs(key string) (names []string) {
+	for _, v := range u.Values("Install", key) {
+		for _, word := range strings.Fields(v.Value) {
+			if name, ok := u.expand(word); ok && !strings.Contains(name, "/") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+func isTemplate(name string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(name, path.Ext(name)), "@")
+}
+
+func instanceOf(template, instance string) string {
+	return strings.TrimSuffix(template, path.Ext(template)) + instance + path.Ext(template)
+}
+
+// aliasOf is the name that an alias gives a unit: one of the same kind, for an
+// instance one of the same instance.
+func aliasOf(name, alias string) (string, bool) {
+	is := (&Unit{Name: name}).instance()
+	if isTemplate(alias) && is != "" {
+		alias = instanceOf(alias, is)
+	}
+	return alias, path.Ext(alias) == path.Ext(name) && strings.Contains(alias, "@") == strings.Contains(name, "@") &&
+		(isTemplate(name) || (&Unit{Name: alias}).instance() == is)
 }
