@@ -37,13 +37,19 @@ func TestPrintVerify(t *testing.T) {
 	}
 	r.Nodes[3].Fault = wire.ModuleMissing
 	r.Findings = []verify.Finding{{Kind: verify.FindingDropped, Message: strings.Repeat("words and ", 20), Evidence: make([]string, 30), Fix: "fix it"}}
+	r.LoadBalancer = &verify.LoadBalancer{To: r.Nodes[0].Name, Addresses: []string{"198.51.100.7"}, Seconds: 42}
+	r.Failovers = []verify.Failover{{
+		Family: "IPv4", Address: "10.0.0.5:38412", Port: 40000, From: r.Nodes[0].Name, Deleted: r.Nodes[1].Name, To: r.Nodes[2].Name,
+		Outcome: wire.NoRoute, Seconds: 60, OtherPortSeconds: 2.4,
+	}}
 	var b bytes.Buffer
 	if err := printVerify(&b, terminal.NewPalette(&b), r); err != nil {
 		t.Fatal(err)
 	}
 	text := b.String()
 	programtest.Fits(t, text)
-	for _, want := range []string{"REFUSED", "NOROUTE", "DROPPED", "ONE-WAY", "DOWN", "LOST", "NOMOD", "DENIED", "?", "OPEN", "blocked", "no SCTP in the kernel", "… and 20 more", "SCTP does not work everywhere", "NetworkPolicy for SCTP: not-enforced", "61.2 s"} {
+	for _, want := range []string{"REFUSED", "NOROUTE", "DROPPED", "ONE-WAY", "DOWN", "LOST", "NOMOD", "DENIED", "?", "OPEN", "blocked", "no SCTP in the kernel", "… and 20 more", "SCTP does not work everywhere", "NetworkPolicy for SCTP: not-enforced", "61.2 s",
+		"load balancer: 198.51.100.7 after 42.0 s", "no answer within 60 s", "(no-route),"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it does not say %q", want)
 		}

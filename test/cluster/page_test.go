@@ -186,6 +186,11 @@ func TestVerifyPage(t *testing.T) {
 	add(verify.PathDenied, "IPv4", "n0", "n1", "", wire.Blocked)
 	add(verify.PathDenied, "IPv4", "n0", "n2", "", wire.OK)
 	add(verify.PathDenied, "IPv4", "n1", "n2", "", wire.Unknown)
+	add(verify.PathLoadBalancer, "IPv4", "n1", "n0", "", wire.OK)
+	r.Failovers = []verify.Failover{
+		{Family: "IPv4", From: "n0", Deleted: "n1", To: "n2", Address: "10.0.0.5:38412", Outcome: wire.OK, Seconds: 3.14},
+		{Family: "IPv6", From: "n0", Deleted: "n1", To: "n2", Address: "[fd00::5]:38412", Outcome: wire.Dropped, Seconds: 60, OtherPortSeconds: 2.4},
+	}
 	dom := browse(t, pageOf(t, func(w io.Writer) error { return verify.WriteHTML(w, r) }), "", "")
 
 	dash := `<td class="dim">–</td>`
@@ -197,9 +202,11 @@ func TestVerifyPage(t *testing.T) {
 	}
 	const at = "192.0.2.1:1: "
 	for _, want := range []string{
-		"2023-11-14T22:13:20Z: 3 nodes, 5 of 11 paths are as expected (2 not tried: they depend on pairs of pods that do not reach each other), 61.2 s",
+		"2023-11-14T22:13:20Z: 3 nodes, 6 of 12 paths are as expected (2 not tried: they depend on pairs of pods that do not reach each other), 61.2 s",
 		"NetworkPolicy for SCTP: enforced",
 		"SCTPDroppedOneWay: the answers are dropped", "<code>n0 → n2, IPv4</code>", "→ look at the way back",
+		"<h2>Failover of a Service</h2>", "IPv4, node n0 to 10.0.0.5:38412: the endpoint on node n2 answered 3.1 s after that on node n1",
+		"IPv6, node n0 to [fd00::5]:38412: dropped, from other ports after 2.4 s", `data-kind="loadBalancer" data-family="IPv4"`,
 		`data-kind="pod" data-family="IPv4"`, `data-kind="pod" data-family="IPv6"`,
 		row("n0", dash, cell("1.23 ms", "good", at+"ok "), cell("one-way", "bad", at+"one-way ")),
 		row("n0", dash, dash, cell("not-tried", "dim", at+"not-tried ")),
