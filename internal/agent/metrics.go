@@ -60,11 +60,11 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 	counter := func(name, help string, labels ...string) *metrics.Vec {
 		return m.registry.NewVec(metrics.Counter, "sctp_agent_"+name, help, labels...)
 	}
-	m.ready = gauge("ready", "The verdict: 1 for the current value (true, false or unknown), else 0.", "ready")
-	m.reason = gauge("reason", "The verdict's reason: 1 for the current one, else 0.", "reason")
-	m.module = gauge("module_state", "State of the sctp module in the running kernel: 1 for the current one, else 0.", "state")
-	m.onBoot = gauge("on_boot", "What the next boot will bring with today's files: 1 for the current value, else 0.", "on_boot")
-	m.check = gauge("check_result", "Result of each check of the last probe: 1 for the current one (pass, fail, skip or unknown); no series before the first probe.", "check", "result")
+	m.ready = gauge("ready", "1 for the current verdict, else 0.", "ready")
+	m.reason = gauge("reason", "1 for the verdict's reason, else 0.", "reason")
+	m.module = gauge("module_state", "1 for the module's state in the running kernel, else 0.", "state")
+	m.onBoot = gauge("on_boot", "1 for what the next boot will bring with today's files, else 0.", "on_boot")
+	m.check = gauge("check_result", "1 for the result of each check of the last probe, else 0; no series before the first probe.", "check", "result")
 	m.probe = m.registry.NewHistogram("sctp_agent_probe_duration_seconds", "How long the probe took.",
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5)
 	m.assessment = m.registry.NewHistogram("sctp_agent_assessment_duration_seconds", "How long a whole assessment took, from reading files to the verdict.",

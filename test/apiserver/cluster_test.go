@@ -299,7 +299,7 @@ func (r *running) count(o nodewriter.Outcome) int {
 	return r.outcomes[o]
 }
 
-// counts is what came of all writes so far.
+// counts are the outcomes of all writes so far.
 func (r *running) counts() map[nodewriter.Outcome]int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
