@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
+
 	"github.com/sctp-agent/sctp-agent/test/guest"
 )
 
@@ -53,9 +56,29 @@ func boot(t *testing.T) *guest.Guest {
 	return g
 }
 
+// environ is what the DaemonSet sets besides what it takes from the pod.
+func environ(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../../manifests/components/mesh/daemonset.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ds appsv1.DaemonSet
+	if err := yaml.UnmarshalStrict(text, &ds); err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range ds.Spec.Template.Spec.Containers[0].Env {
+		if e.Value != "" {
+			list = append(list, e.Name+"="+e.Value)
+		}
+	}
+	return strings.Join(list, " ")
+}
+
 // TestMesh: faults and quiet, agents that come and go, and what it costs.
 func TestMesh(t *testing.T) {
-	g := boot(t)
+	environ, g := environ(t), boot(t)
 	for _, c := range []struct{ name, test, short, full string }{
 		{"faults", "TestFaults", "-nodes=8 -faults=6", "-nodes=40 -faults=100"},
 		{"quiet", "TestQuiet", "", "-nodes=40 -quiet=1h"},
@@ -70,7 +93,7 @@ func TestMesh(t *testing.T) {
 					t.Skip("only in make test-full")
 				}
 			}
-			g.RunGoTest(t.Context(), t, inguest, append(strings.Fields(args), "-test.run=^"+c.test+"$", "-test.timeout=24h")...)
+			g.RunGoTest(t.Context(), t, inguest, append(strings.Fields(args), "-environ="+environ, "-test.run=^"+c.test+"$", "-test.timeout=24h")...)
 		})
 	}
 }

@@ -98,8 +98,8 @@ func (m *mesh) start(p pod) {
 	cmd := exec.Command(program, "--kubeconfig", kubeconfig, "--log-format", "json")
 	cmd.Env = []string{
 		"NODE_NAME=" + p.node, "POD_NAMESPACE=ns", "POD_NAME=" + p.name, "POD_UID=" + p.uid(), "POD_IP=" + p.address,
-		"GOMEMLIMIT=24MiB",
 	}
+	cmd.Env = append(cmd.Env, strings.Fields(*environ)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	r, w, err := os.Pipe()
 	if err != nil {

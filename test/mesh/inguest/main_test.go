@@ -15,12 +15,13 @@ import (
 const hostname = "mesh-guest"
 
 var (
-	nodes  = flag.Int("nodes", 8, "nodes of the mesh")
-	faults = flag.Int("faults", 6, "faults one after the other")
-	quiet  = flag.Duration("quiet", 5*time.Minute, "how long nothing happens")
-	loss   = flag.Float64("loss", 0, "how much is lost meanwhile, in percent")
-	away   = flag.Duration("away", time.Minute, "how long the API server is away")
-	seed   = flag.Uint64("seed", 0, "seed of what happens by chance (default: a fresh one)")
+	nodes   = flag.Int("nodes", 8, "nodes of the mesh")
+	faults  = flag.Int("faults", 6, "faults one after the other")
+	quiet   = flag.Duration("quiet", 5*time.Minute, "how long nothing happens")
+	loss    = flag.Float64("loss", 0, "how much is lost meanwhile, in percent")
+	away    = flag.Duration("away", time.Minute, "how long the API server is away")
+	environ = flag.String("environ", "", "environment of the agents, beside who they are")
+	seed    = flag.Uint64("seed", 0, "seed of what happens by chance (default: a fresh one)")
 )
 
 func TestMain(m *testing.M) {

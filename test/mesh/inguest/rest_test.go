@@ -91,7 +91,7 @@ func dropped(t *testing.T) (n int) {
 // one other node, beside a program that sends the same messages and does nothing
 // else.
 func TestRest(t *testing.T) {
-	const nodes, warm, watched = 12, 2 * time.Minute, 5 * time.Minute
+	const nodes, warm, watched = 12, time.Minute, 2 * time.Minute
 	m := newMesh(t, nodes)
 	time.Sleep(warm)
 	before := make([]use, nodes)
