@@ -36,10 +36,13 @@ const (
 	relapse = 31 * time.Second
 )
 
-// random makes a fault of any kind, of a node that nobody concerned by the last
+// kinds of faults.
+const kinds = 14
+
+// random makes a fault of a kind, of a node that nobody concerned by the last
 // one probes, and that probes none of them. Where there is none, it waits until
 // the last fault is forgotten.
-func random(t *testing.T, r *rand.Rand, pictures map[string]picture.Picture, last []string) (f fault, concerned []string) {
+func random(t *testing.T, r *rand.Rand, kind int, pictures map[string]picture.Picture, last []string) (f fault, concerned []string) {
 	t.Helper()
 	pick := func(from []string) string { return from[r.IntN(len(from))] }
 	var names []string
@@ -50,7 +53,7 @@ func random(t *testing.T, r *rand.Rand, pictures map[string]picture.Picture, las
 	}
 	if len(names) == 0 {
 		time.Sleep(relapse)
-		return random(t, r, pictures, nil)
+		return random(t, r, kind, pictures, nil)
 	}
 	x := pick(names)
 	var ring []string
@@ -90,7 +93,7 @@ func random(t *testing.T, r *rand.Rand, pictures map[string]picture.Picture, las
 		return list
 	}
 	const initiation = "sctp chunk init exists"
-	switch kind := r.IntN(14); kind {
+	switch kind {
 	case 0:
 		set("node, both ways", slices.Concat([]string{from + what, to + what}, fromAPI, toAPI)...)
 		f.node, f.self = x, x
@@ -247,10 +250,15 @@ func TestFaults(t *testing.T) {
 	m := newMesh(t, *nodes)
 	r := chance(t)
 	times := map[bool][]time.Duration{}
+	var order []int // each kind before any comes again
 	var last []string
 	for n := range *faults {
+		if len(order) == 0 {
+			order = r.Perm(kinds)
+		}
 		var f fault
-		f, last = random(t, r, m.pictures(), last)
+		f, last = random(t, r, order[0], m.pictures(), last)
+		order = order[1:]
 		time.Sleep(time.Duration(r.IntN(int(10 * time.Second))))
 		ok := t.Run(fmt.Sprintf("%d %s", n+1, f.name), func(t *testing.T) {
 			start := time.Now()
