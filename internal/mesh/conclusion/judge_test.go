@@ -107,6 +107,24 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// An agent that starts again answers to TCP first. Only where SCTP is refused
+// after that, it is SCTP that fails.
+func TestAgentStarts(t *testing.T) {
+	for state, want := range map[picture.State]int{picture.StateOK: 0, picture.StateFailed: 1} {
+		table := tableOf(10, seen{tries: 3, cause: CauseRefused, asked: 3, alsoFail: 3, tcp: picture.StateFailed, tcpCause: CauseRefused})
+		table.Judge(at(10)) // this node is fine
+		table.Try("0", New, Outcome{State: picture.StateFailed, Cause: CauseRefused, Began: at(20), Ended: at(20)})
+		table.TCP("0", Outcome{State: picture.StateOK, Ended: at(20.1)})
+		if changes := table.Judge(at(20.1)); len(changes) > 0 {
+			t.Errorf("while it starts: %+v", changes)
+		}
+		table.Try("0", New, Outcome{State: state, Cause: CauseRefused, Began: at(25), Ended: at(25)})
+		if changes := table.Judge(at(25)); len(changes) != want {
+			t.Errorf("then %s: %+v", state, changes)
+		}
+	}
+}
+
 // A conclusion waits for the answers, for TCP, for the list and for the other
 // peers, but not for ever.
 func TestSettling(t *testing.T) {

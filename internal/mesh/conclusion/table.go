@@ -86,6 +86,10 @@ type peer struct {
 	// tcpWorks is how often in a row it did; a refusal has come all the way,
 	// too.
 	tcpWorks int
+	// absent: TCP was refused, and so there was no agent; back is when it
+	// worked again.
+	absent bool
+	back   time.Time
 	// reached at this address, or ready once.
 	reached bool
 	// since is when the first try failed, counted when the failures became
@@ -113,9 +117,10 @@ func (p *peer) fails() bool {
 func (p *peer) confirmed() bool { return 2*p.alsoFail > p.asked }
 
 // agentless: who answers is the peer's kernel, to TCP and to SCTP. The agent
-// there has just ended, and the path works.
+// there has just ended, and the path works. Or it is just starting: TCP works
+// already, and SCTP was tried before.
 func (p *peer) agentless() bool {
-	return p.tcp.Cause == CauseRefused && !slices.ContainsFunc(Kinds(), func(k Kind) bool {
+	return p.absent && !slices.ContainsFunc(Kinds(), func(k Kind) bool {
 		return p.lines[k].counts() && p.lines[k].last.Cause != CauseRefused
 	})
 }
@@ -200,6 +205,7 @@ func (t *Table) Try(node string, k Kind, o Outcome) int {
 			p.since, p.counted = time.Time{}, time.Time{}
 			p.asked, p.alsoFail = 0, 0
 			p.tcp, p.tcpWorks = picture.Probe{State: picture.StateUnknown}, 0
+			p.absent, p.back = false, time.Time{}
 		}
 	case picture.StateFailed:
 		if l.failures == 0 {
@@ -210,6 +216,9 @@ func (t *Table) Try(node string, k Kind, o Outcome) int {
 		}
 		l.failures++
 		p.failed = o.Ended
+		if !p.back.IsZero() && o.Began.After(p.back) {
+			p.absent, p.back = false, time.Time{}
+		}
 		if l.counts() {
 			l.last = picture.Probe{State: picture.StateFailed, Cause: o.Cause, RTT: l.last.RTT, At: o.Ended}
 			if p.counted.IsZero() {
@@ -228,6 +237,14 @@ func (t *Table) TCP(node string, o Outcome) {
 			p.tcpWorks++
 		} else {
 			p.tcpWorks = 0
+		}
+		switch {
+		case o.Cause == CauseRefused:
+			p.absent, p.back = true, time.Time{}
+		case o.State == picture.StateFailed:
+			p.absent, p.back = false, time.Time{}
+		case o.State == picture.StateOK && p.absent && p.back.IsZero():
+			p.back = o.Ended
 		}
 	}
 }
