@@ -7,6 +7,7 @@
 package hostdump
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -158,10 +159,7 @@ type Options struct {
 // Assess judges the host's policy and state. That SCTP works cannot be proved
 // by files: where the module is in the kernel, the verdict is unknown.
 func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error) {
-	release := opts.KernelRelease
-	if release == "" {
-		release = d.facts.release
-	}
+	release := cmp.Or(opts.KernelRelease, d.facts.release)
 	if release == "" {
 		return verdict.Report{}, errors.New("which kernel the host runs is not in the copy: name it with --kernel-release" + d.releases())
 	}
@@ -170,35 +168,11 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 		missing       []string
 	)
 	for i, w := range d.worlds(release) {
-		host := kmod.Options{FS: w.files, KernelRelease: release, KmodVersion: opts.KmodVersion, SystemdVersion: opts.SystemdVersion}
-		if host.KmodVersion == 0 {
-			host.KmodVersion = d.facts.kmod
-		}
-		if host.SystemdVersion == 0 {
-			host.SystemdVersion = d.facts.systemd
-		}
-		facts := verdict.Facts{Node: d.facts.hostname}
-		var err error
-		if facts.Inspection, err = kmod.Inspect(ctx, host, kmod.SCTP()); err != nil {
+		r, gaps, err := d.judge(ctx, w.files, release, opts)
+		if err != nil {
 			return verdict.Report{}, err
 		}
-		if facts.Diag, err = kmod.Inspect(ctx, host, kmod.SCTPDiag()); err != nil {
-			return verdict.Report{}, err
-		}
-		if facts.Inspection.Kernel.Machine == "" {
-			facts.Inspection.Kernel.Machine = d.facts.machine
-		}
-		facts.Inspection.Findings = slices.DeleteFunc(facts.Inspection.Findings, func(f kmod.Finding) bool {
-			notCopied := f.Kind == kmod.FindingIncomplete && len(f.Evidence) > 0 && strings.Contains(f.Evidence[0].Effect, errNotCollected.Error())
-			if notCopied {
-				missing = append(missing, f.Evidence[0].File)
-			}
-			return notCopied
-		})
-		r := verdict.Judge(facts)
-		if unseen := facts.Inspection.Next.Unseen; len(unseen) > 0 && r.OnBoot != verdict.OnBootUnknown && r.Module.State != kmod.StateBuiltin {
-			r.OnBoot, missing = verdict.OnBootUnknown, append(missing, unseen...)
-		}
+		missing = append(missing, gaps...)
 		if i == 0 {
 			first, report = r, r
 			report.Warnings = slices.Clone(r.Warnings)
@@ -220,6 +194,37 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 		report.Message = "the module sctp is in the kernel; that SCTP works cannot be proved from files (run \"sctp-agent check\" on the host)"
 	}
 	return report, nil
+}
+
+// judge judges one of the hosts that the copy may be of. missing are the files that
+// could change it and are not in the copy.
+func (d *Dump) judge(ctx context.Context, files fs.FS, release string, opts Options) (r verdict.Report, missing []string, err error) {
+	host := kmod.Options{
+		FS: files, KernelRelease: release,
+		KmodVersion: cmp.Or(opts.KmodVersion, d.facts.kmod), SystemdVersion: cmp.Or(opts.SystemdVersion, d.facts.systemd),
+	}
+	facts := verdict.Facts{Node: d.facts.hostname}
+	if facts.Inspection, err = kmod.Inspect(ctx, host, kmod.SCTP()); err != nil {
+		return r, nil, err
+	}
+	if facts.Diag, err = kmod.Inspect(ctx, host, kmod.SCTPDiag()); err != nil {
+		return r, nil, err
+	}
+	if facts.Inspection.Kernel.Machine == "" {
+		facts.Inspection.Kernel.Machine = d.facts.machine
+	}
+	facts.Inspection.Findings = slices.DeleteFunc(facts.Inspection.Findings, func(f kmod.Finding) bool {
+		notCopied := f.Kind == kmod.FindingIncomplete && len(f.Evidence) > 0 && strings.Contains(f.Evidence[0].Effect, errNotCollected.Error())
+		if notCopied {
+			missing = append(missing, f.Evidence[0].File)
+		}
+		return notCopied
+	})
+	r = verdict.Judge(facts)
+	if unseen := facts.Inspection.Next.Unseen; len(unseen) > 0 && r.OnBoot != verdict.OnBootUnknown && r.Module.State != kmod.StateBuiltin {
+		r.OnBoot, missing = verdict.OnBootUnknown, append(missing, unseen...)
+	}
+	return r, missing, nil
 }
 
 // merge takes out of a report what another one of the same copy denies, and says

@@ -43,26 +43,38 @@ func Values(text []byte) iter.Seq2[json.RawMessage, error] {
 }
 
 // documents splits a YAML stream at its "---" lines (YAML 1.2, 9.2). What comes
-// after the dashes belongs to the document; directives before them do not matter
-// here.
+// after the dashes belongs to the document.
 func documents(text []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		var document []byte
+		start, at := 0, 0
 		for line := range bytes.Lines(text) {
 			rest, marker := bytes.CutPrefix(line, []byte("---"))
-			switch {
-			case marker && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0):
-				if !yield(document) {
+			if marker && (len(rest) == 0 || bytes.IndexByte([]byte(" \t\r\n"), rest[0]) >= 0) {
+				if !yield(withoutDirectives(text[start:at])) {
 					return
 				}
-				document = append([]byte(nil), rest...)
-			case len(line) > 0 && line[0] == '%' && len(bytes.TrimSpace(document)) == 0:
-			default:
-				document = append(document, line...)
+				start = at + len("---")
 			}
+			at += len(line)
 		}
-		yield(document)
+		yield(withoutDirectives(text[start:]))
 	}
+}
+
+// withoutDirectives leaves out directives, and comments before them, at a document's
+// beginning: they do not matter here.
+func withoutDirectives(document []byte) []byte {
+	for rest := document; len(rest) > 0; {
+		line, after, _ := bytes.Cut(rest, []byte("\n"))
+		switch trimmed := bytes.TrimSpace(line); {
+		case bytes.HasPrefix(line, []byte("%")):
+			document = after
+		case len(trimmed) > 0 && trimmed[0] != '#':
+			return document
+		}
+		rest = after
+	}
+	return document
 }
 
 // values are those of a document: JSON values in a row, or one of YAML.

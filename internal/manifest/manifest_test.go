@@ -24,6 +24,8 @@ func TestValues(t *testing.T) {
 		"JSON that is YAML":             {"{a: 1, b: [x]}", `{"a":1,"b":["x"]}`, ""},
 		"a list that is YAML":           {"[a, b]", `["a","b"]`, ""},
 		"YAML documents":                {"%YAML 1.1\n--- # one\na: 1\n---\nb: |\n  --- no\n...\n--- {c: 3}\n", `{"a":1} {"b":"--- no\n"} {"c":3}`, ""},
+		"a comment and a directive":     {"# x\n\n%YAML 1.1\n---\na: 1\n", `{"a":1}`, ""},
+		"a marker in a text":            {"a: |\n  ---\nb: ---x\n", `{"a":"---\n","b":"---x"}`, ""},
 		"lines of DOS":                  {"a: 1\r\n---\r\nb: 2\r\n", `{"a":1} {"b":2}`, ""},
 		"a byte order mark":             {"\ufeff" + `{"a":1}`, `{"a":1}`, ""},
 		"files with marks put together": {"\ufeffa: 1\n---\n\ufeffb: 2\n", `{"a":1} {"b":2}`, ""},

@@ -20,7 +20,7 @@ func (s *Set) links(name string, links map[string]string, seen map[string]bool) 
 	}
 	seen[name] = true
 	for _, alias := range u.installs("Alias") {
-		if name, ok := aliasOf(u.Name, alias); ok {
+		if name, ok := enabledAs(u.Name, alias); ok {
 			links[name] = u.File
 		}
 	}
@@ -63,9 +63,9 @@ func instanceOf(template, instance string) string {
 	return strings.TrimSuffix(template, path.Ext(template)) + instance + path.Ext(template)
 }
 
-// aliasOf is the name that an alias gives a unit: one of the same kind, for an
+// enabledAs is the name that an alias gives a unit: one of the same kind, for an
 // instance one of the same instance.
-func aliasOf(name, alias string) (string, bool) {
+func enabledAs(name, alias string) (string, bool) {
 	is := (&Unit{Name: name}).instance()
 	if isTemplate(alias) && is != "" {
 		alias = instanceOf(alias, is)

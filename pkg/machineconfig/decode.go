@@ -104,9 +104,10 @@ type value struct {
 
 // metadata is that of a MachineConfig.
 type metadata struct {
-	Name   string            `json:"name"`
-	Labels map[string]string `json:"labels"`
-	Owners []struct {
+	Name        string            `json:"name"`
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+	Owners      []struct {
 		Kind string `json:"kind"`
 		Name string `json:"name"`
 	} `json:"ownerReferences"`
@@ -260,6 +261,9 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 // rendered-POOL-HASH.
 var renderedName = regexp.MustCompile(`^rendered-(.+)-[0-9a-f]{32}$`)
 
+// generatedBy is the annotation of what the machine-config-operator makes.
+const generatedBy = "machineconfiguration.openshift.io/generated-by-controller-version"
+
 // machineConfig takes a MachineConfig. One that cannot be decoded makes its own
 // pool unknown, and no other.
 func (d *decoder) machineConfig(o value) {
@@ -267,6 +271,7 @@ func (d *decoder) machineConfig(o value) {
 	var spec struct {
 		Config          json.RawMessage `json:"config"`
 		KernelArguments []string        `json:"kernelArguments"`
+		OSImageURL      string          `json:"osImageURL"`
 	}
 	var c Config
 	err := unmarshal(o.Metadata, "metadata", &meta)
@@ -294,6 +299,10 @@ func (d *decoder) machineConfig(o value) {
 				c.RenderedFor = owner.Name
 			}
 		}
+	}
+	// What the operator itself makes has the release's image.
+	if spec.OSImageURL != "" && c.RenderedFor == "" && meta.Annotations[generatedBy] == "" {
+		c.Notes = append(c.Notes, "it sets osImageURL: the files of that image are not judged")
 	}
 	if len(c.KernelArguments) > 0 {
 		c.Notes = append(c.Notes, "the machine-config-operator does not apply Ignition's kernelArguments to nodes that exist: set spec.kernelArguments")

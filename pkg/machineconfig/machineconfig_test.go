@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -350,6 +351,8 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"overwrite: false", []string{object("a", `{"path":"`+empty+`","overwrite":false,"contents":{"source":"data:,"}}`, file(load, "data:,sctp"))},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig a: overwrite is false"},
+		{"an image of one's own", []string{enabling, machineConfig("layered", "worker", "", `,"osImageURL":"quay.io/telco/rhcos@sha256:00"`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig layered: it sets osImageURL"},
 		{"no version", []string{`{"kind":"MachineConfig","metadata":{"name":"a","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"storage":{"files":[` + file(empty, "data:,") + `,` + file(load, "data:,sctp") + `]}}}}`},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig a: it has no ignition.version"},
 		{"Ignition's kernel arguments", []string{object("a", file(empty, "data:,")), machineConfig("args", "worker", `"kernelArguments":{"shouldExist":["modules_load=sctp"]}`, "")},
@@ -654,7 +657,7 @@ func FuzzDecode(f *testing.F) {
 func rendered(name, pool string, files ...string) string {
 	return fmt.Sprintf(`{"kind":"MachineConfig","metadata":{"name":%q,"annotations":{"machineconfiguration.openshift.io/generated-by-controller-version":"v4.16"},
 "ownerReferences":[{"apiVersion":%q,"kind":"MachineConfigPool","name":%q,"controller":true,"blockOwnerDeletion":true}]},
-"spec":{"config":{"ignition":{"version":"3.4.0"},"storage":{"files":[%s]}}}}`, name, APIVersion, pool, strings.Join(files, ","))
+"spec":{"osImageURL":"quay.io/openshift-release-dev/x@sha256:00","config":{"ignition":{"version":"3.4.0"},"storage":{"files":[%s]}}}}`, name, APIVersion, pool, strings.Join(files, ","))
 }
 
 // TestRendered: "oc get machineconfig -o yaml" prints what the operator has
@@ -722,6 +725,9 @@ func TestLeftOut(t *testing.T) {
 		e, err := Judge(t.Context(), Pools(configs)[0], Host{})
 		if err != nil {
 			t.Fatal(err)
+		}
+		if slices.ContainsFunc(e.Notes, func(note string) bool { return strings.Contains(note, "osImageURL") }) {
+			t.Errorf("%s: the release's image is noted: %q", name, e.Notes)
 		}
 		if got := strings.Contains(strings.Join(e.Notes, "\n"), "rendered-worker-1 was left out"); got != c.want {
 			t.Errorf("%s: noted %t, want %t: %q", name, got, c.want, e.Notes)
