@@ -1,12 +1,18 @@
 package cluster
 
 import (
+	"compress/gzip"
+	"encoding/binary"
+	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/sctp-agent/sctp-agent/internal/audit"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
@@ -22,22 +28,26 @@ func testFiles(t *testing.T, bin, admin string) {
 	kubectl := programs.Path(controlplane.Kubectl)
 	live := decodeAudit(t, run(t, bin, "audit", "--kubeconfig", admin, "-o", "json").stdout)
 	dir := t.TempDir()
+	written := func(name, text string) string {
+		name = filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
 	get := func(name string, args ...string) string {
 		r := run(t, kubectl, append([]string{"get", "--kubeconfig", admin}, args...)...)
 		if r.code != 0 {
 			t.Fatalf("kubectl get %v: %s", args, r.stderr)
 		}
-		name = filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(r.stdout), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return name
+		return written(name, r.stdout)
 	}
 	const workloadKinds, machineKinds = "pods,services,endpointslices,networkpolicies,configmaps", "machineconfigs,machineconfigpools"
 	all := get("all.yaml", "nodes,namespaces,"+workloadKinds+","+machineKinds, "-A", "-o", "yaml")
+	inJSON := get("all.json", "nodes,namespaces,"+workloadKinds+","+machineKinds, "-A", "-o", "json")
 	nodes := get("nodes.json", "nodes,"+machineKinds, "-o", "json")
 	byNamespace := []string{"-f", nodes}
 	for _, namespace := range []string{agentNamespace, workloads, "default"} {
@@ -55,6 +65,9 @@ func testFiles(t *testing.T, bin, admin string) {
 		complete bool
 	}{
 		{"one list", []string{"-f", all}, true},
+		{"compressed", []string{"-f", written("all.yaml.gz", gzipped(t, all))}, true},
+		{"by PowerShell", []string{"-f", written("all.txt", utf16Of(t, all))}, true},
+		{"by jq .items", []string{"-f", written("items.json", items(t, inJSON))}, true},
 		{"by namespace", byNamespace, false},
 		{"nodes alone", []string{"-f", nodes}, false},
 	} {
@@ -89,4 +102,48 @@ func testFiles(t *testing.T, bin, admin string) {
 			t.Logf("%d findings live, %d by the files; not seen: %+v", len(live.Findings), len(files.Findings), files.Unseen)
 		})
 	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func gzipped(t *testing.T, name string) string {
+	t.Helper()
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	if _, err := io.WriteString(z, readFile(t, name)); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// utf16Of is a file as the ">" of Windows PowerShell writes it.
+func utf16Of(t *testing.T, name string) string {
+	t.Helper()
+	out := []byte{0xff, 0xfe}
+	for _, unit := range utf16.Encode([]rune(strings.ReplaceAll(readFile(t, name), "\n", "\r\n"))) {
+		out = binary.LittleEndian.AppendUint16(out, unit)
+	}
+	return string(out)
+}
+
+// items are those of a list, as "jq .items" prints them.
+func items(t *testing.T, name string) string {
+	t.Helper()
+	var list struct {
+		Items json.RawMessage `json:"items"`
+	}
+	if err := json.Unmarshal([]byte(readFile(t, name)), &list); err != nil {
+		t.Fatal(err)
+	}
+	return string(list.Items)
 }
