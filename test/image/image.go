@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,28 +51,21 @@ func Build(ctx context.Context, opts Options) (archive string, err error) {
 	if err != nil {
 		return "", err
 	}
-	b := builder{root: filepath.Join(opts.Dir, "storage")}
-	defer func() { err = errors.Join(err, b.remove()) }()
-	base, err := b.base(ctx)
-	if err != nil {
-		return "", fmt.Errorf("making the base of the builder: %w", err)
-	}
-	env, err := goEnv(ctx, "GOROOT", "GOMODCACHE", "GOCACHE", "GOPROXY")
+	b, err := NewBuilder(ctx, opts.Dir)
 	if err != nil {
 		return "", err
 	}
+	defer func() { err = errors.Join(err, b.Remove()) }()
 	var target []string
 	if opts.Program != "" && opts.Program != Programs()[0] {
 		target = []string{"--target", opts.Program}
 	}
-	if err := b.run(ctx, append(append([]string{"build"}, target...), "--isolation=chroot", "--pull-never", "--platform", opts.Platform,
-		"--volume", env["GOROOT"]+":/usr/local/go:ro",
-		"--volume", env["GOMODCACHE"]+":/go/pkg/mod",
-		"--volume", env["GOCACHE"]+":/root/.cache/go-build",
-		"--build-arg", "BUILDER="+base, "--build-arg", "BUILDPLATFORM=linux/"+runtime.GOARCH,
-		"--build-arg", "VERSION="+opts.Version, "--build-arg", "REVISION="+opts.Revision,
-		"--build-arg", "CREATED="+time.Now().UTC().Format(time.RFC3339),
-		"--tag", opts.Ref, "--file", filepath.Join(source, "Dockerfile"), source)...); err != nil {
+	if err := b.run(ctx, slices.Concat([]string{"build"}, b.BuildFlags(), target, []string{
+		"--platform", opts.Platform, "--build-arg", "BUILDPLATFORM=linux/" + runtime.GOARCH,
+		"--build-arg", "VERSION=" + opts.Version, "--build-arg", "REVISION=" + opts.Revision,
+		"--build-arg", "CREATED=" + time.Now().UTC().Format(time.RFC3339),
+		"--tag", opts.Ref, "--file", filepath.Join(source, "Dockerfile"), source,
+	})...); err != nil {
 		return "", fmt.Errorf("building %s for %s: %w", opts.Ref, opts.Platform, err)
 	}
 	archive = filepath.Join(opts.Dir, strings.NewReplacer("/", "-", ":", "-").Replace(opts.Ref+"-"+opts.Platform)+".tar")
@@ -88,19 +82,50 @@ func Build(ctx context.Context, opts Options) (archive string, err error) {
 	return archive, nil
 }
 
-// builder is buildah with a storage of its own.
-type builder struct{ root string }
+// Builder is buildah with a storage of its own, and a base for the Dockerfile's
+// builder stage.
+type Builder struct {
+	root, base string
+	env        map[string]string
+}
 
-func (b builder) run(ctx context.Context, args ...string) error {
+// NewBuilder makes one with its storage in dir. [Builder.Remove] ends it.
+func NewBuilder(ctx context.Context, dir string) (*Builder, error) {
+	b := &Builder{root: filepath.Join(dir, "storage")}
+	var err error
+	if b.env, err = goEnv(ctx, "GOROOT", "GOMODCACHE", "GOCACHE", "GOPROXY"); err != nil {
+		return nil, err
+	}
+	if b.base, err = b.makeBase(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("making the base of the builder: %w", err), b.Remove())
+	}
+	return b, nil
+}
+
+// Flags stand before buildah's command. vfs copies each layer, and works on every
+// file system; the layers are small.
+func (b *Builder) Flags() []string {
+	return []string{"--storage-driver", "vfs", "--root", b.root, "--runroot", b.root + "-run"}
+}
+
+// BuildFlags are those of "buildah build".
+func (b *Builder) BuildFlags() []string {
+	return []string{
+		"--isolation=chroot", "--pull-never",
+		"--volume", b.env["GOROOT"] + ":/usr/local/go:ro",
+		"--volume", b.env["GOMODCACHE"] + ":/go/pkg/mod",
+		"--volume", b.env["GOCACHE"] + ":/root/.cache/go-build",
+		"--build-arg", "BUILDER=" + b.base,
+	}
+}
+
+func (b *Builder) run(ctx context.Context, args ...string) error {
 	_, err := b.output(ctx, args...)
 	return err
 }
 
-func (b builder) output(ctx context.Context, args ...string) (string, error) {
-	// vfs copies each layer, and works on every file system; the layers are
-	// small.
-	global := []string{"--storage-driver", "vfs", "--root", b.root, "--runroot", b.root + "-run"}
-	cmd := exec.CommandContext(ctx, "buildah", append(global, args...)...)
+func (b *Builder) output(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "buildah", append(b.Flags(), args...)...)
 	cmd.WaitDelay = 10 * time.Second
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
@@ -114,15 +139,11 @@ func (b builder) output(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(stdout.String()), nil
 }
 
-// base makes an image that the builder stage can stand on: a shell, and what
+// makeBase makes an image that the builder stage can stand on: a shell, and what
 // Go's TLS trusts. The toolchain itself is mounted.
-func (b builder) base(ctx context.Context) (ref string, err error) {
+func (b *Builder) makeBase(ctx context.Context) (ref string, err error) {
 	const name = "localhost/go-builder:test"
 	ctr, err := b.output(ctx, "from", "scratch")
-	if err != nil {
-		return "", err
-	}
-	env, err := goEnv(ctx, "GOPROXY")
 	if err != nil {
 		return "", err
 	}
@@ -137,7 +158,7 @@ func (b builder) base(ctx context.Context) (ref string, err error) {
 		{"copy", "--quiet", ctr, "/bin/busybox", "/bin/sh"},
 		{"copy", "--quiet", ctr, "/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-certificates.crt"},
 		{"config", "--env", "PATH=/usr/local/go/bin:/bin", "--env", "GOPATH=/go", "--env", "HOME=/root",
-			"--env", "GOTOOLCHAIN=local", "--env", "GOPROXY=" + env["GOPROXY"], ctr},
+			"--env", "GOTOOLCHAIN=local", "--env", "GOPROXY=" + b.env["GOPROXY"], ctr},
 		{"commit", "--quiet", "--rm", ctr, name},
 	} {
 		if err := b.run(ctx, args...); err != nil {
@@ -147,9 +168,9 @@ func (b builder) base(ctx context.Context) (ref string, err error) {
 	return name, nil
 }
 
-// remove what layers of other users' files could keep from being removed by
-// os.RemoveAll alone.
-func (b builder) remove() error {
+// Remove the storage, with what layers of other users' files could keep from being
+// removed by os.RemoveAll alone.
+func (b *Builder) Remove() error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_ = b.run(ctx, "rm", "--all")
