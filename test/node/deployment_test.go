@@ -1,7 +1,6 @@
 package node_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -247,21 +246,28 @@ func (d *deployment) start(ctx context.Context, cfg node.Config) {
 	})
 }
 
-// run runs kubectl.
+// kubectlOutput runs kubectl.
+func (d *deployment) kubectlOutput(ctx context.Context, args ...string) (stdout, stderr string, err error) {
+	cmd := exec.CommandContext(ctx, d.kubectl, append([]string{"--kubeconfig", d.kubeconfig}, args...)...)
+	var out, warnings strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &warnings
+	if err := cmd.Run(); err != nil {
+		return "", "", fmt.Errorf("kubectl %s: %w\n%s%s", strings.Join(args, " "), err, out.String(), warnings.String())
+	}
+	return out.String(), warnings.String(), nil
+}
+
+// run runs kubectl, which must have no reason to warn: users would see it.
 func (d *deployment) run(ctx context.Context, args ...string) string {
 	d.Helper()
-	cmd := exec.CommandContext(ctx, d.kubectl, append([]string{"--kubeconfig", d.kubeconfig}, args...)...)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
+	out, warnings, err := d.kubectlOutput(ctx, args...)
 	if err != nil {
-		d.Fatalf("kubectl %s: %v\n%s%s", strings.Join(args, " "), err, out, stderr.Bytes())
+		d.Fatal(err)
 	}
-	// What "kubectl apply" warns about, users see.
-	if stderr.Len() > 0 {
-		d.Errorf("kubectl %s says: %s", strings.Join(args, " "), stderr.Bytes())
+	if warnings != "" {
+		d.Errorf("kubectl %s says: %s", strings.Join(args, " "), warnings)
 	}
-	return string(out)
+	return out
 }
 
 func (d *deployment) get(ctx context.Context) *corev1.Node {
