@@ -45,11 +45,11 @@ func systemdModulesLoad(line string, systemd int) []request {
 	return reqs
 }
 
-// systemdNames splits a list at its commas (src/basic/strv.c, strv_split_full). A
-// backslash, where the word still has one, quotes the next byte, or is an error at
-// the end; not yet in systemd 239.
+// systemdNames splits a list at its commas. In later versions a backslash quotes the
+// next byte, or is an error at the end (src/basic/extract-word.c); in 252 it is not
+// yet so, in 257 it is.
 func systemdNames(value string, systemd int) (names []string, ok bool) {
-	if systemd <= 239 {
+	if systemd <= 252 {
 		return strings.Split(value, ","), true
 	}
 	var b strings.Builder

@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -208,6 +209,10 @@ func onlyHarmless(words []shellWord) bool {
 	return true
 }
 
+// defaultPath is where programs are looked for, whoever asks
+// (kernel/umh.c, call_usermodehelper_setup; systemd.exec(5)).
+var defaultPath = []string{"/sbin", "/bin", "/usr/sbin", "/usr/bin"}
+
 func harmless(name string) bool {
 	switch name {
 	case "/bin/true", "/usr/bin/true", "true", ":", "/bin/false", "/usr/bin/false", "false", "exit",
@@ -242,6 +247,12 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 		return p.nestedModprobe(args[1:]), false
 	}
 	if isShell(name) {
+		if name != "sh" && !path.IsAbs(name) && !slices.ContainsFunc(defaultPath, func(dir string) bool {
+			_, err := p.host.Stat(dir + "/" + name)
+			return err == nil
+		}) {
+			return commandUnknown, false // not each host has it
+		}
 		return p.shellCommand(args[1:]), false
 	}
 	if !harmless(name) {

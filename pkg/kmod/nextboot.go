@@ -291,21 +291,23 @@ func (h *host) concerned(name string) bool {
 // nextSysctls compares what sysctl.d sets with what is set, and gives h the next
 // boot's.
 func (h *host) nextSysctls(next *NextBoot) {
-	const disabled, helper = "kernel.modules_disabled", "kernel.modprobe"
 	systemd := h.systemds[0]
 	set := gatherConfig(h, sysctlDirs(systemd), modulesLoadRule(systemd).accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule(systemd))
 	for _, e := range set.problems() {
 		next.Unseen = append(next.Unseen, e.File)
 	}
-	found := map[string]sysctlLine{}
+	var list []sysctlLine
 	for _, f := range set.files {
-		parseSysctl(f.path, f.data, []string{disabled, helper}, found)
+		list = parseSysctl(list, f.path, f.data, systemd)
 	}
-	if s, ok := found[disabled]; ok && s.value == "1" && !h.modulesDisabled {
-		next.Pending = append(next.Pending, s.evidence(CauseNone, "is not in force in this boot; it switches module loading off after modules-load.d was read"))
-		h.modulesDisabled = true
+	for _, s := range h.sysctlWrites(list, "kernel/modules_disabled") {
+		if isOne(s.value) && !h.modulesDisabled {
+			next.Pending = append(next.Pending, s.evidence(CauseNone, "is not in force in this boot; it switches module loading off after modules-load.d was read"))
+			h.modulesDisabled = true
+		}
 	}
-	if s, ok := found[helper]; ok {
+	if writes := h.sysctlWrites(list, "kernel/modprobe"); len(writes) > 0 {
+		s := writes[len(writes)-1]
 		now, err := kernelLine(h.proc, "sys/kernel/modprobe")
 		if err == nil && now != s.value {
 			next.Pending = append(next.Pending, s.evidence(CauseNone, "is not in force in this boot"))

@@ -108,25 +108,40 @@ func TestNotLookedAt(t *testing.T) {
 	}
 }
 
-// TestSysctl: lines of sysctl.d as systemd-sysctl reads them.
+// TestSysctl: lines of sysctl.d as systemd-sysctl reads them, and what the kernel
+// makes of a value.
 func TestSysctl(t *testing.T) {
-	const disabled, helper = "kernel.modules_disabled", "kernel.modprobe"
-	for text, want := range map[string]string{
-		"kernel.modules_disabled = 1":                            "1",
-		"kernel/modules_disabled=1":                              "1",
-		"-kernel.modules_disabled=1":                             "1",
-		" - kernel.modules_disabled = 1 ":                        "1",
-		"# kernel.modules_disabled = 1":                          "",
-		"; kernel.modules_disabled = 1":                          "",
-		"kernel.modules_disabled = 1\nkernel.modules_disabled=0": "0",
-		"kernel.modules_disabled":                                "",
-		"kernel.modules_disabled2=1":                             "",
-		"net.ipv4.conf.a/b.x=1\nkernel.modules_disabled=1 # x":   "1 # x",
+	for text, want := range map[string]bool{
+		"kernel.modules_disabled = 1":                              true,
+		"kernel/modules_disabled=1":                                true,
+		"-kernel.modules_disabled=1":                               true,
+		" - kernel.modules_disabled = 1 ":                          true,
+		"# kernel.modules_disabled = 1":                            false,
+		"; kernel.modules_disabled = 1":                            false,
+		"kernel.modules_disabled = 1\nkernel.modules_disabled=0":   false,
+		"kernel.modules_disabled":                                  false,
+		"kernel.modules_disabled2=1":                               false,
+		"net.ipv4.conf.a/b.x=1\nkernel.modules_disabled=1 # x":     true,
+		"kernel.modules_disabled=1x":                               false,
+		"kernel.modules_disabled=0x1":                              true,
+		"kernel.modules_*=1":                                       true,
+		"kernel.modules_*=1\nkernel.modules_disabled=0":            false,
+		"kernel.modules_*=1\n-kernel.modules_disabled":             false,
+		"kernel.*=1\r-kernel.x":                                    true,
+		"*.modules_disabled=1":                                     true,
+		"*=1":                                                      false,
+		"kernel.modules\\_disabled=1":                              false,
+		"kernel.modules_disabled=\\\n1":                            false,
+		"kernel..modules_disabled=1":                               true,
+		"kernel.modules_disabled=0\x00kernel.modules_disabled = 1": true,
 	} {
-		found := map[string]sysctlLine{}
-		parseSysctl("/etc/sysctl.d/x.conf", []byte(text), []string{disabled, helper}, found)
-		if got := found[disabled].value; got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
+		h := &host{ctx: t.Context(), work: maxWork}
+		var last sysctlLine
+		for _, s := range h.sysctlWrites(parseSysctl(nil, "/etc/sysctl.d/x.conf", []byte(text), 252), "kernel/modules_disabled") {
+			last = s
+		}
+		if got := isOne(last.value); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
 		}
 	}
 }
@@ -170,10 +185,10 @@ func FuzzBootFiles(f *testing.F) {
 				t.Fatalf("argument %+v of %d lines", a, lines)
 			}
 		}
-		found := map[string]sysctlLine{}
-		parseSysctl("x", data, []string{"kernel.modprobe"}, found)
-		if s, ok := found["kernel.modprobe"]; ok && (s.line < 1 || s.line > lines) {
-			t.Fatalf("line %d of %d", s.line, lines)
+		for _, s := range parseSysctl(nil, "x", data, 252) {
+			if s.line < 1 || s.line > lines {
+				t.Fatalf("line %d of %d", s.line, lines)
+			}
 		}
 	})
 }

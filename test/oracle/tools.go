@@ -72,6 +72,7 @@ const (
 	toolsDir    = "tools"
 	modprobe    = "/sbin/modprobe"
 	modulesLoad = "/tools/systemd-modules-load"
+	sysctl      = "/tools/systemd-sysctl"
 )
 
 // Prepare fetches the programs and compiles the stand-in kernel into dir.
@@ -97,6 +98,7 @@ func Prepare(ctx context.Context, v Version, dir string) (*Tools, error) {
 		{modprobeOf, "sbin/modprobe"},
 		{"lib/systemd/systemd-modules-load", "tools/systemd-modules-load"},
 		{"lib/systemd/systemd", "tools/systemd"},
+		{"lib/systemd/systemd-sysctl", sysctl[1:]},
 		{"bin/dash", "bin/sh"},
 		{"bin/true", "bin/true"},
 		{"bin/false", "bin/false"},

@@ -414,7 +414,7 @@ func (r *Root) compareUnits(ctx context.Context, c *hostcase.Case) (wrong []stri
 	_, started := real.Started[modulesLoadUnit]
 	switch unit := ins.BootLoad.Unit; {
 	case started && (unit == kmod.UnitMasked || unit == kmod.UnitAbsent || unit == kmod.UnitConditionFailed),
-		!started && (unit == kmod.UnitActive || unit == kmod.UnitReplaced) && ins.BootLoad.NotRun == nil,
+		!started && (unit == kmod.UnitActive || unit == kmod.UnitReplaced) && ins.BootLoad.NotRun == nil && set.Err == nil,
 		real.State == "masked" && unit != kmod.UnitMasked && unit != kmod.UnitUnknown, real.State == "not-found" && unit != kmod.UnitAbsent && unit != kmod.UnitUnknown:
 		say("%s is %s, started: %v; we say %s", modulesLoadUnit, real.State, started, unit)
 	}
