@@ -11,7 +11,7 @@ import (
 // (systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5)).
 func harmless(key string) bool {
 	switch key {
-	case "Description", "Documentation", "SourcePath", "After", "PartOf", "OnFailure", "OnSuccess",
+	case "Description", "Documentation", "SourcePath", "PartOf", "OnFailure", "OnSuccess",
 		"OnFailureJobMode", "OnSuccessJobMode", "StartLimitIntervalSec", "StartLimitInterval", "StartLimitBurst",
 		"StartLimitAction", "IgnoreOnIsolate", "StopWhenUnneeded", "RefuseManualStart",
 		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
@@ -134,7 +134,7 @@ func (s *Set) hinders(u *Unit, v Setting) bool {
 	words := strings.Fields(v.Value)
 	switch key := v.Key; {
 	case v.Section == "Install", key == "Type", key == "Restart", key == "DefaultDependencies",
-		key == "Requires", key == "BindsTo", key == "Conflicts", key == "Before", key == "Requisite":
+		key == "Requires", key == "BindsTo", key == "Conflicts", key == "Before", key == "After", key == "Requisite":
 		return false // see doubt
 	case key == "CapabilityBoundingSet":
 		return strings.HasPrefix(v.Value, "~") || !slices.Contains(words, "CAP_SYS_MODULE")
@@ -160,4 +160,8 @@ func (s *Set) hinders(u *Unit, v Setting) bool {
 // isNo says whether a value is false (src/basic/parse-util.c, parse_boolean).
 func isNo(value string) bool {
 	return slices.Contains([]string{"0", "no", "n", "false", "f", "off"}, strings.ToLower(value))
+}
+
+func isYes(value string) bool {
+	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(value))
 }

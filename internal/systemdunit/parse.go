@@ -70,7 +70,7 @@ func assign(list []Setting, section, line, file string, number int) ([]Setting, 
 	default:
 		ok = false
 	}
-	if !ok || harmless(key) {
+	if !ok || harmless(key) || key == "After" && vendor(file) {
 		return list, section
 	}
 	return append(list, Setting{

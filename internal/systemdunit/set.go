@@ -19,7 +19,7 @@ import (
 // them.
 func Dirs() []string {
 	return []string{
-		"/etc/systemd/system.control", "/etc/systemd/system", "/run/systemd/system",
+		"/etc/systemd/system.control", "/etc/systemd/system", "/etc/systemd/system.attached", "/run/systemd/system",
 		"/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system",
 	}
 }
@@ -403,13 +403,14 @@ func (u *Unit) named(keys ...string) (list []Setting) {
 }
 
 // late says whether a unit has the dependencies by which it is started after
-// sysinit.target (systemd.service(5), "Default Dependencies").
-func (u *Unit) late() bool {
-	late := path.Ext(u.Name) != ".target"
+// sysinit.target (systemd.service(5), "Default Dependencies"), and by which setting,
+// if there is one.
+func (u *Unit) late() (late bool, by Setting) {
+	late = path.Ext(u.Name) != ".target"
 	for _, v := range u.Values("Unit", "DefaultDependencies") {
-		late = late && !isNo(v.Value)
+		late, by = late && !isNo(v.Value) || isYes(v.Value), v
 	}
-	return late
+	return late, by
 }
 
 // instantiate makes an instance of a template that a unit names without one: it is
@@ -478,6 +479,13 @@ func (u *Unit) triggers() (names []string) {
 		names = []string{strings.TrimSuffix(u.Name, kind) + ".service"}
 	}
 	return names
+}
+
+// beforeSysinit are targets that do not wait for sysinit.target
+// (systemd.special(7)).
+var beforeSysinit = []string{
+	"local-fs.target", "local-fs-pre.target", "swap.target", "cryptsetup.target", "cryptsetup-pre.target", "integritysetup.target",
+	"veritysetup.target", "time-set.target", "first-boot-complete.target",
 }
 
 // validName says whether a unit may have the name (src/basic/unit-name.c).
@@ -578,8 +586,20 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 		u := s.Load(target)
 		for _, link := range append(s.linked(u, ".wants"), s.linked(u, ".requires")...) {
 			wanted := s.Load(s.aliasOf(link.Value))
-			if isEarly[wanted.Name] = true; path.Ext(wanted.Name) == ".service" && wanted.late() && !(wanted.Vendor() && link.Vendor) {
+			if isEarly[wanted.Name] = true; path.Ext(wanted.Name) != ".service" {
+				continue
+			}
+			late, by := wanted.late()
+			switch {
+			case late && by.Key != "" && !by.Vendor:
+				s.against[wanted.Name] = by
+			case late && !(wanted.Vendor() && link.Vendor):
 				s.against[wanted.Name] = Setting{Section: "Install", Key: "WantedBy", Value: target, File: link.File}
+			}
+			for _, v := range wanted.named("After") {
+				if later, _ := s.Load(s.aliasOf(v.Value)).late(); later || path.Ext(v.Value) == ".target" && !slices.Contains(beforeSysinit, v.Value) {
+					s.against[wanted.Name] = v
+				}
 			}
 		}
 	}
@@ -591,11 +611,14 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 				s.against[other], s.against[name] = v, v
 			}
 		}
-		if u.Masked || !u.late() {
+		if late, _ := u.late(); u.Masked || !late {
 			continue
 		}
 		for _, v := range u.named("Before") {
-			if other := s.aliasOf(v.Value); isEarly[other] && other != name {
+			switch other := s.aliasOf(v.Value); {
+			case slices.Contains(early, other):
+				s.against[name] = v
+			case isEarly[other] && other != name:
 				s.against[other], s.against[name] = v, v
 			}
 		}

@@ -97,6 +97,7 @@ func ExampleOptions_ConfigDirs() {
 	// /lib/modules-load.d
 	// /etc/systemd/system.control
 	// /etc/systemd/system
+	// /etc/systemd/system.attached
 	// /run/systemd/system
 	// /usr/local/lib/systemd/system
 	// /usr/lib/systemd/system

@@ -256,7 +256,8 @@ var (
 // it, and the scripts whose text is about it.
 func (h *host) gatherCommands(units *systemdunit.Set, words []string, services []*systemdunit.Unit) {
 	for _, u := range services {
-		if u.Name == modulesLoadUnit && h.loadUnit.state == UnitActive || u.Err != nil {
+		shipped := u.Name == modulesLoadUnit && !slices.ContainsFunc(u.Settings, func(v systemdunit.Setting) bool { return !v.Vendor })
+		if shipped || u.Err != nil {
 			continue
 		}
 		held, by := units.Conditions(u, words)
