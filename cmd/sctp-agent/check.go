@@ -29,6 +29,9 @@ It needs no privilege. What it may not read makes the answer "unknown", never
 a wrong "ready". It opens no SCTP socket, and so causes no module load, unless
 the module is in the kernel already or --autoload=allow is given.
 
+The root of another machine, or a sosreport, is refused: this machine's kernel
+says nothing about it. "kubectl sctp host" judges it by its files.
+
 Exit status: 0 ready, 1 not ready, 2 unknown, or the command failed or was
 misused. (So it serves as a node-problem-detector custom plugin.)`,
 		Example: `  sctp-agent check
@@ -39,6 +42,9 @@ misused. (So it serves as a node-problem-detector custom plugin.)`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			opts, err := host.options()
 			if err != nil {
+				return err
+			}
+			if err := refuseOtherHost(opts.Host); err != nil {
 				return err
 			}
 			if opts.Node == "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -195,6 +196,53 @@ func TestNoSuchRoot(t *testing.T) {
 	}
 }
 
+// TestOtherHost: a root that is not this machine's is refused, and the line names
+// the command that judges it; not this machine's own root, by any name, and not
+// where a kernel release says that it is meant.
+func TestOtherHost(t *testing.T) {
+	const bootID = "proc/sys/kernel/random/boot_id"
+	ours, err := os.ReadFile("/" + bootID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	modprobe := map[string]string{"etc/modprobe.d/a.conf": "blacklist sctp\n"}
+	with := func(name, text string) map[string]string {
+		tree := maps.Clone(modprobe)
+		tree[name] = text
+		return tree
+	}
+	for _, c := range []struct {
+		name string
+		root string
+		args []string
+		says string // "" where it is judged
+	}{
+		{"a sosreport", hostTree(t, with("sos_commands/kernel/lsmod", "")), nil, "it is a sosreport"},
+		{"a copy of another boot's files", hostTree(t, with(bootID, "2b9a4d0e-0000-4000-8000-000000000000\n")), nil, "another boot"},
+		{"a host's root as a pod has it", hostTree(t, with(bootID, string(ours))), nil, ""},
+		{"a link to /", hostTree(t, map[string]string{"link": "-> /"}) + "/link", nil, ""},
+		{"the root of a process", "/proc/self/root", nil, ""},
+		{"a kernel release", hostTree(t, with("sos_commands/kernel/lsmod", "")), []string{"--kernel-release", "9.9.9"}, ""},
+		{"an unpacked root", hostTree(t, modprobe), nil, "that is /"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if pids, _ := os.Readlink("/proc/self/ns/pid"); c.says == "that is /" && pids != initialPIDs {
+				t.Skip("needs the machine's own PID namespace: in a container, an unpacked root cannot be told from a mounted one")
+			}
+			o := program.Run(t, nil, append([]string{"check", "--root", c.root, "-o", "json"}, c.args...)...)
+			if c.says == "" {
+				if decodeReport(t, o); o.Stderr != "" {
+					t.Errorf("stderr: %s", o.Stderr)
+				}
+				return
+			}
+			if o.Code != command.ExitUnknown || o.Stdout != "" || strings.Count(o.Stderr, "\n") != 1 || !strings.Contains(o.Stderr, c.says) || !strings.Contains(o.Stderr, "kubectl sctp host "+c.root) {
+				t.Errorf("exit %d, %s%s", o.Code, o.Stdout, o.Stderr)
+			}
+		})
+	}
+}
+
 // TestReaderGone: a result that could not be delivered is not a success.
 func TestReaderGone(t *testing.T) {
 	for _, form := range []string{"json", "yaml", "table"} {
@@ -230,7 +278,7 @@ func TestUnreadable(t *testing.T) {
 	}
 	o := program.Run(t, func(c *exec.Cmd) {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	}, "check", "--root", root, "-o", "json")
+	}, "check", "--root", root, "--kernel-release", "9.9.9", "-o", "json")
 	r := decodeReport(t, o)
 	if r.Policy.Autoload.Allowed == "true" || r.Policy.ModulesLoad.Allowed == "true" || r.OnBoot == verdict.OnBootLoaded {
 		t.Errorf("an unreadable directory was taken for an empty one: %+v", r.Policy)
