@@ -93,6 +93,9 @@ func (o *outputFlags) Print(w io.Writer, value any, forms map[command.Output]for
 	if o.template != nil {
 		return o.apply(w, value)
 	}
+	if o.Output == "html" && terminal.Is(w) {
+		return forms["html"](terminal.Filter(w), terminal.Palette{}) // a browser shows what a terminal acts on
+	}
 	return o.Output.Print(w, value, forms[o.Output])
 }
 

@@ -1016,7 +1016,9 @@ func TestKubectlPlugin(t *testing.T) {
 	}{
 		{[]string{"au"}, []string{"audit"}},
 		{[]string{"audit", "--fail-on", ""}, []string{"critical", "warning", "info", "never"}},
-		{[]string{"audit", "-o", ""}, []string{"table", "html", "json", "yaml"}},
+		{[]string{"audit", "-o", ""}, []string{
+			"table", "wide", "name", "html", "json", "yaml", "go-template", "go-template-file", "template", "templatefile", "jsonpath", "jsonpath-as-json", "jsonpath-file",
+		}},
 		{[]string{"audit", "--kubeconfig", config, "--context", ""}, []string{"east", "west"}},
 		{[]string{"audit", "--kubeconfig", config, "--cluster", ""}, []string{"c1"}},
 		{[]string{"audit", "--kubeconfig", config, "--user", ""}, []string{"u1"}},
