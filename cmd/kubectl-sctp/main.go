@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,11 @@ import (
 )
 
 func main() {
+	// 5,000 nodes and 20,000 findings from files take 130 MB, and 165 MB with Go's
+	// default of 100.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
 	args := os.Args[1:]
 	// kubectl asks a program of this name for what may follow on its command line.
 	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "kubectl_complete-sctp" {

@@ -11,6 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/printers"
@@ -99,18 +101,31 @@ func (o *outputFlags) Print(w io.Writer, value any, forms map[command.Output]for
 	return o.Output.Print(w, value, forms[o.Output])
 }
 
+// encoded is JSON as an object of kubectl's printers. That of Go's templates
+// encodes and decodes what it is given: decoded before, a large result is in
+// memory twice.
+type encoded json.RawMessage
+
+func (e encoded) MarshalJSON() ([]byte, error)     { return e, nil }
+func (e encoded) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+func (e encoded) DeepCopyObject() runtime.Object   { return e }
+
 // apply prints what the template makes of value.
 func (o *outputFlags) apply(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
 		return err
 	}
-	var object unstructured.Unstructured
-	if err := utiljson.Unmarshal(text, &object.Object); err != nil {
-		return err
+	var object runtime.Object = encoded(text)
+	if _, ok := o.template.(*printers.JSONPathPrinter); ok {
+		var decoded unstructured.Unstructured // its numbers are whole
+		if err := utiljson.Unmarshal(text, &decoded.Object); err != nil {
+			return err
+		}
+		object = &decoded
 	}
 	var out bytes.Buffer
-	if err := o.template.PrintObj(&object, &out); err != nil {
+	if err := o.template.PrintObj(object, &out); err != nil {
 		// The printers add the whole object, to the error and to the output.
 		first, _, _ := strings.Cut(err.Error(), "\n")
 		return errors.New(strings.TrimSuffix(first, ". Printing more information for debugging the template:"))

@@ -29,8 +29,8 @@ It needs no privilege. What it may not read makes the answer "unknown", never
 a wrong "ready". It opens no SCTP socket, and so causes no module load, unless
 the module is in the kernel already or --autoload=allow is given.
 
-The root of another machine, or a sosreport, is refused: this machine's kernel
-says nothing about it. "kubectl sctp host" judges it by its files.
+The root of another machine, or a sosreport, is refused: its files do not belong
+to the kernel of this machine. "kubectl sctp host" judges it by its files.
 
 Exit status: 0 ready, 1 not ready, 2 unknown, or the command failed or was
 misused. (So it serves as a node-problem-detector custom plugin.)`,

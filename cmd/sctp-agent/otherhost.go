@@ -16,7 +16,7 @@ func refuseOtherHost(host kmod.Options) error {
 		return nil
 	}
 	if why := otherHost(host); why != "" {
-		return fmt.Errorf("--root %s is not the root of this machine (%s), and this machine's kernel says nothing about it: judge it by its files with \"kubectl sctp host %s\", "+
+		return fmt.Errorf("--root %s is not the root of this machine (%s), so its files do not belong to this machine's kernel: judge it by its files with \"kubectl sctp host %s\", "+
 			"or give --kernel-release to check it with this machine's /proc and /sys", host.Root, why, host.Root)
 	}
 	return nil

@@ -4,10 +4,8 @@
 package dump
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,16 +13,13 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/sctp-agent/sctp-agent/internal/manifest"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 )
 
@@ -40,13 +35,13 @@ var kinds = []string{
 	"ConfigMap", "DaemonSet", "Deployment", "StatefulSet",
 }
 
-// mayHold finds documents with one of these kinds without decoding them.
-var mayHold = regexp.MustCompile(`"?kind"?:\s*"?(?:List|(?:` + strings.Join(kinds, "|") + `)(?:List)?)\b`)
-
 // Dump is the objects of some files.
 type Dump struct {
 	objects map[schema.GroupResource]map[string]*object // by namespace/name
 	sorted  map[schema.GroupResource][]*object
+	shelves map[schema.GroupResource]*shelf
+	// openShift: the cluster has a machine-config-operator, which marks the Nodes.
+	openShift bool
 	// coverage is what the files have all objects of.
 	coverage map[schema.GroupResource]*coverage
 	read     int64
@@ -63,14 +58,13 @@ type coverage struct {
 
 type object struct {
 	namespace, name string
-	version         string
 	revision        uint64
-	json            []byte
+	packed          []byte
 }
 
 // Open reads directories, archives and files; "-" is this reader.
 func Open(ctx context.Context, stdin io.Reader, names []string) (*Dump, error) {
-	d := &Dump{objects: map[schema.GroupResource]map[string]*object{}, coverage: map[schema.GroupResource]*coverage{}, sorted: map[schema.GroupResource][]*object{}}
+	d := &Dump{objects: map[schema.GroupResource]map[string]*object{}, coverage: map[schema.GroupResource]*coverage{}, sorted: map[schema.GroupResource][]*object{}, shelves: map[schema.GroupResource]*shelf{}}
 	for _, name := range names {
 		if err := d.open(ctx, stdin, name); err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
@@ -195,39 +189,6 @@ func (d *Dump) file(ctx context.Context, name string, r io.Reader) error {
 	}
 }
 
-// inNamespace is the namespace of a file of a must-gather.
-var inNamespace = regexp.MustCompile(`(?:^|/)namespaces/([^/]+)/`)
-
-func (d *Dump) documentsOf(name string, r io.Reader) error {
-	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, bare(err))
-	}
-	if d.read += int64(len(text)); len(text) > maxFile || d.read > maxDocuments {
-		return fmt.Errorf("%s: %w", name, tarball.ErrTooMuch)
-	}
-	if path.Base(name) == "timestamp" {
-		d.readTimestamp(text)
-		return nil
-	}
-	if text = manifest.UTF8(text); !mayHold.Match(text) {
-		return nil
-	}
-	namespace := ""
-	if m := inNamespace.FindStringSubmatch(name); m != nil {
-		namespace = m[1]
-	}
-	for document, err := range manifest.Values(text) {
-		if err == nil {
-			err = d.document(name, document, namespace, 0)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w: %w", name, errObjects, err)
-		}
-	}
-	return nil
-}
-
 // readTimestamp reads the file in which oc notes when it began and ended, as
 // time.Time prints itself.
 func (d *Dump) readTimestamp(text []byte) {
@@ -246,83 +207,6 @@ func (d *Dump) Time() time.Time {
 		return d.started
 	}
 	return d.newest
-}
-
-// head is what tells what a value is.
-type head struct {
-	APIVersion string          `json:"apiVersion"`
-	Kind       string          `json:"kind"`
-	Items      json.RawMessage `json:"items"`
-}
-
-// maxNesting bounds lists of lists.
-const maxNesting = 3
-
-// document takes an object, or the items of a list or an array (jq .items).
-func (d *Dump) document(file string, text json.RawMessage, namespace string, depth int) error {
-	var h head
-	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] == '[' {
-		h = head{Kind: "List", Items: text}
-	} else if json.Unmarshal(text, &h) != nil {
-		return nil // no object at all: a text, a number
-	}
-	if !strings.HasSuffix(h.Kind, "List") {
-		o, resource, err := d.object(text, h)
-		if o == nil || err != nil {
-			return err
-		}
-		if namespace == "" || o.namespace != namespace {
-			d.covers(resource, false, o.namespace)
-		}
-		return nil
-	}
-	if depth == maxNesting {
-		return fmt.Errorf("lists nested more than %d deep", maxNesting)
-	}
-	var items []json.RawMessage
-	if err := json.Unmarshal(h.Items, &items); err != nil && len(h.Items) > 0 {
-		return fmt.Errorf("a %s: %w", h.Kind, err)
-	}
-	ofKind := head{APIVersion: h.APIVersion, Kind: strings.TrimSuffix(h.Kind, "List")} // "" for kubectl's
-	in, resources := map[string]bool{}, map[schema.GroupResource]bool{}
-	if resource, ok := resourceOf(ofKind); ok {
-		resources[resource] = true
-	}
-	for i, item := range items {
-		h := ofKind
-		if json.Unmarshal(item, &h) != nil {
-			continue
-		}
-		var o *object
-		var resource schema.GroupResource
-		var err error
-		if strings.HasSuffix(h.Kind, "List") {
-			err = d.document(file, item, namespace, depth+1)
-		} else {
-			o, resource, err = d.object(item, h)
-		}
-		if err != nil {
-			d.unread = append(d.unread, fmt.Sprintf("%s: item %d: %v", file, i, err))
-		}
-		if o != nil {
-			resources[resource] = true
-			if o.namespace != "" {
-				in[o.namespace] = true
-			}
-		}
-	}
-	// kubectl lists one namespace or all of them, and does not note which.
-	all := namespace == "" && len(in) > 1
-	if namespace != "" {
-		in[namespace] = true
-	}
-	for resource := range resources {
-		d.covers(resource, all, "")
-		for name := range in {
-			d.covers(resource, all, name)
-		}
-	}
-	return nil
 }
 
 func (d *Dump) covers(resource schema.GroupResource, all bool, namespace string) {
@@ -348,41 +232,6 @@ func resourceOf(h head) (schema.GroupResource, bool) {
 	}
 	plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(h.Kind))
 	return plural.GroupResource(), true
-}
-
-// object takes one object; nil if nobody asks for its kind.
-func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResource, error) {
-	resource, ok := resourceOf(h)
-	if !ok {
-		return nil, resource, nil
-	}
-	var whole map[string]any
-	if err := json.Unmarshal(text, &whole); err != nil {
-		return nil, resource, err
-	}
-	whole["apiVersion"], whole["kind"] = h.APIVersion, h.Kind
-	metadata, _ := whole["metadata"].(map[string]any)
-	o := &object{version: h.APIVersion}
-	o.namespace, _ = metadata["namespace"].(string)
-	if o.name, _ = metadata["name"].(string); o.name == "" {
-		return nil, resource, fmt.Errorf("a %s has no name", h.Kind)
-	}
-	revision, _ := metadata["resourceVersion"].(string)
-	o.revision, _ = strconv.ParseUint(revision, 10, 64)
-	d.seeTimes(metadata, whole)
-	delete(metadata, "managedFields") // a third of a pod, and nobody asks for it
-	var err error
-	if o.json, err = json.Marshal(whole); err != nil {
-		return nil, resource, err
-	}
-	if d.objects[resource] == nil {
-		d.objects[resource] = map[string]*object{}
-	}
-	key := o.namespace + "/" + o.name
-	if old := d.objects[resource][key]; old == nil || old.revision <= o.revision {
-		d.objects[resource][key] = o
-	}
-	return o, resource, nil
 }
 
 // seeTimes keeps the newest time at which somebody wrote the object.

@@ -70,12 +70,16 @@ func (d *Dump) answer(r *http.Request) (body []byte, code int) {
 		return failure(http.StatusNotFound, metav1.StatusReasonNotFound, "files answer lists and gets only")
 	}
 	resource := q.resource.GroupResource()
-	if resource.Group == machineConfigs && d.coverage[resource] == nil && !d.openShift() {
+	if resource.Group == machineConfigs && d.coverage[resource] == nil && !d.openShift {
 		return failure(http.StatusNotFound, metav1.StatusReasonNotFound, "the server could not find the requested resource")
 	}
 	if q.name != "" {
 		if o := d.objects[resource][q.namespace+"/"+q.name]; o != nil {
-			return o.json, http.StatusOK
+			text, err := d.shelves[resource].opener()(o.packed)
+			if err != nil {
+				return failure(http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error())
+			}
+			return text, http.StatusOK
 		}
 		if d.has(resource, q.namespace) || resource.Resource == "namespaces" && d.whole() && !d.names(q.name) {
 			return failure(http.StatusNotFound, metav1.StatusReasonNotFound, fmt.Sprintf("%s %q not found", resource, q.name))
@@ -137,14 +141,6 @@ func (d *Dump) names(namespace string) bool {
 
 const machineConfigs = "machineconfiguration.openshift.io"
 
-// openShift says whether the cluster has a machine-config-operator, which marks
-// the Nodes.
-func (d *Dump) openShift() bool {
-	return slices.ContainsFunc(d.sorted[schema.GroupResource{Resource: "nodes"}], func(o *object) bool {
-		return bytes.Contains(o.json, []byte(`"`+machineConfigs+`/currentConfig"`))
-	})
-}
-
 func (d *Dump) list(r *http.Request, q request) (body []byte, code int) {
 	query := r.URL.Query()
 	selector, err := labels.Parse(query.Get("labelSelector"))
@@ -159,16 +155,27 @@ func (d *Dump) list(r *http.Request, q request) (body []byte, code int) {
 	limit, _ := strconv.Atoi(query.Get("limit"))
 	all := d.sorted[q.resource.GroupResource()]
 	items, next, at := []json.RawMessage{}, "", max(first, 0)
+	var open func([]byte) ([]byte, error)
+	if len(all) > 0 {
+		open = d.shelves[q.resource.GroupResource()].opener()
+	}
 	for ; at < len(all); at++ {
 		o := all[at]
-		if q.namespace != "" && o.namespace != q.namespace || !selected(o, selector, field) {
+		if q.namespace != "" && o.namespace != q.namespace || !field.Empty() && !field.Matches(fields.Set{"metadata.name": o.name, "metadata.namespace": o.namespace}) {
+			continue
+		}
+		text, err := open(o.packed)
+		if err != nil {
+			return failure(http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error())
+		}
+		if !selected(text, selector) {
 			continue
 		}
 		if limit > 0 && len(items) == limit {
 			next = strconv.Itoa(at)
 			break
 		}
-		items = append(items, o.json)
+		items = append(items, text)
 	}
 	version := q.resource.GroupVersion().String()
 	body, err = json.Marshal(map[string]any{
@@ -192,15 +199,12 @@ func kindOf(group schema.GroupVersion, resource string) string {
 	return kinds[i]
 }
 
-func selected(o *object, selector labels.Selector, field fields.Selector) bool {
-	if !field.Empty() && !field.Matches(fields.Set{"metadata.name": o.name, "metadata.namespace": o.namespace}) {
-		return false
-	}
+func selected(text []byte, selector labels.Selector) bool {
 	if selector.Empty() {
 		return true
 	}
 	var head struct {
 		Metadata metav1.ObjectMeta `json:"metadata"`
 	}
-	return json.Unmarshal(o.json, &head) == nil && selector.Matches(labels.Set(head.Metadata.Labels))
+	return json.Unmarshal(text, &head) == nil && selector.Matches(labels.Set(head.Metadata.Labels))
 }

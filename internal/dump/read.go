@@ -1,0 +1,481 @@
+package dump
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sctp-agent/sctp-agent/internal/manifest"
+	"github.com/sctp-agent/sctp-agent/internal/tarball"
+)
+
+// inNamespace is the namespace of a file of a must-gather.
+var inNamespace = regexp.MustCompile(`(?:^|/)namespaces/([^/]+)/`)
+
+// mayHold finds documents with one of the kinds without decoding them.
+var mayHold = regexp.MustCompile(`"?kind"?:\s*"?(?:List|(?:` + strings.Join(kinds, "|") + `)(?:List)?)\b`)
+
+// documentsOf takes the objects of a file. The items of a list are decoded one by
+// one: decoded whole, that of a large cluster takes many times its text.
+func (d *Dump) documentsOf(name string, r io.Reader) error {
+	limited := &limitedReader{d: d, r: r, left: maxFile}
+	in := bufio.NewReaderSize(limited, 64<<10)
+	f := file{d: d, name: name}
+	if m := inNamespace.FindStringSubmatch(name); m != nil {
+		f.namespace = m[1]
+	}
+	var err error
+	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
+		in.Discard(len(mark))
+	}
+	switch mark, _ := in.Peek(2); { // a reader's error comes again
+	case path.Base(name) == "timestamp":
+		var text []byte
+		text, err = io.ReadAll(in)
+		d.readTimestamp(text)
+	case string(mark) == "\xff\xfe", string(mark) == "\xfe\xff": // UTF-16
+		var text []byte
+		if text, err = io.ReadAll(in); err == nil {
+			err = f.read(bufio.NewReader(bytes.NewReader(manifest.UTF8(text))))
+		}
+	default:
+		err = f.read(in)
+	}
+	switch {
+	case limited.err != nil:
+		return fmt.Errorf("%s: %w", name, bare(limited.err))
+	case err != nil:
+		return fmt.Errorf("%s: %w: %w", name, errObjects, err)
+	}
+	return nil
+}
+
+// limitedReader fails where more is read than is kept of one file, or of all.
+type limitedReader struct {
+	d    *Dump
+	r    io.Reader
+	left int64
+	err  error // no io.EOF
+}
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	l.left -= int64(n)
+	l.d.read += int64(n)
+	if l.left < 0 || l.d.read > maxDocuments {
+		err = tarball.ErrTooMuch
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
+	}
+	return n, err
+}
+
+// file is one that is read.
+type file struct {
+	d         *Dump
+	name      string
+	namespace string // by its path in a must-gather
+}
+
+// asJSON is the beginning of a JSON object, or of an array of them; YAML may begin
+// with a brace, too, and is decoded whole then.
+var asJSON = regexp.MustCompile(`^(?:\[\s*)?\{\s*["}]`)
+
+func (f *file) read(in *bufio.Reader) error {
+	for {
+		c, err := in.ReadByte()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case strings.ContainsRune(" \t\r\n", rune(c)):
+			continue
+		}
+		if err := in.UnreadByte(); err != nil {
+			return err
+		}
+		if begin, _ := in.Peek(4096); !asJSON.Match(begin) {
+			return f.readYAML(in)
+		}
+		values := json.NewDecoder(in)
+		if err := f.readJSON(values); err != nil {
+			return err
+		}
+		in = bufio.NewReader(io.MultiReader(values.Buffered(), in))
+	}
+}
+
+// readJSON takes one object, or an array of them.
+func (f *file) readJSON(in *json.Decoder) error {
+	doc := document{file: f}
+	t, err := in.Token()
+	if err != nil {
+		return err
+	}
+	if t == json.Delim('[') {
+		doc.Kind = "List"
+		if err := doc.rest(in); err != nil {
+			return err
+		}
+		return doc.end([]byte(`{"kind":"List"}`))
+	}
+	fields := map[string]json.RawMessage{}
+	for in.More() {
+		key, err := in.Token()
+		if err != nil {
+			return err
+		}
+		if key == "items" {
+			err = doc.itemsJSON(in)
+		} else {
+			var value json.RawMessage
+			err = in.Decode(&value)
+			fields[key.(string)] = value // no other token stands before a colon
+		}
+		if err != nil {
+			return err
+		}
+		if key == "kind" || key == "apiVersion" {
+			text, _ := json.Marshal(fields)     // they have been JSON
+			_ = json.Unmarshal(text, &doc.head) // end tells whether it is an object
+		}
+	}
+	if _, err := in.Token(); err != nil { // its end
+		return err
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return err
+	}
+	return doc.end(text)
+}
+
+func (doc *document) itemsJSON(in *json.Decoder) error {
+	t, err := in.Token()
+	if t != json.Delim('[') || err != nil {
+		if t == nil { // null: an empty list
+			return err
+		}
+		return cmp.Or(err, fmt.Errorf("items: %v is no list", t))
+	}
+	return doc.rest(in)
+}
+
+// rest takes the items of an array that has begun.
+func (doc *document) rest(in *json.Decoder) error {
+	for in.More() {
+		var item json.RawMessage
+		if err := in.Decode(&item); err != nil {
+			return err
+		}
+		doc.item(item)
+	}
+	_, err := in.Token()
+	return err
+}
+
+// readYAML takes documents line by line. Of a list in block style, as kubectl and
+// oc write it, the items begin with a dash, all in the same column; nothing else
+// of a document stands there or before it (YAML 1.2, 8.2.1).
+func (f *file) readYAML(in *bufio.Reader) error {
+	doc := document{file: f}
+	var text, item []byte // of the document without its items, and of one item
+	column := -1          // of the dashes, while there are items
+	begin := false        // the last line of the document was "items:"
+	endItem := func() error {
+		defer func() { item = item[:0] }()
+		return doc.itemYAML(item, column)
+	}
+	endDocument := func() error {
+		err := endItem()
+		if err == nil && (doc.list || mayHold.Match(text)) {
+			for value, failed := range manifest.Values(text) {
+				if err = failed; err == nil {
+					err = doc.end(value)
+				}
+				if err != nil {
+					break
+				}
+				doc = document{file: f}
+			}
+		}
+		doc, text, column, begin = document{file: f}, text[:0], -1, false
+		return err
+	}
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		bare := bytes.TrimLeft(line, " ")
+		at, bare := len(line)-len(bare), bytes.TrimRight(bare, " \r\n")
+		dash := bytes.Equal(bare, []byte("-")) || bytes.HasPrefix(bare, []byte("- "))
+		switch {
+		case at == 0 && (bytes.Equal(bare, []byte("---")) || bytes.HasPrefix(bare, []byte("--- ")) || bytes.Equal(bare, []byte("..."))):
+			if err := endDocument(); err != nil {
+				return err
+			}
+			text = append(text, line[3:]...)
+		case begin && dash:
+			begin, doc.list, column = false, true, at
+			item = append(item, line...)
+		case column >= 0 && (at > column || len(bare) == 0 || bare[0] == '#'):
+			item = append(item, line...)
+		case column >= 0 && at == column && dash:
+			if err := endItem(); err != nil {
+				return err
+			}
+			item = append(item, line...)
+		default:
+			if err := endItem(); err != nil {
+				return err
+			}
+			column = -1
+			begin = begin && (len(bare) == 0 || bare[0] == '#') || at == 0 && bytes.Equal(bare, []byte("items:"))
+			text = append(text, line...)
+		}
+		if err != nil {
+			return endDocument()
+		}
+	}
+}
+
+// itemYAML takes an item whose dash is in this column.
+func (doc *document) itemYAML(text []byte, column int) error {
+	if len(text) == 0 {
+		return nil
+	}
+	// Of other kinds a dump has many.
+	for line := range bytes.Lines(text) {
+		if len(line) < column+2 {
+			continue
+		}
+		if kind, ok := bytes.CutPrefix(line[column+2:], []byte("kind: ")); ok && !slices.Contains(kinds, string(bytes.Trim(kind, "\"\r\n"))) {
+			return nil
+		}
+	}
+	list, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return err
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(list, &items); err != nil {
+		return err
+	}
+	for _, item := range items {
+		doc.item(item)
+	}
+	return nil
+}
+
+// document is an object, or a list of which the items come one by one.
+type document struct {
+	*file
+	head
+	depth int // of lists that it is in
+	list  bool
+	taken int // items
+	// unnamed are items without a kind, which that of the list names.
+	unnamed []json.RawMessage
+	in      map[string]bool // namespaces
+	of      map[schema.GroupResource]bool
+}
+
+// head is what tells what a value is.
+type head struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+}
+
+// maxNesting bounds lists of lists.
+const maxNesting = 3
+
+// item takes an item of a list. One that cannot be read leaves the others.
+func (doc *document) item(text json.RawMessage) {
+	doc.list = true
+	h := head{APIVersion: doc.APIVersion}
+	if json.Unmarshal(text, &h) != nil {
+		doc.taken++
+		return
+	}
+	if h.Kind == "" && doc.Kind == "" {
+		doc.unnamed = append(doc.unnamed, text)
+		return
+	}
+	var o *object
+	var resource schema.GroupResource
+	var err error
+	if strings.HasSuffix(h.Kind, "List") {
+		err = (&document{file: doc.file, depth: doc.depth + 1}).end(text)
+	} else {
+		h.Kind = cmp.Or(h.Kind, doc.ofKind())
+		o, resource, err = doc.d.object(text, h)
+	}
+	if err != nil {
+		doc.d.unread = append(doc.d.unread, fmt.Sprintf("%s: item %d: %v", doc.name, doc.taken, err))
+	}
+	doc.taken++
+	if o == nil || err != nil {
+		return
+	}
+	if doc.of == nil {
+		doc.of, doc.in = map[schema.GroupResource]bool{}, map[string]bool{}
+	}
+	doc.of[resource] = true
+	if o.namespace != "" {
+		doc.in[o.namespace] = true
+	}
+}
+
+// ofKind is the kind of the items of a list, "" for kubectl's.
+func (doc *document) ofKind() string { return strings.TrimSuffix(doc.Kind, "List") }
+
+// end takes the document; those items of a list that have been taken are not in
+// it.
+func (doc *document) end(text []byte) error {
+	var whole struct {
+		head
+		Items json.RawMessage `json:"items"`
+	}
+	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] == '[' { // jq .items
+		whole.Kind, whole.Items = "List", text
+	} else if json.Unmarshal(text, &whole) != nil {
+		return nil // no object at all: a text, a number
+	}
+	doc.head = whole.head
+	if !strings.HasSuffix(doc.Kind, "List") {
+		if doc.list {
+			return errors.New("a list without its kind: the file may be cut short")
+		}
+		o, resource, err := doc.d.object(text, doc.head)
+		if o == nil || err != nil {
+			return err
+		}
+		if doc.namespace == "" || o.namespace != doc.namespace {
+			doc.d.covers(resource, false, o.namespace)
+		}
+		return nil
+	}
+	if doc.depth == maxNesting {
+		return fmt.Errorf("lists nested more than %d deep", maxNesting)
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(whole.Items, &items); err != nil && len(whole.Items) > 0 {
+		return fmt.Errorf("a %s: %w", doc.Kind, err)
+	}
+	for _, item := range append(doc.unnamed, items...) {
+		doc.item(item)
+	}
+	in, of := doc.in, doc.of
+	if of == nil {
+		of, in = map[schema.GroupResource]bool{}, map[string]bool{}
+	}
+	if resource, ok := resourceOf(head{doc.APIVersion, doc.ofKind()}); ok {
+		of[resource] = true
+	}
+	// kubectl lists one namespace or all of them, and does not note which.
+	all := doc.namespace == "" && len(in) > 1
+	if doc.namespace != "" {
+		in[doc.namespace] = true
+	}
+	for resource := range of {
+		doc.d.covers(resource, all, "")
+		for name := range in {
+			doc.d.covers(resource, all, name)
+		}
+	}
+	return nil
+}
+
+// unused are the fields of objects that nobody asks for and that take most of
+// their text, below all items of a list on the way.
+var unused = map[string][]string{
+	"Node": {"status.images"},
+	"Pod": {
+		"metadata.annotations", "spec.volumes", "spec.tolerations",
+		"spec.containers.env", "spec.containers.envFrom", "spec.containers.volumeMounts", "spec.containers.resources",
+		"spec.containers.securityContext", "spec.containers.livenessProbe", "spec.containers.readinessProbe", "spec.containers.startupProbe", "spec.containers.lifecycle",
+		"spec.initContainers.env", "spec.initContainers.envFrom", "spec.initContainers.volumeMounts", "spec.initContainers.resources", "spec.initContainers.securityContext",
+		"status.containerStatuses.imageID", "status.containerStatuses.containerID", "status.containerStatuses.lastState",
+	},
+}
+
+func drop(value any, field string) {
+	if list, ok := value.([]any); ok {
+		for _, item := range list {
+			drop(item, field)
+		}
+		return
+	}
+	fields, _ := value.(map[string]any)
+	first, rest, deeper := strings.Cut(field, ".")
+	if !deeper {
+		delete(fields, first)
+		return
+	}
+	drop(fields[first], rest)
+}
+
+// object takes one object; nil if nobody asks for its kind.
+func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResource, error) {
+	resource, ok := resourceOf(h)
+	if !ok {
+		return nil, resource, nil
+	}
+	var whole map[string]any
+	if err := json.Unmarshal(text, &whole); err != nil {
+		return nil, resource, err
+	}
+	if whole == nil { // null
+		return nil, resource, fmt.Errorf("a %s has no name", h.Kind)
+	}
+	whole["apiVersion"], whole["kind"] = h.APIVersion, h.Kind
+	metadata, _ := whole["metadata"].(map[string]any)
+	o := &object{}
+	o.namespace, _ = metadata["namespace"].(string)
+	if o.name, _ = metadata["name"].(string); o.name == "" {
+		return nil, resource, fmt.Errorf("a %s has no name", h.Kind)
+	}
+	revision, _ := metadata["resourceVersion"].(string)
+	o.revision, _ = strconv.ParseUint(revision, 10, 64)
+	d.seeTimes(metadata, whole)
+	delete(metadata, "managedFields") // a third of a pod
+	for _, field := range unused[h.Kind] {
+		drop(whole, field)
+	}
+	kept, err := json.Marshal(whole)
+	if err != nil {
+		return nil, resource, err
+	}
+	if d.shelves[resource] == nil {
+		d.shelves[resource] = &shelf{like: kept}
+	}
+	if o.packed, err = d.shelves[resource].pack(kept); err != nil {
+		return nil, resource, err
+	}
+	if annotations, _ := metadata["annotations"].(map[string]any); h.Kind == "Node" && annotations[machineConfigs+"/currentConfig"] != nil {
+		d.openShift = true
+	}
+	if d.objects[resource] == nil {
+		d.objects[resource] = map[string]*object{}
+	}
+	key := o.namespace + "/" + o.name
+	if old := d.objects[resource][key]; old == nil || old.revision <= o.revision {
+		d.objects[resource][key] = o
+	}
+	return o, resource, nil
+}

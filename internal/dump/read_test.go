@@ -1,0 +1,125 @@
+package dump
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+)
+
+// names are those that a request lists, with a text of each.
+func names(t *testing.T, d *Dump, at string) string {
+	t.Helper()
+	r, err := d.RoundTrip(httptest.NewRequest(http.MethodGet, at, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var list struct {
+		Message string
+		Items   []struct {
+			Kind     string
+			Metadata struct {
+				Namespace, Name string
+				Annotations     map[string]string
+			}
+		}
+	}
+	if err := json.NewDecoder(r.Body).Decode(&list); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, o := range list.Items {
+		out = append(out, strings.TrimPrefix(o.Metadata.Namespace+"/", "/")+o.Metadata.Name+o.Metadata.Annotations["text"])
+	}
+	return strings.Join(out, " ") + list.Message
+}
+
+// A list is the same in every way in which YAML and JSON write it, item by item:
+// all that the library decodes at once.
+func TestItemsOneByOne(t *testing.T) {
+	const block = `apiVersion: v1
+items:
+- apiVersion: v1
+  kind: Node
+  metadata:
+    annotations:
+      text: |
+        items:
+        - kind: Pod
+
+        # no comment
+        ---x
+    name: b
+- kind: Event
+  metadata: {name: e}
+  broken: {}
+# a comment
+- apiVersion: v1
+  kind: Pod
+  metadata: {name: p, namespace: core}
+- # its dash stands alone
+  apiVersion: v1
+  kind: Node
+  metadata:
+    name: a
+    annotations: {text: "two
+      lines"}
+-
+  apiVersion: v1
+  kind: Pod
+  metadata: {name: q, namespace: edge}
+kind: List
+metadata:
+  resourceVersion: ""
+`
+	whole, err := yaml.YAMLToJSON([]byte(block))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const nodes, pods = "atwo lines bitems:\n- kind: Pod\n\n# no comment\n---x\n", "core/p edge/q"
+	indented := strings.Replace(strings.ReplaceAll(block, "\n", "\n  "), "apiVersion: v1\n  items:", "apiVersion: v1\nitems:", 1)
+	indented = strings.Replace(indented, "\n  kind: List\n  metadata:\n    resourceVersion: \"\"\n  ", "\nkind: List\nmetadata:\n  resourceVersion: \"\"\n", 1)
+	for name, c := range map[string]struct{ text, nodes, pods string }{
+		"block":                {block, nodes, pods},
+		"indented":             {indented, nodes, pods},
+		"CRLF":                 {strings.ReplaceAll(block, "\n", "\r\n"), nodes, pods},
+		"JSON":                 {string(whole), nodes, pods},
+		"JSON in YAML":         {"---\n" + string(whole), nodes, pods},
+		"JSON, one by one":     {`{"kind":"Node","apiVersion":"v1","metadata":{"name":"a"}} {"apiVersion":"v1","items":[],"kind":"PodList"}`, "a", ""},
+		"kind before":          {`{"kind":"NodeList","apiVersion":"v1","items":[{"metadata":{"name":"a"}}]}`, "a", "not in the files (kubectl get pods -A -o yaml)"},
+		"kind behind":          {`{"items":[{"metadata":{"name":"a"}}],"apiVersion":"v1","kind":"NodeList"}`, "a", "not in the files (kubectl get pods -A -o yaml)"},
+		"kind behind, YAML":    {"items:\n- metadata: {name: a}\n- metadata: {name: b}\napiVersion: v1\nkind: NodeList\n", "a b", "not in the files (kubectl get pods -A -o yaml)"},
+		"flow style":           {"kind: List\napiVersion: v1\nitems: [{apiVersion: v1, kind: Node, metadata: {name: a}}]\n", "a", "not in the files (kubectl get pods -A -o yaml)"},
+		"an empty list":        {"apiVersion: v1\nitems: []\nkind: PodList\n---\nkind: Node\napiVersion: v1\nmetadata: {name: a}\n", "a", ""},
+		"an object's items":    {"apiVersion: v1\nkind: Node\nmetadata:\n  name: a\nspec:\n  items:\n  - kind: Pod\n", "a", "not in the files (kubectl get pods -A -o yaml)"},
+		"documents with items": {strings.Replace(block, "kind: List", "kind: List\n...", 1) + "---\nkind: Node\napiVersion: v1\nmetadata: {name: c}\n", nodes + " c", pods},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d, err := Open(t.Context(), strings.NewReader(c.text), []string{"-"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := names(t, d, "/api/v1/nodes"); got != c.nodes {
+				t.Errorf("nodes %q, want %q", got, c.nodes)
+			}
+			if got := names(t, d, "/api/v1/pods"); got != c.pods {
+				t.Errorf("pods %q, want %q", got, c.pods)
+			}
+		})
+	}
+
+	// A file that was cut short is an error, not a smaller cluster.
+	cut := strings.LastIndex(block, "\nkind: List")
+	for name, text := range map[string]string{
+		"before its kind": block[:cut+1], "in an item": block[:cut-20], "JSON": string(whole[:len(whole)-30]), "null": `{"kind":"PodList","apiVersion":"v1","items":[null]}`,
+		"no list": `{"kind":"PodList","apiVersion":"v1","items":{"a":1}}`,
+	} {
+		if d, err := Open(t.Context(), strings.NewReader(text), []string{"-"}); err == nil {
+			t.Errorf("%s: nodes %q", name, names(t, d, "/api/v1/nodes"))
+		}
+	}
+}
