@@ -69,7 +69,8 @@ test-mesh: deps
 # probe's core against the least C program that does the same; one agent at rest
 # and at work beside a floor, and a simulated cluster on one API server
 # (BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form, BENCH=-peers for
-# nfd-worker beside the agent).
+# nfd-worker beside the agent, BENCH="-mesh 5000 -rest 12m" for the mesh's agents
+# on one API server instead).
 bench: deps
 	@cd test && go test -run '^$$' -bench . -benchmem ./oracle
 	@cd test && go test -run '^$$' -bench . -benchtime 1x ./probe

@@ -3,6 +3,7 @@
 //
 //	go run ./bench -rest 1h -nodes 5000 -away 5m
 //	go run ./bench -peers -nodes 0   # beside node-feature-discovery's worker
+//	go run ./bench -rest 12m -mesh 5000   # the mesh's agents instead
 package main
 
 import (
@@ -36,12 +37,17 @@ func main() {
 		nodes  = flag.Int("nodes", 500, "nodes of the simulated cluster; 0 for none")
 		away   = flag.Duration("away", 30*time.Second, "how long the simulated cluster's API server is away")
 		peers  = flag.Bool("peers", false, "one agent is also watched beside nfd-worker, built from its module as the agent is")
+		meshed = flag.Int("mesh", 0, "agents of the mesh on one API server, instead of all else: at rest for the time of -rest, and in trouble")
 		level  = flag.Bool("priority-level", true, "the simulated cluster has the component priority-level")
 	)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := bench(ctx, *rest, *cycles, *nodes, *away, *level, *peers); err != nil {
+	run := func() error { return bench(ctx, *rest, *cycles, *nodes, *away, *level, *peers) }
+	if *meshed > 0 {
+		run = func() error { return benchMesh(ctx, *meshed, *rest) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -53,11 +59,10 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 		return err
 	}
 	defer os.RemoveAll(dir)
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/sctp-agent/sctp-agent").Output()
+	root, err := product(ctx)
 	if err != nil {
-		return fmt.Errorf("finding the product: %w", err)
+		return err
 	}
-	root := strings.TrimSpace(string(out))
 	agent, err := build(ctx, root, root, filepath.Join(dir, "agent"), "./cmd/sctp-agent")
 	if err != nil {
 		return err
@@ -86,7 +91,11 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 		return err
 	}
 	defer cp.Stop()
-	if err := install(ctx, cp, root, priorityLevel); err != nil {
+	manifests := []string{"base/rbac.yaml", "base/admission.yaml"}
+	if priorityLevel {
+		manifests = append(manifests, "components/priority-level/priority-level.yaml")
+	}
+	if err := install(ctx, cp, root, manifests...); err != nil {
 		return err
 	}
 	if rest > 0 {
@@ -111,18 +120,23 @@ func build(ctx context.Context, root, dir, path, pkg string) (string, error) {
 	return path, nil
 }
 
-// install the product's rights.
-func install(ctx context.Context, cp *controlplane.ControlPlane, root string, priorityLevel bool) error {
+// product is the directory of its module.
+func product(ctx context.Context) (string, error) {
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/sctp-agent/sctp-agent").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the product: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// install the product's namespace and rights.
+func install(ctx context.Context, cp *controlplane.ControlPlane, root string, manifests ...string) error {
 	client, err := cp.Client()
 	if err != nil {
 		return err
 	}
 	if _, err := client.CoreV1().Namespaces().Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: account}}, metav1.CreateOptions{}); err != nil {
 		return err
-	}
-	manifests := []string{"base/rbac.yaml", "base/admission.yaml"}
-	if priorityLevel {
-		manifests = append(manifests, "components/priority-level/priority-level.yaml")
 	}
 	for _, name := range manifests {
 		b, err := os.ReadFile(filepath.Join(root, "manifests", name))

@@ -51,8 +51,9 @@ type Options struct {
 	// AuditPolicy, when not empty, is an audit policy (audit.k8s.io/v1, YAML);
 	// the events go to [ControlPlane.AuditLog]. See [AuditMetadata].
 	AuditPolicy string
-	// APIServerArgs and EtcdArgs are added to the command lines.
-	APIServerArgs, EtcdArgs []string
+	// APIServerArgs, EtcdArgs and ControllerManagerArgs are added to the
+	// command lines.
+	APIServerArgs, EtcdArgs, ControllerManagerArgs []string
 	// Addresses that the API server is reached at, besides the loopback's and
 	// GuestHost; they only go into the serving certificate.
 	Addresses []net.IP
@@ -227,11 +228,11 @@ func (cp *ControlPlane) args(c Component) ([]string, error) {
 		return append(args, cp.opts.APIServerArgs...), nil
 	case ControllerManager:
 		kubeconfig, err := cp.writeKubeconfig("controller-manager.kubeconfig", "system:kube-controller-manager")
-		return []string{
+		return append([]string{
 			"--kubeconfig=" + kubeconfig, "--bind-address=127.0.0.1", "--secure-port=0", "--leader-elect=false",
 			"--use-service-account-credentials=true",
 			"--service-account-private-key-file=" + cp.path("sa.key"), "--root-ca-file=" + cp.path("ca.crt"),
-		}, err
+		}, cp.opts.ControllerManagerArgs...), err
 	case Scheduler:
 		kubeconfig, err := cp.writeKubeconfig("scheduler.kubeconfig", "system:kube-scheduler")
 		return []string{"--kubeconfig=" + kubeconfig, "--bind-address=127.0.0.1", "--secure-port=0", "--leader-elect=false"}, err
