@@ -7,8 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
@@ -421,7 +427,8 @@ func TestVerifyTidies(t *testing.T) {
 }
 
 // TestVerifyRing: two hundred stand-in nodes on a real API server are a ring, of
-// which one node that drops everything comes out as one row.
+// which one node that drops everything comes out as one row. Of the creations,
+// every other answer gets lost, and in between the API server is away.
 func TestVerifyRing(t *testing.T) {
 	const nodes = 200
 	bin := program(t, "kubectl-sctp")
@@ -450,7 +457,12 @@ func TestVerifyRing(t *testing.T) {
 	go func() { defer close(done); h.serve(ctx) }()
 	t.Cleanup(func() { stop(); <-done })
 
-	r := run(t, bin, "verify", "--kubeconfig", kubeconfig(t, cp, "admin", "system:masters"), "--image", agentImage, "-o", "json", "--timeout", "10m")
+	way := newLossyWay(t, cp)
+	text, err := controlplane.Kubeconfig(cp.Admin(), way.URL)
+	s.ok(err)
+	config := t.TempDir() + "/kubeconfig"
+	s.ok(os.WriteFile(config, text, 0o600))
+	r := run(t, bin, "verify", "--kubeconfig", config, "--image", agentImage, "-o", "json", "--timeout", "10m")
 	t.Logf("%.1f s\n%s", r.elapsed.Seconds(), r.stderr)
 	var result verify.Result
 	if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {
@@ -473,6 +485,76 @@ func TestVerifyRing(t *testing.T) {
 	for _, n := range list.Items {
 		t.Errorf("left behind: %s", n.Name)
 	}
+	t.Logf("answers lost: %v; repeated, and found to exist: %v; requests while the API server was away: %d", way.lost, way.exists, way.refused)
+	for _, resource := range []string{"namespaces", "pods", "services"} {
+		if way.lost[resource] == 0 || way.exists[resource] == 0 {
+			t.Errorf("no answer about %s was lost, or none repeated", resource)
+		}
+	}
+	if way.refused == 0 {
+		t.Error("nothing was asked while the API server was away")
+	}
+}
+
+// lossyWay leads to an API server: every other creation is made and its answer
+// lost, and for some seconds in the middle nothing gets through.
+type lossyWay struct {
+	*httptest.Server
+	proxy *httputil.ReverseProxy
+
+	mu                 sync.Mutex
+	creations, refused int
+	back               time.Time
+	lost, exists       map[string]int // by resource
+}
+
+func newLossyWay(t *testing.T, cp *controlplane.ControlPlane) *lossyWay {
+	t.Helper()
+	to, err := url.Parse(cp.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &lossyWay{lost: map[string]int{}, exists: map[string]int{}}
+	w.proxy = &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }}
+	if w.proxy.Transport, err = rest.TransportFor(cp.Admin()); err != nil {
+		t.Fatal(err)
+	}
+	w.proxy.ModifyResponse = func(resp *http.Response) error {
+		if resp.StatusCode == http.StatusConflict {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.exists[path.Base(resp.Request.URL.Path)]++
+		}
+		return nil
+	}
+	w.Server = httptest.NewServer(w)
+	t.Cleanup(w.Close)
+	return w
+}
+
+func (w *lossyWay) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	if r.Method == http.MethodPost {
+		if w.creations++; w.creations == 100 {
+			w.back = time.Now().Add(4 * time.Second)
+		}
+	}
+	away, lost := time.Now().Before(w.back), r.Method == http.MethodPost && w.creations%2 == 1
+	switch {
+	case away:
+		w.refused++
+	case lost:
+		w.lost[path.Base(r.URL.Path)]++
+	}
+	w.mu.Unlock()
+	switch {
+	case away:
+		panic(http.ErrAbortHandler)
+	case lost:
+		w.proxy.ServeHTTP(httptest.NewRecorder(), r)
+		panic(http.ErrAbortHandler)
+	}
+	w.proxy.ServeHTTP(rw, r)
 }
 
 // pullSecrets: what the agent's pods pull their image with is copied, or what was
