@@ -16,7 +16,7 @@ const (
 	// many the metadata: a slice has up to 100 peers, of some 300 bytes each.
 	pageSize, metadataPageSize = 10, 500
 	// fewChanged are read one by one. Of more, pages are less: the API server
-	// compresses an answer of 128 kB or more, to a tenth.
+	// compresses an answer of 128 kB or more, to a quarter.
 	fewChanged = 10
 )
 
