@@ -43,8 +43,8 @@ type pair struct {
 	admin  string
 }
 
-// bootPair boots two nodes with these files.
-func bootPair(t *testing.T, files [2][]node.File) *pair {
+// bootPair boots two nodes with these files, and kube-proxy in a mode.
+func bootPair(t *testing.T, mode node.ProxyMode, files [2][]node.File) *pair {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Minute)
 	t.Cleanup(cancel)
 	p := &pair{t: t, ctx: ctx, bin: program(t, "kubectl-sctp")}
@@ -68,7 +68,7 @@ func bootPair(t *testing.T, files [2][]node.File) *pair {
 	for i := range p.nodes {
 		wg.Go(func() {
 			n, err := node.Boot(ctx, node.Config{
-				Name: fmt.Sprintf("worker-%d", i), ControlPlane: p.cp, Link: p.link, KubeProxy: true,
+				Name: fmt.Sprintf("worker-%d", i), ControlPlane: p.cp, Link: p.link, KubeProxy: mode,
 				Images: []string{archive}, Files: files[i], Logf: t.Logf,
 			})
 			if err != nil {
@@ -179,7 +179,7 @@ func TestVerifyPair(t *testing.T) {
 	if testing.Short() {
 		t.Skip("only in make test-full")
 	}
-	p := bootPair(t, [2][]node.File{hostFiles(), hostFiles()})
+	p := bootPair(t, node.ProxyNFTables, [2][]node.File{hostFiles(), hostFiles()})
 	p.ready(0, kmod.AnswerTrue)
 	p.ready(1, kmod.AnswerTrue)
 	p.step(t, "both are ready", p.healthy)
@@ -241,7 +241,7 @@ func TestVerify(t *testing.T) {
 		t.Skip("only in make test-full")
 	}
 	blacklisted := []node.File{{Path: verdict.VendorBlacklist, Content: "blacklist sctp\n"}}
-	p := bootPair(t, [2][]node.File{hostFiles(), blacklisted})
+	p := bootPair(t, node.ProxyIPTables, [2][]node.File{hostFiles(), blacklisted})
 	p.ready(0, kmod.AnswerTrue)
 	p.ready(1, kmod.AnswerFalse)
 

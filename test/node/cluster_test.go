@@ -90,7 +90,7 @@ func TestTwoNodes(t *testing.T) {
 	for i := range nodes {
 		wg.Go(func() {
 			n, err := node.Boot(ctx, node.Config{
-				Name: fmt.Sprintf("worker-%d", i), ControlPlane: cp, Link: link, KubeProxy: true,
+				Name: fmt.Sprintf("worker-%d", i), ControlPlane: cp, Link: link, KubeProxy: node.ProxyIPTables,
 				Images: []string{image}, Logf: t.Logf,
 				Files: []node.File{{Path: "/etc/modules-load.d/sctp.conf", Content: "sctp\n"}},
 			})

@@ -233,7 +233,7 @@ func (d *deployment) start(ctx context.Context, cfg node.Config) {
 		d.Fatal(err)
 	}
 	d.stage("node, to Ready", func() {
-		cfg.Name, cfg.ControlPlane, cfg.KubeProxy, cfg.Images, cfg.Logf = "worker-0", d.cp, true, images, d.Logf
+		cfg.Name, cfg.ControlPlane, cfg.KubeProxy, cfg.Images, cfg.Logf = "worker-0", d.cp, node.ProxyIPTables, images, d.Logf
 		d.node, err = node.Boot(ctx, cfg)
 		if err != nil {
 			d.Fatal(err)

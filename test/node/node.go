@@ -51,9 +51,9 @@ type Config struct {
 	ControlPlane ControlPlane
 	// Link to the other nodes; nil for a node alone.
 	Link *Link
-	// KubeProxy runs kube-proxy, without which no Service works, nor the
-	// in-cluster configuration of a pod.
-	KubeProxy bool
+	// KubeProxy runs kube-proxy in this mode; without it no Service works, nor
+	// the in-cluster configuration of a pod.
+	KubeProxy ProxyMode
 	// Images are archives (OCI or docker save) that containerd has before
 	// kubelet starts.
 	Images []string
@@ -68,6 +68,15 @@ type Config struct {
 	// Logf, when not nil, hears what takes time.
 	Logf func(format string, args ...any)
 }
+
+// ProxyMode of kube-proxy; "" is none.
+type ProxyMode string
+
+// Modes of kube-proxy.
+const (
+	ProxyIPTables ProxyMode = "iptables"
+	ProxyNFTables ProxyMode = "nftables"
+)
 
 // File of a guest.
 type File struct {

@@ -168,7 +168,7 @@ func (n *Node) kubeFiles() ([]File, error) {
 		{Path: kubeletDir + "kubelet.yaml", Content: n.kubeletConfig()},
 		{Path: "/etc/cni/net.d/10-pods.conflist", Content: string(cni)},
 	}
-	if !n.cfg.KubeProxy {
+	if n.cfg.KubeProxy == "" {
 		return files, nil
 	}
 	proxy, err := n.kubeconfig("system:kube-proxy")
@@ -179,13 +179,13 @@ func (n *Node) kubeFiles() ([]File, error) {
 		File{Path: kubeletDir + "kube-proxy.conf", Content: string(proxy), Mode: 0o600},
 		File{Path: kubeletDir + "kube-proxy.yaml", Content: `apiVersion: kubeproxy.config.k8s.io/v1alpha1
 kind: KubeProxyConfiguration
-mode: iptables
+mode: ` + string(n.cfg.KubeProxy) + `
 hostnameOverride: ` + n.cfg.Name + `
 clientConnection: {kubeconfig: ` + kubeletDir + `kube-proxy.conf}
 clusterCIDR: 10.244.0.0/16
 # The guest's limits are its own; kube-proxy need not raise them.
 conntrack: {maxPerCore: 0}
-iptables: {minSyncPeriod: 100ms, syncPeriod: 30s}
+` + string(n.cfg.KubeProxy) + `: {minSyncPeriod: 100ms, syncPeriod: 30s}
 `}), nil
 }
 
