@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
@@ -183,6 +185,7 @@ func TestVerifyPair(t *testing.T) {
 	p.ready(0, kmod.AnswerTrue)
 	p.ready(1, kmod.AnswerTrue)
 	p.step(t, "both are ready", p.healthy)
+	p.step(t, "load balancer", p.loadBalancer)
 	p.step(t, "dropped one way, and a wrong target port", func(t *testing.T) {
 		stop := p.spoilService(t)
 		defer stop()
@@ -353,9 +356,57 @@ func (p *pair) step(t *testing.T, name string, f func(*testing.T)) {
 	})
 }
 
-// spoilService gives the first Service of the next run another target port as
-// soon as it appears.
+// spoilService gives the first Service of the next run another target port.
 func (p *pair) spoilService(t *testing.T) (stop func()) {
+	return p.onService(t, "listener-1", func(s *corev1.Service) error {
+		if s.Spec.Ports[0].TargetPort.IntVal == 9 {
+			return nil
+		}
+		_, err := p.client.CoreV1().Services(s.Namespace).Patch(p.ctx, s.Name, types.JSONPatchType,
+			[]byte(`[{"op":"replace","path":"/spec/ports/0/targetPort","value":9}]`), metav1.PatchOptions{})
+		return err
+	})
+}
+
+// balance stands in for a load balancer's controller: the nodes' kube-proxies
+// serve the addresses that it gives.
+func (p *pair) balance(t *testing.T, addresses ...string) (stop func()) {
+	return p.onService(t, "load-balancer", func(s *corev1.Service) error {
+		if len(s.Status.LoadBalancer.Ingress) > 0 {
+			return nil
+		}
+		for _, a := range addresses {
+			s.Status.LoadBalancer.Ingress = append(s.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: a})
+		}
+		_, err := p.client.CoreV1().Services(s.Namespace).UpdateStatus(p.ctx, s, metav1.UpdateOptions{})
+		return err
+	})
+}
+
+// loadBalancer is a run through a load balancer that gets addresses, and one
+// through one that nobody provides.
+func (p *pair) loadBalancer(t *testing.T) {
+	stop := p.balance(t, "198.51.100.7", "2001:db8:1::7")
+	r, result := p.verify(t, "--load-balancer")
+	stop()
+	expect(t, r, result, 0)
+	got := map[string]wire.Outcome{}
+	for _, path := range result.Paths {
+		if path.Kind == verify.PathLoadBalancer {
+			got[path.From+" "+path.To+" "+path.Address] = path.Outcome
+		}
+	}
+	want := map[string]wire.Outcome{"worker-1 worker-0 198.51.100.7:38412": wire.OK, "worker-1 worker-0 [2001:db8:1::7]:38412": wire.OK}
+	if !maps.Equal(got, want) {
+		t.Errorf("paths %v, want %v", got, want)
+	}
+	r, result = p.verify(t, "--load-balancer")
+	expect(t, r, result, 2, verify.FindingUndecided)
+}
+
+// onService has something done to a Service of the next run, again and again, as
+// soon as it appears.
+func (p *pair) onService(t *testing.T, name string, do func(*corev1.Service) error) (stop func()) {
 	ctx, cancel := context.WithCancel(p.ctx)
 	done := make(chan struct{})
 	go func() {
@@ -364,12 +415,11 @@ func (p *pair) spoilService(t *testing.T) (stop func()) {
 			list, err := p.client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"})
 			if err == nil {
 				for _, s := range list.Items {
-					if s.Name == "listener-1" && s.Spec.Ports[0].TargetPort.IntVal != 9 {
-						_, err = p.client.CoreV1().Services(s.Namespace).Patch(ctx, s.Name, types.JSONPatchType,
-							[]byte(`[{"op":"replace","path":"/spec/ports/0/targetPort","value":9}]`), metav1.PatchOptions{})
-						if err != nil {
-							t.Log(err)
-						}
+					if s.Name != name {
+						continue
+					}
+					if err := do(&s); err != nil {
+						t.Log(err)
 					}
 				}
 			}
