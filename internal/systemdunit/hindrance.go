@@ -49,7 +49,7 @@ func harmless(key string) bool {
 // nothing is known of is one.
 func (s *Set) Hindrance(u *Unit) (by Setting, found bool) {
 	for _, v := range u.Settings {
-		if s.hinders(u, v) {
+		if s.hinders(v) {
 			return v, true
 		}
 	}
@@ -130,7 +130,7 @@ func (s *Set) refused(u *Unit) *Setting {
 	return nil
 }
 
-func (s *Set) hinders(u *Unit, v Setting) bool {
+func (s *Set) hinders(v Setting) bool {
 	words := strings.Fields(v.Value)
 	switch key := v.Key; {
 	case v.Section == "Install", key == "Type", key == "Restart", key == "DefaultDependencies",

@@ -84,12 +84,16 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	sources := h.gatherBootSources()
 	next := NextBoot{Unseen: sources.unseen, Known: true}
 	h.nextKernel(sources, &next)
-	h.nextWithoutRun(m, now, &next)
 
 	nh := *h // with the next boot's arguments and sysctls
 	nh.problems = slices.Clip(h.problems)
+	if !h.builtin { // no file and no sysctl decides about built-in code
+		h.nextWithoutRun(m, now, &next)
+	}
 	nh.nextArguments(sources, &next)
-	nh.nextSysctls(&next)
+	if !h.builtin {
+		nh.nextSysctls(&next)
+	}
 	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
 	if len(next.Pending) > 0 && next.Known {
 		r := replay(&nh, m)
@@ -245,7 +249,11 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 			break
 		}
 		param, value := splitKernelToken(a.token)
-		switch key := strings.ReplaceAll(strings.ReplaceAll(param, "-", "_"), "/", "."); key {
+		key := strings.ReplaceAll(strings.ReplaceAll(param, "-", "_"), "/", ".")
+		if h.builtin && key != "initcall_blacklist" {
+			continue
+		}
+		switch key {
 		case "module_blacklist", "modprobe.blacklist", "modules_load":
 			for name := range strings.SplitSeq(value, ",") {
 				if h.concerned(name) {
