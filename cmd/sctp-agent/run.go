@@ -106,6 +106,9 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--prefix: %w", err)
 	}
+	// An assessment takes three megabytes in small pieces. Collected early they
+	// leave fewer holes in the heap, which stays at its size from the first on.
+	debug.SetGCPercent(25)
 	build := buildinfo.Current()
 	conn, err := kubeconn.Open(f.kubeconfig, "sctp-agent/"+build.Version+" ("+build.Platform+")")
 	if err != nil {
