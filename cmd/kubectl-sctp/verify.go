@@ -79,6 +79,9 @@ failed or was misused.`,
 				}
 				opts.PullSecrets = append(opts.PullSecrets, verify.SecretName{Namespace: namespace, Name: name})
 			}
+			if namespace, name, _ := strings.Cut(opts.Network, "/"); opts.Network != "" && (namespace == "" || name == "" || strings.Contains(name, "/")) {
+				return fmt.Errorf("--network wants NAMESPACE/NAME, not %q", opts.Network)
+			}
 			client, keys, err := connect.open(cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -115,6 +118,7 @@ failed or was misused.`,
 	flags.StringVar(&opts.Command, "command", verify.DefaultCommand, "path of sctp-agent in that image")
 	flags.BoolVar(&opts.Policy, "network-policy", false, "also try whether a NetworkPolicy for SCTP ports is enforced")
 	flags.BoolVar(&opts.LoadBalancer, "load-balancer", false, "also try a Service of type LoadBalancer, from nodes without its endpoint")
+	flags.StringVar(&opts.Network, "network", "", "also try associations with a second path in this network (NetworkAttachmentDefinition NAMESPACE/NAME; Multus)")
 	flags.BoolVar(&opts.Failover, "failover", false, "also delete a Service's endpoint under a client that keeps its source port, and measure how long until another answers")
 	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")
 	flags.DurationVar(&opts.PathTimeout, "path-timeout", verify.DefaultPathTimeout, "how long each step on a path may take")
@@ -142,6 +146,8 @@ func short(o wire.Outcome) string {
 		return "DOWN"
 	case wire.Lost, wire.Corrupt:
 		return "LOST"
+	case wire.PathDown:
+		return "PATHDOWN"
 	case wire.ModuleMissing:
 		return "NOMOD"
 	case wire.Denied:
@@ -176,6 +182,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 		{verify.PathClusterIP, "pod to Service (ClusterIP) of the node's listener"},
 		{verify.PathNodePort, "pod to node port of the node (its own and another's listener)"},
 		{verify.PathLoadBalancer, "pod to load balancer of the node's listener"},
+		{verify.PathNetwork, "pod to pod, with a second path in another network"},
 		{verify.PathAllowed, "NetworkPolicy: the port it allows"},
 		{verify.PathDenied, "NetworkPolicy: a port it does not allow"},
 	} {

@@ -46,9 +46,13 @@ const (
 // sctp_sstate).
 const StateEstablished = 4
 
-// PathActive is the state of a path that works (SCTP_ACTIVE of enum
-// sctp_spinfo_state).
-const PathActive = 2
+// States of a path (enum sctp_spinfo_state).
+const (
+	PathInactive          = 0
+	PathPotentiallyFailed = 1 // RFC 7829
+	PathActive            = 2
+	PathUnconfirmed       = 3
+)
 
 // msgNotification is a flag of recvmsg(2).
 const msgNotification = 0x8000

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
@@ -25,6 +26,7 @@ const (
 	FindingServiceBroken  = "ServiceBroken"
 	FindingNodePortBroken = "NodePortBroken"
 	FindingLoadBalancer   = "LoadBalancerBroken"
+	FindingPathDown       = "NetworkPathDown"
 	FindingFailoverStale  = "FailoverStale"
 	FindingFailoverSlow   = "FailoverSlow"
 	FindingFailoverFailed = "FailoverFailed"
@@ -42,6 +44,7 @@ func judge(r *Result, ports map[string][]int32, late step) []Finding {
 	j.loadBalancer()
 	j.policy()
 	j.failover()
+	j.network()
 	j.time()
 	return j.out
 }
@@ -471,6 +474,28 @@ func (j *judgement) failover() {
 		j.add(FindingUndecided, "fix the paths first", "failover was not tried: there is no node from which pods and Services are reached")
 	case len(unclear) > 0:
 		j.add(FindingUndecided, "see what it waited for, and try again", "failover was not tested", unclear...)
+	}
+}
+
+// network says which associations lack a path in the second network, or do not
+// come about.
+func (j *judgement) network() {
+	n := j.r.Network
+	if n == nil {
+		return
+	}
+	down := j.rows(PathNetwork, func(p *Path) bool { return p.Outcome.Conclusive() && p.Outcome != wire.OK })
+	if len(down) > 0 {
+		j.add(FindingPathDown, "see whether the network attachment reaches the same segment on both nodes (interface, VLAN, routes), and passes IP protocol 132; an address that is not offered may be out of scope (sysctl net.sctp.addr_scope_policy)",
+			fmt.Sprintf("associations between pods that are in the network %s, too, have a path that does not work", n.Name), down...)
+	}
+	unknown := j.rows(PathNetwork, func(p *Path) bool { return !p.Outcome.Conclusive() })
+	switch {
+	case j.late != "" && j.late != stepEndpoints: // that is why
+	case len(n.Missing)+len(unknown) > 0:
+		j.add(FindingUndecided, "see the events of such pods, and the NetworkAttachmentDefinition", fmt.Sprintf("network %s was not tried everywhere", n.Name), append(n.Missing, unknown...)...)
+	case !slices.ContainsFunc(j.r.Paths, func(p Path) bool { return p.Kind == PathNetwork }):
+		j.add(FindingUndecided, "fix the paths first", fmt.Sprintf("network %s was not tried: there is no pair of nodes whose pods have addresses of one family in it", n.Name))
 	}
 }
 

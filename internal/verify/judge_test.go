@@ -132,6 +132,10 @@ func TestJudge(t *testing.T) {
 			r.LoadBalancer = &LoadBalancer{To: "a", Addresses: []string{"198.51.100.7"}}
 			r.Paths = append(r.Paths, Path{Kind: PathLoadBalancer, From: "b", To: "a", Family: "IPv4", Outcome: wire.Dropped})
 		}, nil, []string{FindingLoadBalancer}, "b → a", kmod.AnswerFalse},
+		{"a path in a second network is down", func(r *Result) {
+			r.Network = &Network{Name: "ran/n2"}
+			r.Paths = append(r.Paths, Path{Kind: PathNetwork, From: "a", To: "b", Family: "IPv4", Outcome: wire.PathDown, Errno: "192.168.7.2 unconfirmed"})
+		}, nil, []string{FindingPathDown}, "192.168.7.2 unconfirmed", kmod.AnswerFalse},
 		{"a client is served again soon", func(r *Result) { r.Failovers = []Failover{{Outcome: wire.OK, Seconds: 4}} }, nil, nil, "", kmod.AnswerTrue},
 		{"a client is served again late", func(r *Result) { r.Failovers = []Failover{{Outcome: wire.OK, Seconds: 31}} }, nil, []string{FindingFailoverSlow}, "more than 30 s", kmod.AnswerFalse},
 		{"each family has its own trouble", func(r *Result) {

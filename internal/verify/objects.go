@@ -35,6 +35,8 @@ const (
 	// roleEndpoint are the listeners of one Service, and roleClient its client.
 	roleEndpoint = "endpoint"
 	roleClient   = "client"
+	// roleNetwork are listeners in a second network, too.
+	roleNetwork = "network"
 )
 
 // annotationUntil is on the namespace: a run that was cut off is cleaned up by
@@ -77,6 +79,8 @@ type runner struct {
 	user *int64
 	// pullSecrets are the secrets that the image is pulled with.
 	pullSecrets []*corev1.Secret
+	// network is a second network that pods ask for from now on.
+	network string
 }
 
 // pod runs a hidden command of sctp-agent with a job of [wire].
@@ -89,10 +93,15 @@ func (r *runner) pod(name string, n *Node, role, command string, job any) (*core
 	for _, s := range r.pullSecrets {
 		pullSecrets = append(pullSecrets, corev1.LocalObjectReference{Name: s.Name})
 	}
+	var annotations map[string]string
+	if r.network != "" {
+		annotations = map[string]string{annotationNetworks: r.network}
+	}
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name:   name,
-			Labels: map[string]string{labelRun: "true", labelRole: role, labelIndex: strconv.Itoa(n.Index)},
+			Name:        name,
+			Labels:      map[string]string{labelRun: "true", labelRole: role, labelIndex: strconv.Itoa(n.Index)},
+			Annotations: annotations,
 		},
 		Spec: corev1.PodSpec{
 			// Each node is meant, whatever its taints; no scheduler is needed.

@@ -13,6 +13,7 @@ if (r.failovers?.length) byId("findings").append(make("h2", "Failover of a Servi
   (f.otherPortSeconds ? `, from other ports after ${f.otherPortSeconds.toFixed(1)} s` : ""))));
 
 const titles = {pod: "Pod to pod", clusterIP: "Pod to Service (ClusterIP)", nodePort: "Pod to node port", loadBalancer: "Pod to load balancer",
+  network: "Pod to pod, with a second path in another network",
   policyAllowed: "NetworkPolicy: the port it allows", policyDenied: "NetworkPolicy: a port it does not allow"};
 // A cell shows the worst that happened.
 const rank = p => p.outcome === "ok" ? 2 : p.outcome === "not-tried" ? 1 : 0;

@@ -188,7 +188,7 @@ func (r *run) dial(ctx context.Context, paths []planned) error {
 }
 
 func (p *Path) set(o wire.Result) {
-	p.Outcome, p.Errno, p.FailedSize = o.Outcome, o.Errno, o.Size
+	p.Outcome, p.Errno, p.FailedSize, p.States = o.Outcome, o.Errno, o.Size, o.States
 	p.HandshakeMicros, p.RTTMicros = o.Handshake.Microseconds(), o.RTT.Microseconds()
 }
 

@@ -36,6 +36,8 @@ type Result struct {
 	Policy string `json:"policy,omitempty"`
 	// LoadBalancer is absent when it was not asked for.
 	LoadBalancer *LoadBalancer `json:"loadBalancer,omitempty"`
+	// Network is absent when it was not asked for.
+	Network *Network `json:"network,omitempty"`
 	// Failovers are of a Service's client, over each address family; absent when
 	// they were not asked for, empty when what they need did not work.
 	Failovers []Failover `json:"failovers,omitzero"`
@@ -81,6 +83,9 @@ const (
 	// PathLoadBalancer leads through a load balancer's address, from a node
 	// that does not hold the listener.
 	PathLoadBalancer PathKind = "loadBalancer"
+	// PathNetwork leads straight to a listener that is in a second network,
+	// too, by an association with a path in each.
+	PathNetwork PathKind = "network"
 	// PathAllowed and PathDenied lead to ports that a NetworkPolicy allows
 	// and does not allow; PathBefore is the latter before there is a policy.
 	PathAllowed PathKind = "policyAllowed"
@@ -101,9 +106,13 @@ type Path struct {
 	Outcome wire.Outcome `json:"outcome"`
 	Errno   string       `json:"errno,omitempty"`
 	// FailedSize is the size of the message that was lost.
-	FailedSize      int   `json:"failedSize,omitempty"`
-	HandshakeMicros int64 `json:"handshakeMicros"`
-	RTTMicros       int64 `json:"rttMicros"`
+	FailedSize int `json:"failedSize,omitempty"`
+	// States of the association's paths, by the listener's addresses, for
+	// PathNetwork: active, inactive, potentially-failed, unconfirmed (no
+	// heartbeat was answered), not-offered (no address of the listener's).
+	States          map[string]string `json:"states,omitempty"`
+	HandshakeMicros int64             `json:"handshakeMicros"`
+	RTTMicros       int64             `json:"rttMicros"`
 
 	// unasked: it is silent, and was not looked into, since too many are.
 	unasked bool

@@ -44,6 +44,9 @@ type Options struct {
 	Policy bool
 	// LoadBalancer also tries a Service of type LoadBalancer.
 	LoadBalancer bool
+	// Network is a NetworkAttachmentDefinition, NAMESPACE/NAME: associations with
+	// one path in it, and one in the pod network, are tried too.
+	Network string
 	// Failover also tries what becomes of a Service's client whose endpoint is
 	// deleted.
 	Failover bool
@@ -102,6 +105,9 @@ func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Res
 	}
 	if opts.LoadBalancer {
 		r.result.LoadBalancer = &LoadBalancer{Addresses: []string{}}
+	}
+	if opts.Network != "" {
+		r.result.Network = &Network{Name: opts.Network, Missing: []string{}}
 	}
 	if opts.Failover {
 		r.result.Failovers = []Failover{}
@@ -247,6 +253,7 @@ const (
 	stepBalancer  step = "trying a load balancer"
 	stepPolicy    step = "trying the NetworkPolicy"
 	stepFailover  step = "trying the failover of a Service"
+	stepNetwork   step = "trying a second network"
 	stepEndpoints step = "reading the ports of the Services' endpoints"
 )
 
@@ -267,6 +274,7 @@ func (r *run) try(ctx context.Context) (late step, err error) {
 		{stepBalancer, func() error { return r.tryLoadBalancer(ctx) }},
 		{stepPolicy, func() error { return r.tryPolicy(ctx) }},
 		{stepFailover, func() error { return r.tryFailover(ctx) }},
+		{stepNetwork, func() error { return r.tryNetwork(ctx) }},
 	} {
 		err := s.do()
 		if outOfTime(ctx, err) && slices.ContainsFunc(r.result.Paths, func(p Path) bool { return p.Outcome != wire.Unknown }) {

@@ -143,6 +143,8 @@ type server struct {
 	// events tell why it gets none; nil: the right to list these is missing.
 	ingress []corev1.LoadBalancerIngress
 	events  []corev1.Event
+	// status is the annotation with the networks of a pod that asks for some.
+	status func(*corev1.Pod) string
 	// messages are what pods of a role leave, in place of their job's result.
 	messages map[string]string
 	// hold says of a dialler that it does not end.
@@ -308,6 +310,9 @@ func (s *server) runs(p *corev1.Pod) {
 	}
 	if p.Labels[labelRole] != roleDialler {
 		listens(p, "10.0.0."+p.Labels[labelIndex])
+		if p.Annotations[annotationNetworks] != "" && s.status != nil {
+			p.Annotations[annotationNetworkStatus] = s.status(p)
+		}
 		return
 	}
 	job := jobOf(p)

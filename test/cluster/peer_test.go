@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"testing"
@@ -197,6 +198,7 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 			t.Errorf("got %+v", say)
 		}
 	})
+	t.Run("a second network", func(t *testing.T) { secondNetwork(t, g, sh, encode) })
 	t.Run("a client that keeps its port", func(t *testing.T) { keepsPort(t, g, sh, encode) })
 }
 
@@ -224,24 +226,8 @@ delete table ip service
 table ip service { chain p { type nat hook prerouting priority dstnat; ip daddr 10.96.0.1 sctp dport 38412 dnat to %s; }; }
 EOF`, to))
 	}
-	// start runs a peer in a namespace until it ends or is stopped. The guest
-	// ends what a command leaves behind, so this one lasts.
-	start := func(namespace, command, result string, job any) (stop func()) {
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		text := encode(job)
-		go func() {
-			defer close(ended)
-			_, _ = g.Run(ctx, guest.Shell(fmt.Sprintf(": > %[1]s; export %[2]s='%[3]s'; exec /bin/ip netns exec %[4]s /bin/sctp-agent %[5]s --result %[1]s", result, wire.JobVariable, text, namespace, command)))
-		}()
-		return func() { cancel(); <-ended }
-	}
-	ready := func(namespace string) {
-		t.Helper()
-		sh(fmt.Sprintf("i=0; until /bin/ip netns exec %s wget -q -O - http://127.0.0.1:8080/ready; do i=$((i+1)); [ $i -lt 600 ]; sleep 0.1; done", namespace))
-	}
-	t.Cleanup(start("s1", "verify-listen", "/tmp/s1", wire.Listener{Index: 1, Ports: []int{38412}, Control: ":8080"}))
-	ready("s1")
+	t.Cleanup(start(t, g, encode, "s1", "verify-listen", "/tmp/s1", wire.Listener{Index: 1, Ports: []int{38412}, Control: ":8080"}))
+	ready(sh, "s1")
 	for _, c := range []struct {
 		name string
 		// timeout of connection tracking's entries, in seconds.
@@ -252,13 +238,13 @@ EOF`, to))
 		t.Run(c.name, func(t *testing.T) {
 			sh(fmt.Sprintf("/bin/ip -n s0 link set eth0 up; /bin/ip -n s0 route replace default via 10.8.1.1; /bin/ip netns exec node sh -c 'for f in /proc/sys/net/netfilter/nf_conntrack_sctp_timeout_*; do echo %d > $f; done'", c.timeout))
 			lead("numgen inc mod 2 map { 0 : 10.8.1.2, 1 : 10.8.2.2 }")
-			stopListener := start("s0", "verify-listen", "/tmp/s0", wire.Listener{Index: 0, Ports: []int{38412}, Control: ":8080"})
-			ready("s0")
-			stopClient := start("pod", "verify-client", "/tmp/client", wire.Client{
+			stopListener := start(t, g, encode, "s0", "verify-listen", "/tmp/s0", wire.Listener{Index: 0, Ports: []int{38412}, Control: ":8080"})
+			ready(sh, "s0")
+			stopClient := start(t, g, encode, "pod", "verify-client", "/tmp/client", wire.Client{
 				Targets: []wire.Target{{ID: 5, Address: "10.96.0.1:38412"}}, Timeout: 5000, Begin: 60_000, Patience: c.patience, Control: ":8080",
 			})
 			defer stopClient()
-			ready("pod")
+			ready(sh, "pod")
 			sh("/bin/ip -n s0 link set eth0 down")
 			stopListener()
 			lead("10.8.2.2")
@@ -280,4 +266,63 @@ EOF`, to))
 			}
 		})
 	}
+}
+
+// secondNetwork has an association with two paths between two namespaces, of
+// which one is cut.
+func secondNetwork(t *testing.T, g *guest.Guest, sh func(string) string, encode func(any) string) {
+	sh(`for n in m0 m1; do /bin/ip netns add $n; /bin/ip -n $n link set lo up; done
+for i in 0 1; do
+	/bin/ip link add net$i netns m0 type veth peer name net$i netns m1
+	for n in m0 m1; do
+		/bin/ip -n $n address add 10.7.$i.$((1 + ${n#m}))/24 dev net$i
+		/bin/ip -n $n link set net$i up
+	done
+done`)
+	t.Cleanup(start(t, g, encode, "m1", "verify-listen", "/tmp/m1", wire.Listener{Index: 4, Ports: []int{38412}, Control: ":8080"}))
+	ready(sh, "m1")
+	const first, second = "10.7.0.2", "10.7.1.2"
+	for _, c := range []struct {
+		name, rules, also string
+		want              wire.Outcome
+		state             string
+	}{
+		{"both paths work", "", second, wire.OK, "active"},
+		{"the second is cut", "/bin/ip netns exec m1 nft add rule inet f i iifname net1 drop", second, wire.PathDown, "unconfirmed"},
+		{"it is no address of the listener's", "", "10.7.1.9", wire.PathDown, "not-offered"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sh("/bin/ip netns exec m1 nft -f - <<'EOF'\nflush ruleset\ntable inet f { chain i { type filter hook input priority 0; }; }\nEOF\n" + c.rules)
+			out := sh(fmt.Sprintf(": > /tmp/m0; %s='%s' /bin/ip netns exec m0 /bin/sctp-agent verify-dial --result /tmp/m0 || true; cat /tmp/m0", wire.JobVariable, encode(wire.Job{
+				Targets: []wire.Target{{ID: 1, Address: first + ":38412", Also: []string{c.also}}}, Sizes: []int{1, 1400}, Timeout: 6000,
+			})))
+			var say wire.Say
+			if err := wire.Decode(out, &say); err != nil || len(say.Results) != 1 {
+				t.Fatalf("%v in %q", err, out)
+			}
+			r := say.Results[0]
+			t.Logf("%+v", r)
+			if r.Outcome != c.want || !maps.Equal(r.States, map[string]string{first: "active", c.also: c.state}) || r.Peer != 4 {
+				t.Errorf("got %+v, want %s, %s", r, c.want, c.state)
+			}
+		})
+	}
+}
+
+// start runs a peer in a namespace of a guest until it ends or is stopped. The
+// guest ends what a command leaves behind, so this one lasts.
+func start(t *testing.T, g *guest.Guest, encode func(any) string, namespace, command, result string, job any) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	text := encode(job)
+	go func() {
+		defer close(ended)
+		_, _ = g.Run(ctx, guest.Shell(fmt.Sprintf(": > %[1]s; export %[2]s='%[3]s'; exec /bin/ip netns exec %[4]s /bin/sctp-agent %[5]s --result %[1]s", result, wire.JobVariable, text, namespace, command)))
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// ready waits until a peer in a namespace says that it is ready.
+func ready(sh func(string) string, namespace string) {
+	sh(fmt.Sprintf("i=0; until /bin/ip netns exec %s wget -q -O - http://127.0.0.1:8080/ready; do i=$((i+1)); [ $i -lt 600 ]; sleep 0.1; done", namespace))
 }

@@ -65,7 +65,7 @@ func Dial(ctx context.Context, job wire.Job) wire.Say {
 			}
 			parallel <- struct{}{}
 			defer func() { <-parallel }()
-			try := func(address string) wire.Result { return attempt(ctx, job, target.ID, address) }
+			try := func(address string) wire.Result { return attempt(ctx, job, target, address) }
 			patience := start.Add(target.Patience.Duration())
 			switch {
 			case job.Diagnose && target.Control != "":
@@ -201,8 +201,8 @@ func (c *conversation) ask(ctx context.Context, question string) (int, error) {
 
 // attempt proves one path: handshake, a nonce that comes back with the
 // listener's index, messages of all sizes, round-trip times.
-func attempt(ctx context.Context, job wire.Job, id int, address string) (r wire.Result) {
-	r = wire.Result{ID: id, Peer: -1}
+func attempt(ctx context.Context, job wire.Job, target wire.Target, address string) (r wire.Result) {
+	r = wire.Result{ID: target.ID, Peer: -1}
 	fail := func(err error) wire.Result {
 		r.Outcome, r.Errno = classify(err)
 		return r
@@ -265,6 +265,11 @@ func attempt(ctx context.Context, job wire.Job, id int, address string) (r wire.
 	slices.Sort(trips)
 	r.RTT = trips[len(trips)/2]
 	r.Outcome = wire.OK
+	if len(target.Also) > 0 {
+		paths, cancel := context.WithTimeout(ctx, step)
+		defer cancel()
+		talk.confirm(paths, to, target.Also, &r)
+	}
 	return r
 }
 

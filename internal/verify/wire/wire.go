@@ -30,6 +30,8 @@ const (
 	Lost Outcome = "lost"
 	// Corrupt: an echo was not what was sent.
 	Corrupt Outcome = "corrupt"
+	// PathDown: the association works, and one of its paths does not.
+	PathDown Outcome = "path-down"
 	// ModuleMissing: the kernel has no SCTP.
 	ModuleMissing Outcome = "module-missing"
 	// Denied: a security policy refuses SCTP sockets.
@@ -62,6 +64,9 @@ type Target struct {
 	// while it succeeds, and counts as blocked when it fails time and again
 	// while this address, which differs by what is allowed alone, is reached.
 	Beside string `json:"b,omitempty"`
+	// Also are further addresses of the listener, without ports: the
+	// association is to have a path to each.
+	Also []string `json:"also,omitempty"`
 	// Control is the listener's TCP address, to tell why packets vanish.
 	Control string `json:"c,omitempty"`
 }
@@ -150,24 +155,36 @@ type Result struct {
 	Errno string
 	// Peer is the index of the listener that answered, -1 when none did.
 	Peer int
+	// States of the paths, by the listener's addresses, where it was to have
+	// several.
+	States map[string]string
 }
 
 // MarshalJSON makes a result a short list: dozens of them must fit into a
 // termination message of 4096 bytes.
 func (r Result) MarshalJSON() ([]byte, error) {
-	return json.Marshal([]any{r.ID, r.Outcome, r.Handshake.Microseconds(), r.RTT.Microseconds(), r.Size, r.Errno, r.Peer})
+	fields := []any{r.ID, r.Outcome, r.Handshake.Microseconds(), r.RTT.Microseconds(), r.Size, r.Errno, r.Peer}
+	if r.States != nil {
+		fields = append(fields, r.States)
+	}
+	return json.Marshal(fields)
 }
 
 // UnmarshalJSON reads that list.
 func (r *Result) UnmarshalJSON(text []byte) error {
 	var handshake, rtt int64
-	fields := []any{&r.ID, &r.Outcome, &handshake, &rtt, &r.Size, &r.Errno, &r.Peer}
-	want := len(fields)
-	if err := json.Unmarshal(text, &fields); err != nil {
+	var list []json.RawMessage
+	if err := json.Unmarshal(text, &list); err != nil {
 		return err
 	}
-	if len(fields) != want {
-		return fmt.Errorf("a result of %d fields, want %d", len(fields), want)
+	fields := []any{&r.ID, &r.Outcome, &handshake, &rtt, &r.Size, &r.Errno, &r.Peer, &r.States}
+	if n := len(list); n != len(fields) && n != len(fields)-1 {
+		return fmt.Errorf("a result of %d fields", n)
+	}
+	for i, raw := range list {
+		if err := json.Unmarshal(raw, fields[i]); err != nil {
+			return err
+		}
 	}
 	r.Handshake, r.RTT = time.Duration(handshake)*time.Microsecond, time.Duration(rtt)*time.Microsecond
 	return nil

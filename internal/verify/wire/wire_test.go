@@ -19,6 +19,7 @@ func TestSayFitsATerminationMessage(t *testing.T) {
 			ID: 100_000 + i, Outcome: NetworkDown, Handshake: 5 * time.Second, RTT: 5 * time.Second, Size: MaxMessage, Errno: "EPROTONOSUPPORT", Peer: 10_000 + i,
 		})
 	}
+	say.Results[0].States = map[string]string{"10.0.0.1": "active", "192.168.7.1": "unconfirmed"}
 	text, err := Encode("v0.10.0-rc.10-12345-g0123456789ab", say)
 	if err != nil {
 		t.Fatal(err)
