@@ -917,11 +917,12 @@ func TestAuditAtScale(t *testing.T) {
 		t.Fatal(err)
 	}
 	dump := filepath.Join(t.TempDir(), "cluster.json")
-	if r := run(t, programs.Path(controlplane.Kubectl), "get", "--kubeconfig", admin, "nodes,namespaces,pods,services,endpointslices,networkpolicies", "-A", "-o", "json"); r.code != 0 {
-		t.Fatal(r.stderr)
-	} else {
-		s.ok(os.WriteFile(dump, []byte(r.stdout), 0o600))
-	}
+	file, err := os.Create(dump)
+	s.ok(err)
+	get := exec.Command(programs.Path(controlplane.Kubectl), "get", "--kubeconfig", admin, "nodes,namespaces,pods,services,endpointslices,networkpolicies", "-A", "-o", "json")
+	get.Stdout, get.Stderr = file, t.Output()
+	s.ok(get.Run())
+	s.ok(file.Close())
 	for source, args := range map[string][]string{"cluster": {"--kubeconfig", admin}, "files": {"-f", dump}} {
 		for _, form := range []string{"json", "yaml", "html", "table", "wide", "name", "jsonpath={.findings[*].object.name}", "go-template={{range .findings}}{{.object.name}} {{end}}"} {
 			r := run(t, bin, append([]string{"audit", "-o", form, "--timeout", "10m"}, args...)...)

@@ -100,15 +100,19 @@ func run(t *testing.T, path string, args ...string) ran {
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
-	err := cmd.Run()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	peak := make(chan int64)
+	ended := make(chan struct{})
+	go func() { peak <- peakMemory(cmd.Process.Pid, ended) }()
+	err := cmd.Wait()
+	close(ended)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	r := ran{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), elapsed: time.Since(start)}
-	if usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.peakKiB = usage.Maxrss
-	}
+	r := ran{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), elapsed: time.Since(start), peakKiB: <-peak}
 	// kubectl's own output has kubectl's schema.
 	ours := filepath.Base(path) != "kubectl" || args[0] == "sctp"
 	if ours && strings.Contains(strings.Join(args, " "), "-o json") && json.Valid(stdout.Bytes()) {
@@ -117,6 +121,23 @@ func run(t *testing.T, path string, args ...string) ran {
 		}
 	}
 	return r
+}
+
+// peakMemory of a process until it ends, in KiB, as it was a moment before
+// (VmHWM of proc_pid_status(5); getrusage(2) tells that of its parent, too, whose
+// memory it has until it calls execve(2)).
+func peakMemory(pid int, ended <-chan struct{}) (peak int64) {
+	for {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if _, rest, found := strings.Cut(string(text), "VmHWM:"); found {
+			_, _ = fmt.Sscan(rest, &peak)
+		}
+		select {
+		case <-ended:
+			return peak
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 // fits fails for lines that a terminal of 80 columns breaks, and for colour.
