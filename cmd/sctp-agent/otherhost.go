@@ -32,7 +32,7 @@ func otherHost(host kmod.Options) string {
 	if err != nil || !theirs.IsDir() {
 		return "" // the report says so
 	}
-	if ours, err := os.Stat("/"); err == nil && os.SameFile(ours, theirs) {
+	if sameFile("/", host.Root) {
 		return ""
 	}
 	root, err := hostroot.Open(host.Root)
@@ -54,9 +54,19 @@ func otherHost(host kmod.Options) string {
 			return "its " + bootID + " is of another boot"
 		}
 	}
-	// In a container only some of a host's root may be mounted.
-	if pids, err := os.Readlink("/proc/self/ns/pid"); err != nil || pids != initialPIDs {
+	// In a container, with the host's PID namespace or without, only some of a
+	// host's root may be mounted; and only root may look at init's.
+	if pids, err := os.Readlink("/proc/self/ns/pid"); err != nil || pids != initialPIDs || !sameFile("/", "/proc/1/root") {
 		return ""
 	}
 	return "that is /"
+}
+
+func sameFile(a, b string) bool {
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
 }
