@@ -52,7 +52,7 @@ func (t *Tree) lstat(name string) (fs.FileInfo, error) {
 		if l.err = ErrBadName; fs.ValidPath(name) {
 			l.info, l.err = fs.Lstat(t.fsys, name)
 		}
-		remember(t.looks, name, l)
+		Remember(t.looks, name, l)
 	}
 	return l.info, l.err
 }

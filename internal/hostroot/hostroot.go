@@ -123,8 +123,8 @@ func parentOf(name string) string {
 	return name[:max(strings.LastIndexByte(name, '/'), 1)]
 }
 
-// remember keeps an answer. A host can make us ask for any number of names.
-func remember[V any](answers map[string]V, name string, answer V) {
+// Remember keeps an answer. A host can make us ask for any number of names.
+func Remember[V any](answers map[string]V, name string, answer V) {
 	if len(answers) >= maxRemembered {
 		clear(answers)
 	}

@@ -176,7 +176,7 @@ func (r *Live) Stat(name string) (Info, error) {
 		if s.err = r.statOnce(name, &st); s.err == nil {
 			s.info = infoOf(&st)
 		}
-		remember(r.stats, name, s)
+		Remember(r.stats, name, s)
 	}
 	return s.info, s.err
 }

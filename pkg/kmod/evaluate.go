@@ -591,7 +591,7 @@ func (ev *evaluation) asksFor(name string) (how string, ok bool) {
 	how, known := ev.asks[name]
 	if !known {
 		how = ev.lookUpRequest(name)
-		remember(ev.asks, name, how)
+		hostroot.Remember(ev.asks, name, how)
 	}
 	return how, how != ""
 }

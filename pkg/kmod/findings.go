@@ -117,7 +117,7 @@ func (ev *evaluation) unusedDirectives() []Finding {
 	}
 	for _, f := range ev.modprobeSet.strays {
 		if len(list) <= maxListed && straysFor(ev.mod.Name, f.name) {
-			list = append(list, ev.strayFile(f)...)
+			list = append(list, ev.unread(f, &policy{}, notConf)...)
 		}
 	}
 	return list
@@ -220,19 +220,28 @@ func (ev *evaluation) shadowed(f configFile, by *configFile) []Finding {
 	if len(hiding.blacklists)+len(hiding.installs)+len(hiding.aliases)+len(hiding.softdeps)+len(hiding.ignored)+hiding.others == 0 {
 		return nil
 	}
+	return ev.unread(f, hiding, f.shadowedBy+sameName)
+}
+
+const (
+	sameName = " has the same name and takes the whole file's place"
+	notConf  = "files whose names do not end in .conf are not read"
+)
+
+// unread reports the directives for the module in a file that is not read, but
+// those that stand in its place.
+func (ev *evaluation) unread(f configFile, instead *policy, why string) (list []Finding) {
 	hidden := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
 	hidden.parseModprobeFile(f.path, f.data)
-	var list []Finding
-	why := fmt.Sprintf("%s has the same name and takes the whole file's place", f.shadowedBy)
 	for _, b := range hidden.blacklists {
 		same := func(o blacklistRule) bool { return o.name == b.name }
-		if b.name == ev.mod.Name && len(list) <= maxListed && ev.host.spend(len(hiding.blacklists)) && !slices.ContainsFunc(hiding.blacklists, same) {
+		if b.name == ev.mod.Name && len(list) <= maxListed && ev.host.spend(len(instead.blacklists)) && !slices.ContainsFunc(instead.blacklists, same) {
 			list = append(list, unused(b.evidence(CauseNone, ""), why))
 		}
 	}
 	for _, c := range hidden.installs {
 		same := func(o commandRule) bool { return o.pattern == c.pattern && o.command == c.command }
-		if fnmatch.Match(c.pattern, ev.mod.Name) && len(list) <= maxListed && ev.host.spend(len(hiding.installs)) && !slices.ContainsFunc(hiding.installs, same) {
+		if fnmatch.Match(c.pattern, ev.mod.Name) && len(list) <= maxListed && ev.host.spend(len(instead.installs)) && !slices.ContainsFunc(instead.installs, same) {
 			list = append(list, unused(c.evidence(CauseNone, ""), why))
 		}
 	}
@@ -250,25 +259,6 @@ func straysFor(target, name string) bool {
 		return true
 	}
 	return false
-}
-
-// strayFile reports what stands in such a file.
-func (ev *evaluation) strayFile(f configFile) []Finding {
-	stray := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
-	stray.parseModprobeFile(f.path, f.data)
-	var list []Finding
-	const why = "files whose names do not end in .conf are not read"
-	for _, b := range stray.blacklists {
-		if b.name == ev.mod.Name && len(list) <= maxListed {
-			list = append(list, unused(b.evidence(CauseNone, ""), why))
-		}
-	}
-	for _, c := range stray.installs {
-		if fnmatch.Match(c.pattern, ev.mod.Name) && len(list) <= maxListed {
-			list = append(list, unused(c.evidence(CauseNone, ""), why))
-		}
-	}
-	return list
 }
 
 // unusedRequests looks for lines of modules-load.d that seem meant for the
@@ -318,12 +308,12 @@ func (ev *evaluation) unusedRequests() []Finding {
 		}
 		if l, ok := has(f.data); ok {
 			e := Evidence{File: f.path, Line: l.number, Text: printable(l.text)}
-			list = append(list, unused(e, fmt.Sprintf("%s has the same name and takes the whole file's place", f.shadowedBy)))
+			list = append(list, unused(e, f.shadowedBy+sameName))
 		}
 	}
 	for _, f := range ev.loadSet.strays {
 		if strings.Contains(f.name, target) && path.Ext(f.name) == "" {
-			list = append(list, unused(Evidence{File: f.path, Text: printable(f.name)}, "files whose names do not end in .conf are not read"))
+			list = append(list, unused(Evidence{File: f.path, Text: printable(f.name)}, notConf))
 		}
 	}
 	return list

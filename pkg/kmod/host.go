@@ -145,16 +145,6 @@ func (h *host) matches(pattern, name string) bool {
 	return ok
 }
 
-// remember keeps an answer. A host can make us ask for any number of names.
-func remember[V any](answers map[string]V, name string, answer V) {
-	if len(answers) >= maxRemembered {
-		clear(answers)
-	}
-	answers[name] = answer
-}
-
-const maxRemembered = 4096
-
 type hostIndex struct {
 	*kmodindex.Index
 	file hostroot.File
@@ -227,7 +217,7 @@ func (h *host) search(file, key string) (value string, found bool) {
 		h.problem(path.Join(h.moddir, file), err)
 		value, found = "", false
 	}
-	remember(x.found, key, indexAnswer{value, found})
+	hostroot.Remember(x.found, key, indexAnswer{value, found})
 	return value, found
 }
 
@@ -242,7 +232,7 @@ func (h *host) searchWild(file, name string) ([]string, error) {
 	}
 	values, err := x.SearchWild(name)
 	if err == nil {
-		remember(x.wild, name, values)
+		hostroot.Remember(x.wild, name, values)
 	} else {
 		h.problem(path.Join(h.moddir, file), err)
 		return nil, errNoIndexFile
@@ -268,7 +258,7 @@ func (h *host) indexed(name string) *indexedModule {
 	if line, found := h.search(indexDep, name); found && h.spend(len(line)) {
 		m = h.parseDepline(line)
 	}
-	remember(h.modules, name, m)
+	hostroot.Remember(h.modules, name, m)
 	return m
 }
 
@@ -302,7 +292,7 @@ func (h *host) initState(name string) State {
 		return s
 	}
 	s := h.readInitState(name)
-	remember(h.states, name, s)
+	hostroot.Remember(h.states, name, s)
 	return s
 }
 

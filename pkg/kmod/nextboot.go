@@ -112,6 +112,14 @@ func (h *host) gatherBootSources() bootSources {
 		}
 		return data
 	}
+	addHints := func(dir, suffix string, parse func(file string, data []byte) []bootArgument) {
+		list, _ := h.ReadDir(dir)
+		for i, e := range list {
+			if name := dir + "/" + e.Name; strings.HasSuffix(name, suffix) && i < maxBootEntries {
+				s.hints = append(s.hints, parse(printableName(name), read(name))...)
+			}
+		}
+	}
 	if h.Automount(bootDir) || h.has(bootDir) == AnswerUnknown {
 		s.unseen = append(s.unseen, bootDir)
 	} else {
@@ -145,27 +153,13 @@ func (h *host) gatherBootSources() bootSources {
 	}
 	unseen := len(s.unseen)
 	s.hints = append(s.hints, parseDefaultGrub(defaultGrub, read(defaultGrub))...)
-	if list, err := h.ReadDir(defaultGrubDir); err == nil {
-		for i, e := range list {
-			if strings.HasSuffix(e.Name, ".cfg") && i < maxBootEntries {
-				name := defaultGrubDir + "/" + e.Name
-				s.hints = append(s.hints, parseDefaultGrub(printableName(name), read(name))...)
-			}
-		}
-	}
+	addHints(defaultGrubDir, ".cfg", parseDefaultGrub)
 	for _, name := range cmdlines {
 		if name == kernelCmdline || len(s.unseen) == 0 || s.unseen[0] != bootDir {
 			s.hints = append(s.hints, parseKernelCmdline(name, read(name))...)
 		}
 	}
-	if list, err := h.ReadDir(bootcKargs); err == nil {
-		for i, e := range list {
-			if strings.HasSuffix(e.Name, ".toml") && i < maxBootEntries {
-				name := bootcKargs + "/" + e.Name
-				s.hints = append(s.hints, parseKargs(printableName(name), read(name))...)
-			}
-		}
-	}
+	addHints(bootcKargs, ".toml", parseKargs)
 	if s.sure {
 		s.unseen = s.unseen[:unseen] // entries are made of these; the boot takes that one
 	}
@@ -361,7 +355,7 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 		return
 	}
 	other := *h
-	other.hostFS = lastingFS{h.hostFS}
+	other.hostFS = checkedFS{h.hostFS, lasting}
 	other.problems = slices.Clip(h.problems)
 	other.notes = nil
 	other.gatherConfigs()

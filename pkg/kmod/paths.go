@@ -24,14 +24,20 @@ func modprobeDirs(kmod int) []string {
 	}
 }
 
-// modulesLoadDirs are the directories of modules-load.d(5), first wins, by
-// version of systemd: CONF_PATHS in src/basic/def.h, later constants.h. The
-// last one existed in split-usr builds only; on a merged root it names the
-// same files again, and equal names are dropped.
-func modulesLoadDirs(systemd int) []string {
-	dirs := []string{"/etc/modules-load.d", "/run/modules-load.d", "/usr/local/lib/modules-load.d", "/usr/lib/modules-load.d"}
+// modulesLoadDirs and sysctlDirs are the directories of modules-load.d(5) and
+// sysctl.d(5).
+func modulesLoadDirs(systemd int) []string { return confDirs("modules-load.d", systemd) }
+
+func sysctlDirs(systemd int) []string { return confDirs("sysctl.d", systemd) }
+
+// confDirs are systemd's directories of one kind, first wins, by version:
+// CONF_PATHS in src/basic/def.h, later constants.h. The last one existed in
+// split-usr builds only; on a merged root it names the same files again, and
+// equal names are dropped.
+func confDirs(kind string, systemd int) []string {
+	dirs := []string{"/etc/" + kind, "/run/" + kind, "/usr/local/lib/" + kind, "/usr/lib/" + kind}
 	if systemd <= 252 {
-		dirs = append(dirs, "/lib/modules-load.d")
+		dirs = append(dirs, "/lib/"+kind)
 	}
 	return dirs
 }

@@ -37,98 +37,66 @@ type kernelFS interface {
 	Close() error
 }
 
-// endingFS is a host's files until its context ends.
-type endingFS struct {
+// checkedFS is a host's files, of which none is asked for that check refuses.
+type checkedFS struct {
 	hostFS
-	ctx context.Context
+	check func(name string) error
 }
 
-func (f endingFS) Stat(name string) (hostroot.Info, error) {
-	if err := f.ctx.Err(); err != nil {
-		return hostroot.Info{}, err
+// checked asks for a file, unless check refuses it.
+func checked[T any](check func(string) error, ask func(string) (T, error), name string) (answer T, err error) {
+	if err := check(name); err != nil {
+		return answer, err
 	}
-	return f.hostFS.Stat(name)
+	return ask(name)
 }
 
-func (f endingFS) Readlink(name string) (string, error) {
-	if err := f.ctx.Err(); err != nil {
-		return "", err
-	}
-	return f.hostFS.Readlink(name)
+func (f checkedFS) Stat(name string) (hostroot.Info, error) {
+	return checked(f.check, f.hostFS.Stat, name)
 }
 
-func (f endingFS) Open(name string) (hostroot.File, error) {
-	if err := f.ctx.Err(); err != nil {
-		return nil, err
-	}
-	return f.hostFS.Open(name)
+func (f checkedFS) Readlink(name string) (string, error) {
+	return checked(f.check, f.hostFS.Readlink, name)
 }
 
-func (f endingFS) ReadDir(name string) ([]hostroot.Entry, error) {
-	if err := f.ctx.Err(); err != nil {
-		return nil, err
-	}
-	return f.hostFS.ReadDir(name)
+func (f checkedFS) Open(name string) (hostroot.File, error) {
+	return checked(f.check, f.hostFS.Open, name)
 }
 
-// lastingFS is a host's files without the configuration in /run.
-type lastingFS struct{ hostFS }
+func (f checkedFS) ReadDir(name string) ([]hostroot.Entry, error) {
+	return checked(f.check, f.hostFS.ReadDir, name)
+}
+
+// checkedKernel is the same for the kernel's files.
+type checkedKernel struct {
+	kernelFS
+	check func(name string) error
+}
+
+func (k checkedKernel) Stat(name string) (hostroot.Info, error) {
+	return checked(k.check, k.kernelFS.Stat, name)
+}
+
+func (k checkedKernel) ReadFile(name string) (string, error) {
+	return checked(k.check, k.kernelFS.ReadFile, name)
+}
+
+// until ends all of them with ctx.
+func (f hostFiles) until(ctx context.Context) hostFiles {
+	ended := func(string) error { return ctx.Err() }
+	return hostFiles{checkedFS{f.hostFS, ended}, checkedKernel{f.proc, ended}, checkedKernel{f.sys, ended}}
+}
 
 func volatile(name string) bool {
 	return strings.HasPrefix(name, "/run/modprobe.d") || strings.HasPrefix(name, "/run/modules-load.d") || strings.HasPrefix(name, "/run/systemd/system")
 }
 
-func (f lastingFS) Stat(name string) (hostroot.Info, error) {
+// lasting refuses the configuration in /run.
+func lasting(name string) error {
 	if volatile(name) {
-		return hostroot.Info{}, fs.ErrNotExist
+		return fs.ErrNotExist
 	}
-	return f.hostFS.Stat(name)
-}
-
-func (f lastingFS) Readlink(name string) (string, error) {
-	if volatile(name) {
-		return "", fs.ErrNotExist
-	}
-	return f.hostFS.Readlink(name)
-}
-
-func (f lastingFS) Open(name string) (hostroot.File, error) {
-	if volatile(name) {
-		return nil, fs.ErrNotExist
-	}
-	return f.hostFS.Open(name)
-}
-
-func (f lastingFS) ReadDir(name string) ([]hostroot.Entry, error) {
-	if volatile(name) {
-		return nil, fs.ErrNotExist
-	}
-	return f.hostFS.ReadDir(name)
-}
-
-// endingKernel is the same for the kernel's files.
-type endingKernel struct {
-	kernelFS
-	ctx context.Context
-}
-
-func (k endingKernel) Stat(name string) (hostroot.Info, error) {
-	if err := k.ctx.Err(); err != nil {
-		return hostroot.Info{}, err
-	}
-	return k.kernelFS.Stat(name)
-}
-
-func (k endingKernel) ReadFile(name string) (string, error) {
-	if err := k.ctx.Err(); err != nil {
-		return "", err
-	}
-	return k.kernelFS.ReadFile(name)
-}
-
-// until ends all of them with ctx.
-func (f hostFiles) until(ctx context.Context) hostFiles {
-	return hostFiles{endingFS{f.hostFS, ctx}, endingKernel{f.proc, ctx}, endingKernel{f.sys, ctx}}
+	return nil
 }
 
 // Limits on what is read of a host. A real configuration is orders of

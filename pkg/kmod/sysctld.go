@@ -6,16 +6,6 @@ import (
 	"strings"
 )
 
-// sysctlDirs are the directories of sysctl.d(5), first wins: CONF_PATHS as for
-// modules-load.d.
-func sysctlDirs(systemd int) []string {
-	dirs := []string{"/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d"}
-	if systemd <= 252 {
-		dirs = append(dirs, "/lib/sysctl.d")
-	}
-	return dirs
-}
-
 // sysctlLine is an assignment of sysctl.d.
 type sysctlLine struct {
 	source

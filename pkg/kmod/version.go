@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -91,10 +92,7 @@ func detectSystemd(root hostFS, machine string) int {
 			if !ok || !strings.HasSuffix(rest, ".so") {
 				continue
 			}
-			digits := 0
-			for digits < len(rest) && '0' <= rest[digits] && rest[digits] <= '9' {
-				digits++
-			}
+			digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
 			if v, err := strconv.Atoi(rest[:digits]); err == nil {
 				return v
 			}
@@ -169,11 +167,7 @@ func unquote(s string) string {
 // versionsByRelease says what a distribution ships, for a host whose files do
 // not tell: RHEL 8, 9 and 10 and their rebuilds.
 func (os osRelease) versionsByRelease() (kmod, systemd int) {
-	family := false
-	for _, id := range append(strings.Fields(os.like), os.id) {
-		family = family || id == "rhel" || id == "rhcos" || id == "centos"
-	}
-	if !family {
+	if !slices.ContainsFunc(append(strings.Fields(os.like), os.id), func(id string) bool { return id == "rhel" || id == "rhcos" || id == "centos" }) {
 		return 0, 0
 	}
 	major, _, _ := strings.Cut(os.version, ".")
