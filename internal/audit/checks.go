@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,13 +29,12 @@ type view struct {
 }
 
 func newView(s *Snapshot) *view {
-	poolsSeen := !slices.ContainsFunc(s.Unseen, func(u Unseen) bool { return u.Source == SourcePools })
 	intent := Intent{Require: s.Require}
 	required, _ := intent.selectors() // checked where they were given
 	v := &view{Snapshot: s, required: required, nodes: map[string]*Node{}, readyIn: map[string]map[kmod.Answer]int{}}
 	for i := range s.Nodes {
 		n := &s.Nodes[i]
-		n.hosted = poolsSeen && len(s.Pools) == 0 && n.Report != nil && n.Report.Host.Platform == "openshift"
+		n.hosted = !s.unseen(SourcePools) && len(s.Pools) == 0 && n.Report != nil && n.Report.Host.Platform == "openshift"
 		v.nodes[n.Name] = n
 		if v.readyIn[n.Pool] == nil {
 			v.readyIn[n.Pool] = map[kmod.Answer]int{}
@@ -82,7 +80,7 @@ func checks() []check {
 			fix:   "find out why the agent has not reported since: read its pod's log on this node",
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Stale() {
-					found("", fmt.Sprintf("the node was rebooted after its report: its labels (ready=%s) do not apply to this boot", orAbsent(n.Ready)),
+					found("", fmt.Sprintf("the node was rebooted after its report: its labels (ready=%s) do not apply to this boot", cmp.Or(n.Ready, "(absent)")),
 						"report.kernel.bootID "+n.Report.Kernel.BootID, "status.nodeInfo.bootID "+n.BootID)
 				}
 			}),
@@ -166,7 +164,7 @@ func checks() []check {
 					// A label against a report that says otherwise is found as that.
 					contradicted := n.Report != nil && !n.Stale() && n.Report.Ready == kmod.AnswerTrue
 					if n.SCTP() == kmod.AnswerFalse && !contradicted && v.readyIn[n.Pool][kmod.AnswerTrue] > 0 {
-						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", orNone(n.Pool), nodes(v.readyIn[n.Pool][kmod.AnswerTrue])), n.why())
+						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", cmp.Or(n.Pool, "(none)"), count(v.readyIn[n.Pool][kmod.AnswerTrue], "node")), n.why())
 					}
 				})(v, found)
 			},
@@ -266,7 +264,7 @@ func checks() []check {
 					if n.Ready != "" || n.Report != nil {
 						said = "its labels are not updated"
 					}
-					found("", "no agent's pod on the node; "+said, "label ready="+orAbsent(n.Ready))
+					found("", "no agent's pod on the node; "+said, "label ready="+cmp.Or(n.Ready, "(absent)"))
 				}
 			}),
 		},
@@ -426,9 +424,9 @@ func (v *view) podsOn(what kmod.Answer, found report) {
 				on = append(on, n)
 			}
 		}
-		f.Message = fmt.Sprintf("%s on a node that %s", podCount(len(group)), lack)
+		f.Message = fmt.Sprintf("%s on a node that %s", count(len(group), "pod"), lack)
 		if len(on) > 1 {
-			f.Message = fmt.Sprintf("%s on %s, each of which %s", podCount(len(group)), nodes(len(on)), lack)
+			f.Message = fmt.Sprintf("%s on %s, each of which %s", count(len(group), "pod"), count(len(on), "node"), lack)
 		}
 		f.Evidence = append(f.Evidence, lines(groupNodes(on))...)
 		found(f)
@@ -465,7 +463,7 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 				good++
 				continue
 			}
-			bad = append(bad, fmt.Sprintf("endpoint %s (pod %s) on node %s: %s", e.Address, orNone(e.Pod), n.Name, n.Reason))
+			bad = append(bad, fmt.Sprintf("endpoint %s (pod %s) on node %s: %s", e.Address, cmp.Or(e.Pod, "(none)"), n.Name, n.Reason))
 		}
 		if len(bad) > 0 {
 			slices.SortFunc(bad, cluster.CompareNames)
@@ -486,10 +484,10 @@ func labelContradictions(n *Node, found nodeReport) {
 	}
 	var evidence []string
 	if string(r.Ready) != n.Ready {
-		evidence = append(evidence, fmt.Sprintf("label ready=%s, report %s (%s)", orAbsent(n.Ready), r.Ready, r.Reason))
+		evidence = append(evidence, fmt.Sprintf("label ready=%s, report %s (%s)", cmp.Or(n.Ready, "(absent)"), r.Ready, r.Reason))
 	}
 	if r.OnBoot != verdict.OnBootUnknown && string(r.OnBoot) != n.OnBoot {
-		evidence = append(evidence, fmt.Sprintf("label on-boot=%s, report %s", orAbsent(n.OnBoot), r.OnBoot))
+		evidence = append(evidence, fmt.Sprintf("label on-boot=%s, report %s", cmp.Or(n.OnBoot, "(absent)"), r.OnBoot))
 	}
 	if len(evidence) > 0 {
 		found("", "a label is not what the agent reported", evidence...)
@@ -509,7 +507,7 @@ func poolsThatUndo(v *view, found report) {
 			found(Finding{
 				Object:   Object{Kind: "MachineConfigPool", Name: p.Name},
 				Pool:     p.Name,
-				Message:  fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", nodes(ready)),
+				Message:  fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", count(ready, "node")),
 				Evidence: []string{fmt.Sprintf("MachineConfig %s: %s", p.Target.Name, t.Why()), p.progress()},
 			})
 		}
@@ -727,23 +725,10 @@ func staleConditions(v *view, found report) {
 	})(v, found)
 }
 
-func nodes(n int) string {
-	if n == 1 {
-		return "1 node"
+// count is a number of things in words.
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
 	}
-	return fmt.Sprintf("%d nodes", n)
-}
-
-func orAbsent(s string) string {
-	if s == "" {
-		return "(absent)"
-	}
-	return s
-}
-
-func orNone(s string) string {
-	if s = strings.TrimSpace(s); s == "" {
-		return "(none)"
-	}
-	return s
+	return fmt.Sprintf("%d %s", n, what)
 }

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,10 +70,7 @@ func (s Source) machineConfig() schema.GroupVersionResource {
 // Collect reads the cluster. Nodes must be readable; whatever else is not is
 // listed in the snapshot's Unseen.
 func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, error) {
-	agents := opts.AgentSelector
-	if agents == "" {
-		agents = AgentSelector
-	}
+	agents := cmp.Or(opts.AgentSelector, AgentSelector)
 	agentSelector, err := labels.Parse(agents)
 	if err != nil {
 		return nil, fmt.Errorf("the agent's label selector %q: %w", agents, err)
@@ -88,12 +86,9 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 	unseen := func(source Source, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		for _, u := range s.Unseen {
-			if u.Source == source {
-				return
-			}
+		if !s.unseen(source) {
+			s.Unseen = append(s.Unseen, Unseen{Source: source, Why: err.Error()})
 		}
-		s.Unseen = append(s.Unseen, Unseen{Source: source, Why: err.Error()})
 	}
 
 	var wg sync.WaitGroup
@@ -268,23 +263,11 @@ func (s *Snapshot) collectPolicies(ctx context.Context, c *cluster.Client, opts 
 	list(ctx, SourcePolicies, func(namespace string) listing[*networkingv1.NetworkPolicyList] {
 		return c.Kube.NetworkingV1().NetworkPolicies(namespace).List
 	}, opts, unseen, func(p *networkingv1.NetworkPolicy) {
-		for _, r := range p.Spec.Ingress {
-			if namesSCTP(r.Ports) {
-				s.Policies = append(s.Policies, Policy{p.Namespace, p.Name, p.Spec})
-				return
-			}
-		}
-		for _, r := range p.Spec.Egress {
-			if namesSCTP(r.Ports) {
-				s.Policies = append(s.Policies, Policy{p.Namespace, p.Name, p.Spec})
-				return
-			}
+		if slices.ContainsFunc(p.Spec.Ingress, func(r networkingv1.NetworkPolicyIngressRule) bool { return slices.ContainsFunc(r.Ports, isSCTP) }) ||
+			slices.ContainsFunc(p.Spec.Egress, func(r networkingv1.NetworkPolicyEgressRule) bool { return slices.ContainsFunc(r.Ports, isSCTP) }) {
+			s.Policies = append(s.Policies, Policy{p.Namespace, p.Name, p.Spec})
 		}
 	})
-}
-
-func namesSCTP(ports []networkingv1.NetworkPolicyPort) bool {
-	return slices.ContainsFunc(ports, isSCTP)
 }
 
 func isSCTP(p networkingv1.NetworkPolicyPort) bool {

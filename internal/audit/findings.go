@@ -8,73 +8,41 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/meshview"
 )
 
-// Kind names a kind of finding. The values are public API.
+// Kind names a kind of finding. The values are public API; [checks] says what
+// each is.
 type Kind string
 
 const (
-	// PodOnUnreadyNode: a pod uses SCTP on a node that does not have it.
-	PodOnUnreadyNode Kind = "PodOnUnreadyNode"
-	// RequiredNodeNotReady: a node that must have SCTP has not proved it.
-	RequiredNodeNotReady Kind = "RequiredNodeNotReady"
-	// PodWaitsForSCTP: the scheduler has no node for a pod that uses SCTP.
-	PodWaitsForSCTP Kind = "PodWaitsForSCTP"
-	// EndpointOnUnreadyNode: a Service sends SCTP to a node that does not
-	// have it.
-	EndpointOnUnreadyNode Kind = "EndpointOnUnreadyNode"
-	// ReportOlderThanBoot: the node has been rebooted since its report.
-	ReportOlderThanBoot Kind = "ReportOlderThanBoot"
-	// LabelContradictsReport: a label is not what the report says.
-	LabelContradictsReport Kind = "LabelContradictsReport"
-	// PoolUndoesSCTP: a pool's next configuration takes SCTP away.
-	PoolUndoesSCTP Kind = "PoolUndoesSCTP"
-	// ReportOfAnotherNode: the report on the Node names another one.
-	ReportOfAnotherNode Kind = "ReportOfAnotherNode"
-	// ServicePortNotServed: the cluster's network cannot serve an SCTP port.
-	ServicePortNotServed Kind = "ServicePortNotServed"
-	// LoadBalancerRefusesSCTP: the load balancer says that it does not take the
-	// port.
+	PodOnUnreadyNode        Kind = "PodOnUnreadyNode"
+	RequiredNodeNotReady    Kind = "RequiredNodeNotReady"
+	PodWaitsForSCTP         Kind = "PodWaitsForSCTP"
+	EndpointOnUnreadyNode   Kind = "EndpointOnUnreadyNode"
+	ReportOlderThanBoot     Kind = "ReportOlderThanBoot"
+	LabelContradictsReport  Kind = "LabelContradictsReport"
+	PoolUndoesSCTP          Kind = "PoolUndoesSCTP"
+	ReportOfAnotherNode     Kind = "ReportOfAnotherNode"
+	ServicePortNotServed    Kind = "ServicePortNotServed"
 	LoadBalancerRefusesSCTP Kind = "LoadBalancerRefusesSCTP"
-	// NodeUnreachableBySCTP: the mesh does not reach the node.
-	NodeUnreachableBySCTP = Kind(meshview.NodeUnreachableBySCTP)
-	// PathBroken: the mesh's probes fail between two nodes, or two zones.
-	PathBroken = Kind(meshview.PathBroken)
-	// NodeLosesSCTPAtReboot: SCTP works, and the next boot will not bring it.
-	NodeLosesSCTPAtReboot Kind = "NodeLosesSCTPAtReboot"
-	// NodeNotReadyInPool: a node has no SCTP where others of its pool do.
-	NodeNotReadyInPool Kind = "NodeNotReadyInPool"
-	// PodOnUnprovedNode: a pod uses SCTP on a node that has not proved it.
-	PodOnUnprovedNode Kind = "PodOnUnprovedNode"
-	// PoolStuck: a pool that is to get SCTP is paused or degraded.
-	PoolStuck Kind = "PoolStuck"
-	// NodeUnproved: the agent could not conclude.
-	NodeUnproved Kind = "NodeUnproved"
-	// ReportUnreadable: the report annotation is no report.
-	ReportUnreadable Kind = "ReportUnreadable"
-	// ReadyWithoutAgent: the label says that SCTP works, and no agent keeps it true.
-	ReadyWithoutAgent Kind = "ReadyWithoutAgent"
-	// ConditionStale: the condition SCTPReady has lost its heartbeat.
-	ConditionStale Kind = "ConditionStale"
-	// PolicyConfinesNobody: the agent's credentials may write what is not its own.
-	PolicyConfinesNobody Kind = "PolicyConfinesNobody"
-	// KubeletNotReady: Kubernetes does not reach the node.
-	KubeletNotReady Kind = "KubeletNotReady"
-	// NodeWithoutAgent: no agent's pod on the node.
-	NodeWithoutAgent Kind = "NodeWithoutAgent"
-	// AgentNotReady: the agent's pod on the node is not ready.
-	AgentNotReady Kind = "AgentNotReady"
-	// ServiceUnsuitable: a kind of Service that does not carry SCTP, or not
-	// everywhere.
-	ServiceUnsuitable Kind = "ServiceUnsuitable"
-	// ServiceWithoutEndpoints: nobody answers on an SCTP Service.
+	NodeUnreachableBySCTP        = Kind(meshview.NodeUnreachableBySCTP)
+	PathBroken                   = Kind(meshview.PathBroken)
+	NodeLosesSCTPAtReboot   Kind = "NodeLosesSCTPAtReboot"
+	NodeNotReadyInPool      Kind = "NodeNotReadyInPool"
+	PodOnUnprovedNode       Kind = "PodOnUnprovedNode"
+	PoolStuck               Kind = "PoolStuck"
+	NodeUnproved            Kind = "NodeUnproved"
+	ReportUnreadable        Kind = "ReportUnreadable"
+	ReadyWithoutAgent       Kind = "ReadyWithoutAgent"
+	ConditionStale          Kind = "ConditionStale"
+	PolicyConfinesNobody    Kind = "PolicyConfinesNobody"
+	KubeletNotReady         Kind = "KubeletNotReady"
+	NodeWithoutAgent        Kind = "NodeWithoutAgent"
+	AgentNotReady           Kind = "AgentNotReady"
+	ServiceUnsuitable       Kind = "ServiceUnsuitable"
 	ServiceWithoutEndpoints Kind = "ServiceWithoutEndpoints"
-	// AgentVersionSkew: the agents are of several versions.
-	AgentVersionSkew Kind = "AgentVersionSkew"
-	// PolicyPortUnused: a NetworkPolicy names an SCTP port nobody listens on.
-	PolicyPortUnused Kind = "PolicyPortUnused"
-	// PoolProgressing: a pool is getting SCTP right now.
-	PoolProgressing Kind = "PoolProgressing"
-	// SCTPUnused: the module is loaded, and no workload uses it.
-	SCTPUnused Kind = "SCTPUnused"
+	AgentVersionSkew        Kind = "AgentVersionSkew"
+	PolicyPortUnused        Kind = "PolicyPortUnused"
+	PoolProgressing         Kind = "PoolProgressing"
+	SCTPUnused              Kind = "SCTPUnused"
 )
 
 // Severity of a finding.
@@ -144,7 +112,7 @@ func (f Finding) Subject() string {
 	case len(f.Members) == 0:
 		return f.Object.String()
 	case f.Object.Kind == "Node":
-		return andMore(f.Members)
+		return cluster.FirstNames(f.Members, 1)
 	default:
 		return f.Object.Kind + " " + f.Object.String()
 	}

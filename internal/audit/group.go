@@ -67,7 +67,7 @@ type NodeGroup struct {
 
 // Note is the cause, and which nodes have it.
 func (g NodeGroup) Note() string {
-	return cmp.Or(g.Cause, "SCTP works") + "; " + andMore(g.Nodes)
+	return cmp.Or(g.Cause, "SCTP works") + "; " + cluster.FirstNames(g.Nodes, 1)
 }
 
 // Fleet are all nodes by pool and cause.
@@ -75,15 +75,7 @@ func (r *Result) Fleet() []NodeGroup { return groupRows(r.Nodes) }
 
 // String is the group as one line.
 func (g NodeGroup) String() string {
-	return fmt.Sprintf("%s of pool %s: %s", nodes(len(g.Nodes)), orNone(g.Pool), g.Note())
-}
-
-// andMore is the first name, and how many there are besides.
-func andMore(names []string) string {
-	if len(names) == 1 {
-		return names[0]
-	}
-	return fmt.Sprintf("%s and %d more", names[0], len(names)-1)
+	return fmt.Sprintf("%s of pool %s: %s", count(len(g.Nodes), "node"), cmp.Or(g.Pool, "(none)"), g.Note())
 }
 
 // groupRows puts together what rows of the table have in common, within each pool

@@ -10,10 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/meshview"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
@@ -80,6 +80,11 @@ type Unseen struct {
 	// Unknown: all there is was read, and is not conclusive. No right is missing,
 	// and the exit status does not depend on it.
 	Unknown bool `json:"unknown,omitempty"`
+}
+
+// unseen says whether a source, or a part of it, could not be read.
+func (s *Snapshot) unseen(source Source) bool {
+	return slices.ContainsFunc(s.Unseen, func(u Unseen) bool { return u.Source == source })
 }
 
 // Node is what one Node object says.
@@ -285,12 +290,7 @@ func foreign(n *corev1.Node) bool {
 
 // bounded is text of an annotation, whose values may have 256 KiB. The agent's
 // report has all of its texts in [verdict.MaxAnnotation].
-func bounded(s string) string {
-	if len(s) <= verdict.MaxAnnotation {
-		return s
-	}
-	return strings.ToValidUTF8(s[:verdict.MaxAnnotation], "") + "…"
-}
+func bounded(s string) string { return cluster.Bounded(s, verdict.MaxAnnotation) }
 
 // rolePrefix starts the labels that name a node's roles.
 const rolePrefix = "node-role.kubernetes.io/"
@@ -326,7 +326,7 @@ func pool(n *corev1.Node) string {
 			roles = append(roles, role)
 		}
 	}
-	sort.Strings(roles)
+	slices.Sort(roles)
 	if len(roles) > 0 {
 		return strings.Join(roles, ",")
 	}

@@ -125,30 +125,23 @@ func podsThatWait(v *view, found report) {
 		}
 		switch {
 		case !p.Waits.ForSCTP:
-			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s do)", with, nodes(fit))
+			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s do)", with, count(fit, "node"))
 			without, fix = nil, ""
 		case fit == 0:
 			fix = "add a node with these labels; " + autoscalers
 			message = "waits for a node with SCTP, and no node has the other labels that it selects"
 		case with == 0:
-			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, none has it", nodes(fit))
+			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, none has it", count(fit, "node"))
 			fix = cmp.Or(fix, "enable SCTP on one of them") + "; " + autoscalers
 		default:
-			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, %d have it and refuse for another reason", nodes(fit), with)
+			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, %d have it and refuse for another reason", count(fit, "node"), with)
 		}
 		evidence := append(lines(groupNodes(without)), "scheduler: "+p.Waits.Scheduler)
 		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...), Fix: fix}
 		if p.Owner.Kind != "Pod" {
-			f.Message = fmt.Sprintf("%s: %s", podCount(len(group)), message)
+			f.Message = fmt.Sprintf("%s: %s", count(len(group), "pod"), message)
 			f.Members = podNames(group)
 		}
 		found(f)
 	}
-}
-
-func podCount(n int) string {
-	if n == 1 {
-		return "1 pod"
-	}
-	return fmt.Sprintf("%d pods", n)
 }

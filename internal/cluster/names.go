@@ -2,8 +2,25 @@ package cluster
 
 import (
 	"cmp"
+	"fmt"
 	"strings"
 )
+
+// FirstNames lists the first names, and how many there are besides.
+func FirstNames(names []string, most int) string {
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// Bounded is text that others wrote, of which that many bytes are expected.
+func Bounded(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
 
 // CompareNames orders names as people count: node-9 comes before node-10.
 func CompareNames(a, b string) int {

@@ -1,6 +1,7 @@
 package meshview
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,12 +65,7 @@ type agent struct {
 // namespace, and fails where one is missing; an agent that does not answer is
 // not seen.
 func Collect(ctx context.Context, c kubernetes.Interface, opts Options) (*Result, error) {
-	if opts.Namespace == "" {
-		opts.Namespace = DefaultNamespace
-	}
-	if opts.Timeout == 0 {
-		opts.Timeout = DefaultTimeout
-	}
+	opts.Namespace, opts.Timeout = cmp.Or(opts.Namespace, DefaultNamespace), cmp.Or(opts.Timeout, DefaultTimeout)
 	if opts.Progress == nil {
 		opts.Progress = func(string) {}
 	}

@@ -91,13 +91,7 @@ func pairOf(from *Node, peer picture.Peer) Pair {
 }
 
 // bounded is text of an agent's, of which a few words are expected.
-func bounded(s string) string {
-	const most = 200
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
-}
+func bounded(s string) string { return cluster.Bounded(s, 200) }
 
 type zones struct{ from, to string }
 
@@ -352,6 +346,9 @@ func bothWays(list []Finding) []Finding {
 	return out
 }
 
+// most is how many names a finding lists.
+const most = 5
+
 // count takes into a finding what pairs say of it; name is what the evidence
 // calls a pair among several.
 func (f *Finding) count(pairs []Pair, name func(Pair) string) {
@@ -415,9 +412,9 @@ func (f *Finding) count(pairs []Pair, name func(Pair) string) {
 	if name == nil {
 		return
 	}
-	f.Evidence = append(f.Evidence, "fail: "+few(failing))
+	f.Evidence = append(f.Evidence, "fail: "+cluster.FirstNames(failing, most))
 	if len(reached) > 0 {
-		f.Evidence = append(f.Evidence, "work: "+few(reached))
+		f.Evidence = append(f.Evidence, "work: "+cluster.FirstNames(reached, most))
 	}
 	list := slices.SortedFunc(maps.Keys(causes), func(a, b string) int {
 		return cmp.Or(causes[b]-causes[a], strings.Compare(a, b))
@@ -426,7 +423,7 @@ func (f *Finding) count(pairs []Pair, name func(Pair) string) {
 		list[i] = fmt.Sprintf("%s (%d)", cause, causes[cause])
 	}
 	if len(list) > 0 {
-		f.Evidence = append(f.Evidence, "causes: "+few(list))
+		f.Evidence = append(f.Evidence, "causes: "+cluster.FirstNames(list, most))
 	}
 }
 
@@ -448,15 +445,6 @@ func outcome(p picture.Probe) string {
 	default:
 		return "not known"
 	}
-}
-
-// few are the first of many.
-func few(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // earlier is the first of two times, of which zero is none.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
@@ -66,27 +67,36 @@ func (j *judgement) add(kind, fix, message string, evidence ...string) {
 
 // nodes says of which nodes nothing was tried, those of one cause together.
 func (j *judgement) nodes() {
-	groups := map[nodeTrouble][]*Node{}
-	var order []nodeTrouble
+	var groups grouped[nodeTrouble, *Node]
 	for i := range j.r.Nodes {
-		n := &j.r.Nodes[i]
-		if n.Fault == "" {
-			continue
+		if n := &j.r.Nodes[i]; n.Fault != "" {
+			groups.add(troubleOf(n), n)
 		}
-		trouble := troubleOf(n)
-		if groups[trouble] == nil {
-			order = append(order, trouble)
-		}
-		groups[trouble] = append(groups[trouble], n)
 	}
-	for _, trouble := range order {
-		nodes := groups[trouble]
+	for _, trouble := range groups.keys {
+		nodes := groups.by[trouble]
 		message := fmt.Sprintf("node %s %s", nodes[0].Name, trouble.one)
 		if len(nodes) > 1 {
 			message = fmt.Sprintf("%d nodes %s", len(nodes), trouble.many)
 		}
 		j.add(trouble.kind, trouble.fix, message, details(nodes)...)
 	}
+}
+
+// grouped is a list by keys, in the order in which they came.
+type grouped[K comparable, V any] struct {
+	keys []K
+	by   map[K][]V
+}
+
+func (g *grouped[K, V]) add(key K, value V) {
+	if g.by == nil {
+		g.by = map[K][]V{}
+	}
+	if g.by[key] == nil {
+		g.keys = append(g.keys, key)
+	}
+	g.by[key] = append(g.by[key], value)
 }
 
 // nodeTrouble is what nodes lack; one and many are the words for one node and
@@ -114,32 +124,23 @@ func troubleOf(n *Node) nodeTrouble {
 	return nodeTrouble{FindingUndecided, "was not tested", "were not tested", fix}
 }
 
+// most is how many names a finding lists.
+const most = 10
+
 // details are what the nodes' pods left, each text once; of several nodes with
 // those that have it.
 func details(nodes []*Node) (out []string) {
 	if len(nodes) == 1 {
 		return []string{nodes[0].Detail}
 	}
-	names := map[string][]string{}
+	var names grouped[string, string]
 	for _, n := range nodes {
-		if names[n.Detail] == nil {
-			out = append(out, n.Detail)
-		}
-		names[n.Detail] = append(names[n.Detail], n.Name)
+		names.add(n.Detail, n.Name)
 	}
-	for i, detail := range out {
-		out[i] = someOf(names[detail]) + ": " + detail
+	for _, detail := range names.keys {
+		out = append(out, cluster.FirstNames(names.by[detail], most)+": "+detail)
 	}
 	return out
-}
-
-// someOf lists names, and how many more there are.
-func someOf(names []string) string {
-	const most = 10
-	if more := len(names) - most; more > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), more)
-	}
-	return strings.Join(names, ", ")
 }
 
 // podFindings tells each way in which pods fail to reach each other.
@@ -174,8 +175,7 @@ func (j *judgement) pods() {
 		outcome wire.Outcome
 		silence bool
 	}
-	groups := map[group][]*Path{}
-	var order []group
+	var groups grouped[group, *Path]
 	for i := range j.r.Paths {
 		p := &j.r.Paths[i]
 		if p.Kind != PathPod || p.Outcome == wire.OK {
@@ -185,13 +185,10 @@ func (j *judgement) pods() {
 		if g.outcome == wire.Corrupt {
 			g.outcome = wire.Lost
 		}
-		if groups[g] == nil {
-			order = append(order, g)
-		}
-		groups[g] = append(groups[g], p)
+		groups.add(g, p)
 	}
 	causes := newCauses(j.r, PathPod)
-	for _, g := range order {
+	for _, g := range groups.keys {
 		kind, message, fix := podFinding(g.outcome)
 		if g.silence {
 			message, fix = "SCTP gets no answer; where its packets are lost, and whether TCP passes, is not known", longer
@@ -199,7 +196,7 @@ func (j *judgement) pods() {
 				fix = "fix what the other findings name, and try again: many paths fail, and not each was looked into"
 			}
 		}
-		j.add(kind, fix, message, causes.rows(groups[g])...)
+		j.add(kind, fix, message, causes.rows(groups.by[g])...)
 	}
 }
 
@@ -248,8 +245,8 @@ func (j *judgement) services(ports map[string][]int32) {
 		{PathClusterIP, func(p Path) string { return p.From }, FindingServices, FindingServiceBroken, "cluster addresses of Services"},
 		{PathNodePort, func(p Path) string { return p.Via }, FindingNodePorts, FindingNodePortBroken, "node ports"},
 	} {
-		bad, good := map[string][]*Path{}, map[string]int{}
-		var order []string
+		var bad grouped[string, *Path]
+		good := map[string]int{}
 		for i := range j.r.Paths {
 			p := &j.r.Paths[i]
 			if p.Kind != c.kind || wrong[p.To] || !p.Outcome.Conclusive() {
@@ -263,20 +260,17 @@ func (j *judgement) services(ports map[string][]int32) {
 			if !j.podOK[p.ends()] || p.Via != "" && p.Via != p.To && !j.podOK[[3]string{p.Via, p.To, p.Family}] {
 				continue
 			}
-			if bad[where] == nil {
-				order = append(order, where)
-			}
-			bad[where] = append(bad[where], p)
+			bad.add(where, p)
 		}
 		var none []string
 		var all, single []*Path
-		for _, node := range order {
+		for _, node := range bad.keys {
 			if good[node] > 0 {
-				single = append(single, bad[node]...)
+				single = append(single, bad.by[node]...)
 				continue
 			}
 			none = append(none, node)
-			all = append(all, bad[node]...)
+			all = append(all, bad.by[node]...)
 		}
 		causes := newCauses(j.r, c.kind)
 		if len(none) > 0 {
@@ -284,7 +278,7 @@ func (j *judgement) services(ports map[string][]int32) {
 			evidence := causes.rows(all)
 			if len(none) > 1 {
 				message = fmt.Sprintf("%d nodes do not serve %s; the pods behind them are reached directly", len(none), c.what)
-				evidence = append([]string{"nodes " + someOf(none)}, evidence...)
+				evidence = append([]string{"nodes " + cluster.FirstNames(none, most)}, evidence...)
 			}
 			j.add(c.all, "check kube-proxy (or its replacement) on the node: is it running, does it support SCTP?", message, evidence...)
 		}
