@@ -16,31 +16,31 @@ import (
 
 // auditFiles looks at the cluster that the files were made of, as of the time
 // when they were.
-func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names []string, prefix string, opts audit.Options, intent *intentFlags) (audit.Result, error) {
+func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names []string, prefix string, opts audit.Options) (*audit.Snapshot, error) {
 	var err error
 	if opts.Keys, err = nodelabel.NewKeys(prefix); err != nil {
-		return audit.Result{}, fmt.Errorf("--prefix: %w", err)
+		return nil, fmt.Errorf("--prefix: %w", err)
 	}
 	files, err := until(ctx, strings.Join(names, ", "), func() (*dump.Dump, error) { return dump.Open(ctx, stdin, names) })
 	if err != nil {
-		return audit.Result{}, err
+		return nil, err
 	}
 	client, err := cluster.Connect(files.Config(), "kubectl-sctp", buildinfo.Current().Version, warnings)
 	if err != nil {
-		return audit.Result{}, err
+		return nil, err
 	}
 	snapshot, err := audit.Collect(ctx, client, opts)
 	if err != nil {
-		return audit.Result{}, err
+		return nil, err
 	}
 	if at := files.Time(); !at.IsZero() {
 		snapshot.Time = at
 	}
 	noteGaps(snapshot, files.Gaps())
 	if broken := files.Unread(); len(broken) > 0 {
-		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: audit.SourceFiles, Why: "files that could not be decoded: " + listed(broken)})
+		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: audit.SourceFiles, Why: "files that could not be decoded: " + cluster.FirstNames(broken, most)})
 	}
-	return intent.examine(snapshot), nil
+	return snapshot, nil
 }
 
 // noteGaps notes what the files leave out, and the command that brings it.
@@ -65,7 +65,7 @@ func noteGaps(s *audit.Snapshot, gaps dump.Gaps) {
 		}
 		bring = "oc adm inspect " + strings.Join(all[:min(most, len(all))], " ") + ", and audit -f with both"
 	}
-	unseen(audit.SourceNamespaces, fmt.Sprintf("workloads of other namespaces than %s: a must-gather leaves application namespaces out (%s)", listed(gaps.Seen), bring))
+	unseen(audit.SourceNamespaces, fmt.Sprintf("workloads of other namespaces than %s: a must-gather leaves application namespaces out (%s)", cluster.FirstNames(gaps.Seen, most), bring))
 	if !slices.ContainsFunc(s.Nodes, func(n audit.Node) bool { return n.Agent != nil }) {
 		unseen(audit.SourceAgents, "the agent's pods: their namespace is not in the files (oc adm inspect ns/sctp-agent)")
 	}

@@ -286,7 +286,7 @@ func TestFilesEndWhenInterrupted(t *testing.T) {
 	cancel()
 	stdin, writer := io.Pipe()
 	defer writer.Close()
-	if _, err := auditFiles(ctx, stdin, io.Discard, []string{"-"}, "", audit.Options{}, &intentFlags{}); !errors.Is(err, context.Canceled) {
+	if _, err := auditFiles(ctx, stdin, io.Discard, []string{"-"}, "", audit.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("-f -: %v", err)
 	}
 	blocked := func() (audit.Intent, error) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
@@ -47,17 +48,20 @@ func (f *clusterFlags) complete(cmd *cobra.Command) {
 	completeFiles(cmd, "kubeconfig", "certificate-authority", "client-certificate", "client-key")
 }
 
-// completeObjects offers the names of the objects that are listed.
-func completeObjects[T metav1.Object](cmd *cobra.Command, connect *clusterFlags, flag string, list func(ctx context.Context, c *cluster.Client, each func(T)) error) {
+// listing is the List method of a typed client.
+type listing[L runtime.Object] = func(context.Context, metav1.ListOptions) (L, error)
+
+// completeObjects offers the names of the objects of one kind.
+func completeObjects[L runtime.Object](cmd *cobra.Command, connect *clusterFlags, flag string, list func(*cluster.Client) listing[L]) {
 	register(cmd, flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
 		client, _, err := connect.open(cmd.ErrOrStderr())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
 		var names []string
-		if err := list(ctx, client, func(object T) { names = append(names, object.GetName()) }); err != nil {
+		if err == nil {
+			err = cluster.List(ctx, flag+"s", "", list(client), metav1.ListOptions{}, func(object runtime.Object) { names = append(names, object.(metav1.Object).GetName()) })
+		}
+		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp

@@ -102,7 +102,7 @@ does not, 2 unknown, or the command was misused.`,
 func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *outputFlags, names, only []string, host machineconfig.Host) error {
 	var configs []machineconfig.Config
 	for _, name := range names {
-		more, err := decodeUntil(ctx, stdin, name)
+		more, err := until(ctx, name, func() ([]machineconfig.Config, error) { return decodeFile(stdin, name) })
 		if err != nil {
 			return err
 		}
@@ -145,13 +145,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 func printEffects(w io.Writer, p terminal.Palette, effects []machineconfig.Effect, ofRole map[string]int) error {
 	t := p.Writer(w)
 	for _, e := range effects {
-		word := p.Warn("UNKNOWN")
-		switch e.Enabled {
-		case kmod.AnswerTrue:
-			word = p.Good("ENABLES SCTP")
-		case kmod.AnswerFalse:
-			word = p.Bad("DOES NOT ENABLE SCTP")
-		}
+		word := p.Answer(e.Enabled, "ENABLES SCTP", "DOES NOT ENABLE SCTP", "UNKNOWN")
 		name := terminal.OrDash(e.Role)
 		if ofRole[e.Role] > 1 {
 			name += " (" + strings.Join(e.Configs, ", ") + ")"
@@ -166,11 +160,6 @@ func printEffects(w io.Writer, p terminal.Palette, effects []machineconfig.Effec
 		}
 	}
 	return t.Err
-}
-
-// decodeUntil is decodeFile that ends with its context.
-func decodeUntil(ctx context.Context, stdin io.Reader, name string) ([]machineconfig.Config, error) {
-	return until(ctx, name, func() ([]machineconfig.Config, error) { return decodeFile(stdin, name) })
 }
 
 func decodeFile(stdin io.Reader, name string) ([]machineconfig.Config, error) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
 )
 
 // TestMachineConfig: what is printed, given to --check, is found to do what it
@@ -117,7 +118,7 @@ func TestCheckEndsWhenInterrupted(t *testing.T) {
 	cancel()
 	stdin, writer := io.Pipe()
 	defer writer.Close()
-	if _, err := decodeUntil(ctx, stdin, "-"); !errors.Is(err, context.Canceled) {
+	if err := checkMachineConfigs(ctx, stdin, io.Discard, &outputFlags{}, []string{"-"}, nil, machineconfig.Host{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want %v", err, context.Canceled)
 	}
 }

@@ -9,13 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/meshview"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
-	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func newMeshCommand() *cobra.Command {
@@ -88,9 +86,7 @@ agents were seen, or the command failed or was misused.`,
 	flags.DurationVar(&timeout, "timeout", 2*time.Minute, "deadline of the whole")
 	flags.DurationVar(&opts.Timeout, "agent-timeout", meshview.DefaultTimeout, "deadline of one agent's answer")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "suppress progress output")
-	completeObjects(cmd, &connect, "namespace", func(ctx context.Context, c *cluster.Client, each func(*corev1.Namespace)) error {
-		return cluster.List(ctx, "namespaces", "", c.Kube.CoreV1().Namespaces().List, metav1.ListOptions{}, each)
-	})
+	completeObjects(cmd, &connect, "namespace", func(c *cluster.Client) listing[*corev1.NamespaceList] { return c.Kube.CoreV1().Namespaces().List })
 	return cmd
 }
 
@@ -98,13 +94,8 @@ agents were seen, or the command failed or was misused.`,
 func printMesh(w io.Writer, p terminal.Palette, r *meshview.Result, each bool) error {
 	t := p.Writer(w)
 	printMeshSummary(t, p, r)
-	for start := 0; start < len(r.Findings); {
-		end := start
-		for end < len(r.Findings) && r.Findings[end].Kind == r.Findings[start].Kind {
-			end++
-		}
-		printMeshFindings(t, p, r.Time, r.Findings[start:end], each)
-		start = end
+	for list := range runs(r.Findings, func(f meshview.Finding) meshview.Kind { return f.Kind }) {
+		printMeshFindings(t, p, r.Time, list, each)
 	}
 	printZones(t, p, r.Zones)
 	if len(r.Unseen) > 0 {
@@ -130,14 +121,8 @@ func printMeshSummary(t *terminal.Writer, p terminal.Palette, r *meshview.Result
 	for _, f := range r.Findings {
 		kinds[f.Kind]++
 	}
-	switch r.Verdict() {
-	case kmod.AnswerTrue:
-		t.Line("%s", p.Good("SCTP works on every pair"))
-	case kmod.AnswerFalse:
-		t.Line("%s", p.Bad(fmt.Sprintf("SCTP fails; nodes: %d, paths: %d", kinds[meshview.NodeUnreachableBySCTP], kinds[meshview.PathBroken])))
-	default:
-		t.Line("%s", p.Warn("Nothing that was seen fails"))
-	}
+	fails := fmt.Sprintf("SCTP fails; nodes: %d, paths: %d", kinds[meshview.NodeUnreachableBySCTP], kinds[meshview.PathBroken])
+	t.Line("%s", p.Answer(r.Verdict(), "SCTP works on every pair", fails, "Nothing that was seen fails"))
 }
 
 // printMeshFindings prints the findings of one kind.

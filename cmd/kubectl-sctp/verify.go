@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,14 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
-	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 func newVerifyCommand() *cobra.Command {
@@ -123,9 +120,7 @@ failed or was misused.`,
 	flags.DurationVar(&opts.Timeout, "timeout", verify.DefaultTimeout, "deadline of the whole run, without cleaning up")
 	flags.DurationVar(&opts.PathTimeout, "path-timeout", verify.DefaultPathTimeout, "how long each step on a path may take")
 	flags.BoolVarP(&quiet, "quiet", "q", false, "suppress progress output")
-	completeObjects(cmd, &connect, "node", func(ctx context.Context, c *cluster.Client, each func(*corev1.Node)) error {
-		return cluster.List(ctx, "nodes", "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{}, each)
-	})
+	completeObjects(cmd, &connect, "node", func(c *cluster.Client) listing[*corev1.NodeList] { return c.Kube.CoreV1().Nodes().List })
 	return cmd
 }
 
@@ -225,14 +220,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	for _, f := range r.Failovers {
 		t.Wrapped(0, "failover: "+f.String())
 	}
-	switch r.Verdict() {
-	case kmod.AnswerTrue:
-		t.Line("%s", p.Good("SCTP works"))
-	case kmod.AnswerFalse:
-		t.Line("%s", p.Bad("SCTP does not work everywhere"))
-	default:
-		t.Line("%s", p.Warn("Unknown for some paths"))
-	}
+	t.Line("%s", p.Answer(r.Verdict(), "SCTP works", "SCTP does not work everywhere", "Unknown for some paths"))
 	return t.Err
 }
 

@@ -18,7 +18,7 @@ import (
 // then what to do.
 func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
 	t := p.Writer(w)
-	t.Wrapped(0, fmt.Sprintf("SCTP on %s: %s (%s)", terminal.OrDash(r.Node), verdictWord(p, r.Ready), r.Reason))
+	t.Wrapped(0, fmt.Sprintf("SCTP on %s: %s (%s)", terminal.OrDash(r.Node), p.Answer(r.Ready, "READY", "NOT READY", "UNKNOWN"), r.Reason))
 	t.Wrapped(2, r.Message)
 	t.Line("")
 
@@ -155,7 +155,7 @@ func printProbe(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 	case !probe.Attempted:
 		t.Line("%s opened no socket", p.Head("Probe"))
 	default:
-		t.Line("%s %s suite, %v", p.Head("Probe"), probe.Suite, micros(probe.DurationMicros))
+		t.Line("%s %s suite, %v", p.Head("Probe"), probe.Suite, time.Duration(probe.DurationMicros)*time.Microsecond)
 	}
 	if probe.CausedLoad {
 		t.Line("  the probe caused the module to be loaded (--autoload=allow)")
@@ -183,17 +183,6 @@ func printProbe(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 // words are those that are not empty.
 func words(list ...string) []string {
 	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
-}
-
-func verdictWord(p terminal.Palette, ready kmod.Answer) string {
-	switch ready {
-	case kmod.AnswerTrue:
-		return p.Good("READY")
-	case kmod.AnswerFalse:
-		return p.Bad("NOT READY")
-	default:
-		return p.Warn("UNKNOWN")
-	}
 }
 
 func moduleText(r verdict.Report) string {
@@ -239,15 +228,7 @@ func bootAnswerText(d verdict.BootDecision) string {
 	}
 }
 
+// allowedText has no colour.
 func allowedText(a kmod.Answer) string {
-	switch a {
-	case kmod.AnswerTrue:
-		return "yes"
-	case kmod.AnswerFalse:
-		return "no"
-	default:
-		return "unknown"
-	}
+	return terminal.Palette{}.Answer(a, "yes", "no", "unknown")
 }
-
-func micros(n int64) time.Duration { return time.Duration(n) * time.Microsecond }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 
 	"golang.org/x/term"
+
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 // Palette colours words on a terminal, and leaves them alone elsewhere. The zero
@@ -71,6 +73,17 @@ func (p Palette) Bad(s string) string { return p.paint("1;31", s) }
 
 // Warn is for what is unknown, or may turn bad.
 func (p Palette) Warn(s string) string { return p.paint("1;33", s) }
+
+// Answer is the word for an answer, in its colour.
+func (p Palette) Answer(a kmod.Answer, yes, no, unknown string) string {
+	switch a {
+	case kmod.AnswerTrue:
+		return p.Good(yes)
+	case kmod.AnswerFalse:
+		return p.Bad(no)
+	}
+	return p.Warn(unknown)
+}
 
 // Head is for headings.
 func (p Palette) Head(s string) string { return p.paint("1", s) }
