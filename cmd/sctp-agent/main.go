@@ -10,6 +10,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 )
 
@@ -41,7 +42,9 @@ causes the module to be loaded unless --autoload=allow is given.`,
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
 		newCheckCommand(), newRunCommand(), command.NewVersion("sctp-agent"),
-		newVerifyListenCommand(), newVerifyDialCommand(), newVerifyClientCommand(),
+		newPeerCommand("verify-listen", "echo SCTP messages", peer.Listen),
+		newPeerCommand("verify-dial", "try paths", peer.Dial),
+		newPeerCommand("verify-client", "follow a Service", peer.Client),
 	)
 	for _, name := range []string{"audit", "verify", "cleanup", "machineconfig"} {
 		root.AddCommand(newMovedCommand(name))

@@ -11,26 +11,11 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/command"
-	"github.com/sctp-agent/sctp-agent/internal/verify/peer"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// The hidden commands run inside the pods that "kubectl sctp verify" creates.
-
-func newVerifyListenCommand() *cobra.Command {
-	return newPeerCommand("verify-listen", "echo SCTP messages", peer.Listen)
-}
-
-func newVerifyDialCommand() *cobra.Command {
-	return newPeerCommand("verify-dial", "try paths", peer.Dial)
-}
-
-func newVerifyClientCommand() *cobra.Command {
-	return newPeerCommand("verify-client", "follow a Service", peer.Client)
-}
-
-// newPeerCommand has the job in the environment variable done, and leaves the
-// result.
+// newPeerCommand runs inside the pods that "kubectl sctp verify" creates. It has
+// the job in the environment variable done, and leaves the result.
 func newPeerCommand[J any](name, short string, do func(context.Context, J) wire.Say) *cobra.Command {
 	var result string
 	cmd := &cobra.Command{

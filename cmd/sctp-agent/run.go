@@ -143,9 +143,13 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		outputs = append(outputs, agent.FeatureFile{Dir: f.nfdDir, Lifetime: 3 * f.resync}.Write)
 	}
 	a := agent.New(agent.Config{
-		Assess:   func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
-		Writer:   writer,
-		Triggers: triggers(opts.Host),
+		Assess: func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
+		Writer: writer,
+		// Modules that come and go, and files that decide and change.
+		Triggers: []agent.Trigger{
+			agent.ModuleEvents{Modules: []string{kmod.SCTP().Name, kmod.SCTPDiag().Name}},
+			agent.WatchHost(opts.Host),
+		},
 		Shutdown: shutdown,
 		Outputs:  outputs,
 		Resync:   f.resync,
@@ -180,13 +184,4 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	cancel(nil)
 	<-served
 	return err
-}
-
-// triggers are what makes the agent look at once: modules that come and go, and
-// files that decide and change.
-func triggers(host kmod.Options) []agent.Trigger {
-	return []agent.Trigger{
-		agent.ModuleEvents{Modules: []string{kmod.SCTP().Name, kmod.SCTPDiag().Name}},
-		agent.WatchHost(host),
-	}
 }

@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 )
 
@@ -92,19 +93,19 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 	}
 	info, err := os.Stat(name)
 	if err != nil {
-		return bare(err)
+		return hostroot.Bare(err)
 	}
 	if !info.IsDir() {
 		f, err := os.Open(name)
 		if err != nil {
-			return bare(err)
+			return hostroot.Bare(err)
 		}
 		defer f.Close()
 		return d.file(ctx, filepath.Base(name), f)
 	}
 	root, err := os.OpenRoot(name)
 	if err != nil {
-		return bare(err)
+		return hostroot.Bare(err)
 	}
 	defer root.Close()
 	return fs.WalkDir(root.FS(), ".", func(at string, e fs.DirEntry, err error) error {
@@ -119,7 +120,7 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 			f, err = root.Open(at)
 		}
 		if err != nil {
-			d.unread = append(d.unread, fmt.Sprintf("%s: %v", at, bare(err)))
+			d.unread = append(d.unread, fmt.Sprintf("%s: %v", at, hostroot.Bare(err)))
 			return nil // of a directory, WalkDir leaves the rest out
 		}
 		defer f.Close()
@@ -143,14 +144,6 @@ var errObjects = errors.New("no Kubernetes objects")
 // Unread are the files of a dump that could not be read, each with why.
 func (d *Dump) Unread() []string { return d.unread }
 
-func bare(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 // named says whether a file of a dump has objects, by its name.
 func named(name string) bool {
 	switch path.Ext(name) {
@@ -164,7 +157,7 @@ func named(name string) bool {
 func (d *Dump) file(ctx context.Context, name string, r io.Reader) error {
 	in, err := tarball.Unpack(ctx, r)
 	if err != nil {
-		return bare(err)
+		return hostroot.Bare(err)
 	}
 	if !tarball.Is(in) {
 		return d.documentsOf(name, in)

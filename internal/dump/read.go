@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/yaml"
 
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/manifest"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 )
@@ -55,7 +56,7 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 	}
 	switch {
 	case limited.err != nil:
-		return fmt.Errorf("%s: %w", name, bare(limited.err))
+		return fmt.Errorf("%s: %w", name, hostroot.Bare(limited.err))
 	case err != nil:
 		return fmt.Errorf("%s: %w: %w", name, errObjects, err)
 	}

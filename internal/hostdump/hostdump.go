@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -45,13 +46,13 @@ func Open(ctx context.Context, name string) (*Dump, error) {
 func open(ctx context.Context, name string) (*Dump, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, bare(err)
+		return nil, hostroot.Bare(err)
 	}
 	d := &Dump{}
 	switch {
 	case info.IsDir():
 		if d.root, err = os.OpenRoot(name); err != nil {
-			return nil, bare(err)
+			return nil, hostroot.Bare(err)
 		}
 		d.files = d.root.FS()
 	case !info.Mode().IsRegular():
@@ -59,7 +60,7 @@ func open(ctx context.Context, name string) (*Dump, error) {
 	default:
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, bare(err)
+			return nil, hostroot.Bare(err)
 		}
 		defer f.Close()
 		if d.files, err = readArchive(ctx, f); err != nil {
@@ -87,14 +88,6 @@ func (d *Dump) Close() error {
 	return d.root.Close()
 }
 
-func bare(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
-}
-
 // maxDepth is how many directories may stand around a host's root: archives have
 // it in one of its own, and cases of support keep each archive in another.
 const maxDepth = 3
@@ -112,7 +105,7 @@ func (d *Dump) find() error {
 			}
 			list, err := fs.ReadDir(d.files, name)
 			if err != nil && depth == 0 {
-				return bare(err)
+				return hostroot.Bare(err)
 			}
 			for _, e := range list {
 				if e.IsDir() {
@@ -130,7 +123,7 @@ func (d *Dump) find() error {
 		}
 		var err error
 		if d.files, err = fs.Sub(d.files, hosts[0]); err != nil {
-			return bare(err)
+			return hostroot.Bare(err)
 		}
 		d.facts = readFacts(d.files)
 		return nil
@@ -259,15 +252,8 @@ func merge(report *verdict.Report, first, other verdict.Report, unsure kmod.Evid
 	case first.Reason != other.Reason && (socket || boot):
 		report.Message += " (but " + unsure.Place() + " " + unsure.Effect + ")"
 	}
-	report.Warnings = slices.DeleteFunc(report.Warnings, func(w verdict.Warning) bool { return !hasWarning(other.Warnings, w.Reason) })
+	report.Warnings = slices.DeleteFunc(report.Warnings, func(w verdict.Warning) bool {
+		return !slices.ContainsFunc(other.Warnings, func(o verdict.Warning) bool { return o.Reason == w.Reason })
+	})
 	return changed
-}
-
-func hasWarning(list []verdict.Warning, reason verdict.Reason) bool {
-	for _, w := range list {
-		if w.Reason == reason {
-			return true
-		}
-	}
-	return false
 }
