@@ -1,7 +1,9 @@
 package sctp
 
 import (
+	"cmp"
 	"context"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"os"
@@ -68,25 +70,40 @@ func (o Options) open(addr netip.AddrPort) (*Socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = os.NewSyscallError("setsockopt SCTP_INITMSG", Set(s, OptInitMsg, o.Init))
-	if err == nil {
-		err = os.NewSyscallError("setsockopt SCTP_RTOINFO", Set(s, OptRTOInfo, o.RTO))
+	// With one address family there is one path: the host's address of the other
+	// one is not offered to the peer.
+	v6only := error(nil)
+	if family == unix.AF_INET6 {
+		v6only = s.Control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1) })
 	}
-	if err == nil {
-		err = os.NewSyscallError("setsockopt SCTP_ASSOCINFO", Set(s, optAssocInfo, o.Assoc))
-	}
-	if err == nil && family == unix.AF_INET6 {
-		// One address family, so one path: the host's address of the other
-		// one is not offered to the peer.
-		err = os.NewSyscallError("setsockopt IPV6_V6ONLY", s.Control(func(fd int) error {
-			return unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
-		}))
-	}
+	err = cmp.Or(
+		os.NewSyscallError("setsockopt SCTP_INITMSG", Set(s, OptInitMsg, o.Init)),
+		os.NewSyscallError("setsockopt SCTP_RTOINFO", Set(s, OptRTOInfo, o.RTO)),
+		os.NewSyscallError("setsockopt SCTP_ASSOCINFO", Set(s, optAssocInfo, o.Assoc)),
+		os.NewSyscallError("setsockopt IPV6_V6ONLY", v6only),
+	)
 	if err != nil {
 		s.Close()
 		return nil, err
 	}
 	return s, nil
+}
+
+// PathState is what the kernel thinks of one of the peer's addresses (a Path
+// constant).
+func (s *Socket) PathState(addr netip.AddrPort) (int32, error) {
+	info := PeerAddrInfo{Address: Storage(addr)}
+	err := Get(s, OptPeerAddrInfo, &info)
+	return info.State, err
+}
+
+// Heartbeat asks for a heartbeat to one of the peer's addresses. One that is lost
+// is not sent again until the next is due, half a minute later (RFC 9260, section
+// 8.3).
+func (s *Socket) Heartbeat(addr netip.AddrPort) error {
+	params := PathParams{Address: Storage(addr)}
+	binary.NativeEndian.PutUint32(params.Flags[:], PathHeartbeatNow)
+	return Set(s, OptPeerAddrParams, params)
 }
 
 // Bind binds the socket to its first address; the kernel chooses port 0.

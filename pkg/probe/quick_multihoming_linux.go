@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -53,8 +52,6 @@ func proveMultihoming(ctx context.Context, e *env) error {
 // confirm asks for a heartbeat to one of the peer's addresses and waits until
 // it has been answered. The socket must be subscribed to address events.
 func (s *socket) confirm(ctx context.Context, addr netip.AddrPort) error {
-	params := sctp.PathParams{Address: sctp.Storage(addr)}
-	binary.NativeEndian.PutUint32(params.Flags[:], sctp.PathHeartbeatNow)
 	// A heartbeat is not sent again until the next is due, half a minute later
 	// (RFC 9260, section 8.3), so one that is lost is asked for again.
 	const patience = 200 * time.Millisecond
@@ -75,7 +72,7 @@ func (s *socket) confirm(ctx context.Context, addr netip.AddrPort) error {
 		}
 		if !asked {
 			asked = true
-			if err := sctp.Set(s.Socket, sctp.OptPeerAddrParams, params); err != nil {
+			if err := s.Heartbeat(addr); err != nil {
 				return stopped(result.StageConnect, err, "ask for a heartbeat to %s", addr.Addr())
 			}
 			continue
@@ -98,7 +95,6 @@ func (s *socket) confirm(ctx context.Context, addr netip.AddrPort) error {
 
 // pathState is what the kernel thinks of one of the peer's addresses.
 func (s *socket) pathState(addr netip.AddrPort) (int32, error) {
-	info := sctp.PeerAddrInfo{Address: sctp.Storage(addr)}
-	err := sctp.Get(s.Socket, sctp.OptPeerAddrInfo, &info)
-	return info.State, stopped(result.StageConnect, err, "ask for the state of the path to %s", addr.Addr())
+	state, err := s.PathState(addr)
+	return state, stopped(result.StageConnect, err, "ask for the state of the path to %s", addr.Addr())
 }

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	"encoding/binary"
 	"net/netip"
 	"time"
 
@@ -38,9 +37,7 @@ func (c *conversation) confirm(ctx context.Context, to netip.AddrPort, also []st
 				continue
 			}
 			r.Outcome, r.Errno = wire.PathDown, a.Addr().String()+" "+state
-			params := sctp.PathParams{Address: sctp.Storage(a)}
-			binary.NativeEndian.PutUint32(params.Flags[:], sctp.PathHeartbeatNow)
-			_ = sctp.Set(c.Socket, sctp.OptPeerAddrParams, params) // refused where there is no such path
+			_ = c.Heartbeat(a) // refused where there is no such path
 		}
 		if r.Outcome == wire.OK || ctx.Err() != nil {
 			return
@@ -53,11 +50,11 @@ const active = "active"
 
 // pathState is what the kernel thinks of one of the peer's addresses.
 func (c *conversation) pathState(a netip.AddrPort) string {
-	info := sctp.PeerAddrInfo{Address: sctp.Storage(a)}
-	if err := sctp.Get(c.Socket, sctp.OptPeerAddrInfo, &info); err != nil {
+	state, err := c.PathState(a)
+	if err != nil {
 		return "not-offered"
 	}
-	switch info.State {
+	switch state {
 	case sctp.PathInactive:
 		return "inactive"
 	case sctp.PathPotentiallyFailed:
