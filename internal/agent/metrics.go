@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"cmp"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -82,11 +84,7 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 		out(metrics.Gauge, "sctp_agent_unconfined", "1 where no admission policy confines the agent to its own keys of its own Node, else 0.",
 			truth(opts.Unconfined != nil && opts.Unconfined()))
 	})
-	proc := opts.Proc
-	if proc == "" {
-		proc = "/proc"
-	}
-	m.registry.NewFunc(snmp(filepath.Join(proc, "net/sctp/snmp")))
+	m.registry.NewFunc(snmp(filepath.Join(cmp.Or(opts.Proc, "/proc"), "net/sctp/snmp")))
 
 	// Each value is there from the start: an alert on a series that appears
 	// with the trouble itself misses its first occurrence.
@@ -194,27 +192,12 @@ func snmp(path string) func(func(metrics.Kind, string, string, float64)) {
 	}
 }
 
+var (
+	wordEnds    = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+	acronymEnds = regexp.MustCompile(`([A-Z])([A-Z][a-z])`)
+)
+
 // snake turns "T3RtxExpireds" into "t3_rtx_expireds".
 func snake(s string) string {
-	var b strings.Builder
-	for i, r := range s {
-		upper := r >= 'A' && r <= 'Z'
-		if upper && i > 0 {
-			previous := s[i-1]
-			next := byte(0)
-			if i+1 < len(s) {
-				next = s[i+1]
-			}
-			lower := func(c byte) bool { return c >= 'a' && c <= 'z' }
-			digit := previous >= '0' && previous <= '9'
-			if lower(previous) || digit || lower(next) && previous >= 'A' && previous <= 'Z' {
-				b.WriteByte('_')
-			}
-		}
-		if upper {
-			r += 'a' - 'A'
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return strings.ToLower(acronymEnds.ReplaceAllString(wordEnds.ReplaceAllString(s, "${1}_$2"), "${1}_$2"))
 }

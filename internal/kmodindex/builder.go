@@ -11,20 +11,15 @@ import (
 // Builder builds a binary module index as depmod(8) writes it
 // (libkmod-index.h has the format).
 type Builder struct {
-	values map[string][]builtValue
-}
-
-type builtValue struct {
-	value    string
-	priority uint32
+	values map[string][]indexValue
 }
 
 // Add enters one value; several may have the same key.
 func (x *Builder) Add(key, value string, priority uint32) {
 	if x.values == nil {
-		x.values = map[string][]builtValue{}
+		x.values = map[string][]indexValue{}
 	}
-	x.values[key] = append(x.values[key], builtValue{value, priority})
+	x.values[key] = append(x.values[key], indexValue{priority, value})
 }
 
 // Bytes is the file's content.
@@ -53,7 +48,7 @@ func (x *Builder) write(out *bytes.Buffer, keys []string, depth int) uint32 {
 	}
 	end := depth + len(prefix)
 	groups := map[byte][]string{}
-	var values []builtValue
+	var values []indexValue
 	for _, k := range keys {
 		if len(k) == end {
 			values = x.values[k]

@@ -4,10 +4,12 @@ package kmodindex
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
 )
@@ -248,14 +250,8 @@ func (x *Index) valuesOf(n indexNode) ([]indexValue, error) {
 // addIndexValue keeps values sorted by priority; of equal ones the later comes
 // first, as in the original (add_value).
 func addIndexValue(values []indexValue, v indexValue) []indexValue {
-	i := 0
-	for i < len(values) && values[i].priority < v.priority {
-		i++
-	}
-	values = append(values, indexValue{})
-	copy(values[i+1:], values[i:])
-	values[i] = v
-	return values
+	i, _ := slices.BinarySearchFunc(values, v.priority, func(have indexValue, p uint32) int { return cmp.Compare(have.priority, p) })
+	return slices.Insert(values, i, v)
 }
 
 func (x *Index) child(n indexNode, c byte) (child indexNode, ok bool, err error) {

@@ -16,22 +16,31 @@ import (
 // kubeconfig is what is read of such a file, of its current context alone. See
 // k8s.io/client-go/tools/clientcmd/api/v1, Config.
 type kubeconfig struct {
-	CurrentContext string `json:"current-context"`
-	Contexts       []struct {
-		Name    string `json:"name"`
-		Context struct {
-			Cluster string `json:"cluster"`
-			User    string `json:"user"`
-		} `json:"context"`
-	} `json:"contexts"`
-	Clusters []struct {
-		Name    string  `json:"name"`
-		Cluster cluster `json:"cluster"`
-	} `json:"clusters"`
-	Users []struct {
-		Name string `json:"name"`
-		User user   `json:"user"`
-	} `json:"users"`
+	CurrentContext string  `json:"current-context"`
+	Contexts       []entry `json:"contexts"`
+	Clusters       []entry `json:"clusters"`
+	Users          []entry `json:"users"`
+}
+
+// entry has one of the fields besides its name.
+type entry struct {
+	Name    string `json:"name"`
+	Context struct {
+		Cluster string `json:"cluster"`
+		User    string `json:"user"`
+	} `json:"context"`
+	Cluster cluster `json:"cluster"`
+	User    user    `json:"user"`
+}
+
+// named is the last entry with this name.
+func named(list []entry, name string) (found entry, ok bool) {
+	for _, e := range list {
+		if e.Name == name {
+			found, ok = e, true
+		}
+	}
+	return found, ok
 }
 
 type cluster struct {
@@ -102,60 +111,43 @@ func decode(text []byte, dir string) (Config, error) {
 	if k.CurrentContext == "" {
 		return Config{}, errors.New("it has no current-context")
 	}
-	clusterName, userName, found := "", "", false
-	for _, c := range k.Contexts {
-		if c.Name == k.CurrentContext {
-			clusterName, userName, found = c.Context.Cluster, c.Context.User, true
-		}
-	}
+	current, found := named(k.Contexts, k.CurrentContext)
 	if !found {
 		return Config{}, fmt.Errorf("its current context %q is not in it", k.CurrentContext)
 	}
+	clusterName, userName := current.Context.Cluster, current.Context.User
 	material := func(data []byte, file string) Material {
 		if file != "" && !filepath.IsAbs(file) {
 			file = filepath.Join(dir, file)
 		}
 		return Material{Data: data, File: file}
 	}
-	var cfg Config
-	found = false
-	for _, c := range k.Clusters {
-		if c.Name != clusterName {
-			continue
-		}
-		found = true
-		cfg.Server, cfg.ServerName, cfg.Insecure = c.Cluster.Server, c.Cluster.TLSServerName, c.Cluster.Insecure
-		cfg.CA = material(c.Cluster.CAData, c.Cluster.CAFile)
-		if c.Cluster.ProxyURL != "" {
-			proxy, err := url.Parse(c.Cluster.ProxyURL)
-			if err != nil || proxy.Host == "" {
-				return Config{}, fmt.Errorf("cluster %q: proxy-url %q: want http://HOST:PORT", clusterName, c.Cluster.ProxyURL)
-			}
-			cfg.Proxy = proxy
-		}
-	}
+	at, found := named(k.Clusters, clusterName)
 	if !found {
 		return Config{}, fmt.Errorf("the cluster %q of context %q is not in it", clusterName, k.CurrentContext)
 	}
-	found = userName == ""
-	for _, u := range k.Users {
-		if u.Name != userName {
-			continue
+	c := at.Cluster
+	cfg := Config{Server: c.Server, ServerName: c.TLSServerName, Insecure: c.Insecure, CA: material(c.CAData, c.CAFile)}
+	if c.ProxyURL != "" {
+		proxy, err := url.Parse(c.ProxyURL)
+		if err != nil || proxy.Host == "" {
+			return Config{}, fmt.Errorf("cluster %q: proxy-url %q: want http://HOST:PORT", clusterName, c.ProxyURL)
 		}
-		found = true
-		if what := u.User.refused(); what != "" {
-			return Config{}, fmt.Errorf("user %q: %s is not supported on a node: want token, tokenFile, or client-certificate and client-key", userName, what)
-		}
-		cfg.Certificate = material(u.User.CertificateData, u.User.CertificateFile)
-		cfg.Key = material(u.User.KeyData, u.User.KeyFile)
-		cfg.Token = Material{Data: []byte(u.User.Token)}
-		if u.User.TokenFile != "" {
-			// The file is renewed; a token beside it was written once.
-			cfg.Token = material(nil, u.User.TokenFile)
-		}
+		cfg.Proxy = proxy
 	}
-	if !found {
+	who, found := named(k.Users, userName)
+	if !found && userName != "" {
 		return Config{}, fmt.Errorf("the user %q of context %q is not in it", userName, k.CurrentContext)
+	}
+	u := who.User
+	if what := u.refused(); what != "" {
+		return Config{}, fmt.Errorf("user %q: %s is not supported on a node: want token, tokenFile, or client-certificate and client-key", userName, what)
+	}
+	cfg.Certificate, cfg.Key = material(u.CertificateData, u.CertificateFile), material(u.KeyData, u.KeyFile)
+	cfg.Token = Material{Data: []byte(u.Token)}
+	if u.TokenFile != "" {
+		// The file is renewed; a token beside it was written once.
+		cfg.Token = material(nil, u.TokenFile)
 	}
 	return cfg, nil
 }

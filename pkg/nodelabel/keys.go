@@ -3,6 +3,7 @@
 package nodelabel
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -48,12 +49,7 @@ func NewKeys(prefix string) (Keys, error) {
 }
 
 // Prefix of every key, with its slash.
-func (k Keys) Prefix() string {
-	if k.prefix == "" {
-		return DefaultPrefix
-	}
-	return k.prefix
-}
+func (k Keys) Prefix() string { return cmp.Or(k.prefix, DefaultPrefix) }
 
 // Ready is the label "true" or "false"; absent when never concluded.
 func (k Keys) Ready() string { return k.Prefix() + "ready" }

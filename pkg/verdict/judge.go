@@ -91,22 +91,14 @@ func Rebooting(r Report) Report {
 }
 
 func decision(d kmod.Decision) Decision {
-	out := Decision{Allowed: d.Allowed, Evidence: append([]kmod.Evidence{}, d.Evidence...)}
-	if out.Allowed == "" {
-		out.Allowed = kmod.AnswerUnknown
-	}
-	return out
+	return Decision{Allowed: cmp.Or(d.Allowed, kmod.AnswerUnknown), Evidence: append([]kmod.Evidence{}, d.Evidence...)}
 }
 
 // bootDecision shows the lines that stop the load before those that ask for
 // it: the first line is the one to act on.
 func bootDecision(b kmod.BootLoad) BootDecision {
 	d := decision(b.Decision)
-	out := BootDecision{Requested: b.Requested, Unit: cmp.Or(b.Unit, kmod.UnitUnknown), Allowed: d.Allowed, Evidence: append(d.Evidence, b.RequestedBy...)}
-	if out.Requested == "" {
-		out.Requested = kmod.AnswerUnknown
-	}
-	return out
+	return BootDecision{Requested: cmp.Or(b.Requested, kmod.AnswerUnknown), Unit: cmp.Or(b.Unit, kmod.UnitUnknown), Allowed: d.Allowed, Evidence: append(d.Evidence, b.RequestedBy...)}
 }
 
 func probeReport(p result.Result) Probe {

@@ -78,6 +78,13 @@ func Platforms() []Platform {
 		return func(u kmod.Userland) bool { return slices.Contains(ids, u.ID) }
 	}
 	const grubby = "grubby --update-kernel=ALL --remove-args="
+	const redHatArticle = "https://access.redhat.com/articles/3760101"
+	redHat := func(name, source string) Platform {
+		return Platform{
+			Name: name, Source: source, matches: id(name),
+			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
+		}
+	}
 	return []Platform{
 		{
 			// OPENSHIFT_VERSION and ID=rhcos up to 4.18; from 4.19 on a RHEL of
@@ -125,32 +132,14 @@ func Platforms() []Platform {
 			Name: "nixos", Source: "https://nixos.org/manual/nixos/stable/options#opt-boot.kernelModules", matches: id("nixos"),
 			way: byNixOS, missing: "use a kernel with CONFIG_IP_SCTP (boot.kernelPackages)", argumentAt: "boot.kernelParams",
 		},
-		{
-			Name: "rhel", Source: "https://access.redhat.com/articles/3760101", matches: id("rhel"),
-			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
-		},
-		{
-			Name: "centos", Source: "https://access.redhat.com/articles/3760101", matches: id("centos"),
-			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
-		},
-		{
-			Name: "rocky", Source: "https://access.redhat.com/articles/3760101", matches: id("rocky"),
-			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
-		},
-		{
-			Name: "almalinux", Source: "https://access.redhat.com/articles/3760101", matches: id("almalinux"),
-			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
-		},
+		redHat("rhel", redHatArticle), redHat("centos", redHatArticle), redHat("rocky", redHatArticle), redHat("almalinux", redHatArticle),
 		{
 			Name:     "ol",
 			Source:   "https://docs.oracle.com/en/operating-systems/uek/8/relnotes8.0/uek8.0-ChangestoUEKContentDistributionandPackaging.html",
 			matches:  id("ol"),
 			packages: oraclePackage, install: "dnf install", argument: grubby,
 		},
-		{
-			Name: "fedora", Source: "https://packages.fedoraproject.org/pkgs/kernel/kernel-modules-extra/", matches: id("fedora"),
-			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
-		},
+		redHat("fedora", "https://packages.fedoraproject.org/pkgs/kernel/kernel-modules-extra/"),
 		{
 			Name: "amzn", Source: "https://docs.aws.amazon.com/linux/al2023/ug/kernel.html", matches: id("amzn"),
 			packages: amazonPackage, install: "dnf install", blacklists: true, argument: grubby,

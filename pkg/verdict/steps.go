@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -170,11 +171,7 @@ func request(module string) Remedy {
 }
 
 func (p Platform) rebootStep(text string) Remedy {
-	command := p.reboot
-	if command == "" {
-		command = "systemctl reboot"
-	}
-	return Remedy{Action: ActionReboot, Text: text, Command: command}
+	return Remedy{Action: ActionReboot, Text: text, Command: cmp.Or(p.reboot, "systemctl reboot")}
 }
 
 func loadModule(text, module string) Remedy {
@@ -200,10 +197,7 @@ func inShell(format string, names ...string) string {
 // inShellOr is inShell for one name, with what stands there where it yields no
 // command.
 func inShellOr(format, otherwise, name string) string {
-	if command := inShell(format, name); command != "" {
-		return command
-	}
-	return otherwise
+	return cmp.Or(inShell(format, name), otherwise)
 }
 
 // quote makes one word of a POSIX shell.
