@@ -333,9 +333,9 @@ func errText(err error) string {
 
 func (a *Agent) alive() { a.progress.Store(int64(time.Since(a.start))) }
 
-// Healthy says whether the loop makes progress: it must come round within its
+// healthy says whether the loop makes progress: it must come round within its
 // own waiting time and the time that an assessment may take.
-func (a *Agent) Healthy() bool {
+func (a *Agent) healthy() bool {
 	idle := time.Since(a.start) - time.Duration(a.progress.Load())
 	allowed := max(time.Duration(a.period.Load()), withoutTrigger) + 2*a.cfg.AssessTimeout
 	return idle < allowed

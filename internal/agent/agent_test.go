@@ -325,7 +325,7 @@ func TestSlowShutdown(t *testing.T) {
 		if got := reports[len(reports)-1].Reason; got != verdict.ReasonNodeRebooting {
 			t.Errorf("the last word is %s", got)
 		}
-		if !a.Healthy() {
+		if !a.healthy() {
 			t.Error("an agent that waits for the end of the shutdown is unhealthy")
 		}
 		cancel()

@@ -332,10 +332,10 @@ func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
 // modulesDir holds one directory for each kernel's modules and their index.
 const modulesDir = "/lib/modules"
 
-// RelevantConfig says which files of modprobe.d(5), modules-load.d(5), sysctl.d(5),
+// relevantConfig says which files of modprobe.d(5), modules-load.d(5), sysctl.d(5),
 // the boot loader's entries, systemd's units and depmod(8)'s directory matter, and
 // that all do where scripts and rules are.
-func RelevantConfig(dir, name string) bool {
+func relevantConfig(dir, name string) bool {
 	switch {
 	case strings.Contains(dir, "/systemd/"):
 		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf", ".d", ".wants", ".requires"}, filepath.Ext(name))
@@ -373,5 +373,5 @@ func WatchHost(host kmod.Options) ConfigDirs {
 	if release != "" {
 		dirs = append(dirs, filepath.Join(modulesDir, release))
 	}
-	return ConfigDirs{Root: root, Dirs: dirs, Subdir: kmod.ConfigSubdir, Relevant: RelevantConfig}
+	return ConfigDirs{Root: root, Dirs: dirs, Subdir: kmod.ConfigSubdir, Relevant: relevantConfig}
 }

@@ -147,7 +147,7 @@ func TestConfigDirMadeAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	w := ConfigDirs{Root: root, Dirs: []string{"/modprobe.d", markDir}, Relevant: RelevantConfig}
+	w := ConfigDirs{Root: root, Dirs: []string{"/modprobe.d", markDir}, Relevant: relevantConfig}
 	go func() { done <- w.Run(ctx, func(why string) { first(); fired <- why }) }()
 	<-fired
 	handled(t, fired, root)
@@ -168,7 +168,7 @@ func startConfigDirs(t *testing.T, root string) chan string {
 	if err := os.MkdirAll(root+markDir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	w := ConfigDirs{Root: root, Dirs: []string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", markDir}, Relevant: RelevantConfig}
+	w := ConfigDirs{Root: root, Dirs: []string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", markDir}, Relevant: relevantConfig}
 	go func() { done <- w.Run(ctx, func(why string) { fired <- why }) }()
 	t.Cleanup(func() {
 		cancel()

@@ -24,7 +24,7 @@ func (a *Agent) Handler(concluded func() bool) http.Handler {
 			fmt.Fprintln(w, "ok")
 		}
 	}
-	mux.Handle("GET /healthz", status(a.Healthy, "the agent's loop makes no progress"))
+	mux.Handle("GET /healthz", status(a.healthy, "the agent's loop makes no progress"))
 	if concluded == nil {
 		concluded = func() bool { return true }
 	}

@@ -35,7 +35,7 @@ func (a *Agent) NotifySystemd(ctx context.Context, concluded func() bool) {
 			}
 			t.Reset(interval / 3)
 		}
-		if interval > 0 && a.Healthy() {
+		if interval > 0 && a.healthy() {
 			_, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog)
 		}
 		select {

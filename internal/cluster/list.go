@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// PageSize is how many objects one request asks for: few enough to keep a page
+// pageSize is how many objects one request asks for: few enough to keep a page
 // of pods at some megabytes, many enough for 20,000 in 40 requests.
-const PageSize = 500
+const pageSize = 500
 
 // maxContinuations bounds how often an expired list is continued.
 const maxContinuations = 3
@@ -26,7 +26,7 @@ const maxContinuations = 3
 // it is then continued at a newer one, as the server offers: an object may
 // then be seen as it is later than others, and none is seen twice.
 func List[T, L runtime.Object](ctx context.Context, resource, namespace string, list func(context.Context, metav1.ListOptions) (L, error), opts metav1.ListOptions, each func(T)) error {
-	opts.Limit = PageSize
+	opts.Limit = pageSize
 	continuations := 0
 	for {
 		page, err := list(ctx, opts)

@@ -23,11 +23,11 @@ import (
 
 var update = flag.Bool("update", false, "write generated sections of documents, and golden files")
 
-// Reference is the document that has the generated sections.
-const Reference = "docs/reference.md"
+// reference is the document that has the generated sections.
+const reference = "docs/reference.md"
 
-// Root is the repository's directory, as a path from that of the test.
-func Root(t *testing.T) string {
+// root is the repository's directory, as a path from that of the test.
+func root(t *testing.T) string {
 	t.Helper()
 	for dir := "."; len(dir) < 20; dir = filepath.Join(dir, "..") {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
@@ -42,7 +42,7 @@ func Root(t *testing.T) string {
 // writes the file.
 func Golden(t *testing.T, name, text string) {
 	t.Helper()
-	name = filepath.Join(Root(t), name)
+	name = filepath.Join(root(t), name)
 	if *update {
 		if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
@@ -59,7 +59,7 @@ func Golden(t *testing.T, name, text string) {
 // stands between comments with its name. With -update it is written.
 func Section(t *testing.T, section, text string) {
 	t.Helper()
-	name := filepath.Join(Root(t), Reference)
+	name := filepath.Join(root(t), reference)
 	document, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
@@ -225,7 +225,7 @@ var (
 // documents are the Markdown files that describe what is there now.
 func documents(t *testing.T) (names []string) {
 	t.Helper()
-	root := Root(t)
+	root := root(t)
 	err := filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.IsDir() && entry.Name() == ".git" {
 			return filepath.SkipDir
@@ -291,7 +291,7 @@ func Commands(t *testing.T, newRoot func() *cobra.Command, program string, names
 				}
 				run++
 				cmd := exec.CommandContext(t.Context(), program, args...)
-				cmd.Dir = Root(t)
+				cmd.Dir = root(t)
 				var stdout bytes.Buffer
 				cmd.Stdout = &stdout
 				if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
@@ -315,7 +315,7 @@ func Commands(t *testing.T, newRoot func() *cobra.Command, program string, names
 // Shows fails where a document does not show the output of a command.
 func Shows(t *testing.T, document, command, output string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(Root(t), document))
+	text, err := os.ReadFile(filepath.Join(root(t), document))
 	if err != nil {
 		t.Fatal(err)
 	}

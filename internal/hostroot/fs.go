@@ -49,7 +49,7 @@ func FromFS(fsys fs.FS) (*Tree, error) {
 func (t *Tree) lstat(name string) (fs.FileInfo, error) {
 	l, ok := t.looks[name]
 	if !ok {
-		if l.err = ErrBadName; fs.ValidPath(name) {
+		if l.err = errBadName; fs.ValidPath(name) {
 			l.info, l.err = fs.Lstat(t.fsys, name)
 		}
 		Remember(t.looks, name, l)

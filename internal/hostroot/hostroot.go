@@ -36,8 +36,8 @@ var (
 	// ErrNotMounted: a link that leads nowhere, in a root of which only parts
 	// are mounted.
 	ErrNotMounted = errors.New("points outside of what is mounted of the host, or to a missing file")
-	// ErrBadName: a name that an [fs.FS] does not take, which a host may have.
-	ErrBadName = errors.New("its name is not one that this file system can open")
+	// errBadName: a name that an [fs.FS] does not take, which a host may have.
+	errBadName = errors.New("its name is not one that this file system can open")
 )
 
 // Info is what a look at a file tells, links followed.

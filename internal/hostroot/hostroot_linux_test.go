@@ -175,7 +175,7 @@ func TestNamesThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"/" + name, "/link", "/missing\xff"} {
-		if _, err := tree.Open(name); !errors.Is(err, ErrBadName) || Absent(err) {
+		if _, err := tree.Open(name); !errors.Is(err, errBadName) || Absent(err) {
 			t.Errorf("%q: %v", name, err)
 		}
 	}

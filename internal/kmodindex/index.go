@@ -39,9 +39,9 @@ const (
 )
 
 var (
-	// ErrFormat: the file is not an index, or a broken one.
-	ErrFormat = errors.New("not a module index that depmod wrote")
-	errNoEnd  = fmt.Errorf("%w: a lookup in it never ends", ErrFormat)
+	// errFormat: the file is not an index, or a broken one.
+	errFormat = errors.New("not a module index that depmod wrote")
+	errNoEnd  = fmt.Errorf("%w: a lookup in it never ends", errFormat)
 )
 
 // Index reads an open index by position: a lookup touches the nodes on its way
@@ -61,7 +61,7 @@ func (x *Index) spend(n int) error {
 	return nil
 }
 
-// New takes a file of a known size for an index. ErrFormat, where it is none.
+// New takes a file of a known size for an index. errFormat, where it is none.
 func New(r io.ReaderAt, size int64) (*Index, error) {
 	x := &Index{blocks: blockReader{r: r, size: size}, budget: maxIndexWork}
 	head, err := x.blocks.bytes(0, 12)
@@ -69,7 +69,7 @@ func New(r io.ReaderAt, size int64) (*Index, error) {
 		return nil, err
 	}
 	if binary.BigEndian.Uint32(head[0:]) != indexMagic || binary.BigEndian.Uint32(head[4:])>>16 != indexMajor {
-		return nil, ErrFormat
+		return nil, errFormat
 	}
 	x.root = binary.BigEndian.Uint32(head[8:])
 	return x, nil
@@ -94,7 +94,7 @@ const (
 // from returns the bytes from a position to the end of its block, at least one.
 func (b *blockReader) from(off int64) ([]byte, error) {
 	if off >= b.size {
-		return nil, fmt.Errorf("%w: it ends inside a node", ErrFormat)
+		return nil, fmt.Errorf("%w: it ends inside a node", errFormat)
 	}
 	start := off &^ (blockSize - 1)
 	block, ok := b.blocks[start]
@@ -105,7 +105,7 @@ func (b *blockReader) from(off int64) ([]byte, error) {
 		block = make([]byte, min(blockSize, b.size-start))
 		if n, err := b.r.ReadAt(block, start); n < len(block) {
 			if err == nil || errors.Is(err, io.EOF) {
-				err = fmt.Errorf("%w: it became shorter meanwhile", ErrFormat)
+				err = fmt.Errorf("%w: it became shorter meanwhile", errFormat)
 			}
 			return nil, err
 		}
@@ -154,7 +154,7 @@ func (b *blockReader) cstring(off int64) ([]byte, error) {
 		}
 		joined = append(joined, more...)
 	}
-	return nil, fmt.Errorf("%w: a string has no end", ErrFormat)
+	return nil, fmt.Errorf("%w: a string has no end", errFormat)
 }
 
 func (b *blockReader) long(off int64) (uint32, error) {
@@ -224,7 +224,7 @@ func (x *Index) valuesOf(n indexNode) ([]indexValue, error) {
 		return nil, err
 	}
 	if count > maxIndexValues {
-		return nil, fmt.Errorf("%w: too many values", ErrFormat)
+		return nil, fmt.Errorf("%w: too many values", errFormat)
 	}
 	var values []indexValue
 	at := n.values + 4
@@ -345,7 +345,7 @@ walk:
 // tested whole.
 func (x *Index) all(node indexNode, prefix, pattern, name string, depth int, found *[]indexValue) error {
 	if depth > maxIndexDepth || len(pattern) > maxIndexString {
-		return fmt.Errorf("%w: too deep", ErrFormat)
+		return fmt.Errorf("%w: too deep", errFormat)
 	}
 	pattern += prefix
 	for c := node.first; c <= node.last; c++ {

@@ -87,10 +87,10 @@ func (u user) refused() string {
 	}
 }
 
-// Load reads a kubeconfig file: the cluster and the user of its current context.
+// loadFile reads a kubeconfig file: the cluster and the user of its current context.
 // The user is a token or a client certificate: credential plugins are programs
 // and caches of a person's, and are refused.
-func Load(file string) (Config, error) {
+func loadFile(file string) (Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("reading the kubeconfig: %w", err)
@@ -155,9 +155,9 @@ func decode(text []byte, dir string) (Config, error) {
 // serviceAccount is where kubelet mounts a pod's credentials.
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// InCluster is the service account of the pod that this process runs in, and the
+// inCluster is the service account of the pod that this process runs in, and the
 // API server that kubelet told the pod.
-func InCluster() (Config, error) {
+func inCluster() (Config, error) {
 	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {
 		return Config{}, errors.New("no API server to connect to: this is not a pod (KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT are not set), and --kubeconfig is not given")
@@ -172,9 +172,9 @@ func InCluster() (Config, error) {
 // Open connects to the API server of a kubeconfig file, or where that is "", of
 // the pod's cluster.
 func Open(kubeconfig, userAgent string) (*Conn, error) {
-	load := InCluster
+	load := inCluster
 	if kubeconfig != "" {
-		load = func() (Config, error) { return Load(kubeconfig) }
+		load = func() (Config, error) { return loadFile(kubeconfig) }
 	}
 	cfg, err := load()
 	if err != nil {

@@ -63,7 +63,7 @@ func TestLoad(t *testing.T) {
 		if err := os.WriteFile(file, []byte(kubeconfigOf(tt.cluster, tt.user)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		got, err := Load(file)
+		got, err := loadFile(file)
 		if len(got.Token.Data) == 0 {
 			got.Token.Data = nil
 		}
@@ -74,7 +74,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(file, []byte(kubeconfigOf(`server: "https://a", proxy-url: "socks5://proxy:1080"`, `token: t`)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := Load(file); err != nil || got.Proxy.String() != "socks5://proxy:1080" {
+	if got, err := loadFile(file); err != nil || got.Proxy.String() != "socks5://proxy:1080" {
 		t.Errorf("proxy %v, %v", got.Proxy, err)
 	}
 }
@@ -100,11 +100,11 @@ func TestLoadRefuses(t *testing.T) {
 		if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(file); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), file) {
+		if _, err := loadFile(file); err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: %v, want the file and %q", tt.name, err, tt.want)
 		}
 	}
-	if _, err := Load("/does/not/exist"); err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
+	if _, err := loadFile("/does/not/exist"); err == nil || !strings.Contains(err.Error(), "/does/not/exist") {
 		t.Errorf("a missing file: %v", err)
 	}
 }
@@ -112,11 +112,11 @@ func TestLoadRefuses(t *testing.T) {
 func TestInCluster(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
 	t.Setenv("KUBERNETES_SERVICE_PORT", "443")
-	if got, err := InCluster(); err != nil || got.Server != "https://[fd00::1]:443" || got.Token.File == "" || got.CA.File == "" {
+	if got, err := inCluster(); err != nil || got.Server != "https://[fd00::1]:443" || got.Token.File == "" || got.CA.File == "" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
-	if _, err := InCluster(); err == nil || !strings.Contains(err.Error(), "--kubeconfig") {
+	if _, err := inCluster(); err == nil || !strings.Contains(err.Error(), "--kubeconfig") {
 		t.Errorf("outside of a pod: %v", err)
 	}
 }

@@ -1,6 +1,6 @@
 // Package kubeconn connects the node's program to its cluster's API server: by
-// the service account of its pod ([InCluster]), or by a kubeconfig file
-// ([Load]).
+// the service account of its pod ([inCluster]), or by a kubeconfig file
+// ([loadFile]).
 //
 // It is HTTP with TLS and credentials, and no more. client-go's rest and
 // clientcmd do the same and much else, such as credential plugins, which nobody

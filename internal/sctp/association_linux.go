@@ -92,7 +92,7 @@ func (o Options) open(addr netip.AddrPort) (*Socket, error) {
 // PathState is what the kernel thinks of one of the peer's addresses (a Path
 // constant).
 func (s *Socket) PathState(addr netip.AddrPort) (int32, error) {
-	info := PeerAddrInfo{Address: Storage(addr)}
+	info := PeerAddrInfo{Address: storage(addr)}
 	err := Get(s, OptPeerAddrInfo, &info)
 	return info.State, err
 }
@@ -101,8 +101,8 @@ func (s *Socket) PathState(addr netip.AddrPort) (int32, error) {
 // is not sent again until the next is due, half a minute later (RFC 9260, section
 // 8.3).
 func (s *Socket) Heartbeat(addr netip.AddrPort) error {
-	params := PathParams{Address: Storage(addr)}
-	binary.NativeEndian.PutUint32(params.Flags[:], PathHeartbeatNow)
+	params := pathParams{Address: storage(addr)}
+	binary.NativeEndian.PutUint32(params.Flags[:], pathHeartbeatNow)
 	return Set(s, OptPeerAddrParams, params)
 }
 
@@ -206,9 +206,9 @@ func (s *Socket) Shutdown() error {
 	return s.Control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 }
 
-// Storage is an address as it stands in the options' structures (struct
+// storage is an address as it stands in the options' structures (struct
 // sockaddr_storage).
-func Storage(a netip.AddrPort) (storage [128]byte) {
+func storage(a netip.AddrPort) (storage [128]byte) {
 	copy(storage[:], rawSockaddr(a))
 	return storage
 }

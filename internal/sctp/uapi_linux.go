@@ -80,8 +80,8 @@ const (
 	FlagLifetime  = 1 << 4 // SCTP_PR_SCTP_TTL: the lifetime is one (RFC 7496)
 )
 
-// PathHeartbeatNow asks for a heartbeat (SPP_HB_DEMAND of enum sctp_spp_flags).
-const PathHeartbeatNow = 1 << 2
+// pathHeartbeatNow asks for a heartbeat (SPP_HB_DEMAND of enum sctp_spp_flags).
+const pathHeartbeatNow = 1 << 2
 
 // InitMsg is struct sctp_initmsg (RFC 6458, section 8.1.3).
 // The timeout is in milliseconds; 0 leaves a value alone.
@@ -149,9 +149,9 @@ type AssocValue struct {
 	Value uint32
 }
 
-// PathParams is struct sctp_paddrparams (RFC 6458, section 8.1.12), packed, in
+// pathParams is struct sctp_paddrparams (RFC 6458, section 8.1.12), packed, in
 // the length that every kernel takes: newer ones have two members more.
-type PathParams struct {
+type pathParams struct {
 	Assoc      int32
 	Address    [128]byte
 	HBInterval uint32

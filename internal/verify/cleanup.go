@@ -24,8 +24,8 @@ const (
 	progressInterval = 15 * time.Second
 )
 
-// Sweep deletes the namespaces of runs that were cut off and whose time is over.
-func Sweep(ctx context.Context, c kubernetes.Interface, progress func(string)) error {
+// sweep deletes the namespaces of runs that were cut off and whose time is over.
+func sweep(ctx context.Context, c kubernetes.Interface, progress func(string)) error {
 	var old []string
 	err := cluster.List(ctx, "namespaces", "", c.CoreV1().Namespaces().List, metav1.ListOptions{LabelSelector: labelRun}, func(n *corev1.Namespace) {
 		until, err := time.Parse(time.RFC3339, n.Annotations[annotationUntil])

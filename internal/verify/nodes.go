@@ -15,12 +15,12 @@ import (
 )
 
 // Up to AllPairsByDefault nodes are tried each against each, and up to
-// MostAllPairs if that is asked for: 100 are 10,000 pairs and 100 node ports, and
+// mostAllPairs if that is asked for: 100 are 10,000 pairs and 100 node ports, and
 // 1,000 would be a million pairs and a third of the node ports that a cluster
 // has. Otherwise each tries the next [ring.Peers] on the mesh's ring.
 const (
 	AllPairsByDefault = 12
-	MostAllPairs      = 100
+	mostAllPairs      = 100
 )
 
 // ringServices is the distance in the ring between nodes that have a Service of
@@ -76,8 +76,8 @@ func (r *run) chooseNodes(ctx context.Context) error {
 	switch n := len(r.result.Nodes); {
 	case n == 0:
 		return fmt.Errorf("no node is ready for SCTP (label %s=true): see \"%s\", or name nodes", r.opts.Keys.Ready(), cluster.ForPrefix(r.opts.Keys, "kubectl sctp audit"))
-	case n > MostAllPairs && r.opts.AllPairs:
-		return fmt.Errorf("--all-pairs takes at most %d nodes, and these are %d: name some, of different pools or zones, with --node, or try a ring", MostAllPairs, n)
+	case n > mostAllPairs && r.opts.AllPairs:
+		return fmt.Errorf("--all-pairs takes at most %d nodes, and these are %d: name some, of different pools or zones, with --node, or try a ring", mostAllPairs, n)
 	}
 	return nil
 }

@@ -31,7 +31,7 @@ type Options struct {
 	// Nodes to try; none means all that are ready for SCTP.
 	Nodes []string
 	// AllPairs tries each node against each, also where they are more than
-	// [AllPairsByDefault]; of more than [MostAllPairs] that is refused.
+	// [AllPairsByDefault]; of more than [mostAllPairs] that is refused.
 	AllPairs bool
 	// Image of the pods; "" means that of the agent's pods.
 	Image string
@@ -93,7 +93,7 @@ func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Res
 	ctx, cancel := context.WithTimeoutCause(ctx, opts.Timeout, fmt.Errorf("not done within %v", opts.Timeout))
 	defer cancel()
 
-	if err := Sweep(ctx, c, opts.Progress); err != nil {
+	if err := sweep(ctx, c, opts.Progress); err != nil {
 		return nil, err
 	}
 	r := &run{c: c, opts: opts, services: map[int]*corev1.Service{}, result: &Result{

@@ -409,7 +409,7 @@ func TestListenerGone(t *testing.T) {
 func TestTooManyNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer()
-		s.nodes = MostAllPairs + 1
+		s.nodes = mostAllPairs + 1
 		_, err := s.runWith(t.Context(), t, Options{Image: "x", AllPairs: true})
 		if err == nil || !strings.Contains(err.Error(), "101") || !strings.Contains(err.Error(), "--node") {
 			t.Errorf("%v", err)
