@@ -187,7 +187,7 @@ func (c *cluster) ours() []schema.GroupVersionResource {
 		out = append(out, crd.resource())
 	}
 	for gv, plurals := range map[schema.GroupVersion][]string{
-		{Version: "v1"}:                                        {"serviceaccounts", "configmaps", "resourcequotas"},
+		{Version: "v1"}:                                        {"serviceaccounts", "configmaps", "resourcequotas", "services"},
 		{Group: "apps", Version: "v1"}:                         {"daemonsets"},
 		{Group: "batch", Version: "v1"}:                        {"cronjobs", "jobs"},
 		{Group: "rbac.authorization.k8s.io", Version: "v1"}:    {"clusterroles", "clusterrolebindings", "roles", "rolebindings"},
@@ -357,7 +357,11 @@ func TestUpgradeAndRollback(t *testing.T) {
 	for _, d := range differ(before, c.managed(t)) {
 		t.Errorf("after the rollback: %s", d)
 	}
-	release("upgrade", "sctp-agent", chartDir)
+	// Those of the earlier chart, without what is new.
+	if _, err := tryHelm(t, c.kubeconfig, "upgrade", "sctp-agent", chartDir, "--namespace", "sctp-agent", "--reuse-values"); err == nil || !strings.Contains(err.Error(), "missing properties 'cliImage'") {
+		t.Errorf("an upgrade that lacks this chart's values: %v", err)
+	}
+	release("upgrade", "sctp-agent", chartDir, "--reset-then-reuse-values")
 	release("uninstall", "sctp-agent")
 	c.nothingRemains(t)
 

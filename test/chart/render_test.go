@@ -12,6 +12,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
+
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
 
 // helmsOwn are the labels and annotations that Helm puts on what it installs.
@@ -147,7 +149,9 @@ func TestChartEqualsKustomize(t *testing.T) {
 			}
 			// Hardened narrows OpenShift's constraints, too, and goes with less than
 			// all; the others add the same everywhere.
-			if overlay == "kubernetes" || c == "hardened" {
+			if c == "node-readiness" && overlay == "kubernetes" {
+				sets = append(sets, []string{"condition", c}) // as the chart demands
+			} else if overlay == "kubernetes" || c == "hardened" {
 				sets = append(sets, []string{c})
 			}
 			// placement-warning is a part of placement, mesh of mesh-host-network.
@@ -222,16 +226,29 @@ func TestValuesAreChecked(t *testing.T) {
 	}{
 		{"a value that does not exist", "hostnetwork", []string{"--set", "hostnetwork.enabled=true"}},
 		{"a value that does not exist, below", "enable", []string{"--set", "condition.enable=true"}},
-		{"a prefix of Kubernetes", "labelPrefix", []string{"--set", "labelPrefix=node.kubernetes.io/"}},
+		{"a prefix of Kubernetes", "are reserved", []string{"--set", "labelPrefix=node.kubernetes.io/"}},
 		{"a prefix that ends a string in the policy", "labelPrefix", []string{"--set", "labelPrefix=x') || true || ('/"}},
 		{"a name that ends a string in the policy", "fullnameOverride", []string{"--set", "fullnameOverride=x' || true"}},
 		{"a severity that does not exist", "failOn", []string{"--set", "auditor.failOn=all"}},
-		{"node-feature-discovery's file without privilege", "hardened", []string{"--set", "nfd.enabled=true,hardened.enabled=true"}},
+		{"node-feature-discovery's file without privilege", "belongs to root", []string{"--set", "nfd.enabled=true,hardened.enabled=true"}},
+		{"a rule on a condition that nobody writes", "needs condition.enabled", []string{"--set", "nodeReadiness.enabled=true"}},
+		{"a heartbeat in words", "heartbeat", []string{"--set", "condition.heartbeat=5 minutes"}},
+		{"a quota for no class", "needs priorityClassName", []string{"--set", "criticalPodsQuota.enabled=true,priorityClassName="}},
+		{"one port for two things", "must differ: [9477 9477]", []string{"--set", "mesh.enabled=true,mesh.port=9477"}},
+		{"a node's port for two pods", "must differ", []string{"--set", "mesh.enabled=true,mesh.hostNetwork=true,hostNetwork.enabled=true,agent.port=9476"}},
+		{"a prefix past the policy", "set labelPrefix instead of --prefix", []string{"--set", "agent.extraArgs={--prefix=example.com/}"}},
+		{"a label of the selector", "podLabels", []string{"--set", `podLabels.app\.kubernetes\.io/name=x`}},
 		{"placement before its API", "placement needs Kubernetes 1.36", []string{"--set", "placement.enabled=true", "--kube-version", "1.35.9"}},
-		{"a Kubernetes without the node's name in tokens", "kubeVersion", []string{"--kube-version", "1.31.4"}},
+		{"a Kubernetes without the node's name in tokens", "requires kubeVersion", []string{"--kube-version", "1.31.4"}},
 	} {
-		args := append([]string{"template", "sctp-agent", chartDir}, c.args...)
-		if _, err := tryHelm(t, "", args...); err == nil || !strings.Contains(err.Error(), c.want) {
+		args := append([]string{"template", "sctp-agent", chartDir, "--kube-version", controlplane.Version}, c.args...)
+		_, err := tryHelm(t, "", args...)
+		if err == nil {
+			t.Errorf("%s: not refused", c.name)
+			continue
+		}
+		// The first line has the arguments.
+		if _, said, _ := strings.Cut(err.Error(), "\n"); !strings.Contains(said, c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 	}
@@ -243,12 +260,14 @@ func TestValuesAreChecked(t *testing.T) {
 // belongs to.
 func TestFlagsOfValues(t *testing.T) {
 	for _, c := range []struct{ enabled, heartbeat, want string }{
-		{"true", "1h", "--condition-heartbeat=1h"},
-		{"true", "0", "--condition-heartbeat=0"},
-		{"true", "", ""},
-		{"false", "1h", ""},
+		{"true", `"1h"`, "--condition-heartbeat=1h"},
+		{"true", `"0"`, "--condition-heartbeat=0"},
+		{"true", `0`, "--condition-heartbeat=0"},
+		{"true", `""`, ""},
+		{"true", `null`, ""},
+		{"false", `"1h"`, ""},
 	} {
-		rendered := string(template(t, "--set", "condition.enabled="+c.enabled, "--set-string", "condition.heartbeat="+c.heartbeat))
+		rendered := string(template(t, "--set", "condition.enabled="+c.enabled, "--set-json", "condition.heartbeat="+c.heartbeat))
 		_, after, found := strings.Cut(rendered, "--condition-heartbeat")
 		arg, _, _ := strings.Cut(after, "\n")
 		if got := "--condition-heartbeat" + arg; found != (c.want != "") || found && got != c.want {
@@ -279,9 +298,14 @@ func TestSchemaIsComplete(t *testing.T) {
 		if schema["additionalProperties"] != false {
 			t.Errorf("%s: what is not known is not refused", path)
 		}
-		for k := range properties {
+		required, _ := schema["required"].([]any)
+		for k, p := range properties {
 			if _, ok := value[k]; !ok && k != "global" {
 				t.Errorf("%s.%s has no default", path, k)
+			}
+			// What templates look into; without it they would fail with no word about it.
+			if group := p.(map[string]any)["additionalProperties"] == false; group && k != "global" && !slices.Contains(required, any(k)) {
+				t.Errorf("%s.%s is not required", path, k)
 			}
 		}
 		for k, v := range value {

@@ -2,9 +2,9 @@
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" (.Release.Name | trunc 29 | trimSuffix "-") .Chart.Name -}}
+{{- printf "%s-%s" (.Release.Name | replace "." "-" | trunc 29 | trimSuffix "-") .Chart.Name -}}
 {{- end -}}
 {{- end -}}
 
@@ -14,10 +14,10 @@
 {{- if eq $name "sctp-agent" -}}sctp-auditor{{- else -}}{{ $name }}-auditor{{- end -}}
 {{- end -}}
 
-{{- /* The name of the mesh's objects. */ -}}
+{{- /* The name of the mesh's objects. A Service's begins with a letter. */ -}}
 {{- define "sctp-agent.mesh" -}}
 {{- $name := include "sctp-agent.fullname" . -}}
-{{- if eq $name "sctp-agent" -}}sctp-mesh{{- else -}}{{ $name }}-mesh{{- end -}}
+{{- if eq $name "sctp-agent" -}}sctp-mesh{{- else -}}{{ if regexMatch "^[0-9]" $name }}sctp-{{ end }}{{ $name }}-mesh{{- end -}}
 {{- end -}}
 
 {{- define "sctp-agent.meshSelector" -}}
