@@ -20,7 +20,7 @@ demo: deps
 test: deps
 	@hack/test
 
-# Everything, run before an issue is resolved: hours.
+# Everything, run before a release: hours.
 test-full: deps
 	@hack/deps qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-s390x
 	@hack/test -full
@@ -65,12 +65,12 @@ test-kernels: deps
 test-mesh: deps
 	@hack/test -full mesh
 
-# A whole inspection of a host against one dry run of the real modprobe; the
-# probe's core against the least C program that does the same; one agent at rest
-# and at work beside a floor, and a simulated cluster on one API server
-# (BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form, BENCH=-peers for
+# Figures: an inspection against a dry run of the real modprobe, the probe's core
+# against the least C program that does the same, one agent at rest and at work
+# beside a floor, a simulated cluster on one API server.
+# BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form, BENCH=-peers for
 # nfd-worker beside the agent, BENCH="-mesh 5000 -rest 12m" for the mesh's agents
-# on one API server instead).
+# on one API server instead.
 bench: deps
 	@cd test && go test -run '^$$' -bench . -benchmem ./oracle
 	@cd test && go test -run '^$$' -bench . -benchtime 1x ./probe
@@ -83,5 +83,5 @@ deps:
 # The targets, each with the first sentence of its comment.
 help:
 	@awk '/^# /{text = text substr($$0, 2); next} \
-		/^[a-z-]+:/{sub(/:.*/, ""); sub(/\.( .*|$$)/, ".", text); if (text) printf "make %-12s%s\n", $$0, text} \
+		/^[a-z-]+:/{sub(/:.*/, ""); sub(/\.( .*|$$)/, ".", text); if (text) printf "make %-15s%s\n", $$0, text} \
 		{text = ""}' $(firstword $(MAKEFILE_LIST))
