@@ -10,6 +10,8 @@ type Setting struct {
 	File   string
 	Line   int
 	Vendor bool
+	// perhaps: it holds by chance.
+	perhaps bool
 }
 
 // Ignored says that the failure of a command is ignored (systemd.service(5), the

@@ -356,11 +356,14 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 }
 
 // linked are the names of units that links in a directory of a unit bring along,
-// with the directories.
+// with the directories. Of one name the first directory decides; which of a unit's
+// names comes first is left to chance (src/shared/dropin.c goes through a set).
 func (s *Set) linked(u *Unit, suffix string) (list []Setting) {
-	taken := map[string]bool{}
-	for _, d := range s.dirs {
-		for _, name := range s.names(u.Name) {
+	files, masked := map[string]string{}, map[string]bool{}
+	var order []string
+	for _, name := range s.names(u.Name) {
+		taken := map[string]bool{}
+		for _, d := range s.dirs {
 			if _, ok := d.entries[name+suffix]; !ok {
 				continue
 			}
@@ -375,29 +378,64 @@ func (s *Set) linked(u *Unit, suffix string) (list []Setting) {
 					continue
 				}
 				taken[e.Name] = true
-				if target, err := s.files.Readlink(path.Join(dir, e.Name)); err == nil && target != "/dev/null" {
-					file := path.Join(dir, e.Name)
-					list = append(list, Setting{Value: u.instantiate(e.Name), File: file, Vendor: vendor(file)})
+				if target, err := s.files.Readlink(path.Join(dir, e.Name)); err != nil || target == "/dev/null" {
+					masked[e.Name] = true
+				} else if files[e.Name] == "" {
+					files[e.Name] = path.Join(dir, e.Name)
+					order = append(order, e.Name)
 				}
 			}
 		}
+	}
+	for _, name := range order {
+		file := files[name]
+		list = append(list, s.instances(u, Setting{Value: name, File: file, Vendor: vendor(file), perhaps: masked[name]})...)
 	}
 	return list
 }
 
 // named are the units that settings of a unit name. Unlike other lists, these
 // cannot be cleared (systemd.unit(5)).
-func (u *Unit) named(keys ...string) (list []Setting) {
+func (s *Set) named(u *Unit, keys ...string) (list []Setting) {
 	for _, v := range u.Settings {
 		if v.Section != "Unit" || !slices.Contains(keys, v.Key) {
 			continue
 		}
 		for _, name := range strings.Fields(v.Value) {
 			if text, ok := u.expand(name); ok {
-				v.Value = u.instantiate(text)
-				list = append(list, v)
+				v.Value = text
+				list = append(list, s.instances(u, v)...)
 			}
 		}
+	}
+	return list
+}
+
+// instances are those of a template that a unit names without one: the unit's own
+// instance, or else the unit's name (src/core/unit.c, resolve_template), and of its
+// names that which systemd has met first.
+func (s *Set) instances(u *Unit, v Setting) (list []Setting) {
+	prefix, suffix, template := strings.Cut(v.Value, "@.")
+	if !template {
+		return []Setting{v}
+	}
+	instances := []string{u.instance()}
+	if instances[0] == "" {
+		instances[0] = strings.TrimSuffix(u.Name, path.Ext(u.Name))
+		for _, d := range s.dirs {
+			for name := range d.entries {
+				if name != u.Name && s.aliasOf(name) == u.Name {
+					instances = append(instances, strings.TrimSuffix(name, path.Ext(name)))
+				}
+			}
+		}
+		slices.Sort(instances)
+		instances = slices.Compact(instances)
+	}
+	v.perhaps = v.perhaps || len(instances) > 1
+	for _, instance := range instances {
+		v.Value = prefix + "@" + instance + "." + suffix
+		list = append(list, v)
 	}
 	return list
 }
@@ -413,23 +451,9 @@ func (u *Unit) late() (late bool, by Setting) {
 	return late, by
 }
 
-// instantiate makes an instance of a template that a unit names without one: it is
-// the unit's own, or else the unit's name (src/core/unit.c, resolve_template).
-func (u *Unit) instantiate(name string) string {
-	prefix, suffix, template := strings.Cut(name, "@.")
-	if !template {
-		return name
-	}
-	instance := u.instance()
-	if instance == "" {
-		instance = strings.TrimSuffix(u.Name, path.Ext(u.Name))
-	}
-	return prefix + "@" + instance + "." + suffix
-}
-
 // required are the units without which a unit is not started.
 func (s *Set) required(u *Unit) []Setting {
-	list := u.named("Requires", "BindsTo")
+	list := s.named(u, "Requires", "BindsTo")
 	for _, v := range s.linked(u, ".requires") {
 		v.Key = "Requires"
 		list = append(list, v)
@@ -438,23 +462,23 @@ func (s *Set) required(u *Unit) []Setting {
 }
 
 // pulls are the names of units that a unit surely brings along, and of those that
-// only later versions of systemd take for such.
-func (s *Set) pulls(u *Unit) (names, later []string) {
+// it may: by chance, or with a later version of systemd.
+func (s *Set) pulls(u *Unit) (names, perhaps []string) {
 	add := func(since int, list []Setting) {
 		for _, v := range list {
-			if s.systemd >= since {
+			if s.systemd >= since && !v.perhaps {
 				names = append(names, v.Value)
 			} else {
-				later = append(later, v.Value)
+				perhaps = append(perhaps, v.Value)
 			}
 		}
 	}
 	add(0, s.linked(u, ".wants"))
 	add(0, s.required(u))
-	add(0, u.named("Wants"))
-	add(249, u.named("Upholds"))
+	add(0, s.named(u, "Wants"))
+	add(249, s.named(u, "Upholds"))
 	add(254, s.linked(u, ".upholds"))
-	return names, later
+	return names, perhaps
 }
 
 // kinds are the units that are looked at.
@@ -536,9 +560,9 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 			queue = append(queue, u.alias)
 			continue
 		}
-		pulled, later := s.pulls(u)
+		pulled, perhaps := s.pulls(u)
 		brings[name] = pulled
-		queue = slices.Concat(queue, pulled, later)
+		queue = slices.Concat(queue, pulled, perhaps)
 		for _, other := range u.triggers() {
 			triggered[other] = true
 			queue = append(queue, other)
@@ -596,7 +620,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 			case late && !(wanted.Vendor() && link.Vendor):
 				s.against[wanted.Name] = Setting{Section: "Install", Key: "WantedBy", Value: target, File: link.File}
 			}
-			for _, v := range wanted.named("After") {
+			for _, v := range s.named(wanted, "After") {
 				if later, _ := s.Load(s.aliasOf(v.Value)).late(); later || path.Ext(v.Value) == ".target" && !slices.Contains(beforeSysinit, v.Value) {
 					s.against[wanted.Name] = v
 				}
@@ -605,7 +629,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 	}
 	for _, name := range order {
 		u := s.Load(name)
-		for _, v := range u.named("Conflicts") {
+		for _, v := range s.named(u, "Conflicts") {
 			other := s.aliasOf(v.Value)
 			if _, there := brings[other]; there && other != name {
 				s.against[other], s.against[name] = v, v
@@ -614,7 +638,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 		if late, _ := u.late(); u.Masked || !late {
 			continue
 		}
-		for _, v := range u.named("Before") {
+		for _, v := range s.named(u, "Before") {
 			switch other := s.aliasOf(v.Value); {
 			case slices.Contains(early, other):
 				s.against[name] = v
