@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/places"
 )
 
 // Serve answers on the address ("127.0.0.1:9475", ":9475") until ctx ends.
@@ -27,7 +29,7 @@ func Serve(ctx context.Context, address string, h http.Handler) error {
 		_ = srv.Shutdown(grace)
 	})
 	defer stop()
-	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := srv.Serve(bounded{l, places.New(limits)}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving metrics and health: %w", err)
 	}
 	return nil

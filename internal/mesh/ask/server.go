@@ -22,7 +22,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
-	"github.com/sctp-agent/sctp-agent/internal/mesh/places"
+	"github.com/sctp-agent/sctp-agent/internal/places"
 )
 
 const (

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
-	"github.com/sctp-agent/sctp-agent/internal/mesh/places"
+	"github.com/sctp-agent/sctp-agent/internal/places"
 	"github.com/sctp-agent/sctp-agent/internal/sctp"
 )
 
