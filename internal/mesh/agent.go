@@ -99,22 +99,27 @@ type Agent struct {
 	list     []Peer
 	ring     ring.Ring
 	listFrom time.Time
-	greeted  bool
-	watches  []*watch // of the ring, in its order
-	roaming  []*watch
-	swept    map[conclusion.Kind]time.Time
-	stranger time.Time // when the list was or will be read because of one
-	working  sync.WaitGroup
+	// listTried is when an attempt to read the list ended last.
+	listTried time.Time
+	greeted   bool
+	watches   []*watch // of the ring, in its order
+	roaming   []*watch
+	// introductions are to nodes that were asked.
+	introductions introductions
+	swept         map[conclusion.Kind]time.Time
+	stranger      time.Time // when the list was or will be read because of one
+	working       sync.WaitGroup
 }
 
 // New makes a node, which does nothing yet.
 func New(cfg Config) *Agent {
 	return &Agent{
-		cfg:    cfg,
-		epoch:  time.Now().Add(-backoff.Within(period)), // not all nodes at once
-		relist: make(chan struct{}, 1),
-		checks: checks{by: map[string]*check{}},
-		swept:  map[conclusion.Kind]time.Time{},
+		cfg:           cfg,
+		epoch:         time.Now().Add(-backoff.Within(period)), // not all nodes at once
+		relist:        make(chan struct{}, 1),
+		checks:        checks{by: map[string]*check{}},
+		swept:         map[conclusion.Kind]time.Time{},
+		introductions: introductions{made: map[netip.Addr]time.Time{}},
 	}
 }
 
@@ -221,6 +226,7 @@ func (a *Agent) listed(ctx context.Context, list []Peer, read bool) {
 	defer a.judge()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.listTried = now
 	a.table.Listed(now)
 	if !read {
 		return

@@ -47,6 +47,11 @@ type world struct {
 	changes        []report
 	news           int // associations
 	questions      int
+	// tokens are until when a node has one for another; requests are those of
+	// each node to the API server for them, and lists for the list of peers.
+	tokens          map[[2]string]time.Time
+	failed          map[string]time.Time
+	requests, lists map[string]int
 }
 
 type report struct {
@@ -157,6 +162,18 @@ func (w *world) start(ctx context.Context, i int) {
 			w.mu.Lock()
 			w.questions++
 			a, noToken := w.agents[asked.Node], w.apiDown
+			if pair := [2]string{name, asked.Node}; time.Now().After(w.tokens[pair]) {
+				// internal/mesh/kube waits as long after a request that failed.
+				if now := time.Now(); now.Sub(w.failed[name]) >= 5*time.Second {
+					w.requests[name]++
+					if noToken {
+						w.failed[name] = now
+					}
+				}
+				if !noToken {
+					w.tokens[pair] = time.Now().Add(9 * time.Minute)
+				}
+			}
 			w.mu.Unlock()
 			if noToken {
 				return picture.StateUnknown, errors.New("the API server is away")
@@ -172,6 +189,7 @@ func (w *world) start(ctx context.Context, i int) {
 		List: func(ctx context.Context) ([]Peer, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			w.lists[name]++
 			if w.apiDown {
 				return nil, errors.New("the API server is away")
 			}
@@ -197,7 +215,10 @@ func inWorld(t *testing.T, nodes int, test func(*world)) {
 		seed := rand.Uint64()
 		t.Logf("seed %d", seed) // Go's scheduler has its own part in it
 		ctx, cancel := context.WithCancel(t.Context())
-		w := &world{ctx: ctx, agents: map[string]*Agent{}, stop: map[string]context.CancelFunc{}, random: rand.New(rand.NewPCG(seed, 0))}
+		w := &world{
+			ctx: ctx, agents: map[string]*Agent{}, stop: map[string]context.CancelFunc{}, random: rand.New(rand.NewPCG(seed, 0)),
+			tokens: map[[2]string]time.Time{}, failed: map[string]time.Time{}, requests: map[string]int{}, lists: map[string]int{},
+		}
 		for i := range nodes {
 			w.list = append(w.list, w.peer(i))
 		}
@@ -436,6 +457,99 @@ func TestComingAndGoing(t *testing.T) {
 		w.set(func() { w.apiDown = false })
 		check("the API server is away")
 	})
+}
+
+// The list is read at leisure, but where somebody waits for it: a reading that a
+// stranger causes ends soon, and there are few.
+func TestListing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var took []time.Duration
+		a := New(Config{
+			Node: "node-0", Log: slog.New(slog.DiscardHandler),
+			List: func(ctx context.Context) ([]Peer, error) {
+				began := time.Now()
+				<-ctx.Done()
+				took = append(took, time.Since(began))
+				return nil, ctx.Err()
+			},
+		})
+		go a.Run(ctx)
+		time.Sleep(listTimeout)
+		synctest.Wait()
+		for range 300 { // for half a minute
+			a.Stranger(netip.MustParseAddr("192.0.2.1"))
+			time.Sleep(100 * time.Millisecond)
+		}
+		if len(took) < 2 || len(took) > 3 || took[0] != listTimeout || took[1] != relistTimeout {
+			t.Errorf("the list was read for %v", took)
+		}
+		cancel()
+		time.Sleep(time.Minute)
+	})
+}
+
+// Where many peers fail, at once and for long, each agent asks the API server for
+// few tokens, seldom reads the list, and still concludes in time.
+func TestRequests(t *testing.T) {
+	toPeers := func(bad string, peers []string, from, to string) bool {
+		return from == bad && slices.Contains(peers, to)
+	}
+	betweenZones := func(_ string, _ []string, from, to string) bool {
+		zone := func(node string) int {
+			var i int
+			_, _ = fmt.Sscanf(node, "node-%d", &i)
+			return i % 3
+		}
+		return (zone(from) == 0) != (zone(to) == 0)
+	}
+	for name, c := range map[string]struct {
+		drops   func(bad string, peers []string, from, to string) bool
+		apiDown bool
+	}{
+		"ten peers":                     {toPeers, false},
+		"ten peers, and the API server": {toPeers, true},
+		"a zone":                        {betweenZones, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, 40, func(w *world) {
+				bad := w.list[w.number(len(w.list))].Node
+				var peers []string
+				for _, p := range w.agents[bad].Picture().Peers[:ring.Peers] {
+					peers = append(peers, p.Node)
+				}
+				drops := func(from, to string, t traffic) bool { return t != tcp && c.drops(bad, peers, from, to) }
+				w.set(func() {
+					w.drops, w.apiDown = drops, c.apiDown
+					clear(w.requests)
+					clear(w.lists)
+				})
+				start := time.Now()
+				time.Sleep(13 * time.Second)
+				for name, a := range w.agents {
+					for _, p := range a.Picture().Peers {
+						if p.Role == picture.RoleRing && drops(name, p.Node, newAssociation) && p.Conclusion == picture.ConclusionNone {
+							t.Errorf("%s concludes nothing about %s", name, p.Node)
+						}
+					}
+				}
+				for _, after := range []time.Duration{time.Minute, 3 * time.Minute} {
+					time.Sleep(after - time.Since(start))
+					w.mu.Lock()
+					tokens, lists := slices.Max(slices.Collect(maps.Values(w.requests))), slices.Max(slices.Collect(maps.Values(w.lists)))
+					w.mu.Unlock()
+					t.Logf("in %v, an agent asks for %d tokens and reads the list %d times at most", after, tokens, lists)
+					if most := 6 + int(after.Seconds())/10; tokens > most {
+						t.Errorf("an agent asks for %d tokens in %v, want %d at most", tokens, after, most)
+					}
+					// Each roaming peer that fails, too, has it read.
+					if most := 18 + int(after.Seconds())/30; lists > most {
+						t.Errorf("an agent reads the list %d times in %v, want %d at most", lists, after, most)
+					}
+				}
+			})
+		})
+	}
 }
 
 // Without the API server nobody can ask: a node that fails is concluded to be

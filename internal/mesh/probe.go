@@ -72,6 +72,7 @@ func (a *Agent) failed(ctx context.Context, w *watch, k conclusion.Kind, failure
 	if askNow {
 		w.asked = now
 	}
+	listAgain := now.Sub(a.listTried) >= askAgain
 	a.mu.Unlock()
 	if failures == 1 || failures > conclusion.Tries {
 		a.working.Go(func() { a.tryTCP(ctx, w) })
@@ -79,7 +80,7 @@ func (a *Agent) failed(ctx context.Context, w *watch, k conclusion.Kind, failure
 	if askNow {
 		a.working.Go(func() { a.askOthers(ctx, w, k) })
 	}
-	if failures == 2 || askNow && failures > conclusion.Tries {
+	if failures == 2 || listAgain && failures > conclusion.Tries {
 		a.readList()
 	}
 	if failures == 2 {
@@ -121,34 +122,17 @@ func (a *Agent) tryTCP(ctx context.Context, w *watch) {
 	a.judge()
 }
 
-// askOthers asks some of those who probe the peer, those first that this node
-// reaches.
+// askOthers asks some of those who probe the peer.
 func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
-	a.mu.Lock()
-	var others []Peer
-	for _, name := range a.ring.Probers(w.peer.Node) {
-		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })
-		if at >= 0 && name != a.cfg.Node {
-			others = append(others, a.list[at])
-		}
-	}
-	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
-	slices.SortStableFunc(others, func(p, q Peer) int {
-		unreached := func(p Peer) int {
-			if a.table.State(p.Node, k) == picture.StateFailed {
-				return 1
-			}
-			return 0
-		}
-		return unreached(p) - unreached(q)
-	})
-	a.mu.Unlock()
-	others = others[:min(questions, len(others))]
+	others := a.others(w, k)
 	answers := make(chan picture.State, len(others))
 	for _, other := range others {
 		a.working.Go(func() {
 			state, err := a.cfg.Ask(ctx, other, w.peer.Node, k)
-			if err != nil && ctx.Err() == nil {
+			if err != nil {
+				a.mu.Lock()
+				a.introductions.failed(other)
+				a.mu.Unlock()
 				a.cfg.Log.Debug("no answer about a peer", "error", err.Error())
 			}
 			a.cfg.Metrics.asked(err)
@@ -172,4 +156,36 @@ func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
 	a.table.Answers(w.peer.Node, asked, alsoFail, time.Now())
 	a.mu.Unlock()
 	a.judge()
+}
+
+// others who probe the peer and are asked about it: those first that this node
+// reaches, and of those the ones that it knows.
+func (a *Agent) others(w *watch, k conclusion.Kind) (chosen []Peer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	var others []Peer
+	for _, name := range a.ring.Probers(w.peer.Node) {
+		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })
+		if at >= 0 && name != a.cfg.Node {
+			others = append(others, a.list[at])
+		}
+	}
+	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
+	last := func(p Peer) (rank int) {
+		if a.table.State(p.Node, k) == picture.StateFailed {
+			rank += 2
+		}
+		if a.introductions.needed(p, now) {
+			rank++
+		}
+		return rank
+	}
+	slices.SortStableFunc(others, func(p, q Peer) int { return last(p) - last(q) })
+	for _, p := range others {
+		if len(chosen) < questions && (!a.introductions.needed(p, now) || a.introductions.make(p, now)) {
+			chosen = append(chosen, p)
+		}
+	}
+	return chosen
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
@@ -24,7 +25,11 @@ type Tokens interface {
 
 // Holder of a token: the pod it is bound to, and that pod's node, "" where the
 // cluster does not say.
-type Holder struct{ Pod, UID, Node string }
+type Holder struct {
+	Pod, UID, Node string
+	// Until is when the token expires.
+	Until time.Time
+}
 
 // Reviewer tells whose a token is, if it is valid and for that audience.
 type Reviewer interface {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
@@ -51,6 +52,7 @@ func (a as) Token(_ context.Context, audience string) (string, error) {
 }
 
 func (a *authority) Review(_ context.Context, token, audience string) (Holder, error) {
+	time.Sleep(10 * time.Millisecond) // what others ask meanwhile waits for it
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.reviews++
@@ -246,6 +248,70 @@ func TestFlood(t *testing.T) {
 	if _, err := c.Ask(t.Context(), "node-1", n.at, "node-3", conclusion.Kept); err == nil && time.Since(begun) < place {
 		t.Errorf("more than %d questions in %v are answered", limits.PerPeer, place)
 	}
+}
+
+// Many peers who ask many times at once cost one review each, until their tokens
+// expire; one who comes with ever new tokens gets few of them reviewed, and the
+// others are answered all the same.
+func TestReviews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		authority := newAuthority()
+		s := &Server{Node: "node-1", Reviewer: authority, reviewed: map[netip.Addr]*review{}}
+		peers, at := 50, time.Now()
+		tokens := make([]string, peers)
+		renew := func(i int) {
+			authority.mu.Lock()
+			defer authority.mu.Unlock()
+			tokens[i] = fmt.Sprintf("token-%d", len(authority.tokens))
+			authority.tokens[tokens[i]] = issued{Holder{Pod: fmt.Sprint(i), Until: at.Add(8 * time.Minute)}, ""}
+		}
+		ask := func(i int) error {
+			holder, err := s.review(t.Context(), loopback(i), tokens[i])
+			if err == nil && holder.Pod != fmt.Sprint(i) {
+				t.Errorf("peer %d is taken for %q", i, holder.Pod)
+			}
+			return err
+		}
+		all := func(want int) {
+			t.Helper()
+			authority.reviews = 0
+			var asking sync.WaitGroup
+			for i := range peers {
+				for range limits.PerPeer {
+					asking.Go(func() {
+						if err := ask(i); err != nil {
+							t.Errorf("peer %d: %v", i, err)
+						}
+					})
+				}
+			}
+			asking.Wait()
+			if authority.reviews != want {
+				t.Errorf("%v after the first question: %d reviews, want %d", time.Since(at), authority.reviews, want)
+			}
+		}
+		for i := range peers {
+			renew(i)
+		}
+		all(peers)
+		time.Sleep(7 * time.Minute)
+		all(0)
+		time.Sleep(time.Minute)
+		all(peers) // the authority has them reviewed again
+
+		authority.reviews = 0
+		for range 600 { // for a minute
+			renew(0)
+			_ = ask(0)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if authority.reviews > int(time.Minute/reviewAgain) {
+			t.Errorf("%d reviews for one peer in a minute", authority.reviews)
+		}
+		time.Sleep(reviewAgain)
+		renew(0)
+		all(peers)
+	})
 }
 
 // counted counts what goes over a connection.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/big"
 	"net"
 	"net/netip"
@@ -32,14 +33,14 @@ const (
 	// place is how long a connection keeps its place at the least, so that
 	// the number of places is a rate, too.
 	place = time.Second
-	// remembered is how long a reviewed token need not be reviewed again, and
-	// mostRemembered how many of them.
-	remembered     = 5 * time.Minute
-	mostRemembered = 256
+	// reviewAgain is the least time between two reviews for the same address:
+	// a peer has one token for this node until shortly before its end.
+	reviewAgain = 5 * time.Second
 )
 
-// limits: addresses that are no peer's are not served at all.
-var limits = places.Limits{PerPeer: 4, All: 64}
+// limits: a peer asks about its ten at most. Addresses that are no peer's are not
+// served at all.
+var limits = places.Limits{PerPeer: 10, All: 64}
 
 // Asker is a peer, as the list of peers has it.
 type Asker struct{ Node, Pod, UID string }
@@ -59,11 +60,17 @@ type Server struct {
 
 	audience string
 	mu       sync.Mutex
-	reviewed map[[sha256.Size]byte]review
+	reviewed map[netip.Addr]*review
 }
 
+// review is the latest for an address.
 type review struct {
+	token [sha256.Size]byte
+	began time.Time
+	done  chan struct{}
+	// What follows is there when it is done. It serves until then.
 	holder Holder
+	err    error
 	until  time.Time
 }
 
@@ -75,7 +82,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		return fmt.Errorf("make a certificate: %w", err)
 	}
 	s.audience = audience(s.Node, certificate.Certificate[0])
-	s.reviewed = map[[sha256.Size]byte]review{}
+	s.reviewed = map[netip.Addr]*review{}
 	config := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{certificate},
@@ -97,14 +104,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			backoff.Sleep(ctx, 10*time.Millisecond) // no descriptor left, for example
 			continue
 		}
-		asker, leave, ok := s.admit(conn, taken)
+		from, asker, leave, ok := s.admit(conn, taken)
 		if !ok {
 			conn.Close()
 			continue
 		}
 		go func() {
 			began := time.Now()
-			s.serve(ctx, tls.Server(conn, config), asker)
+			s.serve(ctx, tls.Server(conn, config), from, asker)
 			conn.Close()
 			backoff.Sleep(ctx, place-time.Since(began))
 			leave()
@@ -113,19 +120,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // admit lets peers in, by their addresses, before anything is spent on them.
-func (s *Server) admit(conn net.Conn, taken *places.Places) (asker Asker, leave func(), ok bool) {
-	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+func (s *Server) admit(conn net.Conn, taken *places.Places) (from netip.Addr, asker Asker, leave func(), ok bool) {
+	source, err := netip.ParseAddrPort(conn.RemoteAddr().String())
 	if err != nil {
-		return asker, nil, false
+		return from, asker, nil, false
 	}
-	source := from.Addr().Unmap()
-	if asker, ok = s.Asker(source); ok {
-		leave, ok = taken.Take(source, true)
+	from = source.Addr().Unmap()
+	if asker, ok = s.Asker(from); ok {
+		leave, ok = taken.Take(from, true)
 	}
-	return asker, leave, ok
+	return from, asker, leave, ok
 }
 
-func (s *Server) serve(ctx context.Context, conn *tls.Conn, asker Asker) {
+func (s *Server) serve(ctx context.Context, conn *tls.Conn, from netip.Addr, asker Asker) {
 	defer context.AfterFunc(ctx, func() { conn.NetConn().Close() })()
 	var q question
 	if conn.SetDeadline(time.Now().Add(questionTimeout)) != nil ||
@@ -134,7 +141,7 @@ func (s *Server) serve(ctx context.Context, conn *tls.Conn, asker Asker) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	state, err := s.answer(ctx, q, asker)
+	state, err := s.answer(ctx, q, from, asker)
 	a := answer{State: state}
 	if err != nil {
 		a.Refused = err.Error()
@@ -145,11 +152,11 @@ func (s *Server) serve(ctx context.Context, conn *tls.Conn, asker Asker) {
 	}
 }
 
-func (s *Server) answer(ctx context.Context, q question, asker Asker) (picture.State, error) {
+func (s *Server) answer(ctx context.Context, q question, from netip.Addr, asker Asker) (picture.State, error) {
 	if !slices.Contains(conclusion.Kinds(), q.Kind) {
 		return "", errors.New("no such kind of probe")
 	}
-	holder, err := s.review(ctx, q.Token)
+	holder, err := s.review(ctx, from, q.Token)
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("the token is not accepted: %w", err)
@@ -165,28 +172,41 @@ func (s *Server) answer(ctx context.Context, q question, asker Asker) (picture.S
 	return state, nil
 }
 
-func (s *Server) review(ctx context.Context, token string) (Holder, error) {
+// review has a token reviewed once for all questions from an address that come
+// with it, until it expires.
+func (s *Server) review(ctx context.Context, from netip.Addr, token string) (Holder, error) {
 	if token == "" {
 		return Holder{}, errors.New("there is none")
 	}
 	key, now := sha256.Sum256([]byte(token)), time.Now()
 	s.mu.Lock()
-	known, found := s.reviewed[key]
-	s.mu.Unlock()
-	if found && now.Before(known.until) {
-		return known.holder, nil
+	r := s.reviewed[from]
+	switch {
+	case r != nil && r.token == key && (r.until.IsZero() || now.Before(r.until)):
+		s.mu.Unlock()
+	case r != nil && now.Sub(r.began) < reviewAgain:
+		s.mu.Unlock()
+		return Holder{}, errors.New("another one was reviewed just now")
+	default:
+		maps.DeleteFunc(s.reviewed, func(_ netip.Addr, r *review) bool { return !r.until.IsZero() && now.After(r.until) })
+		r = &review{token: key, began: now, done: make(chan struct{})}
+		s.reviewed[from] = r
+		s.mu.Unlock()
+		holder, err := s.Reviewer.Review(ctx, token, s.audience)
+		s.mu.Lock()
+		r.holder, r.err, r.until = holder, err, now.Add(reviewAgain)
+		if holder.Until.After(r.until) {
+			r.until = holder.Until
+		}
+		s.mu.Unlock()
+		close(r.done)
 	}
-	holder, err := s.Reviewer.Review(ctx, token, s.audience)
-	if err != nil {
-		return holder, err
+	select {
+	case <-r.done:
+		return r.holder, r.err
+	case <-ctx.Done():
+		return Holder{}, ctx.Err()
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.reviewed) >= mostRemembered {
-		clear(s.reviewed)
-	}
-	s.reviewed[key] = review{holder, now.Add(remembered)}
-	return holder, nil
 }
 
 // newCertificate is signed by its own key, as small as it can be.

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,9 +208,13 @@ func TestManyChanged(t *testing.T) {
 
 // A token is bound to the pod, and asked for once in its time.
 func TestTokens(t *testing.T) {
-	requests := 0
+	requests, away := 0, false
 	c := client(t, func(w http.ResponseWriter, r *http.Request) {
-		requests++
+		requests++ // of one at a time
+		if away {
+			http.Error(w, "too many requests", http.StatusTooManyRequests)
+			return
+		}
 		var got struct {
 			Spec struct {
 				Audiences         []string
@@ -233,11 +239,29 @@ func TestTokens(t *testing.T) {
 	for _, step := range []struct {
 		audience string
 		requests int
-	}{{"x", 1}, {"x", 1}, {"y", 2}, {"x", 2}, {"short", 3}, {"short", 4}} {
+	}{{"x", 1}, {"x", 1}, {"y", 2}, {"x", 2}, {"short", 6}, {"short", 10}} {
+		var others sync.WaitGroup
+		for range 3 {
+			others.Go(func() { _, _ = tokens.Token(t.Context(), step.audience) })
+		}
 		token, err := tokens.Token(t.Context(), step.audience)
+		others.Wait()
 		if err != nil || token != "for "+step.audience || requests != step.requests {
 			t.Errorf("%s: %q, %v, %d requests", step.audience, token, err, requests)
 		}
+	}
+	away, requests = true, 0
+	for i := range 10 {
+		if _, err := tokens.Token(t.Context(), fmt.Sprint(i)); err == nil || !strings.Contains(err.Error(), "too many requests") {
+			t.Error(err)
+		}
+	}
+	if requests != 1 {
+		t.Errorf("%d requests after one has failed", requests)
+	}
+	away, tokens.failed = false, time.Now().Add(-patience)
+	if _, err := tokens.Token(t.Context(), "z"); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -269,18 +293,34 @@ func TestReview(t *testing.T) {
 			r := Reviewer{client(t, func(w http.ResponseWriter, r *http.Request) {
 				write(t, w, object{"status": status(c.change)})
 			})}
-			h, err := r.Review(t.Context(), "t", "aud")
+			end := time.Now().Add(5 * time.Minute).Unix()
+			token := "x." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, end)) + ".x"
+			h, err := r.Review(t.Context(), token, "aud")
 			switch {
 			case c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)):
 				t.Errorf("got %v, want %q", err, c.err)
 			case c.err == "" && err != nil:
 				t.Error(err)
-			case name == "a peer" && (h.Pod != "pod-b" || h.UID != "uid-b" || h.Node != "b"):
+			case name == "a peer" && (h.Pod != "pod-b" || h.UID != "uid-b" || h.Node != "b" || h.Until.Unix() != end):
 				t.Errorf("%+v", h)
 			case name == "a token that is not a pod's" && h.Pod != "":
 				t.Errorf("%+v", h)
 			}
 		})
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	for claims, want := range map[string]time.Duration{
+		"{}": 0, "x": 0, `{"exp":"x"}`: 0, `{"exp":99999999999}`: lifetime * time.Second,
+	} {
+		got := time.Until(expiry("x." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".x"))
+		if want == 0 && got > 0 || want > 0 && (got > want || got < want-time.Minute) {
+			t.Errorf("%s: expires in %v, want %v", claims, got, want)
+		}
+	}
+	if time.Until(expiry("x")) > 0 {
+		t.Error("what is no JWT does not expire")
 	}
 }
 

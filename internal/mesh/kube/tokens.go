@@ -2,11 +2,15 @@ package kube
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,15 +22,21 @@ const (
 	lifetime = 600
 	// early is how long before its end a token is no longer used.
 	early = time.Minute
+	// patience is the least time between a request that failed and the next:
+	// the API server is away, or has too much to do.
+	patience = 5 * time.Second
 )
 
-// Tokens gets tokens of this pod's own service account, bound to the pod. They
-// are kept until shortly before they expire.
+// Tokens gets tokens of this pod's own service account, bound to the pod, one at
+// a time. They are kept until shortly before they expire.
 type Tokens struct {
 	Client *Client
 
-	mu   sync.Mutex
+	mu   sync.Mutex // held during a request, whose caller waits a few seconds at most
 	kept map[string]token
+	// failed is when the last request did, and why.
+	failed time.Time
+	err    error
 }
 
 type token struct {
@@ -36,13 +46,29 @@ type token struct {
 
 // Token serves [ask.Tokens].
 func (t *Tokens) Token(ctx context.Context, audience string) (string, error) {
-	now := time.Now()
 	t.mu.Lock()
-	kept, found := t.kept[audience]
-	t.mu.Unlock()
-	if found && now.Before(kept.until) {
+	defer t.mu.Unlock()
+	now := time.Now()
+	if kept, found := t.kept[audience]; found && now.Before(kept.until) {
 		return kept.text, nil
 	}
+	if now.Sub(t.failed) < patience {
+		return "", t.err
+	}
+	text, until, err := t.request(ctx, audience)
+	if err != nil {
+		t.failed, t.err = time.Now(), fmt.Errorf("request a token of %s: %w", t.Client.Account, err)
+		return "", t.err
+	}
+	if t.kept == nil {
+		t.kept = map[string]token{}
+	}
+	maps.DeleteFunc(t.kept, func(_ string, kept token) bool { return now.After(kept.until) })
+	t.kept[audience] = token{text, until.Add(-early)}
+	return text, nil
+}
+
+func (t *Tokens) request(ctx context.Context, audience string) (text string, until time.Time, err error) {
 	id := t.Client.Identity
 	request := map[string]any{
 		"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
@@ -59,23 +85,12 @@ func (t *Tokens) Token(ctx context.Context, audience string) (string, error) {
 	}
 	path := "/api/v1/namespaces/" + url.PathEscape(id.Namespace) + "/serviceaccounts/" + url.PathEscape(id.Account) + "/token"
 	if err := t.Client.call(ctx, http.MethodPost, path, nil, asJSON, request, &answer); err != nil {
-		return "", fmt.Errorf("request a token of %s: %w", id.Account, err)
+		return "", until, err
 	}
 	if answer.Status.Token == "" {
-		return "", fmt.Errorf("request a token of %s: the answer has none", id.Account)
+		return "", until, errors.New("the answer has none")
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.kept == nil {
-		t.kept = map[string]token{}
-	}
-	for audience, kept := range t.kept {
-		if now.After(kept.until) {
-			delete(t.kept, audience)
-		}
-	}
-	t.kept[audience] = token{answer.Status.Token, answer.Status.ExpirationTimestamp.Add(-early)}
-	return answer.Status.Token, nil
+	return answer.Status.Token, answer.Status.ExpirationTimestamp, nil
 }
 
 // Reviewer has the API server review tokens, and accepts those of the same
@@ -117,5 +132,20 @@ func (r Reviewer) Review(ctx context.Context, token, audience string) (ask.Holde
 		return ""
 	}
 	// API servers before 1.30 do not say the node.
-	return ask.Holder{Pod: extra("pod-name"), UID: extra("pod-uid"), Node: extra("node-name")}, nil
+	return ask.Holder{Pod: extra("pod-name"), UID: extra("pod-uid"), Node: extra("node-name"), Until: expiry(token)}, nil
+}
+
+// expiry of a token that was accepted, which a review does not tell: it is a JWT
+// (RFC 7519, section 4.1.4). It is no later than that of this program's own
+// tokens; of what is no JWT, it is long past.
+func expiry(token string) time.Time {
+	var claims struct {
+		Expiry int64 `json:"exp"`
+	}
+	if parts := strings.Split(token, "."); len(parts) == 3 {
+		if payload, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil {
+			_ = json.Unmarshal(payload, &claims)
+		}
+	}
+	return time.Unix(min(claims.Expiry, time.Now().Unix()+lifetime), 0)
 }
