@@ -4,6 +4,7 @@ package mesh_test
 
 import (
 	"context"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,12 +13,16 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sctp-agent/sctp-agent/test/guest"
 )
 
 const inguest = "github.com/sctp-agent/sctp-agent/test/mesh/inguest"
+
+// inguestArgs take precedence: -args -inguest "-faults=10 -seed=1".
+var inguestArgs = flag.String("inguest", "", "further arguments of the tests in the guest (inguest/main_test.go)")
 
 // boot a guest with the program as it ships. The guest's clock counts
 // instructions, a nanosecond for each, and skips what nothing happens in: times
@@ -56,8 +61,8 @@ func boot(t *testing.T) *guest.Guest {
 	return g
 }
 
-// environ is what the DaemonSet sets besides what it takes from the pod.
-func environ(t *testing.T) string {
+// container is the agent's, in the DaemonSet.
+func container(t *testing.T) corev1.Container {
 	t.Helper()
 	text, err := os.ReadFile("../../manifests/components/mesh/daemonset.yaml")
 	if err != nil {
@@ -67,8 +72,13 @@ func environ(t *testing.T) string {
 	if err := yaml.UnmarshalStrict(text, &ds); err != nil {
 		t.Fatal(err)
 	}
+	return ds.Spec.Template.Spec.Containers[0]
+}
+
+// environ is what it sets besides what it takes from the pod.
+func environ(c corev1.Container) string {
 	var list []string
-	for _, e := range ds.Spec.Template.Spec.Containers[0].Env {
+	for _, e := range c.Env {
 		if e.Value != "" {
 			list = append(list, e.Name+"="+e.Value)
 		}
@@ -78,13 +88,16 @@ func environ(t *testing.T) string {
 
 // TestMesh: faults and quiet, agents that come and go, and what it costs.
 func TestMesh(t *testing.T) {
-	environ, g := environ(t), boot(t)
-	for _, c := range []struct{ name, test, short, full string }{
-		{"faults", "TestFaults", "-nodes=8 -faults=6", "-nodes=40 -faults=100"},
-		{"quiet", "TestQuiet", "", "-nodes=40 -quiet=1h"},
-		{"1 % loss", "TestQuiet", "-nodes=8 -quiet=2m -loss=1", "-nodes=40 -quiet=20m -loss=1"},
-		{"coming and going", "TestComingAndGoing", "", "-nodes=40 -away=10m"},
-		{"rest", "TestRest", "", "-nodes=12"},
+	container, g := container(t), boot(t)
+	environ := environ(container)
+	for _, c := range []struct{ name, test, short, full, environ string }{
+		{"faults", "TestFaults", "-nodes=8 -faults=6", "-nodes=40 -faults=100", environ},
+		{"quiet", "TestQuiet", "", "-nodes=40 -quiet=1h", environ},
+		{"1 % loss", "TestQuiet", "-nodes=8 -quiet=2m -loss=1", "-nodes=40 -quiet=20m -loss=1", environ},
+		{"5 % loss", "TestQuiet", "", "-nodes=40 -quiet=20m -loss=5", environ},
+		{"coming and going", "TestComingAndGoing", "", "-nodes=40 -away=10m", environ},
+		{"rest", "TestRest", "", "", environ},
+		{"rest, without the DaemonSet's environment", "TestRest", "", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			args := c.full
@@ -93,7 +106,8 @@ func TestMesh(t *testing.T) {
 					t.Skip("only in make test-full")
 				}
 			}
-			g.RunGoTest(t.Context(), t, inguest, append(strings.Fields(args), "-environ="+environ, "-test.run=^"+c.test+"$", "-test.timeout=24h")...)
+			args += " " + *inguestArgs
+			g.RunGoTest(t.Context(), t, inguest, append(strings.Fields(args), "-environ="+c.environ, "-test.run=^"+c.test+"$", "-test.timeout=24h")...)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package inguest
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -164,9 +165,11 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) error {
 		out = a.slice(s, true)
 	case path == tokenPath+"/":
 		a.asked["token"]++
-		token := fmt.Sprintf("token-%d-%s", len(a.tokens), strings.Repeat("x", 1400)) // a real one's size
+		end := time.Now().Add(10 * time.Minute)
+		claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, end.Unix()))
+		token := fmt.Sprintf("token-%d.%s.%s", len(a.tokens), claims, strings.Repeat("x", 1400)) // a real one's size
 		a.tokens[token] = holder{in.Spec.BoundObjectRef.Name, in.Spec.BoundObjectRef.UID, in.Spec.Audiences[0]}
-		out = object{"status": object{"token": token, "expirationTimestamp": time.Now().Add(10 * time.Minute)}}
+		out = object{"status": object{"token": token, "expirationTimestamp": end}}
 	case path == reviewPath+"/":
 		a.asked["review"]++
 		h, found := a.tokens[in.Spec.Token]

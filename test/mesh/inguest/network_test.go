@@ -31,6 +31,14 @@ func address(i, generation int) string { return fmt.Sprintf("10.0.%d.%d", genera
 // newNetwork makes it, for as long as the test runs.
 func newNetwork(t *testing.T, nodes int) {
 	t.Helper()
+	// All namespaces share one table of neighbours, and each node may have all
+	// others in it (Documentation/networking/ip-sysctl.rst).
+	for i := range 3 {
+		limit := fmt.Sprintf("/proc/sys/net/ipv4/neigh/default/gc_thresh%d", i+1)
+		if err := os.WriteFile(limit, fmt.Append(nil, 2*nodes*nodes+1024), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var batch strings.Builder
 	add := func(format string, args ...any) { fmt.Fprintf(&batch, format+"\n", args...) }
 	add("link add br0 type bridge")
