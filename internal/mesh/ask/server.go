@@ -186,7 +186,7 @@ func (s *Server) review(ctx context.Context, from netip.Addr, token string) (Hol
 		s.mu.Unlock()
 	case r != nil && now.Sub(r.began) < reviewAgain:
 		s.mu.Unlock()
-		return Holder{}, errors.New("another one was reviewed just now")
+		return Holder{}, errors.New("another token of this peer was reviewed within the last seconds")
 	default:
 		maps.DeleteFunc(s.reviewed, func(_ netip.Addr, r *review) bool { return !r.until.IsZero() && now.After(r.until) })
 		r = &review{token: key, began: now, done: make(chan struct{})}
