@@ -9,14 +9,14 @@ build:
 	@hack/build bin/kubectl-sctp ./cmd/kubectl-sctp
 	@hack/build bin/sctp-mesh ./cmd/sctp-mesh
 
-# The main job on a machine without a cluster: a real API server, and three
-# virtual machines as its nodes.
+# The agent and the audit on a machine without a cluster: a real API server, and
+# three virtual machines as its nodes.
 demo: deps
 	@cd test && exec go run ./demo
 
 # A slice of every claim: checks of the sources, unit tests, tests against the
-# real API server, tests with real kernels, the DaemonSet on a full node. In its
-# last lines stands what it left out.
+# real API server, tests with real kernels, the DaemonSet on a full node. Its last
+# lines name what it left out.
 test: deps
 	@hack/test
 
@@ -25,8 +25,9 @@ test-full: deps
 	@hack/deps qemu-system-arm=qemu-system-aarch64 qemu-system-misc=qemu-system-s390x
 	@hack/test -full
 
-# Full nodes with kubelet and a container runtime: the DaemonSet's life on one,
-# and "kubectl sctp verify" on two. About an hour on two processors.
+# Full nodes with kubelet and a container runtime: the DaemonSet on one, from
+# installation to removal, and "kubectl sctp verify" on two. About an hour on two
+# processors.
 test-node: deps
 	@hack/test -full node nodes
 
@@ -39,14 +40,14 @@ test-long: deps
 test-timing: deps
 	@hack/test -full timing
 
-# The tests against the API server on older ones of Kubernetes, built from their Go
-# modules: ten minutes for each the first time. VERSIONS="v1.34" asks for one.
+# The tests against the API server with older versions of Kubernetes, built from
+# their Go modules: ten minutes for each the first time. VERSIONS="v1.34" runs one.
 test-versions: deps
 	@hack/test -full versions
 
 # pkg/kmod against the real modprobe, systemd-modules-load and systemd of four Debian
-# releases, and three BusyBoxes, in generated host roots; needs root. ORACLE="-roots 500 -kmod 30"
-# asks for less.
+# releases, and three versions of BusyBox, in generated host roots; needs root.
+# ORACLE="-roots 500 -kmod 30" runs fewer.
 oracle: deps
 	@hack/test -full oracle
 
@@ -65,12 +66,11 @@ test-kernels: deps
 test-mesh: deps
 	@hack/test -full mesh
 
-# Figures: an inspection against a dry run of the real modprobe, the probe's core
-# against the least C program that does the same, one agent at rest and at work
-# beside a floor, a simulated cluster on one API server.
-# BENCH="-rest 1h -nodes 5000 -away 5m" asks for the long form, BENCH=-peers for
-# nfd-worker beside the agent, BENCH="-mesh 5000 -rest 12m" for the mesh's agents
-# on one API server instead.
+# Figures: the inspection of a host compared with a dry run of the real modprobe,
+# the probe with a minimal C program, one agent at rest and at work with a minimal
+# client, and a simulated cluster on one API server. BENCH="-rest 1h -nodes 5000
+# -away 5m" is the long form, BENCH=-peers compares with nfd-worker, BENCH="-mesh
+# 5000 -rest 12m" measures the mesh's agents on one API server instead.
 bench: deps
 	@cd test && go test -run '^$$' -bench . -benchmem ./oracle
 	@cd test && go test -run '^$$' -bench . -benchtime 1x ./probe

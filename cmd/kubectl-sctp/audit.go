@@ -43,7 +43,7 @@ NetworkPolicies and MachineConfigs have to do with SCTP. It prints a table of
 the nodes, then what is wrong, the worst first, each with its evidence and fix.
 
 It needs read-only rights. What it may not read is printed as "Not seen",
-with what was therefore not checked.
+with what was not checked.
 
 With --mesh it also asks the mesh's agents ("kubectl sctp mesh") which nodes and
 paths fail. That needs the right to get pods/proxy in their namespace.
@@ -99,7 +99,7 @@ func (c *auditCommand) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if c.interval < time.Second || c.timeout <= 0 {
-		return fmt.Errorf("--interval wants at least 1s, and --timeout more than 0")
+		return fmt.Errorf("--interval must be at least 1s, and --timeout more than 0")
 	}
 	if c.watch && c.output.Output == "html" {
 		return errors.New("--watch cannot be combined with -o html")

@@ -40,15 +40,15 @@ everything with a prefix that no agent used.
 
 It refuses while a DaemonSet runs agents, which would write it all again: remove
 that first, or give --ignore-agents. At the end it checks again, and names what
-has come back: an agent runs outside the cluster's DaemonSets.
+was written again: by an agent outside of the cluster's DaemonSets.
 
 It first shows what it would remove. Then it asks, on a terminal; elsewhere it
 removes nothing unless --yes is given. Interrupted, it finishes the node at
 hand; run it again for the others.
 
 Exit status: 0 everything is removed, or there was nothing; 1 something is left
-(not asked for, declined, or come back); 2 the command failed, was interrupted
-or misused.`,
+(not asked for, declined, or written again); 2 the command failed, was
+interrupted or misused.`,
 		Example: `  kubectl sctp cleanup             # show, then ask
   kubectl sctp cleanup --yes`,
 		Args: cobra.NoArgs,
@@ -57,7 +57,7 @@ or misused.`,
 				return errors.New("--yes and --dry-run exclude each other")
 			}
 			if timeout <= 0 {
-				return errors.New("--timeout wants more than 0")
+				return errors.New("--timeout must be more than 0")
 			}
 			client, keys, err := connect.open(cmd.ErrOrStderr())
 			if err != nil {
@@ -190,10 +190,10 @@ func (c cleaner) removeAll(ctx context.Context, found []cleanup.Node) error {
 // settle is what an agent that runs all the same takes to write again.
 const settle = 5 * time.Second
 
-// lookAgain finds what has come back.
+// lookAgain finds what was written again.
 func (c cleaner) lookAgain(ctx context.Context, removed []cleanup.Node) error {
-	fmt.Fprintf(c.progress, "Looking again in %v, whether something comes back.\n", settle)
-	interrupted := fmt.Errorf("interrupted: %d nodes are cleaned up; whether something came back is not known", len(removed))
+	fmt.Fprintf(c.progress, "Checking again in %v.\n", settle)
+	interrupted := fmt.Errorf("interrupted: %d nodes are cleaned up; whether an agent writes again is not known", len(removed))
 	select {
 	case <-ctx.Done():
 		return interrupted
@@ -208,7 +208,7 @@ func (c cleaner) lookAgain(ctx context.Context, removed []cleanup.Node) error {
 	case len(again.Items) == 0:
 		return nil
 	}
-	fmt.Fprintf(c.progress, "Come back on %d nodes: an agent runs there that no DaemonSet shows, or that was to be ignored.\n", len(again.Items))
+	fmt.Fprintf(c.progress, "Written again on %d nodes: an agent runs there without a DaemonSet, or --ignore-agents was given.\n", len(again.Items))
 	if err := printCleanup(c.progress, terminal.Palette{}, again.Items[:min(len(again.Items), most)]); err != nil {
 		return err
 	}

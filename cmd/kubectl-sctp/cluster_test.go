@@ -131,7 +131,7 @@ func TestCleanupFails(t *testing.T) {
 
 	// An agent writes again, and is not one of a DaemonSet.
 	stdout, stderr, err := execute(t.Context(), "cleanup", config, "--yes")
-	if code := command.Exit(0); !errors.As(err, &code) || code != command.ExitNo || !strings.Contains(stderr, "Come back on 20 nodes") || strings.Count(stderr, "labels: sctp-agent/ready") != most {
+	if code := command.Exit(0); !errors.As(err, &code) || code != command.ExitNo || !strings.Contains(stderr, "Written again on 20 nodes") || strings.Count(stderr, "labels: sctp-agent/ready") != most {
 		t.Errorf("all comes back: %v\n%s", err, stderr)
 	}
 	if !strings.Contains(stdout, "n19") {
@@ -166,7 +166,7 @@ func TestCleanupFails(t *testing.T) {
 	if patches != 0 {
 		t.Errorf("%d patches, though it was to refuse or to show", patches)
 	}
-	if _, _, err := execute(t.Context(), "cleanup", config, "--timeout", "0"); err == nil || !strings.Contains(err.Error(), "--timeout wants more than 0") {
+	if _, _, err := execute(t.Context(), "cleanup", config, "--timeout", "0"); err == nil || !strings.Contains(err.Error(), "--timeout must be more than 0") {
 		t.Errorf("%v", err)
 	}
 }

@@ -34,7 +34,7 @@ func newRootCommand() *cobra.Command {
 		Short: "Show which nodes can run SCTP workloads, and what is wrong in the cluster",
 		Long: `kubectl sctp shows which nodes of a cluster can really run SCTP (RFC 9260)
 workloads, why the others cannot, and what is wrong with the workloads that use
-it. What it shows of nodes is written there by sctp-agent, a DaemonSet.`,
+it. The verdicts of nodes are those of sctp-agent, a DaemonSet.`,
 		Example: `  kubectl sctp audit                  # every node, and what is wrong
   kubectl sctp verify                 # prove SCTP between pods
   kubectl sctp mesh                   # where it fails between nodes, now

@@ -28,15 +28,15 @@ func newMeshCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mesh",
 		Short: "Show between which nodes SCTP fails, as the mesh's agents see it",
-		Long: `mesh reads what each agent of the mesh sees of its peers, and joins it: a node
-that most of those that probe it do not reach is one row, and so are a path
-between two nodes and the way from one zone to another. Each row has the time
+		Long: `mesh asks each agent of the mesh which of its peers fail, and combines the
+answers: a finding is a node that most of those that probe it do not reach, a
+path between two nodes, or all paths from one zone to another. Each has the time
 since when it fails, whether TCP fails, too, and what to try next.
 
-The mesh is an optional DaemonSet (docs/mesh.md). mesh asks its agents through
-the API server: it needs the rights to list pods and to get pods/proxy in their
-namespace (the Role sctp-mesh-reader), and no route to any node. Agents that do
-not answer are printed as not seen.
+The mesh is an optional DaemonSet (docs/mesh.md). Its agents are asked through
+the API server: this needs the rights to list pods and to get pods/proxy in
+their namespace (the Role sctp-mesh-reader), and no route to any node. Agents
+that do not answer are printed as not seen.
 
 Exit status: 0 nothing fails, 1 something does, 2 nothing fails but not all
 agents were seen, or the command failed or was misused.`,
@@ -46,7 +46,7 @@ agents were seen, or the command failed or was misused.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 || opts.Timeout <= 0 {
-				return errors.New("--timeout and --agent-timeout want more than 0")
+				return errors.New("--timeout and --agent-timeout must be more than 0")
 			}
 			client, keys, err := connect.open(cmd.ErrOrStderr())
 			if err != nil {

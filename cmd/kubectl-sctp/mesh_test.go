@@ -153,7 +153,7 @@ func TestMesh(t *testing.T) {
 			t.Errorf("%v: %d, want %d\n%s", c.silent, o.Code, c.want, o.Stdout)
 		}
 	}
-	if _, _, err := execute(t.Context(), "mesh", config, "--agent-timeout", "0"); err == nil || !strings.Contains(err.Error(), "want more than 0") {
+	if _, _, err := execute(t.Context(), "mesh", config, "--agent-timeout", "0"); err == nil || !strings.Contains(err.Error(), "must be more than 0") {
 		t.Errorf("%v", err)
 	}
 }

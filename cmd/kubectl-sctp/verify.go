@@ -30,7 +30,7 @@ func newVerifyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Prove SCTP between pods, through Services, under NetworkPolicy",
-		Long: `verify runs a listener and diallers on each ready node (or on those named), as
+		Long: `verify runs a listener and clients on each ready node (or on those named), as
 pods of the agent's own image in a namespace of their own, and tries every path
 between them: straight from pod to pod, through a Service's cluster address,
 through node ports, over IPv4 and IPv6. Each path is proved by a handshake, a
@@ -44,16 +44,14 @@ Findings name the cause: refused, no route, dropped on the way there, dropped on
 the way back, messages lost, Services not served, a module that is missing; and
 where: a node, a pair of nodes, a zone, a pair of zones.
 
-With --failover, a Service gets two endpoints. A client that keeps its source
-port has an association with one of them, which is deleted without a grace
-period: how long until the other answers shows whether connection tracking lets
-go.
+With --failover, a client that keeps its source port has an association with one
+of a Service's two endpoints, which is deleted without a grace period. The time
+until the other answers shows whether connection tracking keeps stale entries.
 
 It needs the right to create namespaces, pods, services, service accounts (and
-network policies with --network-policy; to delete pods with --failover), and the
-API server alone: no route to pods or nodes from here, no exec, no logs. The
-namespace is always deleted; that of a run that was killed is deleted by the
-next run.
+network policies with --network-policy; to delete pods with --failover), but no
+route to pods or nodes from here, no exec, no logs. The namespace is always
+deleted; after a run that was killed, by the next run.
 
 Where the agent's pods pull their image with secrets (imagePullSecrets), these
 are copied into that namespace, which needs the right to get them and to create
@@ -67,7 +65,7 @@ failed or was misused.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if opts.Timeout < 10*time.Second || opts.PathTimeout <= 0 {
-				return errors.New("--timeout wants at least 10s, and --path-timeout more than 0")
+				return errors.New("--timeout must be at least 10s, and --path-timeout more than 0")
 			}
 			for _, s := range secrets {
 				namespace, name, _ := strings.Cut(s, "/")

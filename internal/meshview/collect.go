@@ -200,7 +200,7 @@ func (a *agent) get(ctx context.Context, c kubernetes.Interface, opts Options) e
 	}
 	var p picture.Picture
 	if err := json.Unmarshal(text, &p); err != nil {
-		return fmt.Errorf("the pod %s answers with no picture: %w", a.pod, err)
+		return fmt.Errorf("the answer of pod %s cannot be read: %w", a.pod, err)
 	}
 	if p.APIVersion != picture.APIVersion || p.Kind != picture.Kind {
 		return fmt.Errorf("the pod %s answers with a %q of %q, want a %q of %q", a.pod, p.Kind, p.APIVersion, picture.Kind, picture.APIVersion)

@@ -123,7 +123,7 @@ func TestCollect(t *testing.T) {
 		"worker-1": "its pod is Pending", "worker-2": "its pod waits: CrashLoopBackOff", "worker-3": `has no port "metrics"`,
 		"worker-5": "get pods/sctp-mesh-worker-5 in namespace mesh: dial tcp 10.0.0.5:7443: connect: connection refused (HTTP 503)",
 		"worker-6": "no answer within 2s", "worker-7": "answers for another node, worker-8", "worker-8": `a "Status" of "v1"`,
-		"worker-9": "more than 256 KiB", "worker-10": "no picture",
+		"worker-9": "more than 256 KiB", "worker-10": "cannot be read",
 	}
 	for _, u := range r.Unseen {
 		if part, expected := want[u.Node]; !expected || !strings.Contains(u.Why, part) {

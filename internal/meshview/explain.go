@@ -51,7 +51,7 @@ func (f *Finding) fix() string {
 		return "long-lived associations have lost their state, new ones work: see connection tracking and NAT " + where +
 			" (conntrack -L -p sctp; what was restarted, or which policy was applied, at that time), and let applications reconnect"
 	case f.Associations == AssociationsNew:
-		return "what exists goes on, nothing new begins: see policies and firewalls that drop INIT, and a full connection tracking table " + where + " (conntrack -S; nft list ruleset)"
+		return "existing associations work, new ones fail: see policies and firewalls that drop INIT, and a full connection tracking table " + where + " (conntrack -S; nft list ruleset)"
 	case f.Scope == picture.ScopeEverything && f.Kind == NodeUnreachableBySCTP:
 		return "see the node and its network: kubectl describe node " + f.Node + "; its CNI pod, its routes, its link"
 	case f.Scope == picture.ScopeEverything:

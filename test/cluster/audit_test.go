@@ -857,7 +857,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	}()
 	r = run(t, bin, "cleanup", "--kubeconfig", admin, "--yes")
 	<-done
-	if r.code != 1 || !strings.Contains(r.stderr, "Come back on 1 nodes") || !strings.Contains(r.stderr, "stale") {
+	if r.code != 1 || !strings.Contains(r.stderr, "Written again on 1 nodes") || !strings.Contains(r.stderr, "stale") {
 		t.Errorf("something came back: exit status %d, %s", r.code, r.stderr)
 	}
 
@@ -868,7 +868,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	s.ok(cmd.Start())
 	said := ""
 	for lines := bufio.NewScanner(stderr); lines.Scan(); {
-		if said += lines.Text() + "\n"; strings.HasPrefix(lines.Text(), "Looking again") {
+		if said += lines.Text() + "\n"; strings.HasPrefix(lines.Text(), "Checking again") {
 			s.ok(cmd.Process.Signal(interrupt))
 		}
 	}
