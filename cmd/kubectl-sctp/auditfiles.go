@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,7 +40,15 @@ func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names 
 	}
 	noteGaps(snapshot, files.Gaps())
 	if broken := files.Unread(); len(broken) > 0 {
-		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: audit.SourceFiles, Why: "files that could not be decoded: " + cluster.FirstNames(broken, most)})
+		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: audit.SourceFiles, Why: "files that could not be decoded: " + cluster.FirstNames(broken, most), Objects: len(broken)})
+	}
+	broken := files.Broken()
+	for _, resource := range slices.Sorted(maps.Keys(broken)) {
+		list := broken[resource]
+		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{
+			Source: cmp.Or(audit.Source(resource), audit.SourceFiles), Objects: len(list),
+			Why: cmp.Or(resource, "objects") + " that could not be decoded: " + cluster.FirstNames(list, most),
+		})
 	}
 	return snapshot, nil
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"sigs.k8s.io/yaml"
 
@@ -151,6 +152,75 @@ func TestAuditMustGather(t *testing.T) {
 	}
 }
 
+// zipped is a text compressed by gzip.
+func zipped(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := io.WriteString(z, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// tarred is an archive of files.
+func tarred(t *testing.T, files map[string]string) string {
+	t.Helper()
+	tree := fstest.MapFS{}
+	for name, text := range files {
+		tree[name] = &fstest.MapFile{Data: []byte(text), Mode: 0o644}
+	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	if err := w.AddFS(tree); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// A case of support has archives and compressed files in directories and archives.
+// What cannot be read of them is named, and the others are read.
+func TestAuditPackedFiles(t *testing.T) {
+	node := func(name string) string { return nodeYAML(name, kmod.AnswerTrue, verdict.ReasonProbePassed) }
+	files := map[string]string{
+		"nodes/0.yaml.gz": zipped(t, node("worker-0")), "must-gather.tar.gz": zipped(t, tarred(t, map[string]string{
+			"nodes/1.yaml": node("worker-1"), "inspect.tar": tarred(t, map[string]string{"namespaces/core/core/pods.json": `{"kind":"PodList","apiVersion":"v1","items":[]}`}),
+		})),
+		"cut.tar.gz": zipped(t, tarred(t, map[string]string{"2.yaml": node("worker-2")}))[:60], "3.yaml.zst": "\x28\xb5\x2f\xfd", "4.yaml.gz": zipped(t, "kind: Node\n  x: [")[:20],
+		"logs/current.log.gz": "no gzip", "deep.tar": tarred(t, map[string]string{"a.tar": tarred(t, map[string]string{"b.tar": tarred(t, map[string]string{"c.tar": ""})})}),
+	}
+	outer := filepath.Join(t.TempDir(), "case.tar")
+	if err := os.WriteFile(outer, []byte(tarred(t, files)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{lay(t, t.TempDir(), files), outer} {
+		r, _, stderr := auditOf(t, "", "-f", path)
+		var unread, undecoded string
+		for _, u := range r.Unseen {
+			if u.Source == audit.SourceFiles {
+				unread += u.Why
+			}
+			if u.Source == audit.SourcePods {
+				undecoded = u.Why // of no namespace but core
+			}
+		}
+		if r.Summary.Nodes != 2 || r.Summary.Undecoded != 4 || undecoded != "" {
+			t.Errorf("%+v, %s %s", r.Summary, stderr, undecoded)
+		}
+		for _, want := range []string{"cut.tar.gz: unexpected EOF", "3.yaml.zst: not a tar archive (plain, .gz, .xz or .bz2): decompress it first (zstd -d)", "4.yaml.gz: unexpected EOF", "archives in archives"} {
+			if !strings.Contains(unread, want) {
+				t.Errorf("%s: not named: %q in %s", filepath.Base(path), want, unread)
+			}
+		}
+	}
+}
+
 // kubectl's lists: one file, several, standard input; what none of them holds
 // is not seen, never absent.
 func TestAuditLists(t *testing.T) {
@@ -251,12 +321,97 @@ func TestAuditForms(t *testing.T) {
 				if r.Summary.Nodes != 2 {
 					t.Fatalf("%d nodes, want 2: %s", r.Summary.Nodes, stderr)
 				}
-				i := slices.IndexFunc(r.Unseen, func(u audit.Unseen) bool { return u.Source == audit.SourceFiles })
+				i := slices.IndexFunc(r.Unseen, func(u audit.Unseen) bool { return u.Objects > 0 })
 				if (i >= 0) != (c.unread != "") || i >= 0 && !strings.Contains(r.Unseen[i].Why, c.unread) {
 					t.Errorf("not seen: %+v, want %q", r.Unseen, c.unread)
 				}
 			}
 		})
+	}
+}
+
+// One object of a wrong type, which no API server gives, is named and left out; the
+// others are judged. What would be concluded from its absence is not.
+func TestAuditBrokenObjects(t *testing.T) {
+	indented := func(text string) string {
+		return "- " + strings.ReplaceAll(strings.TrimSpace(strings.TrimPrefix(text, "---\n")), "\n", "\n  ") + "\n"
+	}
+	good := nodeYAML("worker-0", kmod.AnswerTrue, verdict.ReasonProbePassed)
+	other := nodeYAML("worker-2", kmod.AnswerTrue, verdict.ReasonProbePassed)
+	for name, change := range map[string][2]string{
+		"a label":       {"kubernetes.io/worker: \"\"", "kubernetes.io/worker: 1"},
+		"labels":        {"labels: {", "labels: [a]\n  x: {"},
+		"an annotation": {"annotations: {", "annotations: {a: {}, "},
+		"metadata":      {"metadata:\n  name", "spec:\n  name"},
+		"a time":        {"2026-01-02T03:04:05Z", "yesterday"},
+		"status":        {"nodeInfo: {bootID: boot}", "conditions: {}"},
+		"a boot ID":     {"bootID: boot", "bootID: [boot]"},
+		"the version":   {"apiVersion: v1", "apiVersion: 1"},
+		"no YAML":       {"bootID: boot", "bootID: [boot}"},
+	} {
+		broken := strings.Replace(nodeYAML("worker-1", kmod.AnswerTrue, verdict.ReasonProbePassed), change[0], change[1], 1)
+		lists := map[string]string{
+			"List":     "apiVersion: v1\nitems:\n" + indented(good) + indented(broken) + indented(other) + "kind: List\n",
+			"NodeList": "apiVersion: v1\nkind: NodeList\nitems:\n" + indented(good) + indented(broken) + indented(other),
+		}
+		if name != "no YAML" {
+			lists["documents"] = good + broken + other
+			text, err := yaml.YAMLToJSON([]byte(lists["List"]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			lists["JSON"] = string(text)
+		}
+		for form, text := range lists {
+			r, code, stderr := auditOf(t, text, "-f", "-")
+			if r.Summary.Nodes != 2 || r.Summary.Undecoded != 1 || code != command.ExitUnknown {
+				t.Errorf("%s, %s: exit status %d, %+v, %s", name, form, code, r.Summary, stderr)
+			}
+			if !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool { return u.Objects == 1 && strings.Contains(u.Why, "-: ") }) {
+				t.Errorf("%s, %s: not named: %+v", name, form, r.Unseen)
+			}
+		}
+		dir := lay(t, t.TempDir(), map[string]string{"0.yaml": good, "1.yaml": broken, "2.yaml": other})
+		var table, errs bytes.Buffer
+		command.Main(newRootCommand(), []string{"audit", "-f", dir}, &table, &errs)
+		for _, want := range []string{"2 nodes: 2 ready", "Not decoded, and so not judged: 1 (see \"Not seen\").", "1.yaml: "} {
+			if !strings.Contains(table.String(), want) {
+				t.Errorf("%s: it does not say %q:\n%s%s", name, want, &table, &errs)
+			}
+		}
+	}
+	if _, code, stderr := auditOf(t, strings.Replace(good, "bootID: boot", "bootID: [boot]", 1), "-f", "-"); code != command.ExitUnknown || !strings.Contains(stderr, "Node worker-0: ") {
+		t.Errorf("exit status %d: %s", code, stderr)
+	}
+
+	// Of which node or Service a broken one is, nobody knows.
+	var workloads strings.Builder
+	for _, namespace := range []string{"core", "edge"} {
+		for kind, rest := range map[string]string{
+			"v1, kind: Pod": "spec: {}", "v1, kind: Service": "spec: {ports: [{port: 38412, protocol: SCTP}]}",
+			"discovery.k8s.io/v1, kind: EndpointSlice": "endpoints: []", "networking.k8s.io/v1, kind: NetworkPolicy": "spec: {}",
+		} {
+			fmt.Fprintf(&workloads, "- {apiVersion: %s, metadata: {name: a, namespace: %s}, %s}\n", kind, namespace, rest)
+		}
+	}
+	for brokenItem, want := range map[string]map[audit.Kind]bool{
+		"": {audit.ServiceWithoutEndpoints: true, audit.ReadyWithoutAgent: true, audit.RequiredNodeNotReady: true},
+		"- {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: b, namespace: core}, endpoints: 5}\n": {audit.ReadyWithoutAgent: true, audit.RequiredNodeNotReady: true},
+		"- {apiVersion: v1, kind: Pod, metadata: {name: b, namespace: core}, spec: 5}\n":                                 {audit.ServiceWithoutEndpoints: true, audit.RequiredNodeNotReady: true},
+		"- {apiVersion: v1, kind: Node, metadata: {name: b}, spec: 5}\n":                                                 {audit.ServiceWithoutEndpoints: true, audit.ReadyWithoutAgent: true},
+	} {
+		list := "apiVersion: v1\nitems:\n" + indented(good) + workloads.String() + brokenItem + "kind: List\n"
+		r, _, stderr := auditOf(t, list, "-f", "-", "--require", "a=b")
+		found := map[audit.Kind]bool{}
+		for _, f := range r.Findings {
+			found[f.Kind] = true
+		}
+		for _, kind := range []audit.Kind{audit.ServiceWithoutEndpoints, audit.ReadyWithoutAgent, audit.RequiredNodeNotReady} {
+			unchecked := slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool { return slices.Contains(u.NotChecked, kind) })
+			if found[kind] != want[kind] || unchecked == want[kind] && kind != audit.RequiredNodeNotReady {
+				t.Errorf("%q: %s: found %v, not checked %v; %s", brokenItem, kind, found[kind], unchecked, stderr)
+			}
+		}
 	}
 }
 

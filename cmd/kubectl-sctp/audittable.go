@@ -99,6 +99,9 @@ func printNames(w io.Writer, p terminal.Palette, r audit.Result) error {
 func printSummary(t *terminal.Writer, p terminal.Palette, s audit.Summary) {
 	t.Line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
 	t.Line("%s", findingsText(p, s))
+	if s.Undecoded > 0 {
+		t.Line("%s", p.Warn(fmt.Sprintf("Not decoded, and so not judged: %d (see \"Not seen\").", s.Undecoded)))
+	}
 }
 
 // printNodes prints a row per node.

@@ -240,6 +240,10 @@ func TestFindings(t *testing.T) {
 			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true"})}
 			s.Services[0].Ports[0].TargetPort = intstr.FromInt32(36412)
 		}, []string{"ServicePortNotServed core/amf"}, "port 38412/SCTP, targetPort 36412"},
+		{"Cilium and another port, of a Service without an address", func(s *Snapshot) {
+			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "True"})}
+			s.Services[0].Ports[0].TargetPort, s.Services[0].Headless = intstr.FromInt32(38413), true
+		}, nil, ""},
 		{"Cilium and a named port that is another", func(s *Snapshot) {
 			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true"})}
 			s.Services[0].Ports[0].TargetPort = intstr.FromString("ngap")
@@ -306,6 +310,21 @@ func TestFindings(t *testing.T) {
 				}), nodelabel.Keys{}, nil))
 			}
 		}, []string{"PodWaitsForSCTP core/smf"}, "12 pods: waits for a node with SCTP: of 1 node that it could use, none has it"},
+		{"a pod that waits for SCTP at boot", func(s *Snapshot) {
+			r := ready()
+			r.OnBoot = verdict.OnBootOnDemand
+			setNode(1, r)(s)
+			setNode(2, r)(s)
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.OnBoot(): "loaded", rolePrefix + "worker": ""}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "waits for a node with SCTP (sctp-agent/on-boot=loaded): of 2 nodes that it could use, none has it"},
+		{"a pod that waits for a second path", func(s *Snapshot) {
+			s.Nodes[1].Labels[nodelabel.Keys{}.Multihoming()] = "false"
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Multihoming(): "true", rolePrefix + "worker": ""}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "label sctp-agent/multihoming=false: worker-0\nwithout the label sctp-agent/multihoming: worker-1"},
 		{"a pod that uses SCTP and waits for something else", func(s *Snapshot) {
 			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
 				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 36412, Protocol: corev1.ProtocolSCTP}}
@@ -550,23 +569,36 @@ func TestWaiting(t *testing.T) {
 		change        func(*corev1.Pod)
 		forSCTP, fits bool
 	}{
-		"nothing":       {func(*corev1.Pod) {}, false, true},
-		"nodeSelector":  {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "true"} }, true, true},
-		"for no SCTP":   {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "false"} }, false, true},
-		"another zone":  {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "true", "zone": "b"} }, true, false},
-		"affinity":      {require(term(in(ready, "true"), in("zone", "a", "b"))), true, true},
-		"either of two": {require(term(in(ready, "true")), term(in("zone", "b"))), false, true},
-		"both of two":   {require(term(in(ready, "true"), in("zone", "c")), term(in(ready, "true"), in("zone", "b"))), true, false},
-		"not false":     {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpNotIn, Values: []string{"false"}})), true, true},
-		"not true":      {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpNotIn, Values: []string{"true"}})), false, true},
-		"true or other": {require(term(in(ready, "true", "unknown"))), true, true},
-		"any value":     {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpExists})), false, true},
-		"no label":      {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpDoesNotExist})), false, true},
-		"true or false": {require(term(in(ready, "true", "false"))), false, true},
+		"nothing":              {func(*corev1.Pod) {}, false, true},
+		"nodeSelector":         {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "true"} }, true, true},
+		"for no SCTP":          {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "false"} }, false, true},
+		"another zone":         {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{ready: "true", "zone": "b"} }, true, false},
+		"affinity":             {require(term(in(ready, "true"), in("zone", "a", "b"))), true, true},
+		"either of two":        {require(term(in(ready, "true")), term(in("zone", "b"))), false, true},
+		"both of two":          {require(term(in(ready, "true"), in("zone", "c")), term(in(ready, "true"), in("zone", "b"))), true, false},
+		"not false":            {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpNotIn, Values: []string{"false"}})), true, true},
+		"not true":             {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpNotIn, Values: []string{"true"}})), false, true},
+		"true or other":        {require(term(in(ready, "true", "unknown"))), true, true},
+		"any value":            {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpExists})), false, true},
+		"no label":             {require(term(corev1.NodeSelectorRequirement{Key: ready, Operator: corev1.NodeSelectorOpDoesNotExist})), false, true},
+		"true or false":        {require(term(in(ready, "true", "false"))), false, true},
+		"at boot":              {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.OnBoot(): "loaded"} }, true, true},
+		"blocked":              {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.OnBoot(): "blocked"} }, false, true},
+		"at boot or on demand": {require(term(in(nodelabel.Keys{}.OnBoot(), "loaded", "on-demand"))), true, true},
+		"not blocked":          {require(term(corev1.NodeSelectorRequirement{Key: nodelabel.Keys{}.OnBoot(), Operator: corev1.NodeSelectorOpNotIn, Values: []string{"blocked"}})), true, true},
+		"two labels":           {require(term(in(ready, "true")), term(in(nodelabel.Keys{}.Multihoming(), "true"))), true, true},
+		"IPv6":                 {func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.IPv6(): "true"} }, true, true},
+		"by NFD": {func(p *corev1.Pod) {
+			p.Spec.NodeSelector = map[string]string{"feature.node.kubernetes.io/sctp.ready": "true"}
+		}, true, true},
+		"selector and affinity": {func(p *corev1.Pod) {
+			require(term(in("zone", "a")), term(in("zone", "b")))(p)
+			p.Spec.NodeSelector = map[string]string{ready: "true"}
+		}, true, true},
 		"not the label": {require(term(corev1.NodeSelectorRequirement{Key: "type", Operator: corev1.NodeSelectorOpNotIn, Values: []string{"virtual"}})), false, false},
 		"beyond labels": {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "zone", Operator: corev1.NodeSelectorOpGt, Values: []string{"1"}})), true, true},
 	} {
-		w := waiting(pending("x", c.change), ready)
+		w := waiting(pending("x", c.change), nodelabel.Keys{})
 		if w == nil || w.ForSCTP != c.forSCTP || w.fits(n) != c.fits {
 			t.Errorf("%s: %+v, want ForSCTP %v and fits %v", name, w, c.forSCTP, c.fits)
 		}
@@ -577,7 +609,7 @@ func TestWaiting(t *testing.T) {
 		"new":       func(p *corev1.Pod) { p.Status.Conditions = nil },
 		"ending":    func(p *corev1.Pod) { p.DeletionTimestamp = &metav1.Time{} },
 	} {
-		if w := waiting(pending("x", change), ready); w != nil {
+		if w := waiting(pending("x", change), nodelabel.Keys{}); w != nil {
 			t.Errorf("%s: %+v", name, w)
 		}
 	}

@@ -113,6 +113,7 @@ func checks() []check {
 			title: "Services whose SCTP ports the network cannot serve",
 			fix:   "see the limits of the cluster's network",
 			needs: []Source{SourceServices, SourceSlices, SourceNetwork},
+			all:   []Source{SourceNetwork},
 			find:  unserved,
 		},
 		{
@@ -220,6 +221,7 @@ func checks() []check {
 			title: "Nodes whose labels no agent updates",
 			fix:   "run an agent on the node, or remove the label: kubectl sctp cleanup",
 			needs: []Source{SourcePods, SourceAgents},
+			all:   []Source{SourcePods},
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Agent == nil && n.Ready == string(kmod.AnswerTrue) {
 					found("", "no agent's pod on the node updates its labels", "label ready=true")
@@ -231,6 +233,7 @@ func checks() []check {
 			title: "Conditions that no agent renews",
 			fix:   "run an agent with --condition on the node, or remove the condition: kubectl sctp cleanup",
 			needs: []Source{SourcePods, SourceAgents},
+			all:   []Source{SourcePods},
 			find:  staleConditions,
 		},
 		{
@@ -258,6 +261,7 @@ func checks() []check {
 			title: "Nodes without an agent",
 			fix:   "see the DaemonSet's nodeSelector and tolerations, and the node's taints",
 			needs: []Source{SourcePods, SourceAgents},
+			all:   []Source{SourcePods},
 			find: eachNode(func(n *Node, found nodeReport) {
 				if n.Agent == nil && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
 					said := "it never reported"
@@ -291,6 +295,7 @@ func checks() []check {
 			title: "Services without a ready endpoint",
 			fix:   "check that its selector matches pods, and that they are ready",
 			needs: []Source{SourceServices, SourceSlices},
+			all:   []Source{SourceSlices},
 			find:  servicesWithoutEndpoints,
 		},
 		{
@@ -305,6 +310,7 @@ func checks() []check {
 			title: "NetworkPolicies that name SCTP ports nobody listens on",
 			fix:   "correct the port or its protocol, or declare the pods' containerPort (protocol: SCTP)",
 			needs: []Source{SourcePolicies, SourcePods, SourceSlices},
+			all:   []Source{SourcePods, SourceSlices},
 			find:  unusedPolicyPorts,
 		},
 		{
@@ -323,6 +329,7 @@ func checks() []check {
 			title: "Nodes that have SCTP and no workload that uses it",
 			fix:   "if nobody needs SCTP, do not load the module, to reduce the attack surface",
 			needs: []Source{SourcePods, SourceServices, SourceSlices, SourcePolicies},
+			all:   []Source{SourcePods, SourceServices, SourcePolicies},
 			find: func(v *view, found report) {
 				if v.Narrowed || len(v.Pods)+len(v.Services)+len(v.Policies) > 0 {
 					return

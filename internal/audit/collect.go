@@ -170,7 +170,10 @@ type listing[L runtime.Object] func(context.Context, metav1.ListOptions) (L, err
 func (s *Snapshot) collectServices(ctx context.Context, c *cluster.Client, opts Options, unseen func(Source, error)) map[string][]backing {
 	byName := map[string]int{}
 	list(ctx, SourceServices, func(namespace string) listing[*corev1.ServiceList] { return c.Kube.CoreV1().Services(namespace).List }, opts, unseen, func(svc *corev1.Service) {
-		out := Service{Namespace: svc.Namespace, Name: svc.Name, Type: svc.Spec.Type, Local: svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal}
+		out := Service{
+			Namespace: svc.Namespace, Name: svc.Name, Type: svc.Spec.Type,
+			Local: svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal, Headless: svc.Spec.ClusterIP == corev1.ClusterIPNone,
+		}
 		for _, p := range svc.Spec.Ports {
 			if p.Protocol == corev1.ProtocolSCTP {
 				out.Ports = append(out.Ports, p)

@@ -131,7 +131,10 @@ type check struct {
 	fix   string
 	// needs are the sources without which it is not looked for.
 	needs []Source
-	find  func(*view, report)
+	// all are the sources that it must see every object of, because it concludes
+	// from what is not there.
+	all  []Source
+	find func(*view, report)
 }
 
 // Title heads a group of findings of one kind.
@@ -155,16 +158,15 @@ func Kinds() []Kind {
 
 // examine runs all checks that have what they need.
 func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
-	missing := map[Source]int{}
-	for i, u := range s.Unseen {
+	for _, u := range s.Unseen {
 		u.NotChecked = []Kind{}
 		unseen = append(unseen, u)
-		missing[u.Source] = i
 	}
-	if _, found := missing[SourceNetwork]; !found && s.Network.Cilium == nil && !s.Network.ProxySeen && len(s.Services) > 0 {
-		missing[SourceNetwork] = len(unseen)
+	ofNetwork := func(u Unseen) bool { return u.Source == SourceNetwork }
+	if !slices.ContainsFunc(unseen, ofNetwork) && s.Network.Cilium == nil && !s.Network.ProxySeen && len(s.Services) > 0 {
 		unseen = append(unseen, Unseen{Source: SourceNetwork, Why: errUnknownNetwork.Error(), NotChecked: []Kind{}, Unknown: true})
 	}
+	known := len(unseen)
 	for _, p := range s.Pools {
 		for _, why := range p.Unread {
 			unseen = append(unseen, Unseen{Source: SourceConfigs, Why: "pool " + p.Name + ": " + why, NotChecked: []Kind{PoolUndoesSCTP, PoolStuck, PoolProgressing}})
@@ -174,8 +176,8 @@ func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
 	v := newView(s)
 	for _, c := range checks() {
 		blind := false
-		for _, source := range c.needs {
-			if i, found := missing[source]; found {
+		for i, u := range unseen[:known] { // of pools the others are judged
+			if slices.Contains(c.all, u.Source) || u.Objects == 0 && slices.Contains(c.needs, u.Source) {
 				unseen[i].NotChecked = append(unseen[i].NotChecked, c.kind)
 				blind = true
 			}

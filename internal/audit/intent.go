@@ -225,7 +225,9 @@ func requiredNodes(v *view, found report) {
 				found(n.remedy(), fmt.Sprintf("must have SCTP (required: %s)", v.Require[i]), n.why())
 			}
 		})(v, found)
-		if !matched {
+		// One that could not be decoded may have them.
+		undecoded := slices.ContainsFunc(v.Unseen, func(u Unseen) bool { return u.Source == SourceNodes })
+		if !matched && !undecoded {
 			found(Finding{Object: Object{Kind: objectSelector, Name: v.Require[i]}, Message: "nodes are required to have SCTP, and no node has these labels"})
 		}
 	}

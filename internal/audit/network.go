@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -40,11 +41,14 @@ const (
 
 // readCilium reads the ConfigMap that Cilium's chart writes.
 func readCilium(data map[string]string) *Cilium {
-	replacement := data["kube-proxy-replacement"]
+	yes := func(key string) bool { // as Cilium itself reads it
+		is, err := strconv.ParseBool(data[key])
+		return is && err == nil
+	}
 	return &Cilium{
-		SCTP: data["enable-sctp"] == "true",
+		SCTP: yes("enable-sctp"),
 		// "strict" until Cilium 1.15.
-		Replacement: replacement == "true" || replacement == "strict",
+		Replacement: yes("kube-proxy-replacement") || data["kube-proxy-replacement"] == "strict",
 	}
 }
 
@@ -96,7 +100,7 @@ func unserved(v *view, found report) {
 			f.Message = "Cilium has SCTP switched off"
 			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: enable-sctp is not \"true\"", networkNamespace, ciliumConfig)}
 			f.Fix = "set sctp.enabled=true in Cilium's chart and restart its pods"
-		case cilium != nil && len(s.translated()) > 0:
+		case cilium != nil && !s.Headless && len(s.translated()) > 0:
 			f.Message = "Cilium does not translate SCTP ports: port and targetPort must be equal"
 			f.Evidence = s.translated()
 			f.Fix = "give the Service the port that its pods listen on"
@@ -104,7 +108,7 @@ func unserved(v *view, found report) {
 			f.Message = "Cilium as kube-proxy's replacement does not serve SCTP node ports"
 			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: kube-proxy-replacement", networkNamespace, ciliumConfig), "Service type " + string(s.Type)}
 			f.Fix = "reach the pods in another way, for example over a second network"
-		case v.Network.ProxySeen && v.Network.ProxyMode == "ipvs" && outside && s.Local:
+		case v.Network.ProxySeen && v.Network.ProxyMode == "ipvs" && s.Local: // also one with externalIPs
 			f.Message = "kube-proxy in ipvs mode does not keep the client's address of SCTP traffic, which externalTrafficPolicy: Local is for"
 			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: mode: ipvs", networkNamespace, proxyConfig), "externalTrafficPolicy: Local"}
 			f.Fix = "run kube-proxy in nftables or iptables mode"

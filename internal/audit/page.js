@@ -228,9 +228,9 @@ for (const [v, n] of [["true", s.ready], ["false", s.notReady], ["unknown", s.un
   b.append(key, make("b", n.toLocaleString("en")), said[v]);
   byId("verdicts").append(b);
 }
-for (const [n, what, cls] of [[s.critical, "critical", "critical"], [s.warnings, "warning", "warning"], [s.infos, "info"], ...findings.slice(1).map(([state, all]) => [all.length, state])]) {
+for (const [n, what, cls] of [[s.critical, "critical", "critical"], [s.warnings, "warning", "warning"], [s.infos, "info"], [s.undecoded || 0, "not decoded", "warning"], ...findings.slice(1).map(([state, all]) => [all.length, state])]) {
   if (n === 0) continue;
-  const b = button("", "", () => byId("found").scrollIntoView());
+  const b = button("", "", () => byId(what === "not decoded" ? "unseen" : "found").scrollIntoView());
   b.append(make("b", n.toLocaleString("en"), cls), n === 1 || !/g$|o$/.test(what) ? what : what + "s");
   byId("verdicts").append(b);
 }

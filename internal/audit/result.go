@@ -42,6 +42,9 @@ type Summary struct {
 	Critical int `json:"critical"`
 	Warnings int `json:"warnings"`
 	Infos    int `json:"infos"`
+	// Undecoded counts what is in the files and could not be decoded, and so is
+	// not judged.
+	Undecoded int `json:"undecoded,omitempty"`
 }
 
 // NodeRow is one node of the table.
@@ -106,7 +109,10 @@ func Examine(s *Snapshot) Result {
 	}
 	findings, unseen := examine(s)
 	r.Findings = findings
-	r.Unseen = append(r.Unseen, unseen...)
+	for _, u := range unseen {
+		r.Summary.Undecoded += u.Objects
+		r.Unseen = append(r.Unseen, u)
+	}
 	r.count()
 	return r
 }

@@ -77,6 +77,9 @@ type Unseen struct {
 	Why string `json:"why"`
 	// NotChecked are the kinds of findings that were not looked for.
 	NotChecked []Kind `json:"notChecked"`
+	// Objects is how many could not be decoded, where all others of the source
+	// were read: only what needs every one of them is not looked for.
+	Objects int `json:"objects,omitempty"`
 	// Unknown: all there is was read, and is not conclusive. No right is missing,
 	// and the exit status does not depend on it.
 	Unknown bool `json:"unknown,omitempty"`
@@ -186,6 +189,8 @@ type Service struct {
 	Refused []string
 	// Local is externalTrafficPolicy: Local.
 	Local bool
+	// Headless: it has no address, so that nothing is translated.
+	Headless bool
 	// Endpoints are its SCTP endpoints.
 	Endpoints []Endpoint
 }
@@ -342,7 +347,7 @@ func pod(p *corev1.Pod, keys nodelabel.Keys, endpoints map[string][]backing) *Po
 	if p.Status.Phase == corev1.PodSucceeded || p.Status.Phase == corev1.PodFailed {
 		return nil
 	}
-	out := Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Labels: p.Labels, Owner: owner(p), Waits: waiting(p, keys.Ready())}
+	out := Pod{Namespace: p.Namespace, Name: p.Name, Node: p.Spec.NodeName, Labels: p.Labels, Owner: owner(p), Waits: waiting(p, keys)}
 	for _, list := range [][]corev1.Container{p.Spec.Containers, p.Spec.InitContainers} {
 		for _, c := range list {
 			if finished(p, c) {

@@ -3,29 +3,39 @@ package audit
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // Waiting is what a pod asks of a node that the scheduler has not found.
 type Waiting struct {
 	// Scheduler is the message of the pod's condition PodScheduled.
 	Scheduler string
-	// ForSCTP: the pod selects nodes by the label that says that SCTP works.
+	// ForSCTP: whichever node the pod accepts, the agent's labels must say there
+	// that SCTP works, or will.
 	ForSCTP bool
-	// Selector and Terms are what else it selects nodes by: all of Selector, and
-	// one of Terms where there are any.
-	Selector labels.Set
-	Terms    []labels.Selector
+	// Nodes are what it accepts: a node that has all of one of them.
+	Nodes []NodeTerm
+}
+
+// NodeTerm is what a pod selects nodes by.
+type NodeTerm struct {
+	// SCTP are the requirements on the agent's labels, Others all further ones.
+	SCTP, Others labels.Selector
 }
 
 // waiting reads why a pod has no node, nil when the scheduler has not refused it.
-func waiting(p *corev1.Pod, readyLabel string) *Waiting {
+func waiting(p *corev1.Pod, keys nodelabel.Keys) *Waiting {
 	if p.Spec.NodeName != "" || p.DeletionTimestamp != nil {
 		return nil
 	}
@@ -35,60 +45,101 @@ func waiting(p *corev1.Pod, readyLabel string) *Waiting {
 	if i < 0 {
 		return nil
 	}
-	w := &Waiting{Scheduler: p.Status.Conditions[i].Message, Selector: labels.Set{}}
+	var all []corev1.NodeSelectorRequirement
 	for key, value := range p.Spec.NodeSelector {
-		if key == readyLabel {
-			w.ForSCTP = w.ForSCTP || value == string(kmod.AnswerTrue)
-			continue
-		}
-		w.Selector[key] = value
+		all = append(all, corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpIn, Values: []string{value}})
 	}
+	terms := []corev1.NodeSelectorTerm{{}}
 	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
-		all := true
-		for _, term := range a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms {
-			selector, asks := nodeTerm(term, readyLabel)
-			all = all && asks
-			w.Terms = append(w.Terms, selector)
-		}
-		// One term is enough for the scheduler: a term without the label leads to
-		// nodes without SCTP.
-		w.ForSCTP = w.ForSCTP || all && len(w.Terms) > 0
+		terms = a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+	}
+	// One term is enough for the scheduler: a term without the labels leads to
+	// nodes without SCTP.
+	w := &Waiting{Scheduler: bounded(p.Status.Conditions[i].Message), ForSCTP: len(terms) > 0}
+	for _, term := range terms {
+		node, asks := nodeTerm(slices.Concat(all, term.MatchExpressions), keys)
+		w.Nodes = append(w.Nodes, node)
+		w.ForSCTP = w.ForSCTP && asks
 	}
 	return w
 }
 
-// nodeTerm is a term without what it asks of the label, and whether it asks that
-// SCTP works. What a selector of labels cannot express (Gt, Lt, fields) is left
-// to the scheduler's message.
-func nodeTerm(term corev1.NodeSelectorTerm, readyLabel string) (selector labels.Selector, asks bool) {
-	var rest []metav1.LabelSelectorRequirement
-	for _, e := range term.MatchExpressions {
-		if e.Key == readyLabel {
-			asks = asks || keeps(e, kmod.AnswerTrue) && !keeps(e, kmod.AnswerFalse)
-			continue
-		}
-		switch e.Operator {
-		case corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn, corev1.NodeSelectorOpExists, corev1.NodeSelectorOpDoesNotExist:
-			rest = append(rest, metav1.LabelSelectorRequirement{Key: e.Key, Operator: metav1.LabelSelectorOperator(e.Operator), Values: e.Values})
-		}
+// sctpLabels are the labels that say something about SCTP, with the values that
+// say that it works or will, and the others. node-feature-discovery gives Nodes
+// those of the agent's feature file.
+func sctpLabels(keys nodelabel.Keys) map[string]struct{ good, bad []string } {
+	type values = struct{ good, bad []string }
+	answer := values{[]string{string(kmod.AnswerTrue)}, []string{string(kmod.AnswerFalse)}}
+	onBoot := values{[]string{string(verdict.OnBootLoaded), string(verdict.OnBootOnDemand)}, []string{string(verdict.OnBootBlocked)}}
+	const features = "feature.node.kubernetes.io/sctp."
+	return map[string]values{
+		keys.Ready(): answer, keys.IPv6(): answer, keys.Multihoming(): answer, keys.OnBoot(): onBoot,
+		features + "ready": answer, features + "on-boot": onBoot,
 	}
-	selector, err := metav1.LabelSelectorAsSelector(&metav1.LabelSelector{MatchExpressions: rest})
-	if err != nil { // the API server has accepted it
-		return labels.Everything(), asks
-	}
-	return selector, asks
 }
 
-// keeps says whether a node whose label has this value is left to the pod.
-func keeps(e corev1.NodeSelectorRequirement, value kmod.Answer) bool {
-	return e.Operator == corev1.NodeSelectorOpExists || slices.Contains(e.Values, string(value)) == (e.Operator == corev1.NodeSelectorOpIn)
+// nodeTerm parts what a pod asks of nodes, and says whether it asks for SCTP. What a
+// selector of labels cannot express (Gt, Lt, fields) is left to the scheduler's
+// message.
+func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys) (term NodeTerm, asks bool) {
+	term = NodeTerm{labels.NewSelector(), labels.NewSelector()}
+	about := sctpLabels(keys)
+	for _, e := range requirements {
+		operator, known := map[corev1.NodeSelectorOperator]selection.Operator{
+			corev1.NodeSelectorOpIn: selection.In, corev1.NodeSelectorOpNotIn: selection.NotIn,
+			corev1.NodeSelectorOpExists: selection.Exists, corev1.NodeSelectorOpDoesNotExist: selection.DoesNotExist,
+		}[e.Operator]
+		if e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 {
+			operator = selection.Equals // reads better
+		}
+		r, err := labels.NewRequirement(e.Key, operator, e.Values)
+		if !known || err != nil {
+			continue
+		}
+		values, ours := about[e.Key]
+		if !ours {
+			term.Others = term.Others.Add(*r)
+			continue
+		}
+		term.SCTP = term.SCTP.Add(*r)
+		accepts := func(value string) bool { return r.Matches(labels.Set{e.Key: value}) }
+		asks = asks || slices.ContainsFunc(values.good, accepts) && !slices.ContainsFunc(values.bad, accepts)
+	}
+	return term, asks
 }
 
 // fits says whether a node is one of those that the pod selects, but for SCTP.
 func (w *Waiting) fits(n *Node) bool {
-	have := labels.Set(n.Labels)
-	return w.Selector.AsSelector().Matches(have) &&
-		(len(w.Terms) == 0 || slices.ContainsFunc(w.Terms, func(s labels.Selector) bool { return s.Matches(have) }))
+	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool { return t.Others.Matches(labels.Set(n.Labels)) })
+}
+
+// has says whether a node is one of those that the pod selects.
+func (w *Waiting) has(n *Node) bool {
+	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool {
+		return t.Others.Matches(labels.Set(n.Labels)) && t.SCTP.Matches(labels.Set(n.Labels))
+	})
+}
+
+// wants is the kind of node that the pod waits for, and the labels that it asks
+// for besides the one that says that SCTP works.
+func (w *Waiting) wants(keys nodelabel.Keys) (text string, besides []string) {
+	var selectors []string
+	for _, t := range w.Nodes {
+		if text := t.SCTP.String(); !slices.Contains(selectors, text) {
+			selectors = append(selectors, text)
+		}
+		requirements, _ := t.SCTP.Requirements()
+		for _, r := range requirements {
+			if r.Key() != keys.Ready() && !slices.Contains(besides, r.Key()) {
+				besides = append(besides, r.Key())
+			}
+		}
+	}
+	text = "a node with SCTP"
+	if len(besides) > 0 {
+		text += " (" + strings.Join(selectors, " or ") + ")"
+	}
+	return text, besides
 }
 
 // autoscalers judge a node that does not exist yet by its template.
@@ -105,8 +156,9 @@ func podsThatWait(v *view, found report) {
 	}
 	for _, group := range podsByOwner(pods) {
 		p := group[0]
+		wanted, besides := p.Waits.wants(v.Keys)
 		var without []*Node
-		fit, with := 0, 0
+		fit, with, works := 0, 0, 0
 		for i := range v.Nodes {
 			n := &v.Nodes[i]
 			if !p.Waits.fits(n) {
@@ -114,6 +166,9 @@ func podsThatWait(v *view, found report) {
 			}
 			fit++
 			if n.Ready == string(kmod.AnswerTrue) {
+				works++
+			}
+			if p.Waits.has(n) {
 				with++
 			} else {
 				without = append(without, n)
@@ -125,18 +180,19 @@ func podsThatWait(v *view, found report) {
 		}
 		switch {
 		case !p.Waits.ForSCTP:
-			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s do)", with, count(fit, "node"))
+			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s do)", works, count(fit, "node"))
 			without, fix = nil, ""
 		case fit == 0:
 			fix = "add a node with these labels; " + autoscalers
-			message = "waits for a node with SCTP, and no node has the other labels that it selects"
+			message = fmt.Sprintf("waits for %s, and no node has the other labels that it selects", wanted)
 		case with == 0:
-			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, none has it", count(fit, "node"))
+			message = fmt.Sprintf("waits for %s: of %s that it could use, none has it", wanted, count(fit, "node"))
 			fix = cmp.Or(fix, "enable SCTP on one of them") + "; " + autoscalers
 		default:
-			message = fmt.Sprintf("waits for a node with SCTP: of %s that it could use, %d have it and refuse for another reason", count(fit, "node"), with)
+			message = fmt.Sprintf("waits for %s: of %s that it could use, %d have it and refuse for another reason", wanted, count(fit, "node"), with)
 		}
-		evidence := append(lines(groupNodes(without)), "scheduler: "+p.Waits.Scheduler)
+		evidence := append(lines(groupNodes(without)), labelsOf(without, besides)...)
+		evidence = append(evidence, "scheduler: "+p.Waits.Scheduler)
 		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...), Fix: fix}
 		if p.Owner.Kind != "Pod" {
 			f.Message = fmt.Sprintf("%s: %s", count(len(group), "pod"), message)
@@ -144,4 +200,22 @@ func podsThatWait(v *view, found report) {
 		}
 		found(f)
 	}
+}
+
+// labelsOf says which values of some labels nodes have.
+func labelsOf(list []*Node, keys []string) (out []string) {
+	for _, key := range keys {
+		names := map[string][]string{}
+		for _, n := range list {
+			text := "without the label " + key
+			if value, found := n.Labels[key]; found {
+				text = "label " + key + "=" + value
+			}
+			names[text] = append(names[text], n.Name)
+		}
+		for _, text := range slices.Sorted(maps.Keys(names)) {
+			out = append(out, text+": "+cluster.FirstNames(names[text], 1))
+		}
+	}
+	return out
 }

@@ -28,6 +28,7 @@ import (
 const (
 	maxDocuments = 4 << 30 // bytes of all files
 	maxFile      = 1 << 30
+	maxArchives  = 3 // in each other
 )
 
 // kinds are read; of all others a dump has many, and nobody asks for them.
@@ -49,6 +50,7 @@ type Dump struct {
 	started  time.Time // by the must-gather's own file
 	newest   time.Time // by the objects
 	unread   []string
+	broken   map[string][]string
 }
 
 // coverage is where the files have all objects of one kind.
@@ -65,14 +67,21 @@ type object struct {
 
 // Open reads directories, archives and files; "-" is this reader.
 func Open(ctx context.Context, stdin io.Reader, names []string) (*Dump, error) {
-	d := &Dump{objects: map[schema.GroupResource]map[string]*object{}, coverage: map[schema.GroupResource]*coverage{}, sorted: map[schema.GroupResource][]*object{}, shelves: map[schema.GroupResource]*shelf{}}
+	d := &Dump{
+		objects: map[schema.GroupResource]map[string]*object{}, coverage: map[schema.GroupResource]*coverage{}, sorted: map[schema.GroupResource][]*object{},
+		shelves: map[schema.GroupResource]*shelf{}, broken: map[string][]string{},
+	}
 	for _, name := range names {
 		if err := d.open(ctx, stdin, name); err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
 	}
 	if len(d.objects) == 0 {
-		return nil, fmt.Errorf("read %s: no Kubernetes objects of the kinds %s", strings.Join(names, ", "), strings.Join(kinds[:8], ", "))
+		err := fmt.Errorf("read %s: no Kubernetes objects of the kinds %s", strings.Join(names, ", "), strings.Join(kinds[:8], ", "))
+		for _, broken := range d.broken {
+			return nil, fmt.Errorf("%w: %s", err, broken[0])
+		}
+		return nil, err
 	}
 	for resource, byName := range d.objects {
 		list := make([]*object, 0, len(byName))
@@ -89,7 +98,7 @@ func Open(ctx context.Context, stdin io.Reader, names []string) (*Dump, error) {
 
 func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 	if name == "-" {
-		return d.file(ctx, "-", stdin)
+		return d.file(ctx, "-", "", stdin, 0)
 	}
 	info, err := os.Stat(name)
 	if err != nil {
@@ -101,7 +110,7 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 			return hostroot.Bare(err)
 		}
 		defer f.Close()
-		return d.file(ctx, filepath.Base(name), f)
+		return d.file(ctx, filepath.Base(name), "", f, 0)
 	}
 	root, err := os.OpenRoot(name)
 	if err != nil {
@@ -114,7 +123,7 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 		}
 		var f *os.File
 		if err == nil {
-			if !e.Type().IsRegular() || !named(at) {
+			if !e.Type().IsRegular() || !named(at) && !packed(at) {
 				return nil
 			}
 			f, err = root.Open(at)
@@ -124,15 +133,23 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 			return nil // of a directory, WalkDir leaves the rest out
 		}
 		defer f.Close()
-		return d.oneOfMany(at, f)
+		return d.oneOfMany(ctx, at, f, 0)
 	})
 }
 
-// oneOfMany reads one of a dump's many files, of which some may be broken.
-func (d *Dump) oneOfMany(name string, r io.Reader) error {
-	err := d.documentsOf(name, r)
-	if errors.Is(err, errObjects) {
-		d.unread = append(d.unread, err.Error())
+// oneOfMany reads one of a dump's many files, of which some may be broken. depth is
+// in how many archives it is.
+func (d *Dump) oneOfMany(ctx context.Context, name string, r io.Reader, depth int) (err error) {
+	switch {
+	case !packed(name):
+		err = d.documentsOf(name, r)
+	case depth == maxArchives:
+		err = fmt.Errorf("archives in archives more than %d deep", maxArchives)
+	default:
+		err = d.file(ctx, name, name+"/", r, depth)
+	}
+	if errors.Is(err, errObjects) || err != nil && packed(name) && ctx.Err() == nil && !errors.Is(err, tarball.ErrTooMuch) {
+		d.unread = append(d.unread, name+": "+strings.TrimPrefix(err.Error(), name+": "))
 		return nil
 	}
 	return err
@@ -144,6 +161,14 @@ var errObjects = errors.New("no Kubernetes objects")
 // Unread are the files of a dump that could not be read, each with why.
 func (d *Dump) Unread() []string { return d.unread }
 
+// Broken are the objects that could not be decoded, each with its file and why, by
+// their resource ("nodes"); "" where that is not known.
+func (d *Dump) Broken() map[string][]string { return d.broken }
+
+func (d *Dump) isBroken(resource schema.GroupResource, where string, err error) {
+	d.broken[resource.Resource] = append(d.broken[resource.Resource], where+": "+err.Error())
+}
+
 // named says whether a file of a dump has objects, by its name.
 func named(name string) bool {
 	switch path.Ext(name) {
@@ -153,8 +178,22 @@ func named(name string) bool {
 	return path.Base(name) == "timestamp"
 }
 
-// file reads an archive, or one file of objects, compressed or not.
-func (d *Dump) file(ctx context.Context, name string, r io.Reader) error {
+// packed says whether a file of a dump is compressed, or an archive, that may have
+// objects, by its name.
+func packed(name string) bool {
+	rest := strings.TrimSuffix(name, path.Ext(name))
+	switch path.Ext(name) {
+	case ".tar", ".tgz", ".txz", ".tbz", ".tbz2":
+		return true
+	case ".gz", ".xz", ".bz2", ".zst":
+		return path.Ext(rest) == ".tar" || named(rest)
+	}
+	return false
+}
+
+// file reads an archive, or one file of objects, compressed or not; within stands
+// before the names of its files. depth is in how many archives it is.
+func (d *Dump) file(ctx context.Context, name, within string, r io.Reader, depth int) error {
 	in, err := tarball.Unpack(ctx, r)
 	if err != nil {
 		return hostroot.Bare(err)
@@ -173,10 +212,10 @@ func (d *Dump) file(ctx context.Context, name string, r io.Reader) error {
 			return nil
 		case err != nil:
 			return err
-		case !head.FileInfo().Mode().IsRegular() || !named(name):
+		case !head.FileInfo().Mode().IsRegular() || !named(name) && !packed(name):
 			continue
 		}
-		if err := d.oneOfMany(name, archive); err != nil {
+		if err := d.oneOfMany(ctx, within+name, archive, depth+1); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
+	"k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/yaml"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -22,8 +24,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 )
 
-// inNamespace is the namespace of a file of a must-gather.
-var inNamespace = regexp.MustCompile(`(?:^|/)namespaces/([^/]+)/`)
+// inNamespace is the namespace of a file of a must-gather, which may be in a
+// directory "namespaces/all".
+var inNamespace = regexp.MustCompile(`^(?:.*/)?namespaces/([^/]+)/`)
 
 // mayHold finds documents with one of the kinds without decoding them.
 var mayHold = regexp.MustCompile(`"?kind"?:\s*"?(?:List|(?:` + strings.Join(kinds, "|") + `)(?:List)?)\b`)
@@ -197,12 +200,27 @@ func (f *file) readYAML(in *bufio.Reader) error {
 	var text, item []byte // of the document without its items, and of one item
 	column := -1          // of the dashes, while there are items
 	begin := false        // the last line of the document was "items:"
-	endItem := func() error {
-		defer func() { item = item[:0] }()
-		return doc.itemYAML(item, column)
+	// An item that cannot be decoded is left out if another follows. The last one
+	// may be where the file was cut short.
+	var failed error
+	var kind string
+	nextItem := func() {
+		if failed != nil {
+			resource, _ := resourceOf(head{Kind: kind})
+			f.d.isBroken(resource, fmt.Sprintf("%s: item %d", f.name, doc.taken), failed)
+			doc.taken++
+		}
+		kind = cmp.Or(kindOfItem(item, column), doc.ofKind())
+		failed = doc.itemYAML(item, kind)
+		item = item[:0]
+	}
+	endItems := func() error {
+		nextItem()
+		defer func() { failed = nil }()
+		return failed
 	}
 	endDocument := func() error {
-		err := endItem()
+		err := endItems()
 		if err == nil && (doc.list || mayHold.Match(text)) {
 			for value, failed := range manifest.Values(text) {
 				if err = failed; err == nil {
@@ -237,12 +255,10 @@ func (f *file) readYAML(in *bufio.Reader) error {
 		case column >= 0 && (at > column || len(bare) == 0 || bare[0] == '#'):
 			item = append(item, line...)
 		case column >= 0 && at == column && dash:
-			if err := endItem(); err != nil {
-				return err
-			}
+			nextItem()
 			item = append(item, line...)
 		default:
-			if err := endItem(); err != nil {
+			if err := endItems(); err != nil {
 				return err
 			}
 			column = -1
@@ -255,19 +271,25 @@ func (f *file) readYAML(in *bufio.Reader) error {
 	}
 }
 
-// itemYAML takes an item whose dash is in this column.
-func (doc *document) itemYAML(text []byte, column int) error {
-	if len(text) == 0 {
-		return nil
-	}
-	// Of other kinds a dump has many.
+// kindOfItem reads the kind of an item whose dash is in this column, "" where it
+// does not stand in a line of its own.
+func kindOfItem(text []byte, column int) string {
 	for line := range bytes.Lines(text) {
 		if len(line) < column+2 {
 			continue
 		}
-		if kind, ok := bytes.CutPrefix(line[column+2:], []byte("kind: ")); ok && !slices.Contains(kinds, string(bytes.Trim(kind, "\"\r\n"))) {
-			return nil
+		if kind, ok := bytes.CutPrefix(line[column+2:], []byte("kind: ")); ok {
+			return string(bytes.Trim(kind, "\"\r\n"))
 		}
+	}
+	return ""
+}
+
+// itemYAML takes an item of this kind, if that is known.
+func (doc *document) itemYAML(text []byte, kind string) error {
+	// Of other kinds a dump has many.
+	if len(text) == 0 || kind != "" && !slices.Contains(kinds, kind) {
+		return nil
 	}
 	list, err := yaml.YAMLToJSON(text)
 	if err != nil {
@@ -309,7 +331,10 @@ const maxNesting = 3
 func (doc *document) item(text json.RawMessage) {
 	doc.list = true
 	h := head{APIVersion: doc.APIVersion}
-	if json.Unmarshal(text, &h) != nil {
+	if err := json.Unmarshal(text, &h); err != nil {
+		if text[0] == '{' {
+			doc.d.isBroken(schema.GroupResource{}, fmt.Sprintf("%s: item %d", doc.name, doc.taken), err)
+		}
 		doc.taken++
 		return
 	}
@@ -327,7 +352,7 @@ func (doc *document) item(text json.RawMessage) {
 		o, resource, err = doc.d.object(text, h)
 	}
 	if err != nil {
-		doc.d.unread = append(doc.d.unread, fmt.Sprintf("%s: item %d: %v", doc.name, doc.taken, err))
+		doc.d.isBroken(resource, fmt.Sprintf("%s: item %d", doc.name, doc.taken), err)
 	}
 	doc.taken++
 	if o == nil || err != nil {
@@ -354,8 +379,11 @@ func (doc *document) end(text []byte) error {
 	}
 	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] == '[' { // jq .items
 		whole.Kind, whole.Items = "List", text
-	} else if json.Unmarshal(text, &whole) != nil {
-		return nil // no object at all: a text, a number
+	} else if err := json.Unmarshal(text, &whole); err != nil {
+		if len(text) > 0 && text[0] == '{' { // else no object at all: a text, a number
+			doc.d.isBroken(schema.GroupResource{}, doc.name, err)
+		}
+		return nil
 	}
 	doc.head = whole.head
 	if !strings.HasSuffix(doc.Kind, "List") {
@@ -363,8 +391,11 @@ func (doc *document) end(text []byte) error {
 			return errors.New("a list without its kind: the file may be cut short")
 		}
 		o, resource, err := doc.d.object(text, doc.head)
+		if err != nil {
+			doc.d.isBroken(resource, doc.name, err)
+		}
 		if o == nil || err != nil {
-			return err
+			return nil
 		}
 		if doc.namespace == "" || o.namespace != doc.namespace {
 			doc.d.covers(resource, false, o.namespace)
@@ -459,8 +490,11 @@ func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResour
 		drop(whole, field)
 	}
 	kept, err := json.Marshal(whole)
+	if err == nil {
+		err = decodes(kept, resource, h.Kind)
+	}
 	if err != nil {
-		return nil, resource, err
+		return nil, resource, fmt.Errorf("%s %s: %w", h.Kind, strings.TrimPrefix(o.namespace+"/"+o.name, "/"), err)
 	}
 	if d.shelves[resource] == nil {
 		d.shelves[resource] = &shelf{like: kept}
@@ -479,4 +513,14 @@ func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResour
 		d.objects[resource][key] = o
 	}
 	return o, resource, nil
+}
+
+// decodes is the error of a client that reads the object. In a list it would fail
+// for all of the list's objects.
+func decodes(text []byte, resource schema.GroupResource, kind string) error {
+	into, err := scheme.Scheme.New(schema.GroupVersionKind{Group: resource.Group, Version: "v1", Kind: kind})
+	if err != nil {
+		return nil // not a kind of Kubernetes' own: it is read field by field
+	}
+	return utiljson.Unmarshal(text, into)
 }

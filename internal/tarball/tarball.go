@@ -54,6 +54,10 @@ func Unpack(ctx context.Context, r io.Reader) (*bufio.Reader, error) {
 		out, err = gzip.NewReader(in)
 	case bytes.HasPrefix(magic, []byte("BZh")):
 		out, err = bzip2.NewReader(in), nil
+	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
+		err = fmt.Errorf("%w: decompress it first (zstd -d)", ErrFormat)
+	case bytes.HasPrefix(magic, []byte("PK\x03\x04")):
+		err = fmt.Errorf("%w: unpack it first (unzip)", ErrFormat)
 	default:
 		err = nil
 	}
