@@ -58,15 +58,8 @@ func (r *run) tryFailover(ctx context.Context) error {
 		return nil
 	}
 	r.opts.Progress(fmt.Sprintf("failover: a Service with endpoints on nodes %s and %s, its client on node %s", ends[0].Name, ends[1].Name, from.Name))
-	pods := r.c.CoreV1().Pods(r.namespace)
-	var names []string
 	for i, n := range ends {
-		pod, err := r.listener(fmt.Sprintf("endpoint-%d", i), n, roleEndpoint, i)
-		if err != nil {
-			return err
-		}
-		names = append(names, pod.Name)
-		if _, err := create(ctx, r, pods, "pods", pod); err != nil {
+		if err := r.startListener(ctx, n, roleEndpoint, i); err != nil {
 			return err
 		}
 	}
@@ -81,7 +74,7 @@ func (r *run) tryFailover(ctx context.Context) error {
 	}
 	direct := r.result.reached(PathPod)
 	for _, a := range service.Spec.ClusterIPs {
-		if !direct[[3]string{from.Name, ends[0].Name, family(a)}] || !direct[[3]string{from.Name, ends[1].Name, family(a)}] {
+		if !direct.has(from, ends[0], a) || !direct.has(from, ends[1], a) {
 			continue
 		}
 		f := Failover{
@@ -94,7 +87,7 @@ func (r *run) tryFailover(ctx context.Context) error {
 	if len(job.Targets) == 0 {
 		return nil
 	}
-	why, err := r.failOver(ctx, from, job, names)
+	why, err := r.failOver(ctx, from, job, len(ends))
 	if why != "" {
 		for i := range r.result.Failovers {
 			r.result.Failovers[i].Errno = why
@@ -117,7 +110,7 @@ func (r *run) failoverNodes() (from *Node, ends []*Node) {
 		}
 		var reached []*Node
 		for _, to := range append(slices.Clone(all[at+1:]), all[:at+1]...) {
-			if direct[[3]string{n.Name, to.Name, "IPv4"}] || direct[[3]string{n.Name, to.Name, "IPv6"}] {
+			if direct.any(n, to) {
 				reached = append(reached, to)
 			}
 		}
@@ -134,12 +127,12 @@ func (r *run) failoverNodes() (from *Node, ends []*Node) {
 // failOver starts the client when the endpoints listen, deletes the first of
 // these when the client has an association with it, and takes what the client
 // says. Otherwise it says why there is nothing.
-func (r *run) failOver(ctx context.Context, from *Node, job wire.Client, endpoints []string) (why string, err error) {
-	list, err := r.await(ctx, roleEndpoint, len(endpoints), func(p *corev1.Pod) bool { return isReady(p) || terminated(p) })
+func (r *run) failOver(ctx context.Context, from *Node, job wire.Client, endpoints int) (why string, err error) {
+	list, err := r.awaitStart(ctx, roleEndpoint, endpoints)
 	if err != nil {
 		return "", err
 	}
-	if i := slices.IndexFunc(list, func(p corev1.Pod) bool { return !isReady(&p) }); i >= 0 || len(list) < len(endpoints) {
+	if i := slices.IndexFunc(list, func(p corev1.Pod) bool { return !isReady(&p) }); i >= 0 || len(list) < endpoints {
 		why = "an endpoint is gone: somebody deleted the pod"
 		if i >= 0 {
 			why = fmt.Sprintf("pod %s did not start: %s", list[i].Name, trouble(&list[i]))
@@ -154,17 +147,18 @@ func (r *run) failOver(ctx context.Context, from *Node, job wire.Client, endpoin
 	if _, err := create(ctx, r, pods, "pods", pod); err != nil {
 		return "", err
 	}
-	if list, err = r.await(ctx, roleClient, 1, func(p *corev1.Pod) bool { return isReady(p) || terminated(p) }); err != nil {
+	if list, err = r.awaitStart(ctx, roleClient, 1); err != nil {
 		return "", err
 	}
 	if len(list) == 1 && isReady(&list[0]) {
 		r.opts.Progress(fmt.Sprintf("failover: deleting the endpoint on node %s", r.result.Failovers[0].Deleted))
+		ending := podName(roleEndpoint, job.Ending)
 		err = r.untilAnswered(ctx, func(ctx context.Context) error {
-			err := pods.Delete(ctx, endpoints[job.Ending], metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
+			err := pods.Delete(ctx, ending, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
 			if apierrors.IsNotFound(err) {
 				return nil
 			}
-			return cluster.Failed("delete", "pods", "", endpoints[job.Ending], err)
+			return cluster.Failed("delete", "pods", "", ending, err)
 		})
 		if err != nil {
 			return "", err

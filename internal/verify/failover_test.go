@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -65,25 +64,12 @@ func TestFailover(t *testing.T) {
 		inBubble(t, c.name, func(t *testing.T) {
 			s := newServer()
 			c.prepare(s)
-			r, err := s.runWith(t.Context(), t, Options{Image: "x", Failover: true, Timeout: 5 * time.Minute})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var kinds []string
-			text := fmt.Sprint(r.Failovers)
-			for _, f := range r.Findings {
-				kinds = append(kinds, f.Kind)
-				text = f.Message + fmt.Sprint(f.Evidence)
-			}
-			if !slices.Equal(kinds, c.kinds) || r.Verdict() != c.verdict || !strings.Contains(text, c.says) {
-				t.Errorf("verdict %s, findings %q, which do not say %q: %s", r.Verdict(), kinds, c.says, text)
-			}
+			s.tries(t, Options{Failover: true}, c.verdict, c.kinds, c.says)
 			if got := slices.ContainsFunc(s.requests, func(r string) bool {
 				return strings.HasPrefix(r, http.MethodDelete) && strings.HasSuffix(r, "/pods/endpoint-0")
 			}); got != c.deleted {
 				t.Errorf("endpoint deleted: %v, want %v", got, c.deleted)
 			}
-			s.deleted(t)
 		})
 	}
 }

@@ -55,7 +55,7 @@ type judgement struct {
 	late step
 	out  []Finding
 	// podOK are the pairs (and families) that work without a Service.
-	podOK map[[3]string]bool
+	podOK connected
 }
 
 func (j *judgement) add(kind, fix, message string, evidence ...string) {
@@ -333,9 +333,12 @@ func (j *judgement) time() {
 	}
 }
 
+// interrupted says whether time ran out in one of the trials.
+func (j *judgement) interrupted() bool { return j.late != "" && j.late != stepEndpoints }
+
 // passable says whether the paths work that this one needs: from the same pod
 // straight to where it leads, and to the node that it leads through.
-func (p *Path) passable(podOK map[[3]string]bool) bool {
+func (p *Path) passable(podOK connected) bool {
 	return podOK[p.ends()] && (p.Via == "" || podOK[[3]string{p.From, p.Via, p.Family}])
 }
 
@@ -395,7 +398,7 @@ func (j *judgement) policy() {
 		j.add(FindingNotEnforced, wanted, "a NetworkPolicy that does not allow a port is not enforced", denied.rows(open)...)
 	case len(shut) > 0 && len(unclear) == 0:
 		j.r.Policy = policyEnforced
-	case j.late != "" && j.late != stepEndpoints: // that is why
+	case j.interrupted(): // that is why
 	case len(shut)+len(unclear) == 0:
 		j.add(FindingUndecided, "fix the paths first", "whether NetworkPolicy is enforced is unknown: no path worked before it was created")
 	case len(refused) == 0: // else that is why
@@ -419,7 +422,7 @@ func (j *judgement) loadBalancer() {
 			"a load balancer's address fails where the pod behind it is reached directly", failed...)
 	}
 	switch {
-	case j.late != "" && j.late != stepEndpoints && len(lb.Addresses) == 0: // that is why
+	case j.interrupted() && len(lb.Addresses) == 0: // that is why
 	case lb.To == "":
 		j.add(FindingUndecided, "fix the paths first", "no load balancer was tried: no node reaches the pod of another")
 	case len(lb.Addresses) == 0:
@@ -463,7 +466,7 @@ func (j *judgement) failover() {
 			"a Service's client is not served again when its endpoint is deleted, from other source ports neither", failed...)
 	}
 	switch {
-	case j.late != "" && j.late != stepEndpoints: // that is why
+	case j.interrupted(): // that is why
 	case len(j.r.Failovers) == 0:
 		j.add(FindingUndecided, "fix the paths first", "failover was not tried: there is no node from which pods and Services are reached")
 	case len(unclear) > 0:
@@ -485,7 +488,7 @@ func (j *judgement) network() {
 	}
 	unknown := j.rows(PathNetwork, func(p *Path) bool { return !p.Outcome.Conclusive() })
 	switch {
-	case j.late != "" && j.late != stepEndpoints: // that is why
+	case j.interrupted(): // that is why
 	case len(n.Missing)+len(unknown) > 0:
 		j.add(FindingUndecided, "see the events of such pods, and the NetworkAttachmentDefinition", fmt.Sprintf("network %s was not tried everywhere", n.Name), append(n.Missing, unknown...)...)
 	case !slices.ContainsFunc(j.r.Paths, func(p Path) bool { return p.Kind == PathNetwork }):
@@ -496,9 +499,22 @@ func (j *judgement) network() {
 // ends of a path: what lies between is another matter.
 func (p *Path) ends() [3]string { return [3]string{p.From, p.To, p.Family} }
 
+// connected are the ends of paths that work.
+type connected map[[3]string]bool
+
+// has says whether the nodes are connected over the family of an address.
+func (c connected) has(from, to *Node, address string) bool {
+	return c[[3]string{from.Name, to.Name, family(address)}]
+}
+
+// any says whether the nodes are connected at all.
+func (c connected) any(from, to *Node) bool {
+	return c[[3]string{from.Name, to.Name, "IPv4"}] || c[[3]string{from.Name, to.Name, "IPv6"}]
+}
+
 // reached are the ends that a path of this kind connects.
-func (r *Result) reached(kind PathKind) map[[3]string]bool {
-	out := map[[3]string]bool{}
+func (r *Result) reached(kind PathKind) connected {
+	out := connected{}
 	for _, p := range r.Paths {
 		if p.Kind == kind && p.Outcome == wire.OK {
 			out[p.ends()] = true

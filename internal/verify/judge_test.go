@@ -147,15 +147,11 @@ func TestJudge(t *testing.T) {
 			r := works()
 			c.spoil(r)
 			r.Findings = judge(r, c.ports, "")
-			var got []string
-			for _, f := range r.Findings {
-				got = append(got, f.Kind)
-				shown[f.Kind] = true
-			}
-			if !slices.Equal(got, c.want) {
+			if got := kindsOf(r); !slices.Equal(got, c.want) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 			for _, f := range r.Findings {
+				shown[f.Kind] = true
 				for _, e := range f.Evidence {
 					if strings.Contains(e, string(wire.NotTried)) && f.Kind != FindingUndecided {
 						t.Errorf("what was not tried is no evidence: %s", e)
@@ -258,10 +254,7 @@ func TestJudgePolicy(t *testing.T) {
 			r := works()
 			policyPaths(r, c.pairs...)
 			r.Findings = judge(r, nil, "")
-			var got []string
-			for _, f := range r.Findings {
-				got = append(got, f.Kind)
-			}
+			got := kindsOf(r)
 			if !slices.Equal(got, c.want) || r.Policy != c.policy || r.Verdict() != c.verdict {
 				t.Fatalf("policy %s, findings %q, verdict %s; want %s, %q, %s", r.Policy, got, r.Verdict(), c.policy, c.want, c.verdict)
 			}

@@ -3,9 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
-	"net"
 	"slices"
-	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,7 +11,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
-	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 const (
@@ -60,16 +57,10 @@ func (r *run) tryLoadBalancer(ctx context.Context) error {
 	var paths []planned
 	for _, n := range from {
 		for _, a := range lb.Addresses {
-			if !direct[[3]string{n.Name, to.Name, family(a)}] {
-				continue
+			if direct.has(n, to, a) {
+				paths = append(paths, newPath(PathLoadBalancer, n, to, a, EchoPort, forwardPatience))
 			}
-			p := planned{Path: Path{Kind: PathLoadBalancer, From: n.Name, To: to.Name, Family: family(a), Address: net.JoinHostPort(a, strconv.Itoa(EchoPort))}}
-			p.target = wire.Target{Address: p.Address, Patience: wire.Millis(forwardPatience.Milliseconds())}
-			paths = append(paths, p)
 		}
-	}
-	if len(paths) == 0 {
-		return nil
 	}
 	return r.dial(ctx, paths)
 }
@@ -80,7 +71,7 @@ func (r *run) loadBalancerNodes() (to *Node, from []*Node) {
 	all := r.ordered()
 	for _, to := range all {
 		from := slices.DeleteFunc(slices.Clone(all), func(n *Node) bool {
-			return n == to || !direct[[3]string{n.Name, to.Name, "IPv4"}] && !direct[[3]string{n.Name, to.Name, "IPv6"}]
+			return n == to || !direct.any(n, to)
 		})
 		if len(from) > 0 {
 			return to, from

@@ -4,12 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
-	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
-
-	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // Annotations of the Network Plumbing Working Group's specification, which Multus
@@ -37,17 +33,12 @@ func (r *run) tryNetwork(ctx context.Context) error {
 	all := r.ordered()
 	r.opts.Progress(fmt.Sprintf("network %s: a listener on each of %d nodes", r.network, len(all)))
 	err := each(ctx, all, func(ctx context.Context, n *Node) error {
-		pod, err := r.listener(fmt.Sprintf("network-%d", n.Index), n, roleNetwork, n.Index)
-		if err != nil {
-			return err
-		}
-		_, err = create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod)
-		return err
+		return r.startListener(ctx, n, roleNetwork, n.Index)
 	})
 	if err != nil {
 		return err
 	}
-	list, err := r.await(ctx, roleNetwork, len(all), func(p *corev1.Pod) bool { return isReady(p) || terminated(p) })
+	list, err := r.awaitStart(ctx, roleNetwork, len(all))
 	if err != nil {
 		return err
 	}
@@ -87,13 +78,10 @@ func (r *run) tryNetwork(ctx context.Context) error {
 			if len(also) == 0 || !hasFamily(from.PodAddresses, ip.IP) {
 				continue
 			}
-			p := planned{Path: Path{Kind: PathNetwork, From: from.Name, To: to.Name, Family: family(ip.IP), Address: net.JoinHostPort(ip.IP, strconv.Itoa(EchoPort))}}
-			p.target = wire.Target{Address: p.Address, Also: also}
+			p := newPath(PathNetwork, from, to, ip.IP, EchoPort, 0)
+			p.target.Also = also
 			paths = append(paths, p)
 		}
-	}
-	if len(paths) == 0 {
-		return nil
 	}
 	return r.dial(ctx, paths)
 }

@@ -24,6 +24,15 @@ type planned struct {
 	group int
 }
 
+// newPath is the way to a port of an address, that may take some time to be there.
+func newPath(kind PathKind, from, to *Node, address string, port int32, patience time.Duration) planned {
+	at := net.JoinHostPort(address, strconv.Itoa(int(port)))
+	return planned{
+		Path:   Path{Kind: kind, From: from.Name, To: to.Name, Family: family(address), Address: at},
+		target: wire.Target{Address: at, Patience: wire.Millis(patience.Milliseconds())},
+	}
+}
+
 // servicePatience is how long a path through a Service may take to be there.
 const servicePatience = 20 * time.Second
 
@@ -33,11 +42,10 @@ func (r *run) paths() []planned {
 	all := r.ordered()
 	for at, from := range all {
 		add := func(kind PathKind, to, via *Node, address string, port int32, patience time.Duration) {
-			p := planned{Path: Path{Kind: kind, From: from.Name, To: to.Name, Family: family(address), Address: net.JoinHostPort(address, strconv.Itoa(int(port)))}}
+			p := newPath(kind, from, to, address, port, patience)
 			if via != nil {
 				p.Via = via.Name
 			}
-			p.target = wire.Target{Address: p.Address, Patience: wire.Millis(patience.Milliseconds())}
 			p.group = cmp.Or(via, to).Index
 			out = append(out, p)
 		}
@@ -178,6 +186,9 @@ func sizes() []int { return []int{1, 512, 1400, 9000, wire.MaxMessage} }
 // dial has the paths tried, by pods on the nodes they come from, and adds their
 // outcomes to the result, as far as there are any also when that fails.
 func (r *run) dial(ctx context.Context, paths []planned) error {
+	if len(paths) == 0 {
+		return nil
+	}
 	r.opts.Progress(fmt.Sprintf("trying %d paths", len(paths)))
 	outcomes, err := r.outcomes(ctx, paths, false)
 	for i, p := range paths {

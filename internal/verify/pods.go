@@ -40,12 +40,7 @@ func (r *run) listen(ctx context.Context) error {
 		return err
 	}
 	err = each(ctx, r.taking(), func(ctx context.Context, n *Node) error {
-		pod, err := r.listener(fmt.Sprintf("listener-%d", n.Index), n, roleListener, n.Index)
-		if err != nil {
-			return err
-		}
-		_, err = create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod)
-		return err
+		return r.startListener(ctx, n, roleListener, n.Index)
 	})
 	if err != nil {
 		return err
@@ -65,6 +60,18 @@ func (r *run) listen(ctx context.Context) error {
 		return nil
 	})
 }
+
+// startListener creates a listener; the pod is called by its role and index.
+func (r *run) startListener(ctx context.Context, n *Node, role string, index int) error {
+	pod, err := r.listener(podName(role, index), n, role, index)
+	if err != nil {
+		return err
+	}
+	_, err = create(ctx, r, r.c.CoreV1().Pods(r.namespace), "pods", pod)
+	return err
+}
+
+func podName(role string, index int) string { return fmt.Sprintf("%s-%d", role, index) }
 
 // awaitListeners waits until each listener listens or has left word why not. Half
 // of the time is theirs; a node that needs more takes no part.
@@ -203,6 +210,11 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.R
 		}
 		return true, nil
 	})
+}
+
+// awaitStart waits until a role's pods, so many, are ready or have ended.
+func (r *run) awaitStart(ctx context.Context, role string, many int) ([]corev1.Pod, error) {
+	return r.await(ctx, role, many, func(p *corev1.Pod) bool { return isReady(p) || terminated(p) })
 }
 
 // share of what is left of the time: two thirds.

@@ -2,11 +2,7 @@ package verify
 
 import (
 	"context"
-	"net"
-	"strconv"
 	"time"
-
-	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
 // policyPatience is how long a network plugin may take to enforce a policy.
@@ -24,17 +20,13 @@ func (r *run) tryPolicy(ctx context.Context) error {
 	for _, from := range all {
 		to := next(all, from)
 		for _, a := range to.PodAddresses {
-			pair := [3]string{from.Name, to.Name, family(a)}
-			if !direct[pair] || !before[pair] {
+			if !direct.has(from, to, a) || !before.has(from, to, a) {
 				continue
 			}
-			allowed := net.JoinHostPort(a, strconv.Itoa(EchoPort))
-			denied := net.JoinHostPort(a, strconv.Itoa(DeniedPort))
-			patience := wire.Millis(policyPatience.Milliseconds())
-			path := Path{Kind: PathAllowed, From: from.Name, To: to.Name, Family: family(a), Address: allowed}
-			paths = append(paths, planned{Path: path, target: wire.Target{Address: allowed, Patience: patience}})
-			path.Kind, path.Address = PathDenied, denied
-			paths = append(paths, planned{Path: path, target: wire.Target{Address: denied, Patience: patience, Beside: allowed}})
+			allowed := newPath(PathAllowed, from, to, a, EchoPort, policyPatience)
+			denied := newPath(PathDenied, from, to, a, DeniedPort, policyPatience)
+			denied.target.Beside = allowed.Address
+			paths = append(paths, allowed, denied)
 		}
 	}
 	if len(paths) == 0 {

@@ -661,11 +661,7 @@ func TestLate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var kinds []string
-			for _, f := range r.Findings {
-				kinds = append(kinds, f.Kind)
-			}
-			if !slices.Equal(kinds, c.kinds) || r.Verdict() != c.verdict {
+			if !slices.Equal(kindsOf(r), c.kinds) || r.Verdict() != c.verdict {
 				t.Fatalf("verdict %s, findings %+v", r.Verdict(), r.Findings)
 			}
 			last := r.Findings[len(r.Findings)-1]
@@ -706,6 +702,44 @@ func TestLate(t *testing.T) {
 		}
 		s.deleted(t)
 	})
+}
+
+// tries has a healthy cluster's further trials run, and fails unless the verdict and
+// the kinds of the findings are these, and the last finding, or a failover where
+// there is no finding, says this.
+func (s *server) tries(t *testing.T, opts Options, verdict kmod.Answer, kinds []string, says string) *Result {
+	t.Helper()
+	opts.Image, opts.Timeout = "x", 5*time.Minute
+	r, err := s.runWith(t.Context(), t, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprint(r.Failovers)
+	for _, f := range r.Findings {
+		text = f.Message + fmt.Sprint(f.Evidence)
+	}
+	if got := kindsOf(r); !slices.Equal(got, kinds) || r.Verdict() != verdict || !strings.Contains(text, says) {
+		t.Errorf("verdict %s, findings %q, which do not say %q: %s", r.Verdict(), got, says, text)
+	}
+	s.deleted(t)
+	return r
+}
+
+func kindsOf(r *Result) (kinds []string) {
+	for _, f := range r.Findings {
+		kinds = append(kinds, f.Kind)
+	}
+	return kinds
+}
+
+// outcomesOf are the paths of a kind with their outcomes.
+func outcomesOf(r *Result, kind PathKind) (out []string) {
+	for _, p := range r.Paths {
+		if p.Kind == kind {
+			out = append(out, fmt.Sprintf("%s %s %s", p.From, p.To, p.Outcome))
+		}
+	}
+	return out
 }
 
 // inBubble runs a subtest in virtual time.
