@@ -186,6 +186,7 @@ func TestVerifyPair(t *testing.T) {
 	p.ready(1, kmod.AnswerTrue)
 	p.step(t, "both are ready", p.healthy)
 	p.step(t, "load balancer", p.loadBalancer)
+	p.step(t, "failover", p.failover)
 	p.step(t, "dropped one way, and a wrong target port", func(t *testing.T) {
 		stop := p.spoilService(t)
 		defer stop()
@@ -209,6 +210,37 @@ func (p *pair) healthy(t *testing.T) {
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("paths %v, want %v", got, want)
+	}
+}
+
+// failover is a run in which a client's endpoint is deleted. The endpoint ends its
+// association, and so connection tracking leads the client's port to it for some
+// seconds only; another port is led elsewhere before.
+func (p *pair) failover(t *testing.T) {
+	r, result := p.verify(t, "--failover")
+	if result == nil {
+		t.Fatal(r.stderr)
+	}
+	families, slow := []string{}, false
+	for _, f := range result.Failovers {
+		t.Logf("%s", f)
+		families = append(families, f.Family)
+		slow = slow || f.Seconds > verify.FailoverBound.Seconds()
+		if f.Outcome != wire.OK || f.Port == 0 || f.Deleted == f.To {
+			t.Errorf("%+v", f)
+		}
+		if f.OtherPortSeconds <= 0 || f.OtherPortSeconds >= f.Seconds {
+			t.Errorf("from another port after %v s, from the same after %v s", f.OtherPortSeconds, f.Seconds)
+		}
+	}
+	if slices.Sort(families); !slices.Equal(families, []string{"IPv4", "IPv6"}) {
+		t.Errorf("failovers over %q", families)
+	}
+	// On a busy machine a guest's seconds are long.
+	if slow {
+		expect(t, r, result, 1, verify.FindingFailoverSlow)
+	} else {
+		expect(t, r, result, 0)
 	}
 }
 
@@ -286,6 +318,7 @@ func TestVerify(t *testing.T) {
 		t.FailNow() // what follows needs two nodes
 	}
 	p.step(t, "both are ready", p.healthy)
+	p.step(t, "failover", p.failover)
 	p.step(t, "dropped between the nodes", func(t *testing.T) {
 		p.link.Filter(func(f node.Frame) bool { return !f.SCTP() })
 		defer p.link.Filter(nil)
