@@ -24,26 +24,14 @@ type ends struct {
 	// streams is how many streams each end asks for, each way; 0 leaves it to
 	// the kernel.
 	streams uint16
-	// prepare sets further options on the sockets of both ends before they
-	// are bound; accepted sockets inherit them.
-	prepare func(*socket) error
+	// prepare is done to the sockets of both ends before they are bound;
+	// accepted sockets inherit it.
+	prepare []setup
 }
 
 // defaultStreams is how many outgoing streams an end has that asks for nothing
 // (include/net/sctp/constants.h, SCTP_DEFAULT_OUTSTREAMS).
 const defaultStreams = 10
-
-func (how ends) prepared(s *socket) error {
-	if how.streams > 0 {
-		if err := set(s, sctp.OptInitMsg, sctp.InitMsg{OutStreams: how.streams, MaxInStreams: how.streams}, "set SCTP_INITMSG"); err != nil {
-			return err
-		}
-	}
-	if how.prepare != nil {
-		return how.prepare(s)
-	}
-	return nil
-}
 
 // association is one association with both its ends in this process.
 type association struct {
@@ -55,14 +43,17 @@ type association struct {
 // two one-to-one sockets. It proves the cookie's MAC too, and with it the hash
 // that the kernel was told to use (FIPS).
 func (e *env) associate(ctx context.Context, how ends) (*association, error) {
-	listener, port, err := e.boundIn(how.serverIn, unix.SOCK_STREAM, how.prepared, how.server)
+	if how.streams > 0 {
+		how.prepare = append([]setup{option(sctp.OptInitMsg, sctp.InitMsg{OutStreams: how.streams, MaxInStreams: how.streams}, "set SCTP_INITMSG")}, how.prepare...)
+	}
+	listener, port, err := e.bound(how.serverIn, unix.SOCK_STREAM, how.server, how.prepare...)
 	if err != nil {
 		return nil, err
 	}
 	if err := listener.listen(); err != nil {
 		return nil, err
 	}
-	client, clientPort, err := e.bound(unix.SOCK_STREAM, how.prepared, how.client)
+	client, clientPort, err := e.bound(nil, unix.SOCK_STREAM, how.client, how.prepare...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,24 +90,17 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 	return &association{env: e, client: client, server: server}, nil
 }
 
-// bound opens a socket of the given style and binds it to the addresses on a
-// port that the kernel chooses. The addresses are always explicit: bound to
-// the wildcard, an end would offer every address of the host to the other
-// (RFC 9260, section 5.1.2).
-func (e *env) bound(style int, prepare func(*socket) error, hosts []netip.Addr) (*socket, uint16, error) {
-	return e.boundIn(nil, style, prepare, hosts)
-}
-
-// boundIn is bound in a network namespace, nil being that of the process.
-func (e *env) boundIn(ns *os.File, style int, prepare func(*socket) error, hosts []netip.Addr) (*socket, uint16, error) {
+// bound opens a socket of the given style in a network namespace, nil being that
+// of the process, and binds it to the addresses on a port that the kernel chooses.
+// The addresses are always explicit: bound to the wildcard, an end would offer
+// every address of the host to the other (RFC 9260, section 5.1.2).
+func (e *env) bound(ns *os.File, style int, hosts []netip.Addr, prepare ...setup) (*socket, uint16, error) {
 	s, err := e.socket(ns, style)
 	if err != nil {
 		return nil, 0, err
 	}
-	if prepare != nil {
-		if err := prepare(s); err != nil {
-			return nil, 0, err
-		}
+	if err := s.prepare(prepare...); err != nil {
+		return nil, 0, err
 	}
 	if len(hosts) == 0 {
 		hosts = []netip.Addr{e.family.host(1)}

@@ -228,7 +228,7 @@ func warmUp(ctx context.Context, limit time.Duration) {
 		// Whatever fails here fails again in the checks, which report it.
 		e := &env{family: ipv4, step: limit}
 		defer e.close()
-		if s, _, err := e.bound(unix.SOCK_STREAM, nil, nil); err == nil {
+		if s, _, err := e.bound(nil, unix.SOCK_STREAM, nil); err == nil {
 			s.listen()
 		}
 	}()

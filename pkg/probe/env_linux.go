@@ -134,13 +134,9 @@ func (e *env) socket(ns *os.File, style int) (*socket, error) {
 	}
 	// Without this, messages one way and the shutdown wait for delayed
 	// acknowledgements, 200 ms each (RFC 9260, section 6.2).
-	if err := set(s, sctp.OptDelayedSack, sctp.SackInfo{Frequency: 1}, "set SCTP_DELAYED_SACK"); err != nil {
-		return nil, err
-	}
-	if err := s.retransmit(200*time.Millisecond, time.Second); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return s, s.prepare(
+		option(sctp.OptDelayedSack, sctp.SackInfo{Frequency: 1}, "set SCTP_DELAYED_SACK"),
+		retransmit(200*time.Millisecond, time.Second))
 }
 
 // retransmit bounds the time after which a packet that was not acknowledged is
@@ -149,8 +145,8 @@ func (e *env) socket(ns *os.File, style int) (*socket, error) {
 // and by default the protocol would wait for an answer to the first INIT longer
 // than the whole probe may take, 3 s (section 16): one lost packet must not
 // look like a filter.
-func (s *socket) retransmit(least, most time.Duration) error {
-	return set(s, sctp.OptRTOInfo, sctp.RTOInfo{
+func retransmit(least, most time.Duration) setup {
+	return option(sctp.OptRTOInfo, sctp.RTOInfo{
 		Initial: uint32(least.Milliseconds()),
 		Min:     uint32(least.Milliseconds()),
 		Max:     uint32(most.Milliseconds()),

@@ -13,6 +13,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
+var authenticated = extension(sctp.OptAuthSupported, 1, "authenticated chunks")
+
 // proveAuth: DATA chunks that both ends want authenticated arrive while the
 // ends have the same key, and are dropped when they have not (RFC 4895,
 // sections 6.2 and 6.3): the second is what makes the first worth something.
@@ -24,13 +26,8 @@ func proveAuth(ctx context.Context, e *env) error {
 		{"a shared key", "a shared key", true},
 		{"a shared key", "another key", false},
 	} {
-		a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-			if err := s.enable(sctp.OptAuthSupported, 1, "authenticated chunks"); err != nil {
-				return err
-			}
-			const chunkData uint8 = 0
-			return set(s, sctp.OptAuthChunk, chunkData, "demand that DATA chunks are authenticated")
-		}})
+		const chunkData uint8 = 0
+		a, err := e.associate(ctx, ends{prepare: []setup{authenticated, option(sctp.OptAuthChunk, chunkData, "demand that DATA chunks are authenticated")}})
 		if err != nil {
 			return err
 		}
@@ -77,12 +74,7 @@ func (s *socket) useKey(number uint16, text string) error {
 // a new handshake; the request is authenticated, as it must be (RFC 5061,
 // sections 4.1.1, 4.2.1 and 5.1).
 func proveAsconf(ctx context.Context, e *env) error {
-	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-		if err := s.enable(sctp.OptAuthSupported, 1, "authenticated chunks"); err != nil {
-			return err
-		}
-		return s.enable(sctp.OptAsconfSupported, 1, "address reconfiguration")
-	}})
+	a, err := e.associate(ctx, ends{prepare: []setup{authenticated, extension(sctp.OptAsconfSupported, 1, "address reconfiguration")}})
 	if err != nil {
 		return err
 	}

@@ -9,9 +9,7 @@ import (
 // proveECN: both ends agree to use explicit congestion notification (RFC 9260,
 // appendix A). That a router's mark is echoed cannot be seen without one.
 func proveECN(ctx context.Context, e *env) error {
-	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-		return s.enable(sctp.OptECNSupported, 1, "explicit congestion notification")
-	}})
+	a, err := e.associate(ctx, ends{prepare: []setup{extension(sctp.OptECNSupported, 1, "explicit congestion notification")}})
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,7 @@
 package probe
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"net"
 	"net/netip"
 	"time"
@@ -19,7 +17,7 @@ import (
 // namespace.
 
 // fastTimers are for packets that are lost on purpose.
-func fastTimers(s *socket) error { return s.retransmit(60*time.Millisecond, 120*time.Millisecond) }
+var fastTimers = retransmit(60*time.Millisecond, 120*time.Millisecond)
 
 // blackhole loses every packet to an address from now on, until restore. By a
 // route: a filter would make the kernel load modules.
@@ -57,7 +55,7 @@ func proveFailover(ctx context.Context, e *env) error {
 		return err
 	}
 	defer l.close()
-	how := ends{serverIn: l.ns, prepare: fastTimers}
+	how := ends{serverIn: l.ns, prepare: []setup{fastTimers}}
 	for i := range byte(pairs) {
 		how.client = append(how.client, linkAddress(i, 1))
 		how.server = append(how.server, linkAddress(i, 2))
@@ -76,19 +74,12 @@ func proveFailover(ctx context.Context, e *env) error {
 	if err := l.cut(0); err != nil {
 		return err
 	}
-	nonce := make([]byte, 32)
-	rand.Read(nonce)
+	nonce := random(32)
 	if err := a.client.send(ctx, nonce, sctp.SendInfo{}); err != nil {
 		return err
 	}
-	m, err := a.server.receive(ctx, "a message while the primary path is down")
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(m.Data, nonce) {
-		return wrong("received %d bytes that are not the nonce sent", len(m.Data))
-	}
-	return nil
+	_, err = a.server.expect(ctx, nonce, "a message while the primary path is down", "received %d bytes that are not the nonce sent")
+	return err
 }
 
 // provePartialReliability: a message whose lifetime ends while it is lost is
@@ -97,14 +88,9 @@ func proveFailover(ctx context.Context, e *env) error {
 func provePartialReliability(ctx context.Context, e *env) error {
 	from, to := netip.AddrFrom4([4]byte{127, 0, 2, 3}), netip.AddrFrom4([4]byte{127, 0, 2, 1})
 	a, err := e.associate(ctx, ends{
-		client: []netip.Addr{from},
-		server: []netip.Addr{to},
-		prepare: func(s *socket) error {
-			if err := fastTimers(s); err != nil {
-				return err
-			}
-			return s.enable(sctp.OptPRSupported, 1, "partial reliability")
-		},
+		client:  []netip.Addr{from},
+		server:  []netip.Addr{to},
+		prepare: []setup{fastTimers, extension(sctp.OptPRSupported, 1, "partial reliability")},
 	})
 	if err != nil {
 		return err

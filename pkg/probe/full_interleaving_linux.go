@@ -3,7 +3,6 @@ package probe
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 
 	"golang.org/x/sys/unix"
 
@@ -34,25 +33,20 @@ func (e *env) interleaving(ctx context.Context) (*association, error) {
 	if err := e.sysctl("net/sctp/intl_enable", "1"); err != nil {
 		return nil, err
 	}
-	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-		if err := informed(s); err != nil {
-			return err
-		}
-		if err := set(s, sctp.OptFragmentInterleave, int32(2), "set SCTP_FRAGMENT_INTERLEAVE"); err != nil {
-			return err
-		}
-		if err := set(s, sctp.OptMaxSeg, sctp.AssocValue{Value: interleavedSeg}, "set SCTP_MAXSEG"); err != nil {
-			return err
-		}
+	a, err := e.associate(ctx, ends{prepare: []setup{
+		informed,
+		option(sctp.OptFragmentInterleave, int32(2), "set SCTP_FRAGMENT_INTERLEAVE"),
+		option(sctp.OptMaxSeg, sctp.AssocValue{Value: interleavedSeg}, "set SCTP_MAXSEG"),
 		// The receiver's window, which is half of what the kernel makes of
 		// this (socket(7)), must not be as large as the long message, whatever
 		// the host gives its sockets (net.core.rmem_default).
-		if err := s.Control(func(fd int) error {
-			return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, interleavedLength/2)
-		}); err != nil {
+		func(s *socket) error {
+			err := s.Control(func(fd int) error {
+				return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, interleavedLength/2)
+			})
 			return stopped(result.StageSocket, err, "set SO_RCVBUF")
-		}
-		return s.enable(sctp.OptInterleavingSupported, 1, "message interleaving")
+		},
+		extension(sctp.OptInterleavingSupported, 1, "message interleaving"),
 	}})
 	if err != nil {
 		return nil, err
@@ -84,8 +78,7 @@ const (
 func (a *association) sendInterleaved(ctx context.Context) (map[uint16][]byte, error) {
 	// More than the receiver's window lets through before it reads, so that
 	// the rest is still to be sent when the short ones come.
-	long := make([]byte, interleavedLength)
-	rand.Read(long)
+	long := random(interleavedLength)
 	// Room for all at the sender, with what the kernel counts beside the data.
 	if err := a.client.holds(len(long), 4*len(long)); err != nil {
 		return nil, err

@@ -1,9 +1,7 @@
 package probe
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -15,19 +13,18 @@ import (
 // provePeeloff: an association of a one-to-many socket is branched off into a
 // one-to-one socket and goes on there (RFC 6458, section 9.2).
 func provePeeloff(ctx context.Context, e *env) error {
-	server, port, err := e.bound(unix.SOCK_SEQPACKET, informed, nil)
+	server, port, err := e.bound(nil, unix.SOCK_SEQPACKET, nil, informed)
 	if err != nil {
 		return err
 	}
 	if err := server.listen(); err != nil {
 		return err
 	}
-	client, _, err := e.bound(unix.SOCK_SEQPACKET, informed, nil)
+	client, _, err := e.bound(nil, unix.SOCK_SEQPACKET, nil, informed)
 	if err != nil {
 		return err
 	}
-	nonce := make([]byte, 32)
-	rand.Read(nonce)
+	nonce := random(32)
 	if err := client.send(ctx, nonce, sctp.SendInfo{}, netip.AddrPortFrom(e.family.host(1), port)); err != nil {
 		return err
 	}
@@ -43,20 +40,13 @@ func provePeeloff(ctx context.Context, e *env) error {
 	if err := peeled.send(ctx, nonce, sctp.SendInfo{}); err != nil {
 		return err
 	}
-	if m, err = client.receive(ctx, "an answer from the branched-off socket"); err != nil {
+	m, err = client.expect(ctx, nonce, "an answer from the branched-off socket", "the branched-off socket sent %d bytes that are not the nonce")
+	if err != nil {
 		return err
-	}
-	if !bytes.Equal(m.Data, nonce) {
-		return wrong("the branched-off socket sent %d bytes that are not the nonce", len(m.Data))
 	}
 	if err := client.send(ctx, nonce, sctp.SendInfo{AssocID: m.Assoc}); err != nil {
 		return err
 	}
-	if m, err = peeled.receive(ctx, "a message at the branched-off socket"); err != nil {
-		return err
-	}
-	if !bytes.Equal(m.Data, nonce) {
-		return wrong("the branched-off socket received %d bytes that are not the nonce", len(m.Data))
-	}
-	return nil
+	_, err = peeled.expect(ctx, nonce, "a message at the branched-off socket", "the branched-off socket received %d bytes that are not the nonce")
+	return err
 }

@@ -12,14 +12,10 @@ import (
 // 5.1.5).
 func proveReconfig(ctx context.Context, e *env) error {
 	const streams = 10
-	a, err := e.associate(ctx, ends{streams: streams, prepare: func(s *socket) error {
-		if err := informed(s); err != nil {
-			return err
-		}
-		if err := s.enable(sctp.OptReconfigSupported, 1, "stream reconfiguration"); err != nil {
-			return err
-		}
-		return s.enable(sctp.OptEnableStreamReset, sctp.ResetStreamRequests|sctp.ChangeAssocRequests, "stream resets")
+	a, err := e.associate(ctx, ends{streams: streams, prepare: []setup{
+		informed,
+		extension(sctp.OptReconfigSupported, 1, "stream reconfiguration"),
+		extension(sctp.OptEnableStreamReset, sctp.ResetStreamRequests|sctp.ChangeAssocRequests, "stream resets"),
 	}})
 	if err != nil {
 		return err

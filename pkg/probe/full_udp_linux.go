@@ -26,10 +26,10 @@ func proveUDP(ctx context.Context, e *env) error {
 	a, err := e.associate(ctx, ends{
 		client: []netip.Addr{here},
 		server: []netip.Addr{here},
-		prepare: func(s *socket) error {
+		prepare: []setup{func(s *socket) error {
 			port := sctp.UDPEncaps{Port: [2]byte{9899 >> 8, 9899 & 0xff}}
 			return unsupported(sctp.Set(s.Socket, sctp.OptRemoteUDPPort, port), "encapsulation in UDP")
-		},
+		}},
 	})
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package probe
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -22,8 +21,7 @@ func proveBoundaries(ctx context.Context, e *env) error {
 	}
 	var sent [][]byte
 	for _, size := range []int{1, 700, 2, 33} {
-		data := make([]byte, size)
-		rand.Read(data)
+		data := random(size)
 		sent = append(sent, data)
 		if err := a.client.send(ctx, data, sctp.SendInfo{}); err != nil {
 			return err
@@ -65,7 +63,7 @@ func proveBoundaries(ctx context.Context, e *env) error {
 // sections 6.5 and 6.6).
 func proveStreams(ctx context.Context, e *env) error {
 	const streams = 12 // not what an end has that asks for nothing
-	a, err := e.associate(ctx, ends{streams: streams, prepare: informed})
+	a, err := e.associate(ctx, ends{streams: streams, prepare: []setup{informed}})
 	if err != nil {
 		return err
 	}
@@ -120,7 +118,7 @@ const (
 // provePPID: the payload protocol identifier arrives as it was sent, byte
 // order included (RFC 9260, section 3.3.1).
 func provePPID(ctx context.Context, e *env) error {
-	a, err := e.associate(ctx, ends{prepare: informed})
+	a, err := e.associate(ctx, ends{prepare: []setup{informed}})
 	if err != nil {
 		return err
 	}
@@ -149,17 +147,14 @@ func proveFragmentation(ctx context.Context, e *env) error {
 }
 
 func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
-	a, err := e.associate(ctx, ends{prepare: func(s *socket) error {
-		if err := set(s, sctp.OptMaxSeg, sctp.AssocValue{Value: uint32(maxSeg)}, "set SCTP_MAXSEG"); err != nil {
-			return err
-		}
-		return s.usualBuffers(size)
+	a, err := e.associate(ctx, ends{prepare: []setup{
+		option(sctp.OptMaxSeg, sctp.AssocValue{Value: uint32(maxSeg)}, "set SCTP_MAXSEG"),
+		func(s *socket) error { return s.usualBuffers(size) },
 	}})
 	if err != nil {
 		return err
 	}
-	data := make([]byte, size)
-	rand.Read(data)
+	data := random(size)
 	if err := a.client.send(ctx, data, sctp.SendInfo{}); err != nil {
 		return err
 	}

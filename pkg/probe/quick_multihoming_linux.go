@@ -1,9 +1,7 @@
 package probe
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -34,17 +32,12 @@ func proveMultihoming(ctx context.Context, e *env) error {
 	if err := a.client.confirm(ctx, second); err != nil {
 		return err
 	}
-	nonce := make([]byte, 32)
-	rand.Read(nonce)
+	nonce := random(32)
 	if err := a.client.send(ctx, nonce, sctp.SendInfo{Flags: sctp.FlagAddrOver}, second); err != nil {
 		return err
 	}
-	m, err := a.server.receive(ctx, "a message over the second path")
-	if err != nil {
+	if _, err := a.server.expect(ctx, nonce, "a message over the second path", "over the second path, %d bytes were received that are not the nonce sent"); err != nil {
 		return err
-	}
-	if !bytes.Equal(m.Data, nonce) {
-		return wrong("over the second path, %d bytes were received that are not the nonce sent", len(m.Data))
 	}
 	return a.shutdown(ctx)
 }

@@ -1,9 +1,7 @@
 package probe
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 	"io"
 	"net/netip"
 
@@ -19,13 +17,7 @@ import (
 func proveSeqpacket(ctx context.Context, e *env) error { return serve(ctx, e, 3) }
 
 func serve(ctx context.Context, e *env, n int) error {
-	prepare := func(s *socket) error {
-		if err := informed(s); err != nil {
-			return err
-		}
-		return subscribed(s)
-	}
-	server, port, err := e.bound(unix.SOCK_SEQPACKET, prepare, nil)
+	server, port, err := e.bound(nil, unix.SOCK_SEQPACKET, nil, informed, subscribed)
 	if err != nil {
 		return err
 	}
@@ -38,12 +30,11 @@ func serve(ctx context.Context, e *env, n int) error {
 	}
 	var peers []peer
 	for range n {
-		s, _, err := e.bound(unix.SOCK_SEQPACKET, prepare, nil)
+		s, _, err := e.bound(nil, unix.SOCK_SEQPACKET, nil, informed, subscribed)
 		if err != nil {
 			return err
 		}
-		p := peer{s, make([]byte, 32)}
-		rand.Read(p.nonce)
+		p := peer{s, random(32)}
 		if err := p.send(ctx, p.nonce, sctp.SendInfo{}, netip.AddrPortFrom(e.family.host(1), port)); err != nil {
 			return err
 		}
@@ -64,12 +55,9 @@ func serve(ctx context.Context, e *env, n int) error {
 		}
 	}
 	for _, p := range peers {
-		m, err := p.receive(ctx, "the echo of the nonce")
+		m, err := p.expect(ctx, p.nonce, "the echo of the nonce", "a peer received %d bytes that are not the echo of its nonce")
 		if err != nil {
 			return err
-		}
-		if !bytes.Equal(m.Data, p.nonce) {
-			return wrong("a peer received %d bytes that are not the echo of its nonce", len(m.Data))
 		}
 		if err := p.Finish(ctx, m.Assoc); err != nil {
 			return stopped(result.StageShutdown, err, "shut the association down")
@@ -79,16 +67,6 @@ func serve(ctx context.Context, e *env, n int) error {
 		}
 	}
 	return server.sawShutdown(ctx, len(peers))
-}
-
-// informed: a message comes with its stream, its sequence number, its payload
-// protocol identifier and its association (RFC 6458, section 5.3.5).
-func informed(s *socket) error {
-	return set(s, sctp.OptRecvRcvInfo, int32(1), "set SCTP_RECVRCVINFO")
-}
-
-func subscribed(s *socket) error {
-	return set(s, sctp.OptEvents, sctp.Subscription{Association: 1, Address: 1}, "subscribe to association events")
 }
 
 // sawShutdown waits until n associations have been shut down.

@@ -1,9 +1,7 @@
 package probe
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
 
 	"github.com/sctp-agent/sctp-agent/internal/sctp"
 )
@@ -28,26 +26,17 @@ func proveStream(ctx context.Context, e *env) error {
 
 // echo sends a nonce from one end to the other and back, and compares at both.
 func echo(ctx context.Context, from, to *socket) error {
-	nonce := make([]byte, 32)
-	rand.Read(nonce)
+	nonce := random(32)
 	if err := from.send(ctx, nonce, sctp.SendInfo{}); err != nil {
 		return err
 	}
-	m, err := to.receive(ctx, "the nonce")
+	m, err := to.expect(ctx, nonce, "the nonce", "received %d bytes that are not the nonce sent")
 	if err != nil {
 		return err
-	}
-	if !bytes.Equal(m.Data, nonce) {
-		return wrong("received %d bytes that are not the nonce sent", len(m.Data))
 	}
 	if err := to.send(ctx, m.Data, sctp.SendInfo{}); err != nil {
 		return err
 	}
-	if m, err = from.receive(ctx, "the echo of the nonce"); err != nil {
-		return err
-	}
-	if !bytes.Equal(m.Data, nonce) {
-		return wrong("received %d bytes that are not the echo of the nonce", len(m.Data))
-	}
-	return nil
+	_, err = from.expect(ctx, nonce, "the echo of the nonce", "received %d bytes that are not the echo of the nonce")
+	return err
 }

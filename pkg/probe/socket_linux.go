@@ -1,7 +1,9 @@
 package probe
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -37,10 +39,36 @@ func stopped(stage result.Stage, err error, format string, args ...any) error {
 	return s
 }
 
-// set sets an option before the socket is used.
-func set[T any](s *socket, opt int, value T, what string) error {
-	return stopped(result.StageSocket, sctp.Set(s.Socket, opt, value), "%s", what)
+// setup is something done to a socket before it is used.
+type setup func(*socket) error
+
+func (s *socket) prepare(setups ...setup) error {
+	for _, setup := range setups {
+		if err := setup(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
+// option sets an option.
+func option[T any](opt int, value T, what string) setup {
+	return func(s *socket) error { return stopped(result.StageSocket, sctp.Set(s.Socket, opt, value), "%s", what) }
+}
+
+// extension turns on an extension for later associations.
+func extension(opt int, value uint32, feature string) setup {
+	return func(s *socket) error {
+		return unsupported(sctp.Set(s.Socket, opt, sctp.AssocValue{Value: value}), feature)
+	}
+}
+
+var (
+	// informed: a message comes with its stream, its sequence number, its payload
+	// protocol identifier and its association (RFC 6458, section 5.3.5).
+	informed   = option(sctp.OptRecvRcvInfo, int32(1), "set SCTP_RECVRCVINFO")
+	subscribed = option(sctp.OptEvents, sctp.Subscription{Association: 1, Address: 1}, "subscribe to association events")
+)
 
 // unsupported turns the refusal of an option that the kernel does not know,
 // or was built without, into a skip.
@@ -49,11 +77,6 @@ func unsupported(err error, feature string) error {
 		return skip("this kernel does not know %s: %v", feature, err)
 	}
 	return stopped(result.StageSocket, err, "turn on %s", feature)
-}
-
-// enable turns on an extension for a socket's later associations.
-func (s *socket) enable(opt int, value uint32, feature string) error {
-	return unsupported(sctp.Set(s.Socket, opt, sctp.AssocValue{Value: value}), feature)
 }
 
 // enabled says whether an association has an extension.
@@ -120,6 +143,23 @@ func (s *socket) receive(ctx context.Context, what string) (sctp.Message, error)
 	}
 	s.buf = m.Data[:cap(m.Data)]
 	return m, stopped(result.StageReceive, err, "wait for %s", what)
+}
+
+// expect waits for one message, which must be the one wanted; otherwise says what
+// is wrong with one of so many bytes that is not.
+func (s *socket) expect(ctx context.Context, want []byte, what, otherwise string) (sctp.Message, error) {
+	m, err := s.receive(ctx, what)
+	if err == nil && !bytes.Equal(m.Data, want) {
+		err = wrong(otherwise, len(m.Data))
+	}
+	return m, err
+}
+
+// random is data that no old or made-up message has.
+func random(n int) []byte {
+	data := make([]byte, n)
+	rand.Read(data)
+	return data
 }
 
 // status is what the kernel says of the association.
