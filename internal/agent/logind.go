@@ -64,8 +64,7 @@ func (l Logind) Run(ctx context.Context, notice func(Shutdown)) error {
 		return sync.OnceFunc(func() { lock.Close() }), nil
 	}
 	release, err := inhibit()
-	var refused dbus.Error
-	if errors.As(err, &refused) && refused.Name == login1+".OperationInProgress" {
+	if refused, ok := errors.AsType[dbus.Error](err); ok && refused.Name == login1+".OperationInProgress" {
 		// The shutdown has begun already, and is not announced again: logind
 		// gives no locks any more (logind-dbus.c, method_inhibit).
 		release, err = func() {}, nil

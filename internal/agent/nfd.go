@@ -95,8 +95,7 @@ func cutExpiry(file []byte) (time.Time, []byte) {
 func (f FeatureFile) replace(content []byte) error {
 	failed := func(err error) error {
 		// Without the temporary file's name, which is another one each time.
-		var errno syscall.Errno
-		if errors.As(err, &errno) {
+		if errno, ok := errors.AsType[syscall.Errno](err); ok {
 			err = errno
 		}
 		return fmt.Errorf("writing the feature file in %s: %w", f.Dir, err)

@@ -50,11 +50,11 @@ func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	var code Exit
+	code, answered := errors.AsType[Exit](err)
 	switch {
 	case err == nil:
 		return ExitYes
-	case errors.As(err, &code):
+	case answered:
 		return int(code)
 	case readerGone(err):
 		return ExitUnknown // nobody misses the rest, as after "| head"
@@ -67,8 +67,8 @@ func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 // readerGone says that what read the standard output has ended. A broken connection
 // to the API server is something else.
 func readerGone(err error) bool {
-	var pe *fs.PathError
-	return errors.As(err, &pe) && pe.Path == os.Stdout.Name() && errors.Is(pe.Err, syscall.EPIPE)
+	pe, ok := errors.AsType[*fs.PathError](err)
+	return ok && pe.Path == os.Stdout.Name() && errors.Is(pe.Err, syscall.EPIPE)
 }
 
 // Answered is the exit status of an answer: nil for yes.

@@ -20,8 +20,8 @@ func NoSuchCommand(cmd *cobra.Command, args []string) error {
 
 // unknownFlag adds to the error of a flag that does not exist what may be meant.
 func unknownFlag(cmd *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() != "" {
+	unknown, ok := errors.AsType[*pflag.NotExistError](err)
+	if !ok || unknown.GetSpecifiedShortnames() != "" {
 		return err
 	}
 	var flags cobra.Command

@@ -107,8 +107,7 @@ func Absent(err error) bool {
 
 // Bare takes an error out of the name and operation that stand around it.
 func Bare(err error) error {
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
 	}
 	return err

@@ -471,8 +471,7 @@ func list(fd int) (entries []Entry, err error) {
 // plainError reduces an error of the path library to its errno, and names the
 // file as the host does.
 func plainError(op, name string, err error) error {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
 		return &fs.PathError{Op: op, Path: name, Err: errno}
 	}
 	return fmt.Errorf("%s %s: %w", op, name, err)

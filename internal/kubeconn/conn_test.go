@@ -173,8 +173,8 @@ func TestRenewed(t *testing.T) {
 	s.CloseClientConnections()
 	other := serve(t, second, clients)
 	c.Server.Host = other.Listener.Addr().String()
-	var unknown x509.UnknownAuthorityError
-	if _, err := get(t, c, "/"); !errors.As(err, &unknown) {
+	_, err = get(t, c, "/")
+	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); !unknown {
 		t.Errorf("a server of an authority that is not trusted: %v", err)
 	}
 	write(t, dir, map[string][]byte{"ca": append(first.pem(), second.pem()...)})

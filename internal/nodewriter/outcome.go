@@ -79,11 +79,11 @@ func Outcomes() []Outcome {
 }
 
 func classify(err error) Outcome {
-	var r *refusal
+	r, ok := errors.AsType[*refusal](err)
 	switch {
 	case err == nil:
 		return Applied
-	case !errors.As(err, &r):
+	case !ok:
 		return Unreachable
 	}
 	switch r.Code {
@@ -105,15 +105,14 @@ func classify(err error) Outcome {
 // isForbidden: 422 is an admission policy's, which a server that is not ready
 // does not give.
 func isForbidden(err error) bool {
-	var r *refusal
-	return errors.As(err, &r) && r.Code == http.StatusForbidden
+	r, ok := errors.AsType[*refusal](err)
+	return ok && r.Code == http.StatusForbidden
 }
 
 // askedDelay is how long the server asked to be left alone (Retry-After).
 func askedDelay(err error) time.Duration {
-	var r *refusal
-	if !errors.As(err, &r) {
-		return 0
+	if r, ok := errors.AsType[*refusal](err); ok {
+		return time.Duration(r.Details.RetryAfterSeconds) * time.Second
 	}
-	return time.Duration(r.Details.RetryAfterSeconds) * time.Second
+	return 0
 }

@@ -66,6 +66,6 @@ func (r *retries) reset() {
 
 // timedOut says that there was no answer, or not even a TLS handshake, in time.
 func timedOut(err error) bool {
-	var network net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout()
+	network, ok := errors.AsType[net.Error](err)
+	return errors.Is(err, context.DeadlineExceeded) || ok && network.Timeout()
 }

@@ -65,11 +65,9 @@ func (p *Program) Run(t *testing.T, edit func(*exec.Cmd), args ...string) Outcom
 	if cmd.ProcessState != nil {
 		o.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	}
-	var exit *exec.ExitError
-	switch {
-	case errors.As(err, &exit):
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		o.Code = exit.ExitCode()
-	case err != nil:
+	} else if err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(o.Stderr, "goroutine ") || strings.Contains(o.Stderr, "panic") {

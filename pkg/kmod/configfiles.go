@@ -232,8 +232,7 @@ func readError(err error) error {
 	case err == nil, hostroot.Absent(err), errors.Is(err, hostroot.ErrNullDevice), errors.Is(err, syscall.EISDIR), errors.Is(err, syscall.ELOOP):
 		return nil
 	}
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
+	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe
 	}
 	return err

@@ -64,7 +64,7 @@ func TestShell(t *testing.T) {
 			cmd := exec.Command(sh, "-c", command)
 			cmd.Dir, cmd.Env = dir, []string{"PATH=" + bin + ":/usr/bin:/bin"}
 			err := cmd.Run()
-			if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+			if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 				t.Fatal(err)
 			}
 			_, statErr := os.Stat(filepath.Join(dir, "loaded"))

@@ -138,8 +138,7 @@ func (a *association) shutdown(ctx context.Context) error {
 		if err == io.EOF {
 			break
 		}
-		var lost *stop
-		if errors.As(err, &lost) && errors.Is(lost.err, unix.ECONNRESET) {
+		if lost, ok := errors.AsType[*stop](err); ok && errors.Is(lost.err, unix.ECONNRESET) {
 			// A shutdown that gets no answer is given up after five times
 			// RTO.Max, which is 5 s here, with an ABORT (RFC 9260, section 9.2;
 			// net/sctp/sm_statefuns.c, sctp_sf_t5_timer_expire).

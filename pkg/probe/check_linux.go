@@ -90,19 +90,18 @@ func (c check) conclude(err error, took time.Duration) result.Check {
 	if err == nil {
 		return res
 	}
-	var have concluded
-	if errors.As(err, &have) {
+	if have, ok := errors.AsType[concluded](err); ok {
 		return result.Check(have)
 	}
-	var s *stop
-	if !errors.As(err, &s) {
+	s, ok := errors.AsType[*stop](err)
+	if !ok {
 		s = &stop{outcome: result.OutcomeUnknown, err: err}
 	}
 	res.Stage = s.stage
 	res.Result = s.outcome
 	res.Detail = err.Error()
-	var errno unix.Errno
-	if errors.As(err, &errno) {
+	errno, ok := errors.AsType[unix.Errno](err)
+	if ok {
 		res.Errno = errnoName(errno)
 	}
 	res.TimedOut = errors.Is(err, os.ErrDeadlineExceeded)
@@ -134,8 +133,7 @@ func silence(err error) (since time.Time, silent bool) {
 	if !late && !errors.Is(err, unix.ETIMEDOUT) {
 		return since, false
 	}
-	var s *stop
-	if errors.As(err, &s) {
+	if s, ok := errors.AsType[*stop](err); ok {
 		since = s.since
 	}
 	return since, true

@@ -32,8 +32,7 @@ func stopped(stage result.Stage, err error, format string, args ...any) error {
 		return err
 	}
 	s := &stop{stage: stage, err: err, detail: fmt.Sprintf(format, args...)}
-	var waited *sctp.WaitError
-	if errors.As(err, &waited) {
+	if waited, ok := errors.AsType[*sctp.WaitError](err); ok {
 		s.cut, s.since = waited.Cut, waited.Since
 	}
 	return s

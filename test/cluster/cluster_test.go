@@ -108,8 +108,7 @@ func run(t *testing.T, path string, args ...string) ran {
 	go func() { peak <- peakMemory(cmd.Process.Pid, ended) }()
 	err := cmd.Wait()
 	close(ended)
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		t.Fatal(err)
 	}
 	r := ran{stdout: stdout.String(), stderr: stderr.String(), code: cmd.ProcessState.ExitCode(), elapsed: time.Since(start), peakKiB: <-peak}
@@ -192,7 +191,7 @@ func onTerminal(t *testing.T, typed, path string, args ...string) (screen string
 	}
 	shown, _ := io.ReadAll(master) // EIO when nobody has the other side any more
 	err = cmd.Wait()
-	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		t.Fatal(err)
 	}
 	return strings.ReplaceAll(string(shown), "\r\n", "\n"), cmd.ProcessState.ExitCode()

@@ -413,8 +413,7 @@ func (r *Root) output(ctx context.Context, attr *syscall.SysProcAttr, env, argv,
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	fmt.Fprintf(&r.Log, "$ %s\n%s%s", strings.Join(argv, " "), out.String(), errs.String())
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		return "", "", fmt.Errorf("run %s in %s: %w", path.Base(argv[0]), r.dir, err)
 	}
 	if ctx.Err() != nil {

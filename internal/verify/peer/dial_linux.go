@@ -275,9 +275,8 @@ func attempt(ctx context.Context, job wire.Job, target wire.Target, address stri
 
 // classify names what an error of the handshake means.
 func classify(err error) (wire.Outcome, string) {
-	var errno unix.Errno
-	var answer sctp.Answered
-	answered := errors.As(err, &answer)
+	errno, failed := errors.AsType[unix.Errno](err)
+	answer, answered := errors.AsType[sctp.Answered](err)
 	switch {
 	case answered: // whether or not there was silence after it
 		errno = answer.Errno
@@ -285,7 +284,7 @@ func classify(err error) (wire.Outcome, string) {
 		return wire.Dropped, "ETIMEDOUT"
 	case errors.Is(err, io.EOF):
 		return wire.Lost, "EOF"
-	case !errors.As(err, &errno):
+	case !failed:
 		return wire.Unknown, err.Error()[:min(40, len(err.Error()))]
 	}
 	name := unix.ErrnoName(errno)

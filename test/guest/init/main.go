@@ -222,8 +222,7 @@ func runModulesLoad() (wire.Boot, error) {
 	cmd := exec.Command(modulesLoad)
 	cmd.Env = []string{"SYSTEMD_LOG_TARGET=console", "SYSTEMD_LOG_COLOR=0", "PATH=" + os.Getenv("PATH")}
 	out, err := cmd.CombinedOutput()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		return wire.Boot{}, fmt.Errorf("running systemd-modules-load: %w", err)
 	}
 	return wire.Boot{ModulesLoadRan: true, ModulesLoadExit: cmd.ProcessState.ExitCode(), ModulesLoadOutput: out}, nil

@@ -82,8 +82,7 @@ func run(w http.ResponseWriter, r *http.Request) {
 	if cmd.ProcessState != nil {
 		res.ExitCode = cmd.ProcessState.ExitCode()
 	}
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) && !errors.Is(err, exec.ErrWaitDelay) {
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited && !errors.Is(err, exec.ErrWaitDelay) {
 		http.Error(w, err.Error(), http.StatusUnprocessableEntity)
 		return
 	}
