@@ -1,16 +1,23 @@
 package hostroot
 
-import "golang.org/x/sys/unix"
+import (
+	"path"
 
-// Automount says whether a name is a mount point of autofs that nobody has
-// entered: a look below it would mount something, and may wait for a server. To
-// open the mount point itself with O_PATH does not (open(2)).
-func (r *Live) Automount(name string) bool {
-	h, err := r.resolve(name)
+	"golang.org/x/sys/unix"
+)
+
+// automount says whether a directory is a mount point of autofs that nobody has
+// entered. To open the mount point itself with O_PATH mounts nothing (open(2)).
+func (d *directory) automount(name string) bool {
+	parent, err := d.handle(path.Dir(name))
 	if err != nil {
 		return false
 	}
-	defer h.Close()
+	fd, err := unix.Openat(parent, path.Base(name), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
 	var st unix.Statfs_t
-	return unix.Fstatfs(int(h.Fd()), &st) == nil && st.Type == unix.AUTOFS_SUPER_MAGIC
+	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.AUTOFS_SUPER_MAGIC
 }

@@ -21,6 +21,19 @@ type Tree struct {
 	looks map[string]look // by name without links, relative to the root
 	ids   map[string]ID
 	root  io.Closer // what fsys is a part of, nil if that is the caller's
+	// partial: only some directories of the host are mounted here, each for
+	// itself. A link that leads nowhere may then lead out of what is mounted.
+	partial bool
+}
+
+// disk is the directory that [Open] opens on Linux, where names are any bytes.
+type disk interface {
+	fs.FS
+	automount(name string) bool
+}
+
+func newTree(fsys fs.FS) *Tree {
+	return &Tree{fsys: fsys, looks: map[string]look{}, ids: map[string]ID{}}
 }
 
 type look struct {
@@ -34,7 +47,6 @@ func FromFS(fsys fs.FS) (*Tree, error) {
 	if _, ok := fsys.(fs.ReadLinkFS); !ok {
 		return nil, fmt.Errorf("%w: a file system that cannot read symbolic links (%T is no fs.ReadLinkFS)", errors.ErrUnsupported, fsys)
 	}
-	t := &Tree{fsys: fsys, looks: map[string]look{}, ids: map[string]ID{}}
 	info, err := fs.Stat(fsys, ".")
 	if err != nil {
 		return nil, err
@@ -42,15 +54,17 @@ func FromFS(fsys fs.FS) (*Tree, error) {
 	if !info.IsDir() {
 		return nil, &fs.PathError{Op: "open", Path: ".", Err: syscall.ENOTDIR}
 	}
-	return t, nil
+	return newTree(fsys), nil
 }
 
 // lstat looks at a name without links, once.
 func (t *Tree) lstat(name string) (fs.FileInfo, error) {
 	l, ok := t.looks[name]
 	if !ok {
-		if l.err = errBadName; fs.ValidPath(name) {
+		if _, live := t.fsys.(disk); live || fs.ValidPath(name) {
 			l.info, l.err = fs.Lstat(t.fsys, name)
+		} else {
+			l.err = errBadName
 		}
 		Remember(t.looks, name, l)
 	}
@@ -61,15 +75,21 @@ func (t *Tree) lstat(name string) (fs.FileInfo, error) {
 // without links of what it leads to, relative to the root. Where it leads
 // nowhere, it is the name of what is missing.
 func (t *Tree) resolve(name string) (at string, info fs.FileInfo, err error) {
+	rest, own, inLink := name, len(name), false
 	fail := func(err error) (string, fs.FileInfo, error) {
+		if t.partial && inLink && errors.Is(err, fs.ErrNotExist) {
+			err = ErrNotMounted
+		}
 		return at, nil, &fs.PathError{Op: "open", Path: name, Err: Bare(err)}
 	}
 	at = "."
 	if info, err = t.lstat(at); err != nil {
 		return fail(err)
 	}
-	rest := name
 	for links := 0; rest != ""; {
+		// Of what is left, the last own bytes are of the name itself.
+		inLink = len(rest) > own
+		own = min(own, len(rest))
 		var component string
 		component, rest, _ = strings.Cut(rest, "/")
 		switch {
@@ -102,6 +122,7 @@ func (t *Tree) resolve(name string) (at string, info fs.FileInfo, err error) {
 		if info, err = t.lstat(at); err != nil {
 			return fail(err)
 		}
+		own = min(own, len(rest))
 		rest = target + "/" + rest
 	}
 	return at, info, nil
@@ -132,6 +153,9 @@ func (t *Tree) info(at string, i fs.FileInfo) Info {
 	case !ok:
 		id = ID{ino: uint64(len(t.ids) + 1)}
 		t.ids[at] = id
+	}
+	if live, ok := i.Sys().(Info); ok {
+		return live
 	}
 	return Info{Mode: i.Mode(), Size: i.Size(), Changed: i.ModTime(), ID: id}
 }
@@ -171,7 +195,7 @@ func (t *Tree) Readlink(name string) (string, error) {
 func (t *Tree) Open(name string) (File, error) {
 	at, info, err := t.resolve(name)
 	if err != nil {
-		if at == "dev/null" && errors.Is(err, fs.ErrNotExist) {
+		if at == "dev/null" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted)) {
 			err = ErrNullDevice
 		}
 		return nil, err
@@ -240,11 +264,24 @@ func (t *Tree) list(at string) (list []fs.DirEntry, err error) {
 	return list, nil
 }
 
-// MayHave is about roots of which only parts are mounted.
-func (t *Tree) MayHave(string) bool { return false }
+// MayHave says that a name which leads nowhere here may lead somewhere on the
+// host all the same: what it begins with is not mounted.
+func (t *Tree) MayHave(name string) bool {
+	if !t.partial {
+		return false
+	}
+	top, _, _ := strings.Cut(strings.TrimPrefix(path.Clean(name), "/"), "/")
+	_, err := t.Stat("/" + top)
+	return err != nil && Absent(err)
+}
 
-// Automount is about roots that are mounted.
-func (t *Tree) Automount(string) bool { return false }
+// Automount says whether a name is a mount point of autofs that nobody has
+// entered: a look below it would mount something, and may wait for a server.
+func (t *Tree) Automount(name string) bool {
+	at, _, err := t.resolve(name)
+	live, ok := t.fsys.(disk)
+	return err == nil && ok && live.automount(at)
+}
 
 // Close leaves the file system to the caller, if it is the caller's.
 func (t *Tree) Close() error {

@@ -3,10 +3,12 @@ package hostroot
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,13 +16,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// root is what package kmod asks of both.
+// root is what package kmod asks of one.
 type root interface {
 	Stat(name string) (Info, error)
 	Readlink(name string) (string, error)
 	Open(name string) (File, error)
 	ReadDir(name string) ([]Entry, error)
-	Close() error
 }
 
 // outcome is everything that a root says of a name.
@@ -60,10 +61,100 @@ func outcome(r root, name string) string {
 	return b.String()
 }
 
-// compare holds the tree of a file system to the live root of the same
-// directory, which the kernel resolves.
+// kernelRoot is a directory in which the kernel resolves the names, as chroot(2)
+// would (openat2(2), RESOLVE_IN_ROOT).
+type kernelRoot string
+
+func (r kernelRoot) open(name string, flags uint64) (*os.File, error) {
+	dir, err := os.OpenFile(string(r), unix.O_PATH|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	fd, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+func (r kernelRoot) Stat(name string) (Info, error) {
+	f, err := r.open(name, unix.O_PATH)
+	if err != nil {
+		return Info{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	return Info{Mode: info.Mode()}, err
+}
+
+func (r kernelRoot) Readlink(name string) (string, error) {
+	f, err := r.open(name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	target := make([]byte, pathMax)
+	n, err := unix.Readlinkat(int(f.Fd()), "", target)
+	return string(target[:max(n, 0)]), err
+}
+
+func (r kernelRoot) Open(name string) (File, error) {
+	info, err := r.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) && r.leadsToNull(name) {
+		return nil, ErrNullDevice
+	}
+	if err == nil {
+		err = info.Regular(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := r.open(name, unix.O_RDONLY)
+	return &treeFile{file: f, name: name, info: info}, err
+}
+
+// leadsToNull says whether a name leads to /dev/null, were there one.
+func (r kernelRoot) leadsToNull(name string) bool {
+	dev := filepath.Join(string(r), "dev")
+	if os.Mkdir(dev, 0o755) != nil {
+		return false
+	}
+	defer os.RemoveAll(dev)
+	if os.WriteFile(filepath.Join(dev, "null"), []byte("null"), 0o644) != nil {
+		return false
+	}
+	f, err := r.open(name, unix.O_RDONLY|unix.O_NONBLOCK)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	text, _ := io.ReadAll(f)
+	return string(text) == "null"
+}
+
+func (r kernelRoot) ReadDir(name string) ([]Entry, error) {
+	f, err := r.open(name, unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	list, err := f.ReadDir(-1)
+	var entries []Entry
+	for _, e := range list {
+		entries = append(entries, Entry{e.Name(), e.Type()})
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	return entries, err
+}
+
+// compare holds the tree of a directory, opened in each way, to what the kernel
+// makes of it.
 func compare(t *testing.T, dir string, names []string) {
 	t.Helper()
+	if _, err := kernelRoot(dir).Stat("/"); err != nil {
+		t.Skipf("the kernel resolves no names in a root: %v", err)
+	}
 	live, err := Open(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -74,14 +165,16 @@ func compare(t *testing.T, dir string, names []string) {
 		t.Fatal(err)
 	}
 	defer inside.Close()
+	trees := map[string]*Tree{"live": live}
 	for what, fsys := range map[string]fs.FS{"os.DirFS": os.DirFS(dir), "os.Root": inside.FS()} {
-		tree, err := FromFS(fsys)
-		if err != nil {
+		if trees[what], err = FromFS(fsys); err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range names {
-			want, got := outcome(live, name), outcome(tree, name)
-			if got != want {
+	}
+	for _, name := range names {
+		want := outcome(kernelRoot(dir), name)
+		for what, tree := range trees {
+			if got := outcome(tree, name); got != want {
 				t.Errorf("%s: %s:\n%s\nthe kernel:\n%s", what, name, got, want)
 			}
 		}
@@ -177,6 +270,39 @@ func TestNamesThatAreRefused(t *testing.T) {
 	for _, name := range []string{"/" + name, "/link", "/missing\xff"} {
 		if _, err := tree.Open(name); !errors.Is(err, errBadName) || Absent(err) {
 			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+// TestPartial: where only parts of a host are mounted, a link that leads nowhere
+// may lead out of them; a name without one is missing.
+func TestPartial(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "etc/d"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"etc/out": "/usr/lib/x", "etc/in": "d", "etc/over": "out", "etc/null": "/dev/null"} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	live, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer live.Close()
+	for partial, leadsOut := range map[bool]error{true: ErrNotMounted, false: fs.ErrNotExist} {
+		live.partial = partial
+		for name, want := range map[string]error{
+			"/etc/out": leadsOut, "/etc/out/y": leadsOut, "/etc/over": leadsOut,
+			"/etc/x": fs.ErrNotExist, "/etc/in/x": fs.ErrNotExist, "/etc/null": ErrNullDevice,
+		} {
+			if _, err := live.Open(name); !errors.Is(err, want) {
+				t.Errorf("partial %v: %s: %v, want %v", partial, name, err, want)
+			}
+		}
+		if live.MayHave("/usr/lib") != partial || live.MayHave("/etc/x") {
+			t.Errorf("partial %v: may have /usr/lib: %v, /etc/x: %v", partial, live.MayHave("/usr/lib"), live.MayHave("/etc/x"))
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package hostroot
 
 import (
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -49,12 +48,16 @@ func (k *Kernel) ReadFile(name string) (string, error) {
 	if k.err != nil {
 		return "", k.err
 	}
-	f, err := openRegular(int(k.dir.Fd()), name, path.Join(k.name, name), readFlags)
+	full := path.Join(k.name, name)
+	f, err := open(int(k.dir.Fd()), name, 0)
 	if err != nil {
-		return "", err
+		return "", &fs.PathError{Op: "open", Path: full, Err: err}
 	}
 	defer f.Close()
+	if err := f.info.info.Regular(full); err != nil {
+		return "", err
+	}
 	// Files of /proc and /sys have no size; a short read is not their end.
-	data, err := readAll(io.NewSectionReader(f, 0, maxKernelFile+1), f.name, maxKernelFile)
+	data, err := readAll(f, full, maxKernelFile)
 	return string(data), err
 }

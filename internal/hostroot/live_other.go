@@ -18,11 +18,7 @@ func Open(name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := FromFS(root.FS())
-	if err != nil {
-		root.Close()
-		return nil, err
-	}
+	t := newTree(root.FS())
 	t.root = root
 	return t, nil
 }
