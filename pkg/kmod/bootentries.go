@@ -51,8 +51,8 @@ func (e bootEntry) rescue() bool {
 }
 
 // parseGrubMenu finds the kernels of grub.cfg, as grub-mkconfig writes it: the
-// commands "linux FILE ARGUMENT...". A kernel that stands there again with the same
-// arguments, as in a submenu, is one entry.
+// commands "linux FILE ARGUMENT...". A kernel listed again with the same arguments,
+// as in a submenu, is one entry.
 func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 	number := 0
 	for raw := range bytes.Lines(data) {
@@ -69,8 +69,9 @@ func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 	return list
 }
 
-// kernel is the release of the entry's kernel, as far as the entry says it. That
-// of OSTree has its deployment's title for a version; its kernel's file says it.
+// kernel is the release of the entry's kernel, "" if the entry does not have it.
+// The version of an OSTree entry is its deployment's title; the release is in the
+// name of the kernel's file.
 func (e bootEntry) kernel() string {
 	if base := path.Base(e.linux); strings.HasPrefix(base, "vmlinu") {
 		if _, release, ok := strings.Cut(base, "-"); ok {
@@ -102,7 +103,7 @@ func parseGrubEnvironment(data []byte) map[string]grubVariable {
 	return env
 }
 
-// bootArgument is one argument of a kernel to be booted, and where it stands.
+// bootArgument is one argument of a kernel to be booted, and the line that has it.
 type bootArgument struct {
 	token, file string
 	line        int
@@ -132,8 +133,8 @@ func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, 
 	return list, true
 }
 
-// defaultEntries are the entries of which the next boot takes one; sure says that
-// it is exactly that one.
+// defaultEntries are the entries that the next boot may take; sure: there is
+// exactly one.
 func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bootEntry, sure bool) {
 	for _, name := range []string{"next_entry", "saved_entry"} {
 		want := strings.TrimSuffix(env[name].value, ".conf")
@@ -236,9 +237,9 @@ func appendTokens(list []bootArgument, text, file string, line int) []bootArgume
 	return list
 }
 
-// compareReleases orders versions of kernels as rpm does (rpmvercmp) and, but for
-// odd signs, "sort -V": runs of digits by their number, others by their bytes, and
-// a number after letters.
+// compareReleases orders versions of kernels as rpm does (rpmvercmp), and except
+// for unusual characters as "sort -V": runs of digits by their number, others by
+// their bytes, and a number after letters.
 func compareReleases(a, b string) int {
 	for {
 		a, b = strings.TrimLeftFunc(a, separates), strings.TrimLeftFunc(b, separates)
@@ -279,8 +280,8 @@ func run(s string) string {
 	return s[:n]
 }
 
-// flavour is what tells kernels of one kind (-generic, -cloud-amd64, +debug) from
-// those of another: all but the numbers.
+// flavour is the kind of a kernel (-generic, -cloud-amd64, +debug): all of its
+// release but the numbers.
 func flavour(release string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x80 && (isLetter(byte(r)) || r == '+') {

@@ -17,25 +17,25 @@ const (
 	CauseDeniedByKernel Cause = "denied-by-kernel"
 	// CauseLoadingDisabled: kernel.modules_disabled is 1, or (for autoload only)
 	// kernel.modprobe is empty or names another program. The answer is Unknown
-	// where it cannot be told what that program does.
+	// where the effect of that program is not known.
 	CauseLoadingDisabled Cause = "loading-disabled"
 	// CauseInstall: an "install" command replaces the insertion.
 	CauseInstall Cause = "install"
-	// CauseAlias: an "alias" line leads the request somewhere else.
+	// CauseAlias: an "alias" line redirects the request.
 	CauseAlias Cause = "alias"
 	// CauseBlacklist: a "blacklist" line or modprobe.blacklist=.
 	CauseBlacklist Cause = "blacklist"
 	// CauseUnit: systemd-modules-load.service does not run, so that nothing asks for
 	// the module at boot.
 	CauseUnit Cause = "unit"
-	// CauseCustomInstall: an "install" command whose effect cannot be told without
+	// CauseCustomInstall: an "install" command whose effect is not known without
 	// running it. The answer is Unknown.
 	CauseCustomInstall Cause = "custom-install"
 	// CauseUnreadable: a file or directory that decides could not be read. The
 	// answer is Unknown.
 	CauseUnreadable Cause = "unreadable"
-	// CauseVersionsDiffer: the host's kmod version could not be told, and the
-	// versions disagree about this host. The answer is Unknown.
+	// CauseVersionsDiffer: the host's kmod version is not known, and the versions
+	// disagree about this host. The answer is Unknown.
 	CauseVersionsDiffer Cause = "versions-differ"
 )
 
@@ -49,8 +49,8 @@ var causes = []Cause{
 // the first one is to be reported. CauseNone is not among them.
 func Causes() []Cause { return slices.Clone(causes) }
 
-// Before says whether c acts on a load before other does. CauseNone, and what
-// is no cause, comes after all of them.
+// Before reports whether c acts on a load before other does. CauseNone, and a value
+// that is not a cause, come after all of them.
 func (c Cause) Before(other Cause) bool { return c.rank() < other.rank() }
 
 func (c Cause) rank() int {

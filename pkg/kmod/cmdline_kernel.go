@@ -11,11 +11,11 @@ import (
 const maxCharp = 1024
 
 // kernelBlacklist finds the effective value of module_blacklist= on a kernel
-// command line, and the token it stands in, as the kernel parses it
-// (lib/cmdline.c, next_arg; kernel/params.c, parse_args): dashes equal
-// underscores in the name of the parameter, quotes around the value or the
-// whole token are removed, "--" ends the parameters, the last one wins, an
-// empty one too, and a value that is too long is rejected.
+// command line, and the token that has it, as the kernel parses it (lib/cmdline.c,
+// next_arg; kernel/params.c, parse_args): dashes equal underscores in the name of
+// the parameter, quotes around the value or the whole token are removed, "--" ends
+// the parameters, the last one wins, an empty one too, and a value that is too long
+// is rejected.
 //
 // It serves when /sys/module/kernel/parameters/module_blacklist, which has the
 // kernel's own result, is not readable.
@@ -55,7 +55,7 @@ func initcallToken(line, function string) string {
 // noModuleToken is the token that sets kernel.modules_disabled before the boot
 // loads anything, "" if there is none: nomodule (kernel/module/main.c:
 // core_param(nomodule, modules_disabled, bint, 0)), or the sysctl itself, which is
-// set before init starts, and never back (fs/proc/proc_sysctl.c,
+// set before init starts and cannot be unset (fs/proc/proc_sysctl.c,
 // process_sysctl_arg). Without one it was a sysctl, later.
 func noModuleToken(line string) string {
 	var nomodule, sysctl string

@@ -34,8 +34,8 @@ func (p *policy) addCmdlineItem(token, module, param, value string) {
 }
 
 // parseKmodCmdline29 is the state machine of kmod 29 and later. An item is
-// MODULE.PARAM[=VALUE]; a quote may start an item or stand in a value,
-// elsewhere it spoils the item; blanks count as part of a value inside quotes.
+// MODULE.PARAM[=VALUE]; a quote may start an item or be in a value, elsewhere the
+// item is ignored; blanks count as part of a value inside quotes.
 func (p *policy) parseKmodCmdline29(line string) {
 	const (
 		ignore = iota

@@ -71,10 +71,9 @@ func systemdNames(value string, systemd int) (names []string, ok bool) {
 }
 
 // systemdWord takes one word as extract_first_word does with
-// EXTRACT_UNQUOTE|EXTRACT_RELAX: blanks separate, quotes of both kinds are
-// removed, an unbalanced one ends with the line. A backslash quotes the next
-// byte in systemd up to 247, and is kept as it stands from 248 on
-// (EXTRACT_RETAIN_ESCAPE).
+// EXTRACT_UNQUOTE|EXTRACT_RELAX: blanks separate, quotes of both kinds are removed,
+// an unbalanced one ends with the line. A backslash quotes the next byte in systemd
+// up to 247, and is kept from 248 on (EXTRACT_RETAIN_ESCAPE).
 func systemdWord(s string, systemd int) (word, raw, rest string) {
 	s = strings.TrimLeft(s, " \t\n\r")
 	var b strings.Builder

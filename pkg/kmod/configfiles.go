@@ -12,8 +12,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
-// configDirs are directories of one kind of configuration as they are on disk:
-// what the tools of each version make of them is decided later.
+// configDirs are directories of one kind of configuration as they are on disk; the
+// rules of each version are applied later.
 type configDirs struct {
 	dirs  map[string]*configDir
 	extra map[string]configEntry // files that libkmod sorts into the same list, by path
@@ -24,7 +24,7 @@ type configDir struct {
 	id      hostroot.ID // zero where it could not be looked at
 	err     error       // why it could not be read; errTooMuch: not to its end
 	entries []configEntry
-	// file is what is in its place, where that is no directory.
+	// file is what has the directory's name and is not a directory.
 	file *configEntry
 }
 
@@ -101,7 +101,7 @@ type fileRule struct {
 	accept func(name string) bool
 	// dirMasks: a sub-directory takes the place of a lower file of its name.
 	dirMasks bool
-	// danglingMasks: so does a link that leads nowhere.
+	// danglingMasks: so does a dangling link.
 	danglingMasks bool
 	// dirMayBeFile: a regular file in the place of the directory is read as
 	// one configuration file.
@@ -122,9 +122,9 @@ func modprobeRule(kmod int) fileRule {
 	}
 }
 
-// modulesLoadRule is conf_files_list_strv of systemd (src/basic/conf-files.c)
-// with no flags, as src/modules-load/modules-load.c calls it. Today's passes over
-// what is no file and leads to none (seen in 262, not in 257), so that the next
+// modulesLoadRule is conf_files_list_strv of systemd (src/basic/conf-files.c) with
+// no flags, as src/modules-load/modules-load.c calls it. Newer versions (262, not
+// 257) skip an entry that is neither a file nor a link to one, so that the next
 // directory's file of that name counts.
 func modulesLoadRule(systemd int) fileRule {
 	return fileRule{
@@ -134,7 +134,7 @@ func modulesLoadRule(systemd int) fileRule {
 	}
 }
 
-// configSet is what one version makes of a list of directories.
+// configSet is the files that one version reads from a list of directories.
 type configSet struct {
 	files    []configFile // in the order of reading
 	shadowed []configFile

@@ -172,8 +172,8 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 	return d
 }
 
-// insertedAnyway says whether the target is inserted even if the commands whose
-// effect is unknown fail: what comes after one of them is not reached then.
+// insertedAnyway reports whether the target is inserted even if the commands whose
+// effect is unknown fail: what follows such a command is then not reached.
 func (h *host) insertedAnyway(run func(*kernelImage)) bool {
 	kern := h.newKernel()
 	kern.commandsFail = true
@@ -182,9 +182,9 @@ func (h *host) insertedAnyway(run func(*kernelImage)) bool {
 }
 
 // doubt turns an answer into Unknown if something that could not be read might
-// change it. What the kernel refuses, and a module that is not there, no
-// configuration can change; a blacklist line no other line takes back, but a
-// directory of higher rank may hide the file it stands in.
+// change it. No configuration can change what the kernel refuses, nor that a module
+// is missing. No other line revokes a blacklist line, but a directory of higher
+// rank may hide its file.
 func (ev *evaluation) doubt(d *Decision) {
 	problems := append(slices.Clone(ev.host.problems), ev.modprobeSet.problems()...)
 	if len(problems) == 0 {
@@ -258,8 +258,8 @@ func (ev *evaluation) explain(who caller, names []string) (blockers, helpers []E
 	return b.list, h.list
 }
 
-// evidenceSet holds what is said of many names, each line once, and of each
-// cause the first ones.
+// evidenceSet holds the evidence for many names: each line once, and of each cause
+// the first ones.
 type evidenceSet struct {
 	list []Evidence
 	seen map[Evidence]bool
@@ -281,7 +281,7 @@ func (s *evidenceSet) add(list []Evidence) {
 	}
 }
 
-// line is evidence without what it does, which may be said in other words.
+// line is evidence without its effect, which may be worded differently.
 func (e Evidence) line() Evidence {
 	e.Effect = ""
 	return e
@@ -323,7 +323,7 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 	return list
 }
 
-// noModule says how the index of this kernel lacks the module.
+// noModule is evidence of how the index of this kernel lacks the module.
 func (h *host) noModule() Evidence {
 	e := Evidence{File: path.Join(h.moddir, indexDep), Cause: CauseMissing, Effect: "does not list " + h.target}
 	if x := h.index(indexDep); x.err != nil {
@@ -360,9 +360,9 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 		diverted := ev.explainDiversion(name, err)
 		blockers = append(blockers, diverted...)
 		if len(diverted) == 0 && name != h.target {
-			return nil, nil // just a name that leads nowhere
+			return nil, nil // a name that resolves to nothing
 		}
-		// What would meet the request if it got here.
+		// What would stop the request if it got here.
 		entry = p.newFromName(h.target)
 		entry.viaAlias = who == callerAutoload
 		list = p.freshList(entry, false)
@@ -398,7 +398,7 @@ func (ev *evaluation) blacklistEffect(who caller, asked, name string) string {
 	return fmt.Sprintf("stops modprobe %s, because an alias leads to %s", asked, name)
 }
 
-// explainDiversion says which lines lead a request away from the target.
+// explainDiversion names the lines that redirect a request away from the target.
 func (ev *evaluation) explainDiversion(name string, err error) []Evidence {
 	norm, ok := normalizeAlias(name)
 	if !ok || err != nil {
@@ -428,7 +428,8 @@ func (ev *evaluation) explainDiversion(name string, err error) []Evidence {
 	return list
 }
 
-// explainInstall says what an install command does on the way to the target.
+// explainInstall names what an install command does between the request and the
+// target.
 func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers []Evidence) {
 	h := ev.host
 	rule := p.installCommand(m)
@@ -470,8 +471,8 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 	return blockers, nil
 }
 
-// installEffect says what one install command does in place of loading a module.
-// Its cause is CauseNone where the module is loaded all the same.
+// installEffect is what one install command does instead of loading a module. Its
+// cause is CauseNone where the module is loaded nevertheless.
 func (ev *evaluation) installEffect(m *module, rule *commandRule) Evidence {
 	h := ev.host
 	scratch := h.newKernel()
@@ -549,7 +550,7 @@ func (ev *evaluation) bootLoad() BootLoad {
 		problems = append(problems, Evidence{File: procCmdline, Effect: "could not be read: " + hostroot.Bare(h.cmdlineErr).Error(), Cause: CauseUnreadable})
 	}
 	if h.noEnd != nil && len(ev.requests) > 0 {
-		// What the names lead to was not looked up to the end.
+		// Not everything that the names resolve to was looked up.
 		problems = append(problems, *h.noEnd)
 	}
 	if len(problems) > 0 {
@@ -570,8 +571,8 @@ func (ev *evaluation) upTo(last int) func(*kernelImage) {
 	}
 }
 
-// mayConcern says whether commands that cannot be understood, run for a request
-// of another name, may be about the target: they say its name, or the name is
+// mayConcern reports whether commands that cannot be understood, run for a request
+// of another name, may be about the target: they contain its name, or the name is
 // one of its aliases.
 func (ev *evaluation) mayConcern(name string, unsure []Evidence) bool {
 	if len(unsure) == 0 {
@@ -585,7 +586,7 @@ func (ev *evaluation) mayConcern(name string, unsure []Evidence) bool {
 	return slices.ContainsFunc(unsure, func(e Evidence) bool { return strings.Contains(e.Text, ev.host.target) })
 }
 
-// asksFor says whether a request of systemd-modules-load is for the target: by
+// asksFor reports whether a request of systemd-modules-load is for the target: by
 // its name, through an alias, or for a module that needs it.
 func (ev *evaluation) asksFor(name string) (how string, ok bool) {
 	how, known := ev.asks[name]

@@ -190,7 +190,7 @@ func bare(word string) string {
 	return strings.ReplaceAll(strings.ToLower(word), "-", "_")
 }
 
-// nearly says that one letter is missing, superfluous, wrong or swapped.
+// nearly reports whether one letter is missing, superfluous, wrong or swapped.
 func nearly(a, b string) bool {
 	if len(a) > len(b) {
 		a, b = b, a
@@ -211,9 +211,9 @@ func nearly(a, b string) bool {
 	return i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
 
-// shadowed reports directives for the module in a file that another file of
-// the same name replaces. An empty file in its place is how one turns such a
-// file off on purpose, and needs no warning.
+// shadowed reports directives for the module in a file that another file of the
+// same name replaces. An empty file of the same name turns it off on purpose, and
+// needs no warning.
 func (ev *evaluation) shadowed(f configFile, by *configFile) []Finding {
 	hiding := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
 	hiding.parseModprobeFile(f.shadowedBy, by.data)
@@ -228,8 +228,8 @@ const (
 	notConf  = "files whose names do not end in .conf are not read"
 )
 
-// unread reports the directives for the module in a file that is not read, but
-// those that stand in its place.
+// unread reports the directives for the module in a file that is not read, except
+// those that the file read instead has, too.
 func (ev *evaluation) unread(f configFile, instead *policy, why string) (list []Finding) {
 	hidden := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
 	hidden.parseModprobeFile(f.path, f.data)
@@ -248,8 +248,8 @@ func (ev *evaluation) unread(f configFile, instead *policy, why string) (list []
 	return list
 }
 
-// straysFor says whether a file in modprobe.d is named after the module, and has
-// a suffix that keeps it from being read. Back-up copies are left alone.
+// straysFor reports whether a file in modprobe.d is named after the module, and is
+// not read because of its suffix. Back-up copies are ignored.
 func straysFor(target, name string) bool {
 	if strings.HasPrefix(name, ".") || !strings.Contains(name, target) {
 		return false

@@ -12,8 +12,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
-// gather reads what the host says, whoever asks and whatever its tools make of
-// it.
+// gather reads the host's files, for all callers, before any rule is applied.
 func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host {
 	h := &host{
 		hostFiles: files.until(ctx), ctx: ctx, target: m.Name, init: m.Init, onRequest: m.OnRequest, moddir: "/lib/modules",
@@ -101,8 +100,8 @@ func bootTime(stat string) time.Time {
 	return time.Time{}
 }
 
-// gatherVersions settles whose rules apply. More than one version stands for "cannot
-// be told".
+// gatherVersions finds the versions whose rules apply; more than one if the host's
+// own are not known.
 func (h *host) gatherVersions(opts Options) {
 	kmod, systemd := opts.KmodVersion, opts.SystemdVersion
 	if kmod == 0 {

@@ -87,8 +87,8 @@ func (h *host) readByHand() loader {
 	return h.loaderAt(modprobePaths[0])
 }
 
-// loaderAt says what the file of this name is. It is not run: kmod and BusyBox
-// have a name, by a link, and their version inside.
+// loaderAt identifies the file of this name without running it: kmod and BusyBox
+// are recognised by the name of a link, or by the version in their text.
 func (h *host) loaderAt(name string) loader {
 	is := func(a Answer, effect string) loader {
 		return loader{a, Evidence{File: name, Cause: CauseLoadingDisabled, Effect: effect}}
@@ -134,7 +134,7 @@ func (h *host) hasInit() bool {
 		if _, err := h.Stat(name); err == nil {
 			return true
 		}
-		_, err := h.Readlink(name) // which may lead out of what is mounted
+		_, err := h.Readlink(name) // its target may not be mounted
 		return err == nil
 	})
 }
@@ -147,13 +147,12 @@ const (
 	programOther
 )
 
-// busyboxBanner is BusyBox's version, as it stands in the program
-// (libbb/messages.c).
+// busyboxBanner is the text of BusyBox's version in the program (libbb/messages.c).
 const busyboxBanner = "BusyBox v"
 
 var scriptStart = regexp.MustCompile(`^#![ \t]*/`)
 
-// programAt tells programs apart by the names of links, else by their text.
+// programAt distinguishes programs by the names of links, else by their text.
 func (h *host) programAt(name string) programKind {
 	const maxChain = 8
 	for at, n := name, 0; n < maxChain; n++ {
@@ -183,5 +182,5 @@ func (h *host) programAt(name string) programKind {
 	case bytes.HasPrefix(data, []byte("\x7fELF")), scriptStart.Match(data):
 		return programOther
 	}
-	return programKmod // no program at all: a stand-in for the one that belongs there
+	return programKmod // not a program: a placeholder for the one that belongs there
 }

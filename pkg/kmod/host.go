@@ -21,11 +21,11 @@ const (
 	indexBuiltinAliases = "modules.builtin.alias.bin"
 )
 
-// host is what the inspected host says: the first of the three steps of an
-// inspection. It is gathered before anything is decided, and does not depend on
-// who asks. What is too much to be gathered is looked up by name while requests
-// are replayed, and remembered: modules in the indexes of depmod(8), their files,
-// their states, and the programs of install commands.
+// host is what the inspected host has: the result of the first of the three steps
+// of an inspection. It is gathered before anything is decided, and does not depend
+// on the caller. What is too much to gather is looked up by name while requests are
+// replayed, and kept: modules in the indexes of depmod(8), their files, their
+// states, and the programs of install commands.
 type host struct {
 	hostFiles
 	ctx    context.Context // ends the looking and the replaying
@@ -50,19 +50,18 @@ type host struct {
 	modules map[string]*indexedModule
 	states  map[string]State
 
-	// file is the target's, as the index names it; fileErr, why it is not there;
-	// needs, what the index says that it needs.
+	// file is the target's, as the index names it; fileErr, why it is missing;
+	// needs, the modules that it needs by the index.
 	file    string
 	fileErr error
 	needs   []neededModule
 	// noModuleDir: there is no directory for this kernel's modules; replaced:
 	// there is one of another kernel's.
 	noModuleDir, replaced bool
-	// builtin: the target is compiled into the kernel, which builtinBy says.
+	// builtin: the target is compiled into the kernel; builtinBy is the evidence.
 	builtin   bool
 	builtinBy Evidence
-	// state is what the running kernel has of the target, as far as could be
-	// read.
+	// state is the target's in the running kernel, if it could be read.
 	state State
 
 	cmdline    string
@@ -74,7 +73,8 @@ type host struct {
 	modulesDisabled bool
 	signedOnly      string // what makes it insist on signatures, "" if nothing
 
-	// helper is what kernel.modprobe leads to, byHand what an administrator runs.
+	// helper is the program that kernel.modprobe names, byHand the one that an
+	// administrator runs.
 	helper, byHand loader
 
 	// loadUnit is what runs systemd-modules-load, unitCommands what other units
@@ -111,13 +111,13 @@ const (
 	needCost   = 100 // a needed module in an index, kept
 )
 
-// spend takes n from the work that is left. Once it says no, whoever asks
-// stops with what there is: every answer from then on is unknown.
+// spend takes n from the work that is left. Once it returns false, the caller stops
+// with what it has, and every further answer is unknown.
 func (h *host) spend(n int) bool {
 	if h.work >= 0 {
 		const pause = 1 << 16
 		if h.work&^(pause-1) != (h.work-n-1)&^(pause-1) && h.ctx.Err() != nil {
-			h.work = 0 // nobody waits for the answer any more
+			h.work = 0 // nothing waits for the answer any more
 		}
 		h.work -= n + 1
 	}
@@ -191,7 +191,7 @@ func (h *host) index(name string) *hostIndex {
 	if err == nil {
 		x.file = f
 		if x.Index, err = kmodindex.New(f, f.Info().Size); err != nil && f.Info().Size == 0 {
-			err = fs.ErrNotExist // depmod leaves one where it has no source; libkmod cannot map it, and goes on
+			err = fs.ErrNotExist // an empty one, which depmod writes where it has no source; libkmod cannot map it, and ignores that
 		}
 	}
 	if err != nil {
@@ -285,8 +285,8 @@ func (h *host) parseDepline(line string) *indexedModule {
 }
 
 // initState reads what the kernel says about a module (kmod_module_get_initstate):
-// a directory in /sys/module without initstate is built-in code with
-// parameters, or a module on its way in; libkmod takes it for the latter.
+// a directory in /sys/module without initstate is built-in code with parameters, or
+// a module being loaded; libkmod assumes the latter.
 func (h *host) initState(name string) State {
 	if s, ok := h.states[name]; ok {
 		return s
@@ -301,7 +301,7 @@ func (h *host) readInitState(name string) State {
 		return StateAbsent
 	}
 	dir := "module/" + name
-	// Most modules have no directory, and one look tells.
+	// Most modules have no directory: one call is enough.
 	if _, err := h.sys.Stat(dir); hostroot.Absent(err) {
 		return StateAbsent
 	}
@@ -325,7 +325,7 @@ func (h *host) readInitState(name string) State {
 	return StateUnknown
 }
 
-// kernelRefuses says why the kernel would not take a module, nil if it would
+// kernelRefuses is why the kernel would not accept a module, nil if it would
 // (kernel/module/main.c: may_init_module, blacklisted, module_sig_check).
 func (h *host) kernelRefuses(name string) *Evidence {
 	if h.modulesDisabled {
@@ -355,8 +355,8 @@ func (h *host) kernelRefuses(name string) *Evidence {
 	return nil
 }
 
-// initRefused says which argument keeps the kernel from calling the function of
-// the target, compiled in or not.
+// initRefused is the argument because of which the kernel does not call the
+// function of the target, compiled in or not.
 func (h *host) initRefused() *Evidence {
 	token := initcallToken(h.cmdline, h.init)
 	if token == "" {
@@ -370,9 +370,8 @@ func (h *host) initRefused() *Evidence {
 // (include/linux/module_signature.h, MODULE_SIG_STRING).
 const signatureMark = "~Module signature appended~\n"
 
-// unsigned says whether a module's file surely carries no signature. Inside a
-// compressed file it does not look, and whether the kernel trusts a signature
-// only the kernel can tell.
+// unsigned reports whether a module's file surely has no signature. It does not
+// look into a compressed file. Whether the kernel trusts a signature is not known.
 func (h *host) unsigned(file string) bool {
 	if !strings.HasSuffix(file, ".ko") {
 		return false
@@ -448,8 +447,8 @@ func (h *host) readKernelPolicy() {
 	}
 }
 
-// replaced says whether no index of the running kernel's modules is there, and
-// another kernel's is.
+// replaced reports whether there is no index of the running kernel's modules, but
+// one of another kernel's.
 func (h *host) isReplaced() bool {
 	for _, name := range []string{indexDep, indexBuiltin} {
 		if x := h.index(name); x.err == nil || !hostroot.Absent(x.err) {

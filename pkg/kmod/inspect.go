@@ -12,11 +12,10 @@ import (
 // root, and changes nothing.
 //
 // What cannot be read makes the answers it could change [AnswerUnknown], with the
-// file in their evidence. An error is returned only if nothing can be said at
-// all: the host root cannot be opened, the module has no valid name, or ctx has
-// ended. Inspect returns as soon as ctx ends, even if a file system does not
-// answer; what waits for that then ends by itself, and only until then is
-// opts.FS in use.
+// file in their evidence. An error is returned only if there can be no answer: the
+// host root cannot be opened, the module has no valid name, or ctx has ended.
+// Inspect returns as soon as ctx ends, even if a file system does not answer; the
+// calls that wait for it end later by themselves; until then opts.FS is in use.
 func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -47,7 +46,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	}
 }
 
-// inspect has three steps: gather what the host says, replay what its tools would
+// inspect has three steps: gather what the host has, replay what its tools would
 // do, and conclude.
 func inspect(ctx context.Context, files hostFiles, opts Options, m Module) *Inspection {
 	host := gather(ctx, files, opts, m)
@@ -68,8 +67,8 @@ type replayed struct {
 	last *evaluation
 }
 
-// replay evaluates under every version in question and merges: where all agree
-// the answer stands, where they do not it is unknown.
+// replay evaluates under every version in question and merges: where they disagree,
+// the answer is unknown.
 func replay(h *host, m Module) replayed {
 	var r replayed
 	for i, kmod := range h.kmods {
@@ -143,8 +142,8 @@ func mergeBoot(a, b BootLoad) BootLoad {
 // many findings there are.
 const maxListed = 100
 
-// bound keeps an inspection of a size that somebody can read, and that fits
-// into an agent's memory, whatever the host's files hold.
+// bound limits the size of an inspection, so that people can read it and it fits
+// into an agent's memory, whatever is in the host's files.
 func (ins *Inspection) bound() {
 	cut := false
 	for _, list := range []*[]Evidence{

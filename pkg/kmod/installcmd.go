@@ -9,8 +9,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
-// commandEffect is what an install command does, as far as it can be told
-// without running it.
+// commandEffect is what an install command does, as far as is known without running
+// it.
 type commandEffect int
 
 const (
@@ -20,7 +20,7 @@ const (
 	// exits with zero or not.
 	commandSucceeds
 	commandFails
-	// commandHarmless: it loads nothing; its status cannot be told.
+	// commandHarmless: it loads nothing; its exit status is not known.
 	commandHarmless
 )
 
@@ -193,7 +193,7 @@ func (p *process) shell(command string) commandEffect {
 	return status
 }
 
-// onlyHarmless says that none of these commands loads anything.
+// onlyHarmless reports whether none of these commands loads anything.
 func onlyHarmless(words []shellWord) bool {
 	first := true
 	for _, w := range words {
@@ -209,8 +209,8 @@ func onlyHarmless(words []shellWord) bool {
 	return true
 }
 
-// defaultPath is where programs are looked for, whoever asks
-// (kernel/umh.c, call_usermodehelper_setup; systemd.exec(5)).
+// defaultPath is where programs are looked for, for every caller (kernel/umh.c,
+// call_usermodehelper_setup; systemd.exec(5)).
 var defaultPath = []string{"/sbin", "/bin", "/usr/sbin", "/usr/bin"}
 
 func harmless(name string) bool {
@@ -222,7 +222,7 @@ func harmless(name string) bool {
 	return false
 }
 
-// command is one simple command. exits says that it ends the shell.
+// command is one simple command. exits: it ends the shell.
 func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	name := args[0]
 	if !path.IsAbs(name) && strings.Contains(name, "/") {

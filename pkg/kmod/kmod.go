@@ -39,16 +39,16 @@ const (
 	AnswerUnknown Answer = "unknown"
 )
 
-// Options say which host is inspected, and under which rules. The zero value
-// is the running system (on Linux; elsewhere Root or FS is needed).
+// Options are which host is inspected, and under which rules. The zero value is the
+// running system (on Linux; elsewhere Root or FS is needed).
 type Options struct {
 	// Root is the root directory of the inspected host; "" means "/".
 	Root string
-	// FS holds the inspected host's files in place of Root: an unpacked image,
-	// an archive, a tree in memory. It must be able to read links
-	// ([fs.ReadLinkFS]), as [testing/fstest.MapFS] and the file systems of
-	// [os.DirFS] and [os.Root.FS] are. Links are followed inside it, whatever
-	// its Open does. Nothing of the machine that this runs on takes part then.
+	// FS holds the inspected host's files in place of Root: an unpacked image, an
+	// archive, a tree in memory. It must be able to read links ([fs.ReadLinkFS]),
+	// as [testing/fstest.MapFS] and the file systems of [os.DirFS] and [os.Root.FS]
+	// are. Links are followed inside it, whatever its Open does. Nothing of the
+	// machine that this runs on is used then.
 	FS fs.FS
 	// Proc and Sys are where the kernel's own view is read; "" means "/proc"
 	// and "/sys". With FS, and on systems that are not Linux, they are
@@ -80,8 +80,8 @@ type Module struct {
 	// Init is the function that the kernel calls when it has the module, by which
 	// initcall_blacklist= names it ("sctp_init"). Empty when it is not known.
 	Init string
-	// OnRequest: a program's request is all that matters. What the host's units
-	// make of a boot, and how the next one differs, is not looked at.
+	// OnRequest: only a program's request matters. What the host's units do at
+	// boot, and how the next boot differs, is not looked at.
 	OnRequest bool
 }
 
@@ -127,7 +127,7 @@ const (
 	StateUnknown State = "unknown"
 )
 
-// InKernel says whether the module's code is usable in the running kernel.
+// InKernel reports whether the module's code is usable in the running kernel.
 func (s State) InKernel() bool { return s == StateLoaded || s == StateBuiltin }
 
 // Evidence is one line, token or fact that decides or supports an answer.
@@ -138,21 +138,19 @@ type Evidence struct {
 	// Line is the first physical line of the logical line, from 1; 0 where
 	// the whole file (or its absence) is the evidence.
 	Line int `json:"line"`
-	// Text is the logical line, or the token, as it stands there, made
-	// printable and bounded.
+	// Text is the logical line, or the token, made printable and limited in length.
 	Text string `json:"text"`
 	// Effect is in a few words what it does to the caller's request.
 	Effect string `json:"effect"`
-	// Notice is the comment in the file that names what writes the file, so
-	// that a line taken out by hand comes back; "" where there is none.
+	// Notice is the comment that names the program which writes the file, so that a
+	// line removed by hand comes back; "" where there is none.
 	Notice string `json:"notice,omitempty"`
-	// Cause is the mechanism this evidence stands for; CauseNone for evidence
-	// that asks for a load or allows it.
+	// Cause is the mechanism that this is evidence of; CauseNone for evidence that
+	// asks for a load or allows it.
 	Cause Cause `json:"cause,omitempty"`
 }
 
-// Place is where it stands, FILE:LINE, or the file alone where there is no
-// line.
+// Place is FILE:LINE, or the file alone where there is no line.
 func (e Evidence) Place() string {
 	if e.Line == 0 {
 		return e.File
@@ -182,8 +180,8 @@ type Decision struct {
 	Evidence []Evidence
 }
 
-// BootLoad is what asks for the module at boot, and what comes of it:
-// systemd-modules-load, and units of the host that run modprobe or insmod.
+// BootLoad is what asks for the module at boot (systemd-modules-load, and units of
+// the host that run modprobe or insmod), and the result.
 type BootLoad struct {
 	// Unit is the state of systemd-modules-load.service. NotRun is why it does
 	// not run, or may not; nil where it does, or where the root has no units.
@@ -191,8 +189,8 @@ type BootLoad struct {
 	NotRun *Evidence
 	// LoadedBy holds the commands of other units that load the module, or may.
 	LoadedBy []Evidence
-	// Requested says whether modules-load.d, modules_load= or a unit asks for the
-	// module (directly or through an alias).
+	// Requested reports whether modules-load.d, modules_load= or a unit asks for
+	// the module (directly or through an alias).
 	Requested Answer
 	// RequestedBy holds the lines and tokens that ask for it.
 	RequestedBy []Evidence
@@ -215,7 +213,7 @@ const (
 	FindingUnused FindingKind = "unused"
 	// FindingConflict: one file asks for the module, another one stops it.
 	FindingConflict FindingKind = "conflict"
-	// FindingVersionUnknown: the host's kmod or systemd version could not be told.
+	// FindingVersionUnknown: the host's kmod or systemd version is not known.
 	FindingVersionUnknown FindingKind = "version-unknown"
 	// FindingUnitNotRun: modules-load.d asks for the module, and
 	// systemd-modules-load.service does not run, or may not.
@@ -251,10 +249,10 @@ type Inspection struct {
 	Kernel Kernel
 	// OS is PRETTY_NAME of os-release(5), "" when unknown.
 	OS string
-	// Userland tells the kind of host.
+	// Userland is the kind of host.
 	Userland Userland
 	// KmodVersion and SystemdVersion are the major versions whose rules were
-	// applied, 0 when they could not be told.
+	// applied, 0 if they are not known.
 	KmodVersion, SystemdVersion int
 
 	State State

@@ -40,7 +40,7 @@ type kernelImage struct {
 	// commandsFail: install commands whose effect is unknown fail, otherwise
 	// they succeed. Neither loads anything.
 	commandsFail bool
-	// noEnd says that a list of modules was not gone through to its end.
+	// noEnd: a list of modules was not read to its end.
 	noEnd bool
 	// stops are the points where an insertion of the target ended, the first
 	// ones if there are very many.
@@ -104,9 +104,9 @@ func (p *process) newModule(key, name string, viaAlias bool) *module {
 }
 
 // release forgets all objects but those that are still in use, and what these
-// depend on: libkmod counts references, and an object that is made again has
-// lost what an earlier lookup set in it. It says whether to go on; see
-// host.spend.
+// depend on: libkmod counts references, and an object that is created again has
+// lost what an earlier lookup set in it. It returns false where the caller must
+// stop; see host.spend.
 func (p *process) release(inUse []*module) bool {
 	if !p.host.spend(moduleCost * (len(inUse) + len(p.pool))) {
 		return false
@@ -525,7 +525,7 @@ func (p *process) probeInsert(m *module, flags probeFlags) error {
 	return err
 }
 
-// insert is kmod_module_insert_module and what the kernel says to it
+// insert is kmod_module_insert_module and the kernel's answer
 // (kernel/module/main.c, load_module).
 func (p *process) insert(m *module) error {
 	target := m.name == p.kern.target

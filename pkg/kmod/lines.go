@@ -93,7 +93,7 @@ const maxText = 160
 // bytes that are not UTF-8 are shown escaped, and long lines are cut.
 func printable(s string) string {
 	if len(s) <= maxText && plain(s) {
-		return strings.Clone(s) // without the file it stands in
+		return strings.Clone(s) // without the rest of its file
 	}
 	var b strings.Builder
 	for _, r := range s {
@@ -131,7 +131,7 @@ func writePrintable(b *strings.Builder, r rune) {
 	}
 }
 
-// plain says that there is nothing but printable ASCII.
+// plain reports whether there is only printable ASCII.
 func plain(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {

@@ -2,7 +2,7 @@ package kmod
 
 import "strings"
 
-// source says where a rule stands.
+// source is the file and line of a rule.
 type source struct {
 	file string // as the host names it
 	line int    // first physical line, from 1
@@ -78,8 +78,8 @@ func (p *policy) parseModprobeFile(file string, data []byte) {
 	}
 }
 
-// mentions says whether a line may have the module's name in it, however people
-// write that (see bare).
+// mentions reports whether a line may have the module's name in it, in any spelling
+// (see bare).
 func mentions(text, target string) bool {
 	return strings.Contains(strings.ReplaceAll(strings.ToLower(text), "-", "_"), target)
 }
@@ -91,7 +91,7 @@ func (p *policy) parseDirective(src source, keyword, rest string) bool {
 		if p.kmod < 33 {
 			return false
 		}
-	default: // "include" and "config", too: libkmod says so and goes on
+	default: // "include" and "config", too: libkmod logs it and continues
 		return false
 	}
 	name, rest, ok := nextWord(rest)
@@ -117,7 +117,7 @@ func (p *policy) parseDirective(src source, keyword, rest string) bool {
 		p.aliases = append(p.aliases, aliasRule{src, name, target})
 		return true
 	}
-	// The others take the rest of the line as it is, leading blanks included.
+	// The others take the rest of the line, leading blanks included.
 	if rest == "" {
 		return false
 	}

@@ -12,28 +12,28 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
-// NextBoot is what the files say of the next boot where it differs from this one
-// in what concerns the module. Not looked at are copies in the initial RAM disk,
-// what dracut loads in it, tmpfiles.d and variables of the firmware.
+// NextBoot is how, by the files, the next boot differs from this one for the
+// module. Not looked at are copies in the initial RAM disk, what dracut loads in
+// it, tmpfiles.d and variables of the firmware.
 type NextBoot struct {
-	// Pending are arguments and sysctls that the next boot may have and this
-	// one has not, or the reverse, each where it stands; and files in /run that
-	// decide now, and that the next boot may do without.
+	// Pending are arguments and sysctls that the next boot may have and this one
+	// has not, or the reverse, each with its line; and files in /run that decide
+	// now, and that the next boot may not have.
 	Pending []Evidence
-	// Known: the next boot surely has what Pending says, and Autoload and
-	// BootLoad are the answers for it. Where there is no Pending, the answers
-	// are those of this boot.
+	// Known: the next boot surely has what is in Pending, and Autoload and BootLoad
+	// are the answers for it. Where there is no Pending, the answers are those of
+	// this boot.
 	Known    bool
 	Autoload Decision
 	BootLoad BootLoad
-	// Kernel is another kernel that the next boot brings or may bring, and
-	// that has no such module; "" if there is none. KernelBy is its index, and
-	// KernelChosen says that the boot loader's default is that kernel.
+	// Kernel is another kernel that the next boot brings or may bring, and that has
+	// no such module; "" if there is none. KernelBy is its index. KernelChosen: it
+	// is the boot loader's default.
 	Kernel       string
 	KernelBy     Evidence
 	KernelChosen bool
-	// Unseen are the directories that would tell more, and were not looked at: not
-	// mounted, not readable, or an automount that nobody has entered.
+	// Unseen are directories that matter and were not read: not mounted, not
+	// readable, or an automount that nothing has used.
 	Unseen []string
 }
 
@@ -66,7 +66,7 @@ const (
 	maxKernels     = 64
 )
 
-// bootSources is what the files say of the next boot's arguments.
+// bootSources is where the next boot's arguments come from.
 type bootSources struct {
 	// entries are those of which the next boot takes one; sure: the only one.
 	entries []bootEntry
@@ -161,7 +161,7 @@ func (h *host) gatherBootSources() bootSources {
 	}
 	addHints(bootcKargs, ".toml", parseKargs)
 	if s.sure {
-		s.unseen = s.unseen[:unseen] // entries are made of these; the boot takes that one
+		s.unseen = s.unseen[:unseen] // entries are made from these; the boot uses the entry
 	}
 	return s
 }
@@ -210,7 +210,8 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 	for key, a := range ordered(h.relevant(s.hints)) {
 		if _, ok := now[key]; !ok {
 			add(a, notNow)
-			// What the boot loader has is what counts, until it is written anew.
+			// Only what the boot loader has counts, until its configuration is
+			// written again.
 			next.Known = next.Known && s.sure
 		}
 	}
@@ -348,7 +349,7 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 
 // nextWithoutRun replays this boot without the files in /run, if some of them take
 // part: the next boot begins without them (a mask made by "systemctl mask
-// --runtime", say). Whether something makes them again, no file shows.
+// --runtime", say). Whether something creates them again is not in any file.
 func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 	files := h.inRun(now)
 	if len(files) == 0 {
@@ -398,8 +399,8 @@ func (h *host) inRun(now replayed) (files []string) {
 }
 
 // newestKernel is the newest kernel of this one's flavour that has an index, this
-// one too: what boot loaders take unless somebody chooses (kernel-install and
-// grub-mkconfig sort so).
+// one included: the one that boot loaders take by default (kernel-install and
+// grub-mkconfig sort like that).
 func (h *host) newestKernel() string {
 	entries, err := h.ReadDir(path.Dir(h.moddir))
 	if err != nil || len(entries) > maxKernels {

@@ -7,9 +7,8 @@ import (
 	"unicode"
 )
 
-// notices looks for the comments that say what writes a file: configuration
-// management and image builders leave them, and whoever takes a line out by hand
-// finds it there again.
+// notices looks for the comments that name the program which writes a file, left by
+// configuration management and image builders: a line removed by hand comes back.
 func (ev *evaluation) notices(ins *Inspection) {
 	found := map[string]string{}
 	files := ev.modprobeSet.byPath()
@@ -47,8 +46,8 @@ var (
 	noticeWords = []string{"chef", "salt", "terraform", "cis", "stig"}
 )
 
-// notice is the first comment of a file that says what writes it, "" if none
-// does.
+// notice is the first comment of a file that names the program which writes it, ""
+// if none does.
 func notice(data []byte) string {
 	n := 0
 	for line := range bytes.Lines(data) {

@@ -66,17 +66,17 @@ func (o Options) ConfigDirs() []string {
 	return append(dirs, "/etc/cron.d", "/etc/udev/rules.d")
 }
 
-// ConfigSubdir says whether a directory of this name in one of
+// ConfigSubdir reports whether a directory of this name in one of
 // [Options.ConfigDirs] has such files, too: drop-ins of units, and links to them.
-// Those of packages, of which a host has a hundred, are not among them: they come
-// and go with the package, and that changes the directory.
+// Those of packages, a hundred on a host, are not among them: they are installed
+// and removed with the package, which changes the directory.
 func ConfigSubdir(dir, name string) bool {
 	return slices.Contains(systemdunit.Dirs(), dir) && !strings.HasPrefix(dir, "/usr/lib/") && !strings.HasPrefix(dir, "/lib/") && slices.Contains([]string{".d", ".wants", ".requires", ".upholds"}, path.Ext(name))
 }
 
-// NextBootDirs lists the directories whose files say what is different in the next
-// boot, as [Options.ConfigDirs] does. Look below /boot only where it is not an
-// automount that nobody has entered.
+// NextBootDirs lists, as [Options.ConfigDirs] does, the directories whose files
+// decide what is different in the next boot. Do not look below /boot where it is an
+// automount that nothing has used.
 func (o Options) NextBootDirs() []string {
 	dirs := append(sysctlDirs(earliestSystemd), bootEntriesDir, bootcKargs, defaultGrubDir, path.Dir(moduleDir("x")))
 	for _, name := range NextBootFiles() {
@@ -85,7 +85,7 @@ func (o Options) NextBootDirs() []string {
 	return dirs
 }
 
-// NextBootFiles lists single files that say what is different in the next boot.
+// NextBootFiles lists single files that decide what is different in the next boot.
 func NextBootFiles() []string {
 	return slices.Concat([]string{grubEnvironment, defaultGrub, stagedOSTree}, cmdlines, grubMenus)
 }

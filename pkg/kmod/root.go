@@ -22,10 +22,10 @@ type hostFS interface {
 	Readlink(name string) (string, error)
 	Open(name string) (hostroot.File, error)
 	ReadDir(name string) ([]hostroot.Entry, error)
-	// MayHave says that a name which leads nowhere here may lead somewhere on
-	// the host all the same.
+	// MayHave reports whether a name that does not resolve here may resolve on the
+	// host.
 	MayHave(name string) bool
-	// Automount says that a look below the name would mount something.
+	// Automount reports whether a look below the name would mount something.
 	Automount(name string) bool
 	Close() error
 }
@@ -160,7 +160,7 @@ func rootError(root string, err error) error {
 	return fmt.Errorf("open host root %s: %w (%s)", root, hostroot.Bare(err), hint)
 }
 
-// readFile reads a whole regular file of at most limit bytes, and says when it
+// readFile reads a whole regular file of at most limit bytes, and returns when it
 // was last modified.
 func readFile(host hostFS, name string, limit int64) ([]byte, time.Time, error) {
 	f, err := host.Open(name)

@@ -22,5 +22,5 @@ func (o Options) openLive() (hostFiles, error) {
 	return treeFiles(tree, o), nil
 }
 
-// machine is the inspected host's, of which only its own files tell.
+// machine is the inspected host's, which only its own files can show.
 func machine() string { return "" }

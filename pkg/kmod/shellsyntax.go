@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// syntax is what a shell makes of a command line before it runs any of it: a
-// shell reads a line to its end first, and runs nothing of one with an error
-// (POSIX, Shell Command Language, 2.8.1).
+// syntax is whether a shell accepts a command line: it reads a line to its end
+// first, and runs nothing of one with an error (POSIX, Shell Command Language,
+// 2.8.1).
 type syntax int
 
 const (
@@ -17,9 +17,8 @@ const (
 	syntaxUnknown
 )
 
-// Reserved words where a command begins (POSIX, 2.4): those that begin something,
-// and those that go on with what another one has begun, which is an error by
-// itself.
+// Reserved words where a command begins (POSIX, 2.4): those that begin a construct,
+// and those that continue one, which alone are an error.
 var (
 	reservedFirst = []string{"if", "while", "until", "for", "case", "!", "{", "[[", "function", "select", "time", "coproc"}
 	reservedNext  = []string{"then", "else", "elif", "fi", "do", "done", "esac", "}"}
@@ -51,7 +50,7 @@ func shellSyntax(command string, words []shellWord) syntax {
 	return syntaxGood
 }
 
-// isShell says whether a program runs its argument after -c as a command line of
+// isShell reports whether a program runs its argument after -c as a command line of
 // POSIX.
 func isShell(name string) bool {
 	return slices.Contains([]string{"sh", "dash", "bash"}, path.Base(name))

@@ -10,13 +10,13 @@ import (
 type sysctlLine struct {
 	source
 	key, value string
-	// excluded: the key stands alone after a dash, and no pattern sets it.
+	// excluded: the line is a dash and the key alone, and no pattern sets it.
 	excluded bool
 }
 
 // parseSysctl adds the assignments of one file (src/sysctl/sysctl.c, parse_file). A
-// later one of the same key takes the place of an earlier one, at the end. A dash
-// before the key says that failure does not matter.
+// later one of the same key replaces an earlier one, and moves to the end. With a
+// dash before the key, failure is ignored.
 func parseSysctl(list []sysctlLine, file string, data []byte, systemd int) []sysctlLine {
 	for _, l := range modulesLoadLines(data, systemd) {
 		key, value, ok := strings.Cut(l.text, "=")
@@ -71,8 +71,8 @@ func (h *host) matchesPath(pattern, name string) bool {
 	return true
 }
 
-// isOne says whether the kernel reads a value as 1 (kernel/sysctl.c, proc_get_long:
-// what comes after a blank does not matter).
+// isOne reports whether the kernel reads a value as 1 (kernel/sysctl.c,
+// proc_get_long: what comes after a blank does not matter).
 func isOne(value string) bool {
 	word, _, _ := strings.Cut(strings.ReplaceAll(value, "\t", " "), " ")
 	n, err := strconv.ParseInt(word, 0, 64)

@@ -27,10 +27,10 @@ const (
 	UnitAbsent UnitState = "absent"
 	// UnitConditionFailed: a condition that does not hold keeps it from running.
 	UnitConditionFailed UnitState = "condition-failed"
-	// UnitReplaced: a unit of another's takes its place. Whether that one runs
-	// systemd-modules-load, its answers tell.
+	// UnitReplaced: an administrator's unit replaces it. Whether that runs
+	// systemd-modules-load is in the answers.
 	UnitReplaced UnitState = "replaced"
-	// UnitUnknown: the root does not tell.
+	// UnitUnknown: not known from the root.
 	UnitUnknown UnitState = "unknown"
 )
 
@@ -38,16 +38,16 @@ const (
 	modulesLoadUnit    = "systemd-modules-load.service"
 	modulesLoadProgram = "systemd-modules-load"
 	shippedUnit        = "/usr/lib/systemd/system/" + modulesLoadUnit
-	// earlyMask is what systemd-debug-generator(8) makes of a mask in the command
-	// line, or in what the firmware adds to it.
+	// earlyMask is what systemd-debug-generator(8) generates for a mask in the
+	// command line, or in what the firmware adds to it.
 	earlyMask = "/run/systemd/generator.early/" + modulesLoadUnit
 )
 
 // loadUnit is the state of systemd-modules-load.service.
 type loadUnit struct {
 	state UnitState
-	// runs: it asks for what modules-load.d names. Where a root has no units at
-	// all it is taken for granted.
+	// runs: it asks for what modules-load.d names. Assumed where a root has no
+	// units at all.
 	runs Answer
 	// by is why it does not, or may not.
 	by Evidence
@@ -80,8 +80,8 @@ func (h *host) gatherUnits() {
 	}
 	units := systemdunit.Read(h.hostFiles, slices.Min(h.systemds))
 	words := h.cmdlineWords()
-	// A generator links rc-local.service in; its condition says whether there is
-	// a script (systemd-rc-local-generator(8)).
+	// A generator links rc-local.service in; its condition is whether there is a
+	// script (systemd-rc-local-generator(8)).
 	target, also := "", []string{"rc-local.service"}
 	for _, w := range words {
 		switch key, value, _ := strings.Cut(w, "="); key {
@@ -101,7 +101,7 @@ func (h *host) gatherUnits() {
 	}
 }
 
-// hasSystemd says whether systemd is the host's init, as far as the root has
+// hasSystemd reports whether systemd is the host's init, as far as the root has
 // one.
 func (h *host) hasSystemd() Answer {
 	for _, name := range initPaths[1:] {
@@ -131,8 +131,8 @@ func (h *host) cmdlineWords() (words []string) {
 // latestSystemdRules is a version whose command line is read as today's is.
 const latestSystemdRules = 248
 
-// readLoadUnit finds out whether the next boot runs systemd-modules-load. whole
-// says that all of systemd is in the root.
+// readLoadUnit finds out whether the next boot runs systemd-modules-load. whole:
+// all of systemd is in the root.
 func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) loadUnit {
 	stopped := func(state UnitState, e Evidence) loadUnit {
 		e.Cause = CauseUnit
@@ -240,7 +240,7 @@ func settingEvidence(v systemdunit.Setting, effect string) Evidence {
 	return Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: effect}
 }
 
-// loads says whether a command or script has in it what may load or remove a
+// loads reports whether a command or script has in it what may load or remove a
 // module.
 func loads(text string) bool {
 	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod")
@@ -298,7 +298,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 	}
 }
 
-// notRun is the doubt about a command of which only running it would tell more.
+// notRun is the doubt about a command whose effect only running it would show.
 const notRun = "what it does is not known without running it"
 
 // withoutEnv takes "env NAME=VALUE..." from the front of a command.
@@ -316,8 +316,8 @@ func withoutEnv(args []string) []string {
 	return rest
 }
 
-// concerns says whether a command may load the target or remove it. sure says
-// that its words are those that it is run with.
+// concerns reports whether a command may load the target or remove it. sure: its
+// words are those that it is run with.
 func (h *host) concerns(args []string, sure bool) bool {
 	text := strings.Join(args, " ")
 	if loads(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text)) {
@@ -326,7 +326,7 @@ func (h *host) concerns(args []string, sure bool) bool {
 	return h.scriptAbout(args)
 }
 
-// direct says whether a command is modprobe or insmod, or a shell that may run
+// direct reports whether a command is modprobe or insmod, or a shell that may run
 // them.
 func direct(args []string) bool {
 	name := path.Base(args[0])
@@ -336,9 +336,9 @@ func direct(args []string) bool {
 // maxScript bounds a script that is looked into.
 const maxScript = 64 << 10
 
-// scriptAbout says whether a word of a command is a script on the host whose text
-// is about loading the target. One that loads what a variable names is, unless the
-// distribution brought it.
+// scriptAbout reports whether a word of a command is a script on the host whose
+// text is about loading the target. So is one that loads what a variable names,
+// unless a package of the distribution has it.
 func (h *host) scriptAbout(args []string) bool {
 	for i, name := range args[:min(len(args), 3)] {
 		if !path.IsAbs(name) || isShell(name) {
@@ -360,14 +360,14 @@ func (h *host) scriptAbout(args []string) bool {
 	return false
 }
 
-// packaged says whether a program is where packages put theirs.
+// packaged reports whether a program is where packages put theirs.
 func packaged(name string) bool {
 	top, rest, _ := strings.Cut(strings.TrimPrefix(path.Clean(name), "/"), "/")
 	return top == "bin" || top == "sbin" || top == "lib" || top == "usr" && !strings.HasPrefix(rest, "local/")
 }
 
-// script is the text of a script, nil for anything else. known says that a shell
-// is to read it, whatever its first line.
+// script is the text of a script, nil for anything else. known: a shell reads it,
+// whatever its first line is.
 func (h *host) script(name string, known bool) []byte {
 	st, err := h.Stat(name)
 	if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !known && !h.isScript(name) || !h.spend(int(st.Size)) {
@@ -424,7 +424,7 @@ func (h *host) gatherMentions() {
 	}
 }
 
-// isScript says whether a program is a script (execve(2)): most are not, and are
+// isScript reports whether a program is a script (execve(2)): most are not, and are
 // not read.
 func (h *host) isScript(name string) bool {
 	f, err := h.Open(name)
@@ -437,8 +437,8 @@ func (h *host) isScript(name string) bool {
 	return string(magic[:n]) == "#!"
 }
 
-// withUnits adds to what modules-load.d asks for what the host's units make of
-// it: whether it is read at all, and what they load themselves.
+// withUnits adds to what modules-load.d asks for what depends on the host's units:
+// whether it is read at all, and what they load themselves.
 func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 	h := ev.host
 	boot.Unit = h.loadUnit.state
@@ -481,9 +481,9 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 	return boot
 }
 
-// replayUnits runs the commands of units, each as the program that it is. It says
-// whether one of them loads the target, which ones may, and whether one of these
-// is to remove it.
+// replayUnits runs the commands of units, each as the program that it is. It
+// returns whether one of them loads the target, which ones may, and whether one of
+// these removes it.
 func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidence, removed bool) {
 	h := ev.host
 	for _, c := range h.unitCommands {

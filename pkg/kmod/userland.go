@@ -2,8 +2,7 @@ package kmod
 
 import "github.com/sctp-agent/sctp-agent/internal/hostroot"
 
-// Userland is what tells one kind of host from another: who made it, and how
-// it runs.
+// Userland is the kind of host: the distribution, and how it runs.
 type Userland struct {
 	// ID, VariantID, VersionID and OpenShiftVersion are the fields of
 	// os-release(5), "" where they are not set.
@@ -14,14 +13,14 @@ type Userland struct {
 	// Container is the file that marks the root as a container's, "" if there
 	// is none.
 	Container string
-	// ModuleDirectory says whether the root has the module directory of the
+	// ModuleDirectory reports whether the root has the module directory of the
 	// running kernel; "" is [AnswerUnknown].
 	ModuleDirectory Answer
 }
 
 // containerFiles mark the root of a container: systemd writes the first one when
-// it is told that it runs in one (systemd(1), $container), podman, docker and
-// kind's node image have the others.
+// $container is set (systemd(1)); podman, docker and kind's node image have the
+// others.
 var containerFiles = []string{"/run/systemd/container", "/run/.containerenv", "/.dockerenv", "/kind"}
 
 // readUserland finds out what kind of host it is.
@@ -41,7 +40,7 @@ func (h *host) readUserland() Userland {
 	return u
 }
 
-// has says whether a name leads to anything in the root.
+// has reports whether a name leads to anything in the root.
 func (h *host) has(name string) Answer {
 	switch _, err := h.Stat(name); {
 	case err == nil:

@@ -17,7 +17,7 @@ const (
 )
 
 // kmodRuleChanges and systemdRuleChanges are the first versions of each set of
-// rules, for a host whose version cannot be told.
+// rules, for a host whose version is not known.
 var (
 	kmodRuleChanges    = []int{28, 29, 30, 32, 33, 34}
 	systemdRuleChanges = []int{239, 247, 248, 253, 258}
@@ -43,7 +43,7 @@ var libkmodVersions = map[string]int{
 	"2.4.0": 30, "2.4.1": 31, "2.4.2": 32, "2.5.0": 33, "2.5.1": 34,
 }
 
-// kmodBanner is what "kmod --version" prints, as it stands in the program.
+// kmodBanner is the text in the program that "kmod --version" prints.
 var kmodBanner = regexp.MustCompile(`kmod version (\d{1,3})\b`)
 
 // detectKmod finds the major version of the host's kmod: by the target of the
@@ -101,7 +101,7 @@ func detectSystemd(root hostFS, machine string) int {
 	return 0
 }
 
-// osRelease is what os-release(5) says of the host.
+// osRelease has the fields of os-release(5).
 type osRelease struct {
 	pretty   string
 	id, like string
@@ -164,8 +164,8 @@ func unquote(s string) string {
 	return s
 }
 
-// versionsByRelease says what a distribution ships, for a host whose files do
-// not tell: RHEL 8, 9 and 10 and their rebuilds.
+// versionsByRelease is what a distribution ships, for a host whose files do not
+// show it: RHEL 8, 9 and 10 and their rebuilds.
 func (os osRelease) versionsByRelease() (kmod, systemd int) {
 	if !slices.ContainsFunc(append(strings.Fields(os.like), os.id), func(id string) bool { return id == "rhel" || id == "rhcos" || id == "centos" }) {
 		return 0, 0
