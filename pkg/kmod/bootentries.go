@@ -69,9 +69,9 @@ func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 	return list
 }
 
-// kernel is the release of the entry's kernel, "" if the entry does not have it.
-// The version of an OSTree entry is its deployment's title; the release is in the
-// name of the kernel's file.
+// kernel is the release of the entry's kernel: that in the name of the kernel's
+// file, else the entry's version, which in OSTree's entries is the deployment's
+// title.
 func (e bootEntry) kernel() string {
 	if base := path.Base(e.linux); strings.HasPrefix(base, "vmlinu") {
 		if _, release, ok := strings.Cut(base, "-"); ok {

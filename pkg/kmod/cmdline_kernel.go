@@ -56,7 +56,7 @@ func initcallToken(line, function string) string {
 // loads anything, "" if there is none: nomodule (kernel/module/main.c:
 // core_param(nomodule, modules_disabled, bint, 0)), or the sysctl itself, which is
 // set before init starts and cannot be unset (fs/proc/proc_sysctl.c,
-// process_sysctl_arg). Without one it was a sysctl, later.
+// process_sysctl_arg). Without such a token, a sysctl sets it later.
 func noModuleToken(line string) string {
 	var nomodule, sysctl string
 	for tok := range kernelTokens(line) {

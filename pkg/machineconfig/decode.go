@@ -42,7 +42,7 @@ type Config struct {
 	// KernelArguments are added to the kernel command line.
 	KernelArguments []string
 	Units           []Unit
-	// Unread says what could not be decoded, and why.
+	// Unread is what could not be decoded, and why.
 	Unread []Unread
 	// Notes are what else is worth knowing before it is applied.
 	Notes []string
@@ -52,23 +52,22 @@ type Config struct {
 type HostFile struct {
 	Path     string
 	Contents []byte
-	// Keeps: nothing is said of its contents. Those of an earlier configuration
-	// stay.
+	// Keeps: the file has no contents here; those of an earlier configuration stay.
 	Keeps bool
 	// Err is why its contents are not known, where only a reader of the file may
 	// need them.
 	Err error
 }
 
-// Unit is what is said of a systemd unit.
+// Unit is a configuration's entry about a systemd unit.
 type Unit struct {
 	Name string
-	// Contents is the unit's own file, nil where nothing is said of it. An empty
-	// one is not written.
+	// Contents is the unit's own file, nil if there is none. An empty one is not
+	// written.
 	Contents *string
 	// DropIns by their names.
 	DropIns map[string]string
-	// Enabled and Masked are nil where nothing is said of them.
+	// Enabled and Masked are nil where they are not set.
 	Enabled, Masked *bool
 }
 
@@ -91,9 +90,9 @@ type Unread struct {
 	Err  error
 }
 
-// value is the shape of a MachineConfig, of a List of them, and of a plain
-// Ignition configuration: whichever fields are there tell which it is. What other
-// objects have in the same fields is not decoded.
+// value is the shape of a MachineConfig, of a List of them, and of a plain Ignition
+// configuration: the fields that are there show which it is. Other objects with the
+// same fields are not decoded.
 type value struct {
 	Kind     string          `json:"kind"`
 	Metadata json.RawMessage `json:"metadata"`
@@ -388,7 +387,7 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	return c, nil
 }
 
-// runs says whether a unit of the configuration names a file.
+// runs reports whether a unit of the configuration names a file.
 func (ign *ignition) runs(file string) bool {
 	names := func(text *string) bool { return text != nil && strings.Contains(*text, file) }
 	for _, u := range ign.Systemd.Units {
@@ -399,9 +398,9 @@ func (ign *ignition) runs(file string) bool {
 	return false
 }
 
-// relevant says whether a path lies where libkmod and systemd look for
-// configuration that bears on modules (modprobe.d(5), modules-load.d(5),
-// sysctl.d(5), systemd.unit(5)).
+// relevant reports whether a path is one where libkmod and systemd look for
+// configuration of modules (modprobe.d(5), modules-load.d(5), sysctl.d(5),
+// systemd.unit(5)).
 func relevant(path string) bool {
 	for _, dir := range []string{"/modprobe.d/", "/modules-load.d/", "/sysctl.d/", "/systemd/system/"} {
 		if strings.Contains(path, dir) {

@@ -30,8 +30,8 @@ type Pool struct {
 
 const worker = "worker"
 
-// inherits says whether a pool has the workers' configurations, too: all have that
-// are not of the machine-config-operator itself (its function IsCustomPool).
+// inherits reports whether a pool has the workers' configurations, too: all have
+// that are not of the machine-config-operator itself (its function IsCustomPool).
 func inherits(role string) bool {
 	return !slices.Contains([]string{"", worker, "master", "arbiter"}, role)
 }
@@ -42,9 +42,9 @@ func inherits(role string) bool {
 // 4.14 all of them by name). The order is otherwise that of the names, and of
 // several files with one path the last wins.
 //
-// What the machine-config-operator has rendered is left out where the
-// configurations it was made of are there. Otherwise each rendered one is judged
-// by itself: of one pool there may be several, as many as it has had.
+// Rendered configurations are left out where the configurations that they are made
+// from are there. Otherwise each is judged by itself: a pool may have several, one
+// for each change.
 //
 // There is a pool for each role that the configurations name, and for each of
 // custom, which need not have configurations of its own.
@@ -86,8 +86,8 @@ func Pools(configs []Config, custom ...string) []Pool {
 	return out
 }
 
-// has says whether the pool's configurations may be what a rendered one was made
-// of: they write the same files that bear on modules.
+// has reports whether the pool's configurations may be those that a rendered one is
+// made from: they write the same files about modules.
 func (p *Pool) has(rendered Config) bool {
 	return !slices.ContainsFunc(rendered.Files, func(f HostFile) bool {
 		return relevant(f.Path) && !slices.ContainsFunc(p.Configs, func(c Config) bool {
@@ -96,9 +96,9 @@ func (p *Pool) has(rendered Config) bool {
 	})
 }
 
-// Host says under which rules a pool is judged. The zero value is a node of
-// OpenShift on RHEL 9 (4.13 and later): kmod 28. SystemdVersion 0 is that of the
-// RHEL which ships this kmod.
+// Host is under which rules a pool is judged. The zero value is a node of OpenShift
+// on RHEL 9 (4.13 and later): kmod 28. SystemdVersion 0 is that of the RHEL which
+// ships this kmod.
 type Host struct{ KmodVersion, SystemdVersion int }
 
 const rhel9Kmod = 28
@@ -162,8 +162,8 @@ var delivered embed.FS
 // deliveredRelease is the kernel release of that host.
 const deliveredRelease = "delivered"
 
-// Judge says what a pool's configurations do, by putting their files on top of
-// a host as RHCOS delivers it and asking package kmod. The host is in memory.
+// Judge reports what a pool's configurations do: it adds their files to a host as
+// RHCOS delivers it, in memory, and inspects that with package kmod.
 func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	if host.KmodVersion == 0 {
 		host.KmodVersion = rhel9Kmod
@@ -214,7 +214,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 // conclude fills in Enabled and Message.
 func (e *Effect) conclude(unread []string) {
 	if len(unread) > 0 {
-		// What was not read may say anything.
+		// What was not read may have any effect.
 		e.Enabled, e.OnBoot = kmod.AnswerUnknown, verdict.OnBootUnknown
 		e.Message = "not all of it could be read"
 		e.Notes = append(unread, e.Notes...)
@@ -279,7 +279,7 @@ func unitNotes(c Config, judged []kmod.Evidence) []string {
 	return out
 }
 
-// build makes the host, and says which configurations a line comes from, and
+// build makes the host, and returns which configurations a line comes from, and
 // what could not be built.
 func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unread []string) {
 	root = deliveredTree()

@@ -64,9 +64,9 @@ func Files(includeDiag bool) []File {
 // DiagBlacklist is the vendor's file that keeps sctp_diag from being loaded.
 const DiagBlacklist = "/etc/modprobe.d/sctp_diag-blacklist.conf"
 
-// Empty is the file that takes the place of one with lines that stop the module.
-// A file of the same name in /etc/modprobe.d replaces those in the directories
-// of the vendor (modprobe.d(5)).
+// Empty is the file that replaces one with lines that stop the module. A file of
+// the same name in /etc/modprobe.d replaces those in the directories of the vendor
+// (modprobe.d(5)).
 func Empty(name string) (File, error) {
 	if !emptyPath.MatchString(name) || path.Clean(name) != name {
 		return File{}, fmt.Errorf("empty %q: want a file below /etc/modprobe.d, with a name of letters, digits and ._+@-", name)
@@ -74,7 +74,7 @@ func Empty(name string) (File, error) {
 	return File{Path: name, Mode: fileMode, Why: "empty in place of lines that stop sctp; other lines of the file are lost, unless they are put here"}, nil
 }
 
-// emptyPath is what can stand in YAML and in a shell script without quotes.
+// emptyPath matches what needs no quotes in YAML and in a shell script.
 var emptyPath = regexp.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+$`)
 
 // FilesOf are the files of the one MachineConfig that does all the steps of a
@@ -176,9 +176,9 @@ func yamlString(s string) string {
 	return s
 }
 
-// WriteButane prints the same files as a Butane configuration (variant fcos
-// 1.3.0, which yields Ignition 3.2.0), for Fedora CoreOS and whatever else is
-// set up by Ignition.
+// WriteButane prints the same files as a Butane configuration (variant fcos 1.3.0,
+// which yields Ignition 3.2.0), for Fedora CoreOS and other systems that are set up
+// by Ignition.
 func WriteButane(w io.Writer, files []File) error {
 	var b strings.Builder
 	b.WriteString("# for Flatcar: variant: flatcar, version: 1.0.0\nvariant: fcos\nversion: 1.3.0\nstorage:\n  files:\n")

@@ -19,8 +19,8 @@ type mergedUnit struct {
 	dropInsBy                       map[string]string
 }
 
-// mergeUnits merges units by their names, as the machine-config-operator does:
-// what a later configuration says of one replaces what an earlier one said.
+// mergeUnits merges units by their names, as the machine-config-operator does: a
+// later configuration's entry replaces an earlier one's.
 func mergeUnits(configs []Config) (list []*mergedUnit) {
 	byName := map[string]*mergedUnit{}
 	for _, c := range configs {
@@ -111,7 +111,7 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 	return unread
 }
 
-// loads says whether something of the unit is about modules.
+// loads reports whether something of the unit is about modules.
 func (u *Unit) loads() bool {
 	return slices.ContainsFunc(u.texts(), namesModule.MatchString)
 }

@@ -16,12 +16,12 @@ type Metadata struct {
 	Labels, Annotations map[string]string
 }
 
-// Desired says what the Node should say, given the report and what the agent
-// itself said before.
+// Desired is what the Node should have, given the report and what the agent itself
+// wrote before.
 //
 // said holds the keys that the agent wrote and that nobody has changed since.
 // bootID is the running boot as far as the caller knows it: a report whose
-// inspection failed may lack it. With no boot ID at all, what was said before is
+// inspection failed may lack it. With no boot ID at all, what was written before is
 // not trusted.
 //
 // The rules are those of the contract, section 4:
@@ -36,8 +36,7 @@ func (k Keys) Desired(r verdict.Report, said Metadata, bootID string, now time.T
 	if r.Kernel.BootID != "" {
 		bootID = r.Kernel.BootID
 	}
-	// The report says of which boot the labels are, also to whoever reads it
-	// next.
+	// The report has the boot that the labels are of, also for its next reader.
 	r.Kernel.BootID = bootID
 	before, parsed := ParseReport(said.Annotations[k.Report()])
 	sameBoot := parsed && bootID != "" && before.Kernel.BootID == bootID
@@ -118,8 +117,8 @@ func worst(r verdict.Report, names string) string {
 	return from[at]
 }
 
-// since is the time said before, unless ready or reason changed, or what was
-// said is no time or lies in the future.
+// since is the time written before, unless ready or reason changed, or that is not
+// a time or is in the future.
 func (k Keys) since(r, before verdict.Report, said Metadata, now time.Time) string {
 	text := said.Annotations[k.Since()]
 	at, err := time.Parse(time.RFC3339, text)
@@ -129,8 +128,8 @@ func (k Keys) since(r, before verdict.Report, said Metadata, now time.Time) stri
 	return now.UTC().Format(time.RFC3339)
 }
 
-// ParseReport decodes a report annotation; false for one that is missing, is no
-// report, or is of another version.
+// ParseReport decodes a report annotation; false if it is missing, is not a report,
+// or is of another version.
 func ParseReport(text string) (verdict.Report, bool) {
 	var r verdict.Report
 	if text == "" || json.Unmarshal([]byte(text), &r) != nil || r.APIVersion != verdict.APIVersion {
@@ -146,7 +145,7 @@ func ParseReport(text string) (verdict.Report, bool) {
 // filled in afterwards: else a report close to the limit would be cut here
 // today, there tomorrow.
 func reportText(r verdict.Report, before string) string {
-	const digits = 10 // of a duration, beyond the 0 that stands for it
+	const digits = 10 // of a duration, beyond the 0 that replaces it
 	limit := verdict.MaxAnnotation - digits*(len(r.Probe.Checks)+1)
 	timeless := withoutDurations(r).Compact(limit)
 	if old, ok := ParseReport(before); ok {

@@ -21,7 +21,7 @@ const (
 	// ConditionType is the Node condition's type.
 	ConditionType = "SCTPReady"
 	// DefaultHeartbeat is how often an agent renews the condition's
-	// lastHeartbeatTime unless it is told otherwise.
+	// lastHeartbeatTime by default.
 	DefaultHeartbeat = 5 * time.Minute
 )
 

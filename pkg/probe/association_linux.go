@@ -13,7 +13,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
-// ends says how the two ends of an association differ from plain ones.
+// ends are what the two ends of an association have that differs from the default.
 type ends struct {
 	// client and server are the addresses to bind; none means the first
 	// loopback address.
@@ -68,8 +68,8 @@ func (e *env) associate(ctx context.Context, how ends) (*association, error) {
 	if err != nil {
 		return nil, err
 	}
-	// How an end is told of the shutdown's completion, which on a one-to-one
-	// socket nothing else tells the side that began it.
+	// The event of the shutdown's completion, which on a one-to-one socket nothing
+	// else reports to the side that began it.
 	if err := subscribed(client); err != nil {
 		return nil, err
 	}

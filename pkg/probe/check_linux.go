@@ -30,7 +30,7 @@ type check struct {
 	// it runs only where the namespace is the probe's own.
 	private bool
 	family  family
-	// prove returns nil, or a *stop that says where and why not.
+	// prove returns nil, or a *stop with the stage and the cause.
 	prove func(context.Context, *env) error
 }
 
@@ -126,8 +126,8 @@ func (c check) conclude(err error, took time.Duration) result.Check {
 	return res
 }
 
-// silence says whether a check stopped because nothing came for too long, by
-// the step's clock or by the kernel's, and since when it had waited.
+// silence reports whether a check stopped because nothing came for too long, by the
+// step's clock or by the kernel's, and since when it had waited.
 func silence(err error) (since time.Time, silent bool) {
 	late := errors.Is(err, os.ErrDeadlineExceeded) && !errors.As(err, new(sctp.Answered))
 	if !late && !errors.Is(err, unix.ETIMEDOUT) {
@@ -139,8 +139,8 @@ func silence(err error) (since time.Time, silent bool) {
 	return since, true
 }
 
-// inconclusive error numbers say that the prober was refused or starved, not
-// that the protocol does not work.
+// inconclusive error numbers mean that the probe was refused, or lacked a resource,
+// not that the protocol does not work.
 func inconclusive(e unix.Errno) bool {
 	switch e {
 	case unix.EPERM, unix.EACCES, // seccomp, LSM, cgroup BPF
@@ -188,8 +188,8 @@ func runChecks(ctx context.Context, checks []check, proc string, step time.Durat
 			results <- numbered{i, found}
 		}()
 	}
-	// The sockets' deadlines follow the context's, so the checks end with it
-	// by themselves; the margin lets them say so.
+	// The sockets' deadlines follow the context's, so the checks end with it by
+	// themselves; the margin is for their results to arrive.
 	const margin = 20 * time.Millisecond
 	expired := make(chan struct{})
 	defer context.AfterFunc(ctx, func() {

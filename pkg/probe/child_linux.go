@@ -28,22 +28,21 @@ type task struct {
 	Proc          string
 }
 
-// line is what the child answers, one JSON object a line on its standard
-// output, as each becomes known: what it has said by then stands, should it
-// hang or be killed.
+// line is one line of the child's standard output, a JSON object, written as soon
+// as its content is known: what was written is kept if the child hangs or is
+// killed.
 type line struct {
 	Check *result.Check `json:",omitempty"`
-	// Unusable says why nothing can be tried in the child's own network
-	// namespace.
+	// Unusable is why nothing can be tried in the child's own network namespace.
 	Unusable string `json:",omitempty"`
 	// Done is the last line.
 	Done bool `json:",omitempty"`
 }
 
-// ChildMain runs the checks if args are those of the probe's child process,
-// and says whether they were: the program must then exit. Call it with os.Args
-// first thing in main of a program that sets [Options.Child] to [Self], before
-// anything that the child has no use for.
+// ChildMain runs the checks if args are those of the probe's child process, and
+// reports whether they were: the program must then exit. Call it with os.Args first
+// thing in main of a program that sets [Options.Child] to [Self], before anything
+// that the child does not need.
 func ChildMain(args []string) (handled bool) {
 	if len(args) != 2 || args[1] != childArg {
 		return false

@@ -33,9 +33,8 @@ func (f family) host(n byte) netip.Addr {
 	return netip.AddrFrom4([4]byte{127, 0, 0, n})
 }
 
-// hostsOf names the hosts of addresses to people. The port is left out: it is
-// another one each time, and would make news of a report that says the same as
-// the last.
+// hostsOf names the hosts of addresses to people. The port is left out: it differs
+// each time, so that an unchanged report would look changed.
 func hostsOf(addrs ...netip.AddrPort) string {
 	var hosts []string
 	for _, a := range addrs {
@@ -57,8 +56,8 @@ func (e *env) run(ctx context.Context, prove func(context.Context, *env) error) 
 	defer e.close()
 	if e.family == ipv6 {
 		// Asking for a socket of an unregistered family makes the kernel run
-		// modprobe for it (net/socket.c, __sock_create); with ipv6.disable=1
-		// it does so every time. This file tells without asking.
+		// modprobe for it (net/socket.c, __sock_create); with ipv6.disable=1 it
+		// does so every time. This file shows it without a request.
 		if _, err := os.Stat(filepath.Join(e.proc, "net/if_inet6")); err != nil {
 			return skip("this kernel runs without IPv6")
 		}

@@ -10,9 +10,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
-// proveAbort: an end that aborts tells the other at once (RFC 9260, section
-// 9.1), which gets ECONNRESET and not an end of file that would pass for a
-// complete shutdown.
+// proveAbort: an end that aborts tells the other at once (RFC 9260, section 9.1):
+// it gets ECONNRESET, and not an end of file as after a complete shutdown.
 func proveAbort(ctx context.Context, e *env) error {
 	a, err := e.associate(ctx, ends{})
 	if err != nil {

@@ -82,9 +82,9 @@ func proveFailover(ctx context.Context, e *env) error {
 	return err
 }
 
-// provePartialReliability: a message whose lifetime ends while it is lost is
-// given up, and the peer is told to go on without it (RFC 3758, sections 3.5
-// and 4.1): the next one of the same stream is delivered.
+// provePartialReliability: a message whose lifetime ends while it is lost is given
+// up, and the peer is told to continue without it (RFC 3758, sections 3.5 and 4.1):
+// the next one of the same stream is delivered.
 func provePartialReliability(ctx context.Context, e *env) error {
 	from, to := netip.AddrFrom4([4]byte{127, 0, 2, 3}), netip.AddrFrom4([4]byte{127, 0, 2, 1})
 	a, err := e.associate(ctx, ends{
@@ -99,7 +99,7 @@ func provePartialReliability(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	const lifetime = 10 // milliseconds; it is looked at when the retransmission timer fires
+	const lifetime = 10 // milliseconds; checked when the retransmission timer fires
 	err = a.client.send(ctx, []byte("given up"), sctp.SendInfo{Flags: sctp.FlagLifetime, TTL: lifetime})
 	if err != nil {
 		return err

@@ -37,9 +37,9 @@ func (e *env) interleaving(ctx context.Context) (*association, error) {
 		informed,
 		option(sctp.OptFragmentInterleave, int32(2), "set SCTP_FRAGMENT_INTERLEAVE"),
 		option(sctp.OptMaxSeg, sctp.AssocValue{Value: interleavedSeg}, "set SCTP_MAXSEG"),
-		// The receiver's window, which is half of what the kernel makes of
-		// this (socket(7)), must not be as large as the long message, whatever
-		// the host gives its sockets (net.core.rmem_default).
+		// The receiver's window, which is half of what the kernel sets for this
+		// (socket(7)), must be smaller than the long message, whatever the host's
+		// default is (net.core.rmem_default).
 		func(s *socket) error {
 			err := s.Control(func(fd int) error {
 				return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, interleavedLength/2)
@@ -68,8 +68,8 @@ const (
 	interleavedSeg    = 1200
 )
 
-// sendInterleaved sends a long message, and two short ones of other streams
-// behind it, and returns them by stream.
+// sendInterleaved sends a long message, then two short ones on other streams, and
+// returns them by stream.
 //
 // One short message would prove nothing: while the receiver's window is shut, the
 // sender tries it with one chunk (RFC 9260, section 6.1, rule A), which the

@@ -11,7 +11,7 @@ import (
 )
 
 // provePeeloff: an association of a one-to-many socket is branched off into a
-// one-to-one socket and goes on there (RFC 6458, section 9.2).
+// one-to-one socket and continues there (RFC 6458, section 9.2).
 func provePeeloff(ctx context.Context, e *env) error {
 	server, port, err := e.bound(nil, unix.SOCK_SEQPACKET, nil, informed)
 	if err != nil {

@@ -48,8 +48,8 @@ func proveReconfig(ctx context.Context, e *env) error {
 	if err := sctp.Set(a.client.Socket, sctp.OptAddStreams, sctp.AddStreams{Out: 2}); err != nil {
 		return stopped(result.StageSend, err, "add streams")
 	}
-	// The new streams are usable when the peer has agreed; a message on the
-	// last one says that it has. Until then its number is out of range.
+	// The new streams are usable when the peer has agreed; a message on the last
+	// one proves that. Until then its number is out of range.
 	if err := a.client.waitUntil(ctx, result.StageSend, "added streams to be agreed to", func() (bool, error) {
 		st, err := a.client.status(result.StageSend)
 		return st.OutStreams == streams+2, err

@@ -27,8 +27,8 @@ type lag struct {
 	proc string
 	// beat is the time between two, on a machine that is well.
 	beat time.Duration
-	// private: loopback is up and nobody else's, in a namespace of the probe's
-	// own. Elsewhere it may be down or filtered.
+	// private: loopback is up and unfiltered, in a namespace of the probe's own.
+	// Elsewhere it may be down or filtered.
 	private bool
 	began   time.Time
 	// lost is what loopback had lost when the watch began.
@@ -67,7 +67,7 @@ func (p *pulse) between(since, now time.Time) (n int, longest time.Duration) {
 	return n, max(longest, now.Sub(last))
 }
 
-// irregular says whether it had a pause of more than a tenth of the time from
+// irregular reports whether it had a pause of more than a tenth of the time from
 // since until now, or less than half of the beats that fit into it.
 func (p *pulse) irregular(beat time.Duration, since, now time.Time) bool {
 	if p.began.After(since) {
@@ -78,8 +78,8 @@ func (p *pulse) irregular(beat time.Duration, since, now time.Time) bool {
 	return longest > whole/10 || n < int(whole/beat)/2
 }
 
-// watchLag begins the watch over steps of at most that time. Private says that
-// loopback is up and nobody filters it.
+// watchLag begins the watch over steps of at most that time. private: loopback is
+// up and unfiltered.
 func watchLag(proc string, step time.Duration, private bool) *lag {
 	l := &lag{
 		proc: proc, private: private, began: time.Now(), stop: make(chan struct{}),
@@ -149,9 +149,9 @@ func (l *lag) watchPackets() {
 	}
 }
 
-// doubt says why a wait without an answer from since until now proves nothing, "" if it
-// does. A zero since is the whole run. There are no figures in it: they would
-// be others each time, and make news of a report that says the same.
+// doubt is why a wait without an answer from since until now proves nothing, "" if
+// it does. A zero since is the whole run. It has no figures: they differ each time,
+// so that an unchanged report would look changed.
 func (l *lag) doubt(since, now time.Time) string {
 	if since.IsZero() {
 		since = l.began
@@ -159,8 +159,7 @@ func (l *lag) doubt(since, now time.Time) string {
 	if now.Sub(since) < leastSilence {
 		return fmt.Sprintf("less than %v is too short for a lost packet to be sent again", leastSilence)
 	}
-	// No witness can be better than the kernel itself, where it says that it
-	// threw packets away because it did not come to them.
+	// The kernel's own count of dropped packets is the best evidence.
 	switch lost, err := lostPackets(l.proc); {
 	case err != nil:
 		return "whether the kernel's queue of packets ran over is not known: " + err.Error()

@@ -30,9 +30,9 @@ func rtnetlink() (*netlink.Handle, error) {
 	return routes, nil
 }
 
-// raiseLoopback raises lo in a new network namespace, where it is down and has
-// no address; the kernel then gives it 127.0.0.1 and ::1 by itself
-// (net/ipv4/devinet.c, inetdev_event; net/ipv6/addrconf.c, init_loopback).
+// raiseLoopback raises lo in a new network namespace, where it is down and has no
+// address; the kernel then adds 127.0.0.1 and ::1 (net/ipv4/devinet.c,
+// inetdev_event; net/ipv6/addrconf.c, init_loopback).
 func raiseLoopback() error {
 	routes, err := rtnetlink()
 	if err != nil {

@@ -1,6 +1,6 @@
-// Package probe proves that SCTP (RFC 9260) works on the running kernel, with
-// real sockets on loopback: a few milliseconds of work, never beyond its
-// deadline, and nothing left behind.
+// Package probe proves that SCTP (RFC 9260) works on the running kernel, with real
+// sockets on loopback: in a few milliseconds, never beyond its deadline, and
+// without leaving anything.
 //
 // [Run] has no error: what is wrong is in its [result.Result].
 //
@@ -18,10 +18,10 @@
 // be opened although the protocol is not in the kernel is the caller's decision
 // ([Options.AllowLoad]).
 //
-// The checks run in a child process with a network namespace of its own where
-// the caller provides the child ([Options.Child]) and privilege allows the
-// namespace; otherwise in the current one. docs/how-it-works/probe.md lists the checks and
-// says what a loopback cannot prove.
+// The checks run in a child process with a network namespace of its own where the
+// caller provides the child ([Options.Child]) and privilege allows the namespace;
+// otherwise in the current one. docs/how-it-works/probe.md lists the checks, and
+// what a loopback cannot prove.
 package probe
 
 import (

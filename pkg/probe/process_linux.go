@@ -20,18 +20,18 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
-// answer is everything that one child said.
+// answer is everything that one child wrote.
 type answer struct {
 	checks []result.Check
 	// unusable is why its own network namespace cannot be used.
 	unusable string
-	// err is why it did not say everything: it was killed, or too late.
+	// err is why the answer is incomplete: the child was killed, or too late.
 	err error
 }
 
-// startChild starts the program with a task, in a new network namespace if the
-// task says so. The child dies with the context, whatever state it is in, and
-// with this process. Its answer arrives once.
+// startChild starts the program with a task, in a new network namespace if the task
+// says so. The child is killed when the context ends, in any state, and ends with
+// this process. Its answer arrives once.
 //
 // Only the call to start it fails here, or is not waited for any longer when
 // the context ends; everything after is in the answer.
@@ -55,8 +55,8 @@ func startChild(ctx context.Context, program string, t task) (<-chan answer, err
 		Args: []string{"sctp-agent-probe", childArg},
 		Env:  []string{},
 		Dir:  "/",
-		// A pipe holds far more than a task, so nobody waits for the child to
-		// read it. A child that is gone by then says so by its silence.
+		// A pipe holds far more than a task, so the write does not wait for the
+		// child. A child that has ended gives no answer.
 		Stdin:  bytes.NewReader(text),
 		Stdout: outWrite,
 		Stderr: errWrite,
@@ -134,8 +134,8 @@ type pipe interface {
 	SetReadDeadline(time.Time) error
 }
 
-// listen takes down what the child says until it is done or the context ends,
-// and sees it dead.
+// listen records what the child writes until it is done or the context ends, and
+// waits for its end.
 func listen(ctx context.Context, kill func(), out, stderr pipe, exited <-chan error) answer {
 	var a answer
 	lastWords := hearLastWords(stderr)
@@ -168,8 +168,8 @@ func listen(ctx context.Context, kill func(), out, stderr pipe, exited <-chan er
 	case exit = <-exited:
 	case <-time.After(endGrace):
 		kill()
-		// Why it did not say everything is worth the time that is left: on a
-		// busy machine, this process may hear of its end only later.
+		// To learn why the answer is incomplete, use the time that is left: on a
+		// busy machine, this process may see the child's end only later.
 		rest, cancel := context.WithCancel(ctx)
 		if done {
 			cancel()
@@ -206,9 +206,9 @@ func awaitEnd(ctx context.Context, exited <-chan error) error {
 	}
 }
 
-// hearLastWords reads what a process writes to its standard error: a crash in
-// the full suite says more than a pipe holds, and would wait there. The function
-// returned ends that, and gives the first line.
+// hearLastWords reads a process's standard error: a crash in the full suite writes
+// more than a pipe holds, and would block. The returned function ends that, and
+// returns the first line.
 func hearLastWords(stderr pipe) func() string {
 	said := make(chan string, 1)
 	go func() {

@@ -175,11 +175,10 @@ func fragmented(ctx context.Context, e *env, maxSeg, size int) error {
 	return a.shutdown(ctx)
 }
 
-// usualBuffers gives a socket the buffers that the kernel gives by itself
-// (include/net/sock.h, SK_WMEM_MAX) where the host was told to give less
-// (net.core.wmem_default, net.core.rmem_default): a message that is too large
-// for them is refused, or takes seconds, which says nothing of SCTP. length is
-// that of the longest message.
+// usualBuffers gives a socket the kernel's default buffers (include/net/sock.h,
+// SK_WMEM_MAX) where the host is configured with less (net.core.wmem_default,
+// net.core.rmem_default): a message that is too large for them is refused, or takes
+// seconds, which proves nothing about SCTP. length is that of the longest message.
 func (s *socket) usualBuffers(length int) error {
 	const usual = 212992
 	if _, err := s.atLeast(unix.SO_RCVBUF, usual); err != nil {

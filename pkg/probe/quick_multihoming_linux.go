@@ -52,7 +52,7 @@ func (s *socket) confirm(ctx context.Context, addr netip.AddrPort) error {
 	since := time.Now()
 	end := since.Add(s.env.step)
 	for asked := false; ; {
-		over := !time.Now().Before(end) // looked at before the last question, not after it
+		over := !time.Now().Before(end) // read before the last question, not after it
 		state, err := s.pathState(addr)
 		if err != nil {
 			return err

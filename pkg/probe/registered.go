@@ -11,11 +11,11 @@ import (
 	"strings"
 )
 
-// Registered says whether the SCTP protocol is in the kernel whose /proc is
-// mounted at proc ("" means "/proc"). It opens no socket: asking the kernel
-// for an unregistered protocol makes it load the module (net/ipv4/af_inet.c,
-// inet_create). The list is global, so the answer is the same in every network
-// namespace and container.
+// Registered reports whether the SCTP protocol is in the kernel whose /proc is
+// mounted at proc ("" means "/proc"). It opens no socket: asking the kernel for an
+// unregistered protocol makes it load the module (net/ipv4/af_inet.c, inet_create).
+// The list is global, so the answer is the same in every network namespace and
+// container.
 //
 // With an error it is not known: [fs.ErrNotExist] (errors.Is) where no procfs is
 // mounted, [fs.ErrPermission], or [io.ErrUnexpectedEOF] for a list without

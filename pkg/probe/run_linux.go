@@ -16,10 +16,10 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
-// Run runs a suite and reports what it found. It returns at the options'
-// deadlines, whatever the kernel does: it then waits at most 45 ms more for the
-// child's end, and takes what the machine needs to run it and to kill the child.
-// It leaves nothing behind.
+// Run runs a suite and reports what it found. It returns at the options' deadlines,
+// whatever the kernel does: it then waits at most 45 ms more for the child's end,
+// plus the time that the machine needs to run this process and to kill the child.
+// Nothing is left over.
 //
 // Unless [Options.AllowLoad] is set, no SCTP socket is opened while the
 // protocol is not registered, or its module not live: then the result has no
@@ -89,16 +89,16 @@ func (r *run) run(ctx context.Context) {
 
 func (r *run) report(c result.Check) { r.result.Checks = append(r.result.Checks, c) }
 
-// task is what a child is asked: with a little less time than there is, so
-// that it ends by itself and says what it saw rather than being killed.
+// task is what a child has to do, with a little less time than there is, so that it
+// ends by itself and reports what it saw rather than being killed.
 func (r *run) task() task {
 	margin := min(r.opts.Timeout/10, 100*time.Millisecond)
 	return task{
 		Suite:   r.opts.Suite,
 		Timeout: r.opts.Timeout - margin,
-		// Long enough for a packet to be sent three times (socket.retransmit),
-		// and short enough that a check which stops at its first silence has
-		// said so before the end, however slow what came before.
+		// Long enough for a packet to be sent three times (socket.retransmit), and
+		// short enough that a check which gets no answer to its first packet
+		// reports it before the end, however slow the steps before were.
 		Step: r.opts.Timeout / 2,
 		Proc: "/proc",
 	}
@@ -126,10 +126,9 @@ func (r *run) inChildren(ctx context.Context) {
 		// What was refused has another way; without time there is none.
 		err = ctx.Err()
 	} else {
-		// EPERM without CAP_SYS_ADMIN, for the loopback without CAP_NET_ADMIN,
-		// or under seccomp, ENOSPC where user.max_net_namespaces is reached,
-		// EINVAL in a kernel without them: whatever it is, the current
-		// namespace is left.
+		// EPERM without CAP_SYS_ADMIN, for the loopback without CAP_NET_ADMIN, or
+		// under seccomp, ENOSPC where user.max_net_namespaces is reached, EINVAL in
+		// a kernel without them: in all cases the current namespace remains.
 		r.note("the probe has no network namespace of its own: %v", err)
 		own, err = startChild(ctx, r.opts.Child, r.task())
 	}
@@ -142,8 +141,8 @@ func (r *run) inChildren(ctx context.Context) {
 	r.skip(skipped)
 }
 
-// isolated runs the suite in a network namespace of its own, or says why that
-// is not possible.
+// isolated runs the suite in a network namespace of its own, or returns why that is
+// not possible.
 func (r *run) isolated(ctx context.Context) error {
 	t := r.task()
 	t.Isolated = true
@@ -198,8 +197,8 @@ func (r *run) skip(checks []check) {
 	sortChecks(r.result.Checks)
 }
 
-// compare concludes what the pass in the current namespace says beside the
-// proof of the kernel.
+// compare finds the checks that passed on the kernel and fail in the current
+// namespace: loopback is filtered there.
 func (r *run) compare() {
 	for _, here := range r.result.Current {
 		for _, proved := range r.result.Checks {
@@ -235,8 +234,8 @@ func (r *run) gate(ctx context.Context) error {
 	for deadline := time.Now().Add(r.opts.Timeout / 4); ; {
 		state, ok := settled(r.opts.Sys)
 		if ok && !r.opts.AllowLoad {
-			// The files of another kernel, a copy of a host's for example, say
-			// nothing of this one, in which the sockets are opened.
+			// The files of another kernel, such as a copy of a host's, are not
+			// about this one, in which the sockets are opened.
 			if here, err := Registered(""); !here {
 				return undecided("", err, "the module is not in the running kernel, but %s lists SCTP", r.opts.Proc)
 			}
@@ -257,10 +256,10 @@ func (r *run) gate(ctx context.Context) error {
 	}
 }
 
-// settled says whether the module, if SCTP is one, has finished loading. The
+// settled reports whether the module, if SCTP is one, has finished loading. The
 // protocol is registered before the initialisation that its sockets rely on
-// (net/sctp/protocol.c, sctp_init), so a socket opened meanwhile may fail for
-// no lasting reason. A built-in protocol has no initstate.
+// (net/sctp/protocol.c, sctp_init), so a socket opened meanwhile may fail for no
+// lasting reason. A built-in protocol has no initstate.
 func settled(sys string) (state string, ok bool) {
 	b, err := os.ReadFile(filepath.Join(sys, "module/sctp/initstate"))
 	if err != nil {
@@ -270,9 +269,9 @@ func settled(sys string) (state string, ok bool) {
 	return state, state == "live"
 }
 
-// load opens one SCTP socket so that the kernel loads the module. The call
-// waits for modprobe and no deadline reaches it; it is in a child that can be
-// killed, or is left behind in its thread.
+// load opens one SCTP socket so that the kernel loads the module. The call waits
+// for modprobe and cannot be given a deadline; it is in a child that can be killed,
+// or stays in its thread.
 func (r *run) load(ctx context.Context) error {
 	r.result.Attempted = true
 	ctx, cancel := context.WithTimeout(ctx, r.opts.LoadTimeout)
@@ -322,7 +321,7 @@ func openOne() error {
 	return s.Close()
 }
 
-// first is the check that stands for all when none could begin.
+// first is the check that is reported when none could begin.
 func first() check { return checks()[0] }
 
 // sortChecks puts results into the order of the suite.

@@ -25,8 +25,8 @@ type socket struct {
 	buf []byte
 }
 
-// stopped is a *stop made of an error of package sctp; nil and io.EOF stay what
-// they are.
+// stopped is a *stop from an error of package sctp; nil and io.EOF are returned
+// unchanged.
 func stopped(stage result.Stage, err error, format string, args ...any) error {
 	if err == nil || err == io.EOF {
 		return err
@@ -78,7 +78,7 @@ func unsupported(err error, feature string) error {
 	return stopped(result.StageSocket, err, "turn on %s", feature)
 }
 
-// enabled says whether an association has an extension.
+// enabled reports whether an association has an extension.
 func (s *socket) enabled(opt int) (bool, error) {
 	var v sctp.AssocValue
 	err := sctp.Get(s.Socket, opt, &v)
@@ -126,7 +126,7 @@ func (s *socket) send(ctx context.Context, data []byte, info sctp.SendInfo, to .
 	return stopped(result.StageSend, s.Send(ctx, data, info, addr), "send %d bytes", len(data))
 }
 
-// receiveInto waits for one receive call's worth; io.EOF says that the peer
+// receiveInto waits for the data of one receive call; io.EOF means that the peer
 // has shut the association down.
 func (s *socket) receiveInto(ctx context.Context, stage result.Stage, what string, buf []byte) (sctp.Message, error) {
 	m, err := s.Receive(ctx, buf)
@@ -161,14 +161,14 @@ func random(n int) []byte {
 	return data
 }
 
-// status is what the kernel says of the association.
+// status is the kernel's status of the association.
 func (s *socket) status(stage result.Stage) (sctp.Status, error) {
 	st, err := s.Status()
 	return st, stopped(stage, err, "ask for the association's status")
 }
 
-// waitUntil asks again and again, for what no event tells of. A millisecond
-// between is nothing to loopback.
+// waitUntil polls for what no event reports. A millisecond between polls costs
+// nothing on loopback.
 func (s *socket) waitUntil(ctx context.Context, stage result.Stage, what string, done func() (bool, error)) error {
 	since := time.Now()
 	step, cancel := context.WithTimeout(ctx, s.env.step)
@@ -176,7 +176,7 @@ func (s *socket) waitUntil(ctx context.Context, stage result.Stage, what string,
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		over := step.Err() // looked at before the last question, not after it
+		over := step.Err() // read before the last question, not after it
 		if ok, err := done(); ok || err != nil {
 			return err
 		}

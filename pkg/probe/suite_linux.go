@@ -35,9 +35,9 @@ func checks() []check {
 	}
 }
 
-// selected is the part of the suite that runs in a namespace of the probe's
-// own, or if isolated is false, in one that it shares: private checks are told
-// apart, to be reported as skipped.
+// selected is the part of the suite that runs in a namespace of the probe's own, or
+// if isolated is false, in one that it shares: there, private checks are returned
+// separately, to be reported as skipped.
 func selected(suite result.Suite, isolated bool) (run, skipped []check) {
 	for _, c := range checks() {
 		switch {

@@ -39,11 +39,11 @@ func probeReason(c result.Check) Reason {
 	return ReasonProbeFailed
 }
 
-// rejected says that packets were answered with an ICMP error on loopback, while
-// the probe's own socket listens: a firewall's reject. Which call hears of it,
-// once there is an association, is a matter of who holds the socket when it comes
-// (net/sctp/input.c, sctp_v4_err: sk_err or sk_err_soft). EACCES is ICMPv6's
-// "prohibited" while connecting, and a security policy's word later on.
+// rejected reports whether packets were answered with an ICMP error on loopback,
+// while the probe's own socket listens: a firewall's reject. Once there is an
+// association, the call that gets the error depends on who holds the socket at that
+// time (net/sctp/input.c, sctp_v4_err: sk_err or sk_err_soft). EACCES is ICMPv6's
+// "prohibited" while connecting, and comes from a security policy later.
 func rejected(c result.Check) bool {
 	switch c.Errno {
 	case "ECONNREFUSED", "EHOSTUNREACH", "ENETUNREACH", "ENOPROTOOPT":
@@ -54,7 +54,7 @@ func rejected(c result.Check) bool {
 	return false
 }
 
-// probeMessage says what a required check met, for people.
+// probeMessage is what happened to a required check, for people.
 func probeMessage(c result.Check) string {
 	switch probeReason(c) {
 	case ReasonPermissionDenied:

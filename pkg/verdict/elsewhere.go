@@ -25,10 +25,9 @@ func traits(u kmod.Userland) []string {
 	return list
 }
 
-// rootElsewhere says why the inspected root is not the one in which this
-// kernel's modprobe runs, "" if it is. The kernel starts its helper, and systemd
-// of the machine its own, in the machine's root: what a container has below
-// /etc and /lib decides nothing.
+// rootElsewhere is why the inspected root is not the one in which this kernel's
+// modprobe runs, "" if it is. The kernel and the machine's systemd start modprobe
+// in the machine's root: a container's /etc and /lib decide nothing.
 func rootElsewhere(i *kmod.Inspection) string {
 	u := i.Userland
 	switch {
@@ -43,7 +42,7 @@ func rootElsewhere(i *kmod.Inspection) string {
 	}
 }
 
-// withoutRoot is the inspection without what the root says. What the kernel
+// withoutRoot is the inspection without the answers from the root. What the kernel
 // itself decides stays: its command line, and kernel.modules_disabled.
 func withoutRoot(i *kmod.Inspection, why string) *kmod.Inspection {
 	out := *i

@@ -8,11 +8,11 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// hardeningRule is a rule of a hardening profile that asks for a line which
-// keeps sctp from being loaded. Whoever takes the line out has to cite it.
+// hardeningRule is a rule of a hardening profile that asks for a line which stops
+// sctp. Who removes the line has to cite the rule.
 type hardeningRule struct {
-	// ids are the distributions, by os-release ID, of this major version; ""
-	// stands for all versions.
+	// ids are the distributions, by os-release ID, of this major version; "" means
+	// all versions.
 	ids   []string
 	major string
 	names []string

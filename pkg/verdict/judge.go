@@ -10,13 +10,13 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
-// Facts is everything a verdict is made of.
+// Facts are everything that a verdict depends on.
 type Facts struct {
 	// Node is the node's name.
 	Node string
 	// Inspection of the module, nil when it failed.
 	Inspection *kmod.Inspection
-	// InspectionError says why there is no Inspection.
+	// InspectionError is why there is no Inspection.
 	InspectionError error
 	// Diag is the inspection of sctp_diag, nil when it was not made.
 	Diag *kmod.Inspection
@@ -30,7 +30,7 @@ type Facts struct {
 	ModulesLoadUnit string
 }
 
-// Judge makes the report. The same facts give the same report, but for nothing.
+// Judge makes the report, which depends on the facts only.
 func Judge(f Facts) Report {
 	r := Report{
 		APIVersion: APIVersion, Kind: Kind, Node: f.Node,
@@ -74,15 +74,15 @@ func Judge(f Facts) Report {
 	r.Remedies = append(r.Remedies, remedies(f, i, r)...)
 	r.Remedy = sentence(r.Remedies)
 	for _, s := range append(r.texts(), r.commands()...) {
-		// A file's name may hold any byte, and JSON none that is not UTF-8:
-		// what is read back shall be what was said.
+		// A file's name may have any bytes, and JSON only UTF-8: a report that is
+		// read back must be the same.
 		*s = strings.ToValidUTF8(*s, "\uFFFD")
 	}
 	return r
 }
 
-// Rebooting is the report of a node whose shutdown has begun: whatever worked
-// until now ends, and the next boot must prove itself.
+// Rebooting is the report of a node whose shutdown has begun: what worked until now
+// ends, and SCTP is proved again after the next boot.
 func Rebooting(r Report) Report {
 	r.Ready, r.Reason = kmod.AnswerFalse, ReasonNodeRebooting
 	r.Message = "the node is shutting down; SCTP is proved again after the next boot"
@@ -182,7 +182,7 @@ func allRequiredPassed(p result.Result) bool {
 	return passed
 }
 
-// count says how many checks passed of those that ran.
+// count is how many checks passed, of how many that ran.
 func count(p result.Result) (passed, ran int) {
 	for _, c := range p.Checks {
 		switch c.Result {
@@ -196,8 +196,8 @@ func count(p result.Result) (passed, ran int) {
 	return passed, ran
 }
 
-// concludeInKernel: the module is there, so the probe has the word. A check
-// that failed says more than one that could not conclude.
+// concludeInKernel: the module is there, so the probe decides. A check that failed
+// counts more than one that could not conclude.
 func concludeInKernel(f Facts, i *kmod.Inspection) conclusion {
 	var undecided *conclusion
 	for _, c := range f.Probe.Checks {
@@ -221,7 +221,7 @@ func concludeInKernel(f Facts, i *kmod.Inspection) conclusion {
 	return conclusion{ReasonInspectionFailed, fmt.Sprintf("the module %s is in the kernel, and SCTP was not probed", i.Module)}
 }
 
-// concludeNotLoaded: the module is not in the kernel; the policy says why. When
+// concludeNotLoaded: the module is not in the kernel; the policy is why. When
 // several mechanisms apply, the first in the order of loading is the reason.
 func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	if i.State == kmod.StateAbsent {
@@ -236,8 +236,8 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 		return conclusion{ReasonModuleLoadFailed, fmt.Sprintf("%s asks for %s at boot, nothing stops it, and it is not loaded", where(by), i.Module)}
 	}
 
-	// Everything that stands in the way, of those who would ask: a socket
-	// always may, boot only if something requests it.
+	// Everything that stops a caller: a socket always counts, boot only if
+	// something requests the module.
 	var asked []kmod.Decision
 	asked = append(asked, i.Autoload)
 	if boot.Requested != kmod.AnswerFalse {
@@ -285,7 +285,7 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	}
 }
 
-// onBoot says what the next boot will bring with today's files.
+// onBoot is what the next boot will bring with today's files.
 func onBoot(i *kmod.Inspection) OnBoot {
 	if i.State == kmod.StateBuiltin && i.Autoload.Allowed != kmod.AnswerFalse {
 		return OnBootLoaded
@@ -317,8 +317,7 @@ func onBoot(i *kmod.Inspection) OnBoot {
 	}
 }
 
-// onlyMissing: nothing stops the load but that the running kernel has no such
-// module.
+// onlyMissing: the only obstacle is that the running kernel has no such module.
 func onlyMissing(d kmod.Decision) bool {
 	for _, e := range d.Evidence {
 		if e.Cause != kmod.CauseNone && e.Cause != kmod.CauseMissing {

@@ -7,9 +7,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// onNextBoot says what the next boot will bring: its own kernel, arguments and
-// sysctls count where they are known, and where they may differ from this boot's
-// in what concerns the module, the answer is not known.
+// onNextBoot is what the next boot will bring: its own kernel, arguments and
+// sysctls count where they are known, and where they may differ from this boot's in
+// what concerns the module, the answer is not known.
 func onNextBoot(i *kmod.Inspection) OnBoot {
 	n := i.Next
 	switch {
@@ -63,7 +63,7 @@ func nextBootWarnings(i *kmod.Inspection) (list []Warning) {
 	return list
 }
 
-// moduleFor says in words where the module for another kernel comes from.
+// moduleFor describes where the module for another kernel comes from.
 func (p Platform) moduleFor(i *kmod.Inspection, release string) string {
 	other := *i
 	other.Kernel.Release = release

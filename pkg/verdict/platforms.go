@@ -17,8 +17,8 @@ type Platform struct {
 	// Source documents the row.
 	Source string
 
-	// matches says whether a host is of this platform. The first row of the
-	// table that matches is the one.
+	// matches reports whether a host is of this platform. The first matching row of
+	// the table counts.
 	matches func(kmod.Userland) bool
 	// way is how configuration is made to last.
 	way way
@@ -211,9 +211,9 @@ func oraclePackage(u kmod.Userland, release string) string {
 	}
 }
 
-// amazonPackage: Amazon Linux 2 has the module in the kernel's own package.
-// Amazon Linux 2023 names its packages after the kernel's series, but for the
-// first one, 6.1.
+// amazonPackage: Amazon Linux 2 has the module in the kernel's own package. Amazon
+// Linux 2023 names its packages after the kernel's series, except for the first,
+// 6.1.
 func amazonPackage(u kmod.Userland, release string) string {
 	if u.VersionID == "2" {
 		return "kernel-" + release

@@ -2,8 +2,8 @@ package verdict
 
 import "github.com/sctp-agent/sctp-agent/pkg/kmod"
 
-// Reason says in one word why a verdict is what it is. The values are public
-// API: dashboards, alerts and scripts compare them.
+// Reason is why a verdict is what it is, in one word. The values are public API:
+// dashboards, alerts and scripts compare them.
 type Reason string
 
 // Reasons for ready=true.
@@ -96,8 +96,8 @@ const (
 	ReasonModulesLoadUnitMasked Reason = "ModulesLoadUnitMasked"
 	// ReasonLoadedByUnit: an enabled systemd unit loads the module, or may.
 	ReasonLoadedByUnit Reason = "LoadedByUnit"
-	// ReasonPolicyConfinesNobody: the API server lets the agent write what is not
-	// its own. Said by whoever writes the Node; not a part of a verdict.
+	// ReasonPolicyConfinesNobody: the API server allows the agent to write what is
+	// not its own. Reported by the writer of the Node; not part of a verdict.
 	ReasonPolicyConfinesNobody Reason = "PolicyConfinesNobody"
 )
 
@@ -123,8 +123,8 @@ func Warnings() []Reason {
 	}
 }
 
-// Ready is the verdict that belongs to a reason: every reason stands for
-// exactly one.
+// Ready is the verdict that belongs to a reason: every reason belongs to exactly
+// one.
 func (r Reason) Ready() kmod.Answer {
 	switch r {
 	case ReasonProbePassed:

@@ -21,8 +21,8 @@ const (
 // program is the command that prints MachineConfigs.
 const program = "kubectl sctp"
 
-// remedies says what to do next, step by step, in the terms of the host at
-// hand. There is none when there is nothing to do.
+// remedies are the steps to take next, in the commands of the host's platform; none
+// when there is nothing to do.
 func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	if i == nil {
 		return one(ActionExamine, "run it on the host itself, or mount the host's root and name it with --root", "")
@@ -77,7 +77,7 @@ func one(action Action, text, command string) []Remedy {
 // the policies of all distributions.
 const superPrivileged = "spc_t"
 
-// confined says that SELinux may deny the agent what its user may do.
+// confined reports whether SELinux may deny the agent what its user may do.
 func confined(f Facts) bool {
 	return f.SELinuxType != "" && f.SELinuxType != superPrivileged && !strings.HasPrefix(f.SELinuxType, "unconfined")
 }
@@ -89,7 +89,7 @@ func asSPC(f Facts) string {
 		" (securityContext.seLinuxOptions.type; privileged containers have it)"
 }
 
-// readable says how what could not be read becomes readable.
+// readable is how to make what could not be read readable.
 func readable(f Facts, i *kmod.Inspection) Remedy {
 	for _, d := range []kmod.Decision{i.Autoload, i.BootLoad.Decision, i.ByName} {
 		for _, e := range d.Evidence {
@@ -111,8 +111,8 @@ func readable(f Facts, i *kmod.Inspection) Remedy {
 	return Remedy{Action: ActionAllow, Text: "give the agent the right to read /proc and /sys, then retry"}
 }
 
-// installModule says where the module comes from, and what is to be done besides
-// for the boot that has it to load it.
+// installModule is where the module comes from, and what else is needed for the
+// boot that has it to load it.
 func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 	step := Remedy{Action: ActionInstallModule, Text: p.missing}
 	if p.packages == nil {
@@ -166,8 +166,8 @@ func unversioned(name, release string) string {
 	return strings.TrimSuffix(name, "-"+base)
 }
 
-// atBoot says how to make the next boot load the module: first take away what
-// stops it, then ask for it.
+// atBoot is how to make the next boot load the module: first remove what stops it,
+// then ask for it.
 func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 	ask := i.BootLoad.Requested != kmod.AnswerTrue
 	if i.Userland.Container != "" {
@@ -222,8 +222,8 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 	return steps
 }
 
-// byMachineConfig: whatever the files are, one MachineConfig writes them all.
-// A kernel argument can only be taken out of the MachineConfig that has it.
+// byMachineConfig: one MachineConfig writes all the files. A kernel argument can
+// only be removed from the MachineConfig that has it.
 func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 	var steps []Remedy
 	var written []string
@@ -305,7 +305,7 @@ func (p Platform) arguments(i *kmod.Inspection) []Remedy {
 	return slices.DeleteFunc(undoings(i, p.undo), func(s Remedy) bool { return s.Action != ActionRemoveArgument })
 }
 
-// imageLines are the steps for lines of an image that nobody can edit.
+// imageLines are the steps for lines of an image that cannot be edited.
 func (p Platform) imageLines(i *kmod.Inspection) []Remedy {
 	return undoings(i, func(u kmod.Userland, e kmod.Evidence) Remedy {
 		if e.File == procCmdline {
@@ -318,7 +318,7 @@ func (p Platform) imageLines(i *kmod.Inspection) []Remedy {
 	})
 }
 
-// takeEffect says what makes the steps of a remedy take effect.
+// takeEffect is what makes the steps of a remedy take effect.
 func (p Platform) takeEffect(i *kmod.Inspection) Remedy {
 	switch {
 	case slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.Cause != kmod.CauseNone && e.File == procCmdline }):
@@ -333,9 +333,8 @@ func (p Platform) takeEffect(i *kmod.Inspection) Remedy {
 	}
 }
 
-// undoings says how all that stops a load at boot or on demand is taken away,
-// line by line, in the order in which it is to be done. Where one step is enough
-// for several lines of a file, it is there once.
+// undoings are the steps that remove, in order, all that stops a load at boot or on
+// demand. One step that covers several lines of a file is there once.
 func undoings(i *kmod.Inspection, undo func(kmod.Userland, kmod.Evidence) Remedy) []Remedy {
 	var out []Remedy
 	for _, e := range stops(i) {
@@ -362,9 +361,9 @@ func stops(i *kmod.Inspection) []kmod.Evidence {
 	return out
 }
 
-// stopsBoot says whether evidence is of something that has to be removed. A
+// stopsBoot reports whether evidence is of something that has to be removed. A
 // sysctl is not: it does not stop what is requested at boot. Nor is a file that
-// could not be read: nobody knows what it holds.
+// could not be read: its content is not known.
 func stopsBoot(e kmod.Evidence) bool {
 	switch e.Cause {
 	case kmod.CauseNone, kmod.CauseUnreadable, kmod.CauseVersionsDiffer:

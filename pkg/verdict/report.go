@@ -61,8 +61,8 @@ type Kernel struct {
 	Machine string `json:"machine"`
 }
 
-// Host identifies the inspected host's userland. Kmod is the major version
-// whose rules were applied, "" when it could not be told.
+// Host identifies the inspected host's userland. Kmod is the major version whose
+// rules were applied, "" if it is not known.
 type Host struct {
 	OS   string `json:"os"`
 	Kmod string `json:"kmod"`

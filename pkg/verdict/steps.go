@@ -20,7 +20,7 @@ const (
 	// ActionEmptyFile: leave the file there, and nothing in it.
 	ActionEmptyFile Action = "empty-file"
 	// ActionOverrideFile: put a file of the same name, without the line, into
-	// /etc/modprobe.d, where it takes the place of the one named.
+	// /etc/modprobe.d, where it replaces the one named.
 	ActionOverrideFile Action = "override-file"
 	// ActionWriteFile: write a line into the file.
 	ActionWriteFile Action = "write-file"
@@ -73,7 +73,7 @@ func sentence(steps []Remedy) string {
 }
 
 // modprobeDir is where an administrator's files for modprobe are; a file there
-// takes the place of one of its name anywhere else (modprobe.d(5)).
+// replaces one of its name anywhere else (modprobe.d(5)).
 const modprobeDir = "/etc/modprobe.d"
 
 // undo is the step that takes one line or token away where files are edited.
@@ -97,9 +97,9 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 		step.Text = fmt.Sprintf("comment out line %d of %s (%s)", e.Line, e.File, text)
 		step.Command = inShell(fmt.Sprintf("sed -i '%ds/^/#/' %%s", e.Line), e.File)
 	default:
-		// A package's, or part of an image that is read-only, or written anew at
-		// each boot. The copy is made once, so that a further line of the same
-		// file can be taken out of it.
+		// The file is a package's, or part of a read-only image, or written at each
+		// boot. The copy is made once, so that a further line of the same file can
+		// be removed from it.
 		override := path.Join(modprobeDir, path.Base(e.File))
 		step.Action = ActionOverrideFile
 		step.Text = fmt.Sprintf("put a copy of %s without its line %d (%s) into %s, which takes its place", e.File, e.Line, text, modprobeDir)
@@ -194,7 +194,7 @@ func inShell(format string, names ...string) string {
 	return fmt.Sprintf(format, quoted...)
 }
 
-// inShellOr is inShell for one name, with what stands there where it yields no
+// inShellOr is inShell for one name, with the text to use where it gives no
 // command.
 func inShellOr(format, otherwise, name string) string {
 	return cmp.Or(inShell(format, name), otherwise)

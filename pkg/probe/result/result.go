@@ -54,7 +54,7 @@ const (
 	StageShutdown Stage = "shutdown"
 )
 
-// Names of the checks whose results stand for more than themselves.
+// Names of the checks whose results decide more than themselves.
 const (
 	// CheckIPv4Stream is the core of the proof: handshake, echo, shutdown.
 	CheckIPv4Stream = "ipv4-stream"
@@ -72,7 +72,7 @@ type Check struct {
 	// Name is stable, as in the constants above.
 	Name   string
 	Result Outcome
-	// Required says whether a failure means that SCTP is not ready.
+	// Required reports whether a failure means that SCTP is not ready.
 	Required bool
 	// RFC is the section whose behaviour the check proves.
 	RFC string
@@ -82,34 +82,33 @@ type Check struct {
 	// Errno is the symbolic name of the error number that the kernel gave,
 	// such as "EPROTONOSUPPORT"; "" when it gave none.
 	Errno string
-	// TimedOut says that the deadline of a step passed while it waited for
-	// packets, which is not the kernel's ETIMEDOUT.
+	// TimedOut: the deadline of a step passed while it waited for packets. This is
+	// not the kernel's ETIMEDOUT.
 	TimedOut bool
 	Duration time.Duration
-	// Detail says in words what was seen.
+	// Detail is what was seen, in words.
 	Detail string
 }
 
 // Result of a run.
 type Result struct {
-	// Attempted says whether any SCTP socket was opened, or tried to be.
+	// Attempted reports whether any SCTP socket was opened, or tried to be.
 	Attempted bool
-	// CausedLoad says that the protocol was registered only after the
-	// probe's first socket call.
+	// CausedLoad: the protocol was registered only after the probe's first socket
+	// call.
 	CausedLoad bool
 	Suite      Suite
 	Duration   time.Duration
-	// Isolated says that Checks ran in a network namespace of their own:
-	// they speak of the kernel, not of this host's addresses and firewall.
+	// Isolated: Checks ran in a network namespace of their own, so they are about
+	// the kernel, not about this host's addresses and firewall.
 	Isolated bool
 	Checks   []Check
-	// Current is the core of the proof once more, in the current network
-	// namespace, if Checks did not run there: a failure here means that
-	// something filters SCTP on this loopback. It decides nothing.
+	// Current is the core of the proof in the current network namespace, if Checks
+	// did not run there: a failure means that something filters SCTP on this
+	// loopback. It does not change the verdict.
 	Current []Check
-	// LoopbackFiltered says, in words, how SCTP on loopback is filtered in the
-	// current namespace according to Current, "" when it is not or was not
-	// tried.
+	// LoopbackFiltered is how, by Current, SCTP on loopback is filtered in the
+	// current namespace, in words; "" if it is not, or was not tried.
 	LoopbackFiltered string
 	// Notes are observations that decide nothing (why there is no network
 	// namespace of its own, what was not tried in the current one, …).
