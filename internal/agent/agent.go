@@ -22,15 +22,15 @@ type Writer interface {
 	Run(ctx context.Context) error
 	// Publish makes a report the newest one. It does not block.
 	Publish(verdict.Report)
-	// Flush waits until the Node says what was published last.
+	// Flush waits until the Node has what was published last.
 	Flush(ctx context.Context) error
 }
 
 // Trigger notices that an assessment is due.
 type Trigger interface {
-	// Run calls fire, with a word on why, each time something happened that
-	// may change the verdict, until ctx ends. An error says that it cannot
-	// notice anything (any more).
+	// Run calls fire, with the cause, each time something happened that may change
+	// the verdict, until ctx ends. An error means that it cannot notice anything
+	// (any more).
 	Run(ctx context.Context, fire func(why string)) error
 	// Name of the trigger, for logs and metrics.
 	Name() string
@@ -42,16 +42,15 @@ type Config struct {
 	// report.
 	Assess func(context.Context) verdict.Report
 	Writer Writer
-	// Triggers make the agent look at once. Without them it looks every
-	// Resync only.
+	// Triggers make the agent assess at once. Without them it assesses every Resync
+	// only.
 	Triggers []Trigger
 	// Resync is the mean time between assessments while nothing happens; 0
 	// means [DefaultResync]. Each one comes after 0.8 to 1.2 times as long.
 	Resync time.Duration
 	// AssessTimeout bounds one assessment; 0 means [DefaultAssessTimeout].
 	AssessTimeout time.Duration
-	// Shutdown notices that the node shuts down; nil where there is no way to
-	// know.
+	// Shutdown notices that the node shuts down; nil where that cannot be known.
 	Shutdown ShutdownWatch
 	// Outputs hear of every report besides the Node, such as a feature file;
 	// an error is logged once until it goes away.
@@ -76,14 +75,14 @@ const (
 	// for settle, but no longer than settleMost after the first.
 	settle, settleMost = 50 * time.Millisecond, 250 * time.Millisecond
 
-	// While the answer is unknown it is asked for again, with increasing
-	// delay; a module on its way in or out needs milliseconds.
+	// While the answer is unknown, the agent assesses again, with increasing delay;
+	// a module that is being loaded or unloaded needs milliseconds.
 	firstRecheck, lastRecheck = 200 * time.Millisecond, time.Minute
 	// A trigger that fails is started again, with increasing delay; until it
 	// works the agent looks this often itself.
 	firstRestart, lastRestart = time.Second, 5 * time.Minute
 	withoutTrigger            = time.Minute
-	// At the end, the Node may still be told what was found last.
+	// At the end, the last result may still be written to the Node.
 	lastFlush = 2 * time.Second
 	// Nothing is to be expected once nothing happened for so long.
 	restAfter = 2 * time.Second
@@ -93,8 +92,8 @@ const (
 type Agent struct {
 	cfg  Config
 	fire chan string
-	// progress is when the loop last came round, in nanoseconds of the
-	// monotonic clock since start; busy says that it is assessing.
+	// progress is when the loop last began again, in nanoseconds of the monotonic
+	// clock since start; busy: it is assessing.
 	start    time.Time
 	progress atomic.Int64
 	period   atomic.Int64
@@ -120,8 +119,8 @@ func New(cfg Config) *Agent {
 	return &Agent{cfg: cfg, fire: make(chan string, 1), start: time.Now(), outputErr: make([]string, len(cfg.Outputs))}
 }
 
-// Run works until ctx ends, and then leaves the Node as it is: what was true a
-// moment ago is still the best there is to say.
+// Run works until ctx ends, and then leaves the Node as it is: the last result is
+// still the best available.
 func (a *Agent) Run(ctx context.Context) error {
 	if a.cfg.Assess == nil || a.cfg.Writer == nil {
 		return errors.New("an agent needs something to assess with and something to write with")
@@ -184,8 +183,8 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 			rebooting = s.Begins
 			if s.Begins {
 				if last == nil {
-					// Started in the middle of it: the Node still says what
-					// the one before found.
+					// Started during a shutdown: the Node still has the previous
+					// agent's result.
 					r := a.assess(ctx)
 					last = &r
 				}
@@ -206,9 +205,8 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		case <-timer.C:
 		}
 		if rebooting {
-			// Whatever is found now is not worth publishing: services stop
-			// and modules may go in any order. The timer shows that the loop
-			// goes on.
+			// A result is not worth publishing now: services stop and modules may
+			// be unloaded in any order. The timer shows that the loop runs.
 			timer.Reset(withoutTrigger)
 			continue
 		}
@@ -217,8 +215,7 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 			return
 		}
 		if r.Kernel.BootID == "" && last != nil {
-			// An inspection that failed does not know, and it is the same
-			// boot all the same.
+			// An inspection that failed has no boot ID, but it is the same boot.
 			r.Kernel.BootID = last.Kernel.BootID
 		}
 		a.publish(r, last, why)
@@ -269,7 +266,7 @@ func (a *Agent) assess(ctx context.Context) verdict.Report {
 	return r
 }
 
-// publish hands a report to the writer, and logs it if it says something new.
+// publish hands a report to the writer, and logs it if it is new.
 func (a *Agent) publish(r verdict.Report, last *verdict.Report, why string) {
 	a.cfg.Writer.Publish(r)
 	a.cfg.Metrics.published(r)
@@ -301,7 +298,7 @@ func (a *Agent) runTrigger(ctx context.Context, t Trigger) {
 		select {
 		case a.fire <- why:
 		default:
-			// One is waiting already, and has not been looked at.
+			// One is waiting already, and was not handled yet.
 		}
 	}
 	works := true
@@ -333,7 +330,7 @@ func errText(err error) string {
 
 func (a *Agent) alive() { a.progress.Store(int64(time.Since(a.start))) }
 
-// healthy says whether the loop makes progress: it must come round within its
+// healthy reports whether the loop makes progress: it must begin again within its
 // own waiting time and the time that an assessment may take.
 func (a *Agent) healthy() bool {
 	idle := time.Since(a.start) - time.Duration(a.progress.Load())

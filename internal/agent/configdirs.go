@@ -22,22 +22,22 @@ import (
 // directories that may themselves be made, removed or replaced (inotify(7)).
 //
 // Each directory is watched, and the directory it is in (or, as long as that is
-// missing, the nearest one above that exists). inotify says nothing of a file
-// system that is mounted over one of these, and fsnotify nothing of one that is
-// unmounted; so when mounts change (see watchMounts), it looks whether the
-// directories are still the same ones. A directory that this process may not read
-// is left out, and an automount that nobody has entered. What none of them sees (a link's target
-// outside these directories, a mount over a single file, a file system of another
-// machine) is left to the slow resync.
+// missing, the nearest one above that exists). inotify does not report a file
+// system that is mounted over one of these, nor fsnotify one that is unmounted; so
+// when mounts change (see watchMounts), it checks whether the directories are still
+// the same ones. A directory that this process may not read, and an automount that
+// nothing has used, are left out. What none of them sees (a link's target outside
+// these directories, a mount over a single file, a file system of another machine)
+// is left to the slow resync.
 type ConfigDirs struct {
 	// Root is the host's root; links are resolved inside it.
 	Root string
 	// Dirs as the host names them ("/etc/modprobe.d").
 	Dirs []string
-	// Subdir, if set, says whether a directory of this name in one of Dirs is to be
-	// watched as they are.
+	// Subdir, if set, reports whether a directory of this name in one of Dirs is to
+	// be watched as they are.
 	Subdir func(dir, name string) bool
-	// Relevant says whether a file of this name matters.
+	// Relevant reports whether a file of this name matters.
 	Relevant func(dir, name string) bool
 }
 
@@ -137,8 +137,9 @@ func (s *dirWatch) scan() error {
 	}
 }
 
-// unchanged says that what is watched is still there, and the same. A mount cannot
-// bring a directory without covering one that is watched: the nearest one above.
+// unchanged reports whether what is watched is still there, and the same. A mount
+// cannot bring a directory without covering one that is watched: the nearest one
+// above.
 func (s *dirWatch) unchanged() bool {
 	if len(s.ended()) > 0 {
 		return false
@@ -152,7 +153,7 @@ func (s *dirWatch) unchanged() bool {
 }
 
 // ended lists the watches that have ended by themselves, as their file system was
-// unmounted: another one may be in its place, even with the same numbers.
+// unmounted: another one may have replaced it, even with the same numbers.
 func (s *dirWatch) ended() (paths []string) {
 	alive := map[inode]bool{}
 	for _, path := range s.w.WatchList() {
@@ -212,7 +213,7 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 		err := s.w.Add(path)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			continue // it went in between; its parent will tell
+			continue // it was removed meanwhile; its parent's watch will report that
 		case errors.Is(err, fs.ErrPermission):
 			continue // the others can be watched; the slow resync must do
 		case err != nil:
@@ -234,7 +235,7 @@ func (s *dirWatch) all() []string {
 		}
 		path, err := securejoin.SecureJoin(s.Root, dir)
 		if err != nil {
-			continue // scanOnce says so
+			continue // scanOnce reports that
 		}
 		entries, err := os.ReadDir(path)
 		if err != nil {
@@ -249,8 +250,8 @@ func (s *dirWatch) all() []string {
 	return dirs
 }
 
-// automount says that the top directory of a name is a mount point of autofs that
-// nobody has entered: to look below it would mount something. Opening it with
+// automount reports whether the top directory of a name is a mount point of autofs
+// that nothing has used: to look below it would mount something. Opening it with
 // O_PATH does not.
 func (s *dirWatch) automount(dir string) bool {
 	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
@@ -263,13 +264,13 @@ func (s *dirWatch) automount(dir string) bool {
 	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.AUTOFS_SUPER_MAGIC
 }
 
-// forget ends a watch, which may have gone by itself.
+// forget ends a watch, which may have ended already.
 func (s *dirWatch) forget(path string) {
 	id := s.watched[path]
 	_ = s.w.Remove(path)
 	delete(s.watched, path)
 	for other, same := range s.watched {
-		// A directory has one watch, whatever paths lead to it.
+		// A directory has one watch, by however many paths it is reached.
 		if same == id {
 			_ = s.w.Remove(other)
 			delete(s.watched, other)
@@ -302,8 +303,8 @@ func identify(path string) (inode, bool) {
 	return inode{uint64(st.Dev), st.Ino}, true
 }
 
-// concerns says whether an event matters, and whether the directories
-// themselves changed.
+// concerns reports whether an event matters, and whether the directories themselves
+// changed.
 func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
 	if s.steps[e.Name] {
 		if e.Has(fsnotify.Write) || e.Op == fsnotify.Chmod {
@@ -332,9 +333,9 @@ func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
 // modulesDir holds one directory for each kernel's modules and their index.
 const modulesDir = "/lib/modules"
 
-// relevantConfig says which files of modprobe.d(5), modules-load.d(5), sysctl.d(5),
-// the boot loader's entries, systemd's units and depmod(8)'s directory matter, and
-// that all do where scripts and rules are.
+// relevantConfig reports which files of modprobe.d(5), modules-load.d(5),
+// sysctl.d(5), the boot loader's entries, systemd's units and depmod(8)'s directory
+// matter, and that all do where scripts and rules are.
 func relevantConfig(dir, name string) bool {
 	switch {
 	case strings.Contains(dir, "/systemd/"):

@@ -7,9 +7,9 @@ import (
 
 // Handler serves /metrics, /healthz and /readyz.
 //
-// /healthz is the loop's own progress: a node without SCTP is a healthy agent,
-// and so is one whose API server is away. /readyz is ready once the Node has
-// been seen to say a conclusive report of this process; concluded may be nil.
+// /healthz is the loop's own progress: a node without SCTP is a healthy agent, and
+// so is one whose API server is away. /readyz is ready once the Node was seen with
+// a conclusive report of this process; concluded may be nil.
 func (a *Agent) Handler(concluded func() bool) http.Handler {
 	mux := http.NewServeMux()
 	if m := a.cfg.Metrics; m != nil {

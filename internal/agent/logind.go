@@ -16,8 +16,8 @@ import (
 // shutdown waits for the agent, for at most logind's InhibitDelayMaxSec (5 s
 // unless configured), and hears PrepareForShutdown.
 //
-// It speaks to the bus by itself: go-systemd's login1 connects to the bus of its
-// own process only, not to a socket below /host, and takes an inhibitor without
+// It has its own connection to the bus: go-systemd's login1 connects to the bus of
+// its own process only, not to a socket below /host, and takes an inhibitor without
 // a deadline.
 type Logind struct {
 	// Bus is the path of the system bus's socket, such as
@@ -97,8 +97,8 @@ func (l Logind) Run(ctx context.Context, notice func(Shutdown)) error {
 			}
 			notice(Shutdown{Begins: begins, Release: release})
 			if !begins {
-				// Called off: the lock was let go, the next shutdown wants
-				// a new one.
+				// Cancelled: the lock was released, the next shutdown needs a new
+				// one.
 				release()
 				if release, err = inhibit(); err != nil {
 					release = func() {}
@@ -122,7 +122,7 @@ func dialBus(ctx context.Context, socket string) (*dbus.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the system bus %s: %w", socket, err)
 	}
-	// A bus that accepts and then says nothing.
+	// For a bus that accepts and then does not answer.
 	guard := time.AfterFunc(busTimeout, func() { conn.Close() })
 	defer guard.Stop()
 	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(fmt.Sprint(os.Getuid()))}); err != nil {
@@ -136,9 +136,9 @@ func dialBus(ctx context.Context, socket string) (*dbus.Conn, error) {
 	return conn, nil
 }
 
-// ModulesLoadUnit says in words how systemd-modules-load.service failed, "" when
-// it did not or when it cannot be told. It is evidence only: the unit succeeds
-// although a blacklist kept the module out.
+// ModulesLoadUnit describes how systemd-modules-load.service failed; "" if it did
+// not, or that is not known. It is evidence only: the unit succeeds even if a
+// blacklist stopped the module.
 //
 // go-systemd's dbus has these properties, too, by two connections and a
 // subscription to all of systemd's jobs each time.

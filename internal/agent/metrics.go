@@ -33,17 +33,17 @@ type Metrics struct {
 	triggerWorks *metrics.Vec
 }
 
-// MetricsOptions say what is measured besides the agent itself.
+// MetricsOptions are what is measured besides the agent itself.
 type MetricsOptions struct {
 	Build buildinfo.Info
 	// Proc is where the SCTP counters of the agent's network namespace are
 	// read (net/sctp/snmp); "" means /proc.
 	Proc string
-	// Contested says whether somebody else keeps changing the agent's keys;
-	// may be nil.
+	// Contested reports whether another writer keeps changing the agent's keys; may
+	// be nil.
 	Contested func() bool
-	// Unconfined says whether the API server lets the agent write what is not
-	// its own; may be nil.
+	// Unconfined reports whether the API server allows the agent to write what is
+	// not its own; may be nil.
 	Unconfined func() bool
 }
 

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// mountPause is how long mounts may go on to change before somebody looks: a pod
-// that starts brings a handful.
+// mountPause is how long mounts may change before they are read again: a pod that
+// starts brings a handful.
 const mountPause = 500 * time.Millisecond
 
-// watchMounts says that mounts have changed in this process's namespace, once for
-// all that happens within mountPause, until ctx ends. Where the host's root is
-// mounted with propagation, its mounts come and go here, too.
+// watchMounts reports that mounts have changed in this process's namespace, once
+// for all changes within mountPause, until ctx ends. Where the host's root is
+// mounted with propagation, its mounts appear here, too.
 //
 // The kernel wakes who polls mountinfo at every change (proc_pid_mountinfo(5);
 // fs/proc_namespace.c, mounts_poll). Nobody reads it: it may be long.

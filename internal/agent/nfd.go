@@ -14,18 +14,18 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// FeatureFile says the verdict to node-feature-discovery, in a file of its local
-// source (features.d): one "name=value" per line, which NFD turns into labels
-// with its own prefix.
+// FeatureFile writes the verdict for node-feature-discovery, in a file of its local
+// source (features.d): one "name=value" per line, which NFD turns into labels with
+// its own prefix.
 //
-// What an agent that is gone has said must not stay for ever: the file has an
-// expiry time, which NFD (0.14 and later; before, it is a comment) looks at each
-// time it reads the file, and which is moved on while the agent lives.
+// The file of an agent that has gone must not stay forever: it has an expiry time,
+// which NFD (0.14 and later; before, it is a comment) checks each time it reads the
+// file, and which a running agent renews.
 type FeatureFile struct {
 	// Dir is NFD's directory, on a node /etc/kubernetes/node-feature-discovery/features.d.
 	Dir string
-	// Lifetime of what is said; the file is written again with the first report
-	// after a third of it has passed. 0 means three times [DefaultResync].
+	// Lifetime of the file's content; the file is written again with the first
+	// report after a third of it has passed. 0 means three times [DefaultResync].
 	Lifetime time.Duration
 }
 
@@ -35,8 +35,8 @@ const expiryDirective = "# +expiry-time="
 // FeatureFileName is the file's name in NFD's directory.
 const FeatureFileName = "sctp-agent"
 
-// Write replaces the file if it does not say the same already. An unknown
-// verdict leaves what it says, unless that was written in another boot.
+// Write replaces the file if its content differs. An unknown verdict leaves the
+// content, unless that was written in another boot.
 func (f FeatureFile) Write(r verdict.Report) error {
 	path := filepath.Join(f.Dir, FeatureFileName)
 	before, err := os.ReadFile(path)
@@ -55,7 +55,7 @@ func (f FeatureFile) Write(r verdict.Report) error {
 		}
 	default:
 		if r.Kernel.BootID != "" && bytes.HasPrefix(before, boot) {
-			// Still the best there is to say.
+			// It is still the best result available.
 			want.Reset()
 			want.Write(before)
 		} else if r.OnBoot != verdict.OnBootUnknown {

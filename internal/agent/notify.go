@@ -8,12 +8,12 @@ import (
 )
 
 // NotifySystemd tells the service manager that the agent is ready once concluded
-// says so, and keeps its watchdog fed while the loop makes progress
+// returns true, and renews its watchdog while the loop makes progress
 // (sd_notify(3), sd_watchdog_enabled(3)). It returns at once when the agent does
 // not run as a systemd service.
 func (a *Agent) NotifySystemd(ctx context.Context, concluded func() bool) {
-	// A service of Type=notify that cannot reach its API server is started
-	// all the same: waiting is its work.
+	// A service of Type=notify that cannot reach its API server counts as started:
+	// it waits, which is its task.
 	const startedAnyway = 30 * time.Second
 	sent, err := daemon.SdNotify(false, "STATUS=first assessment")
 	if !sent || err != nil {

@@ -8,10 +8,10 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
 )
 
-// Shutdown says that the node's shutdown begins, or was called off.
+// Shutdown: the node's shutdown begins, or was cancelled.
 type Shutdown struct {
 	Begins bool
-	// Release lets the shutdown go on; the node waits for it. Never nil.
+	// Release allows the shutdown to proceed; the node waits for it. Never nil.
 	Release func()
 }
 

@@ -95,9 +95,9 @@ func parseModuleEvent(msg []byte) (action, module string, ok bool) {
 	return string(a), string(path), true
 }
 
-// attachModuleFilter lets only "add@/mod…" and "remove@/mod…" through to the
-// socket: a busy node has many uevents (every container's network device), and
-// none of those shall wake the agent.
+// attachModuleFilter passes only "add@/mod…" and "remove@/mod…" to the socket: a
+// busy node has many uevents (every container's network device), which must not
+// wake the agent.
 func attachModuleFilter(fd int) error {
 	word := func(s string) uint32 {
 		return uint32(s[0])<<24 | uint32(s[1])<<16 | uint32(s[2])<<8 | uint32(s[3])

@@ -162,7 +162,7 @@ func checks() []check {
 			fix:   "configure the node like the others of its pool",
 			find: func(v *view, found report) {
 				eachNode(func(n *Node, found nodeReport) {
-					// A label against a report that says otherwise is found as that.
+					// A label that contradicts its report is another finding.
 					contradicted := n.Report != nil && !n.Stale() && n.Report.Ready == kmod.AnswerTrue
 					if n.SCTP() == kmod.AnswerFalse && !contradicted && v.readyIn[n.Pool][kmod.AnswerTrue] > 0 {
 						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", cmp.Or(n.Pool, "(none)"), count(v.readyIn[n.Pool][kmod.AnswerTrue], "node")), n.why())
@@ -349,8 +349,8 @@ type (
 	poolReport func(message string, evidence ...string)
 )
 
-// eachNode looks at nodes one by one. What is found of nodes of one pool for the
-// same cause, with the same fix, is one finding.
+// eachNode examines the nodes one by one. Nodes of one pool with the same cause and
+// the same fix are one finding.
 func eachNode(f func(*Node, nodeReport)) func(*view, report) {
 	type key struct{ pool, cause, fix, message string }
 	return func(v *view, found report) {
@@ -405,7 +405,8 @@ func eachPool(f func(Pool, poolReport)) func(*view, report) {
 func (v *view) podsOn(what kmod.Answer, found report) {
 	var pods []*Pod
 	for i := range v.Pods {
-		// Not scheduled yet, or on a node that was not asked for, is no match.
+		// Pods that are not scheduled yet, or are on a node that was not asked for,
+		// do not match.
 		if n := v.nodes[v.Pods[i].Node]; n != nil && n.SCTP() == what {
 			pods = append(pods, &v.Pods[i])
 		}
@@ -440,7 +441,7 @@ func (v *view) podsOn(what kmod.Answer, found report) {
 	}
 }
 
-// uses says how a pod uses SCTP.
+// uses is how a pod uses SCTP.
 func (p *Pod) uses() []string {
 	var out []string
 	for _, port := range p.Ports {
@@ -504,8 +505,8 @@ func labelContradictions(n *Node, found nodeReport) {
 func poolsThatUndo(v *view, found report) {
 	for _, p := range v.Pools {
 		t := p.Target.Effect
-		// What nodes have of SCTP by another way than their configuration, each of
-		// them says whether its next boot brings it.
+		// Where nodes have SCTP by other means than their configuration, each
+		// reports whether its next boot brings it.
 		if t == nil || t.Enabled != kmod.AnswerFalse || p.Updated >= p.Machines {
 			continue
 		}
@@ -657,7 +658,7 @@ func (p *Pod) listens(port networkingv1.NetworkPolicyPort) bool {
 	return slices.ContainsFunc(p.Ports, func(have Port) bool { return within(have.Number) }) || slices.ContainsFunc(p.Listens, within)
 }
 
-// leavesView says whether a rule's peers may be outside the cluster, or in
+// leavesView reports whether a rule's peers may be outside the cluster, or in
 // namespaces whose pods were not read.
 func (v *view) leavesView(to []networkingv1.NetworkPolicyPeer) bool {
 	return len(to) == 0 || slices.ContainsFunc(to, func(p networkingv1.NetworkPolicyPeer) bool {
@@ -676,7 +677,7 @@ func portText(p networkingv1.NetworkPolicyPort) string {
 	}
 }
 
-// why is the node's own word.
+// why is the reason in the node's report.
 func (n *Node) why() string {
 	switch {
 	case n.Stale():
@@ -723,7 +724,7 @@ func staleConditions(v *view, found report) {
 		if n.Agent != nil {
 			every = n.Agent.Heartbeat
 		}
-		// Without a heartbeat nobody promised one.
+		// Without a heartbeat, none was to be expected.
 		if n.Heartbeat.IsZero() || v.Time.Sub(n.Heartbeat) <= heartbeatsMissed*max(every, nodelabel.DefaultHeartbeat) {
 			return
 		}

@@ -67,7 +67,7 @@ func (s Source) machineConfig() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: group, Version: version, Resource: string(s)}
 }
 
-// Collect reads the cluster. Nodes must be readable; whatever else is not is
+// Collect reads the cluster. Nodes must be readable; other kinds that are not are
 // listed in the snapshot's Unseen.
 func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, error) {
 	agents := cmp.Or(opts.AgentSelector, AgentSelector)
@@ -145,7 +145,7 @@ func namespacesExist(ctx context.Context, c *cluster.Client, names []string) err
 	return nil
 }
 
-// namespaces to list; "" stands for all.
+// namespaces to list; "" means all.
 func (o Options) namespaces() []string {
 	if len(o.Namespaces) == 0 {
 		return []string{""}
@@ -241,7 +241,7 @@ func (s *Snapshot) collectPods(ctx context.Context, c *cluster.Client, opts Opti
 		if !isAgent(p, agents) {
 			return
 		}
-		// During a rolling update two may stand on one node.
+		// During a rolling update a node may have two.
 		if old := byNode[p.Spec.NodeName]; old == nil || !old.Ready {
 			byNode[p.Spec.NodeName] = agentPod(p)
 		}
@@ -363,7 +363,7 @@ func (s *Snapshot) collectPools(ctx context.Context, c *cluster.Client, unseen f
 }
 
 // kmodIn are the versions of kmod on a pool's nodes, by their reports; 0, which
-// stands for what the release ships, where none has one.
+// means what the release ships, where no report has one.
 func (s *Snapshot) kmodIn(pool string) []int {
 	var out []int
 	for i := range s.Nodes {
@@ -382,8 +382,8 @@ func (s *Snapshot) kmodIn(pool string) []int {
 	return out
 }
 
-// judgeRendered says what a rendered configuration, which holds everything that
-// its pool's nodes get, does for SCTP.
+// judgeRendered judges a rendered configuration, which has everything that its
+// pool's nodes get.
 func judgeRendered(ctx context.Context, c *cluster.Client, pool, name string, kmods []int) (*machineconfig.Effect, error) {
 	object, err := c.Dynamic.Resource(SourceConfigs.machineConfig()).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {

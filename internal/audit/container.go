@@ -8,9 +8,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// AgentContainer is the container of an agent's pod that runs it, nil when there
-// is none: by the name that the manifests give it, else by the image's name.
-// Others may stand beside it, and before it.
+// AgentContainer is the container of an agent's pod that runs it, nil when there is
+// none: by its name in the manifests, else by the image's name. There may be
+// others, also before it.
 func AgentContainer(p *corev1.Pod) *corev1.Container {
 	for _, is := range []func(corev1.Container) bool{
 		func(c corev1.Container) bool { return c.Name == "agent" },
@@ -29,7 +29,7 @@ func AgentContainer(p *corev1.Pod) *corev1.Container {
 }
 
 // Argument is the value of a flag of a container's command line, the last one, and
-// whether it is there. pflag takes it behind "=" or as the next word.
+// whether it is there. pflag accepts it after "=" or as the next word.
 func Argument(c *corev1.Container, flag string) (value string, found bool) {
 	words := slices.Concat(c.Command, c.Args)
 	for i, word := range words {

@@ -8,8 +8,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/meshview"
 )
 
-// Kind names a kind of finding. The values are public API; [checks] says what
-// each is.
+// Kind names a kind of finding. The values are public API; [checks] has what each
+// is.
 type Kind string
 
 const (
@@ -51,7 +51,7 @@ type Severity string
 const (
 	// Critical: SCTP traffic fails now, or what schedulers act on is wrong.
 	Critical Severity = "critical"
-	// Warning: it will fail, or cannot be told.
+	// Warning: it will fail, or is not known.
 	Warning Severity = "warning"
 	// Info: worth knowing.
 	Info Severity = "info"
@@ -83,7 +83,7 @@ const (
 	objectSelector = "Selector"
 )
 
-// InAPI says whether the API server has such objects.
+// InAPI reports whether the API server has such objects.
 func (o Object) InAPI() bool { return o.Kind != objectPath && o.Kind != objectSelector }
 
 // Finding is something wrong, or worth knowing.
@@ -194,7 +194,7 @@ func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
 			}
 			findings = append(findings, f)
 		})
-		// The checks stand in the order of their urgency.
+		// The checks are in the order of their urgency.
 		slices.SortStableFunc(findings[start:], func(a, b Finding) int {
 			return compareObjects(a.Object, b.Object)
 		})

@@ -13,9 +13,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// owner is what a pod is one of several of: the Deployment of its ReplicaSet, or
-// what else controls it. A pod that nobody controls, or kubelet itself (a static
-// pod), stands for itself.
+// owner is what a pod is grouped by: the Deployment of its ReplicaSet, or its other
+// controller. A pod without one, or a static pod, which kubelet controls, is its
+// own group.
 func owner(p *corev1.Pod) Object {
 	c := metav1.GetControllerOf(p)
 	if c == nil || c.Kind == "Node" {

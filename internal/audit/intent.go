@@ -15,7 +15,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// IntentKind is the kind of a file that says what a fleet is meant to be.
+// IntentKind is the kind of a file with what a fleet must have.
 const IntentKind = "AuditIntent"
 
 // Intent is what a fleet is meant to be. The file is public API.
@@ -35,7 +35,7 @@ type Exception struct {
 	Pool string `json:"pool,omitempty"`
 	// Object is NAME, or NAMESPACE/NAME.
 	Object string `json:"object,omitempty"`
-	// Why is for those who read the file, and stands with what is accepted.
+	// Why is for readers of the file, and is shown with what is accepted.
 	Why string `json:"why,omitempty"`
 }
 
@@ -59,7 +59,7 @@ func ReadIntent(r io.Reader) (Intent, error) {
 // maxText bounds an intent, and a result of the largest cluster.
 const maxText = 256 << 20
 
-// readText reads a file of these, as whatever shell wrote it.
+// readText reads such a file in any shell's encoding.
 func readText(r io.Reader) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxText+1))
 	if err == nil && len(text) > maxText {
@@ -87,7 +87,7 @@ func ParseException(s string) (Exception, error) {
 	return e, e.check()
 }
 
-// Check says whether the intent can be applied.
+// Check reports whether the intent can be applied.
 func (in *Intent) Check() error {
 	if _, err := in.selectors(); err != nil {
 		return err
@@ -126,7 +126,7 @@ func (e Exception) check() error {
 }
 
 // accepts is all or nothing for a finding about several nodes: these are of one
-// pool, and their names are no way to accept some of them.
+// pool, and cannot be accepted by their names.
 func (e Exception) accepts(f Finding) bool {
 	return (e.Kind == "" || e.Kind == f.Kind) && (e.Pool == "" || e.Pool == f.Pool) &&
 		(e.Object == "" || !slices.ContainsFunc(f.Subjects(), func(o Object) bool { return o.String() != e.Object }))

@@ -24,8 +24,7 @@ func (s *Snapshot) collectMesh(ctx context.Context, c *cluster.Client, namespace
 	}
 }
 
-// meshFindings finds what the mesh has found of one kind, if it is about a node
-// that was asked for.
+// meshFindings are the mesh's findings of one kind about nodes that were asked for.
 func (v *view) meshFindings(kind Kind, found report) {
 	if v.Mesh == nil {
 		return

@@ -15,7 +15,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 )
 
-// Network is what serves Services, as far as its configuration tells.
+// Network is what serves Services, as far as is known from its configuration.
 type Network struct {
 	// Cilium is nil where the cluster does not run it.
 	Cilium *Cilium
@@ -24,9 +24,9 @@ type Network struct {
 	ProxySeen bool
 }
 
-// Cilium is what its configuration says about SCTP.
+// Cilium is what its configuration has about SCTP.
 type Cilium struct {
-	// SCTP: Cilium has it off unless asked (enable-sctp).
+	// SCTP: Cilium has it off by default (enable-sctp).
 	SCTP bool
 	// Replacement: it does the work of kube-proxy.
 	Replacement bool
@@ -82,7 +82,7 @@ func (s *Snapshot) collectNetwork(ctx context.Context, c *cluster.Client, unseen
 	get(proxyConfig, s.Network.readProxy)
 }
 
-// errUnknownNetwork says why a cluster's Services were not judged.
+// errUnknownNetwork is why a cluster's Services were not judged.
 var errUnknownNetwork = errors.New("the cluster's network: neither Cilium's configuration nor kube-proxy's is in " +
 	networkNamespace + ", whether it serves SCTP Services is not known")
 
@@ -120,7 +120,7 @@ func unserved(v *view, found report) {
 }
 
 // translated are the Service's SCTP ports whose pods listen on another. A named
-// target port is told by the endpoints.
+// target port is resolved by the endpoints.
 func (s *Service) translated() []string {
 	var out []string
 	for _, p := range s.Ports {

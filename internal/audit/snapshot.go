@@ -36,17 +36,17 @@ type Snapshot struct {
 	Policies []Policy
 	Pools    []Pool
 	Network  Network
-	// Mesh is what its agents see together, nil where that was not asked for.
+	// Mesh is the combined result of its agents, nil where that was not asked for.
 	Mesh *meshview.Result
 	// Require are the label selectors of nodes that must have SCTP ([Intent]).
 	Require []string
-	// Narrowed says that workloads of some namespaces only were read.
+	// Narrowed: only workloads of some namespaces were read.
 	Narrowed bool
 	// Unseen lists what could not be read.
 	Unseen []Unseen
 }
 
-// Source is a kind of object that a snapshot is made of.
+// Source is a kind of object in a snapshot.
 type Source string
 
 const (
@@ -64,8 +64,8 @@ const (
 	SourceMesh       Source = "mesh"
 	SourceMeshAgents Source = "mesh-agents"
 
-	// Of files that stand for a cluster: namespaces that they leave out, and
-	// files among them that could not be decoded.
+	// With files in place of a cluster: namespaces that are not in them, and files
+	// that could not be decoded.
 	SourceNamespaces Source = "namespaces"
 	SourceFiles      Source = "files"
 )
@@ -85,12 +85,12 @@ type Unseen struct {
 	Unknown bool `json:"unknown,omitempty"`
 }
 
-// unseen says whether a source, or a part of it, could not be read.
+// unseen reports whether a source, or a part of it, could not be read.
 func (s *Snapshot) unseen(source Source) bool {
 	return slices.ContainsFunc(s.Unseen, func(u Unseen) bool { return u.Source == source })
 }
 
-// Node is what one Node object says.
+// Node is what one Node object has.
 type Node struct {
 	Name   string
 	Pool   string
@@ -104,8 +104,8 @@ type Node struct {
 	Message string
 	// Since is zero when the annotation is absent or no time.
 	Since time.Time
-	// Report is nil when the annotation is absent or unreadable; ReportError
-	// says why it is unreadable.
+	// Report is nil when the annotation is absent or unreadable; ReportError is why
+	// it is unreadable.
 	Report      *verdict.Report
 	ReportError error
 	// Foreign nodes have no Linux kernel to ask, or none of their own (Windows,
@@ -131,7 +131,7 @@ type AgentPod struct {
 	// Heartbeat is how often it renews the condition, by its arguments.
 	Heartbeat time.Duration
 	Ready     bool
-	// Trouble says why it is not ready.
+	// Trouble is why it is not ready.
 	Trouble string
 }
 
@@ -154,7 +154,7 @@ func (n *Node) SCTP() kmod.Answer {
 	}
 }
 
-// Pod is a pod that uses SCTP: it declares a port, stands behind a Service with
+// Pod is a pod that uses SCTP: it declares a port, is an endpoint of a Service with
 // an SCTP port, or waits for a node that has SCTP.
 type Pod struct {
 	Namespace, Name, Node string
@@ -195,7 +195,7 @@ type Service struct {
 	Endpoints []Endpoint
 }
 
-// Endpoint is one address behind a Service.
+// Endpoint is one address of a Service's endpoints.
 type Endpoint struct {
 	Address, Node, Pod string
 	Ready              bool
@@ -220,7 +220,7 @@ type Pool struct {
 	Paused, Degraded  bool
 	// Trouble is the message of the Degraded condition.
 	Trouble string
-	// Unread says what of its configurations could not be read or judged.
+	// Unread is what of its configurations could not be read or judged.
 	Unread []string
 }
 
@@ -243,8 +243,8 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 		Reason:  verdict.Reason(bounded(n.Annotations[keys.Reason()])),
 		Message: bounded(n.Annotations[keys.Message()]),
 	}
-	// Shown, never decided on. Some offsets lead to years that RFC 3339, and so
-	// JSON, does not have in UTC.
+	// Shown only. With some offsets the year in UTC is one that RFC 3339, and so
+	// JSON, does not have.
 	if since, err := time.Parse(time.RFC3339, n.Annotations[keys.Since()]); err == nil {
 		if year := since.UTC().Year(); 0 <= year && year <= 9999 {
 			out.Since = since
@@ -284,7 +284,7 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	return out
 }
 
-// foreign says that a Node has no Linux kernel to ask, or none of its own.
+// foreign reports whether a Node has no Linux kernel, or none of its own.
 func foreign(n *corev1.Node) bool {
 	os := n.Labels["kubernetes.io/os"]
 	return os != "" && os != "linux" ||
@@ -370,8 +370,8 @@ func pod(p *corev1.Pod, keys nodelabel.Keys, endpoints map[string][]backing) *Po
 	return &out
 }
 
-// finished says that a container was an init container and has done its work.
-// Sidecars are init containers that are restarted for as long as the pod runs.
+// finished reports whether a container was an init container and has completed.
+// Sidecars are init containers that run as long as the pod.
 func finished(p *corev1.Pod, c corev1.Container) bool {
 	if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
 		return false
@@ -387,8 +387,8 @@ type backing struct {
 	port    int32
 }
 
-// isAgent says whether a pod is the agent: one that a DaemonSet runs, with the
-// agent's labels. Labels alone anybody can set.
+// isAgent reports whether a pod is the agent: one that a DaemonSet runs, with the
+// agent's labels. Anybody can set the labels.
 func isAgent(p *corev1.Pod, agents labels.Selector) bool {
 	c := metav1.GetControllerOf(p)
 	return c != nil && c.Kind == "DaemonSet" && p.Spec.NodeName != "" && p.DeletionTimestamp == nil && agents.Matches(labels.Set(p.Labels))

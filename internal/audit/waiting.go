@@ -21,8 +21,8 @@ import (
 type Waiting struct {
 	// Scheduler is the message of the pod's condition PodScheduled.
 	Scheduler string
-	// ForSCTP: whichever node the pod accepts, the agent's labels must say there
-	// that SCTP works, or will.
+	// ForSCTP: on every node that the pod accepts, SCTP works or will work, by the
+	// agent's labels.
 	ForSCTP bool
 	// Nodes are what it accepts: a node that has all of one of them.
 	Nodes []NodeTerm
@@ -53,8 +53,8 @@ func waiting(p *corev1.Pod, keys nodelabel.Keys) *Waiting {
 	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
 		terms = a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
 	}
-	// One term is enough for the scheduler: a term without the labels leads to
-	// nodes without SCTP.
+	// One term is enough for the scheduler: a term without the labels allows nodes
+	// without SCTP.
 	w := &Waiting{Scheduler: bounded(p.Status.Conditions[i].Message), ForSCTP: len(terms) > 0}
 	for _, term := range terms {
 		node, asks := nodeTerm(slices.Concat(all, term.MatchExpressions), keys)
@@ -64,9 +64,9 @@ func waiting(p *corev1.Pod, keys nodelabel.Keys) *Waiting {
 	return w
 }
 
-// sctpLabels are the labels that say something about SCTP, with the values that
-// say that it works or will, and the others. node-feature-discovery gives Nodes
-// those of the agent's feature file.
+// sctpLabels are the labels about SCTP, with the values for which it works or will
+// work, and the others. node-feature-discovery gives Nodes those of the agent's
+// feature file.
 func sctpLabels(keys nodelabel.Keys) map[string]struct{ good, bad []string } {
 	type values = struct{ good, bad []string }
 	answer := values{[]string{string(kmod.AnswerTrue)}, []string{string(kmod.AnswerFalse)}}
@@ -78,9 +78,9 @@ func sctpLabels(keys nodelabel.Keys) map[string]struct{ good, bad []string } {
 	}
 }
 
-// nodeTerm parts what a pod asks of nodes, and says whether it asks for SCTP. What a
-// selector of labels cannot express (Gt, Lt, fields) is left to the scheduler's
-// message.
+// nodeTerm splits what a pod requires of nodes, and returns whether it requires
+// SCTP. What a selector of labels cannot express (Gt, Lt, fields) is left to the
+// scheduler's message.
 func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys) (term NodeTerm, asks bool) {
 	term = NodeTerm{labels.NewSelector(), labels.NewSelector()}
 	about := sctpLabels(keys)
@@ -108,20 +108,20 @@ func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys
 	return term, asks
 }
 
-// fits says whether a node is one of those that the pod selects, but for SCTP.
+// fits reports whether a node is one of those that the pod selects, SCTP apart.
 func (w *Waiting) fits(n *Node) bool {
 	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool { return t.Others.Matches(labels.Set(n.Labels)) })
 }
 
-// has says whether a node is one of those that the pod selects.
+// has reports whether a node is one of those that the pod selects.
 func (w *Waiting) has(n *Node) bool {
 	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool {
 		return t.Others.Matches(labels.Set(n.Labels)) && t.SCTP.Matches(labels.Set(n.Labels))
 	})
 }
 
-// wants is the kind of node that the pod waits for, and the labels that it asks
-// for besides the one that says that SCTP works.
+// wants is the kind of node that the pod waits for, and the labels that it requires
+// besides that for SCTP.
 func (w *Waiting) wants(keys nodelabel.Keys) (text string, besides []string) {
 	var selectors []string
 	for _, t := range w.Nodes {
@@ -145,8 +145,8 @@ func (w *Waiting) wants(keys nodelabel.Keys) (text string, besides []string) {
 // autoscalers judge a node that does not exist yet by its template.
 const autoscalers = "an autoscaler adds a node for the pod only if the node group's template has the label (docs/labels.md, Autoscalers)"
 
-// podsThatWait finds pods that the scheduler has no node for. It only says that
-// a selector did not match; why the nodes refuse stands in their reports.
+// podsThatWait finds pods that the scheduler has no node for. The scheduler only
+// reports that a selector did not match; why the nodes refuse is in their reports.
 func podsThatWait(v *view, found report) {
 	var pods []*Pod
 	for i := range v.Pods {
@@ -202,7 +202,7 @@ func podsThatWait(v *view, found report) {
 	}
 }
 
-// labelsOf says which values of some labels nodes have.
+// labelsOf is which values of some labels nodes have.
 func labelsOf(list []*Node, keys []string) (out []string) {
 	for _, key := range keys {
 		names := map[string][]string{}

@@ -52,9 +52,9 @@ func (r *run) remove(ctx context.Context) error {
 	failed := func(err error) error {
 		return fmt.Errorf("namespace %s was not deleted (the next run deletes it when its time is over): %w%s", r.namespace, err, waiting)
 	}
-	// The namespace controller begins five seconds after it has heard
-	// (namespaceDeletionGracePeriod). Pods take longest to end, so they may
-	// begin now. It is no matter if that is refused.
+	// The namespace controller begins five seconds after the request
+	// (namespaceDeletionGracePeriod). Pods take longest to end, so they are deleted
+	// now. A refusal is ignored.
 	_ = r.c.CoreV1().Pods(r.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
 	said := time.Now()
 	var last error

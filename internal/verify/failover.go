@@ -124,9 +124,9 @@ func (r *run) failoverNodes() (from *Node, ends []*Node) {
 	return from, ends
 }
 
-// failOver starts the client when the endpoints listen, deletes the first of
-// these when the client has an association with it, and takes what the client
-// says. Otherwise it says why there is nothing.
+// failOver starts the client when the endpoints listen, deletes the first of these
+// when the client has an association with it, and reads the client's result.
+// Otherwise it returns why there is none.
 func (r *run) failOver(ctx context.Context, from *Node, job wire.Client, endpoints int) (why string, err error) {
 	list, err := r.awaitStart(ctx, roleEndpoint, endpoints)
 	if err != nil {

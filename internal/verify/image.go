@@ -15,7 +15,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
 )
 
-// nobody is whom the pods run as, where the platform does not assign a user.
+// nobody is the user of the pods, where the platform does not assign one.
 const nobody = 65532
 
 // openShift is the API group and version whose presence makes a cluster one that
@@ -48,8 +48,8 @@ func (r *run) prepare(ctx context.Context) error {
 	return nil
 }
 
-// agentPod is the pod of an agent whose image stands for all: of those that stay,
-// one that is ready, of the newest generation of its DaemonSet.
+// agentPod is the pod whose image counts as that of all agents: of those that are
+// not being deleted, one that is ready, of the newest generation of its DaemonSet.
 func (r *run) agentPod(ctx context.Context) (*corev1.Pod, error) {
 	var best *corev1.Pod
 	err := cluster.List(ctx, "pods", "", r.c.CoreV1().Pods("").List, metav1.ListOptions{LabelSelector: audit.AgentSelector}, func(p *corev1.Pod) {
@@ -63,7 +63,7 @@ func (r *run) agentPod(ctx context.Context) (*corev1.Pod, error) {
 	return best, err
 }
 
-// preferred compares two pods by how well they stand for the agent as it is
+// preferred compares two pods by how well they represent the agent as it is
 // deployed now.
 func preferred(a, b *corev1.Pod) int {
 	ready := func(p *corev1.Pod) int {

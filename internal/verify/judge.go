@@ -65,7 +65,7 @@ func (j *judgement) add(kind, fix, message string, evidence ...string) {
 	j.out = append(j.out, Finding{Kind: kind, Message: message, Evidence: evidence, Fix: fix})
 }
 
-// nodes says of which nodes nothing was tried, those of one cause together.
+// nodes adds findings about nodes that were not tried, one for each cause.
 func (j *judgement) nodes() {
 	var groups grouped[nodeTrouble, *Node]
 	for i := range j.r.Nodes {
@@ -143,7 +143,7 @@ func details(nodes []*Node) (out []string) {
 	return out
 }
 
-// podFindings tells each way in which pods fail to reach each other.
+// podFindings adds a finding for each way in which pods fail to reach each other.
 func podFinding(o wire.Outcome) (kind, message, fix string) {
 	switch o {
 	case wire.Dropped:
@@ -220,9 +220,9 @@ func (p *Path) text() string {
 	return s
 }
 
-// services tells a Service that leads to a wrong port, and nodes that do not
-// serve Services at all, apart from single paths that fail. ports are the
-// endpoints' ports by node, as the API server has them.
+// services distinguishes a Service with a wrong port, and nodes that do not serve
+// Services at all, from single paths that fail. ports are the endpoints' ports by
+// node, as the API server has them.
 func (j *judgement) services(ports map[string][]int32) {
 	wrong := map[string]bool{}
 	for _, n := range j.r.Nodes {
@@ -289,8 +289,9 @@ func (j *judgement) services(ports map[string][]int32) {
 	}
 }
 
-// untold tells of paths through Services of which nothing is known although
-// everything that they depend on works: else they would pass for explained.
+// untold adds a finding about paths through Services of which nothing is known
+// although everything that they depend on works: else they would seem to be
+// explained.
 func (j *judgement) untold() {
 	var untried, unknown []string
 	for _, kind := range []PathKind{PathClusterIP, PathNodePort, PathLoadBalancer} {
@@ -322,7 +323,7 @@ func (j *judgement) rows(kind PathKind, want func(*Path) bool) []string {
 // longer is the remedy where time ran out.
 const longer = "try again, with a longer --timeout"
 
-// time tells what there was not time enough for.
+// time adds a finding about what there was no time for.
 func (j *judgement) time() {
 	switch j.late {
 	case "":
@@ -333,11 +334,11 @@ func (j *judgement) time() {
 	}
 }
 
-// interrupted says whether time ran out in one of the trials.
+// interrupted reports whether time ran out in one of the trials.
 func (j *judgement) interrupted() bool { return j.late != "" && j.late != stepEndpoints }
 
-// passable says whether the paths work that this one needs: from the same pod
-// straight to where it leads, and to the node that it leads through.
+// passable reports whether the paths work that this one needs: from the same pod
+// straight to its target, and to the node that it goes through.
 func (p *Path) passable(podOK connected) bool {
 	return podOK[p.ends()] && (p.Via == "" || podOK[[3]string{p.From, p.Via, p.Family}])
 }
@@ -360,11 +361,11 @@ const (
 	policyPartly   = "partly-enforced"
 )
 
-// policy says whether the NetworkPolicy was enforced. Only paths count that
-// worked before there was one. To a port that is not allowed, an echo proves
-// that nothing is enforced there; that something is, is proved by failures while
-// the allowed port of the same pod works. Where neither was seen, nothing is
-// said: what is unclear on one path is not decided by the others.
+// policy reports whether the NetworkPolicy was enforced. Only paths count that
+// worked before there was one. An echo from a port that is not allowed proves that
+// nothing is enforced there; failures while the allowed port of the same pod works
+// prove that something is. Where neither was seen, there is no answer: what is
+// unclear on one path is not decided by the others.
 func (j *judgement) policy() {
 	if j.r.Policy == "" {
 		return
@@ -410,8 +411,8 @@ func (j *judgement) policy() {
 	}
 }
 
-// loadBalancer says why a load balancer has no address, and what fails through
-// it: what it leads to is reached directly.
+// loadBalancer adds findings about a load balancer without an address, and about
+// paths that fail through it while its target is reached directly.
 func (j *judgement) loadBalancer() {
 	lb := j.r.LoadBalancer
 	if lb == nil {
@@ -431,9 +432,9 @@ func (j *judgement) loadBalancer() {
 	}
 }
 
-// failover says whether a client that keeps its port is served again when its
-// endpoint is deleted. Where other ports are served and this one is not, it is
-// connection tracking that holds it up.
+// failover reports whether a client that keeps its port is served again when its
+// endpoint is deleted. Where other ports are served and this one is not, the cause
+// is connection tracking.
 func (j *judgement) failover() {
 	if j.r.Failovers == nil {
 		return
@@ -474,8 +475,8 @@ func (j *judgement) failover() {
 	}
 }
 
-// network says which associations lack a path in the second network, or do not
-// come about.
+// network adds findings about associations that lack a path in the second network,
+// or fail.
 func (j *judgement) network() {
 	n := j.r.Network
 	if n == nil {
@@ -502,12 +503,12 @@ func (p *Path) ends() [3]string { return [3]string{p.From, p.To, p.Family} }
 // connected are the ends of paths that work.
 type connected map[[3]string]bool
 
-// has says whether the nodes are connected over the family of an address.
+// has reports whether the nodes are connected over the family of an address.
 func (c connected) has(from, to *Node, address string) bool {
 	return c[[3]string{from.Name, to.Name, family(address)}]
 }
 
-// any says whether the nodes are connected at all.
+// any reports whether the nodes are connected at all.
 func (c connected) any(from, to *Node) bool {
 	return c[[3]string{from.Name, to.Name, "IPv4"}] || c[[3]string{from.Name, to.Name, "IPv6"}]
 }

@@ -80,7 +80,8 @@ func (r *run) loadBalancerNodes() (to *Node, from []*Node) {
 	return nil, nil
 }
 
-// awaitAddress waits until a Service has an address, or its events tell why not.
+// awaitAddress waits until a Service has an address; else it returns why, from its
+// events.
 func (r *run) awaitAddress(ctx context.Context, name string, lb *LoadBalancer) error {
 	start := time.Now()
 	until := start.Add(addressPatience)

@@ -52,8 +52,7 @@ func newNamespace(name string, until time.Time) *corev1.Namespace {
 			Name: name,
 			Labels: map[string]string{
 				labelRun: "true",
-				// Nothing here needs more; where admission is strict, nothing
-				// more would be let in.
+				// Nothing here needs more; strict admission would not accept more.
 				"pod-security.kubernetes.io/enforce": "restricted",
 			},
 			Annotations: map[string]string{annotationUntil: until.UTC().Format(time.RFC3339)},
@@ -72,7 +71,7 @@ func newAccount() *corev1.ServiceAccount {
 type runner struct {
 	image   string
 	command string
-	// life bounds the pods' life, should nobody be left to delete them.
+	// life limits how long the pods run if nothing deletes them.
 	life time.Duration
 	// user is whom containers run as, nil where the platform decides
 	// (OpenShift gives each namespace a range of its own).
@@ -104,7 +103,7 @@ func (r *runner) pod(name string, n *Node, role, command string, job any) (*core
 			Annotations: annotations,
 		},
 		Spec: corev1.PodSpec{
-			// Each node is meant, whatever its taints; no scheduler is needed.
+			// Pods are for each node, with any taints; no scheduler is needed.
 			NodeName:                      n.Name,
 			Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			RestartPolicy:                 corev1.RestartPolicyNever,
@@ -137,7 +136,7 @@ func (r *runner) pod(name string, n *Node, role, command string, job any) (*core
 	}, nil
 }
 
-// listener echoes, and tells its index to who asks.
+// listener echoes, and answers a question for its index.
 func (r *runner) listener(name string, n *Node, role string, index int) (*corev1.Pod, error) {
 	p, err := r.pod(name, n, role, "verify-listen",
 		wire.Listener{Index: index, Ports: []int{EchoPort, DeniedPort}, Control: control()})
@@ -165,7 +164,7 @@ func (r *runner) client(n *Node, job wire.Client) (*corev1.Pod, error) {
 // control is where a peer's HTTP server listens.
 func control() string { return fmt.Sprintf(":%d", controlPort) }
 
-// answers makes a pod ready when its peer says so.
+// answers makes a pod ready when its peer is.
 func answers(p *corev1.Pod, ports ...corev1.ContainerPort) {
 	c := &p.Spec.Containers[0]
 	c.Ports = append(ports, corev1.ContainerPort{Name: "control", ContainerPort: controlPort, Protocol: corev1.ProtocolTCP})
@@ -181,7 +180,8 @@ func (r *runner) dialler(name string, n *Node, job wire.Job) (*corev1.Pod, error
 	return r.pod(name, n, roleDialler, "verify-dial", job)
 }
 
-// service leads to the listener of one node, so that every path has one end.
+// service has the listener of one node as its only endpoint, so that every path has
+// one end.
 func service(n *Node) *corev1.Service {
 	return newService(fmt.Sprintf("listener-%d", n.Index), corev1.ServiceTypeNodePort,
 		map[string]string{labelRole: roleListener, labelIndex: strconv.Itoa(n.Index)})

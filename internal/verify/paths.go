@@ -15,7 +15,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// planned is a path with what its dialler is told.
+// planned is a path with its dialler's instructions.
 type planned struct {
 	Path
 	target wire.Target
@@ -125,13 +125,13 @@ func hasFamily(addresses []string, like string) bool {
 	return slices.ContainsFunc(addresses, func(a string) bool { return family(a) == family(like) })
 }
 
-// serves says whether a Service has the address's family, and so a node port of
+// serves reports whether a Service has the address's family, and so a node port of
 // it.
 func serves(s *corev1.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
 
-// jobs divides the paths from one node among diallers, groups whole, and says
-// what each path needs: the direct paths to the nodes that it leads to and
-// through, as far as the same dialler tries them.
+// jobs divides the paths from one node among diallers, groups whole, and sets what
+// each path needs: the direct paths to the nodes that it goes to and through, if
+// the same dialler tries them.
 func jobs(paths []planned, ids []int) (out [][]int) {
 	for start := 0; start < len(ids); {
 		end := start
@@ -208,8 +208,8 @@ func (p *Path) set(o wire.Result) {
 // against each by default.
 const diagnosed = AllPairsByDefault
 
-// diagnose tries direct paths once more that were silent or lost messages, and
-// finds out what becomes of the packets.
+// diagnose tries again the direct paths that had no answer or lost messages, and
+// finds out where the packets are lost.
 func (r *run) diagnose(ctx context.Context) error {
 	var paths []planned
 	var index []int
@@ -238,8 +238,8 @@ func (r *run) diagnose(ctx context.Context) error {
 	return r.retry(ctx, paths, index, true)
 }
 
-// retry has paths tried once more, and puts the outcomes, as far as there are
-// any, in place of the result's at these indices.
+// retry tries paths again, and replaces the result's outcomes at these indices with
+// the new ones, where there are any.
 func (r *run) retry(ctx context.Context, paths []planned, index []int, diagnose bool) error {
 	outcomes, err := r.outcomes(ctx, paths, diagnose)
 	for i, o := range outcomes {

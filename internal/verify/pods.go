@@ -73,8 +73,8 @@ func (r *run) startListener(ctx context.Context, n *Node, role string, index int
 
 func podName(role string, index int) string { return fmt.Sprintf("%s-%d", role, index) }
 
-// awaitListeners waits until each listener listens or has left word why not. Half
-// of the time is theirs; a node that needs more takes no part.
+// awaitListeners waits until each listener listens or has reported why not, for at
+// most half of the time; a node that needs more is not tried.
 func (r *run) awaitListeners(ctx context.Context) error {
 	until := time.Now().Add(r.opts.Timeout / 2)
 	all := len(r.taking())
@@ -169,9 +169,8 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 	return out, r.collect(ctx, running, out)
 }
 
-// collect waits until the diallers have ended, and takes what they say. Two
-// thirds of what is left of the time are theirs; of one that needs more nothing
-// is known.
+// collect waits until the diallers have ended, for at most two thirds of the time
+// that is left, and reads their results. One that needs more has none.
 func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.Result) error {
 	until := r.share(ctx)
 	all := len(running)
@@ -226,8 +225,8 @@ func (r *run) share(ctx context.Context) time.Time {
 	return time.Now().Add(left)
 }
 
-// await waits until a role's pods, so many, are as they should be, and returns
-// them. It gives up after two thirds of what is left of the time.
+// await waits until all of a role's pods are done, and returns them. It gives up
+// after two thirds of what is left of the time.
 func (r *run) await(ctx context.Context, role string, many int, done func(*corev1.Pod) bool) (pods []corev1.Pod, err error) {
 	until := r.share(ctx)
 	err = r.poll(ctx, role, func(list []corev1.Pod) (bool, error) {
@@ -246,8 +245,8 @@ const (
 	pollPerNode  = 5 * time.Millisecond
 )
 
-// poll lists the pods of a role until done says so. An API server that is away
-// is waited for, as long as the context lasts.
+// poll lists the pods of a role until done says so. While the API server does not
+// answer, it waits until the context ends.
 func (r *run) poll(ctx context.Context, role string, done func([]corev1.Pod) (bool, error)) error {
 	var last error
 	interval := max(pollInterval, pollPerNode*time.Duration(len(r.result.Nodes)))
@@ -301,8 +300,8 @@ func trouble(p *corev1.Pod) string {
 	return cmp.Or(p.Status.Message, p.Status.Reason, string(p.Status.Phase), "no status")
 }
 
-// sayOf is what a pod left as its termination message. An error is for all pods:
-// the image has a program with which no word can be exchanged.
+// sayOf is a pod's termination message. An error concerns all pods: the image has a
+// program with another protocol.
 func (r *run) sayOf(p *corev1.Pod) (wire.Say, error) {
 	for _, s := range p.Status.ContainerStatuses {
 		t := s.State.Terminated

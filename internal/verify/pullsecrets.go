@@ -28,10 +28,10 @@ func pullSecretsOf(p *corev1.Pod) (out []SecretName) {
 	return out
 }
 
-// readPullSecrets reads what is to be copied: the secrets of the agent's pod, or
-// in their place those that were named. Of the former, kubelet passes over those
-// that are not there (getPullSecretsForPod in kubelet_pods.go), or not of a type
-// that it knows; of the latter, each is meant.
+// readPullSecrets reads what is to be copied: the secrets of the agent's pod, or in
+// their place those that were named. Of the former, kubelet skips those that are
+// missing (getPullSecretsForPod in kubelet_pods.go) or of a type that it does not
+// know; of the latter, each is needed.
 func (r *run) readPullSecrets(ctx context.Context, agents []SecretName) error {
 	names, named := agents, false
 	if len(r.opts.PullSecrets) > 0 {

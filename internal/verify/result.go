@@ -70,24 +70,24 @@ type Node struct {
 	Detail string       `json:"detail,omitempty"`
 }
 
-// PathKind is what a path leads through.
+// PathKind is what a path goes through.
 type PathKind string
 
 const (
-	// PathPod leads straight to the listener's address.
+	// PathPod goes straight to the listener's address.
 	PathPod PathKind = "pod"
-	// PathClusterIP leads through a Service's cluster address.
+	// PathClusterIP goes through a Service's cluster address.
 	PathClusterIP PathKind = "clusterIP"
-	// PathNodePort leads through a port of the node Via.
+	// PathNodePort goes through a port of the node Via.
 	PathNodePort PathKind = "nodePort"
-	// PathLoadBalancer leads through a load balancer's address, from a node
-	// that does not hold the listener.
+	// PathLoadBalancer goes through a load balancer's address, from another node
+	// than the listener's.
 	PathLoadBalancer PathKind = "loadBalancer"
-	// PathNetwork leads straight to a listener that is in a second network,
-	// too, by an association with a path in each.
+	// PathNetwork goes straight to a listener that is in a second network, too, by
+	// an association with a path in each.
 	PathNetwork PathKind = "network"
-	// PathAllowed and PathDenied lead to ports that a NetworkPolicy allows
-	// and does not allow; PathBefore is the latter before there is a policy.
+	// PathAllowed and PathDenied go to ports that a NetworkPolicy allows and does
+	// not allow; PathBefore is the latter before there is a policy.
 	PathAllowed PathKind = "policyAllowed"
 	PathDenied  PathKind = "policyDenied"
 	PathBefore  PathKind = "policyBefore"
@@ -127,8 +127,8 @@ type Finding struct {
 	Fix      string   `json:"fix"`
 }
 
-// Good says whether the path is as it should be: a port that a NetworkPolicy
-// does not allow is to be blocked, everything else to be reached.
+// Good reports whether the path is as it should be: a port that a NetworkPolicy
+// does not allow must be blocked, everything else reached.
 func (p *Path) Good() bool {
 	if p.Kind == PathDenied {
 		return p.Outcome == wire.Blocked
@@ -136,8 +136,8 @@ func (p *Path) Good() bool {
 	return p.Outcome == wire.OK
 }
 
-// Count says how many paths are as expected, and how many were not tried
-// because what they depend on is not.
+// Count is how many paths are as expected, and how many were not tried because what
+// they depend on is not.
 func (r *Result) Count() (good, notTried int) {
 	for _, p := range r.Paths {
 		switch {
@@ -150,8 +150,8 @@ func (r *Result) Count() (good, notTried int) {
 	return good, notTried
 }
 
-// Verdict of the whole: Yes when every path works as it should, No when one
-// does not, Undecided when that could not be told.
+// Verdict of the whole: Yes when every path works as it should, No when one does
+// not, Undecided when that is not known.
 func (r *Result) Verdict() kmod.Answer {
 	if slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Kind != FindingUndecided }) {
 		return kmod.AnswerFalse

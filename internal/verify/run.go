@@ -81,9 +81,9 @@ type run struct {
 	complained time.Time
 }
 
-// Run does a whole run. Whatever happens, the namespace is deleted before it
-// returns, with a deadline of its own. An error means that nothing can be said;
-// what is wrong with SCTP is in the result.
+// Run does a whole run. The namespace is always deleted before it returns, with a
+// deadline of its own. An error means that there is no result; what is wrong with
+// SCTP is in the result.
 func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Result, err error) {
 	opts.Timeout = cmp.Or(opts.Timeout, DefaultTimeout)
 	opts.PathTimeout = cmp.Or(opts.PathTimeout, DefaultPathTimeout)
@@ -118,8 +118,7 @@ func Run(ctx context.Context, c kubernetes.Interface, opts Options) (result *Res
 	if err := r.prepare(ctx); err != nil {
 		return nil, err
 	}
-	// A name of its own: when the answer is not heard, the namespace may be
-	// there all the same.
+	// The name is set here: if the answer is lost, the namespace may exist.
 	r.namespace = namespacePrefix + strings.ToLower(rand.Text()[:8])
 	_, created := create(ctx, r, c.CoreV1().Namespaces(), "namespaces", newNamespace(r.namespace, start.Add(opts.Timeout+cleanupTimeout)))
 	if isRefused(created) {
@@ -226,8 +225,8 @@ func each(ctx context.Context, nodes []*Node, do func(context.Context, *Node) er
 	return context.Cause(ctx)
 }
 
-// isRefused says that the API server has answered, and that asking again is of
-// no use.
+// isRefused reports whether the API server has answered so that a retry has no
+// effect.
 func isRefused(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
@@ -237,8 +236,8 @@ func isRefused(err error) bool {
 	return code >= 400 && code < 500 && code != http.StatusTooManyRequests
 }
 
-// outOfTime says that an error is for want of time, and not because of Ctrl-C or
-// a refusal.
+// outOfTime reports whether an error is a lack of time, and not Ctrl-C or a
+// refusal.
 func outOfTime(ctx context.Context, err error) bool {
 	return err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && !isRefused(err)
 }

@@ -18,8 +18,8 @@ import (
 const (
 	// beat is how often the listener of a kept association is asked.
 	beat = 200 * time.Millisecond
-	// silence ends a kept association. A listener that was only slow answers
-	// the next try, and is not taken for one that has ended.
+	// silence ends a kept association. A listener that was only slow answers the
+	// next try, and so does not count as ended.
 	silence = 2 * time.Second
 )
 
@@ -141,9 +141,9 @@ func (c *client) keep(ctx context.Context, a association) (last time.Time) {
 }
 
 // again sets up an association from the same port, while a client beside it takes
-// another port at each try: when that one is answered, the Service leads
-// elsewhere, and what holds up the first is its port. The association is not nil
-// where the listener that was to end answers: it has not ended yet.
+// another port at each try: when the latter is answered, the Service has a new
+// endpoint, and only the first client's port fails. The association is not nil
+// where the listener that was deleted still answers.
 func (c *client) again(ctx context.Context, to netip.AddrPort, last time.Time, r *wire.Recovery) association {
 	since := func() wire.Millis { return wire.Millis(time.Since(last).Milliseconds()) }
 	ctx, cancel := context.WithDeadline(ctx, last.Add(c.Patience.Duration()))

@@ -28,8 +28,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 )
 
-// who asks a listener for its index: the question comes back with the index
-// behind it. Everything else comes back as it is.
+// who asks a listener for its index: the answer is the question, followed by the
+// index. Everything else is echoed.
 const who = "WHO "
 
 // Dial does a job. It opens no SCTP socket where the protocol is not in the
@@ -81,7 +81,7 @@ func Dial(ctx context.Context, job wire.Job) wire.Say {
 	return wire.Say{Results: results}
 }
 
-// registered says whether the protocol is in the kernel.
+// registered reports whether the protocol is in the kernel.
 func registered() (wire.Say, bool) {
 	found, err := probe.Registered("")
 	switch {
@@ -96,7 +96,7 @@ func registered() (wire.Say, bool) {
 // pause between two tries of a target.
 const pause = 500 * time.Millisecond
 
-// reach tries a target, anew as long as there is patience.
+// reach tries a target, again and again within its patience.
 func reach(ctx context.Context, t wire.Target, patience time.Time, try func(address string) wire.Result) wire.Result {
 	for {
 		r := try(t.Address)
@@ -112,11 +112,11 @@ func reach(ctx context.Context, t wire.Target, patience time.Time, try func(addr
 // denials is how often in a row a path must fail to count as blocked.
 const denials = 3
 
-// blocked tells whether a target is blocked. A failure alone says nothing: the
-// network, or a machine that is behind, has those too. So the target must fail
-// several times in a row, and after each of them the path beside it must work.
-// OK means that it was reached when there was no patience any more, Unknown
-// that it fails, and the path beside it too.
+// blocked finds out whether a target is blocked. A failure alone proves nothing: a
+// network, or an overloaded machine, has those too. So the target must fail several
+// times in a row, and after each failure the path beside it must work. OK means
+// that it was reached until the patience ended, Unknown that it fails, and the path
+// beside it too.
 func blocked(ctx context.Context, t wire.Target, patience time.Time, try func(address string) wire.Result) wire.Result {
 	failed := 0
 	for {
@@ -149,9 +149,9 @@ func blocked(ctx context.Context, t wire.Target, patience time.Time, try func(ad
 // pings is how many round trips the median is taken of.
 const pings = 5
 
-// impatient has what was lost sent again after half a second, not after three,
-// six and twelve: a deadline of seconds is to tell lost packets from a path
-// that carries none. Both ends want it, as both send.
+// impatient has what was lost sent again after half a second, not after three, six
+// and twelve: a deadline of seconds has to distinguish lost packets from a path
+// that passes none. Both ends want it, as both send.
 func impatient() sctp.RTOInfo { return sctp.RTOInfo{Initial: 500, Max: 2000, Min: 300} }
 
 // conversation is an association with a listener.
@@ -311,9 +311,9 @@ func classify(err error) (wire.Outcome, string) {
 // turn bounds how long a dialler waits until a listener is its alone.
 const turn = time.Minute
 
-// diagnose tries a target once, and tells what becomes of packets to a listener
-// that is silent: it asks it over TCP how many SCTP packets it has got, sends
-// some, and asks again. Meanwhile no other dialler that diagnoses sends any.
+// diagnose tries a target once, and finds out where packets to a listener that does
+// not answer are lost: it asks it over TCP how many SCTP packets it has received,
+// sends some, and asks again. Meanwhile no other dialler that diagnoses sends any.
 func diagnose(ctx context.Context, job wire.Job, t wire.Target, try func(address string) wire.Result) wire.Result {
 	step := job.Timeout.Duration()
 	ctx, cancel := context.WithCancel(ctx)

@@ -15,8 +15,8 @@ type Outcome string
 const (
 	// OK: handshake, echo of a nonce and of messages of all sizes.
 	OK Outcome = "ok"
-	// Refused: an ABORT, or an ICMP "port unreachable": somebody answered,
-	// and nobody listens there.
+	// Refused: an ABORT, or an ICMP "port unreachable": a host answered, and
+	// nothing listens there.
 	Refused Outcome = "refused"
 	// NoRoute: the network or host is unreachable.
 	NoRoute Outcome = "no-route"
@@ -38,13 +38,13 @@ const (
 	Denied Outcome = "denied"
 	// Blocked: it fails time and again, while one beside it works.
 	Blocked Outcome = "blocked"
-	// NotTried: a path that this one depends on fails by itself.
+	// NotTried: a path that this one depends on fails.
 	NotTried Outcome = "not-tried"
 	// Unknown: none of these.
 	Unknown Outcome = "unknown"
 )
 
-// Conclusive says whether the outcome tells something of the path.
+// Conclusive reports whether the outcome proves something about the path.
 func (o Outcome) Conclusive() bool {
 	return o != Unknown && o != Denied && o != NotTried && o != ""
 }
@@ -57,17 +57,17 @@ type Target struct {
 	// Needs are the IDs of targets earlier in the job without which this one
 	// cannot work: when one of them fails, it is not tried.
 	Needs []int `json:"n,omitempty"`
-	// Patience is how long, from the job's start, the path is tried anew while
-	// it fails: a Service takes a moment until it is there. 0 means once.
+	// Patience is how long, from the job's start, the path is tried again while it
+	// fails: a Service needs a moment until it works. 0 means once.
 	Patience Millis `json:"p,omitempty"`
-	// Beside makes it a target that a policy is to block: it is tried anew
-	// while it succeeds, and counts as blocked when it fails time and again
-	// while this address, which differs by what is allowed alone, is reached.
+	// Beside makes it a target that a policy must block: it is tried again while it
+	// succeeds, and counts as blocked when it fails several times while this
+	// address, which differs only in that it is allowed, is reached.
 	Beside string `json:"b,omitempty"`
 	// Also are further addresses of the listener, without ports: the
 	// association is to have a path to each.
 	Also []string `json:"also,omitempty"`
-	// Control is the listener's TCP address, to tell why packets vanish.
+	// Control is the listener's TCP address, to find out where packets are lost.
 	Control string `json:"c,omitempty"`
 }
 
@@ -99,7 +99,7 @@ type Job struct {
 	Timeout Millis `json:"timeout"`
 	// Parallel targets; 0 means one after the other.
 	Parallel int `json:"parallel,omitempty"`
-	// Diagnose dropped paths. Only truthful while nobody but diallers that
+	// Diagnose dropped paths. Only correct while nothing but diallers that
 	// diagnose, which take turns, sends SCTP to the listeners.
 	Diagnose bool `json:"diagnose,omitempty"`
 }
@@ -190,7 +190,7 @@ func (r *Result) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// Say is what a peer leaves behind as its container's termination message.
+// Say is what a peer writes as its container's termination message.
 type Say struct {
 	// Fault is why it could not do its work; "" when it did.
 	Fault Outcome `json:"fault,omitempty"`
