@@ -89,7 +89,7 @@ was found but not all could be seen, or the command failed or was misused.`,
 	return cmd
 }
 
-// run looks at the cluster, or at files in its place, and prints what it finds.
+// run reads the cluster, or files in its place, and prints what it finds.
 func (c *auditCommand) run(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 && len(c.files) == 0 {
 		return fmt.Errorf("unexpected argument %q (files are read with -f)", args[0])
@@ -196,8 +196,8 @@ func auditExit(r audit.Result, fail audit.Severity) error {
 	return nil
 }
 
-// watchAudit shows each result that differs from the one before, until the
-// context ends. An API server that is away for a while is no reason to end.
+// watchAudit shows each result that differs from the one before, until the context
+// ends. It continues when the API server does not answer for a while.
 func watchAudit(ctx context.Context, interval time.Duration, once func(context.Context) (audit.Result, error), show func(audit.Result) error, stderr io.Writer) error {
 	var last audit.Result
 	shown := false

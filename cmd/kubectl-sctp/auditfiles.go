@@ -16,8 +16,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
-// auditFiles looks at the cluster that the files were made of, as of the time
-// when they were.
+// auditFiles examines the cluster in the files, as of the time when they were
+// written.
 func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names []string, prefix string, opts audit.Options) (*audit.Snapshot, error) {
 	var err error
 	if opts.Keys, err = nodelabel.NewKeys(prefix); err != nil {

@@ -94,8 +94,8 @@ func printNames(w io.Writer, p terminal.Palette, r audit.Result) error {
 	return t.Err
 }
 
-// printSummary stands first, for who reads the beginning, and last, where a long
-// page leaves the cursor.
+// printSummary is printed first, for those who read the beginning, and last, where
+// a long output leaves the cursor.
 func printSummary(t *terminal.Writer, p terminal.Palette, s audit.Summary) {
 	t.Line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
 	t.Line("%s", findingsText(p, s))
@@ -208,7 +208,7 @@ func printFindings(t *terminal.Writer, p terminal.Palette, list []audit.Finding)
 		for _, e := range f.Evidence {
 			t.Wrapped(6, e)
 		}
-		// The same fix is said once, behind the last it is for.
+		// The same fix is printed once, after the last finding that it is for.
 		if next := i + 1; next >= len(list) || next == most || list[next].Fix != f.Fix {
 			t.Wrapped(4, "→ "+f.Fix)
 		}
@@ -223,7 +223,7 @@ func kindNames(kinds []audit.Kind) []string {
 	return out
 }
 
-// nodeNote says why a node is not ready, below its row.
+// nodeNote is why a node is not ready, printed below its row.
 func nodeNote(n audit.NodeRow) string {
 	if n.Ready == kmod.AnswerTrue && n.Reason == verdict.ReasonProbePassed {
 		return ""

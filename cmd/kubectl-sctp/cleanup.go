@@ -147,8 +147,7 @@ func (c cleaner) refuse(ctx context.Context) error {
 	return nil
 }
 
-// interrupted is the error of somebody's Ctrl-C before anything was removed, else
-// err.
+// interrupted is the error for Ctrl-C before anything was removed, else err.
 func (c cleaner) interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted: nothing was removed")
@@ -156,9 +155,9 @@ func (c cleaner) interrupted(ctx context.Context, err error) error {
 	return err
 }
 
-// removeAll goes on after a failure: what can be removed is. The reason is often
-// one for all nodes, so that some are enough to say it. It is interrupted between
-// two nodes.
+// removeAll continues after a failure: what can be removed is. The cause is often
+// the same for all nodes, so only some are named. It can be interrupted between two
+// nodes.
 func (c cleaner) removeAll(ctx context.Context, found []cleanup.Node) error {
 	var failed []error
 	removed := 0
@@ -187,7 +186,7 @@ func (c cleaner) removeAll(ctx context.Context, found []cleanup.Node) error {
 	return nil
 }
 
-// settle is what an agent that runs all the same takes to write again.
+// settle is the time in which an agent that still runs writes again.
 const settle = 5 * time.Second
 
 // lookAgain finds what was written again.
@@ -237,8 +236,8 @@ func printCleanup(w io.Writer, p terminal.Palette, found []cleanup.Node) error {
 	return t.Err
 }
 
-// ask puts a question, and gives up when the context ends: a read from a
-// terminal cannot be interrupted, so it is left behind.
+// ask asks a question, and returns when the context ends: a read from a terminal
+// cannot be interrupted, so its goroutine stays.
 func ask(ctx context.Context, in io.Reader, out io.Writer, question string) (bool, error) {
 	fmt.Fprintf(out, "%s [y/N] ", question)
 	answer := make(chan string, 1)

@@ -14,8 +14,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
-// clusterFlags say which cluster is spoken to, and as whom, by kubectl's own
-// flags; audit, verify and cleanup share them.
+// clusterFlags are kubectl's own flags for the cluster and the credentials; audit,
+// verify and cleanup share them.
 type clusterFlags struct {
 	kubectl *genericclioptions.ConfigFlags
 	prefix  string

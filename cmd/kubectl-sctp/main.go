@@ -21,7 +21,7 @@ func main() {
 		debug.SetGCPercent(50)
 	}
 	args := os.Args[1:]
-	// kubectl asks a program of this name for what may follow on its command line.
+	// kubectl runs a program of this name for shell completion.
 	if strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "kubectl_complete-sctp" {
 		args = append([]string{cobra.ShellCompRequestCmd}, args...)
 	}

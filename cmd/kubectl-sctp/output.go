@@ -89,8 +89,8 @@ func (o *outputFlags) parse() error {
 	return nil
 }
 
-// Print writes value in the chosen form. JSON, YAML and templates are made of
-// it; the command has a function for each other form.
+// Print writes value in the chosen form. JSON, YAML and templates are made from it;
+// the command has a function for each other form.
 func (o *outputFlags) Print(w io.Writer, value any, forms map[command.Output]form) error {
 	if o.template != nil {
 		return o.apply(w, value)
@@ -110,7 +110,7 @@ func (e encoded) MarshalJSON() ([]byte, error)     { return e, nil }
 func (e encoded) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
 func (e encoded) DeepCopyObject() runtime.Object   { return e }
 
-// apply prints what the template makes of value.
+// apply prints value through the template.
 func (o *outputFlags) apply(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {

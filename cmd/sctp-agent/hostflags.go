@@ -13,7 +13,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 )
 
-// hostFlags say which host is assessed, and how; check and run share them.
+// hostFlags are which host is assessed, and how; check and run share them.
 type hostFlags struct {
 	node     string
 	host     kmod.Options

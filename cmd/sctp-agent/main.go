@@ -52,8 +52,8 @@ causes the module to be loaded unless --autoload=allow is given.`,
 	return root
 }
 
-// newMovedCommand names the program that has the command, whatever its arguments
-// are. People look for it here: this one is on every node.
+// newMovedCommand names the program that has the command, for any arguments. People
+// look for it here, as this program is on every node.
 func newMovedCommand(name string) *cobra.Command {
 	return &cobra.Command{
 		Use:                name,

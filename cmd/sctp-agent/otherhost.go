@@ -9,8 +9,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// refuseOtherHost is the error where the root is not that of the machine whose
-// kernel would be asked, unless a kernel release is given: then it is meant.
+// refuseOtherHost is an error if the root is not that of the machine whose kernel
+// would be used, unless a kernel release is given: then that is intended.
 func refuseOtherHost(host kmod.Options) error {
 	if host.KernelRelease != "" {
 		return nil
@@ -26,11 +26,11 @@ func refuseOtherHost(host kmod.Options) error {
 // container is (PROC_PID_INIT_INO in the kernel's include/linux/proc_ns.h).
 const initialPIDs = "pid:[4026531836]"
 
-// otherHost says why a root is not this machine's, "" where nothing says so.
+// otherHost is why a root is not this machine's, "" if nothing shows that.
 func otherHost(host kmod.Options) string {
 	theirs, err := os.Stat(host.Root)
 	if err != nil || !theirs.IsDir() {
-		return "" // the report says so
+		return "" // the report has this error
 	}
 	if sameFile("/", host.Root) {
 		return ""
@@ -55,7 +55,7 @@ func otherHost(host kmod.Options) string {
 		}
 	}
 	// In a container, with the host's PID namespace or without, only some of a
-	// host's root may be mounted; and only root may look at init's.
+	// host's root may be mounted; and only root may read init's.
 	if pids, err := os.Readlink("/proc/self/ns/pid"); err != nil || pids != initialPIDs || !sameFile("/", "/proc/1/root") {
 		return ""
 	}

@@ -45,7 +45,7 @@ func newPeerCommand[J any](name, short string, do func(context.Context, J) wire.
 	return cmd
 }
 
-// leave writes a peer's word where kubelet finds it.
+// leave writes a peer's result where kubelet finds it.
 func leave(path string, say wire.Say) error {
 	text, err := wire.Encode(buildinfo.Current().Version, say)
 	if err != nil {

@@ -40,8 +40,8 @@ type runFlags struct {
 	logLevel   slog.LevelVar
 }
 
-// leastHeartbeat: each heartbeat is a write to etcd, and news to whoever watches
-// Nodes.
+// leastHeartbeat: each heartbeat is a write to etcd, and an event for all that
+// watch Nodes.
 const leastHeartbeat = 10 * time.Second
 
 func newRunCommand() *cobra.Command {
@@ -153,7 +153,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 		Shutdown: shutdown,
 		Outputs:  outputs,
 		Resync:   f.resync,
-		// The probe may take as long as it was told, and the rest is quick.
+		// The probe may take up to its deadline, and the rest is quick.
 		AssessTimeout: agent.DefaultAssessTimeout + opts.Probe.Timeout,
 		// Else the heap would grow from assessment to assessment until the
 		// collector finds it worth its while, to twice its size at rest.

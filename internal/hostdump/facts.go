@@ -23,7 +23,7 @@ type facts struct {
 	sysctls           map[string]string
 	sysctlsComplete   bool
 	protocol          bool   // the kernel has SCTP: net.sctp is among its sysctls
-	modules           string // /proc/modules; listed says that it is known
+	modules           string // /proc/modules; listed: it is known
 	listed            bool
 	ostree            bool
 	kmodTools         bool            // the host's module tools are kmod's
@@ -217,7 +217,7 @@ func (f *facts) readLsmod(output string) {
 	f.modules, f.listed = b.String(), b.Len() > 0
 }
 
-// lists says whether a module is among those in the kernel.
+// lists reports whether a module is among those in the kernel.
 func (f *facts) lists(module string) bool {
 	for line := range strings.Lines(f.modules) {
 		if name, _, _ := strings.Cut(line, " "); name == module {

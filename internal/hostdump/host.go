@@ -13,8 +13,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// world is one host that the copy may have been made of. unsure is what settles
-// between it and the first one, and is not in the copy.
+// world is one host that the copy may be of. unsure is what decides between it and
+// the first one, and is not in the copy.
 type world struct {
 	files  fs.FS
 	unsure kmod.Evidence
@@ -30,7 +30,8 @@ var collected = map[string][]string{
 	"grub2":   {"boot/loader", "boot/grub2", "boot/grub", "etc/default/grub"},
 }
 
-// alwaysThere are directories that lead to what sos leaves out or found missing.
+// alwaysThere are directories that exist although sos leaves out, or did not find,
+// what is in them.
 var alwaysThere = map[string]bool{
 	"etc": true, "lib": true, "run": true, "usr": true, "usr/lib": true, "usr/local": true, "usr/local/lib": true,
 	"bin": true, "sbin": true, "usr/bin": true, "usr/sbin": true,
@@ -45,8 +46,8 @@ var programs = map[string]bool{
 	"sbin/modprobe": true, "usr/sbin/modprobe": true, "bin/sh": true, "usr/bin/sh": true,
 }
 
-// worlds are the hosts that the copy may have been made of: one, where it is a
-// host's whole root.
+// worlds are the hosts that the copy may be of: one, where it is a host's whole
+// root.
 func (d *Dump) worlds(release string) []world {
 	first := &hostFiles{base: d.files, facts: &d.facts, made: map[string]*memfs.Node{}, gone: map[string]bool{}}
 	if !d.facts.sos {
@@ -65,7 +66,7 @@ func (d *Dump) worlds(release string) []world {
 	needed := first.makeIndexes(dir)
 	all := []world{{files: first}}
 
-	// may adds a host that is as the first one, but for what it changes.
+	// may adds a host that is like the first one, except for what it changes.
 	may := func(file, effect string, change func(*hostFiles)) {
 		other := first.clone()
 		change(other)
@@ -107,8 +108,7 @@ func (d *Dump) worlds(release string) []world {
 	return all
 }
 
-// unproved are those of the modules' files of which only modules.dep says that they
-// are there.
+// unproved are the modules' files that are known from modules.dep only.
 func (h *hostFiles) unproved(files []string) (list []string) {
 	for _, name := range files {
 		if !h.facts.files["/"+name] && !h.facts.files["/"+strings.TrimPrefix(name, "usr/")] && !has(h.base, name) {
@@ -150,8 +150,8 @@ type hostFiles struct {
 	// listed are the files of modules.dep, in listedDirs; those of gone are not
 	// there.
 	listed, listedDirs, gone map[string]bool
-	// modules is the kernel's module directory; hasDep says that modules.dep is
-	// in it; merged, that lib is a link to usr/lib.
+	// modules is the kernel's module directory; hasDep: it has modules.dep; merged:
+	// lib is a link to usr/lib.
 	modules string
 	hasDep  bool
 	merged  bool
@@ -186,8 +186,8 @@ func (h *hostFiles) makeKernel() {
 	}
 }
 
-// signed is a module's file as the kernel wants it: what the file holds is not
-// known, and nobody is blamed for it.
+// signed is a module's file that the kernel accepts: its real content is not known,
+// and must not be reported as a cause.
 const signed = "~Module signature appended~\n"
 
 // protocolAliases are the aliases of net/sctp/protocol.c and diag.c
@@ -239,7 +239,7 @@ func (h *hostFiles) makeIndexes(dir string) (needed []string) {
 	return needed
 }
 
-// makeAliases makes the index of aliases, in which these lead to sctp, too.
+// makeAliases makes the index of aliases, in which these are aliases of sctp, too.
 func (h *hostFiles) makeAliases(dir string, more ...string) {
 	var aliases kmodindex.Builder
 	for file := range h.listed {
@@ -267,7 +267,7 @@ func (h *hostFiles) makeBuiltin(dir string, builtin bool) {
 	h.make(path.Join(dir, "modules.builtin.alias.bin"), string(aliases.Bytes()))
 }
 
-// missing says what it means that the copy has no file of this name.
+// missing is what it means that the copy has no file of this name.
 func (h *hostFiles) missing(name string) error {
 	in := func(dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") }
 	switch {
@@ -303,8 +303,8 @@ func (h *hostFiles) missing(name string) error {
 	return errNotCollected
 }
 
-// find looks at a name without links: what the copy has, or what is made of what is
-// known besides.
+// find looks a name up without links: in the copy, or in what is made from other
+// facts.
 func (h *hostFiles) find(name string) (copied fs.FileInfo, made *memfs.Node, err error) {
 	if n := h.made[name]; n != nil {
 		return nil, n, nil
@@ -327,7 +327,7 @@ func (h *hostFiles) find(name string) (copied fs.FileInfo, made *memfs.Node, err
 	return nil, nil, &fs.PathError{Op: "lstat", Path: name, Err: err}
 }
 
-// Lstat looks at a name without links in its directory.
+// Lstat describes a name without links in its directory.
 func (h *hostFiles) Lstat(name string) (fs.FileInfo, error) {
 	copied, made, err := h.find(name)
 	if made != nil {

@@ -88,8 +88,8 @@ func (d *Dump) Close() error {
 	return d.root.Close()
 }
 
-// maxDepth is how many directories may stand around a host's root: archives have
-// it in one of its own, and cases of support keep each archive in another.
+// maxDepth is how many directories a host's root may be in: an archive has one, and
+// support cases often have another for each archive.
 const maxDepth = 3
 
 // find goes to the host's root.
@@ -131,7 +131,7 @@ func (d *Dump) find() error {
 	return errors.New("holds neither a sosreport (sos_commands) nor the root of a host (etc, and lib or usr)")
 }
 
-// isHost says whether a directory is a host's root or a sosreport's.
+// isHost reports whether a directory is a host's root or a sosreport's.
 func isHost(files fs.FS) bool {
 	return has(files, "sos_commands") || has(files, "etc") && (has(files, "lib") || has(files, "usr"))
 }
@@ -220,9 +220,9 @@ func (d *Dump) judge(ctx context.Context, files fs.FS, release string, opts Opti
 	return r, missing, nil
 }
 
-// merge takes out of a report what another one of the same copy denies, and says
-// whether that was anything. first is the report as it was judged: the host is as
-// in it or as in the other one, which this evidence cannot settle.
+// merge removes from a report what another report of the same copy contradicts, and
+// returns whether there was anything. first is the report as judged: the host is as
+// in this or as in the other, which the files do not decide.
 func merge(report *verdict.Report, first, other verdict.Report, unsure kmod.Evidence) (changed bool) {
 	answer := func(a *kmod.Answer, first, other kmod.Answer, evidence *[]kmod.Evidence) bool {
 		if first == other {

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// automount says whether a directory is a mount point of autofs that nobody has
-// entered. To open the mount point itself with O_PATH mounts nothing (open(2)).
+// automount reports whether a directory is a mount point of autofs that nothing has
+// used. To open the mount point itself with O_PATH mounts nothing (open(2)).
 func (d *directory) automount(name string) bool {
 	parent, err := d.handle(path.Dir(name))
 	if err != nil {

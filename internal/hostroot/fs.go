@@ -21,8 +21,8 @@ type Tree struct {
 	looks map[string]look // by name without links, relative to the root
 	ids   map[string]ID
 	root  io.Closer // what fsys is a part of, nil if that is the caller's
-	// partial: only some directories of the host are mounted here, each for
-	// itself. A link that leads nowhere may then lead out of what is mounted.
+	// partial: only some directories of the host are mounted here, each separately.
+	// The target of a dangling link may then be outside of them.
 	partial bool
 }
 
@@ -57,7 +57,7 @@ func FromFS(fsys fs.FS) (*Tree, error) {
 	return newTree(fsys), nil
 }
 
-// lstat looks at a name without links, once.
+// lstat reads a name without links, once.
 func (t *Tree) lstat(name string) (fs.FileInfo, error) {
 	l, ok := t.looks[name]
 	if !ok {
@@ -71,9 +71,9 @@ func (t *Tree) lstat(name string) (fs.FileInfo, error) {
 	return l.info, l.err
 }
 
-// resolve follows a name as path_resolution(7) has it, and returns the name
-// without links of what it leads to, relative to the root. Where it leads
-// nowhere, it is the name of what is missing.
+// resolve follows a name as in path_resolution(7), and returns the name of its
+// target without links, relative to the root. If that is missing, it is the name of
+// what is missing.
 func (t *Tree) resolve(name string) (at string, info fs.FileInfo, err error) {
 	rest, own, inLink := name, len(name), false
 	fail := func(err error) (string, fs.FileInfo, error) {
@@ -160,7 +160,7 @@ func (t *Tree) info(at string, i fs.FileInfo) Info {
 	return Info{Mode: i.Mode(), Size: i.Size(), Changed: i.ModTime(), ID: id}
 }
 
-// Stat looks at what a name leads to.
+// Stat describes the target of a name.
 func (t *Tree) Stat(name string) (Info, error) {
 	at, info, err := t.resolve(name)
 	if err != nil {
@@ -207,7 +207,7 @@ func (t *Tree) Open(name string) (File, error) {
 	if f.file, err = t.fsys.Open(at); err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: Bare(err)}
 	}
-	// What was looked at may have gone.
+	// The file may have been removed since.
 	if info, err = f.file.Stat(); err == nil {
 		f.info = t.info(at, info)
 		err = f.info.Regular(name)
@@ -264,8 +264,8 @@ func (t *Tree) list(at string) (list []fs.DirEntry, err error) {
 	return list, nil
 }
 
-// MayHave says that a name which leads nowhere here may lead somewhere on the
-// host all the same: what it begins with is not mounted.
+// MayHave reports whether a name that does not resolve here may resolve on the
+// host: the directory that it begins with is not mounted.
 func (t *Tree) MayHave(name string) bool {
 	if !t.partial {
 		return false
@@ -275,8 +275,8 @@ func (t *Tree) MayHave(name string) bool {
 	return err != nil && Absent(err)
 }
 
-// Automount says whether a name is a mount point of autofs that nobody has
-// entered: a look below it would mount something, and may wait for a server.
+// Automount reports whether a name is a mount point of autofs that nothing has
+// used: a look below it would mount something, and may wait for a server.
 func (t *Tree) Automount(name string) bool {
 	at, _, err := t.resolve(name)
 	live, ok := t.fsys.(disk)
@@ -291,8 +291,8 @@ func (t *Tree) Close() error {
 	return t.root.Close()
 }
 
-// Sub is a directory of the tree that stands for one of the kernel's own, as
-// Kernel is on a live host. Its names are relative to the directory.
+// Sub is a directory of the tree in place of one of the kernel's own, as Kernel is
+// on a live host. Its names are relative to the directory.
 func (t *Tree) Sub(dir string) *Sub { return &Sub{tree: t, dir: dir} }
 
 // Sub is a directory of a Tree.
@@ -301,7 +301,7 @@ type Sub struct {
 	dir  string
 }
 
-// Stat looks at a file.
+// Stat describes a file.
 func (s *Sub) Stat(name string) (Info, error) { return s.tree.Stat(path.Join("/", s.dir, name)) }
 
 // ReadFile reads a file.

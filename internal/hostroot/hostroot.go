@@ -33,19 +33,18 @@ var (
 	ErrTooLarge = errors.New("larger than any real one, not read")
 	// ErrNullDevice: /dev/null, or a link to it. Reads as empty.
 	ErrNullDevice = errors.New("the null device")
-	// ErrNotMounted: a link that leads nowhere, in a root of which only parts
-	// are mounted.
+	// ErrNotMounted: a dangling link, in a root of which only parts are mounted.
 	ErrNotMounted = errors.New("points outside of what is mounted of the host, or to a missing file")
 	// errBadName: a name that an [fs.FS] does not take, which a host may have.
 	errBadName = errors.New("its name is not one that this file system can open")
 )
 
-// Info is what a look at a file tells, links followed.
+// Info describes a file, links followed.
 type Info struct {
 	Mode fs.FileMode
 	Size int64
-	// Changed is when the file was last modified, or put where it is: the later
-	// of its mtime and ctime, or where there is no ctime, the mtime.
+	// Changed is when the file was last modified, or moved there: the later of its
+	// mtime and ctime, or where there is no ctime, the mtime.
 	Changed time.Time
 	// ID is the same for two names of one file or directory.
 	ID ID
@@ -69,8 +68,8 @@ type File interface {
 	ReadAll(limit int64) ([]byte, error)
 }
 
-// readAll reads a file of any size up to limit, whatever its size was said to
-// be: files of procfs have none.
+// readAll reads a file of any size up to limit, whatever size stat reports: files
+// of procfs have none.
 func readAll(r io.Reader, name string, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {
@@ -98,14 +97,14 @@ func (i Info) Regular(name string) error {
 // nullDevice is the identity of /dev/null.
 var nullDevice = ID{ino: ^uint64(0)}
 
-// Absent says that an error means "there is no such file", as opposed to "it
-// could not be looked at". A path through a plain file (ENOTDIR) and a link
-// that leads nowhere are absent, too.
+// Absent reports whether an error means "there is no such file", as opposed to "it
+// could not be read". A path through a plain file (ENOTDIR) and a dangling link are
+// absent, too.
 func Absent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// Bare takes an error out of the name and operation that stand around it.
+// Bare removes the name and operation from an error.
 func Bare(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
 		return pe.Err
@@ -113,8 +112,8 @@ func Bare(err error) error {
 	return err
 }
 
-// parentOf is the directory that a name is in. One with "..", which may come
-// after a link, cannot be told from the name.
+// parentOf is the directory that a name is in. For one with "..", which may come
+// after a link, that is not known from the name.
 func parentOf(name string) string {
 	if !strings.Contains(name, "..") {
 		return path.Dir(name)

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Kernel is a file system of the kernel's own, as /proc and /sys, or a directory
-// in its place. Nobody but the kernel writes it, so names are opened as they are.
+// Kernel is a file system of the kernel's own, as /proc and /sys, or a directory in
+// its place. Only the kernel writes it, so names are opened without resolving
+// links.
 type Kernel struct {
 	name string
 	dir  *os.File // O_PATH
@@ -31,7 +32,7 @@ func (k *Kernel) Close() error {
 	return k.dir.Close()
 }
 
-// Stat looks at a file, by its name relative to the directory.
+// Stat describes a file, by its name relative to the directory.
 func (k *Kernel) Stat(name string) (Info, error) {
 	if k.err != nil {
 		return Info{}, k.err

@@ -27,10 +27,10 @@ func Open(name string) (*Tree, error) {
 	return t, nil
 }
 
-// isPartial tells a host's own root from a directory into which directories of
-// a host are mounted one by one, as a container has them that is not given the
-// whole root: /etc is another file system than the root, and there is not even
-// a mount point for /dev and /proc, without which no host boots.
+// isPartial reports whether a root is only a directory into which some directories
+// of a host are mounted, as in a container that does not get the whole root: /etc
+// is another file system than the root, and there is no mount point for /dev and
+// /proc, without which no host boots.
 func isPartial(root int) bool {
 	var top, etc, st unix.Stat_t
 	if unix.Fstat(root, &top) != nil || unix.Fstatat(root, "etc", &etc, unix.AT_SYMLINK_NOFOLLOW) != nil || top.Dev == etc.Dev {
@@ -45,9 +45,9 @@ func isPartial(root int) bool {
 }
 
 // directory is a host's root on disk. Names are given to it without links, as
-// [Tree] resolves them, and it follows none: each component is opened below the
-// one before. It remembers the directories it came through: one inspection meets
-// the same few again and again.
+// [Tree] resolves them, and it follows none: each component is opened below the one
+// before. It keeps the directories that it passed through: one inspection uses the
+// same few many times.
 type directory struct {
 	root *os.File // O_PATH
 	dirs map[string]handle
@@ -85,7 +85,7 @@ func (d *directory) handle(name string) (fd int, err error) {
 	return h.fd, h.err
 }
 
-// Lstat looks at a file, and opens nothing.
+// Lstat describes a file without opening it.
 func (d *directory) Lstat(name string) (fs.FileInfo, error) {
 	var st unix.Stat_t
 	parent, err := d.handle(path.Dir(name))
@@ -115,14 +115,14 @@ func (d *directory) Open(name string) (fs.File, error) {
 	return open(parent, path.Base(name), unix.O_NOFOLLOW)
 }
 
-// infoOf translates what stat(2) says.
+// infoOf translates the result of stat(2).
 func infoOf(st *unix.Stat_t) Info {
 	i := Info{
 		Mode: typeOf(st.Mode) | fs.FileMode(st.Mode&0o777), Size: st.Size,
 		Changed: time.Unix(st.Mtim.Unix()), ID: ID{uint64(st.Dev), st.Ino},
 	}
-	// Installers and archives set the mtime to that of the file they have
-	// (rpm, cp -p, tar); what they cannot set says when it came here.
+	// Installers and archives set the mtime to that of the file they have (rpm, cp
+	// -p, tar); the ctime, which they cannot set, is when it was put here.
 	if changed := time.Unix(st.Ctim.Unix()); changed.After(i.Changed) {
 		i.Changed = changed
 	}
@@ -173,8 +173,8 @@ type liveFile struct {
 	info liveInfo
 }
 
-// open opens a file below a directory. Nothing waits and nothing becomes a
-// terminal, should a file have turned into something else since the look at it.
+// open opens a file below a directory. It does not block, nor acquire a terminal,
+// if the file was replaced since it was checked.
 func open(dir int, name string, flags int) (*liveFile, error) {
 	fd, err := unix.Openat(dir, name, flags|unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -191,12 +191,12 @@ func open(dir int, name string, flags int) (*liveFile, error) {
 func (f *liveFile) Stat() (fs.FileInfo, error) { return f.info, nil }
 func (f *liveFile) Close() error               { return unix.Close(f.fd) }
 
-// Read reads like io.Reader says.
+// Read implements io.Reader.
 func (f *liveFile) Read(p []byte) (int, error) {
 	return read(p, func() (int, error) { return unix.Read(f.fd, p) })
 }
 
-// ReadAt reads like io.ReaderAt says.
+// ReadAt implements io.ReaderAt.
 func (f *liveFile) ReadAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {

@@ -1,12 +1,12 @@
 // Package mesh is one node of the mesh: it probes its peers, asks others about
-// those that fail, and concludes what is broken. It knows nothing of sockets and
-// of Kubernetes: what it needs of them is in [Config].
+// those that fail, and concludes what is broken. It does not depend on sockets or
+// Kubernetes: what it needs of them is in [Config].
 //
 // Each peer on the ring gets a new association every ten seconds, and, half that
-// time later, an echo on an association that is kept; one roaming peer gets a
-// new association. From the first try that fails, others are asked; after the
-// second, all peers are probed at once, to tell a broken path from this node's
-// own failure, and the list of peers is read again; the third counts.
+// time later, an echo on an association that is kept; one roaming peer gets a new
+// association. From the first try that fails, others are asked; after the second,
+// all peers are probed at once, to distinguish a broken path from this node's own
+// failure, and the list of peers is read again; the third counts.
 package mesh
 
 import (
@@ -51,8 +51,7 @@ type Peer struct {
 	Address    netip.Addr
 	// Pod and its UID are who may ask in this node's name.
 	Pod, UID string
-	// Ready as the list says. Leaving: its pod is about to end, and is not
-	// probed.
+	// Ready, by the list. Leaving: its pod is about to end, and is not probed.
 	Ready, Leaving bool
 }
 
@@ -85,7 +84,7 @@ type Agent struct {
 	cfg Config
 	// epoch is when this node's periods begin.
 	epoch time.Time
-	// relist asks for the list to be read.
+	// relist requests that the list is read.
 	relist chan struct{}
 	// checks are those made for others.
 	checks checks
@@ -104,7 +103,7 @@ type Agent struct {
 	greeted   bool
 	watches   []*watch // of the ring, in its order
 	roaming   []*watch
-	// introductions are to nodes that were asked.
+	// introductions are those made to nodes that were asked.
 	introductions introductions
 	swept         map[conclusion.Kind]time.Time
 	stranger      time.Time // when the list was or will be read because of one
@@ -123,7 +122,7 @@ func New(cfg Config) *Agent {
 	}
 }
 
-// Await has the picture say why nothing is probed yet.
+// Await sets in the picture why nothing is probed yet.
 func (a *Agent) Await(missing string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -150,7 +149,7 @@ func (a *Agent) Run(ctx context.Context) {
 	}
 }
 
-// readLists reads the list of peers, again and again.
+// readLists reads the list of peers repeatedly.
 func (a *Agent) readLists(ctx context.Context) {
 	again := backoff.Backoff{First: calm, Last: time.Minute}
 	timeout := listTimeout
@@ -245,8 +244,8 @@ func (a *Agent) listed(ctx context.Context, list []Peer, read bool) {
 	}
 }
 
-// greet lets those who are to probe this node know that it is there: its address
-// is strange to them.
+// greet tells the nodes that have to probe this one that it exists: they do not
+// know its address yet.
 func (a *Agent) greet(ctx context.Context) {
 	for _, name := range a.ring.Probers(a.cfg.Node) {
 		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })

@@ -28,7 +28,7 @@ type check struct {
 	ended time.Time
 }
 
-// Check tells another node whether this one fails towards a peer. Only a peer of
+// Check answers another node whether this one fails towards a peer. Only a peer of
 // the list is probed.
 func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (picture.State, bool) {
 	peer, known := a.named(about)
@@ -45,7 +45,7 @@ func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (
 	a.mu.Unlock()
 	switch {
 	case peer.Leaving || self.State == picture.StateFailed:
-		return picture.StateUnknown, true // this node is no witness
+		return picture.StateUnknown, true // this node itself fails, and cannot judge
 	case state == picture.StateFailed:
 		return picture.StateFailed, true
 	}
@@ -61,7 +61,7 @@ func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (
 		c = &check{done: make(chan struct{}), state: picture.StateUnknown}
 		a.checks.by[key] = c
 		go func() {
-			// It serves others, too, who asked later.
+			// Its result is also for others that asked later.
 			state := a.tries(context.WithoutCancel(ctx), w, kind)
 			a.checks.mu.Lock()
 			c.state, c.ended = state, time.Now()

@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// introductionsAtOnce is how many nodes are asked for the first time at once,
-	// and then one more each introduceAgain. Each needs two requests to the API
-	// server, a token and its review: where a zone of thousands of nodes fails,
-	// all agents make them together.
+	// introductionsAtOnce is how many nodes may be asked for the first time at
+	// once; then one more each introduceAgain. Each needs two requests to the API
+	// server, a token and its review: where a zone of thousands of nodes fails, all
+	// agents make them together.
 	introductionsAtOnce, introduceAgain = 6, 10 * time.Second
 	// acquainted is how long these serve: less than a token (internal/mesh/kube).
 	acquainted = 8 * time.Minute
 )
 
-// introductions of this node to those that it asks.
+// introductions limits how often this node asks others for the first time.
 type introductions struct {
 	made map[netip.Addr]time.Time
 	// used is how much of what is allowed is, as a time: allowed is what is
@@ -24,7 +24,7 @@ type introductions struct {
 	used time.Time
 }
 
-// needed says whether a node was not asked lately.
+// needed reports whether a node was not asked lately.
 func (i *introductions) needed(p Peer, now time.Time) bool {
 	return now.Sub(i.made[p.Address]) >= acquainted
 }

@@ -108,7 +108,7 @@ func (a *Agent) sweep(except *watch, k conclusion.Kind) {
 	}
 }
 
-// tryTCP tells SCTP that is dropped from a network that is down.
+// tryTCP distinguishes dropped SCTP from a network that is down.
 func (a *Agent) tryTCP(ctx context.Context, w *watch) {
 	trying, cancel := context.WithTimeout(ctx, tcpTimeout)
 	defer cancel()
@@ -122,7 +122,7 @@ func (a *Agent) tryTCP(ctx context.Context, w *watch) {
 	a.judge()
 }
 
-// askOthers asks some of those who probe the peer.
+// askOthers asks some of those that probe the peer.
 func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
 	others := a.others(w, k)
 	answers := make(chan picture.State, len(others))
@@ -158,8 +158,8 @@ func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
 	a.judge()
 }
 
-// others who probe the peer and are asked about it: those first that this node
-// reaches, and of those the ones that it knows.
+// others are those that probe the peer and are asked about it: first those that
+// this node reaches, and among them those that it has asked before.
 func (a *Agent) others(w *watch, k conclusion.Kind) (chosen []Peer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -55,7 +55,7 @@ const (
 // agent is the mesh's pod on one node.
 type agent struct {
 	node, pod, port string
-	// trouble is why it is not asked, or why its answer is none.
+	// trouble is why it is not asked, or why its answer is not valid.
 	trouble string
 	picture *picture.Picture
 }
@@ -84,7 +84,7 @@ func findAgents(ctx context.Context, c kubernetes.Interface, namespace string) (
 	byNode := map[string]*agent{}
 	var all []*agent
 	err := cluster.List(ctx, "pods", namespace, c.CoreV1().Pods(namespace).List, metav1.ListOptions{LabelSelector: Selector}, func(p *corev1.Pod) {
-		owner := metav1.GetControllerOf(p) // labels alone anybody can set
+		owner := metav1.GetControllerOf(p) // anybody can set the labels
 		if owner == nil || owner.Kind != "DaemonSet" || p.Spec.NodeName == "" {
 			return
 		}
@@ -99,7 +99,7 @@ func findAgents(ctx context.Context, c kubernetes.Interface, namespace string) (
 		if found.port == "" && found.trouble == "" {
 			found.trouble = fmt.Sprintf("the pod %s has no port %q", p.Name, PortName)
 		}
-		// During a rolling update two may stand on one node.
+		// During a rolling update a node may have two.
 		switch old := byNode[found.node]; {
 		case old == nil:
 			byNode[found.node] = &found
@@ -117,8 +117,8 @@ func findAgents(ctx context.Context, c kubernetes.Interface, namespace string) (
 	return all, nil
 }
 
-// podTrouble is why a pod cannot answer, "" where it may. One that is not ready
-// is asked: it has something to tell.
+// podTrouble is why a pod cannot answer, "" where it may. One that is not ready is
+// asked, too: its answer is useful.
 func podTrouble(p *corev1.Pod) string {
 	if p.DeletionTimestamp != nil {
 		return "its pod is being deleted"

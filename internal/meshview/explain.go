@@ -7,7 +7,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
 )
 
-// explain says what a finding means, and what to try next.
+// explain is what a finding means, and what to try next.
 func (f *Finding) explain() {
 	what := map[Associations]string{
 		AssociationsAll:  "SCTP fails",

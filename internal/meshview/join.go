@@ -133,12 +133,12 @@ func zonePairs(pairs []Pair) []ZonePair {
 	return out
 }
 
-// judge explains every pair that fails once, by the widest thing that explains
-// it: a node that reaches nobody, a way between two zones, a node that most do
-// not reach, a single path.
+// judge explains every pair that fails once, by the widest thing that explains it:
+// a node that reaches no peer, a pair of zones, a node that most do not reach, a
+// single path.
 func judge(nodes []Node, pairs []Pair) []Finding {
 	out := []Finding{}
-	// What a node that reaches nobody says of others is about itself.
+	// What a node that reaches no peer reports of others is about itself.
 	out, rest := lonely(out, nodes, pairs)
 	out, rest = betweenZones(out, rest)
 	out, rest = unreachable(out, rest)
@@ -268,7 +268,7 @@ func unreachable(out []Finding, pairs []Pair) (found []Finding, rest []Pair) {
 				ok++
 			}
 		}
-		// One that is alone has asked others, and concluded.
+		// A single one has asked others, and concluded.
 		if len(failing) <= ok || len(failing) == 1 && failing[0].Conclusion != picture.ConclusionNode {
 			continue
 		}
@@ -291,7 +291,7 @@ func unreachable(out []Finding, pairs []Pair) (found []Finding, rest []Pair) {
 	return out, rest
 }
 
-// paths finds the single paths that fail; all are the pairs that tell which nodes
+// paths finds the single paths that fail; all are the pairs that show which nodes
 // are reached.
 func paths(out []Finding, pairs, all []Pair) []Finding {
 	reached := map[string]bool{}
@@ -349,8 +349,8 @@ func bothWays(list []Finding) []Finding {
 // most is how many names a finding lists.
 const most = 5
 
-// count takes into a finding what pairs say of it; name is what the evidence
-// calls a pair among several.
+// count adds to a finding what its pairs report; name is what the evidence calls a
+// pair among several.
 func (f *Finding) count(pairs []Pair, name func(Pair) string) {
 	var failing, reached []string
 	causes := map[string]int{}

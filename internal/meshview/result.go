@@ -91,8 +91,8 @@ const (
 	// NodeUnreachableBySCTP: most nodes that probe it fail, or it fails towards
 	// most of its peers.
 	NodeUnreachableBySCTP Kind = "NodeUnreachableBySCTP"
-	// PathBroken: from one node or zone to another, of which nothing says that
-	// it is broken as a whole.
+	// PathBroken: from one node or zone to another, which is not known to be broken
+	// as a whole.
 	PathBroken Kind = "PathBroken"
 )
 
@@ -114,7 +114,7 @@ type Associations string
 const (
 	// AssociationsAll: new ones, and those that are kept.
 	AssociationsAll Associations = "all"
-	// AssociationsNew only: kept ones go on.
+	// AssociationsNew only: kept ones work.
 	AssociationsNew Associations = "new"
 	// AssociationsKept only: new ones work.
 	AssociationsKept Associations = "kept"

@@ -41,8 +41,8 @@ const (
 type client struct {
 	kubeconn.Conn
 	node string
-	// status says that conditions are wanted; without it the server sends
-	// the metadata only, a fraction of a Node.
+	// status asks for the conditions; without it the server sends the metadata
+	// only, a fraction of a Node.
 	status bool
 }
 
@@ -124,7 +124,7 @@ func (c *client) apply(ctx context.Context, want nodelabel.Metadata, cond *Condi
 	return decodeNode("applying to node "+c.node, out, err)
 }
 
-// remove keys that an apply leaves behind.
+// remove keys that an apply does not remove.
 func (c *client) remove(ctx context.Context, labels, annotations []string) (*node, error) {
 	null := func(keys []string) map[string]any {
 		m := map[string]any{}
@@ -160,8 +160,8 @@ func decodeNode(doing string, body []byte, err error) (*node, error) {
 // version begins with that), then with each version, and with nil when the Node
 // is deleted.
 func (c *client) watch(ctx context.Context, timeout time.Duration, opened func(), changed func(*node)) error {
-	// The server ends a watch after the time asked for; a server that does
-	// not, or a connection that died unnoticed, is given up a minute later.
+	// The server ends a watch after the time asked for; a server that does not, or
+	// a connection that died unnoticed, is abandoned a minute later.
 	ctx, cancel := context.WithTimeout(ctx, timeout+time.Minute)
 	defer cancel()
 	doing := "watching node " + c.node

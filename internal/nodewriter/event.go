@@ -12,7 +12,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
 )
 
-// event is what an Event about the Node says.
+// event is the content of an Event about the Node.
 type event struct {
 	node    *node
 	kind    string // Normal or Warning
@@ -27,9 +27,8 @@ const (
 	eventBurst   = 10
 	eventRefill  = time.Minute
 	eventMessage = 1024
-	// Events are the least urgent of what the agent says: they leave the way
-	// to the labels of a cluster whose nodes change all at once, and follow
-	// within this long.
+	// Events are the least urgent writes: when all nodes of a cluster change at
+	// once, labels come first, and Events follow within this time.
 	eventSpread = 30 * time.Second
 	// At the end, those on their way and those that wait have so long.
 	lastEvents = time.Second
@@ -83,7 +82,7 @@ func (w *Writer) sendEvents(ctx context.Context) {
 	}
 }
 
-// sendLastEvents sends what is left, from e on, if it goes out at once.
+// sendLastEvents sends what is left, from e on, where that needs no wait.
 func (w *Writer) sendLastEvents(ctx context.Context, e event) {
 	for {
 		if e.node != nil {

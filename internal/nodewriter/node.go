@@ -27,7 +27,7 @@ type metadata struct {
 	ResourceVersion string            `json:"resourceVersion"`
 	Labels          map[string]string `json:"labels"`
 	Annotations     map[string]string `json:"annotations"`
-	// ManagedFields says which fields each writer owns.
+	// ManagedFields are the fields that each writer owns.
 	ManagedFields []struct {
 		Manager     string   `json:"manager"`
 		Operation   string   `json:"operation"` // Apply or Update
@@ -36,8 +36,8 @@ type metadata struct {
 	} `json:"managedFields"`
 }
 
-// Condition is a Node condition as the agent writes it. The type
-// of k8s.io/api has a heartbeat time that cannot be left out.
+// Condition is a Node condition as the agent writes it. The type of k8s.io/api has
+// a heartbeat time that cannot be omitted.
 type Condition struct {
 	Type               string `json:"type"`
 	Status             string `json:"status"`
@@ -47,7 +47,7 @@ type Condition struct {
 	LastTransitionTime string `json:"lastTransitionTime,omitempty"`
 }
 
-// says is whether two conditions say the same; the times are no news.
+// says reports whether two conditions are the same except for the times.
 func (c *Condition) says(other *Condition) bool {
 	if c == nil || other == nil {
 		return c == other
@@ -55,8 +55,8 @@ func (c *Condition) says(other *Condition) bool {
 	return c.Status == other.Status && c.Reason == other.Reason && c.Message == other.Message
 }
 
-// untilHeartbeat is how long the last heartbeat is good for, if one is due that
-// often. None, one that is no time, and one from the future are good for nothing.
+// untilHeartbeat is the time until the next heartbeat, if one is due that often: 0
+// if the last one is missing, not a time, or in the future.
 func (c *Condition) untilHeartbeat(every time.Duration, now time.Time) time.Duration {
 	last, err := time.Parse(time.RFC3339, c.LastHeartbeatTime)
 	if err != nil || last.After(now) {
@@ -74,9 +74,9 @@ func (n *node) condition() *Condition {
 	return nil
 }
 
-// newer says whether n was written after old. Resource versions of one object
-// are numbers that grow (Kubernetes 1.35 promises it; etcd always did); what is
-// no number counts as newer.
+// newer reports whether n was written after old. Resource versions of one object
+// are numbers that grow (Kubernetes 1.35 promises it; etcd always did); what is not
+// a number counts as newer.
 func (n *node) newer(old *node) bool {
 	if old == nil || n.Metadata.UID != old.Metadata.UID {
 		return true
@@ -88,9 +88,9 @@ func (n *node) newer(old *node) bool {
 
 // ownership is what managedFields records as the agent's.
 type ownership struct {
-	// labels, annotations, the condition and its heartbeat are owned by
-	// server-side apply on nodes/status: leaving one out of the next apply
-	// removes it, unless somebody else owns it too.
+	// labels, annotations, the condition and its heartbeat are owned by server-side
+	// apply on nodes/status: leaving one out of the next apply removes it, unless
+	// another writer owns it too.
 	labels, annotations  map[string]bool
 	condition, heartbeat bool
 	// strayLabels and strayAnnotations were written under the agent's name
@@ -106,8 +106,7 @@ type fieldSet map[string]json.RawMessage
 func (f fieldSet) child(name string) fieldSet {
 	var c fieldSet
 	if raw, ok := f[name]; ok {
-		// Cannot fail but for a server that sends nonsense, which then owns
-		// nothing.
+		// Fails only for a server that sends nonsense; then nothing is owned.
 		_ = json.Unmarshal(raw, &c)
 	}
 	return c
@@ -147,18 +146,18 @@ func (n *node) owned() ownership {
 	return o
 }
 
-// plan is the difference between what a Node says and what it should say.
+// plan is the difference between what a Node has and what it should have.
 type plan struct {
-	// apply says that an apply is due.
+	// apply: an apply is due.
 	apply bool
-	// foreign lists the keys that somebody else changed, removed or took.
+	// foreign lists the keys that another writer changed, removed or owns.
 	foreign []string
-	// removeLabels and removeAnnotations are keys that an apply leaves
-	// behind, because somebody else owns them too.
+	// removeLabels and removeAnnotations are keys that an apply does not remove,
+	// because another writer owns them too.
 	removeLabels, removeAnnotations []string
 }
 
-// applied is what the agent said in an apply.
+// applied is what the agent wrote in an apply.
 type applied struct {
 	nodelabel.Metadata
 	condition *Condition
@@ -184,8 +183,8 @@ func diff(k nodelabel.Keys, n *node, want nodelabel.Metadata, cond *Condition, b
 				p.apply = true
 			}
 		}
-		// Keys of the contract must not be on the Node unless they are
-		// desired, whoever wrote them: schedulers trust them.
+		// Keys of the contract must not be on the Node unless they are desired,
+		// even if another writer wrote them: schedulers trust them.
 		left := maps.Clone(stray)
 		for _, key := range contract {
 			left[key] = true
@@ -226,8 +225,8 @@ func diff(k nodelabel.Keys, n *node, want nodelabel.Metadata, cond *Condition, b
 	return p
 }
 
-// carry adds the agent's keys of another prefix to what is desired, as they
-// stand on the Node, and says whether there are any.
+// carry adds the agent's keys of another prefix to what is desired, with their
+// values on the Node, and returns whether there are any.
 func carry(k nodelabel.Keys, want nodelabel.Metadata, n *node) bool {
 	any := false
 	part := func(want, have map[string]string, owned map[string]bool) {
@@ -244,8 +243,8 @@ func carry(k nodelabel.Keys, want nodelabel.Metadata, n *node) bool {
 	return any
 }
 
-// said is what the agent says on the Node: its own keys with their values, as
-// far as nobody else has changed them.
+// said is what the agent wrote on the Node: its own keys with their values, except
+// those that another writer changed.
 func (n *node) said(memory nodelabel.Metadata) nodelabel.Metadata {
 	o := n.owned()
 	out := nodelabel.Metadata{Labels: map[string]string{}, Annotations: map[string]string{}}

@@ -26,9 +26,9 @@ func (r *refusal) Error() string {
 	return fmt.Sprintf("%s (HTTP %d)", r.Message, r.Code)
 }
 
-// refusalOf is the Status in an answer, or one made from the code: proxies, and
-// the API server when it is overrun, answer with a line of text. How long to
-// wait stands in a header.
+// refusalOf is the Status in an answer, or one made from the code: proxies, and an
+// overloaded API server, answer with a line of text. How long to wait is in a
+// header.
 func refusalOf(resp *http.Response) error {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	r := new(refusal)
@@ -38,7 +38,7 @@ func refusalOf(resp *http.Response) error {
 	if r.Message == "" {
 		r.Message = "refused with " + http.StatusText(resp.StatusCode)
 	}
-	// What the Status says of itself may be of another server.
+	// The code in the Status may be of another server.
 	r.Code = resp.StatusCode
 	if asked, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && asked > 0 {
 		r.Details.RetryAfterSeconds = max(r.Details.RetryAfterSeconds, min(asked, 3600))
@@ -52,11 +52,11 @@ type Outcome string
 const (
 	// Applied: the Node was changed.
 	Applied Outcome = "applied"
-	// PutBack: the Node was changed back after somebody else's edit.
+	// PutBack: another writer's edit was reverted.
 	PutBack Outcome = "put-back"
-	// Conflict: somebody else wrote at the same time (409).
+	// Conflict: another writer wrote at the same time (409).
 	Conflict Outcome = "conflict"
-	// Throttled: the API server asked for patience (429).
+	// Throttled: the API server asked to wait (429).
 	Throttled Outcome = "throttled"
 	// Unauthorized: the token was refused (401).
 	Unauthorized Outcome = "unauthorized"
@@ -109,7 +109,7 @@ func isForbidden(err error) bool {
 	return ok && r.Code == http.StatusForbidden
 }
 
-// askedDelay is how long the server asked to be left alone (Retry-After).
+// askedDelay is how long the server asked to wait (Retry-After).
 func askedDelay(err error) time.Duration {
 	if r, ok := errors.AsType[*refusal](err); ok {
 		return time.Duration(r.Details.RetryAfterSeconds) * time.Second

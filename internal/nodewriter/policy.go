@@ -22,14 +22,14 @@ const (
 	// later than it starts (a second, measured); only what is allowed after
 	// that is believed.
 	policySettles = 20 * time.Second
-	// Until it is refused, it is asked again this often.
+	// Until it is refused, the dry run is repeated this often.
 	policyRecheck = 30 * time.Minute
 )
 
 // checkPolicy finds out whether a write to another key than the agent's would be
-// refused, as manifests/base/admission.yaml is to refuse it: one that looks for
-// another account or namespace lets all of them pass, and does not say so. It
-// asks by a dry run, which changes nothing, and once it is refused never again.
+// refused, as manifests/base/admission.yaml is to refuse it: one for another
+// account or namespace allows all of them, and nothing shows that. It uses a dry
+// run, which changes nothing; once that is refused, it is not repeated.
 func (w *Writer) checkPolicy(ctx context.Context) {
 	w.mu.Lock()
 	caughtUp := w.caughtUp
@@ -83,8 +83,8 @@ func (w *Writer) setUnconfined(unconfined bool) {
 	poke(w.wake)
 }
 
-// Unconfined says whether the API server was seen to let the agent write what is
-// not its own.
+// Unconfined reports whether the API server was seen to allow the agent to write
+// what is not its own.
 func (w *Writer) Unconfined() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -25,13 +25,12 @@ const firstWindow, lastWindow = 8 * time.Second, 32 * time.Second
 // about this long, doubling, and not yet believed.
 const firstRefusal, unbelieved = time.Second, 3
 
-// after says how long to wait after a failure.
+// after is how long to wait after a failure.
 //
-// A server that is overrun tells everybody to come back in the same second
-// (API priority and fairness says "Retry-After: 1"), or has no time to answer at
-// all. They come no sooner than asked, and from then on at any time within a
-// window, which doubles as long as that is still too many at once: of 5,000, an
-// API server queues some hundreds.
+// An overloaded server asks all clients to retry in the same second (API priority
+// and fairness sends "Retry-After: 1"), or does not answer at all. So agents retry
+// no sooner than asked, and at a random time within a window, which doubles while
+// that is still too many at once: of 5,000, an API server queues some hundreds.
 func (r *retries) after(err error) time.Duration {
 	if isForbidden(err) {
 		r.refusals++
@@ -40,7 +39,7 @@ func (r *retries) after(err error) time.Duration {
 	}
 	asked := askedDelay(err)
 	if asked > 0 || r.refusals == 1 {
-		// It answers: what failed before is no measure any more.
+		// It answers: earlier failures no longer count.
 		r.Reset()
 	}
 	switch {
@@ -56,7 +55,7 @@ func (r *retries) after(err error) time.Duration {
 	return r.Next()
 }
 
-// notReady says that the last failure was a refusal that is not yet believed.
+// notReady: the last failure was a refusal that may be temporary.
 func (r *retries) notReady() bool { return r.refusals > 0 && r.refusals <= unbelieved }
 
 func (r *retries) reset() {
@@ -64,7 +63,7 @@ func (r *retries) reset() {
 	r.overruns, r.refusals = 0, 0
 }
 
-// timedOut says that there was no answer, or not even a TLS handshake, in time.
+// timedOut: there was no answer, or not even a TLS handshake, in time.
 func timedOut(err error) bool {
 	network, ok := errors.AsType[net.Error](err)
 	return errors.Is(err, context.DeadlineExceeded) || ok && network.Timeout()

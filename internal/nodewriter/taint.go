@@ -19,7 +19,7 @@ type taint struct {
 	Key    string `json:"key"`
 	Value  string `json:"value,omitempty"`
 	Effect string `json:"effect"`
-	// TimeAdded is kept as it stands: the patch tests for the whole taint.
+	// TimeAdded is kept as text: the patch tests for the whole taint.
 	TimeAdded string `json:"timeAdded,omitempty"`
 }
 

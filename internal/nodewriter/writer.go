@@ -30,8 +30,8 @@ type Config struct {
 	// Condition also writes the condition SCTPReady.
 	Condition bool
 	// Heartbeat is how often the condition's lastHeartbeatTime is renewed while
-	// nothing changes, so that the condition of an agent that died can be told;
-	// 0 for never. It has no fraction of a second.
+	// nothing changes, so that the condition of an agent that died can be
+	// recognised; 0 for never. It has no fraction of a second.
 	Heartbeat time.Duration
 	// Events creates one Event per transition.
 	Events bool
@@ -45,16 +45,16 @@ type Config struct {
 	Log     *slog.Logger
 }
 
-// Writer keeps a Node saying what the newest report says: through lost
-// connections, foreign edits, and the Node's deletion and return. It writes
-// nothing while nothing changes, but for the condition's heartbeat.
+// Writer keeps a Node's keys as in the newest report, despite lost connections,
+// foreign edits, and the Node's deletion and return. While nothing changes, it
+// writes only the condition's heartbeat.
 type Writer struct {
 	cfg    Config
 	client *client
 	events chan event
 
 	wake   chan struct{} // the report or the Node changed
-	urgent chan struct{} // somebody waits in Flush
+	urgent chan struct{} // a caller waits in Flush
 	back   chan struct{} // the API server answers again
 
 	mu sync.Mutex
@@ -110,8 +110,8 @@ func NewWriter(cfg Config) (*Writer, error) {
 	}, nil
 }
 
-// Publish makes r what the Node should say. It never blocks; a report that was
-// not written yet is superseded.
+// Publish sets the report that the Node should have. It never blocks; it replaces a
+// report that was not written yet.
 func (w *Writer) Publish(r verdict.Report) {
 	w.mu.Lock()
 	w.report = &r
@@ -123,8 +123,8 @@ func (w *Writer) Publish(r verdict.Report) {
 	poke(w.wake)
 }
 
-// Flush waits until the Node says what was published last, or ctx ends. A
-// retry that is due later is made now.
+// Flush waits until the Node has what was published last, or ctx ends. A retry that
+// is due later is made now.
 func (w *Writer) Flush(ctx context.Context) error {
 	w.mu.Lock()
 	seq := w.seq
@@ -145,15 +145,15 @@ func (w *Writer) Flush(ctx context.Context) error {
 	}
 }
 
-// Concluded says whether the Node has been seen to say a conclusive report of
-// this process.
+// Concluded reports whether the Node was seen with a conclusive report of this
+// process.
 func (w *Writer) Concluded() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.concluded
 }
 
-// Fighting says whether somebody else keeps changing the agent's keys.
+// Fighting reports whether another writer keeps changing the agent's keys.
 func (w *Writer) Fighting() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -172,14 +172,14 @@ const (
 	// A failed write is retried after about half a second, then with
 	// increasing delay.
 	firstRetry, lastRetry = 500 * time.Millisecond, time.Minute
-	// A watch that ended is opened again after about a second, then with
-	// increasing delay; the count starts anew after one that lasted.
+	// A watch that ended is opened again after about a second, then with increasing
+	// delay; the count starts again after one that lasted.
 	firstWatch, lastWatch, lastingWatch = time.Second, 20 * time.Second, time.Minute
 	// The API server is asked to end a watch after some half to one and a
 	// half of this.
 	watchTimeout = 40 * time.Minute
-	// A watch shows the Node at once; one that shows nothing for so long says
-	// that there is no such Node.
+	// A watch shows the Node at once; if it shows nothing for this long, there is
+	// no such Node.
 	firstSight = 2 * time.Second
 	// When an API server goes, it goes for the whole cluster in the same
 	// instant: watches that it carried are opened again within this long
@@ -206,9 +206,9 @@ func (w *Writer) Run(ctx context.Context) error {
 	defer retry.Stop()
 	var (
 		pending   bool      // a failed write waits for retry
-		notBefore time.Time // the server asked to be left alone until then
+		notBefore time.Time // the server asked to wait until then
 		failures  = retries{Backoff: backoff.Backoff{First: firstRetry, Last: lastRetry}}
-		warned    Outcome // what the log says of these failures
+		warned    Outcome // how these failures are logged
 		fight     fightWatch
 	)
 	for {
@@ -276,7 +276,7 @@ func (w *Writer) untilHeartbeat() time.Duration {
 	return w.memory.condition.untilHeartbeat(w.cfg.Heartbeat, time.Now()) + backoff.Within(w.cfg.Heartbeat/10)
 }
 
-// reconcile writes what differs. wait says to come back later although nothing
+// reconcile writes what differs. wait is when to call it again although nothing
 // failed.
 func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Duration, err error) {
 	w.mu.Lock()
@@ -298,7 +298,7 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 	want := k.Desired(*report, said, bootID, now)
 	cond := w.condition(*report, n, now)
 	if memoryUID != n.Metadata.UID {
-		// Another object of the same name: what it lacks, nobody took away.
+		// Another object of the same name: what it lacks was not removed by anyone.
 		memory = nil
 	}
 	if w.carryOld {
@@ -351,12 +351,12 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 			w.cfg.Log.Warn("another writer changed the agent's keys; restored", "keys", strings.Join(p.foreign, ","))
 		}
 		w.cfg.Observe(outcome)
-		// Before Flush returns: whoever waits in it may end the writer then.
+		// Before Flush returns: its caller may end the writer then.
 		w.transition(*report, said, written)
 	}
 
 	w.mu.Lock()
-	// Which Node there is, the watch says: the one that was written may be
+	// Only the watch knows which Node there is: the one that was written may be
 	// gone by now.
 	if w.node != nil && w.node.Metadata.UID == written.Metadata.UID && written.newer(w.node) {
 		w.node = written
@@ -377,20 +377,19 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 	return 0, nil
 }
 
-// sameVerdict says whether two sets say the same to schedulers.
+// sameVerdict reports whether two sets are the same to schedulers.
 func sameVerdict(k nodelabel.Keys, a, b nodelabel.Metadata) bool {
 	return maps.Equal(a.Labels, b.Labels) && a.Annotations[k.Reason()] == b.Annotations[k.Reason()]
 }
 
-// diffRemovals finds what an apply left behind that is not desired.
+// diffRemovals finds what is not desired and an apply did not remove.
 func diffRemovals(k nodelabel.Keys, n *node, want nodelabel.Metadata, before plan) plan {
 	after := diff(k, n, want, nil, nil)
 	before.removeLabels, before.removeAnnotations = after.removeLabels, after.removeAnnotations
 	return before
 }
 
-// condition is what the Node's condition should say, nil if it is not to be
-// written.
+// condition is what the Node's condition should be, nil if it is not to be written.
 func (w *Writer) condition(r verdict.Report, n *node, now time.Time) *Condition {
 	if !w.cfg.Condition {
 		return nil
@@ -428,7 +427,7 @@ func (w *Writer) follow(ctx context.Context) {
 		var (
 			opened time.Time
 			mu     sync.Mutex
-			seen   bool // the watch has said something, or is over
+			seen   bool // the watch has shown something, or is over
 		)
 		see := func(n *node, first bool) {
 			mu.Lock()
@@ -482,9 +481,8 @@ func (w *Writer) follow(ctx context.Context) {
 	}
 }
 
-// news says whether the log needs to hear of a failure, after what it has heard
-// of those before: of the first one, and of a right that is missing, which no
-// retry brings.
+// news reports whether to log a failure: the first of a series, and a missing
+// right, which no retry brings.
 func news(before, now Outcome) bool {
 	return before == "" || now == Forbidden && before != Forbidden
 }
@@ -514,7 +512,7 @@ func (f *fightWatch) trim(now time.Time) []time.Time {
 	return f.times
 }
 
-// due says how long the next put-back has to wait; 0 for not at all.
+// due is how long the next reversal of an edit has to wait; 0 for not at all.
 func (f *fightWatch) due(now time.Time) time.Duration {
 	times := f.trim(now)
 	if len(times) < putBacks {
@@ -524,7 +522,7 @@ func (f *fightWatch) due(now time.Time) time.Duration {
 	return max(0, delay-now.Sub(times[len(times)-1]))
 }
 
-// over says that nobody has changed anything for long.
+// over reports whether nobody has changed anything for long.
 func (f *fightWatch) over(now time.Time) bool { return len(f.trim(now)) < putBacks }
 
 func (w *Writer) noticeFight(keys []string, wait time.Duration) {

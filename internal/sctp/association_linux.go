@@ -44,8 +44,8 @@ func Dial(ctx context.Context, to netip.AddrPort, o Options) (*Socket, error) {
 	return s, nil
 }
 
-// Listen opens a listening socket on one address; an unspecified one stands for
-// all of its family.
+// Listen opens a listening socket on one address; an unspecified one means all of
+// its family.
 func Listen(at netip.AddrPort, backlog int, o Options) (*Socket, error) {
 	s, err := o.open(at)
 	if err != nil {
@@ -143,9 +143,9 @@ func (s *Socket) Connect(ctx context.Context, to netip.AddrPort) error {
 	return s.write(ctx, func(fd int) error {
 		if !begun {
 			begun = true
-			// An ICMP error may come back within this very call: then it waits
-			// to be asked for below (net/sctp/input.c, sctp_icmp_error, where
-			// the socket is owned by the caller).
+			// An ICMP error may arrive during this call: then it is kept, and read
+			// below (net/sctp/input.c, sctp_icmp_error, where the socket is owned
+			// by the caller).
 			if err := unix.Connect(fd, sockaddr(to)); err != nil && err != unix.EINPROGRESS {
 				return err
 			}
@@ -206,7 +206,7 @@ func (s *Socket) Shutdown() error {
 	return s.Control(func(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) })
 }
 
-// storage is an address as it stands in the options' structures (struct
+// storage is an address in the format of the options' structures (struct
 // sockaddr_storage).
 func storage(a netip.AddrPort) (storage [128]byte) {
 	copy(storage[:], rawSockaddr(a))

@@ -76,12 +76,12 @@ func (s *Socket) Close() error { return s.file.Close() }
 // Abort closes the socket and ends its association with an ABORT, at once (RFC
 // 9260, section 9.1).
 func (s *Socket) Abort() {
-	_ = s.AbortOnClose() // else a shutdown, which goes on in the background
+	_ = s.AbortOnClose() // else a shutdown, which continues in the background
 	s.file.Close()
 }
 
-// AbortOnClose has whoever closes the socket abort its association, the kernel
-// too when the process is killed; accepted sockets inherit it.
+// AbortOnClose makes closing the socket abort its association, also when the
+// process is killed; accepted sockets inherit it.
 func (s *Socket) AbortOnClose() error {
 	return s.Control(func(fd int) error {
 		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
@@ -129,9 +129,8 @@ func (s *Socket) wait(ctx context.Context, poll func(func(uintptr) bool) error, 
 		}
 	}
 	// On loopback the kernel has done its part before the call that caused it
-	// returns, so there is hardly ever anything to wait for, and no need to
-	// look at the clock: that is what costs most here where the clock is not
-	// the processor's own.
+	// returns, so there is almost never a wait, and no need to read the clock,
+	// which costs most here where it is not the processor's own.
 	var w WaitError
 	err := ctx.Err()
 	if err == nil {
@@ -163,8 +162,8 @@ func (s *Socket) wait(ctx context.Context, poll func(func(uintptr) bool) error, 
 			// and the answer there, and the poller reports the first.
 			switch last := s.Control(again); last {
 			case unix.EAGAIN:
-				// An ICMP error does not end a handshake, and wakes nobody: it
-				// is kept for whoever asks (net/sctp/input.c, sctp_icmp_error).
+				// An ICMP error does not end a handshake, and wakes no waiter: it
+				// is kept until it is read (net/sctp/input.c, sctp_icmp_error).
 				if answer := s.PendingError(); answer != nil {
 					err = fmt.Errorf("%w, after %w", err, answer)
 				}
@@ -176,7 +175,7 @@ func (s *Socket) wait(ctx context.Context, poll func(func(uintptr) bool) error, 
 	if err == nil || err == io.EOF {
 		return err
 	}
-	// A context that has ended comes first, whatever the poller reports.
+	// A context that has ended counts first, whatever the poller reports.
 	switch ctx.Err() {
 	case context.Canceled:
 		err = ctx.Err()
@@ -206,9 +205,9 @@ func (s *Socket) deadline(ctx context.Context, now time.Time) (deadline time.Tim
 	return deadline, false
 }
 
-// Answered is an error that came back over the network, as a packet: whatever
-// its number, it is not this process that was refused. An ICMPv6 "prohibited"
-// is EACCES, for example (net/ipv6/icmp.c, tab_unreach).
+// Answered is an error that came back over the network, as a packet: whatever its
+// number, this process was not refused. An ICMPv6 "prohibited" is EACCES, for
+// example (net/ipv6/icmp.c, tab_unreach).
 type Answered struct{ unix.Errno }
 
 func (a Answered) Unwrap() error { return a.Errno }

@@ -60,7 +60,7 @@ const msgNotification = 0x8000
 // eventAssocChange is a type of notification (RFC 6458, section 6.1).
 const eventAssocChange = 0x8001
 
-// What an association change says (RFC 6458, section 6.1.1).
+// The states in an association change event (RFC 6458, section 6.1.1).
 const (
 	AssocLost         = 1
 	AssocShutdownDone = 3
@@ -123,7 +123,7 @@ type Status struct {
 }
 
 // RcvInfo is struct sctp_rcvinfo (RFC 6458, section 5.3.5). PPID is in network
-// order, as the sender gave it: the kernel does not look at it.
+// order, as the sender gave it: the kernel does not read it.
 type RcvInfo struct {
 	Stream, SSN, Flags uint16
 	_                  uint16
@@ -199,7 +199,7 @@ type peeloffFlags struct {
 	Flags     uint32
 }
 
-// Requests that an end lets its peer and itself make (RFC 6525, section 6.3.1).
+// Requests that an end allows itself and its peer (RFC 6525, section 6.3.1).
 const (
 	ResetStreamRequests = 1 << 0
 	ChangeAssocRequests = 1 << 2

@@ -12,7 +12,7 @@ import (
 type Truth int
 
 const (
-	// Unclear: a root does not tell.
+	// Unclear: not known from a root.
 	Unclear Truth = iota
 	No
 	Yes
@@ -25,11 +25,11 @@ func truth(b bool) Truth {
 	return No
 }
 
-// Conditions says whether the conditions and assertions of a unit hold
-// (systemd.unit(5), "Conditions and Asserts"): all of them, and of those with
-// "|" at least one. by is one that decides. cmdline are the words of the kernel's
-// command line. The distribution's own conditions hold where the root does not
-// tell otherwise.
+// Conditions reports whether the conditions and assertions of a unit hold
+// (systemd.unit(5), "Conditions and Asserts"): all of them, and of those with "|"
+// at least one. by is one that decides. cmdline are the words of the kernel's
+// command line. The distribution's own conditions hold unless the root shows
+// otherwise.
 func (s *Set) Conditions(u *Unit, cmdline []string) (all Truth, by Setting) {
 	all = Yes
 	for _, prefix := range []string{"Condition", "Assert"} {

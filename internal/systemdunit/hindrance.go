@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// harmless says of a setting that it neither keeps a unit's commands from being
-// run nor from loading a module, and that it brings no other unit along
-// (systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.kill(5)).
+// harmless are the settings that neither stop a unit's commands, nor keep them from
+// loading a module, nor pull in another unit (systemd.unit(5), systemd.service(5),
+// systemd.exec(5), systemd.kill(5)).
 func harmless(key string) bool {
 	switch key {
 	case "Description", "Documentation", "SourcePath", "PartOf", "OnFailure", "OnSuccess",
@@ -157,7 +157,7 @@ func (s *Set) hinders(v Setting) bool {
 	return true
 }
 
-// isNo says whether a value is false (src/basic/parse-util.c, parse_boolean).
+// isNo reports whether a value is false (src/basic/parse-util.c, parse_boolean).
 func isNo(value string) bool {
 	return slices.Contains([]string{"0", "no", "n", "false", "f", "off"}, strings.ToLower(value))
 }

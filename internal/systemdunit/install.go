@@ -6,7 +6,8 @@ import (
 )
 
 // Links are the links that "systemctl enable" makes for a unit ([Install] of
-// systemd.unit(5)): by their names below a directory of units, what each leads to.
+// systemd.unit(5)): by their names below a directory of units, each with its
+// target.
 func (s *Set) Links(name string) map[string]string {
 	links := map[string]string{}
 	s.links(name, links, map[string]bool{})

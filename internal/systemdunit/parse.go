@@ -5,8 +5,7 @@ import "strings"
 // Setting is one assignment of a unit file.
 type Setting struct {
 	Section, Key, Value string
-	// File and Line are where it stands; Vendor says that it is the
-	// distribution's.
+	// File and Line are where it is; Vendor: it is the distribution's.
 	File   string
 	Line   int
 	Vendor bool
@@ -14,15 +13,15 @@ type Setting struct {
 	perhaps bool
 }
 
-// Ignored says that the failure of a command is ignored (systemd.service(5), the
-// prefix "-").
+// Ignored: the failure of a command is ignored (systemd.service(5), the prefix
+// "-").
 func (v Setting) Ignored() bool {
 	prefix := strings.TrimLeft(v.Value, "-@:+!|")
 	return strings.Contains(strings.TrimSuffix(v.Value, prefix), "-")
 }
 
-// parse reads a unit file (systemd.syntax(7)): sections, assignments, comments
-// of whole lines, and lines that end with a backslash and go on in the next one,
+// parse reads a unit file (systemd.syntax(7)): sections, assignments, comments of
+// whole lines, and lines that end with a backslash and continue in the next one,
 // comments in between left out.
 func parse(file string, data []byte) (list []Setting) {
 	section, joined, start := "", "", 0
@@ -52,8 +51,8 @@ func parse(file string, data []byte) (list []Setting) {
 	return list
 }
 
-// badHeader stands for a section that does not end with a bracket: systemd does
-// not take such a file.
+// badHeader is a section header without its closing bracket: systemd does not load
+// such a file.
 const badHeader = "section header"
 
 func assign(list []Setting, section, line, file string, number int) ([]Setting, string) {
@@ -66,7 +65,7 @@ func assign(list []Setting, section, line, file string, number int) ([]Setting, 
 	}
 	key, value, ok := strings.Cut(line, "=")
 	key = strings.TrimSpace(key)
-	// Nothing else is asked for, and a host has hundreds of units.
+	// Nothing else is needed, and a host has hundreds of units.
 	switch section {
 	case "Unit", "Service", "Timer", "Path", "Socket", "Install":
 	default:
@@ -194,7 +193,7 @@ func (u *Unit) expand(s string) (string, bool) {
 	}
 }
 
-// instance is what stands after the "@" of a unit's name.
+// instance is what follows the "@" in a unit's name.
 func (u *Unit) instance() string {
 	_, rest, _ := strings.Cut(u.Name, "@")
 	if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {

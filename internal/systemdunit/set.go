@@ -32,7 +32,7 @@ const (
 
 var errTooMany = errors.New("more units than any real host has")
 
-// Files is what is asked of a host root.
+// Files is what is needed of a host root.
 type Files interface {
 	Stat(name string) (hostroot.Info, error)
 	Readlink(name string) (string, error)
@@ -119,7 +119,7 @@ func (s *Set) findAliases() map[string][]string {
 	return aliases
 }
 
-// aliasOf follows the links of a name to the unit that it stands for.
+// aliasOf follows the links of a name to the unit that it is an alias of.
 func (s *Set) aliasOf(name string) string {
 	for range 8 {
 		target := name
@@ -143,9 +143,9 @@ func (s *Set) aliasOf(name string) string {
 	return name
 }
 
-// isAlias says whether a link of one name to a file of another makes two names of
-// one unit (src/shared/install.c, unit_validate_alias_symlink_or_warn). A link from
-// an instance to its template does not.
+// isAlias reports whether a link of one name to a file of another makes two names
+// of one unit (src/shared/install.c, unit_validate_alias_symlink_or_warn). A link
+// from an instance to its template does not.
 func (s *Set) isAlias(name, target string) bool {
 	fits := !strings.Contains(name, "@") && !strings.Contains(target, "@.") ||
 		strings.Contains(name, "@") && strings.Contains(target, "@") && (&Unit{Name: name}).instance() == (&Unit{Name: target}).instance()
@@ -163,7 +163,7 @@ func (s *Set) names(name string) []string {
 	return append(names, s.aliases[name]...)
 }
 
-// Empty says that the root has no directory of units.
+// Empty reports whether the root has no directory of units.
 func (s *Set) Empty() bool { return len(s.dirs) == 0 }
 
 func (s *Set) fail(file string, err error) {
@@ -189,7 +189,7 @@ type Unit struct {
 	alias string
 }
 
-// Vendor says that the unit's own file is the distribution's.
+// Vendor: the unit's own file is the distribution's.
 func (u *Unit) Vendor() bool { return vendor(u.File) }
 
 // Load finds a unit and its drop-ins.
@@ -333,8 +333,8 @@ func (s *Set) dropIns(name string) (files []string) {
 	return files
 }
 
-// Pulled says whether a link in WANTER.wants or WANTER.requires pulls a unit in;
-// masked names the link to /dev/null, or the file, that stands in its place.
+// Pulled reports whether a link in WANTER.wants or WANTER.requires pulls a unit in;
+// masked names the link to /dev/null, or the file, that replaces it.
 func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 	for _, kind := range []string{".wants", ".requires"} {
 		for _, d := range s.dirs {
@@ -440,9 +440,9 @@ func (s *Set) instances(u *Unit, v Setting) (list []Setting) {
 	return list
 }
 
-// late says whether a unit has the dependencies by which it is started after
-// sysinit.target (systemd.service(5), "Default Dependencies"), and by which setting,
-// if there is one.
+// late reports whether a unit has the dependencies by which it is started after
+// sysinit.target (systemd.service(5), "Default Dependencies"), and by which
+// setting, if there is one.
 func (u *Unit) late() (late bool, by Setting) {
 	late = path.Ext(u.Name) != ".target"
 	for _, v := range u.Values("Unit", "DefaultDependencies") {
@@ -481,7 +481,7 @@ func (s *Set) pulls(u *Unit) (names, perhaps []string) {
 	return names, perhaps
 }
 
-// kinds are the units that are looked at.
+// kinds are the types of units that are read.
 var kinds = []string{".service", ".target", ".timer", ".path", ".socket"}
 
 // sections are where a unit that starts others names them.
@@ -512,7 +512,7 @@ var beforeSysinit = []string{
 	"veritysetup.target", "time-set.target", "first-boot-complete.target",
 }
 
-// validName says whether a unit may have the name (src/basic/unit-name.c).
+// validName reports whether a unit may have the name (src/basic/unit-name.c).
 func validName(name string) bool {
 	return len(name) < 256 && !strings.ContainsFunc(name, func(c rune) bool {
 		return (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune(`:-_.\@`, c)

@@ -1,11 +1,11 @@
 // Package ask makes indirect checks: a node that fails to reach a peer asks others
 // who probe that peer, over TCP and TLS.
 //
-// Only nodes of the mesh are answered. A server's certificate is its own,
-// signed by nobody, and new with each start; a question carries a token whose
-// audience names the asked node and that certificate. So a token that was sent to
-// one node, or that a third party passes on, is refused by every other. Questions
-// are about nodes of the list only: nobody makes a node probe an address.
+// Only nodes of the mesh get an answer. A server's certificate is self-signed, and
+// new with each start; a question carries a token whose audience names the asked
+// node and that certificate. So a token that was sent to one node, or that a third
+// party passes on, is refused by every other. Questions are about nodes of the list
+// only: no one can make a node probe an address.
 package ask
 
 import (
@@ -24,14 +24,14 @@ type Tokens interface {
 }
 
 // Holder of a token: the pod it is bound to, and that pod's node, "" where the
-// cluster does not say.
+// cluster does not report it.
 type Holder struct {
 	Pod, UID, Node string
 	// Until is when the token expires.
 	Until time.Time
 }
 
-// Reviewer tells whose a token is, if it is valid and for that audience.
+// Reviewer finds the holder of a token, if it is valid and for that audience.
 type Reviewer interface {
 	Review(ctx context.Context, token, audience string) (Holder, error)
 }

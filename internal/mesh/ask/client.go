@@ -44,7 +44,7 @@ func (c Client) Ask(ctx context.Context, node string, at netip.AddrPort, about s
 	}
 	defer raw.Close()
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
-	// The certificate is nobody's: the token is bound to it instead.
+	// The certificate is not verified: the token is bound to it instead.
 	conn := tls.Client(raw, &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true})
 	shake, cancel := context.WithTimeout(ctx, shakeTimeout)
 	defer cancel()

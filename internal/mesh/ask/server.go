@@ -38,7 +38,7 @@ const (
 	reviewAgain = 5 * time.Second
 )
 
-// limits: a peer asks about its ten at most. Addresses that are no peer's are not
+// limits: a peer asks about its ten at most. Other addresses than peers' are not
 // served at all.
 var limits = places.Limits{PerPeer: 10, All: 64}
 
@@ -52,8 +52,8 @@ type Server struct {
 	Reviewer Reviewer
 	// Asker is the peer that has an address.
 	Asker func(netip.Addr) (Asker, bool)
-	// Check tells whether this node fails towards a peer, false where the
-	// list has no such peer. It bounds how often it probes.
+	// Check returns whether this node fails towards a peer, false where the list
+	// has no such peer. It limits how often it probes.
 	Check func(ctx context.Context, about string, kind conclusion.Kind) (picture.State, bool)
 	// Answered hears of each question that was read, and why it was refused.
 	Answered func(error)
@@ -86,8 +86,8 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	config := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{certificate},
-		// A key share of 1,216 bytes must come in before the certificate
-		// goes out: nobody gets twice what he sends.
+		// A key share of 1,216 bytes must come in before the certificate goes out:
+		// no client gets twice what it sends.
 		CurvePreferences:       []tls.CurveID{tls.X25519MLKEM768},
 		SessionTicketsDisabled: true,
 	}

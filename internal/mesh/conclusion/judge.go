@@ -85,10 +85,10 @@ func (t *Table) settled(p *peer, now time.Time) bool {
 	return true
 }
 
-// mayTurn says whether a conclusion may become another one. Peers that fail one
-// after the other may turn out to be this node's own failure at any time; else
-// new answers are needed, and as long as some peers have recovered from that
-// failure, the others are about to.
+// mayTurn reports whether a conclusion may become another one. Failures of single
+// peers may become this node's own failure at any time; other changes need new
+// answers, and while some peers have recovered from that failure, the others will
+// soon.
 func (t *Table) mayTurn(p *peer, to picture.Conclusion) bool {
 	switch p.conclusion {
 	case picture.ConclusionNone, to:

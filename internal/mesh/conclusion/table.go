@@ -43,13 +43,13 @@ const (
 
 // Causes that a rule knows; others are for people.
 const (
-	// CauseRefused: somebody answered that nobody listens.
+	// CauseRefused: a host answered that nothing listens.
 	CauseRefused = "refused"
 	CauseSilence = "no answer"
 )
 
-// Outcome of one try. Its state is [picture.StateUnknown] where it says nothing
-// about the peer, such as when this process was out of file descriptors.
+// Outcome of one try. Its state is [picture.StateUnknown] where it proves nothing
+// about the peer, such as when this process had no file descriptors.
 type Outcome struct {
 	State        picture.State
 	Cause        string
@@ -63,8 +63,8 @@ type Member struct {
 	Zone    string
 	Address string
 	Role    picture.Role
-	// Ready is what the list of peers says of it. One that never was, and
-	// that never answered, has not started yet.
+	// Ready is the peer's state in the list of peers. One that never was ready, and
+	// never answered, has not started yet.
 	Ready bool
 }
 
@@ -98,7 +98,7 @@ type peer struct {
 	// answered is when the last question to others came to its end.
 	answered        time.Time
 	asked, alsoFail int
-	// renewed: answers have come since the conclusion was looked at.
+	// renewed: answers have arrived since the last conclusion.
 	renewed bool
 
 	conclusion picture.Conclusion
@@ -113,7 +113,7 @@ func (p *peer) fails() bool {
 	return slices.ContainsFunc(Kinds(), func(k Kind) bool { return p.lines[k].counts() })
 }
 
-// confirmed: most of the others who were asked fail, too.
+// confirmed: most of the others that were asked fail, too.
 func (p *peer) confirmed() bool { return 2*p.alsoFail > p.asked }
 
 // agentless: who answers is the peer's kernel, to TCP and to SCTP. The agent
@@ -177,7 +177,7 @@ func (p *peer) reach() {
 	p.since, p.counted = time.Time{}, time.Time{}
 }
 
-// Listed says when an attempt to read the list of peers has ended.
+// Listed is when an attempt to read the list of peers ended.
 func (t *Table) Listed(at time.Time) { t.listed = at }
 
 func (t *Table) find(node string) *peer {
@@ -249,8 +249,8 @@ func (t *Table) TCP(node string, o Outcome) {
 	}
 }
 
-// Answers takes in what others say about a peer: how many did, and how many of
-// them fail towards it.
+// Answers adds the answers of others about a peer: how many there are, and how many
+// of them fail towards it.
 func (t *Table) Answers(node string, asked, alsoFail int, at time.Time) {
 	if p := t.find(node); p != nil {
 		p.asked, p.alsoFail, p.answered, p.renewed = asked, alsoFail, at, true

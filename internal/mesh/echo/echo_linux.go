@@ -95,8 +95,9 @@ type Kept struct {
 	silent time.Time
 }
 
-// Echo has a message come back over the association. One that the peer has
-// ended is no failure: a new one takes its place at once.
+// Echo sends a message over the association and waits for it to come back. An
+// association that the peer has ended is not a failure: it is replaced by a new one
+// at once.
 func (k *Kept) Echo(ctx context.Context) conclusion.Outcome {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -168,8 +169,8 @@ func echo(ctx context.Context, s *sctp.Socket) (time.Duration, error) {
 	}
 }
 
-// outcome of a try. An error of this process's own, such as no file descriptor
-// left, tells nothing about the peer.
+// outcome of a try. An error of this process itself, such as no file descriptor
+// left, proves nothing about the peer.
 func outcome(began time.Time, rtt time.Duration, err error) conclusion.Outcome {
 	o := conclusion.Outcome{State: picture.StateFailed, RTT: rtt, Began: began, Ended: time.Now()}
 	var answered sctp.Answered

@@ -31,7 +31,7 @@ const (
 // Listener sends back what comes, of no more than the size that nodes of the
 // mesh send: never more than it got.
 type Listener struct {
-	// Known says whether an address is that of a peer.
+	// Known reports whether an address is that of a peer.
 	Known func(netip.Addr) bool
 	// Stranger hears of associations from others: a node may have joined.
 	Stranger func(netip.Addr)

@@ -53,8 +53,8 @@ type endpointSlice struct {
 		NodeName   string   `json:"nodeName"`
 		Zone       string   `json:"zone"`
 		Conditions struct {
-			// With publishNotReadyAddresses, ready is always true, and
-			// serving is what the pod says.
+			// With publishNotReadyAddresses, ready is always true, and serving is
+			// the pod's own state.
 			Serving     *bool `json:"serving"`
 			Terminating *bool `json:"terminating"`
 		} `json:"conditions"`

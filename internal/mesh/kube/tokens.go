@@ -131,13 +131,13 @@ func (r Reviewer) Review(ctx context.Context, token, audience string) (ask.Holde
 		}
 		return ""
 	}
-	// API servers before 1.30 do not say the node.
+	// API servers before 1.30 do not report the node.
 	return ask.Holder{Pod: extra("pod-name"), UID: extra("pod-uid"), Node: extra("node-name"), Until: expiry(token)}, nil
 }
 
-// expiry of a token that was accepted, which a review does not tell: it is a JWT
-// (RFC 7519, section 4.1.4). It is no later than that of this program's own
-// tokens; of what is no JWT, it is long past.
+// expiry of a token that was accepted, which a review does not have: it is a JWT
+// (RFC 7519, section 4.1.4). It is no later than that of this program's own tokens;
+// for what is not a JWT, it is long past.
 func expiry(token string) time.Time {
 	var claims struct {
 		Expiry int64 `json:"exp"`

@@ -22,7 +22,7 @@ type Picture struct {
 	Version string `json:"version"`
 	// Time of this picture.
 	Time time.Time `json:"time"`
-	// Self says whether this node itself is what fails.
+	// Self: this node itself fails.
 	Self Self `json:"self"`
 	// Nodes in the ring, this one included.
 	Nodes int `json:"nodes"`

@@ -22,8 +22,8 @@ type Ring struct {
 	at    map[string]int
 }
 
-// New puts nodes on the ring. All nodes agree on it who know the same names,
-// in whatever order.
+// New puts nodes on the ring. Nodes that know the same names, in any order, get the
+// same ring.
 func New(names []string) Ring {
 	type point struct {
 		hash uint64
@@ -49,7 +49,7 @@ func New(names []string) Ring {
 // Size is the number of nodes.
 func (r Ring) Size() int { return len(r.names) }
 
-// Next is whom a node probes, in the ring's order; nobody, where the node is
+// Next are the nodes that a node probes, in the ring's order; none if the node is
 // not on the ring.
 func (r Ring) Next(name string) []string { return r.neighbours(name, 1) }
 
