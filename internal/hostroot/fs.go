@@ -24,6 +24,7 @@ type Tree struct {
 	// partial: only some directories of the host are mounted here, each separately.
 	// The target of a dangling link may then be outside of them.
 	partial bool
+	check   func(name string) error
 }
 
 // disk is the directory that [Open] opens on Linux, where names are any bytes.
@@ -33,7 +34,19 @@ type disk interface {
 }
 
 func newTree(fsys fs.FS) *Tree {
-	return &Tree{fsys: fsys, looks: map[string]look{}, ids: map[string]ID{}}
+	return &Tree{fsys: fsys, looks: map[string]look{}, ids: map[string]ID{}, check: func(string) error { return nil }}
+}
+
+// Checked is the tree without the files that check refuses.
+func (t *Tree) Checked(check func(name string) error) *Tree {
+	c := *t
+	c.check = func(name string) error {
+		if err := t.check(name); err != nil {
+			return err
+		}
+		return check(name)
+	}
+	return &c
 }
 
 type look struct {
@@ -162,6 +175,9 @@ func (t *Tree) info(at string, i fs.FileInfo) Info {
 
 // Stat describes the target of a name.
 func (t *Tree) Stat(name string) (Info, error) {
+	if err := t.check(name); err != nil {
+		return Info{}, err
+	}
 	at, info, err := t.resolve(name)
 	if err != nil {
 		return Info{}, err
@@ -171,6 +187,9 @@ func (t *Tree) Stat(name string) (Info, error) {
 
 // Readlink reads a link itself.
 func (t *Tree) Readlink(name string) (string, error) {
+	if err := t.check(name); err != nil {
+		return "", err
+	}
 	dir, _, err := t.resolve(parentOf(name))
 	if err != nil {
 		return "", err
@@ -193,6 +212,9 @@ func (t *Tree) Readlink(name string) (string, error) {
 // Open opens a regular file. Anything else is refused unopened: ErrNullDevice
 // for /dev/null, which a tree need not have, ErrNotRegular otherwise.
 func (t *Tree) Open(name string) (File, error) {
+	if err := t.check(name); err != nil {
+		return nil, err
+	}
 	at, info, err := t.resolve(name)
 	if err != nil {
 		if at == "dev/null" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted)) {
@@ -221,6 +243,9 @@ func (t *Tree) Open(name string) (File, error) {
 
 // ReadDir lists a directory of at most maxDirEntries entries, sorted by name.
 func (t *Tree) ReadDir(name string) ([]Entry, error) {
+	if err := t.check(name); err != nil {
+		return nil, err
+	}
 	at, info, err := t.resolve(name)
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ type configEntry struct {
 
 // gatherConfig reads the directories, each once, and of each the files whose
 // names are wanted. limit is how much is read of all files together, in bytes.
-func gatherConfig(root hostFS, dirs []string, want func(name string) bool, limit int64, extra ...string) configDirs {
+func gatherConfig(root *hostroot.Tree, dirs []string, want func(name string) bool, limit int64, extra ...string) configDirs {
 	g := configDirs{dirs: map[string]*configDir{}, extra: map[string]configEntry{}}
 	read := func(name string) configEntry {
 		e := configEntry{name: path.Base(name)}

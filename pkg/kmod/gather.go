@@ -26,7 +26,7 @@ func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host 
 		h.moddir = moduleDir(h.kern.Release)
 	}
 	h.readKernelPolicy()
-	h.release = readOSRelease(h)
+	h.release = readOSRelease(h.Tree)
 	h.userland = h.readUserland()
 	h.gatherVersions(opts)
 	h.gatherConfigs()
@@ -51,7 +51,7 @@ func (h *host) gatherConfigs() {
 		dirs = append(dirs, modprobeDirs(kmod)...)
 		extra = append(extra, h.softdepFiles(kmod)...)
 	}
-	h.modprobe = gatherConfig(h, inOrder(modprobeDirs(latestKmod), dirs), func(name string) bool {
+	h.modprobe = gatherConfig(h.Tree, inOrder(modprobeDirs(latestKmod), dirs), func(name string) bool {
 		accept := func(kmod int) bool { return modprobeRule(kmod).accept(name) }
 		return slices.ContainsFunc(h.kmods, accept) || straysFor(h.target, name)
 	}, maxModprobeSet, inOrder(h.softdepFiles(latestKmod), extra)...)
@@ -59,7 +59,7 @@ func (h *host) gatherConfigs() {
 	for _, systemd := range h.systemds {
 		dirs = append(dirs, modulesLoadDirs(systemd)...)
 	}
-	h.modulesLoad = gatherConfig(h, inOrder(modulesLoadDirs(earliestSystemd), dirs), modulesLoadRule(earliestSystemd).accept, maxLoadSet)
+	h.modulesLoad = gatherConfig(h.Tree, inOrder(modulesLoadDirs(earliestSystemd), dirs), modulesLoadRule(earliestSystemd).accept, maxLoadSet)
 }
 
 // inOrder are those of all that are wanted.
@@ -105,10 +105,10 @@ func bootTime(stat string) time.Time {
 func (h *host) gatherVersions(opts Options) {
 	kmod, systemd := opts.KmodVersion, opts.SystemdVersion
 	if kmod == 0 {
-		kmod = detectKmod(h, h.kern.Machine)
+		kmod = detectKmod(h.Tree, h.kern.Machine)
 	}
 	if systemd == 0 {
-		systemd = detectSystemd(h, h.kern.Machine)
+		systemd = detectSystemd(h.Tree, h.kern.Machine)
 	}
 	usual, usualSystemd := h.release.versionsByRelease()
 	note := func(program string, version int) {

@@ -170,7 +170,7 @@ func (h *host) programAt(name string) programKind {
 			at = path.Join(path.Dir(at), target)
 		}
 	}
-	data, _, err := readFile(h, name, maxVersionFile)
+	data, _, err := readFile(h.Tree, name, maxVersionFile)
 	if err != nil {
 		return programOther
 	}

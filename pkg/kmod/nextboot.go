@@ -106,7 +106,7 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 func (h *host) gatherBootSources() bootSources {
 	s := bootSources{env: map[string]grubVariable{}}
 	read := func(name string) []byte {
-		data, _, err := readFile(h, name, maxBootFile)
+		data, _, err := readFile(h.Tree, name, maxBootFile)
 		if err != nil && !hostroot.Absent(err) && !errors.Is(err, hostroot.ErrNotMounted) {
 			s.unseen = append(s.unseen, name)
 		}
@@ -295,7 +295,7 @@ func (h *host) concerned(name string) bool {
 // boot's.
 func (h *host) nextSysctls(next *NextBoot) {
 	systemd := h.systemds[0]
-	set := gatherConfig(h, sysctlDirs(systemd), modulesLoadRule(systemd).accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule(systemd))
+	set := gatherConfig(h.Tree, sysctlDirs(systemd), modulesLoadRule(systemd).accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule(systemd))
 	for _, e := range set.problems() {
 		next.Unseen = append(next.Unseen, e.File)
 	}
@@ -356,7 +356,7 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 		return
 	}
 	other := *h
-	other.hostFS = checkedFS{h.hostFS, lasting}
+	other.Tree = h.Checked(lasting)
 	other.problems = slices.Clip(h.problems)
 	other.notes = nil
 	other.gatherConfigs()

@@ -13,23 +13,6 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
-// hostFS is what an inspection needs of a host's files: the live root of a
-// host, or an [fs.FS]. Names are absolute, as the host sees them; links are
-// resolved inside the root, and only regular files are opened.
-type hostFS interface {
-	// Stat follows links.
-	Stat(name string) (hostroot.Info, error)
-	Readlink(name string) (string, error)
-	Open(name string) (hostroot.File, error)
-	ReadDir(name string) ([]hostroot.Entry, error)
-	// MayHave reports whether a name that does not resolve here may resolve on the
-	// host.
-	MayHave(name string) bool
-	// Automount reports whether a look below the name would mount something.
-	Automount(name string) bool
-	Close() error
-}
-
 // kernelFS is /proc or /sys of the inspected kernel, whose names are relative.
 type kernelFS interface {
 	Stat(name string) (hostroot.Info, error)
@@ -37,54 +20,29 @@ type kernelFS interface {
 	Close() error
 }
 
-// checkedFS is a host's files, of which none is asked for that check refuses.
-type checkedFS struct {
-	hostFS
-	check func(name string) error
-}
-
-// checked asks for a file, unless check refuses it.
-func checked[T any](check func(string) error, ask func(string) (T, error), name string) (answer T, err error) {
-	if err := check(name); err != nil {
-		return answer, err
-	}
-	return ask(name)
-}
-
-func (f checkedFS) Stat(name string) (hostroot.Info, error) {
-	return checked(f.check, f.hostFS.Stat, name)
-}
-
-func (f checkedFS) Readlink(name string) (string, error) {
-	return checked(f.check, f.hostFS.Readlink, name)
-}
-
-func (f checkedFS) Open(name string) (hostroot.File, error) {
-	return checked(f.check, f.hostFS.Open, name)
-}
-
-func (f checkedFS) ReadDir(name string) ([]hostroot.Entry, error) {
-	return checked(f.check, f.hostFS.ReadDir, name)
-}
-
-// checkedKernel is the same for the kernel's files.
-type checkedKernel struct {
+// endingKernel ends with ctx.
+type endingKernel struct {
 	kernelFS
-	check func(name string) error
+	ctx context.Context
 }
 
-func (k checkedKernel) Stat(name string) (hostroot.Info, error) {
-	return checked(k.check, k.kernelFS.Stat, name)
+func (k endingKernel) Stat(name string) (hostroot.Info, error) {
+	if err := k.ctx.Err(); err != nil {
+		return hostroot.Info{}, err
+	}
+	return k.kernelFS.Stat(name)
 }
 
-func (k checkedKernel) ReadFile(name string) (string, error) {
-	return checked(k.check, k.kernelFS.ReadFile, name)
+func (k endingKernel) ReadFile(name string) (string, error) {
+	if err := k.ctx.Err(); err != nil {
+		return "", err
+	}
+	return k.kernelFS.ReadFile(name)
 }
 
 // until ends all of them with ctx.
 func (f hostFiles) until(ctx context.Context) hostFiles {
-	ended := func(string) error { return ctx.Err() }
-	return hostFiles{checkedFS{f.hostFS, ended}, checkedKernel{f.proc, ended}, checkedKernel{f.sys, ended}}
+	return hostFiles{f.Checked(func(string) error { return ctx.Err() }), endingKernel{f.proc, ctx}, endingKernel{f.sys, ctx}}
 }
 
 func volatile(name string) bool {
@@ -125,13 +83,13 @@ var (
 
 // hostFiles are the inspected host's files and its kernel's.
 type hostFiles struct {
-	hostFS
+	*hostroot.Tree
 	proc, sys kernelFS
 }
 
 // Close closes all of them.
 func (f hostFiles) Close() error {
-	return errors.Join(f.hostFS.Close(), f.proc.Close(), f.sys.Close())
+	return errors.Join(f.Tree.Close(), f.proc.Close(), f.sys.Close())
 }
 
 // open opens what the options name.
@@ -162,7 +120,7 @@ func rootError(root string, err error) error {
 
 // readFile reads a whole regular file of at most limit bytes, and returns when it
 // was last modified.
-func readFile(host hostFS, name string, limit int64) ([]byte, time.Time, error) {
+func readFile(host *hostroot.Tree, name string, limit int64) ([]byte, time.Time, error) {
 	f, err := host.Open(name)
 	if err != nil {
 		return nil, time.Time{}, err

@@ -25,7 +25,7 @@ func (h *host) gatherBuiltin() {
 // readBuiltinText looks for the target in the text of modules.builtin.
 func (h *host) readBuiltinText() (Evidence, bool) {
 	name := path.Join(h.moddir, "modules.builtin")
-	data, _, err := readFile(h, name, maxConfigFile)
+	data, _, err := readFile(h.Tree, name, maxConfigFile)
 	if err != nil {
 		if !hostroot.Absent(err) {
 			h.problem(name, err)

@@ -373,7 +373,7 @@ func (h *host) script(name string, known bool) []byte {
 	if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !known && !h.isScript(name) || !h.spend(int(st.Size)) {
 		return nil
 	}
-	data, _, err := readFile(h, name, maxScript)
+	data, _, err := readFile(h.Tree, name, maxScript)
 	if err != nil {
 		return nil
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // The range of versions whose rules are known. A host outside is treated like
@@ -48,7 +50,7 @@ var kmodBanner = regexp.MustCompile(`kmod version (\d{1,3})\b`)
 
 // detectKmod finds the major version of the host's kmod: by the target of the
 // library's link, else by the banner inside the program. 0 if neither is there.
-func detectKmod(root hostFS, machine string) int {
+func detectKmod(root *hostroot.Tree, machine string) int {
 	for _, dir := range libraryDirs(machine) {
 		target, err := root.Readlink(path.Join(dir, "libkmod.so.2"))
 		if err != nil {
@@ -77,7 +79,7 @@ func detectKmod(root hostFS, machine string) int {
 
 // detectSystemd finds the major version of the host's systemd by the name of
 // its shared library, libsystemd-shared-VERSION.so.
-func detectSystemd(root hostFS, machine string) int {
+func detectSystemd(root *hostroot.Tree, machine string) int {
 	dirs := []string{"/usr/lib/systemd", "/lib/systemd"}
 	for _, dir := range libraryDirs(machine) {
 		dirs = append(dirs, path.Join(dir, "systemd"))
@@ -110,7 +112,7 @@ type osRelease struct {
 	versionID, variant, openShift string
 }
 
-func readOSRelease(root hostFS) osRelease {
+func readOSRelease(root *hostroot.Tree) osRelease {
 	for _, name := range []string{"/etc/os-release", "/usr/lib/os-release"} {
 		if data, _, err := readFile(root, name, maxConfigFile); err == nil {
 			return parseOSRelease(data)
