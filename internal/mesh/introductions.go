@@ -19,8 +19,8 @@ const (
 // introductions limits how often this node asks others for the first time.
 type introductions struct {
 	made map[netip.Addr]time.Time
-	// used is how much of what is allowed is, as a time: allowed is what is
-	// between it and now.
+	// used is a token bucket as a time: each introduceAgain between it and now
+	// allows one introduction.
 	used time.Time
 }
 
