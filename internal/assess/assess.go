@@ -14,14 +14,14 @@ import (
 type Options struct {
 	// Node is the name that the report carries.
 	Node string
-	// Host says which host is inspected.
+	// Host is which host is inspected.
 	Host kmod.Options
-	// Probe says how SCTP is proved. Its AllowLoad is the only way in which
-	// an assessment may have the kernel load a module.
+	// Probe is how SCTP is proved. Its AllowLoad is the only way in which an
+	// assessment may make the kernel load a module.
 	Probe probe.Options
-	// ModulesLoadUnit tells how systemd-modules-load.service failed, "" when
-	// it did not or when it is not known. Optional: nil where there is no
-	// access to the host's system bus.
+	// ModulesLoadUnit returns how systemd-modules-load.service failed, "" if it did
+	// not, or that is not known. Optional: nil where there is no access to the
+	// host's system bus.
 	ModulesLoadUnit func(context.Context) string
 }
 

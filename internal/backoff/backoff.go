@@ -24,7 +24,7 @@ const spread = 0.5
 // Next counts a failure and returns how long to wait after it.
 func (b *Backoff) Next() time.Duration {
 	d := b.Last
-	// Beyond, the doubled time could overflow.
+	// Beyond that, the doubled time could overflow.
 	if b.failures < 20 {
 		d = min(b.First<<b.failures, b.Last)
 	}
@@ -32,8 +32,8 @@ func (b *Backoff) Next() time.Duration {
 	return Spread(d, spread)
 }
 
-// Keep runs what should never end, again and again until ctx ends. ended hears of
-// each end, before the wait; those in a row count as failures until one run has
+// Keep runs what should never end, repeatedly until ctx ends. ended is called after
+// each end, before the wait; ends in a row count as failures until one run has
 // lasted longer than Last.
 func (b *Backoff) Keep(ctx context.Context, run func() error, ended func(err error)) {
 	for {

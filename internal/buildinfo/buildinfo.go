@@ -29,7 +29,7 @@ func Current() Info {
 	return of(info, version, commit)
 }
 
-// of is what the linker was told, else what the go command knows: the module's
+// of is what the linker has set, else what the go command knows: the module's
 // version after "go install …@version", and the commit in a clone.
 func of(info *debug.BuildInfo, version, commit string) Info {
 	v := Info{

@@ -102,9 +102,9 @@ func find(n *corev1.Node, only *nodelabel.Keys) *Node {
 	// has the report of the agent with the default one.
 	other := isReport(n.Annotations[nodelabel.DefaultPrefix+"report"])
 	for _, keys := range prefixes(n, managed, only) {
-		// Another prefix may be somebody else's, with a key named as one of ours:
-		// the Machine Config Operator has an annotation "reason". Only an agent
-		// writes a report, and its field manager owns what it wrote.
+		// Another prefix may be another program's, with a key named like one of
+		// ours: the Machine Config Operator has an annotation "reason". Only an
+		// agent writes a report, and its field manager owns what it wrote.
 		reported := isReport(n.Annotations[keys.Report()])
 		standard := keys.Prefix() == nodelabel.DefaultPrefix
 		ours := func(key string) bool { return strings.HasPrefix(key, keys.Prefix()) }
@@ -129,7 +129,7 @@ func find(n *corev1.Node, only *nodelabel.Keys) *Node {
 	return &out
 }
 
-// isReport says whether an annotation is an agent's report.
+// isReport reports whether an annotation is an agent's report.
 func isReport(annotation string) bool {
 	var report struct {
 		APIVersion string `json:"apiVersion"`

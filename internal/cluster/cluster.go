@@ -23,8 +23,8 @@ type Client struct {
 	Dynamic dynamic.Interface
 }
 
-// RequestTimeout bounds one request where no other bound was asked for
-// (--request-timeout), however patient the caller's context is.
+// RequestTimeout is the deadline of one request where no other is given
+// (--request-timeout), also where the caller's context has a later one.
 const RequestTimeout = 60 * time.Second
 
 // Connect makes a client. Nothing is sent yet. Warnings of the API server go to

@@ -43,7 +43,7 @@ func (e *Error) Error() string {
 	return request + ": " + reason(e.Err, right)
 }
 
-// reason says why a request failed; right is what it takes.
+// reason is why a request failed; right is the right that it needs.
 func reason(err error, right string) string {
 	var status apierrors.APIStatus
 	var unsent *url.Error
@@ -71,7 +71,7 @@ func reason(err error, right string) string {
 		}
 		return fmt.Sprintf("forbidden: the right to %s is missing (%s)", right, message)
 	case 0:
-		return message // of no server: of the files that stand for one
+		return message // not of a server: of files in place of one
 	case http.StatusUnauthorized:
 		return "the API server does not accept these credentials"
 	default:

@@ -22,9 +22,9 @@ const maxContinuations = 3
 // the List method of a typed or dynamic client; resource and namespace are for
 // errors.
 //
-// A list that takes longer than etcd keeps its revision (five minutes) expires;
-// it is then continued at a newer one, as the server offers: an object may
-// then be seen as it is later than others, and none is seen twice.
+// A list that takes longer than etcd keeps its revision (five minutes) expires; it
+// is then continued at a newer one, as the server offers: some objects may be seen
+// in a later state than others, and none twice.
 func List[T, L runtime.Object](ctx context.Context, resource, namespace string, list func(context.Context, metav1.ListOptions) (L, error), opts metav1.ListOptions, each func(T)) error {
 	opts.Limit = pageSize
 	continuations := 0

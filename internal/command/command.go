@@ -22,7 +22,7 @@ import (
 const (
 	ExitYes     = 0 // ready; all good
 	ExitNo      = 1 // not ready; something is not
-	ExitUnknown = 2 // could not tell, the command itself failed, or was misused
+	ExitUnknown = 2 // not known, or the command itself failed, or was misused
 )
 
 // Exit ends the program with a code and prints nothing more: the result has
@@ -33,7 +33,8 @@ func (e Exit) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
 // Main runs a program's root command, and returns the exit code.
 func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
-	// A reader that went away is no death by signal: agents and the mesh go on.
+	// A reader that went away must not end the process by a signal: agents and the
+	// mesh continue.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -57,15 +58,15 @@ func Main(root *cobra.Command, args []string, stdout, stderr io.Writer) int {
 	case answered:
 		return int(code)
 	case readerGone(err):
-		return ExitUnknown // nobody misses the rest, as after "| head"
+		return ExitUnknown // the rest is not needed, as after "| head"
 	default:
 		fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
 		return ExitUnknown
 	}
 }
 
-// readerGone says that what read the standard output has ended. A broken connection
-// to the API server is something else.
+// readerGone reports whether what read the standard output has ended. A broken
+// connection to the API server is something else.
 func readerGone(err error) bool {
 	pe, ok := errors.AsType[*fs.PathError](err)
 	return ok && pe.Path == os.Stdout.Name() && errors.Is(pe.Err, syscall.EPIPE)

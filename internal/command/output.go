@@ -64,8 +64,8 @@ func (o *Output) Print(w io.Writer, value any, table func(io.Writer, terminal.Pa
 	return buffered.Flush()
 }
 
-// escaping writes JSON in which nothing acts on a terminal. What does stands in
-// strings, and has an escape sequence there (RFC 8259, section 7).
+// escaping writes JSON in which nothing acts on a terminal. Such characters are in
+// strings only, where they get an escape sequence (RFC 8259, section 7).
 type escaping struct{ w io.Writer }
 
 func (e escaping) Write(p []byte) (int, error) {

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// NoSuchCommand is the Args of a root command: each word that reaches them is no
+// NoSuchCommand is the Args of a root command: a word that reaches them is not a
 // command.
 func NoSuchCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {

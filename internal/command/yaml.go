@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// writeYAML writes what yaml.Marshal would, one item of a list after the other:
-// while YAML is made of JSON, it takes many times the memory of its text.
+// writeYAML writes what yaml.Marshal would, one item of a list after the other: the
+// conversion of JSON to YAML takes many times the memory of its text.
 func writeYAML(w io.Writer, value any) error {
 	text, err := json.Marshal(value)
 	if err != nil {
@@ -44,7 +44,7 @@ func writeYAML(w io.Writer, value any) error {
 }
 
 // writeItems writes the items of a JSON array as those of a YAML list, and any
-// other value as it is.
+// other value unchanged.
 func writeItems(w io.Writer, text json.RawMessage) error {
 	var items []json.RawMessage
 	if json.Unmarshal(text, &items) != nil || len(items) == 0 {

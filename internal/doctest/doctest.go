@@ -55,8 +55,8 @@ func Golden(t *testing.T, name, text string) {
 	compare(t, name, string(have), text)
 }
 
-// Section fails where a section of the reference is not the text. A section
-// stands between comments with its name. With -update it is written.
+// Section fails where a section of the reference is not the text. A section is
+// between comments with its name. With -update it is written.
 func Section(t *testing.T, section, text string) {
 	t.Helper()
 	name := filepath.Join(root(t), reference)
@@ -241,10 +241,10 @@ func documents(t *testing.T) (names []string) {
 	return names
 }
 
-// Commands holds every command of the program that a document shows to the
+// Commands checks every command of the program that a document shows against the
 // program's commands and flags, and runs those that read docs/examples: what the
-// document shows below such a command is what the program prints. A line "…"
-// stands for any lines.
+// document shows below such a command must be what the program prints. A line "…"
+// matches any lines.
 //
 // names are what the program is called in documents; program is its path.
 func Commands(t *testing.T, newRoot func() *cobra.Command, program string, names ...string) {
@@ -368,7 +368,7 @@ func parse(root *cobra.Command, args []string) error {
 	return nil
 }
 
-// prints says whether an output is what a document shows.
+// prints reports whether an output is what a document shows.
 func prints(output, shown string) bool {
 	pattern := "(?s)^"
 	for line := range strings.Lines(strings.TrimRight(shown, "\n") + "\n") {

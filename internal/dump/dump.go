@@ -31,7 +31,7 @@ const (
 	maxArchives  = 3 // in each other
 )
 
-// kinds are read; of all others a dump has many, and nobody asks for them.
+// kinds are the kinds that are read; a dump has many others, which are not needed.
 var kinds = []string{
 	"Node", "Namespace", "Pod", "Service", "EndpointSlice", "NetworkPolicy", "MachineConfig", "MachineConfigPool",
 	"ConfigMap", "DaemonSet", "Deployment", "StatefulSet",
@@ -44,7 +44,7 @@ type Dump struct {
 	shelves map[schema.GroupResource]*shelf
 	// openShift: the cluster has a machine-config-operator, which marks the Nodes.
 	openShift bool
-	// coverage is what the files have all objects of.
+	// coverage is the kinds of which the files have all objects.
 	coverage map[schema.GroupResource]*coverage
 	read     int64
 	started  time.Time // by the must-gather's own file
@@ -138,7 +138,7 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 }
 
 // oneOfMany reads one of a dump's many files, of which some may be broken. depth is
-// in how many archives it is.
+// the number of archives that it is nested in.
 func (d *Dump) oneOfMany(ctx context.Context, name string, r io.Reader, depth int) (err error) {
 	switch {
 	case !packed(name):
@@ -155,7 +155,7 @@ func (d *Dump) oneOfMany(ctx context.Context, name string, r io.Reader, depth in
 	return err
 }
 
-// errObjects: a file's text is not that of objects.
+// errObjects: a file's text is not objects.
 var errObjects = errors.New("no Kubernetes objects")
 
 // Unread are the files of a dump that could not be read, each with why.
@@ -169,7 +169,7 @@ func (d *Dump) isBroken(resource schema.GroupResource, where string, err error) 
 	d.broken[resource.Resource] = append(d.broken[resource.Resource], where+": "+err.Error())
 }
 
-// named says whether a file of a dump has objects, by its name.
+// named reports whether a file of a dump has objects, by its name.
 func named(name string) bool {
 	switch path.Ext(name) {
 	case ".yaml", ".yml", ".json":
@@ -178,8 +178,8 @@ func named(name string) bool {
 	return path.Base(name) == "timestamp"
 }
 
-// packed says whether a file of a dump is compressed, or an archive, that may have
-// objects, by its name.
+// packed reports whether a file of a dump is compressed, or an archive, that may
+// have objects, by its name.
 func packed(name string) bool {
 	rest := strings.TrimSuffix(name, path.Ext(name))
 	switch path.Ext(name) {
@@ -191,8 +191,8 @@ func packed(name string) bool {
 	return false
 }
 
-// file reads an archive, or one file of objects, compressed or not; within stands
-// before the names of its files. depth is in how many archives it is.
+// file reads an archive, or one file of objects, compressed or not; within is the
+// prefix of its files' names. depth is the number of archives that it is nested in.
 func (d *Dump) file(ctx context.Context, name, within string, r io.Reader, depth int) error {
 	in, err := tarball.Unpack(ctx, r)
 	if err != nil {
@@ -253,7 +253,7 @@ func (d *Dump) covers(resource schema.GroupResource, all bool, namespace string)
 	}
 }
 
-// resourceOf is what a kind is called in requests.
+// resourceOf is the name of a kind in requests.
 func resourceOf(h head) (schema.GroupResource, bool) {
 	if !slices.Contains(kinds, h.Kind) {
 		return schema.GroupResource{}, false
@@ -266,7 +266,7 @@ func resourceOf(h head) (schema.GroupResource, bool) {
 	return plural.GroupResource(), true
 }
 
-// seeTimes keeps the newest time at which somebody wrote the object.
+// seeTimes keeps the newest time at which the object was written.
 func (d *Dump) seeTimes(metadata, whole map[string]any) {
 	see := func(value any) {
 		text, _ := value.(string)

@@ -19,8 +19,8 @@ type Gaps struct {
 	Some bool
 	// Seen are those namespaces; Missing, others that the files name.
 	Seen, Missing []string
-	// Fewer are the resources that the files have of fewer namespaces than of
-	// the others.
+	// Fewer are the resources that the files have for fewer namespaces than the
+	// others.
 	Fewer []string
 }
 

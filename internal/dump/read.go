@@ -44,7 +44,7 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
 		in.Discard(len(mark))
 	}
-	switch mark, _ := in.Peek(2); { // a reader's error comes again
+	switch mark, _ := in.Peek(2); { // a reader's error is returned again
 	case path.Base(name) == "timestamp":
 		var text []byte
 		text, err = io.ReadAll(in)
@@ -148,7 +148,7 @@ func (f *file) readJSON(in *json.Decoder) error {
 		} else {
 			var value json.RawMessage
 			err = in.Decode(&value)
-			fields[key.(string)] = value // no other token stands before a colon
+			fields[key.(string)] = value // no other token is before a colon
 		}
 		if err != nil {
 			return err
@@ -193,8 +193,8 @@ func (doc *document) rest(in *json.Decoder) error {
 }
 
 // readYAML takes documents line by line. Of a list in block style, as kubectl and
-// oc write it, the items begin with a dash, all in the same column; nothing else
-// of a document stands there or before it (YAML 1.2, 8.2.1).
+// oc write it, the items begin with a dash, all in the same column; nothing else of
+// a document is in that column or before it (YAML 1.2, 8.2.1).
 func (f *file) readYAML(in *bufio.Reader) error {
 	doc := document{file: f}
 	var text, item []byte // of the document without its items, and of one item
@@ -271,8 +271,8 @@ func (f *file) readYAML(in *bufio.Reader) error {
 	}
 }
 
-// kindOfItem reads the kind of an item whose dash is in this column, "" where it
-// does not stand in a line of its own.
+// kindOfItem reads the kind of an item whose dash is in this column, "" where it is
+// not in a line of its own.
 func kindOfItem(text []byte, column int) string {
 	for line := range bytes.Lines(text) {
 		if len(line) < column+2 {
@@ -318,7 +318,7 @@ type document struct {
 	of      map[schema.GroupResource]bool
 }
 
-// head is what tells what a value is.
+// head is the fields that identify a value.
 type head struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -433,8 +433,8 @@ func (doc *document) end(text []byte) error {
 	return nil
 }
 
-// unused are the fields of objects that nobody asks for and that take most of
-// their text, below all items of a list on the way.
+// unused are the fields of objects that are not needed and take most of their text;
+// a path goes through all items of a list.
 var unused = map[string][]string{
 	"Node": {"status.images"},
 	"Pod": {
@@ -462,7 +462,7 @@ func drop(value any, field string) {
 	drop(fields[first], rest)
 }
 
-// object takes one object; nil if nobody asks for its kind.
+// object takes one object; nil if its kind is not needed.
 func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResource, error) {
 	resource, ok := resourceOf(h)
 	if !ok {

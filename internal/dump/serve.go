@@ -92,8 +92,8 @@ func (d *Dump) answer(r *http.Request) (body []byte, code int) {
 	return d.list(r, q)
 }
 
-// unseen is the answer about what the files do not hold. It is no answer of a
-// server, so it has no code.
+// unseen is the answer about what the files do not hold. It is not a server's
+// answer, so it has no code.
 func unseen(resource schema.GroupResource, namespace string) (body []byte, code int) {
 	of := " -A"
 	if namespace != "" {
@@ -116,20 +116,20 @@ func failure(code int, reason metav1.StatusReason, message string) (body []byte,
 	return body, code
 }
 
-// has says whether the files have the objects of a namespace; "" is any.
+// has reports whether the files have the objects of a namespace; "" is any.
 func (d *Dump) has(resource schema.GroupResource, namespace string) bool {
 	c := d.coverage[resource]
 	return c != nil && (namespace == "" || c.all || c.namespaces[namespace])
 }
 
-// whole says that the files have the workloads of all namespaces.
+// whole reports whether the files have the workloads of all namespaces.
 func (d *Dump) whole() bool {
 	return slices.ContainsFunc(workloads, func(resource schema.GroupResource) bool {
 		return d.coverage[resource] != nil && d.coverage[resource].all
 	})
 }
 
-// names says whether an object of the files is in a namespace.
+// names reports whether an object of the files is in a namespace.
 func (d *Dump) names(namespace string) bool {
 	for _, list := range d.sorted {
 		if slices.ContainsFunc(list, func(o *object) bool { return o.namespace == namespace }) {
@@ -187,7 +187,7 @@ func (d *Dump) list(r *http.Request, q request) (body []byte, code int) {
 	return body, http.StatusOK
 }
 
-// kindOf is the kind of a resource that was asked for.
+// kindOf is the kind of a requested resource.
 func kindOf(group schema.GroupVersion, resource string) string {
 	i := slices.IndexFunc(kinds, func(kind string) bool {
 		plural, _ := meta.UnsafeGuessKindToResource(group.WithKind(kind))

@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// shelf packs the objects of one resource, which are much alike: 20,000 pods take
-// a tenth of their JSON.
+// shelf packs the objects of one resource, which are similar: 20,000 pods take a
+// tenth of their JSON.
 type shelf struct {
-	like   []byte // what they are like
+	like   []byte // the dictionary: what they have in common
 	packed bytes.Buffer
 	writer *flate.Writer
 }
@@ -33,7 +33,7 @@ func (s *shelf) pack(text []byte) ([]byte, error) {
 	return bytes.Clone(s.packed.Bytes()), nil
 }
 
-// opener is for one request, of which several may run at a time.
+// opener is for one request; several may run at a time.
 func (s *shelf) opener() func(packed []byte) ([]byte, error) {
 	r := flate.NewReaderDict(bytes.NewReader(nil), s.like)
 	return func(packed []byte) ([]byte, error) {

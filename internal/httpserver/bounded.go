@@ -12,7 +12,7 @@ import (
 // kubelet and the API server's proxy need a few.
 var limits = places.Limits{PerStranger: 16, Strangers: 64, All: 64}
 
-// bounded ends connections at once that are too many.
+// bounded closes connections above the limit at once.
 type bounded struct {
 	net.Listener
 	taken *places.Places
@@ -34,7 +34,7 @@ func (b bounded) Accept() (net.Conn, error) {
 	}
 }
 
-// placed leaves its place when it is closed.
+// placed frees its place when it is closed.
 type placed struct {
 	net.Conn
 	leave func()

@@ -174,11 +174,11 @@ type indexValue struct {
 type indexNode struct {
 	prefix      []byte
 	first, last int   // no children if first > last
-	children    int64 // where their offsets stand
-	values      int64 // where the values stand, 0 if there are none
+	children    int64 // where their offsets are
+	values      int64 // where the values are, 0 if there are none
 }
 
-// node reads the node that an offset stands for; ok is false if there is none.
+// node reads the node at an offset; ok is false if there is none.
 func (x *Index) node(offset uint32) (node indexNode, ok bool, err error) {
 	at := int64(offset & indexNodeMask)
 	if at == 0 {

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// kubeconfig is what is read of such a file, of its current context alone. See
+// kubeconfig is what is read of such a file, for its current context only. See
 // k8s.io/client-go/tools/clientcmd/api/v1, Config.
 type kubeconfig struct {
 	CurrentContext string  `json:"current-context"`
@@ -69,8 +69,8 @@ type user struct {
 	AsGroups     []string        `json:"as-groups"`
 }
 
-// refused names what of a user cannot be used here, and would be wrong to leave
-// out; "" for nothing.
+// refused names a field of a user that cannot be used here, and must not be
+// ignored; "" if there is none.
 func (u user) refused() string {
 	given := func(raw json.RawMessage) bool { return len(raw) > 0 && !bytes.Equal(raw, []byte("null")) }
 	switch {
@@ -87,9 +87,9 @@ func (u user) refused() string {
 	}
 }
 
-// loadFile reads a kubeconfig file: the cluster and the user of its current context.
-// The user is a token or a client certificate: credential plugins are programs
-// and caches of a person's, and are refused.
+// loadFile reads a kubeconfig file: the cluster and the user of its current
+// context. The user is a token or a client certificate. Credential plugins, which
+// are a person's programs with caches, are refused.
 func loadFile(file string) (Config, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -146,7 +146,7 @@ func decode(text []byte, dir string) (Config, error) {
 	cfg.Certificate, cfg.Key = material(u.CertificateData, u.CertificateFile), material(u.KeyData, u.KeyFile)
 	cfg.Token = Material{Data: []byte(u.Token)}
 	if u.TokenFile != "" {
-		// The file is renewed; a token beside it was written once.
+		// The file is renewed; a token in the kubeconfig is not.
 		cfg.Token = material(nil, u.TokenFile)
 	}
 	return cfg, nil
@@ -156,7 +156,7 @@ func decode(text []byte, dir string) (Config, error) {
 const serviceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // inCluster is the service account of the pod that this process runs in, and the
-// API server that kubelet told the pod.
+// API server from the variables that kubelet sets.
 func inCluster() (Config, error) {
 	host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
 	if host == "" || port == "" {

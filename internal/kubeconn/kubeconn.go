@@ -2,9 +2,9 @@
 // the service account of its pod ([inCluster]), or by a kubeconfig file
 // ([loadFile]).
 //
-// It is HTTP with TLS and credentials, and no more. client-go's rest and
-// clientcmd do the same and much else, such as credential plugins, which nobody
-// runs on a node: they would make the program 4 MB larger.
+// It is HTTP with TLS and credentials, and no more. client-go's rest and clientcmd
+// do the same and much else, such as credential plugins, which nodes do not have:
+// they would make the program 4 MB larger.
 package kubeconn
 
 import (
@@ -17,28 +17,26 @@ import (
 	"os"
 )
 
-// Config says where an API server is and who we are. What it names by a file is
-// read again for each request: whoever renews a token or a certificate need not
-// restart the program.
+// Config is an API server's address and our credentials. A file is read again for
+// each request: a renewed token or certificate needs no restart of the program.
 type Config struct {
-	// Server is the API server's URL. A path in it stands before that of each
-	// request.
+	// Server is the API server's URL. Its path is the prefix of each request's.
 	Server string
 	// ServerName is the name in the server's certificate; "" means the host
 	// of Server.
 	ServerName string
-	// Insecure trusts whatever certificate the server has.
+	// Insecure trusts any certificate of the server.
 	Insecure bool
-	// CA is whom to trust, in PEM; empty means the system's authorities.
+	// CA are the trusted authorities, in PEM; empty means the system's.
 	CA Material
 	// Certificate and Key identify the client, in PEM. Both or neither.
 	Certificate, Key Material
 	// Token identifies the client, too.
 	Token Material
-	// Proxy is the URL of a proxy; nil means what the environment says
+	// Proxy is the URL of a proxy; nil means that of the environment
 	// ([http.ProxyFromEnvironment]).
 	Proxy *url.URL
-	// UserAgent names this program to the server.
+	// UserAgent is this program's name for the server.
 	UserAgent string
 }
 
@@ -61,14 +59,14 @@ func (m Material) read() ([]byte, error) {
 
 // Conn is a way to one API server.
 type Conn struct {
-	// HTTP sends requests with the credentials. It follows no redirects: they
-	// would carry the token elsewhere.
+	// HTTP sends requests with the credentials. It follows no redirects, which
+	// would send the token elsewhere.
 	HTTP *http.Client
 	// Server is the API server's URL; requests go to paths below it.
 	Server *url.URL
 }
 
-// Connect checks the configuration and reads what it names. It sends nothing.
+// Connect checks the configuration and reads its files. It sends nothing.
 func Connect(cfg Config) (*Conn, error) {
 	server, err := url.Parse(cfg.Server)
 	if err != nil || server.Host == "" || server.Scheme != "https" && server.Scheme != "http" {
@@ -97,7 +95,7 @@ func Connect(cfg Config) (*Conn, error) {
 	}, nil
 }
 
-// tlsMaterial is what TLS is made of, as it was read.
+// tlsMaterial is the content of the certificates and keys, as it was read.
 type tlsMaterial struct{ ca, certificate, key []byte }
 
 func (c *Config) tls(m tlsMaterial) (*tls.Config, error) {

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// transport sends requests with the credentials as they are now. The agent sends
-// a few an hour: reading some kilobytes for each is less than to watch files.
+// transport sends requests with the current credentials. The agent sends a few an
+// hour: reading some kilobytes for each is cheaper than watching files.
 type transport struct {
 	cfg Config
-	// unanswered is set by a request that was given up before an answer came:
-	// its connection may be dead, and the next request does not wait on it.
+	// unanswered is set by a request that was abandoned before an answer came: its
+	// connection may be dead, and the next request does not wait on it.
 	unanswered atomic.Bool
 
 	mu sync.Mutex
-	// http is made of material.
+	// http was made with material.
 	http     *http.Transport
 	material tlsMaterial
 	// lastToken is the last one that could be read.
@@ -28,9 +28,8 @@ type transport struct {
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	// What cannot be read just now, or does not fit together, is being
-	// replaced: what was good a moment ago may still be, and the server
-	// judges it.
+	// Files that cannot be read now, or do not match each other, are being
+	// replaced: the previous content may still be valid, and the server decides.
 	if material, err := t.read(); err == nil {
 		_ = t.renew(material)
 	}
@@ -58,14 +57,14 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// CloseIdleConnections serves [http.Client.CloseIdleConnections].
+// CloseIdleConnections is called by [http.Client.CloseIdleConnections].
 func (t *transport) CloseIdleConnections() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.http.CloseIdleConnections()
 }
 
-// token as its file has it now, or had it last.
+// token is the one in its file, or the last one read.
 func (t *transport) token() (string, error) {
 	text, err := t.cfg.Token.read()
 	token := strings.TrimSpace(string(text))
@@ -85,7 +84,7 @@ func (t *transport) token() (string, error) {
 	return t.lastToken, nil
 }
 
-// read what TLS is made of.
+// read the certificates and keys.
 func (t *transport) read() (m tlsMaterial, err error) {
 	if m.ca, err = t.cfg.CA.read(); err != nil {
 		return m, fmt.Errorf("reading the certificate authority: %w", err)
@@ -99,8 +98,8 @@ func (t *transport) read() (m tlsMaterial, err error) {
 	return m, nil
 }
 
-// renew makes new connections of m, unless those there are have been made of the
-// same. A watch stays where it is until it ends.
+// renew makes a transport with m, unless the present one has the same. A watch
+// keeps its connection until it ends.
 func (t *transport) renew(m tlsMaterial) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -124,8 +123,8 @@ func (t *transport) renew(m tlsMaterial) error {
 		TLSClientConfig:     config,
 		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
-		// One connection for all requests and the watch. A watch says nothing
-		// for long: pings find out that its connection is dead.
+		// One connection for all requests and the watch. A watch has no traffic for
+		// long times: pings detect a dead connection.
 		ForceAttemptHTTP2: true,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: 30 * time.Second, PingTimeout: 15 * time.Second},
 	}

@@ -42,8 +42,8 @@ func Values(text []byte) iter.Seq2[json.RawMessage, error] {
 	}
 }
 
-// documents splits a YAML stream at its "---" lines (YAML 1.2, 9.2). What comes
-// after the dashes belongs to the document.
+// documents splits a YAML stream at its "---" lines (YAML 1.2, 9.2). Text after the
+// dashes belongs to the document.
 func documents(text []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		start, at := 0, 0

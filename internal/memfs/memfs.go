@@ -34,9 +34,8 @@ func File(name string, mode fs.FileMode, data []byte) *Node {
 	return &Node{name: path.Base(name), Mode: mode, Size: int64(len(data)), Data: data}
 }
 
-// Add enters a node under a clean name, with the directories that lead to it. A
-// later one of the same name replaces the earlier one, but a directory keeps what
-// is in it.
+// Add adds a node under a clean name, with its parent directories. A later one of
+// the same name replaces the earlier one, but a directory keeps its content.
 func (t FS) Add(name string, n *Node) {
 	n.name = path.Base(name)
 	old := t[name]
@@ -54,7 +53,7 @@ func (t FS) Add(name string, n *Node) {
 	t[dir].entries = append(t[dir].entries, n.name)
 }
 
-// Remove takes out a name and all below it.
+// Remove removes a name and all below it.
 func (t FS) Remove(name string) {
 	n := t[name]
 	if n == nil {
@@ -78,7 +77,7 @@ func (t FS) find(op, name string) (*Node, error) {
 	return nil, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 }
 
-// Lstat looks at a file, or at a link itself.
+// Lstat describes a file, or a link itself.
 func (t FS) Lstat(name string) (fs.FileInfo, error) {
 	n, err := t.find("lstat", name)
 	if err != nil {
@@ -123,7 +122,7 @@ func (n *Node) Open() (fs.File, error) {
 	return openFile{bytes.NewReader(n.Data), n.Info()}, nil
 }
 
-// Info is what Lstat tells of the node.
+// Info is Lstat's result for the node.
 func (n *Node) Info() fs.FileInfo { return info{n} }
 
 type info struct{ n *Node }
@@ -158,7 +157,7 @@ func (d *openDir) Read([]byte) (int, error) {
 	return 0, &fs.PathError{Op: "read", Path: d.at, Err: fs.ErrInvalid}
 }
 
-// ReadDir lists the directory in the order in which its entries came.
+// ReadDir lists the directory in the order in which its entries were added.
 func (d *openDir) ReadDir(n int) ([]fs.DirEntry, error) {
 	count := len(d.rest)
 	if n > 0 {

@@ -177,8 +177,8 @@ func (h *Histogram) Observe(x float64, values ...string) {
 	o.sum += x
 }
 
-// NewFunc adds metrics without labels that are looked up when they are asked for.
-// collect must not use the registry.
+// NewFunc adds metrics without labels whose values are read at each scrape. collect
+// must not use the registry.
 func (r *Registry) NewFunc(collect func(out func(kind Kind, name, help string, x float64))) {
 	r.write = append(r.write, func(b *bytes.Buffer) {
 		collect(func(kind Kind, name, help string, x float64) {

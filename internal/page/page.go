@@ -1,6 +1,6 @@
-// Package page writes a result as one self-contained HTML page: the result as
-// JSON, and a script that shows it. A page asks for nothing from anywhere, and
-// its policy forbids it to.
+// Package page writes a result as one self-contained HTML page: the result as JSON,
+// and a script that shows it. A page loads nothing from the network, and its policy
+// forbids that.
 package page
 
 import (
@@ -35,7 +35,7 @@ func (p Page) Write(w io.Writer, result any) error {
 	if err != nil {
 		return fmt.Errorf("write the page %q: %w", p.Title, err)
 	}
-	// One pass: what is put in is not searched.
+	// One pass: inserted text is not searched.
 	_, err = strings.NewReplacer(
 		"{{title}}", html.EscapeString(p.Title), "{{body}}", p.Body, "{{result}}", string(data), "{{script}}", p.Script,
 	).WriteString(w, frame)

@@ -1,5 +1,5 @@
-// Package programtest runs the programs of this module as processes in their
-// tests, and checks their output for what no terminal should get.
+// Package programtest runs the programs of this module as processes in their tests,
+// and checks their output for characters that no terminal should get.
 package programtest
 
 import (
@@ -40,7 +40,7 @@ func (p *Program) Main(m *testing.M, name string) int {
 	return m.Run()
 }
 
-// Outcome is what a run left.
+// Outcome is the result of a run.
 type Outcome struct {
 	Stdout, Stderr string
 	Code           int
@@ -79,8 +79,8 @@ func (p *Program) Run(t *testing.T, edit func(*exec.Cmd), args ...string) Outcom
 	return o
 }
 
-// ReaderGone holds a command to fail with a result that could not be delivered:
-// quietly where its reader went away, with a message where the disk is full.
+// ReaderGone tests that a command fails if its result could not be delivered:
+// without a message where its reader went away, with one where the disk is full.
 func (p *Program) ReaderGone(t *testing.T, args ...string) {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -104,8 +104,8 @@ func (p *Program) ReaderGone(t *testing.T, args ...string) {
 	}
 }
 
-// Fits fails for lines that a terminal of 80 columns breaks, and for colour.
-// One thing to be copied may be longer, and so may the line of a file, which
+// Fits fails for lines that a terminal of 80 columns breaks, and for colour. A
+// single word to be copied may be longer, and so may the line of a file, which
 // begins with the file's path; see [terminal.Width].
 func Fits(t *testing.T, text string) {
 	t.Helper()
@@ -121,8 +121,8 @@ func Fits(t *testing.T, text string) {
 	}
 }
 
-// HelpFits holds the help of every command of the program to the width, and to
-// what cobra's own says. It returns how many commands there are.
+// HelpFits tests that the help of every command of the program fits into the width,
+// and has what cobra's own has. It returns how many commands there are.
 func (p *Program) HelpFits(t *testing.T, root *cobra.Command) (seen int) {
 	t.Helper()
 	var visit func(*cobra.Command, []string)

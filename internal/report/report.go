@@ -68,7 +68,7 @@ func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
 }
 
 // printRemedies prints every step, with the command that does it. A command is
-// never broken, for it is to be copied.
+// never broken, so that it can be copied.
 func printRemedies(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 	if len(r.Remedies) == 0 {
 		return
@@ -83,8 +83,8 @@ func printRemedies(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 	}
 }
 
-// printEvidence shows every line that decides once, with what it does to whom:
-// several callers meet the same lines.
+// printEvidence prints every line that decides once, with its effect on each
+// caller: several callers have the same lines.
 func printEvidence(t *terminal.Writer, p terminal.Palette, policy verdict.Policy) {
 	type effect struct {
 		text    string

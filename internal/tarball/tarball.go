@@ -35,8 +35,8 @@ var (
 	ErrBadEntry = errors.New("an entry's name leads out of the archive")
 )
 
-// magicSize is how much of a file tells what it is: tar has its magic in the
-// first header (POSIX ustar).
+// magicSize is how much of a file is needed to recognise its format: tar has its
+// magic in the first header (POSIX ustar).
 const magicSize = 262
 
 // Unpack reads a file, plain or compressed, up to a limit. Reading ends with ctx.
@@ -67,8 +67,8 @@ func Unpack(ctx context.Context, r io.Reader) (*bufio.Reader, error) {
 	return bufio.NewReaderSize(&limited{ctx, out, maxUnpacked}, 64<<10), nil
 }
 
-// Is says whether an unpacked file is an archive, by its beginning, which it
-// leaves to be read.
+// Is reports whether an unpacked file is an archive, by its beginning, which can
+// still be read afterwards.
 func Is(in *bufio.Reader) bool {
 	magic, _ := in.Peek(magicSize)
 	return len(magic) >= magicSize && string(magic[257:magicSize]) == "ustar"

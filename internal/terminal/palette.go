@@ -13,7 +13,7 @@ import (
 // Palette colours words on a terminal, and leaves them alone elsewhere. The zero
 // value has no colours, and no width that tables must keep.
 type Palette struct {
-	// mark is what tells the palette's own colours from those in foreign text,
+	// mark distinguishes the palette's own colours from those in foreign text,
 	// which cannot know it; "" without colours.
 	mark string
 	// width is the terminal's, 0 where there is none.
@@ -36,7 +36,7 @@ func NewPalette(w any) Palette {
 	return p
 }
 
-// Sized is a terminal of so many columns, without colours.
+// Sized is a terminal of that many columns, without colours.
 func Sized(columns int) Palette { return Palette{width: columns} }
 
 // Unlimited is the palette where tables may be wider than the terminal.
@@ -48,7 +48,7 @@ func (p Palette) Unlimited() Palette {
 // Coloured is the palette of a terminal.
 func Coloured() Palette { return Palette{mark: rand.Text(), width: Width} }
 
-// Is says whether a reader or writer is a terminal.
+// Is reports whether a reader or writer is a terminal.
 func Is(stream any) bool {
 	file, isFile := stream.(*os.File)
 	return isFile && term.IsTerminal(int(file.Fd()))
@@ -65,10 +65,10 @@ func (p Palette) paint(code, s string) string {
 	return "\uFDD0" + p.mark + ":" + code + "\uFDD1" + s + "\uFDD0" + p.mark + ":0\uFDD1"
 }
 
-// Good is for what is as it should be.
+// Good is for a good result.
 func (p Palette) Good(s string) string { return p.paint("1;32", s) }
 
-// Bad is for what is not.
+// Bad is for a bad one.
 func (p Palette) Bad(s string) string { return p.paint("1;31", s) }
 
 // Warn is for what is unknown, or may turn bad.

@@ -11,15 +11,15 @@ import (
 	"golang.org/x/text/width"
 )
 
-// Width is what all that people read is made for: every terminal has it. Prose
-// is broken at blanks, and columns of names lose their middle. What somebody
-// will search for or copy is never broken, and so may be longer: a name, an
-// address, a path, a line of a file.
+// Width is the width of all output for people: every terminal has it. Prose is
+// broken at blanks, and columns of names lose their middle. What people search for
+// or copy is never broken, and so may be longer: a name, an address, a path, a line
+// of a file.
 const Width = 80
 
-// Writer keeps the first error, so that printing reads as a page. Of what is
-// printed nothing acts on the terminal but the colours of its palette: much of it
-// was written by others.
+// Writer keeps the first error, so that callers need not check each line. Nothing
+// that is printed acts on the terminal except the colours of its palette: much of
+// the text is foreign.
 type Writer struct {
 	w       io.Writer
 	palette Palette
@@ -65,9 +65,9 @@ func (f filter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Visible replaces what a terminal acts on, or does not show, by its number:
-// control characters but the end of a line, those that change the direction of
-// what follows, and noncharacters.
+// Visible replaces each character that a terminal acts on, or does not show, by its
+// number: control characters but the end of a line, those that change the direction
+// of what follows, and noncharacters.
 func Visible(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -80,7 +80,7 @@ func Visible(s string) string {
 	return b.String()
 }
 
-// Acts says whether a terminal acts on a character, or does not show it.
+// Acts reports whether a terminal acts on a character, or does not show it.
 func Acts(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Noncharacter_Code_Point)
 }
@@ -95,7 +95,7 @@ func (t *Writer) Wrapped(indent int, text string) {
 	t.broken(margin, margin+"  ", text)
 }
 
-// Hanging prints text behind a head, and its further lines below the first.
+// Hanging prints text after a head, and its further lines below the first.
 func (t *Writer) Hanging(head, text string) {
 	t.broken(head, strings.Repeat(" ", Columns(head)), text)
 }
@@ -228,8 +228,9 @@ func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(
 	}
 }
 
-// cutDomain takes from a column's values what they all have behind their first
-// dot: of ip-10-0-0-1.eu-central-1.compute.internal the beginning tells the node.
+// cutDomain removes from a column's values what they all have after their first
+// dot: of ip-10-0-0-1.eu-central-1.compute.internal the beginning identifies the
+// node.
 func cutDomain(rows [][]string, column int) {
 	if len(rows) < 2 {
 		return
@@ -251,7 +252,7 @@ func pad(s string, n int) string {
 	return s + strings.Repeat(" ", max(0, n-Columns(s)))
 }
 
-// shorten takes characters out of the middle: names differ at both ends.
+// shorten removes characters from the middle: names differ at both ends.
 func shorten(s string, n int) string {
 	if Columns(s) <= n {
 		return s
