@@ -226,8 +226,7 @@ func requiredNodes(v *view, found report) {
 			}
 		})(v, found)
 		// One that could not be decoded may have them.
-		undecoded := slices.ContainsFunc(v.Unseen, func(u Unseen) bool { return u.Source == SourceNodes })
-		if !matched && !undecoded {
+		if !matched && !v.unseen(SourceNodes) {
 			found(Finding{Object: Object{Kind: objectSelector, Name: v.Require[i]}, Message: "nodes are required to have SCTP, and no node has these labels"})
 		}
 	}
