@@ -15,7 +15,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// Metrics of one agent. A nil *Metrics hears of everything and keeps nothing.
+// Metrics of one agent. A nil *Metrics ignores everything.
 type Metrics struct {
 	registry metrics.Registry
 

@@ -11,9 +11,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/metrics"
 )
 
-// Metrics of one node. Their number is the same at any size of the cluster: no
-// peer is in a label, and of zones at most three (see zoneOf). A nil *Metrics
-// hears of everything and keeps nothing.
+// Metrics of one node. Their number is the same at any size of the cluster: no peer
+// is in a label, and of zones at most three (see zoneOf). A nil *Metrics ignores
+// everything.
 type Metrics struct {
 	registry metrics.Registry
 

@@ -211,11 +211,11 @@ func (c *client) watch(ctx context.Context, timeout time.Duration, opened func()
 	}
 }
 
-// unhurried makes a request that needs a new connection wait, once it has it,
-// for up to as long again as the connection took. When the agents of a whole
-// cluster start in the same instant, the API server shakes hands with all of
-// them first, which takes it seconds, and would then have all their requests at
-// once. A connection to a server with time takes milliseconds.
+// unhurried makes a request that needs a new connection wait, once it has it, for
+// up to as long again as the connection took. When the agents of a whole cluster
+// start in the same instant, the API server does the TLS handshakes of all of them
+// first, which takes seconds, and would then get all their requests at once. A
+// connection to an idle server takes milliseconds.
 func unhurried(ctx context.Context) context.Context {
 	began := time.Now()
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(conn httptrace.GotConnInfo) {

@@ -20,9 +20,9 @@ type retries struct {
 // and at most.
 const firstWindow, lastWindow = 8 * time.Second, 32 * time.Second
 
-// An API server that has just started answers 403 until it has read the roles
-// and the admission policies: the first refusals in a row are retried soon, after
-// about this long, doubling, and not yet believed.
+// An API server that has just started answers 403 until it has read the roles and
+// the admission policies: the first refusals in a row are retried after about this
+// time, doubling, and not yet reported as forbidden.
 const firstRefusal, unbelieved = time.Second, 3
 
 // after is how long to wait after a failure.

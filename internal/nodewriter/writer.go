@@ -181,11 +181,10 @@ const (
 	// A watch shows the Node at once; if it shows nothing for this long, there is
 	// no such Node.
 	firstSight = 2 * time.Second
-	// When an API server goes, it goes for the whole cluster in the same
-	// instant: watches that it carried are opened again within this long
-	// (elsewhere, where there are several). And while one starts, requests
-	// pile up on it and are answered all at once: the writes that waited for
-	// its return follow within this long.
+	// An API server that ends does so for the whole cluster at the same time: its
+	// watches are opened again at random within this time (where there are several,
+	// at another one). And while one starts, requests queue up and are answered all
+	// at once: the writes that waited for it are spread over this time.
 	comeback = 10 * time.Second
 	// So many times within the window a foreign edit is put back at once;
 	// after that, with increasing delay.

@@ -33,9 +33,9 @@ const (
 	FindingFailoverFailed = "FailoverFailed"
 )
 
-// judge explains what failed. A path through a Service is only spoken of where
-// the same two pods reach each other without it: else the cause is theirs. late
-// is the step that there was not time enough for, if any.
+// judge explains what failed. A path through a Service is reported only where the
+// same two pods reach each other without it: else they have the cause. late is the
+// step for which there was no time, if any.
 func judge(r *Result, ports map[string][]int32, late step) []Finding {
 	j := &judgement{r: r, late: late, out: []Finding{}, podOK: r.reached(PathPod)}
 	j.nodes()

@@ -33,10 +33,10 @@ const (
 	// what is still to come: other nodes' answers, and this node's other
 	// peers.
 	settling = 4 * time.Second
-	// steady is how long everything must work until a conclusion is dropped,
-	// and twice as long as before, up to mostSteady, where it came back within
-	// relapse: a path that fails now and then stays concluded, without an
-	// Event each time.
+	// steady is how long everything must work until a conclusion is dropped. It
+	// doubles, up to mostSteady, each time the conclusion returns within relapse: a
+	// path that fails now and then keeps its conclusion, without an Event each
+	// time.
 	steady, mostSteady = 15 * time.Second, 2 * time.Minute
 	relapse            = 30 * time.Second
 )

@@ -149,9 +149,9 @@ func blocked(ctx context.Context, t wire.Target, patience time.Time, try func(ad
 // pings is how many round trips the median is taken of.
 const pings = 5
 
-// impatient has what was lost sent again after half a second, not after three, six
-// and twelve: a deadline of seconds has to distinguish lost packets from a path
-// that passes none. Both ends want it, as both send.
+// impatient makes the kernel send lost packets again after half a second, not after
+// three, six and twelve: a deadline of seconds has to distinguish lost packets from
+// a path that passes none. Both ends need it, as both send.
 func impatient() sctp.RTOInfo { return sctp.RTOInfo{Initial: 500, Max: 2000, Min: 300} }
 
 // conversation is an association with a listener.

@@ -14,8 +14,8 @@ import (
 // again until the next is due, half a minute later (RFC 9260, section 8.3).
 const askAgain = 500 * time.Millisecond
 
-// confirm has the paths to all addresses of the listener confirmed by heartbeats,
-// and returns their states when they are active or time is over. A path to an
+// confirm requests heartbeats on the paths to all addresses of the listener, and
+// returns the paths' states when they are active or time is over. A path to an
 // address that the listener has not offered does not exist.
 func (c *conversation) confirm(ctx context.Context, to netip.AddrPort, also []string, r *wire.Result) {
 	r.States = map[string]string{}

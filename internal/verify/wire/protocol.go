@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Protocol is the number of what this package defines. It changes with the
-// meaning or the form of anything in it but the envelope, which stays: kubectl-sctp
-// and the image of sctp-agent may be of different versions.
+// Protocol is the number of what this package defines. It changes with the meaning
+// or the form of anything in it except the envelope, which never changes:
+// kubectl-sctp and the image of sctp-agent may be of different versions.
 const Protocol = 2
 
 // JobVariable is the environment variable that holds a peer's job: a [Listener],
