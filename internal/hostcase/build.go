@@ -107,6 +107,7 @@ func (c *Case) tree() []Entry {
 		var dep kmodindex.Builder
 		for _, name := range k.Modules {
 			dep.Add(name, "kernel/"+name+".ko:", 0)
+			tree = append(tree, Entry{File, path.Join(lib, "modules", k.Release, "kernel", name+".ko"), "MODULE " + name + "\n"})
 		}
 		tree = append(tree, Entry{File, path.Join(lib, "modules", k.Release, "modules.dep.bin"), string(dep.Bytes())})
 	}

@@ -1,9 +1,12 @@
 package systemdunit
 
 import (
+	"bytes"
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
 // harmless are the settings that neither stop a unit's commands, nor keep them from
@@ -41,6 +44,10 @@ func harmless(key string) bool {
 	}
 	return strings.HasPrefix(key, "X-")
 }
+
+// modprobeOptions is the variable whose options modprobe takes before its own
+// (modprobe(8)).
+const modprobeOptions = "MODPROBE_OPTIONS"
 
 // Hindrance is a setting of a unit, conditions apart, that may keep its commands
 // from being run, or keep them from loading a module: another user, fewer
@@ -131,22 +138,23 @@ func (s *Set) refused(u *Unit) *Setting {
 }
 
 func (s *Set) hinders(v Setting) bool {
-	words := strings.Fields(v.Value)
 	switch key := v.Key; {
 	case v.Section == "Install", key == "Type", key == "Restart", key == "DefaultDependencies",
 		key == "Requires", key == "BindsTo", key == "Conflicts", key == "Before", key == "After", key == "Requisite":
 		return false // see doubt
 	case key == "CapabilityBoundingSet":
-		return strings.HasPrefix(v.Value, "~") || !slices.Contains(words, "CAP_SYS_MODULE")
+		return takesModules(v.Value)
 	case v.Value == "", isNo(v.Value):
 		return false
 	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Upholds",
 		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost":
 		return false
 	case key == "Environment":
-		return strings.Contains(v.Value, "MODPROBE_OPTIONS")
+		return strings.Contains(v.Value, modprobeOptions)
 	case key == "EnvironmentFile":
-		return !strings.HasPrefix(v.Value, "-")
+		name, optional := strings.CutPrefix(v.Value, "-")
+		data, _, err := s.read(name)
+		return err != nil && !(optional && hostroot.Absent(err)) || bytes.Contains(data, []byte(modprobeOptions))
 	case key == "WorkingDirectory":
 		return v.Value != "/" && !strings.HasPrefix(v.Value, "-")
 	case key == "User":
@@ -155,6 +163,12 @@ func (s *Set) hinders(v Setting) bool {
 		return false // they add, and make files read-only
 	}
 	return true
+}
+
+// takesModules says whether a CapabilityBoundingSet= takes CAP_SYS_MODULE away.
+func takesModules(value string) bool {
+	list, inverted := strings.CutPrefix(value, "~")
+	return slices.Contains(strings.Fields(strings.ToUpper(list)), "CAP_SYS_MODULE") == inverted
 }
 
 // isNo reports whether a value is false (src/basic/parse-util.c, parse_boolean).

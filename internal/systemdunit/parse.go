@@ -67,7 +67,7 @@ func assign(list []Setting, section, line, file string, number int) ([]Setting, 
 	key = strings.TrimSpace(key)
 	// Nothing else is needed, and a host has hundreds of units.
 	switch section {
-	case "Unit", "Service", "Timer", "Path", "Socket", "Install":
+	case "Unit", "Service", "Timer", "Path", "Socket", "Install", managerSection:
 	default:
 		ok = false
 	}

@@ -192,6 +192,11 @@ type Unit struct {
 // Vendor: the unit's own file is the distribution's.
 func (u *Unit) Vendor() bool { return vendor(u.File) }
 
+// Mask masks a unit, as an argument of the kernel does; file is what it stands in.
+func (s *Set) Mask(name, file string) {
+	s.units[name] = &Unit{Name: name, File: file, Masked: true}
+}
+
 // Load finds a unit and its drop-ins.
 func (s *Set) Load(name string) *Unit {
 	if u := s.units[name]; u != nil {
@@ -449,6 +454,12 @@ func (u *Unit) late() (late bool, by Setting) {
 		late, by = late && !isNo(v.Value) || isYes(v.Value), v
 	}
 	return late, by
+}
+
+// Early says that a unit may be started before sysinit.target is reached.
+func (u *Unit) Early() bool {
+	late, _ := u.late()
+	return !late
 }
 
 // required are the units without which a unit is not started.

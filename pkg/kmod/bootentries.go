@@ -109,28 +109,38 @@ type bootArgument struct {
 	line        int
 }
 
-// arguments are the entry's, with GRUB's $kernelopts replaced. known is false where
-// that has no value in the environment block: it is set in grub.cfg then. Other
-// variables ($tuned_params) name nothing that concerns modules.
+// arguments are the entry's, with GRUB's variables replaced by what the environment
+// block has for them ($kernelopts, $tuned_params). known is false where it has no
+// $kernelopts: that is set in grub.cfg then.
 func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, known bool) {
 	for _, o := range e.options {
 		for tok := range kernelTokens(o.text) {
-			switch {
-			case tok == "$kernelopts" || tok == "${kernelopts}":
-				v, ok := env["kernelopts"]
-				if !ok {
-					return nil, false
-				}
-				for tok := range kernelTokens(v.value) {
-					list = append(list, bootArgument{tok, grubEnvironment, v.line})
-				}
-			case strings.HasPrefix(tok, "$"):
-			default:
+			name, variable := strings.CutPrefix(tok, "$")
+			if !variable {
 				list = append(list, bootArgument{tok, e.file, o.number})
+				continue
 			}
+			name = strings.Trim(name, "{}")
+			v, ok := env[name]
+			if !ok && name == "kernelopts" {
+				return nil, false
+			}
+			list = appendTokens(list, v.value, grubEnvironment, v.line)
 		}
 	}
 	return list, true
+}
+
+// argument is the value of an argument of the entry's own.
+func (e bootEntry) argument(key string) string {
+	for _, o := range e.options {
+		for tok := range kernelTokens(o.text) {
+			if param, value := splitKernelToken(tok); param == key {
+				return value
+			}
+		}
+	}
+	return ""
 }
 
 // defaultEntries are the entries that the next boot may take; sure: there is
@@ -148,7 +158,9 @@ func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bo
 		}
 		return entries, false // a number, or an entry of grub.cfg
 	}
-	list = slices.DeleteFunc(slices.Clone(entries), bootEntry.rescue)
+	if list = slices.DeleteFunc(slices.Clone(entries), bootEntry.rescue); len(list) == 0 {
+		list = entries
+	}
 	ostree := len(list) > 0
 	for _, e := range list {
 		ostree = ostree && strings.HasPrefix(e.id, "ostree-")
@@ -162,18 +174,62 @@ func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bo
 	return list, len(list) == 1
 }
 
+// grubArguments begins an assignment of kernel arguments in a shell script.
+var grubArguments = regexp.MustCompile(`^\s*(?:export\s+)?GRUB_CMDLINE_LINUX(?:_DEFAULT)?\+?=`)
+
 // parseDefaultGrub reads the kernel arguments in /etc/default/grub, a shell script
 // that grub-mkconfig reads. Only plain assignments count.
 func parseDefaultGrub(file string, data []byte) (list []bootArgument) {
-	number := 0
+	number, value := 0, ""
+	var quote byte // that is open at the end of a line, or a backslash
 	for raw := range bytes.Lines(data) {
 		number++
-		key, value, ok := strings.Cut(strings.TrimSpace(cString(string(raw))), "=")
-		if ok && (key == "GRUB_CMDLINE_LINUX" || key == "GRUB_CMDLINE_LINUX_DEFAULT") {
-			list = appendTokens(list, unquote(value), file, number)
+		text := strings.TrimRight(cString(string(raw)), "\r\n")
+		if quote == 0 {
+			at := grubArguments.FindString(text)
+			if at == "" {
+				continue
+			}
+			text = text[len(at):]
+		}
+		if value, quote = shellValue(text, quote); value != "" {
+			list = appendTokens(list, value, file, number)
 		}
 	}
 	return list
+}
+
+// shellValue is the value that begins a line of a shell, without its quotes. open is
+// the quote that the line before, or this one, leaves open; a backslash is one that
+// ends the line.
+func shellValue(text string, open byte) (value string, left byte) {
+	var b strings.Builder
+	if open == '\\' {
+		open = 0
+	}
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\' && open != '\'' && i+1 == len(text):
+			if open == 0 {
+				open = '\\'
+			}
+			return b.String(), open
+		case c == '\\' && open != '\'':
+			i++
+			b.WriteByte(text[i])
+		case c == open:
+			open = 0
+		case open != 0:
+			b.WriteByte(c)
+		case c == '"' || c == '\'':
+			open = c
+		case isBlank(c) || c == ';' || c == '#':
+			return b.String(), 0
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), open
 }
 
 // parseKernelCmdline reads /etc/kernel/cmdline (kernel-install(8)).

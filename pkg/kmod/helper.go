@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -41,7 +42,28 @@ func (h *host) readHelper() {
 		by.Text = printable(name)
 		h.helper = h.helperNamed(name, by)
 	}
+	if e := h.helperConfined(); h.helper.isModprobe != AnswerFalse && e != nil {
+		h.helper = loader{AnswerFalse, *e}
+	}
 	h.byHand = h.readByHand()
+}
+
+// helperConfined says whether what the kernel runs has no right to load modules: the
+// lower half of its capabilities lacks CAP_SYS_MODULE (kernel/umh.c, proc_cap_handler).
+// Only root may read it.
+func (h *host) helperConfined() *Evidence {
+	const sysctl, capSysModule = "sys/kernel/usermodehelper/bset", 16
+	text, err := kernelLine(h.proc, sysctl)
+	if err != nil {
+		return nil
+	}
+	low, _, _ := strings.Cut(text, "\t")
+	set, err := strconv.ParseUint(low, 10, 32)
+	if err != nil || set&(1<<capSysModule) != 0 {
+		return nil
+	}
+	return &Evidence{File: "/proc/" + sysctl, Line: 1, Text: printable(text), Cause: CauseLoadingDisabled,
+		Effect: "takes the right to load modules from what the kernel runs"}
 }
 
 // loaderOf is the program that a caller runs. systemd-modules-load runs none: it
@@ -115,7 +137,7 @@ func (h *host) loaderAt(name string) loader {
 		return is(AnswerFalse, "is not there, so nothing loads modules")
 	case !st.Mode.IsRegular():
 		return is(AnswerFalse, "is not a file, so nothing loads modules")
-	case st.Mode&0o111 == 0:
+	case !runnable(st):
 		return is(AnswerFalse, "may not be executed, so nothing loads modules")
 	case path.Base(name) != "modprobe":
 		return is(AnswerUnknown, unknownEffect) // kmod goes by the name it is called by
@@ -152,34 +174,43 @@ const busyboxBanner = "BusyBox v"
 
 var scriptStart = regexp.MustCompile(`^#![ \t]*/`)
 
+// maxKmod is larger than kmod's program: what has its name and is larger is looked
+// into.
+const maxKmod = 512 << 10
+
 // programAt distinguishes programs by the names of links, else by their text.
 func (h *host) programAt(name string) programKind {
-	const maxChain = 8
-	for at, n := name, 0; n < maxChain; n++ {
-		switch base := path.Base(at); {
-		case base == "kmod":
-			return programKmod
-		case strings.HasPrefix(base, "busybox"):
-			return programBusyBox
-		}
+	const maxChain = 40
+	at := name
+	for range maxChain {
 		target, err := h.Readlink(at)
 		if err != nil {
 			break
 		}
-		if at = target; !path.IsAbs(target) {
-			at = path.Join(path.Dir(at), target)
+		if !path.IsAbs(target) {
+			target = path.Join(path.Dir(at), target)
 		}
+		at = target
+	}
+	st, _ := h.Stat(name)
+	switch base := path.Base(at); {
+	case base == "kmod" && st.Size <= maxKmod:
+		return programKmod
+	case strings.HasPrefix(base, "busybox"):
+		return programBusyBox
 	}
 	data, _, err := readFile(h.Tree, name, maxVersionFile)
 	if err != nil {
 		return programOther
 	}
 	switch {
-	case kmodBanner.Match(data):
-		return programKmod
+	case scriptStart.Match(data):
+		return programOther
 	case bytes.Contains(data, []byte(busyboxBanner)):
 		return programBusyBox
-	case bytes.HasPrefix(data, []byte("\x7fELF")), scriptStart.Match(data):
+	case kmodBanner.Match(data):
+		return programKmod
+	case bytes.HasPrefix(data, []byte("\x7fELF")):
 		return programOther
 	}
 	return programKmod // not a program: a placeholder for the one that belongs there

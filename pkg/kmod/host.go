@@ -77,6 +77,10 @@ type host struct {
 	// administrator runs.
 	helper, byHand loader
 
+	// noSysctls: no boot sets what sysctl.d says. manager is why what systemd starts
+	// may load no module, nil if nothing is known to.
+	noSysctls bool
+	manager   *Evidence
 	// loadUnit is what runs systemd-modules-load, unitCommands what other units
 	// run at boot that may load modules, and unitsErr why not all of them are
 	// known.
@@ -325,6 +329,8 @@ func (h *host) readInitState(name string) State {
 	return StateUnknown
 }
 
+const modulesDisabledFile = "/proc/sys/kernel/modules_disabled"
+
 // kernelRefuses is why the kernel would not accept a module, nil if it would
 // (kernel/module/main.c: may_init_module, blacklisted, module_sig_check).
 func (h *host) kernelRefuses(name string) *Evidence {
@@ -333,7 +339,7 @@ func (h *host) kernelRefuses(name string) *Evidence {
 			return &Evidence{File: procCmdline, Line: 1, Text: printable(token), Cause: CauseLoadingDisabled,
 				Effect: "no module can be loaded in any boot with this argument"}
 		}
-		return &Evidence{File: "/proc/sys/kernel/modules_disabled", Line: 1, Text: "1", Cause: CauseLoadingDisabled,
+		return &Evidence{File: modulesDisabledFile, Line: 1, Text: "1", Cause: CauseLoadingDisabled,
 			Effect: "no module can be loaded any more until the next boot"}
 	}
 	if deniedByKernel(h.denied, name) {
@@ -415,7 +421,7 @@ func (h *host) readKernelPolicy() {
 	// Without CONFIG_MODULES neither sysctl exists; then there is nothing to load.
 	v, err := kernelLine(h.proc, "sys/kernel/modules_disabled")
 	if err != nil && !hostroot.Absent(err) {
-		h.problem("/proc/sys/kernel/modules_disabled", err)
+		h.problem(modulesDisabledFile, err)
 	}
 	h.readHelper()
 	h.readSignedOnly()

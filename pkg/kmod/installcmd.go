@@ -209,9 +209,29 @@ func onlyHarmless(words []shellWord) bool {
 	return true
 }
 
-// defaultPath is where programs are looked for, for every caller (kernel/umh.c,
-// call_usermodehelper_setup; systemd.exec(5)).
-var defaultPath = []string{"/sbin", "/bin", "/usr/sbin", "/usr/bin"}
+// programDirs is where systemd and its children look for programs (systemd.exec(5));
+// what the kernel runs does without /usr/local (kernel/umh.c).
+var programDirs = []string{"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}
+
+// program is the file that a command's first word names. found is false where the
+// host surely has none.
+func (h *host) program(word string) (name string, found bool) {
+	if path.IsAbs(word) {
+		_, err := h.Stat(word)
+		return word, err == nil || !hostroot.Absent(err) || h.MayHave(word)
+	}
+	for _, dir := range programDirs {
+		name = path.Join(dir, word)
+		if _, err := h.Stat(name); err == nil {
+			return name, true
+		}
+		found = found || h.MayHave(name)
+	}
+	return name, found
+}
+
+// runnable says whether execve(2) takes a file for a program.
+func runnable(st hostroot.Info) bool { return st.Mode.IsRegular() && st.Mode&0o111 != 0 }
 
 func harmless(name string) bool {
 	switch name {
@@ -228,29 +248,32 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	if !path.IsAbs(name) && strings.Contains(name, "/") {
 		return commandUnknown, false // what it is depends on where the caller is
 	}
+	file, found := p.host.program(name)
 	if path.IsAbs(name) {
-		_, err := p.host.Stat(name)
-		switch {
-		case err == nil, p.host.MayHave(name):
-		case hostroot.Absent(err):
+		switch _, err := p.host.Stat(name); {
+		case !found:
 			return commandFails, false // 127, not found
-		default:
+		case err != nil && !p.host.MayHave(name):
 			p.unseen = printable(name) + " could not be looked at: " + hostroot.Bare(err).Error()
 			return commandUnknown, false
 		}
 	}
 	switch path.Base(name) {
 	case "modprobe":
-		if p.host.byHand.isModprobe == AnswerUnknown {
+		loader := p.host.byHand
+		if found {
+			loader = p.host.loaderAt(file)
+		}
+		switch loader.isModprobe {
+		case AnswerUnknown:
 			return commandUnknown, false // BusyBox, or another program of this name
+		case AnswerFalse:
+			return commandFails, false
 		}
 		return p.nestedModprobe(args[1:]), false
 	}
 	if isShell(name) {
-		if name != "sh" && !path.IsAbs(name) && !slices.ContainsFunc(defaultPath, func(dir string) bool {
-			_, err := p.host.Stat(dir + "/" + name)
-			return err == nil
-		}) {
+		if name != "sh" && !found {
 			return commandUnknown, false // not each host has it
 		}
 		return p.shellCommand(args[1:]), false
@@ -279,11 +302,12 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	return commandHarmless, false
 }
 
-// nestedModprobe follows "modprobe [-i] [-q] [-v] [-b] [-a] [--] NAME".
+// nestedModprobe follows "modprobe [-i] [-q] [-v] [-b] [-a] [--] NAME", and what
+// only shows something.
 func (p *process) nestedModprobe(args []string) commandEffect {
 	var flags probeFlags
 	var names []string
-	all, options := false, true
+	all, dry, options := false, false, true
 	for _, a := range args {
 		switch {
 		case options && a == "--":
@@ -296,6 +320,8 @@ func (p *process) nestedModprobe(args []string) commandEffect {
 				flags.blacklist = true
 			case "--all":
 				all = true
+			case "--dry-run", "--show", "--show-depends", "--resolve-alias":
+				dry = true
 			case "--quiet", "--verbose", "--syslog":
 			default:
 				return commandUnknown
@@ -309,6 +335,8 @@ func (p *process) nestedModprobe(args []string) commandEffect {
 					flags.blacklist = true
 				case 'a':
 					all = true
+				case 'n', 'D', 'R':
+					dry = true
 				case 'q', 'v', 's':
 				default:
 					return commandUnknown
@@ -320,6 +348,12 @@ func (p *process) nestedModprobe(args []string) commandEffect {
 	}
 	if len(names) == 0 || p.nesting >= maxNesting {
 		return commandUnknown
+	}
+	if dry {
+		return commandHarmless
+	}
+	if p.kmod >= 31 && slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(name, "/") || strings.HasPrefix(name, "./") }) {
+		return commandUnknown // the file of a module, since then
 	}
 	if !all {
 		names = names[:1] // the others are the module's options

@@ -1,11 +1,13 @@
 package kmod
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"iter"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -45,6 +47,7 @@ const (
 	defaultGrub     = "/etc/default/grub"
 	defaultGrubDir  = "/etc/default/grub.d" // Debian and Ubuntu
 	kernelCmdline   = "/etc/kernel/cmdline"
+	vendorCmdline   = "/usr/lib/kernel/cmdline" // where that is not there
 	bootcKargs      = "/usr/lib/bootc/kargs.d"
 	stagedOSTree    = "/run/ostree/staged-deployment"
 )
@@ -55,7 +58,7 @@ var (
 	grubMenus = []string{"/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"}
 	// cmdlines are files of arguments alone: kernel-install(8), and the Raspberry
 	// Pi's firmware.
-	cmdlines = []string{kernelCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
+	cmdlines = []string{kernelCmdline, vendorCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
 )
 
 // Limits on what is read of it.
@@ -92,7 +95,7 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	}
 	nh.nextArguments(sources, &next)
 	if !h.builtin {
-		nh.nextSysctls(&next)
+		nh.nextSysctls(m, &next)
 	}
 	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
 	if len(next.Pending) > 0 && next.Known {
@@ -155,7 +158,10 @@ func (h *host) gatherBootSources() bootSources {
 	s.hints = append(s.hints, parseDefaultGrub(defaultGrub, read(defaultGrub))...)
 	addHints(defaultGrubDir, ".cfg", parseDefaultGrub)
 	for _, name := range cmdlines {
-		if name == kernelCmdline || len(s.unseen) == 0 || s.unseen[0] != bootDir {
+		if name == vendorCmdline && h.has(kernelCmdline) != AnswerFalse {
+			continue
+		}
+		if !strings.HasPrefix(name, bootDir+"/") || len(s.unseen) == 0 || s.unseen[0] != bootDir {
 			s.hints = append(s.hints, parseKernelCmdline(name, read(name))...)
 		}
 	}
@@ -188,10 +194,12 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			if _, ok := now[key]; !ok {
 				add(a, notNow)
 				differs = true
+				// Some versions of dracut make a file in /run of it.
+				next.Known = next.Known && !strings.HasPrefix(key, "rd")
 			}
 		}
 		for key, a := range ordered(now) {
-			if _, ok := then[key]; !ok {
+			if _, ok := then[key]; !ok && !strings.HasPrefix(key, "rd") {
 				at := bootArgument{file: entry.file}
 				if len(entry.options) > 0 {
 					at.line = entry.options[0].number
@@ -226,9 +234,13 @@ func (h *host) bootWith(arguments []bootArgument) {
 	if noModuleToken(h.cmdline) != "" {
 		h.modulesDisabled = false
 	}
+	before := h.cmdline
 	h.cmdline, h.cmdlineErr = strings.Join(tokens, " "), nil
 	if noModuleToken(h.cmdline) != "" {
 		h.modulesDisabled = true
+	}
+	if e := helperArgument(h.cmdline); e.Text != helperArgument(before).Text {
+		h.helper = h.helperNamed(cmp.Or(strings.TrimPrefix(e.Text, helperSysctl), modprobePaths[0]), e)
 	}
 	value, token := kernelBlacklist(h.cmdline)
 	h.denied = value
@@ -249,7 +261,7 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 			continue
 		}
 		switch key {
-		case "module_blacklist", "modprobe.blacklist", "modules_load":
+		case "module_blacklist", "modprobe.blacklist", "modules_load", "rd.driver.blacklist", "rdblacklist":
 			for name := range strings.SplitSeq(value, ",") {
 				if h.concerned(name) {
 					found[key+"="+moduleName(name)] = a
@@ -262,11 +274,16 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 		case "nomodule", "sysctl.kernel.modules_disabled", "sysctl.kernel.modprobe":
 			found[key+"="+value] = a
 		case "systemd.mask":
-			if strings.HasPrefix(value, "systemd-modules-load") {
-				found[key+"="+value] = a
+			unit := unitName(value)
+			if unit == modulesLoadUnit || slices.ContainsFunc(h.unitCommands, func(c unitCommand) bool { return strings.Contains(c.file, "/"+unit) }) {
+				found[key+"="+unit] = a
 			}
-		case "emergency", "init", "systemd.unit":
+		case "emergency", "init", "systemd.unit", "systemd.wants":
 			found[key+"="+value] = a
+		default:
+			if target := runlevels[a.token]; target != "" {
+				found["systemd.unit="+target] = a
+			}
 		}
 	}
 	return found
@@ -293,58 +310,130 @@ func (h *host) concerned(name string) bool {
 
 // nextSysctls compares what sysctl.d sets with what is set, and gives h the next
 // boot's.
-func (h *host) nextSysctls(next *NextBoot) {
-	systemd := h.systemds[0]
-	set := gatherConfig(h.Tree, sysctlDirs(systemd), modulesLoadRule(systemd).accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule(systemd))
-	for _, e := range set.problems() {
-		next.Unseen = append(next.Unseen, e.File)
-	}
+func (h *host) nextSysctls(m Module, next *NextBoot) {
 	var list []sysctlLine
-	for _, f := range set.files {
-		list = parseSysctl(list, f.path, f.data, systemd)
-	}
-	for _, s := range h.sysctlWrites(list, "kernel/modules_disabled") {
-		if isOne(s.value) && !h.modulesDisabled {
-			next.Pending = append(next.Pending, s.evidence(CauseNone, "is not in force in this boot; it switches module loading off after modules-load.d was read"))
-			h.modulesDisabled = true
+	if !h.noSysctls {
+		systemd := h.systemds[0]
+		set := gatherConfig(h.Tree, sysctlDirs(systemd), modulesLoadRule(systemd).accept, maxLoadSet).set(sysctlDirs(systemd), modulesLoadRule(systemd))
+		for _, e := range set.problems() {
+			next.Unseen = append(next.Unseen, e.File)
 		}
+		for _, f := range set.files {
+			list = parseSysctl(list, f.path, f.data, systemd)
+		}
+	}
+	pend := func(s sysctlLine, effect string) {
+		next.Pending = append(next.Pending, s.evidence(CauseNone, effect))
+		next.Known = next.Known && !strings.HasPrefix(s.file, "/run/")
+	}
+	writes := h.sysctlWrites(list, "kernel/modules_disabled")
+	switch at := slices.IndexFunc(writes, func(s sysctlLine) bool { return isOne(s.value) }); {
+	case at >= 0 && !h.modulesDisabled:
+		pend(writes[at], "is not in force in this boot; it switches module loading off after modules-load.d was read")
+		h.modulesDisabled = true
+	case at < 0 && h.modulesDisabled && noModuleToken(h.cmdline) == "":
+		h.nextWithModules(m, next)
 	}
 	if writes := h.sysctlWrites(list, "kernel/modprobe"); len(writes) > 0 {
 		s := writes[len(writes)-1]
 		now, err := kernelLine(h.proc, "sys/kernel/modprobe")
 		if err == nil && now != s.value {
-			next.Pending = append(next.Pending, s.evidence(CauseNone, "is not in force in this boot"))
+			pend(s, "is not in force in this boot")
 			h.helper = h.helperNamed(s.value, s.evidence(CauseLoadingDisabled, ""))
 		}
 	}
 }
 
-// nextKernel looks for the kernel of the next boot, if its index has no such
-// module.
-func (h *host) nextKernel(s bootSources, next *NextBoot) {
-	release, chosen := "", false
-	if s.sure {
-		release, chosen = s.entries[0].kernel(), true
+// nextWithModules: no file says what has switched module loading off. Without it, a
+// unit may load the module.
+func (h *host) nextWithModules(m Module, next *NextBoot) {
+	other := *h
+	other.modulesDisabled, other.problems = false, slices.Clip(h.problems)
+	if replay(&other, m).boot.Requested != replay(h, m).boot.Requested {
+		next.Known = false
+		next.Pending = append(next.Pending, Evidence{File: modulesDisabledFile, Line: 1, Text: "1", Effect: "is in force, and no file of sysctl.d sets it"})
 	}
-	if !chosen && !s.staged {
+}
+
+const helperSysctl = "sysctl.kernel.modprobe="
+
+// helperArgument is the kernel's argument that sets kernel.modprobe, its text "" if
+// there is none.
+func helperArgument(line string) Evidence {
+	e := Evidence{File: procCmdline, Line: 1, Cause: CauseLoadingDisabled}
+	for tok := range kernelTokens(line) {
+		if strings.HasPrefix(strings.ReplaceAll(tok, "/", "."), helperSysctl) {
+			e.Text = printable(tok)
+		}
+	}
+	return e
+}
+
+// nextKernel looks for the kernel of the next boot, if that decides: its index has no
+// such module, or it has the module, and the running kernel's has not.
+func (h *host) nextKernel(s bootSources, next *NextBoot) {
+	release, dir, chosen := "", "", false
+	switch {
+	case s.sure:
+		release, dir = h.entryKernel(s.entries[0])
+		chosen = true
+	case !s.staged:
 		release = h.newestKernel()
+		dir = moduleDir(release)
 	}
 	if release == "" || release == h.kern.Release || strings.ContainsAny(release, "/\x00") {
 		return
 	}
+	has, by := h.kernelHas(dir)
+	switch {
+	case has == AnswerTrue && h.state == StateAbsent && !h.replaced:
+		by.Effect = fmt.Sprintf("lists %s, and the next boot may bring this kernel", h.target)
+		next.Pending, next.Known = append(next.Pending, by), false
+	case has == AnswerFalse, has == AnswerUnknown && chosen && releaseName.MatchString(release):
+		next.Kernel, next.KernelChosen, next.KernelBy = printable(release), chosen, by
+	}
+}
+
+// releaseName is a kernel's release, as opposed to the name of a kernel's file.
+var releaseName = regexp.MustCompile(`^\d+\.\d`)
+
+// entryKernel is the release of an entry's kernel, and the directory of its modules:
+// those of OSTree are in the deployment that the entry names.
+func (h *host) entryKernel(e bootEntry) (release, dir string) {
+	release = e.kernel()
+	if deployment := e.argument("ostree"); deployment != "" {
+		return release, path.Join("/", deployment, "usr", moduleDir(release))
+	}
+	if strings.HasPrefix(e.id, "ostree-") {
+		return "", ""
+	}
+	return release, moduleDir(release)
+}
+
+// kernelHas says whether another kernel's modules have the target; unknown where
+// the kernel has none here.
+func (h *host) kernelHas(dir string) (has Answer, by Evidence) {
 	other := *h
-	other.moddir, other.problems = moduleDir(release), nil
+	other.moddir, other.problems = dir, nil
 	other.indexes, other.modules = map[string]*hostIndex{}, map[string]*indexedModule{}
 	defer other.close()
-	if other.index(indexDep).err != nil {
-		return // no kernel, or one whose modules are not known
+	by = Evidence{File: path.Join(dir, indexDep), Cause: CauseMissing}
+	if err := other.index(indexDep).err; err != nil {
+		by.Effect = "could not be read: " + hostroot.Bare(err).Error()
+		return AnswerUnknown, by
 	}
-	if _, builtin := other.search(indexBuiltin, h.target); builtin || other.indexed(h.target) != nil || len(other.problems) > 0 {
-		return
+	other.gatherBuiltin()
+	file, err := other.moduleFile(h.target)
+	switch {
+	case other.builtin, file != "" && err == nil:
+		return AnswerTrue, by
+	case len(other.problems) > 0, err != nil && !hostroot.Absent(err):
+		return AnswerUnknown, by
+	case err != nil:
+		return AnswerFalse, missingFile(file)
 	}
-	next.Kernel, next.KernelChosen = printable(release), chosen
-	next.KernelBy = Evidence{File: path.Join(other.moddir, indexDep), Cause: CauseMissing,
-		Effect: fmt.Sprintf("does not list %s", h.target)}
+	by.Effect = fmt.Sprintf("does not list %s", h.target)
+	return AnswerFalse, by
 }
 
 // nextWithoutRun replays this boot without the files in /run, if some of them take

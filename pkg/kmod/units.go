@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"path"
 	"regexp"
@@ -51,6 +52,9 @@ type loadUnit struct {
 	runs Answer
 	// by is why it does not, or may not.
 	by Evidence
+	// other: another init is started, or less than the whole system. What else may
+	// load modules then is not known.
+	other bool
 }
 
 // unitCommand is a command that a unit, or something else on the host, runs at
@@ -63,6 +67,8 @@ type unitCommand struct {
 	// before are the commands of the unit that must succeed first.
 	before [][]string
 	mtime  time.Time
+	// early: it may be run before sysctls are set.
+	early bool
 }
 
 // gatherUnits reads the units of the host that ask for modules at boot.
@@ -73,9 +79,9 @@ func (h *host) gatherUnits() {
 	}
 	systemd := h.hasSystemd()
 	if systemd == AnswerFalse {
-		h.loadUnit.runs = AnswerUnknown
+		h.loadUnit.runs, h.loadUnit.other = AnswerUnknown, true
 		h.loadUnit.by = Evidence{File: initPaths[0], Cause: CauseUnreadable,
-			Effect: "is not systemd: what reads modules-load.d on this host is not known"}
+			Effect: "is not systemd: what loads modules at boot on this host is not known"}
 		return
 	}
 	units := systemdunit.Read(h.hostFiles, slices.Min(h.systemds))
@@ -83,12 +89,27 @@ func (h *host) gatherUnits() {
 	// A generator links rc-local.service in; its condition is whether there is a
 	// script (systemd-rc-local-generator(8)).
 	target, also := "", []string{"rc-local.service"}
+	h.manager = nil
 	for _, w := range words {
-		switch key, value, _ := strings.Cut(w, "="); key {
-		case "systemd.unit":
+		switch key, value, ok := strings.Cut(w, "="); {
+		case key == "systemd.unit":
 			target = value
-		case "systemd.wants":
-			also = append(also, value)
+		case !ok && runlevels[w] != "":
+			target = runlevels[w]
+		case key == "systemd.wants":
+			also = append(also, unitName(value))
+		case key == "systemd.mask":
+			units.Mask(unitName(value), procCmdline)
+		case key == "systemd.setenv" && strings.HasPrefix(value, "MODPROBE_OPTIONS="):
+			h.manager = &Evidence{File: procCmdline, Line: 1, Text: printable(w), Cause: CauseUnreadable}
+		}
+	}
+	h.noSysctls = units.Load("systemd-sysctl.service").Masked
+	if by, ok := units.ManagerHindrance(); ok {
+		e := settingEvidence(by, "may keep what systemd and the kernel start from loading modules")
+		e.Cause = CauseUnreadable
+		if h.manager = &e; by.Key == "CapabilityBoundingSet" && h.helper.isModprobe == AnswerTrue {
+			h.helper = loader{AnswerUnknown, e} // systemd sets the capabilities of the kernel's helper, too
 		}
 	}
 	services := units.Started(target, also...)
@@ -101,17 +122,47 @@ func (h *host) gatherUnits() {
 	}
 }
 
+// runlevels are the words of the kernel's command line that name the target of the
+// boot (kernel-command-line(7)).
+var runlevels = map[string]string{
+	"rescue": "rescue.target", "single": "rescue.target", "s": "rescue.target", "S": "rescue.target", "1": "rescue.target",
+	"2": "multi-user.target", "3": "multi-user.target", "4": "multi-user.target", "5": "graphical.target",
+}
+
+// unitName is a unit's name, which may stand without its suffix
+// (systemd-debug-generator(8)).
+func unitName(name string) string {
+	if path.Ext(name) == "" {
+		name += ".service"
+	}
+	return name
+}
+
 // hasSystemd reports whether systemd is the host's init, as far as the root has
 // one.
 func (h *host) hasSystemd() Answer {
+	systemd := AnswerUnknown
+	var id hostroot.ID
 	for _, name := range initPaths[1:] {
 		if st, err := h.Stat(name); err == nil && st.Mode.IsRegular() {
-			return AnswerTrue
+			systemd, id = AnswerTrue, st.ID
+			break
 		}
 	}
-	target, err := h.Readlink(initPaths[0])
-	if err == nil && path.Base(target) == "systemd" || !h.hasInit() {
-		return AnswerUnknown
+	for _, w := range h.cmdlineWords() {
+		if value, ok := strings.CutPrefix(w, "init="); ok && path.Base(value) == "systemd" {
+			return systemd
+		}
+	}
+	st, err := h.Stat(initPaths[0])
+	target, linkErr := h.Readlink(initPaths[0])
+	switch {
+	case err == nil && systemd == AnswerTrue && st.ID == id, linkErr == nil && path.Base(target) == "systemd":
+		return systemd
+	case err != nil && linkErr != nil && (systemd == AnswerTrue || !h.hasInit()):
+		return systemd
+	case err != nil && linkErr == nil && systemd == AnswerTrue:
+		return AnswerUnknown // a link that leads out of what is mounted
 	}
 	return AnswerFalse
 }
@@ -136,11 +187,11 @@ const latestSystemdRules = 248
 func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) loadUnit {
 	stopped := func(state UnitState, e Evidence) loadUnit {
 		e.Cause = CauseUnit
-		return loadUnit{state, AnswerFalse, e}
+		return loadUnit{state: state, runs: AnswerFalse, by: e}
 	}
 	unclear := func(state UnitState, e Evidence) loadUnit {
 		e.Cause = CauseUnreadable
-		return loadUnit{state, AnswerUnknown, e}
+		return loadUnit{state: state, runs: AnswerUnknown, by: e}
 	}
 	for _, w := range words {
 		e := Evidence{File: procCmdline, Line: 1, Text: printable(w)}
@@ -150,7 +201,9 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 			return stopped(UnitMasked, e)
 		case w == "emergency", w == "-b", w == "systemd.unit=emergency.target", key == "init" && path.Base(value) != "systemd" && value != initPaths[0]:
 			e.Effect = "starts less than the whole system: whether " + modulesLoadUnit + " runs is not known"
-			return unclear(UnitUnknown, e)
+			unit := unclear(UnitUnknown, e)
+			unit.other = true
+			return unit
 		}
 	}
 	if early, err := h.Readlink(earlyMask); err == nil && early == "/dev/null" {
@@ -181,17 +234,20 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	if !u.Vendor() {
 		state = UnitReplaced
 	}
-	runs := AnswerFalse
+	runs, reached := AnswerFalse, AnswerTrue
 	for _, v := range u.Values("Service", "ExecStart") {
 		commands, sure := u.Commands(v.Value)
 		for _, args := range commands {
+			does, succeeds := h.runsModulesLoad(args, sure)
 			switch {
-			case path.Base(args[0]) == modulesLoadProgram && len(args) == 1:
-				runs = AnswerTrue
-			case path.Base(args[0]) == modulesLoadProgram && runs != AnswerTrue:
-				runs = AnswerUnknown // it reads the files that it is given
-			case runs != AnswerTrue && (!sure || !harmless(args[0])):
+			case runs == AnswerTrue || reached == AnswerFalse:
+			case does == AnswerTrue:
+				runs = reached
+			case does == AnswerUnknown:
 				runs = AnswerUnknown
+			}
+			if !v.Ignored() && reached != AnswerFalse && succeeds != AnswerTrue {
+				reached = succeeds // what comes after it is not run where it fails
 			}
 		}
 		if !v.Vendor {
@@ -230,10 +286,46 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 			return unclear(state, settingEvidence(v, "must succeed before "+modulesLoadUnit+" runs"))
 		}
 	}
+	if h.manager != nil && strings.HasPrefix(h.manager.Text, "Capability") {
+		return unclear(state, *h.manager)
+	}
 	if units.Load("sysinit.target").Masked {
 		return unclear(state, Evidence{File: units.Load("sysinit.target").File, Effect: "masks the target that starts " + modulesLoadUnit})
 	}
 	return loadUnit{state: state, runs: AnswerTrue}
+}
+
+// modulesLoadPrograms is where systemd has the program that reads modules-load.d, and
+// journald one that no host with all of systemd lacks.
+var modulesLoadPrograms = []string{"/usr/lib/systemd/systemd-modules-load", "/lib/systemd/systemd-modules-load"}
+
+const journald = "/usr/lib/systemd/systemd-journald"
+
+// runsModulesLoad says whether a command reads modules-load.d, and whether it
+// succeeds. sure says that its words are those that it is run with.
+func (h *host) runsModulesLoad(args []string, sure bool) (does, succeeds Answer) {
+	name, found := h.program(args[0])
+	st, err := h.Stat(name)
+	shipped := slices.Contains(modulesLoadPrograms, name)
+	if !shipped && err == nil {
+		own, ownErr := h.Stat(modulesLoadPrograms[0])
+		shipped = ownErr == nil && own.ID == st.ID
+	}
+	switch {
+	case err != nil && shipped && h.has(journald) != AnswerTrue:
+		// Not all of systemd is in the root.
+	case !found, err == nil && !runnable(st):
+		return AnswerFalse, AnswerFalse // 203/EXEC (systemd.exec(5))
+	case err == nil && sure && harmless(args[0]):
+		effect, _ := h.newProcess(&policy{}, h.newKernel()).command(args)
+		return AnswerFalse, map[commandEffect]Answer{commandSucceeds: AnswerTrue, commandFails: AnswerFalse}[effect]
+	case err != nil, !sure, !shipped:
+		return AnswerUnknown, AnswerUnknown
+	}
+	if len(args) > 1 {
+		return AnswerUnknown, AnswerUnknown // it reads the files that it is given
+	}
+	return AnswerTrue, AnswerUnknown
 }
 
 func settingEvidence(v systemdunit.Setting, effect string) Evidence {
@@ -271,7 +363,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
 					args = withoutEnv(args)
-					if c := (unitCommand{args: args, before: before, mtime: u.Changed}); h.concerns(args, sure) {
+					if c := (unitCommand{args: args, before: before, mtime: u.Changed, early: u.Early()}); h.concerns(args, sure) {
 						c.source = source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}
 						hindrance, hindered := units.Hindrance(u)
 						if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
@@ -282,6 +374,8 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 							c.doubt = notRun
 						case hindered:
 							c.doubt = hindrance.Key + "=" + hindrance.Value + " may keep it from that"
+						case h.manager != nil:
+							c.doubt = h.manager.Text + " in " + h.manager.File + " may keep it from that"
 						case held == systemdunit.Unclear:
 							c.doubt = "that depends on " + by.Key + "=" + by.Value
 						case u.Perhaps != "":
@@ -307,7 +401,7 @@ func withoutEnv(args []string) []string {
 		return args
 	}
 	rest := args[1:]
-	for len(rest) > 0 && strings.Contains(rest[0], "=") {
+	for len(rest) > 0 && strings.Contains(rest[0], "=") && !strings.HasPrefix(rest[0], "MODPROBE_OPTIONS=") {
 		rest = rest[1:]
 	}
 	if len(rest) == 0 {
@@ -381,17 +475,19 @@ func (h *host) script(name string, known bool) []byte {
 }
 
 // mentionDirs are directories of what may be run at boot, or soon after, by
-// something else than a unit: System V scripts, cron, udev, NetworkManager. In the
-// first ones, only what begins with "S" is started.
+// something else than a unit: System V scripts, cron, udev, what configures networks,
+// cloud-init. In the first ones, only what begins with "S" is started.
 var mentionDirs = []string{
-	"/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d",
-	"/etc/cron.d", "/etc/udev/rules.d", "/etc/NetworkManager/dispatcher.d", "/etc/sysconfig/modules",
+	"/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d",
+	"/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/etc/udev/rules.d", "/etc/sysconfig/modules",
+	"/etc/NetworkManager/dispatcher.d", "/etc/networkd-dispatcher/carrier.d", "/etc/networkd-dispatcher/routable.d",
+	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d", "/var/lib/cloud/scripts/per-boot",
 }
 
 // gatherMentions keeps the lines of other files than units by which something
 // may load the target at boot. They are not followed.
 func (h *host) gatherMentions() {
-	files := []string{"/etc/crontab"}
+	files := []string{"/etc/crontab", "/etc/network/interfaces"}
 	for _, dir := range mentionDirs {
 		entries, err := h.ReadDir(dir)
 		if err != nil {
@@ -460,13 +556,17 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 		}
 	}
 	loaded, unsure, removed := ev.replayUnits(&boot)
-	if !loaded && h.unitsErr != nil {
+	unseen := h.unitsErr
+	if h.loadUnit.other {
+		unseen = &h.loadUnit.by
+	}
+	if !loaded && unseen != nil && !ev.settled(boot.Decision) {
 		if boot.Requested == AnswerFalse && boot.Decision.Allowed == AnswerTrue && len(unsure) == 0 {
-			boot.Requested, boot.RequestedBy = AnswerUnknown, []Evidence{*h.unitsErr}
+			boot.Requested, boot.RequestedBy = AnswerUnknown, []Evidence{*unseen}
 			return boot
 		}
 		if boot.Decision.Allowed != AnswerTrue {
-			unsure = append(unsure, *h.unitsErr)
+			unsure = append(unsure, *unseen)
 		}
 	}
 	if len(unsure) == 0 || !removed && boot.Requested == AnswerTrue && boot.Decision.Allowed == AnswerTrue {
@@ -481,14 +581,34 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 	return boot
 }
 
+// settled says that nothing can load the target, whatever a boot starts: there is no
+// such module, or the kernel refuses it.
+func (ev *evaluation) settled(d Decision) bool {
+	return d.Allowed == AnswerFalse && slices.ContainsFunc(d.Evidence, func(e Evidence) bool {
+		switch e.Cause {
+		case CauseMissing:
+			return len(ev.host.problems) == 0
+		case CauseLoadingDisabled:
+			return e.File == procCmdline // a sysctl is set later
+		}
+		return e.Cause == CauseDeniedByKernel
+	})
+}
+
 // replayUnits runs the commands of units, each as the program that it is. It
 // returns whether one of them loads the target, which ones may, and whether one of
 // these removes it.
 func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidence, removed bool) {
 	h := ev.host
 	for _, c := range h.unitCommands {
-		kern := h.newKernel()
-		process := h.newProcess(ev.cfg, kern)
+		host := h
+		if c.early && h.modulesDisabled && noModuleToken(h.cmdline) == "" {
+			sooner := *h
+			sooner.modulesDisabled, host = false, &sooner
+			c.doubt = cmp.Or(c.doubt, "systemd-sysctl.service, which ends the loading of modules, may come first")
+		}
+		kern := host.newKernel()
+		process := host.newProcess(ev.cfg, kern)
 		effect := commandUnknown
 		if c.doubt != notRun {
 			for _, args := range c.before {

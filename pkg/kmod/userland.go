@@ -13,15 +13,18 @@ type Userland struct {
 	// Container is the file that marks the root as a container's, "" if there
 	// is none.
 	Container string
+	// Init says whether the root has an init: one without is not a whole host's.
+	Init Answer
 	// ModuleDirectory reports whether the root has the module directory of the
 	// running kernel; "" is [AnswerUnknown].
 	ModuleDirectory Answer
 }
 
 // containerFiles mark the root of a container: systemd writes the first one when
-// $container is set (systemd(1)); podman, docker and kind's node image have the
-// others.
-var containerFiles = []string{"/run/systemd/container", "/run/.containerenv", "/.dockerenv", "/kind"}
+// it is told that it runs in one (systemd(1), $container), and its nspawn the second
+// one (https://systemd.io/CONTAINER_INTERFACE); podman, docker and kind's node image
+// have the others.
+var containerFiles = []string{"/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv", "/kind"}
 
 // readUserland finds out what kind of host it is.
 func (h *host) readUserland() Userland {
@@ -29,7 +32,10 @@ func (h *host) readUserland() Userland {
 	u := Userland{
 		ID: release.id, VariantID: release.variant, VersionID: release.versionID, OpenShiftVersion: release.openShift,
 		OSTree:          h.has("/run/ostree-booted") == AnswerTrue,
-		ModuleDirectory: h.has(h.moddir),
+		ModuleDirectory: h.has(h.moddir), Init: AnswerTrue,
+	}
+	if !h.hasInit() {
+		u.Init = h.has(initPaths[0])
 	}
 	for _, name := range containerFiles {
 		if h.has(name) == AnswerTrue {

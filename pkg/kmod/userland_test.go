@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ func TestUserland(t *testing.T) {
 		{"RHCOS 4.19", map[string]string{
 			"usr/lib/os-release": "ID=\"rhel\"\nVERSION_ID=\"9.6\"\nVARIANT_ID=coreos\n",
 		}, Userland{ID: "rhel", VariantID: "coreos", VersionID: "9.6", ModuleDirectory: AnswerFalse}},
+		{"a whole host", map[string]string{"sbin/init": ""}, Userland{Init: AnswerTrue, ModuleDirectory: AnswerFalse}},
 		{"a systemd container", map[string]string{"run/systemd/container": "lxc\n"}, Userland{Container: "/run/systemd/container", ModuleDirectory: AnswerFalse}},
 		{"podman", map[string]string{"run/.containerenv": ""}, Userland{Container: "/run/.containerenv", ModuleDirectory: AnswerFalse}},
 		{"docker", map[string]string{".dockerenv": ""}, Userland{Container: "/.dockerenv", ModuleDirectory: AnswerFalse}},
@@ -47,6 +49,7 @@ func TestUserland(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			c.want.Init = cmp.Or(c.want.Init, AnswerFalse)
 			if i.Userland != c.want {
 				t.Errorf("got  %+v\nwant %+v", i.Userland, c.want)
 			}

@@ -3,6 +3,7 @@ package verdict
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -308,13 +309,18 @@ func onBoot(i *kmod.Inspection) OnBoot {
 	case kmod.AnswerTrue:
 		return OnBootOnDemand
 	case kmod.AnswerFalse:
-		if i.Kernel.Replaced && onlyMissing(i.Autoload) {
+		if i.Kernel.Replaced && onlyMissing(i.Autoload) || PlatformOf(i.Userland).way == byStartup && decidedInEtc(i.Autoload) {
 			return OnBootUnknown
 		}
 		return OnBootBlocked
 	default:
 		return OnBootUnknown
 	}
+}
+
+// decidedInEtc: a file of /etc stops the load.
+func decidedInEtc(d kmod.Decision) bool {
+	return slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause == d.Cause && strings.HasPrefix(e.File, "/etc/") })
 }
 
 // onlyMissing: the only obstacle is that the running kernel has no such module.

@@ -13,9 +13,7 @@ import (
 func onNextBoot(i *kmod.Inspection) OnBoot {
 	n := i.Next
 	switch {
-	case n.KernelChosen:
-		return OnBootUnknown
-	case len(n.Pending) > 0 && !n.Known:
+	case n.Kernel != "", len(n.Pending) > 0 && !n.Known:
 		return OnBootUnknown
 	default:
 		return onBoot(nextInspection(i))
@@ -45,12 +43,12 @@ func nextBootWarnings(i *kmod.Inspection) (list []Warning) {
 				places = append(places, fmt.Sprintf("%s: \"%s\" %s", e.Place(), e.Text, e.Effect))
 			}
 		}
-		have := "has"
+		differs := "differs"
 		if !n.Known {
-			have = "may have"
+			differs = "may differ"
 		}
 		list = append(list, Warning{ReasonPendingKernelArguments,
-			fmt.Sprintf("the next boot %s other kernel arguments, sysctls or files in /run for %s: %s", have, i.Module, strings.Join(places, "; "))})
+			fmt.Sprintf("the next boot %s in what concerns %s: %s", differs, i.Module, strings.Join(places, "; "))})
 	}
 	if n.Kernel != "" {
 		which := "is newer than the one that runs, and the next boot may bring it"

@@ -189,8 +189,8 @@ func PlatformOf(u kmod.Userland) Platform {
 // its middle ("4.18.0-513.rt7.295.el8.x86_64").
 func redHatPackage(_ kmod.Userland, release string) string {
 	base, variant, _ := strings.Cut(release, "+")
-	if variant == "" && strings.Contains(release, ".rt") {
-		variant = "rt"
+	if strings.Contains(base, ".rt") {
+		variant = strings.TrimSuffix("rt-"+variant, "-")
 	}
 	if variant != "" {
 		variant = "-" + variant

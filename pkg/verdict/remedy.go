@@ -171,7 +171,7 @@ func unversioned(name, release string) string {
 func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 	ask := i.BootLoad.Requested != kmod.AnswerTrue
 	if i.Userland.Container != "" {
-		return one(ActionLoadModule, fmt.Sprintf("load %s on the machine that runs this container, and ask for it there at boot: run sctp-agent check on that machine", i.Module), "modprobe "+i.Module)
+		return onMachine(i)
 	}
 	switch p.way {
 	case byMachineConfig:
@@ -220,6 +220,17 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 		})
 	}
 	return steps
+}
+
+// onMachine says what to do on the machine that runs a container.
+func onMachine(i *kmod.Inspection) []Remedy {
+	machine := Platform{argumentAt: "the boot loader's configuration of the machine that runs this container"}
+	if machine.takeEffect(i).Action == ActionReboot {
+		return append(machine.arguments(i), Remedy{
+			Action: ActionReboot, Text: fmt.Sprintf("reboot the machine that runs this container, and ask for %s there at boot: run sctp-agent check on that machine", i.Module),
+		})
+	}
+	return one(ActionLoadModule, fmt.Sprintf("load %s on the machine that runs this container, and ask for it there at boot: run sctp-agent check on that machine", i.Module), "modprobe "+i.Module)
 }
 
 // byMachineConfig: one MachineConfig writes all the files. A kernel argument can

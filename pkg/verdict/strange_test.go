@@ -1,0 +1,530 @@
+package verdict_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
+	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
+)
+
+// strangeHost is a whole host with something odd about it. want is what may be said of
+// it: the values of onBoot, or fields and what they are ("autoload=false"), have
+// ("remedy~=reboot") or lack ("commands~!=modprobe"), between semicolons. Where the
+// files do not tell, "unknown" is among the values.
+type strangeHost struct {
+	name string
+	c    *hostcase.Case
+	want string
+}
+
+// TestStrangeHosts: what administrators, packages and other distributions leave of a
+// host is never judged wrongly with certainty. Each is what systemd.unit(5),
+// systemd-system.conf(5), kernel-command-line(7), modprobe(8), grub-mkconfig and the
+// kernel's kernel/module/kmod.c and umh.c make of it.
+func TestStrangeHosts(t *testing.T) {
+	for _, x := range strangeHosts() {
+		t.Run(x.name, func(t *testing.T) {
+			t.Parallel()
+			facts := verdict.Facts{Node: "worker-0"}
+			facts.Inspection, facts.InspectionError = kmod.Inspect(t.Context(), kmod.Options{
+				FS: x.c.FS(), KernelRelease: x.c.Want["release"], KmodVersion: x.c.Kmod, SystemdVersion: x.c.Systemd,
+			}, kmod.SCTP())
+			if facts.InspectionError != nil {
+				t.Fatal(facts.InspectionError)
+			}
+			if facts.Inspection.State.InKernel() {
+				facts.Probe = result.Result{Attempted: true, Checks: []result.Check{{Name: result.CheckIPv4Stream, Result: result.OutcomePass, Required: true}}}
+			}
+			r := verdict.Judge(facts)
+			is := map[string]string{
+				"onboot": string(r.OnBoot), "autoload": string(r.Policy.Autoload.Allowed), "modprobe": string(r.Policy.Modprobe.Allowed),
+				"boot": string(r.Policy.ModulesLoad.Allowed), "reason": string(r.Reason), "platform": r.Host.Platform, "remedy": r.Remedy,
+			}
+			for _, s := range r.Remedies {
+				is["commands"] += s.Command + "\n"
+			}
+			for _, w := range r.Warnings {
+				is["warnings"] += string(w.Reason) + ": " + w.Message + "\n"
+			}
+			for want := range strings.SplitSeq(x.want, ";") {
+				key, value, ok := strings.Cut(want, "=")
+				if !ok {
+					key, value = "onboot", want
+				}
+				switch name, how, _ := strings.Cut(key, "~"); {
+				case key == name:
+					ok = slices.Contains(strings.Split(value, "|"), is[key])
+				case how == "!":
+					ok = !strings.Contains(is[name], value)
+				default:
+					ok = strings.Contains(is[name], value)
+				}
+				if !ok {
+					t.Errorf("want %s; is %q\n%s", want, is, x.c.Format())
+				}
+			}
+		})
+	}
+}
+
+const elf = "\x7fELF stub "
+
+func file(p, c string) hostcase.Entry {
+	return hostcase.Entry{Kind: hostcase.File, Path: p, Content: c}
+}
+func link(p, c string) hostcase.Entry {
+	return hostcase.Entry{Kind: hostcase.Link, Path: p, Content: c}
+}
+func dir(p string) hostcase.Entry { return hostcase.Entry{Kind: hostcase.Dir, Path: p} }
+
+const release = hostcase.Release
+const newer = "5.14.0-611.el9.x86_64"
+const newest = "5.14.0-700.el9.x86_64"
+
+const modulesLoadUnit = "[Unit]\nDescription=Load Kernel Modules\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=sysinit.target shutdown.target\nConditionCapability=CAP_SYS_MODULE\nConditionDirectoryNotEmpty=|/lib/modules-load.d\nConditionDirectoryNotEmpty=|/usr/lib/modules-load.d\nConditionDirectoryNotEmpty=|/usr/local/lib/modules-load.d\nConditionDirectoryNotEmpty=|/etc/modules-load.d\nConditionDirectoryNotEmpty=|/run/modules-load.d\nConditionKernelCommandLine=|modules-load\nConditionKernelCommandLine=|rd.modules-load\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/lib/systemd/systemd-modules-load\nTimeoutSec=90s\n"
+
+func kmodFiles() []hostcase.Entry {
+	return []hostcase.Entry{
+		link("sbin", "usr/sbin"), link("bin", "usr/bin"),
+		file("usr/bin/kmod", elf+"kmod version 30\n"), link("usr/sbin/modprobe", "../bin/kmod"), link("usr/sbin/insmod", "../bin/kmod"),
+		file("usr/bin/sh", elf), file("usr/bin/bash", elf), file("usr/bin/true", elf), file("usr/bin/false", elf), file("usr/bin/logger", elf), file("usr/bin/env", elf),
+	}
+}
+
+func systemdFiles() []hostcase.Entry {
+	const s = "usr/lib/systemd/system/"
+	return []hostcase.Entry{
+		file("usr/lib/systemd/systemd", elf), link("usr/sbin/init", "../lib/systemd/systemd"),
+		file("usr/lib/systemd/systemd-modules-load", elf), file("usr/lib/systemd/systemd-journald", elf), file("usr/lib/systemd/systemd-sysctl", elf),
+		file(s+"systemd-modules-load.service", modulesLoadUnit), link(s+"sysinit.target.wants/systemd-modules-load.service", "../systemd-modules-load.service"),
+		file(s+"systemd-sysctl.service", "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nAfter=systemd-modules-load.service\nBefore=sysinit.target shutdown.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/lib/systemd/systemd-sysctl\n"),
+		link(s+"sysinit.target.wants/systemd-sysctl.service", "../systemd-sysctl.service"),
+		file(s+"sysinit.target", "[Unit]\nConflicts=emergency.service emergency.target\nWants=local-fs.target swap.target\nAfter=local-fs.target swap.target emergency.service emergency.target\n"),
+		file(s+"local-fs.target", "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\n"), file(s+"swap.target", "[Unit]\n"),
+		file(s+"shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
+		file(s+"basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target sockets.target paths.target slices.target tmp.mount\nWants=sockets.target timers.target paths.target slices.target\n"),
+		file(s+"sockets.target", "[Unit]\n"), file(s+"timers.target", "[Unit]\n"), file(s+"paths.target", "[Unit]\n"), file(s+"slices.target", "[Unit]\n"),
+		file(s+"multi-user.target", "[Unit]\nRequires=basic.target\nConflicts=rescue.service rescue.target\nAfter=basic.target rescue.service rescue.target\nAllowIsolate=yes\n"),
+		file(s+"graphical.target", "[Unit]\nRequires=multi-user.target\nWants=display-manager.service\nConflicts=rescue.service rescue.target\nAfter=multi-user.target rescue.service rescue.target display-manager.service\nAllowIsolate=yes\n"),
+		file(s+"rescue.target", "[Unit]\nRequires=sysinit.target rescue.service\nAfter=sysinit.target rescue.service\nAllowIsolate=yes\n"),
+		file(s+"rescue.service", "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nAfter=sysinit.target plymouth-start.service\nBefore=shutdown.target\n[Service]\nEnvironment=HOME=/root\nWorkingDirectory=-/root\nExecStart=-/usr/lib/systemd/systemd-sulogin-shell rescue\nType=idle\n"),
+		file(s+"emergency.target", "[Unit]\nRequires=emergency.service\nAfter=emergency.service\nAllowIsolate=yes\n"),
+		link(s+"default.target", "graphical.target"),
+		file(s+"modprobe@.service", "[Unit]\nDescription=Load Kernel Module %i\nDefaultDependencies=no\nBefore=sysinit.target\nDocumentation=man:modprobe(8)\nConditionCapability=CAP_SYS_MODULE\nStartLimitIntervalSec=0\n\n[Service]\nType=oneshot\nExecStart=-/sbin/modprobe -abq %i\n"),
+	}
+}
+
+func whole(extra ...hostcase.Entry) *hostcase.Case {
+	c := &hostcase.Case{Kmod: 30, Systemd: 252, Want: map[string]string{}}
+	c.Entries = slices.Concat(kmodFiles(), systemdFiles(), extra)
+	c.Modules = []hostcase.Module{{Name: "libcrc32c", File: "kernel/lib/libcrc32c.ko"}, {Name: "sctp", File: "kernel/net/sctp/sctp.ko", Needs: []string{"libcrc32c"}}}
+	c.Aliases = []hostcase.Alias{{Pattern: "net_pf_2_proto_132", Name: "sctp"}, {Pattern: "net_pf_10_proto_132", Name: "sctp"}}
+	return c
+}
+
+var requested = file("etc/modules-load.d/sctp.conf", "sctp\n")
+var blacklisted = file("etc/modprobe.d/b.conf", "blacklist sctp\n")
+
+func with(c *hostcase.Case, change func(*hostcase.Case)) *hostcase.Case { change(c); return c }
+func helper(h string, extra ...hostcase.Entry) *hostcase.Case {
+	return with(whole(extra...), func(c *hostcase.Case) { c.Helper = h })
+}
+func cmdline(s string, extra ...hostcase.Entry) *hostcase.Case {
+	return with(whole(extra...), func(c *hostcase.Case) {
+		c.Cmdline = s + "\n"
+		for _, w := range strings.Fields(s) {
+			if v, ok := strings.CutPrefix(w, "module_blacklist="); ok {
+				c.Denied = v
+			}
+		}
+	})
+}
+func without(c *hostcase.Case, paths ...string) *hostcase.Case {
+	c.Entries = slices.DeleteFunc(c.Entries, func(e hostcase.Entry) bool {
+		return slices.ContainsFunc(paths, func(p string) bool { return e.Path == p || strings.HasPrefix(e.Path, p+"/") })
+	})
+	return c
+}
+func replace(c *hostcase.Case, e hostcase.Entry) *hostcase.Case {
+	without(c, e.Path)
+	c.Entries = append(c.Entries, e)
+	return c
+}
+func unit(body string, extra ...hostcase.Entry) *hostcase.Case {
+	return whole(append(extra, file("etc/systemd/system/load-sctp.service", body), link("etc/systemd/system/multi-user.target.wants/load-sctp.service", "/etc/systemd/system/load-sctp.service"))...)
+}
+func oneshot(exec string, extra ...hostcase.Entry) *hostcase.Case {
+	return unit("[Unit]\nDescription=x\n[Service]\nType=oneshot\nRemainAfterExit=yes\n"+exec+"\n[Install]\nWantedBy=multi-user.target\n", extra...)
+}
+func dropin(text string, extra ...hostcase.Entry) *hostcase.Case {
+	return whole(append(extra, requested, file("etc/systemd/system/systemd-modules-load.service.d/local.conf", text))...)
+}
+
+func strangeHosts() (list []strangeHost) {
+	add := func(name string, c *hostcase.Case, want string) { list = append(list, strangeHost{name, c, want}) }
+	loaded := func(c *hostcase.Case) *hostcase.Case { c.Live = []string{"libcrc32c", "sctp"}; return c }
+	of := func(text string, extra ...hostcase.Entry) *hostcase.Case {
+		return whole(append(extra, file("usr/lib/os-release", text), link("etc/os-release", "../usr/lib/os-release"))...)
+	}
+	noSCTP := func(c *hostcase.Case) *hostcase.Case { c.Modules = c.Modules[:1]; c.Aliases = nil; return c }
+
+	add("helper: plain", whole(), "on-demand")
+	add("helper: plain asks", whole(requested), "loaded")
+	add("helper: disabled", helper("/disabled/modprobe"), "blocked;autoload=false;modprobe=true")
+	add("helper: disabled asks", helper("/disabled/modprobe", requested), "loaded;autoload=false")
+	add("helper: empty", with(whole(), func(c *hostcase.Case) { c.NoHelper = true }), "blocked;autoload=false")
+	add("helper: false", helper("/bin/false"), "blocked;autoload=false")
+	add("helper: true", helper("/bin/true"), "blocked;autoload=false")
+	add("helper: with option", helper("/sbin/modprobe -b"), "blocked;autoload=false")
+	add("helper: trailing blank", helper("/sbin/modprobe "), "blocked;autoload=false")
+	add("helper: relative", helper("sbin/modprobe"), "onboot=on-demand|unknown")
+	add("helper: usr sbin", helper("/usr/sbin/modprobe"), "on-demand")
+	add("helper: kmod itself", helper("/usr/bin/kmod"), "onboot=blocked|unknown")
+	add("helper: insmod", helper("/usr/sbin/insmod"), "onboot=blocked|unknown")
+	add("helper: link to kmod elsewhere", helper("/opt/x/modprobe", link("opt/x/modprobe", "/usr/bin/kmod")), "on-demand")
+	add("helper: copy of kmod elsewhere", helper("/opt/x/modprobe", file("opt/x/modprobe", elf+"kmod version 30\n")), "on-demand")
+	add("helper: other program elsewhere", helper("/opt/x/modprobe", file("opt/x/modprobe", elf)), "unknown")
+	add("helper: script elsewhere", helper("/opt/x/modprobe", file("opt/x/modprobe", "#!/bin/sh\nexit 0\n")), "onboot=blocked|unknown")
+	add("helper: script that mentions kmod version", helper("/opt/x/modprobe", file("opt/x/modprobe", "#!/bin/sh\n# for kmod version 30\nexit 0\n")), "onboot=blocked|unknown")
+	add("helper: other name", helper("/opt/x/mymodprobe", link("opt/x/mymodprobe", "/usr/bin/kmod")), "onboot=blocked|unknown")
+	add("helper: loop", helper("/opt/x/modprobe", link("opt/x", "/opt/x")), "onboot=blocked|unknown")
+	add("helper: through a file", helper("/etc/passwd/modprobe", file("etc/passwd", "x")), "blocked")
+	add("helper: null", helper("/dev/null"), "blocked")
+	add("helper: a directory", helper("/opt/modprobe", dir("opt/modprobe")), "blocked")
+	add("helper: not executable", replace(whole(), file("usr/bin/kmod", "kmod version 30\n")), "blocked;autoload=false")
+	add("helper: no interpreter", helper("/opt/x/modprobe", file("opt/x/modprobe", "#!/opt/none\n")), "onboot=blocked|unknown")
+	add("helper: kmod gone", without(whole(), "usr/bin/kmod"), "blocked;autoload=false;modprobe=false")
+	add("helper: kmod gone asks", without(whole(requested), "usr/bin/kmod"), "loaded;autoload=false")
+	add("helper: modprobe gone", without(whole(), "usr/sbin/modprobe"), "blocked;autoload=false;modprobe=false")
+	add("helper: only usr/bin modprobe", without(whole(link("usr/bin/modprobe", "kmod")), "usr/sbin/modprobe"), "blocked;autoload=false;modprobe=true")
+	add("helper: split sbin", with(without(whole(dir("sbin")), "sbin"), func(c *hostcase.Case) { c.Entries = append(c.Entries, dir("sbin")) }), "onboot=blocked|unknown")
+	add("helper: sysctl.d sets it right", with(whole(file("etc/sysctl.d/x.conf", "kernel.modprobe = /sbin/modprobe\n")), func(c *hostcase.Case) { c.Helper = "/nowhere" }), "on-demand")
+	add("helper: sysctl.d empties it", whole(file("etc/sysctl.d/x.conf", "kernel.modprobe =\n")), "blocked")
+	add("helper: sysctl.d names what is not there, asks", whole(requested, file("etc/sysctl.d/x.conf", "kernel.modprobe=/disabled\n")), "loaded")
+	add("helper: sysctl.d names the same by a link", whole(file("etc/sysctl.d/x.conf", "kernel.modprobe=/usr/sbin/modprobe\n")), "on-demand")
+	add("helper: sysctl masked", whole(file("etc/sysctl.d/x.conf", "kernel.modprobe=/disabled\n"), link("etc/systemd/system/systemd-sysctl.service", "/dev/null")), "onboot=on-demand|unknown")
+	add("helper: modules_disabled in sysctl.d, sysctl masked", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled=1\n"), link("etc/systemd/system/systemd-sysctl.service", "/dev/null")), "onboot=on-demand|unknown")
+	add("helper: sysctl in run", whole(file("run/sysctl.d/x.conf", "kernel.modprobe=/disabled\n")), "onboot=on-demand|unknown")
+	add("helper: sysctl.conf alone", whole(file("etc/sysctl.conf", "kernel.modprobe=/disabled\n")), "on-demand")
+	add("helper: sysctl.conf linked", whole(file("etc/sysctl.conf", "kernel.modprobe=/disabled\n"), link("etc/sysctl.d/99-sysctl.conf", "../sysctl.conf")), "blocked")
+	add("helper: sysctl prefix dash", whole(file("etc/sysctl.d/x.conf", "-kernel.modprobe=/disabled\n")), "blocked")
+	add("helper: sysctl modules_disabled", whole(file("etc/sysctl.d/x.conf", "kernel/modules_disabled=1\n")), "blocked")
+	add("helper: sysctl modules_disabled asks", whole(requested, file("etc/sysctl.d/x.conf", "kernel/modules_disabled=1\n")), "loaded")
+	add("helper: sysctl modules_disabled, unit loads", oneshot("ExecStart=/sbin/modprobe sctp", file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 1\n")), "blocked")
+	add("helper: sysctl modules_disabled, early unit loads", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 1\n"),
+		file("etc/systemd/system/early.service", "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n[Install]\nWantedBy=sysinit.target\n"),
+		link("etc/systemd/system/sysinit.target.wants/early.service", "../early.service")), "unknown")
+	add("helper: modules_disabled now, early unit loads", with(whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 1\n"),
+		file("etc/systemd/system/early.service", "[Unit]\nDefaultDependencies=no\nBefore=sysinit.target systemd-sysctl.service\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n[Install]\nWantedBy=sysinit.target\n"),
+		link("etc/systemd/system/sysinit.target.wants/early.service", "../early.service")), func(c *hostcase.Case) { c.ModulesDisabled = true }), "onboot=loaded|unknown")
+	add("helper: modules_disabled now by hand, unit loads", with(oneshot("ExecStart=/sbin/modprobe sctp"), func(c *hostcase.Case) { c.ModulesDisabled = true }), "onboot=loaded|unknown")
+	add("helper: modules_disabled now by hand", with(whole(), func(c *hostcase.Case) { c.ModulesDisabled = true }), "onboot=blocked|on-demand|unknown")
+
+	// BusyBox in place of kmod, and other programs of that name.
+	busy := func(extra ...hostcase.Entry) *hostcase.Case {
+		return replace(whole(append(extra, file("usr/bin/busybox", elf+"BusyBox v1.35.0 "))...), link("usr/sbin/modprobe", "/bin/busybox"))
+	}
+	add("BusyBox: busybox", busy(), "unknown;autoload=unknown;modprobe=unknown")
+	add("BusyBox: busybox asks", busy(requested), "loaded;autoload=unknown")
+	add("BusyBox: busybox install", busy(requested, file("etc/modprobe.d/x.conf", "install sctp /sbin/modprobe -i sctp\n")), "unknown")
+	add("BusyBox: busybox install false asks", busy(requested, file("etc/modprobe.d/x.conf", "install sctp /bin/false\n")), "unknown")
+	add("BusyBox: busybox denied", with(busy(requested), func(c *hostcase.Case) { c.Cmdline = "module_blacklist=sctp\n"; c.Denied = "sctp" }), "blocked;autoload=false")
+	add("BusyBox: busybox static", replace(whole(file("usr/bin/busybox.static", elf+"BusyBox v1.35.0 ")), link("usr/sbin/modprobe", "../bin/busybox.static")), "unknown")
+	add("BusyBox: kmod is busybox", replace(whole(file("usr/bin/busybox", elf+"BusyBox v1.35.0 ")), link("usr/bin/kmod", "busybox")), "unknown;autoload=unknown")
+	add("BusyBox: copy of busybox", replace(whole(), file("usr/sbin/modprobe", elf+"BusyBox v1.35.0 ")), "unknown;autoload=unknown")
+	add("BusyBox: wrapper script", replace(whole(), file("usr/sbin/modprobe", "#!/bin/sh\n# kmod version 30\nexec /bin/busybox modprobe \"$@\"\n")), "unknown;autoload=unknown")
+	add("BusyBox: toybox", replace(whole(file("usr/bin/toybox", elf+"toybox 0.8")), link("usr/sbin/modprobe", "../bin/toybox")), "unknown")
+	add("BusyBox: busybox unit", replace(oneshot("ExecStart=/sbin/modprobe sctp", file("usr/bin/busybox", elf+"BusyBox v1.35.0 ")), link("usr/sbin/modprobe", "/bin/busybox")), "unknown")
+	add("BusyBox: unit with kmod's modprobe beside a busybox one", replace(oneshot("ExecStart=/usr/local/sbin/modprobe sctp", blacklisted, file("usr/bin/busybox", elf+"BusyBox v1.35.0 "), link("usr/local/sbin/modprobe", "/usr/bin/kmod")), link("usr/sbin/modprobe", "/bin/busybox")), "onboot=loaded|unknown")
+	add("BusyBox: unit with a busybox modprobe beside kmod", oneshot("ExecStart=/usr/local/sbin/modprobe sctp", blacklisted, file("usr/bin/busybox", elf+"BusyBox v1.35.0 "), link("usr/local/sbin/modprobe", "/usr/bin/busybox")), "onboot=unknown")
+	add("BusyBox: unit with a script modprobe", oneshot("ExecStart=/usr/local/sbin/modprobe sctp", blacklisted, file("usr/local/sbin/modprobe", "#!/bin/sh\nexit 0\n")), "onboot=unknown|blocked")
+	add("BusyBox: unit with bare modprobe and a script in /usr/local", oneshot("ExecStart=modprobe sctp", blacklisted, file("usr/local/sbin/modprobe", "#!/bin/sh\nexit 0\n")), "onboot=unknown|blocked")
+	add("BusyBox: unit with bare modprobe", oneshot("ExecStart=modprobe sctp", blacklisted), "onboot=loaded")
+	add("BusyBox: unit with bare modprobe that is nowhere", without(oneshot("ExecStart=modprobe sctp"), "usr/sbin/modprobe"), "blocked")
+	add("BusyBox: unit with modprobe that is not there", oneshot("ExecStart=/usr/bin/modprobe sctp", blacklisted), "blocked")
+	add("BusyBox: unit with modprobe not executable", replace(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), file("usr/bin/kmod", "kmod version 30\n")), "blocked")
+	add("BusyBox: insmod is busybox", replace(oneshot("ExecStart=/sbin/insmod /lib/modules/"+release+"/kernel/net/sctp/sctp.ko", blacklisted, file("usr/bin/busybox", elf+"BusyBox v1.35.0 ")), link("usr/sbin/insmod", "/bin/busybox")), "onboot=unknown|loaded")
+	add("BusyBox: install of modprobe elsewhere", whole(requested, file("etc/modprobe.d/x.conf", "install sctp /opt/modprobe -i sctp\n"), file("opt/modprobe", "#!/bin/sh\nexit 0\n")), "unknown")
+
+	// Other kernels.
+	withKernels := func(c *hostcase.Case, ks ...hostcase.Kernel) *hostcase.Case {
+		c.Kernels = append(c.Kernels, ks...)
+		return c
+	}
+	kernel := func(r string, m ...string) hostcase.Kernel { return hostcase.Kernel{Release: r, Modules: m} }
+	entry := func(id, release, options string) hostcase.Entry {
+		return file("boot/loader/entries/"+id+".conf", "title x ("+release+")\nversion "+release+"\nlinux /vmlinuz-"+release+"\ninitrd /initramfs-"+release+".img\noptions "+options+"\n")
+	}
+	saved := func(id string) hostcase.Entry {
+		return file("boot/grub2/grubenv", "# GRUB Environment Block\nsaved_entry="+id+"\n####\n")
+	}
+	add("next kernel: newer lacks", withKernels(whole(requested), kernel(newer, "dummy")), "onboot=unknown;warnings~="+newer)
+	add("next kernel: newer lacks, loaded", loaded(withKernels(whole(requested), kernel(newer, "dummy"))), "onboot=unknown;warnings~="+newer)
+	add("next kernel: newer lacks, older is the default", withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("a")), kernel(newer, "dummy")), "loaded")
+	add("next kernel: newer lacks and is the default", withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("b")), kernel(newer, "dummy")), "onboot=unknown|blocked")
+	add("next kernel: newer has it built in, text only", withKernels(whole(requested, file("usr/lib/modules/"+newer+"/modules.builtin", "kernel/net/sctp/sctp.ko\n")), kernel(newer, "dummy")), "loaded;warnings~!=NextKernel")
+	add("next kernel: running lacks, newer has, asks", withKernels(noSCTP(whole(requested)), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|loaded")
+	add("next kernel: running lacks, newer has", withKernels(noSCTP(whole()), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|on-demand")
+	add("next kernel: running lacks, newer has and is the default", withKernels(noSCTP(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("b"))), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|loaded")
+	add("next kernel: running lacks, newer has, running is default", withKernels(noSCTP(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("a"))), kernel(newer, "libcrc32c", "sctp")), "onboot=blocked")
+	add("next kernel: running lacks, newer has, blacklisted", withKernels(noSCTP(whole(blacklisted)), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|blocked")
+	add("next kernel: newest has, middle lacks", withKernels(whole(requested), kernel(newer, "dummy"), kernel(newest, "libcrc32c", "sctp")), "loaded")
+	add("next kernel: newest has, default middle lacks", withKernels(whole(requested, entry("b", newer, "ro"), entry("c", newest, "ro"), saved("b")), kernel(newer, "dummy"), kernel(newest, "libcrc32c", "sctp")), "onboot=unknown|blocked")
+	add("next kernel: other flavour", withKernels(whole(requested), kernel(newer+"+debug", "dummy")), "loaded")
+	add("next kernel: default kernel has no module directory", whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("b")), "onboot=unknown|blocked")
+	add("next kernel: default kernel by next_entry", withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), file("boot/grub2/grubenv", "saved_entry=a\nnext_entry=b\n")), kernel(newer, "dummy")), "onboot=unknown|blocked")
+	add("next kernel: indexed and gone", with(withKernels(whole(requested), kernel(newer, "libcrc32c", "sctp")), func(c *hostcase.Case) {}), "onboot=loaded|unknown")
+
+	// What the next boot's arguments and sysctls are.
+	const arg = "ro module_blacklist=sctp quiet"
+	add("arguments: only entry has it", whole(requested, entry("a", release, arg)), "blocked")
+	add("arguments: two entries have it", whole(requested, entry("a", release, arg), entry("b", release, arg+" x")), "onboot=blocked|unknown")
+	add("arguments: this boot has it, entry does not", cmdline(arg, requested, entry("a", release, "ro quiet")), "loaded")
+	add("arguments: this boot has modprobe.blacklist, entry does not", cmdline("modprobe.blacklist=sctp", requested, entry("a", release, "ro quiet")), "loaded")
+	add("arguments: default/grub adds", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"rhgb module_blacklist=sctp\"\n")), "unknown")
+	add("arguments: default/grub += ", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX+=\" module_blacklist=sctp\"\n")), "unknown")
+	add("arguments: default/grub export", whole(requested, file("etc/default/grub", "export GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n")), "unknown")
+	add("arguments: default/grub with a comment", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\" # no sctp\n")), "unknown")
+	add("arguments: default/grub appended", whole(requested, file("etc/default/grub.d/50.cfg", "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX module_blacklist=sctp\"\n")), "unknown")
+	add("arguments: default/grub over two lines", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"ro \\\n module_blacklist=sctp\"\n")), "unknown")
+	add("arguments: default/grub commented", whole(requested, file("etc/default/grub", "#GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n")), "loaded")
+	add("arguments: default/grub single quotes", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT='quiet modprobe.blacklist=sctp'\n")), "unknown")
+	add("arguments: kernel/cmdline", whole(requested, file("etc/kernel/cmdline", "root=x module_blacklist=sctp\n")), "unknown")
+	add("arguments: usr/lib/kernel/cmdline", whole(requested, file("usr/lib/kernel/cmdline", "root=x module_blacklist=sctp\n")), "unknown")
+	add("arguments: kargs.d", whole(requested, file("usr/lib/bootc/kargs.d/x.toml", "kargs = [\n  \"module_blacklist=sctp\",\n]\n")), "unknown")
+	add("arguments: quoted in entry", whole(requested, entry("a", release, `ro "module_blacklist=sctp" quiet`)), "blocked")
+	add("arguments: kernelopts", whole(requested, entry("a", release, "$kernelopts"), file("boot/grub2/grubenv", "saved_entry=a\nkernelopts=ro module_blacklist=sctp\n")), "blocked")
+	add("arguments: tuned_params", whole(requested, entry("a", release, "ro $tuned_params"), file("boot/grub2/grubenv", "saved_entry=a\ntuned_params=module_blacklist=sctp\n")), "onboot=blocked|unknown")
+	add("arguments: entry disabled", whole(requested, file("boot/loader/entries/x.conf.off", "linux /vmlinuz-"+release+"\noptions module_blacklist=sctp\n"), entry("a", release, "ro")), "loaded")
+	add("arguments: modules_load in the entry", whole(entry("a", release, "ro modules_load=sctp")), "loaded")
+	add("arguments: modules-load in the entry", whole(entry("a", release, "ro modules-load=sctp")), "loaded")
+	add("arguments: rd.modules_load in the entry", whole(entry("a", release, "ro rd.modules_load=sctp")), "onboot=on-demand|unknown")
+	add("arguments: sysctl in the entry", whole(requested, entry("a", release, "ro sysctl.kernel.modules_disabled=1")), "blocked")
+	add("arguments: nomodule in the entry", whole(requested, entry("a", release, "ro nomodule")), "blocked")
+	add("arguments: init in the entry", whole(requested, entry("a", release, "ro init=/bin/sh")), "unknown")
+	add("arguments: mask in the entry", whole(requested, entry("a", release, "ro systemd.mask=systemd-modules-load.service")), "on-demand")
+	add("arguments: emergency in the entry", whole(requested, entry("a", release, "ro emergency")), "unknown")
+	add("arguments: single in the entry, unit", oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, entry("a", release, "ro single")), "onboot=blocked|unknown")
+	add("arguments: rescue in the entry, unit", oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, entry("a", release, "ro systemd.unit=rescue.target")), "onboot=blocked|unknown")
+	add("arguments: rd.driver.blacklist in the entry", whole(requested, entry("a", release, "ro rd.driver.blacklist=sctp")), "unknown")
+	add("arguments: rd.driver.blacklist in this boot and the entry", cmdline("ro rd.driver.blacklist=sctp", requested, entry("a", release, "ro rd.driver.blacklist=sctp")), "loaded")
+	add("arguments: modprobe.blacklist in the entry", whole(requested, entry("a", release, "ro modprobe.blacklist=sctp")), "blocked")
+	add("arguments: last one wins", whole(requested, entry("a", release, "ro module_blacklist=sctp module_blacklist=")), "loaded")
+	add("arguments: after the dashes", whole(requested, entry("a", release, "ro -- module_blacklist=sctp")), "loaded")
+	add("arguments: initcall in the entry", whole(requested, entry("a", release, "ro initcall_blacklist=sctp_init")), "blocked")
+	menu := func(a, b string) hostcase.Entry {
+		return file("boot/grub/grub.cfg", "set default=\"0\"\nmenuentry 'Debian GNU/Linux' --class debian {\n\tlinux\t/boot/vmlinuz-"+release+" root=x "+a+"\n\tinitrd /boot/initrd.img-"+release+"\n}\nsubmenu 'Advanced' {\n\tmenuentry 'x' {\n\t\tlinux\t/boot/vmlinuz-"+release+" root=x "+a+"\n\t}\n\tmenuentry 'x (recovery mode)' {\n\t\tlinux\t/boot/vmlinuz-"+release+" root=x single "+b+"\n\t}\n}\n")
+	}
+	add("arguments: menu", whole(requested, menu("module_blacklist=sctp quiet", "")), "blocked")
+	add("arguments: menu without", cmdline("module_blacklist=sctp", requested, menu("quiet", "")), "loaded")
+	add("arguments: menu with xen", whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n\tmultiboot2 /boot/xen.gz\n\tmodule2 /boot/vmlinuz-"+release+" root=x module_blacklist=sctp\n}\n")), "onboot=unknown|loaded|blocked")
+	add("arguments: menu of the EFI", whole(requested, file("boot/efi/EFI/debian/grub.cfg", "search.fs_uuid x root\nconfigfile /boot/grub/grub.cfg\n")), "loaded")
+	add("arguments: saved entry by number", whole(requested, entry("a", release, "ro"), entry("b", release, arg), saved("1")), "unknown")
+	add("arguments: saved entry by title", whole(requested, file("boot/loader/entries/a.conf", "title One\nlinux /vmlinuz-"+release+"\noptions ro\n"), file("boot/loader/entries/b.conf", "title Two\nlinux /vmlinuz-"+release+"\noptions "+arg+"\n"), saved("One")), "loaded")
+	add("arguments: sysctl.d modules_disabled by a pattern", whole(file("etc/sysctl.d/x.conf", "kernel.modules_dis* = 1\n")), "blocked")
+	add("arguments: sysctl.d in usr overridden by an empty one", whole(file("usr/lib/sysctl.d/x.conf", "kernel.modules_disabled = 1\n"), file("etc/sysctl.d/x.conf", "")), "on-demand")
+	add("arguments: sysctl.d hex", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 0x1\n")), "blocked")
+	add("arguments: sysctl.d with a comment after", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 1 # off\n")), "blocked")
+	add("arguments: raspberry", whole(requested, file("boot/firmware/cmdline.txt", "root=x module_blacklist=sctp\n")), "unknown")
+	add("arguments: initramfs-tools modules", whole(blacklisted, file("etc/initramfs-tools/modules", "# x\nsctp\n")), "onboot=unknown|loaded|blocked")
+
+	// Roots that are not the machine's.
+	for _, mark := range []string{"run/systemd/container", "run/.containerenv", ".dockerenv", "kind"} {
+		add("container: loaded "+mark, loaded(whole(requested, file(mark, ""))), "unknown;warnings~=HostRootIncomplete")
+		add("container: not loaded "+mark, whole(blacklisted, file(mark, "")), "unknown")
+	}
+	bare := func(extra ...hostcase.Entry) *hostcase.Case {
+		return &hostcase.Case{Kmod: 30, Systemd: 252, Want: map[string]string{}, Entries: extra}
+	}
+	add("container: container-manager", loaded(whole(requested, file("run/host/container-manager", "systemd-nspawn\n"))), "unknown")
+	add("container: no module directory, loaded", with(whole(requested), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil; c.Live = []string{"sctp"} }), "unknown")
+	add("container: an image without a host", bare(file("etc/passwd", "x")), "unknown")
+	add("container: an image without a host, loaded", loaded(bare(file("etc/passwd", "x"))), "unknown")
+	add("container: guix", bare(file("etc/os-release", "ID=guix\nNAME=\"Guix System\"\n"), link("run/current-system", "/gnu/store/x-system"), link("run/booted-system", "/gnu/store/x-system")), "unknown")
+	add("container: nixos", bare(file("etc/os-release", "ID=nixos\n"), link("run/booted-system", "/nix/store/x")), "unknown")
+	add("container: monolithic host", with(whole(), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil }), "onboot=blocked|unknown")
+	add("container: container with nomodule", with(whole(requested, file(".dockerenv", "")), func(c *hostcase.Case) { c.Cmdline = "nomodule\n"; c.ModulesDisabled = true }), "onboot=blocked;remedy~=remove the kernel argument nomodule;commands~!=modprobe sctp")
+	add("container: container with module_blacklist", cmdline("module_blacklist=sctp", requested, file(".dockerenv", "")), "onboot=blocked;remedy~=remove the kernel argument module_blacklist=sctp;commands~!=modprobe sctp")
+	add("container: container with modules_disabled", with(whole(requested, file(".dockerenv", "")), func(c *hostcase.Case) { c.ModulesDisabled = true }), "onboot=unknown|blocked;remedy~=reboot;commands~!=modprobe sctp")
+	add("container: host with nomodule", with(whole(requested), func(c *hostcase.Case) { c.Cmdline = "nomodule\n"; c.ModulesDisabled = true }), "onboot=blocked;remedy~=remove the kernel argument nomodule")
+	add("container: talos with nomodule", with(of("ID=talos\n", requested), func(c *hostcase.Case) { c.Cmdline = "nomodule\n"; c.ModulesDisabled = true }), "onboot=blocked|unknown;remedy~=nomodule")
+	add("container: cos with nomodule", with(of("ID=cos\n", requested), func(c *hostcase.Case) { c.Cmdline = "nomodule\n"; c.ModulesDisabled = true }), "onboot=blocked|unknown;remedy~=nomodule")
+
+	// Platforms, and packages of modules that are missing.
+	add("platform: fcos", of("NAME=\"Fedora Linux\"\nID=fedora\nVERSION_ID=40\nVARIANT_ID=coreos\nPRETTY_NAME=\"Fedora CoreOS 40.2024\"\n", blacklisted), "onboot=blocked;platform=fedora-coreos;commands~!=oc ")
+	add("platform: fcos quoted", of("ID=\"fedora\"\nVARIANT_ID='coreos'\nPRETTY_NAME=\"Fedora CoreOS 40.2024\"\n", blacklisted), "onboot=blocked;platform=fedora-coreos;commands~!=oc ")
+	add("platform: rhcos 4.19", of("ID=\"rhel\"\nVARIANT_ID=\"coreos\"\nVERSION_ID=\"9.6\"\nPRETTY_NAME=\"Red Hat Enterprise Linux CoreOS 9.6\"\n", blacklisted), "onboot=blocked;platform=openshift;commands~=oc apply")
+	add("platform: scos", of("ID=centos\nVARIANT_ID=coreos\n", blacklisted), "onboot=blocked;platform=openshift")
+	add("platform: silverblue", of("ID=fedora\nVARIANT_ID=silverblue\n", file("run/ostree-booted", ""), blacklisted), "onboot=blocked;platform=fedora")
+	add("platform: cos blacklist in etc", of("ID=cos\n", blacklisted), "unknown")
+	add("platform: cos loaded", loaded(of("ID=cos\n")), "unknown")
+	add("platform: cos", of("ID=cos\n"), "onboot=on-demand|unknown")
+	add("platform: talos", of("ID=talos\n"), "onboot=on-demand|unknown;remedy~=machine.kernel.modules")
+	add("platform: talos loaded", loaded(of("ID=talos\n")), "unknown;warnings~!=LoadedOnDemandOnly")
+	add("platform: bottlerocket", of("ID=bottlerocket\n", file("etc/modprobe.d/sctp.conf", "install sctp /bin/true\n")), "onboot=blocked|unknown;commands~=apiclient set kernel.modules.sctp.allowed=true")
+	lacks := func(id, release string, extra ...hostcase.Entry) *hostcase.Case {
+		c := noSCTP(of(id, extra...))
+		c.Want["release"] = release
+		if release != "" {
+			c.Modules, c.Aliases = nil, nil
+			c.Kernels = append(c.Kernels, hostcase.Kernel{Release: release, Modules: []string{"dummy"}})
+		}
+		return c
+	}
+	packaged := func(name, id, release, pkg string, extra ...hostcase.Entry) {
+		add("platform: "+name, lacks(id, release, extra...), "reason=ModuleMissing;remedy~="+pkg)
+	}
+	packaged("ubuntu aws", "ID=ubuntu\n", "6.8.0-1012-aws", "linux-modules-extra-6.8.0-1012-aws")
+	packaged("ubuntu kvm", "ID=ubuntu\n", "5.15.0-1050-kvm", "linux-modules-extra-5.15.0-1050-kvm")
+	packaged("ubuntu raspi", "ID=ubuntu\n", "6.8.0-1004-raspi", "linux-modules-extra-6.8.0-1004-raspi")
+	packaged("ubuntu azure fde", "ID=ubuntu\n", "6.8.0-1004-azure-fde", "linux-modules-extra-6.8.0-1004-azure-fde")
+	packaged("rhel 9 rt", "ID=rhel\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64+rt", "kernel-rt-modules-extra-5.14.0-427.13.1.el9_4.x86_64")
+	packaged("rhel 9 rt debug", "ID=rhel\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64+rt-debug", "kernel-rt-debug-modules-extra-5.14.0-427.13.1.el9_4.x86_64")
+	packaged("rhel 9.2 rt", "ID=rhel\nVERSION_ID=9.2\n", "5.14.0-284.11.1.rt14.296.el9_2.x86_64", "kernel-rt-modules-extra-5.14.0-284.11.1.rt14.296.el9_2.x86_64")
+	packaged("rhel 8 rt", "ID=rhel\nVERSION_ID=8.9\n", "4.18.0-513.5.1.rt7.307.el8_9.x86_64", "kernel-rt-modules-extra-4.18.0-513.5.1.rt7.307.el8_9.x86_64")
+	packaged("rhel 8 rt debug", "ID=rhel\nVERSION_ID=8.9\n", "4.18.0-513.5.1.rt7.307.el8_9.x86_64+debug", "kernel-rt-debug-modules-extra-4.18.0-513.5.1.rt7.307.el8_9.x86_64")
+	packaged("rhel 9 64k", "ID=rhel\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.aarch64+64k", "kernel-64k-modules-extra-5.14.0-427.13.1.el9_4.aarch64")
+	packaged("rocky", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64", "kernel-modules-extra-5.14.0-427.13.1.el9_4.x86_64")
+	packaged("ol uek", "ID=\"ol\"\nVERSION_ID=9.4\n", "5.15.0-205.149.5.1.el9uek.x86_64", "kernel-uek-modules-extra-5.15.0-205.149.5.1.el9uek.x86_64")
+	packaged("ol rhck", "ID=\"ol\"\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64", "kernel-modules-extra-5.14.0-427.13.1.el9_4.x86_64")
+	packaged("fedora", "ID=fedora\nVERSION_ID=40\n", "6.8.5-301.fc40.x86_64", "kernel-modules-extra-6.8.5-301.fc40.x86_64")
+	packaged("amzn 2023", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", "6.1.94-99.176.amzn2023.x86_64", "kernel-modules-extra-6.1.94-99.176.amzn2023.x86_64")
+	packaged("amzn 2023 6.12", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", "6.12.20-23.97.amzn2023.x86_64", "kernel6.12-modules-extra-6.12.20-23.97.amzn2023.x86_64")
+	packaged("image mode", "ID=rhel\nVERSION_ID=9.6\n", "5.14.0-570.el9.x86_64", "add the package kernel-modules-extra to the image", file("run/ostree-booted", ""))
+	packaged("image mode rt", "ID=rhel\nVERSION_ID=9.6\n", "5.14.0-570.el9.x86_64+rt", "add the package kernel-rt-modules-extra to the image", file("run/ostree-booted", ""))
+	packaged("sles", "ID=\"sles\"\nVERSION_ID=15.6\n", "6.4.0-150600.23.7-default", "kernel-default")
+	packaged("leap", "ID=\"opensuse-leap\"\nVERSION_ID=15.6\n", "6.4.0-150600.23.7-rt", "kernel-rt")
+	add("platform: fcos", lacks("ID=fedora\nVARIANT_ID=coreos\n", "6.8.5-301.fc40.x86_64", file("run/ostree-booted", "")), "reason=ModuleMissing;commands~=rpm-ostree install kernel-modules-extra")
+
+	// Who writes a file.
+	for _, note := range []string{
+		"# Ansible managed", "# Ansible managed: /x/y.j2 modified on", "# This file is managed by Puppet. DO NOT EDIT.", "# Generated by Chef for host", "# File managed by Salt at x", "# This file is controlled by Puppet",
+		"# DO NOT EDIT THIS FILE", "# Do not hand edit", "# written by cloud-init", "# CIS 3.2.4", "# Created by anaconda", "# Configured by cloud-init", "# Maintained by cfengine", "# This file was created by openscap", "# oscap remediation",
+		"# BEGIN ANSIBLE MANAGED BLOCK", "# Deployed by our build server, changes will be overwritten", "# This file is under configuration management", "# Local changes will be lost", "## Managed with Terraform", "# THIS FILE IS AUTOMATICALLY MANAGED", "# kickstart: rule 1.1.2", "# This file is autogenerated", "# Installed by hardening script", "# Warning: changes to this file will be reverted",
+	} {
+		add("notice: "+note, whole(file("etc/modprobe.d/b.conf", note+"\nblacklist sctp\n")), "remedy~="+strings.TrimSpace(note))
+	}
+	add("notice: note later", whole(file("etc/modprobe.d/b.conf", strings.Repeat("blacklist x\n", 60)+"# BEGIN ANSIBLE MANAGED BLOCK\nblacklist sctp\n# END ANSIBLE MANAGED BLOCK\n")), "remedy~=ANSIBLE MANAGED BLOCK")
+
+	// Other inits.
+	openrc := func(extra ...hostcase.Entry) *hostcase.Case {
+		return &hostcase.Case{Kmod: 30, Systemd: 252, Want: map[string]string{}, Entries: append(append(kmodFiles(), file("usr/bin/busybox", elf+"BusyBox v1.36.1 "), link("usr/sbin/init", "/bin/busybox"), file("usr/sbin/openrc", elf)), extra...),
+			Modules: whole().Modules, Aliases: whole().Aliases}
+	}
+	add("init: alpine with kmod, /etc/modules", openrc(file("etc/modules", "af_packet\nsctp\n")), "unknown")
+	add("init: alpine with kmod, nothing asks", openrc(), "onboot=unknown|on-demand")
+	add("init: alpine with kmod, modules-load.d", openrc(requested), "unknown")
+	add("init: gentoo conf.d/modules", openrc(file("etc/conf.d/modules", "modules=\"sctp\"\n")), "unknown")
+	add("init: gentoo conf.d/modules blacklist", openrc(file("etc/conf.d/modules", "modules=\"sctp\"\n"), blacklisted), "onboot=unknown|blocked")
+	add("init: local.d", openrc(file("etc/local.d/sctp.start", "#!/bin/sh\nmodprobe sctp\n"), blacklisted), "unknown")
+	add("init: init.d in a runlevel", openrc(file("etc/init.d/sctp", "#!/sbin/openrc-run\nstart() { modprobe sctp; }\n"), link("etc/runlevels/default/sctp", "/etc/init.d/sctp"), blacklisted), "unknown")
+	add("init: denied", with(openrc(requested), func(c *hostcase.Case) { c.Cmdline = "module_blacklist=sctp\n"; c.Denied = "sctp" }), "blocked")
+	add("init: builtin", with(openrc(), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil; c.Builtin = []string{"sctp"} }), "loaded")
+	add("init: no module", noSCTP(openrc(requested)), "blocked")
+	add("init: openrc-init", replace(openrc(file("etc/modules", "sctp\n"), file("usr/sbin/openrc-init", elf)), link("usr/sbin/init", "openrc-init")), "unknown")
+	add("init: runit", replace(openrc(file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n"), file("usr/bin/runit-init", elf)), link("usr/sbin/init", "../bin/runit-init")), "unknown")
+	add("init: sysvinit", replace(openrc(file("etc/modules", "sctp\n")), file("usr/sbin/init", elf)), "unknown")
+	add("init: sysvinit beside systemd", replace(whole(requested), file("usr/sbin/init", elf)), "unknown")
+	add("init: sysvinit beside systemd, masked unit", replace(whole(requested, link("etc/systemd/system/systemd-modules-load.service", "/dev/null")), file("usr/sbin/init", elf)), "unknown")
+	add("init: sysvinit beside systemd, nothing asks but rcS", replace(whole(file("etc/rcS.d/S20kmod", "#!/bin/sh\n"), file("etc/modules", "sctp\n")), file("usr/sbin/init", elf)), "unknown")
+	add("init: openrc beside systemd", replace(whole(requested, file("usr/sbin/openrc-init", elf)), link("usr/sbin/init", "openrc-init")), "unknown")
+	add("init: openrc beside systemd, init= systemd", with(replace(whole(requested, file("usr/sbin/openrc-init", elf)), link("usr/sbin/init", "openrc-init")), func(c *hostcase.Case) { c.Cmdline = "ro init=/usr/lib/systemd/systemd\n" }), "onboot=loaded|unknown")
+	add("init: systemd with init= openrc", with(whole(requested, file("usr/sbin/openrc-init", elf)), func(c *hostcase.Case) { c.Cmdline = "ro init=/sbin/openrc-init\n" }), "unknown")
+	add("init: systemd with init= openrc, nothing asks", with(whole(file("usr/sbin/openrc-init", elf)), func(c *hostcase.Case) { c.Cmdline = "ro init=/sbin/openrc-init\n" }), "unknown")
+	add("init: no sbin/init, systemd there", without(whole(requested), "usr/sbin/init"), "loaded")
+	add("init: etc/init", replace(whole(requested), link("usr/sbin/init", "/etc/alternatives/init")), "onboot=unknown|loaded")
+	add("init: init by alternatives", replace(whole(requested, link("etc/alternatives/init", "/lib/systemd/systemd")), link("usr/sbin/init", "/etc/alternatives/init")), "loaded")
+	add("init: finit", replace(openrc(file("etc/finit.conf", "module sctp\n"), file("usr/sbin/finit", elf)), link("usr/sbin/init", "finit")), "unknown")
+	add("init: dinit, blacklist", replace(openrc(blacklisted, file("usr/sbin/dinit", elf)), link("usr/sbin/init", "dinit")), "onboot=unknown|blocked")
+
+	// Units.
+	modulesLoad := "/usr/lib/systemd/systemd-modules-load"
+	add("unit: drop-in names what is not there", dropin("[Service]\nExecStart=\nExecStart=/usr/libexec/systemd-modules-load\n"), "onboot=on-demand;boot=false")
+	add("unit: replaced names what is not there", whole(requested, file("etc/systemd/system/systemd-modules-load.service", strings.Replace(modulesLoadUnit, modulesLoad, "/opt/systemd-modules-load", 1))), "onboot=on-demand;boot=false")
+	add("unit: drop-in names the other path", dropin("[Service]\nExecStart=\nExecStart=/lib/systemd/systemd-modules-load\n"), "loaded")
+	add("unit: drop-in names a script of that name", dropin("[Service]\nExecStart=\nExecStart=/usr/local/bin/systemd-modules-load\n", file("usr/local/bin/systemd-modules-load", "#!/bin/sh\nexit 0\n")), "unknown")
+	add("unit: drop-in names a link to it", dropin("[Service]\nExecStart=\nExecStart=/usr/local/bin/load-modules\n", link("usr/local/bin/load-modules", modulesLoad)), "onboot=loaded|unknown")
+	add("unit: drop-in names it without a path", dropin("[Service]\nExecStart=\nExecStart=systemd-modules-load\n"), "onboot=on-demand|unknown")
+	add("unit: drop-in with dash", dropin("[Service]\nExecStart=\nExecStart=-"+modulesLoad+"\n"), "loaded")
+	add("unit: drop-in with argv0", dropin("[Service]\nExecStart=\nExecStart=@"+modulesLoad+" x\n"), "loaded")
+	add("unit: drop-in with a file", dropin("[Service]\nExecStart=\nExecStart="+modulesLoad+" /etc/x.conf\n"), "unknown")
+	add("unit: drop-in with sh", dropin("[Service]\nExecStart=\nExecStart=/bin/sh -c "+modulesLoad+"\n"), "onboot=loaded|unknown")
+	add("unit: drop-in adds a second one that is not there", dropin("[Service]\nExecStart=/opt/none\n"), "onboot=loaded|unknown")
+	add("unit: drop-in adds first one that is not there", dropin("[Service]\nExecStart=\nExecStart=/opt/none\nExecStart="+modulesLoad+"\n"), "onboot=on-demand|unknown")
+	add("unit: vendor's program not there", without(whole(requested), "usr/lib/systemd/systemd-modules-load"), "onboot=on-demand|unknown")
+	add("unit: program not executable", replace(whole(requested), file("usr/lib/systemd/systemd-modules-load", "x")), "onboot=on-demand|unknown")
+	add("unit: program is a dangling link", dropin("[Service]\nExecStart=\nExecStart=/opt/systemd-modules-load\n", link("opt/systemd-modules-load", "/nowhere")), "on-demand")
+	add("unit: mask relative link", whole(requested, link("etc/systemd/system/systemd-modules-load.service", "../../../dev/null")), "on-demand")
+	add("unit: mask in control", whole(requested, link("etc/systemd/system.control/systemd-modules-load.service", "/dev/null")), "on-demand")
+	add("unit: mask in usr/local", whole(requested, link("usr/local/lib/systemd/system/systemd-modules-load.service", "/dev/null")), "on-demand")
+	add("unit: mask in usr/local, edited in etc", whole(requested, link("usr/local/lib/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/systemd/system/systemd-modules-load.service", modulesLoadUnit)), "loaded")
+	add("unit: cmdline mask without suffix", cmdline("systemd.mask=systemd-modules-load", requested), "on-demand")
+	add("unit: cmdline mask quoted", cmdline(`"systemd.mask=systemd-modules-load.service"`, requested), "on-demand")
+	add("unit: cmdline rd mask", cmdline("rd.systemd.mask=systemd-modules-load.service", requested), "loaded")
+	add("unit: cmdline masks the loading unit", with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "systemd.mask=load-sctp.service\n" }), "blocked")
+	add("unit: cmdline masks the loading unit, no suffix", with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "systemd.mask=load-sctp\n" }), "blocked")
+	add("unit: cmdline masks sysinit", cmdline("systemd.mask=sysinit.target", requested), "onboot=unknown|on-demand")
+	add("unit: cmdline single", with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "ro single\n" }), "onboot=blocked|unknown")
+	add("unit: cmdline 1", with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "ro 1\n" }), "onboot=blocked|unknown")
+	add("unit: cmdline rescue", with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "ro rescue\n" }), "onboot=blocked|unknown")
+	add("unit: cmdline single asks", cmdline("ro single", requested), "loaded")
+	add("unit: cmdline 3", with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "ro 3\n" }), "loaded")
+	add("unit: cmdline 3, unit of graphical", with(whole(blacklisted, file("etc/systemd/system/x.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/graphical.target.wants/x.service", "../x.service")), func(c *hostcase.Case) { c.Cmdline = "ro 3\n" }), "onboot=blocked|unknown")
+	add("unit: unit of graphical", whole(blacklisted, file("etc/systemd/system/x.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/graphical.target.wants/x.service", "../x.service")), "loaded")
+	add("unit: system.conf takes the capability", whole(requested, file("etc/systemd/system.conf", "[Manager]\nCapabilityBoundingSet=~CAP_SYS_MODULE\n")), "onboot=unknown|blocked")
+	add("unit: system.conf.d takes the capability", whole(requested, file("etc/systemd/system.conf.d/x.conf", "[Manager]\nCapabilityBoundingSet=CAP_NET_ADMIN CAP_SYS_ADMIN\n")), "onboot=unknown|blocked")
+	add("unit: system.conf commented", whole(requested, file("etc/systemd/system.conf", "[Manager]\n#CapabilityBoundingSet=\n")), "loaded")
+	add("unit: system.conf takes the capability, nothing asks", whole(file("etc/systemd/system.conf", "[Manager]\nCapabilityBoundingSet=~CAP_SYS_MODULE\n")), "onboot=unknown|blocked")
+	add("unit: modprobe -n", oneshot("ExecStart=/sbin/modprobe -n sctp", blacklisted), "onboot=blocked|unknown")
+	add("unit: modprobe --first-time", oneshot("ExecStart=/sbin/modprobe --first-time sctp", blacklisted), "onboot=loaded|unknown")
+	add("unit: modprobe path", oneshot("ExecStart=/sbin/modprobe /lib/modules/"+release+"/kernel/net/sctp/sctp.ko", blacklisted), "blocked")
+	add("unit: modprobe path, later kmod", with(oneshot("ExecStart=/sbin/modprobe /lib/modules/"+release+"/kernel/net/sctp/sctp.ko", blacklisted), func(c *hostcase.Case) { c.Kmod = 34 }), "onboot=loaded|unknown")
+	add("unit: modprobe sctp.ko", oneshot("ExecStart=/sbin/modprobe sctp.ko", blacklisted), "onboot=blocked")
+	add("unit: modprobe with an option of the module", oneshot("ExecStart=/sbin/modprobe sctp max_burst=5", blacklisted), "onboot=loaded")
+	add("unit: modprobe with params", oneshot("ExecStart=/sbin/modprobe -C /dev/null sctp", file("etc/modprobe.d/x.conf", "install sctp /bin/false\n")), "onboot=loaded|unknown")
+	add("unit: env file", oneshot("EnvironmentFile=/etc/default/modprobe\nExecStart=/sbin/modprobe sctp", blacklisted), "onboot=loaded|unknown")
+	add("unit: optional env file with MODPROBE_OPTIONS", oneshot("EnvironmentFile=-/etc/default/sctp\nExecStart=/sbin/modprobe sctp", blacklisted, file("etc/default/sctp", "MODPROBE_OPTIONS=-b\n")), "onboot=unknown|blocked")
+	add("unit: optional env file missing", oneshot("EnvironmentFile=-/etc/default/sctp\nExecStart=/sbin/modprobe sctp", blacklisted), "onboot=loaded")
+	add("unit: env MODPROBE_OPTIONS", oneshot("Environment=\"MODPROBE_OPTIONS=-b\"\nExecStart=/sbin/modprobe sctp", blacklisted), "onboot=unknown|blocked")
+	add("unit: manager env MODPROBE_OPTIONS", oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, file("etc/systemd/system.conf", "[Manager]\nDefaultEnvironment=MODPROBE_OPTIONS=-b\n")), "onboot=unknown|blocked")
+	add("unit: cmdline setenv", with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "systemd.setenv=MODPROBE_OPTIONS=-b\n" }), "onboot=unknown|blocked")
+	add("unit: env program sets it", oneshot("ExecStart=/usr/bin/env MODPROBE_OPTIONS=-b modprobe sctp", blacklisted), "onboot=unknown|blocked")
+	add("unit: sh sets it", oneshot("ExecStart=/bin/sh -c 'MODPROBE_OPTIONS=-b modprobe sctp'", blacklisted), "onboot=unknown|blocked")
+	add("unit: kubelet drop-in", whole(blacklisted, file("usr/lib/systemd/system/kubelet.service", "[Unit]\nDescription=k\n[Service]\nExecStart=/usr/bin/kubelet\nRestart=always\n"), file("usr/bin/kubelet", elf), link("etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service"),
+		file("etc/systemd/system/kubelet.service.d/10.conf", "[Service]\nExecStartPre=/sbin/modprobe sctp\n")), "loaded")
+	add("unit: kubelet drop-in post", whole(blacklisted, file("usr/lib/systemd/system/kubelet.service", "[Unit]\nDescription=k\n[Service]\nExecStart=/usr/bin/kubelet\nRestart=always\n"), file("usr/bin/kubelet", elf), link("etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service"),
+		file("etc/systemd/system/kubelet.service.d/10.conf", "[Service]\nExecStartPost=/sbin/modprobe sctp\n")), "onboot=loaded|unknown")
+	add("unit: unit in a condition that fails", unit("[Unit]\nConditionPathExists=/etc/none\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "blocked")
+	add("unit: unit ConditionKernelModuleLoaded", unit("[Unit]\nConditionKernelModuleLoaded=sctp\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "onboot=unknown|blocked")
+	add("unit: unit condition on version", unit("[Unit]\nConditionKernelVersion=>=5\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "onboot=unknown|loaded")
+	add("unit: unit wants link to nowhere", whole(blacklisted, link("etc/systemd/system/multi-user.target.wants/load-sctp.service", "/etc/systemd/system/load-sctp.service")), "blocked")
+	add("unit: unit linked elsewhere only by wants", whole(blacklisted, file("opt/load-sctp.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/load-sctp.service", "/opt/load-sctp.service")), "blocked")
+	add("unit: default target rescue", oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, link("etc/systemd/system/default.target", "/usr/lib/systemd/system/rescue.target")), "blocked")
+	add("unit: crontab of root", whole(blacklisted, file("var/spool/cron/root", "@reboot /sbin/modprobe sctp\n")), "unknown")
+	add("unit: crontab of root, Debian", whole(blacklisted, file("var/spool/cron/crontabs/root", "@reboot /sbin/modprobe sctp\n")), "unknown")
+	add("unit: crontab not at boot", whole(blacklisted, file("etc/crontab", "# m h\n")), "blocked")
+	add("unit: rcS.d", whole(blacklisted, file("etc/init.d/x", "#!/bin/sh\nmodprobe sctp\n"), link("etc/rcS.d/S01x", "../init.d/x")), "unknown")
+	add("unit: interfaces", whole(blacklisted, file("etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n    pre-up modprobe sctp\n")), "unknown")
+	add("unit: if-up.d", whole(blacklisted, file("etc/network/if-up.d/sctp", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
+	add("unit: networkd-dispatcher", whole(blacklisted, file("etc/networkd-dispatcher/routable.d/sctp", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
+	add("unit: udev in usr/lib", whole(blacklisted, file("usr/lib/udev/rules.d/99.rules", "ACTION==\"add\", RUN+=\"/sbin/modprobe sctp\"\n")), "onboot=unknown|blocked")
+	add("unit: cloud-init per boot", whole(blacklisted, file("var/lib/cloud/scripts/per-boot/x.sh", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
+	add("unit: rc.local", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
+	add("unit: rc.local not executable", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "modprobe sctp\n")), "blocked")
+	add("unit: dash", oneshot("ExecStart=-/sbin/modprobe -q sctp", blacklisted), "loaded")
+	add("unit: a and more", oneshot("ExecStart=/sbin/modprobe -a dummy sctp", blacklisted), "loaded")
+	add("unit: bash -lc", oneshot("ExecStart=/bin/bash -lc 'modprobe sctp'", blacklisted), "onboot=loaded|unknown")
+	add("unit: bash -c or true", oneshot("ExecStart=/bin/bash -c 'modprobe sctp || true'", blacklisted), "onboot=loaded")
+	add("unit: semicolon", oneshot("ExecStart=/bin/true ; /sbin/modprobe sctp", blacklisted), "onboot=loaded")
+	add("unit: alias name", oneshot("ExecStart=/sbin/modprobe net-pf-2-proto-132", blacklisted), "onboot=blocked")
+	add("unit: specifier", whole(blacklisted, file("etc/systemd/system/load@.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe %i\n"), link("etc/systemd/system/multi-user.target.wants/load@sctp.service", "../load@.service")), "loaded")
+	add("unit: modprobe@sctp with drop-in wants", whole(file("etc/systemd/system/sshd.service.d/x.conf", "[Unit]\nWants=modprobe@sctp.service\n"), file("usr/lib/systemd/system/sshd.service", "[Service]\nExecStart=/bin/true\n"), link("etc/systemd/system/multi-user.target.wants/sshd.service", "/usr/lib/systemd/system/sshd.service")), "loaded")
+	add("unit: removed", whole(requested, file("etc/systemd/system/no-sctp.service", "[Service]\nType=oneshot\nExecStart=/sbin/rmmod sctp\n"), link("etc/systemd/system/multi-user.target.wants/no-sctp.service", "../no-sctp.service")), "unknown")
+	add("unit: ExecStop removes", oneshot("ExecStart=/sbin/modprobe sctp\nExecStop=/sbin/modprobe -r sctp", blacklisted), "loaded")
+	add("unit: two templates", oneshot("ExecStart=/sbin/modprobe dummy\nExecStart=/sbin/modprobe sctp", blacklisted), "onboot=unknown|blocked")
+	return list
+}
