@@ -59,7 +59,7 @@ func TestHosts(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got != string(want) {
-				t.Errorf("got\n%s\nwant\n%s", got, want)
+				t.Errorf("got\n%s\nwant (go test ./pkg/verdict -update writes it)\n%s", got, want)
 			}
 			if followed := follow(t, root, r); followed {
 				if r := assess(t, root, c); r.OnBoot != verdict.OnBootLoaded {
