@@ -300,7 +300,9 @@ func (cp *ControlPlane) StartComponent(ctx context.Context, c Component) error {
 	cp.procs[c] = p
 	cp.mu.Unlock()
 
-	ctx, cancel := context.WithTimeout(ctx, 90*time.Second)
+	// Three seconds on an idle machine, and more than 90 on one with thirty
+	// processes for each processor.
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	return p.await(ctx, cp.ready(c))
 }

@@ -109,7 +109,7 @@ func (p *process) stop(grace time.Duration) {
 func (p *process) await(ctx context.Context, ready func(context.Context) error) error {
 	var last error
 	for {
-		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		attempt, cancel := context.WithTimeout(ctx, 15*time.Second)
 		last = ready(attempt)
 		cancel()
 		if last == nil {
