@@ -27,12 +27,12 @@ import (
 // version is what manifests/ names.
 const version = "v0.1.0"
 
-func release(t *testing.T, version, dir string) ([]byte, error) {
+func release(t *testing.T, version, dir string, env ...string) ([]byte, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // Helm's first build
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "../../hack/release", version, dir)
-	cmd.Env = append(os.Environ(), "IMAGES=no", "PLUGINS=linux/amd64", "COSIGN_KEY=")
+	cmd.Env = append(append(os.Environ(), "IMAGES=no", "PLUGINS=linux/amd64", "COSIGN_KEY="), env...)
 	return cmd.CombinedOutput()
 }
 
