@@ -258,6 +258,12 @@ func TestFindings(t *testing.T) {
 			}
 			s.Services[1].Local = true
 		}, []string{"ServicePortNotServed core/outside"}, "mode: ipvs"},
+		{"kube-proxy with its mode in another ConfigMap", func(s *Snapshot) {
+			s.Network = Network{}
+			if err := s.Network.readProxy(map[string]string{"kubeconfig": "apiVersion: v1\n"}); err != nil || s.Network.ProxySeen {
+				t.Errorf("%v, %+v", err, s.Network)
+			}
+		}, nil, ""},
 		{"kube-proxy in ipvs mode, everywhere", func(s *Snapshot) { s.Network.ProxyMode = "ipvs" }, nil, ""},
 		{"a load balancer that refuses", func(s *Snapshot) { s.Services[1].Refused = []string{"port 38412/SCTP: MixedProtocolNotSupported"} },
 			[]string{"LoadBalancerRefusesSCTP core/outside"}, "MixedProtocolNotSupported"},
@@ -325,6 +331,14 @@ func TestFindings(t *testing.T) {
 				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Multihoming(): "true", rolePrefix + "worker": ""}
 			}), nodelabel.Keys{}, nil))
 		}, []string{"PodWaitsForSCTP core/smf-0"}, "label sctp-agent/multihoming=false: worker-0\nwithout the label sctp-agent/multihoming: worker-1"},
+		{"a DaemonSet's pod that waits on its node", func(s *Snapshot) {
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "true"}
+				p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+					{MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{"master-0"}}}},
+				}}}}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "of 1 node that it could use, none has it"},
 		{"a pod that uses SCTP and waits for something else", func(s *Snapshot) {
 			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
 				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 36412, Protocol: corev1.ProtocolSCTP}}

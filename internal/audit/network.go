@@ -57,7 +57,11 @@ func (n *Network) readProxy(data map[string]string) error {
 	var config struct {
 		Mode string `json:"mode"`
 	}
-	if err := yaml.Unmarshal([]byte(data["config.conf"]), &config); err != nil {
+	text, found := data["config.conf"]
+	if !found { // another installer's, with its configuration elsewhere
+		return nil
+	}
+	if err := yaml.Unmarshal([]byte(text), &config); err != nil {
 		return fmt.Errorf("decode configmaps/%s: config.conf: %w", proxyConfig, err)
 	}
 	n.ProxyMode, n.ProxySeen = config.Mode, true

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
@@ -30,8 +31,9 @@ type Waiting struct {
 
 // NodeTerm is what a pod selects nodes by.
 type NodeTerm struct {
-	// SCTP are the requirements on the agent's labels, Others all further ones.
-	SCTP, Others labels.Selector
+	// SCTP are the requirements on the agent's labels, Others all further ones, and
+	// Names those on the node's name (the only field that there is).
+	SCTP, Others, Names labels.Selector
 }
 
 // waiting reads why a pod has no node, nil when the scheduler has not refused it.
@@ -58,6 +60,12 @@ func waiting(p *corev1.Pod, keys nodelabel.Keys) *Waiting {
 	w := &Waiting{Scheduler: bounded(p.Status.Conditions[i].Message), ForSCTP: len(terms) > 0}
 	for _, term := range terms {
 		node, asks := nodeTerm(slices.Concat(all, term.MatchExpressions), keys)
+		node.Names = labels.NewSelector()
+		for _, e := range term.MatchFields {
+			if r := requirement(e); r != nil && e.Key == metav1.ObjectNameField {
+				node.Names = node.Names.Add(*r)
+			}
+		}
 		w.Nodes = append(w.Nodes, node)
 		w.ForSCTP = w.ForSCTP && asks
 	}
@@ -78,22 +86,31 @@ func sctpLabels(keys nodelabel.Keys) map[string]struct{ good, bad []string } {
 	}
 }
 
-// nodeTerm splits what a pod requires of nodes, and returns whether it requires
-// SCTP. What a selector of labels cannot express (Gt, Lt, fields) is left to the
-// scheduler's message.
+// requirement is nil for what a selector of labels cannot express (Gt, Lt): it is
+// left to the scheduler's message.
+func requirement(e corev1.NodeSelectorRequirement) *labels.Requirement {
+	operator, known := map[corev1.NodeSelectorOperator]selection.Operator{
+		corev1.NodeSelectorOpIn: selection.In, corev1.NodeSelectorOpNotIn: selection.NotIn,
+		corev1.NodeSelectorOpExists: selection.Exists, corev1.NodeSelectorOpDoesNotExist: selection.DoesNotExist,
+	}[e.Operator]
+	if e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 {
+		operator = selection.Equals // reads better
+	}
+	r, err := labels.NewRequirement(e.Key, operator, e.Values)
+	if !known || err != nil {
+		return nil
+	}
+	return r
+}
+
+// nodeTerm splits what a pod requires of nodes' labels, and returns whether it
+// requires SCTP.
 func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys) (term NodeTerm, asks bool) {
-	term = NodeTerm{labels.NewSelector(), labels.NewSelector()}
+	term = NodeTerm{SCTP: labels.NewSelector(), Others: labels.NewSelector()}
 	about := sctpLabels(keys)
 	for _, e := range requirements {
-		operator, known := map[corev1.NodeSelectorOperator]selection.Operator{
-			corev1.NodeSelectorOpIn: selection.In, corev1.NodeSelectorOpNotIn: selection.NotIn,
-			corev1.NodeSelectorOpExists: selection.Exists, corev1.NodeSelectorOpDoesNotExist: selection.DoesNotExist,
-		}[e.Operator]
-		if e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 {
-			operator = selection.Equals // reads better
-		}
-		r, err := labels.NewRequirement(e.Key, operator, e.Values)
-		if !known || err != nil {
+		r := requirement(e)
+		if r == nil {
 			continue
 		}
 		values, ours := about[e.Key]
@@ -110,14 +127,16 @@ func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys
 
 // fits reports whether a node is one of those that the pod selects, SCTP apart.
 func (w *Waiting) fits(n *Node) bool {
-	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool { return t.Others.Matches(labels.Set(n.Labels)) })
+	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool { return t.fits(n) })
+}
+
+func (t NodeTerm) fits(n *Node) bool {
+	return t.Others.Matches(labels.Set(n.Labels)) && t.Names.Matches(labels.Set{metav1.ObjectNameField: n.Name})
 }
 
 // has reports whether a node is one of those that the pod selects.
 func (w *Waiting) has(n *Node) bool {
-	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool {
-		return t.Others.Matches(labels.Set(n.Labels)) && t.SCTP.Matches(labels.Set(n.Labels))
-	})
+	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool { return t.fits(n) && t.SCTP.Matches(labels.Set(n.Labels)) })
 }
 
 // wants is the kind of node that the pod waits for, and the labels that it requires
@@ -189,7 +208,7 @@ func podsThatWait(v *view, found report) {
 			message = fmt.Sprintf("waits for %s: of %s that it could use, none has it", wanted, count(fit, "node"))
 			fix = cmp.Or(fix, "enable SCTP on one of them") + "; " + autoscalers
 		default:
-			message = fmt.Sprintf("waits for %s: of %s that it could use, %d have it and refuse for another reason", wanted, count(fit, "node"), with)
+			message = fmt.Sprintf("waits for %s: of %s that it could use, %d with it cannot take it for another reason", wanted, count(fit, "node"), with)
 		}
 		evidence := append(lines(groupNodes(without)), labelsOf(without, besides)...)
 		evidence = append(evidence, "scheduler: "+p.Waits.Scheduler)

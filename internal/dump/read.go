@@ -288,7 +288,7 @@ func kindOfItem(text []byte, column int) string {
 // itemYAML takes an item of this kind, if that is known.
 func (doc *document) itemYAML(text []byte, kind string) error {
 	// Of other kinds a dump has many.
-	if len(text) == 0 || kind != "" && !slices.Contains(kinds, kind) {
+	if len(text) == 0 || kind != "" && !slices.Contains(kinds, kind) && !strings.HasSuffix(kind, "List") {
 		return nil
 	}
 	list, err := yaml.YAMLToJSON(text)

@@ -94,6 +94,7 @@ metadata:
 		"kind behind":          {`{"items":[{"metadata":{"name":"a"}}],"apiVersion":"v1","kind":"NodeList"}`, "a", "not in the files (kubectl get pods -A -o yaml)"},
 		"kind behind, YAML":    {"items:\n- metadata: {name: a}\n- metadata: {name: b}\napiVersion: v1\nkind: NodeList\n", "a b", "not in the files (kubectl get pods -A -o yaml)"},
 		"flow style":           {"kind: List\napiVersion: v1\nitems: [{apiVersion: v1, kind: Node, metadata: {name: a}}]\n", "a", "not in the files (kubectl get pods -A -o yaml)"},
+		"lists in a list":      {"apiVersion: v1\nitems:\n- apiVersion: v1\n  items:\n  - metadata: {name: a}\n  kind: NodeList\n- apiVersion: v1\n  kind: List\n  items: []\nkind: List\n", "a", "not in the files (kubectl get pods -A -o yaml)"},
 		"an empty list":        {"apiVersion: v1\nitems: []\nkind: PodList\n---\nkind: Node\napiVersion: v1\nmetadata: {name: a}\n", "a", ""},
 		"an object's items":    {"apiVersion: v1\nkind: Node\nmetadata:\n  name: a\nspec:\n  items:\n  - kind: Pod\n", "a", "not in the files (kubectl get pods -A -o yaml)"},
 		"documents with items": {strings.Replace(block, "kind: List", "kind: List\n...", 1) + "---\nkind: Node\napiVersion: v1\nmetadata: {name: c}\n", nodes + " c", pods},
