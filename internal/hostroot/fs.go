@@ -88,6 +88,17 @@ func (t *Tree) lstat(name string) (fs.FileInfo, error) {
 // target without links, relative to the root. If that is missing, it is the name of
 // what is missing.
 func (t *Tree) resolve(name string) (at string, info fs.FileInfo, err error) {
+	return t.resolveWithin(name, maxLinks)
+}
+
+// TooDeep reports whether more than so many links are on the way to what a name leads
+// to: some programs give up before the kernel does.
+func (t *Tree) TooDeep(name string, links int) bool {
+	_, _, err := t.resolveWithin(name, links)
+	return errors.Is(err, syscall.ELOOP)
+}
+
+func (t *Tree) resolveWithin(name string, limit int) (at string, info fs.FileInfo, err error) {
 	rest, own, inLink := name, len(name), false
 	fail := func(err error) (string, fs.FileInfo, error) {
 		if t.partial && inLink && errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +133,7 @@ func (t *Tree) resolve(name string) (at string, info fs.FileInfo, err error) {
 		if info.Mode()&fs.ModeSymlink == 0 {
 			continue
 		}
-		if links++; links > maxLinks {
+		if links++; links > limit {
 			return fail(syscall.ELOOP)
 		}
 		target, err := t.target(at)

@@ -15,7 +15,10 @@ import (
 // configDirs are directories of one kind of configuration as they are on disk; the
 // rules of each version are applied later.
 type configDirs struct {
-	dirs  map[string]*configDir
+	dirs map[string]*configDir
+	// deep are the directories that systemd does not find up to 257: more than 31
+	// links lead there (src/basic/chase-symlinks.c, CHASE_SYMLINKS_MAX).
+	deep  map[string]bool
 	extra map[string]configEntry // files that libkmod sorts into the same list, by path
 }
 
@@ -39,7 +42,7 @@ type configEntry struct {
 // gatherConfig reads the directories, each once, and of each the files whose
 // names are wanted. limit is how much is read of all files together, in bytes.
 func gatherConfig(root *hostroot.Tree, dirs []string, want func(name string) bool, limit int64, extra ...string) configDirs {
-	g := configDirs{dirs: map[string]*configDir{}, extra: map[string]configEntry{}}
+	g := configDirs{dirs: map[string]*configDir{}, deep: map[string]bool{}, extra: map[string]configEntry{}}
 	read := func(name string) configEntry {
 		e := configEntry{name: path.Base(name)}
 		e.data, e.mtime, e.err = readFile(root, name, maxConfigFile)
@@ -52,6 +55,7 @@ func gatherConfig(root *hostroot.Tree, dirs []string, want func(name string) boo
 	byID := map[hostroot.ID]*configDir{}
 	for _, dir := range dirs {
 		st, err := root.Stat(dir)
+		g.deep[dir] = root.TooDeep(dir, 31)
 		switch {
 		case err != nil:
 			g.dirs[dir] = &configDir{err: err}
@@ -103,6 +107,8 @@ type fileRule struct {
 	dirMasks bool
 	// danglingMasks: so does a dangling link.
 	danglingMasks bool
+	// dirShallow: a directory behind very many links is not found.
+	dirShallow bool
 	// dirMayBeFile: a regular file in the place of the directory is read as
 	// one configuration file.
 	dirMayBeFile bool
@@ -130,6 +136,7 @@ func modulesLoadRule(systemd int) fileRule {
 	return fileRule{
 		accept:        func(name string) bool { return strings.HasSuffix(name, ".conf") && !strings.HasPrefix(name, ".") },
 		dirMasks:      systemd <= 257,
+		dirShallow:    systemd <= 257,
 		danglingMasks: systemd <= 257,
 	}
 }
@@ -178,6 +185,9 @@ func (g configDirs) set(dirs []string, rule fileRule, extra ...string) configSet
 	}
 	seen := map[hostroot.ID]bool{}
 	for _, dir := range dirs {
+		if rule.dirShallow && g.deep[dir] {
+			continue
+		}
 		d := g.dirs[dir]
 		if d.file != nil {
 			if rule.dirMayBeFile {
