@@ -151,7 +151,8 @@ func liveMesh(ctx context.Context, t *testing.T, client kubernetes.Interface, c 
 	if err != nil {
 		t.Fatal(err)
 	}
-	if holder, err := (kube.Reviewer{Client: c}).Review(ctx, token, "worker-1"); err != nil || holder.Pod != c.Pod || holder.Node != c.Node {
+	holder, err := (kube.Reviewer{Client: c}).Review(ctx, token, "worker-1")
+	if lasts := time.Until(holder.Until); err != nil || holder.Pod != c.Pod || holder.Node != c.Node || lasts < time.Minute || lasts > 10*time.Minute {
 		t.Fatalf("%+v, %v", holder, err)
 	}
 	events := kube.NewEvents(c, slog.New(slog.NewTextHandler(t.Output(), nil)))
