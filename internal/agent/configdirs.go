@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 
-	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -177,11 +176,13 @@ func (s *dirWatch) forgetEnded() {
 func (s *dirWatch) scanOnce() (added bool, err error) {
 	s.dirs, s.steps = map[string]string{}, map[string]bool{}
 	want := map[string]inode{}
-	for _, dir := range s.all() {
-		if s.automount(dir) {
-			continue
-		}
-		path, err := securejoin.SecureJoin(s.Root, dir)
+	root, err := hostroot.Open(s.Root)
+	if err != nil {
+		return false, fmt.Errorf("watching the configuration: %w", err)
+	}
+	defer root.Close()
+	for _, dir := range s.all(root) {
+		path, err := s.path(root, dir)
 		if errors.Is(err, fs.ErrPermission) {
 			continue // as below
 		}
@@ -194,7 +195,7 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 		}
 		s.follow(path, want)
 		// Where it is a link, the link too may be replaced.
-		parent, err := securejoin.SecureJoin(s.Root, filepath.Dir(dir))
+		parent, err := s.path(root, filepath.Dir(dir))
 		if err != nil {
 			return false, fmt.Errorf("watching %s: %w", dir, err)
 		}
@@ -226,42 +227,31 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 	return added, nil
 }
 
-// all are the directories and those below them that count.
-func (s *dirWatch) all() []string {
-	dirs := slices.Clone(s.Dirs)
-	for _, dir := range s.Dirs {
-		if s.Subdir == nil || s.automount(dir) {
-			continue
-		}
-		path, err := securejoin.SecureJoin(s.Root, dir)
-		if err != nil {
-			continue // scanOnce reports that
-		}
-		entries, err := os.ReadDir(path)
-		if err != nil {
-			continue // not there, or not to be read
-		}
+// all are the directories and those below them that count, without those below an
+// automount: to look there would mount something.
+func (s *dirWatch) all(root *hostroot.Tree) []string {
+	dirs := slices.DeleteFunc(slices.Clone(s.Dirs), func(dir string) bool {
+		top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
+		return root.Automount("/" + top)
+	})
+	if s.Subdir == nil {
+		return dirs
+	}
+	for _, dir := range slices.Clone(dirs) {
+		entries, _ := root.ReadDir(dir) // perhaps not there, or not to be read
 		for _, e := range entries {
-			if s.Subdir(dir, e.Name()) {
-				dirs = append(dirs, dir+"/"+e.Name())
+			if s.Subdir(dir, e.Name) {
+				dirs = append(dirs, dir+"/"+e.Name)
 			}
 		}
 	}
 	return dirs
 }
 
-// automount reports whether the top directory of a name is a mount point of autofs
-// that nothing has used: to look below it would mount something. Opening it with
-// O_PATH does not.
-func (s *dirWatch) automount(dir string) bool {
-	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
-	fd, err := unix.Open(filepath.Join(s.Root, top), unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	var st unix.Statfs_t
-	return unix.Fstatfs(fd, &st) == nil && st.Type == unix.AUTOFS_SUPER_MAGIC
+// path is that of a directory of the host on this side, links resolved.
+func (s *dirWatch) path(root *hostroot.Tree, dir string) (string, error) {
+	at, err := root.Resolve(dir)
+	return filepath.Join(s.Root, at), err
 }
 
 // forget ends a watch, which may have ended already.

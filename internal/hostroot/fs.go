@@ -152,6 +152,16 @@ func (t *Tree) resolveWithin(name string, limit int) (at string, info fs.FileInf
 	return at, info, nil
 }
 
+// Resolve returns where in the root a name leads, links resolved, and where what is
+// missing would be.
+func (t *Tree) Resolve(name string) (string, error) {
+	at, _, err := t.resolve(name)
+	if err != nil && !Absent(err) && !errors.Is(err, ErrNotMounted) {
+		return "", err
+	}
+	return at, nil
+}
+
 // pathMax bounds a link's target, as PATH_MAX of limits.h does.
 const pathMax = 4096
 
