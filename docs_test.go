@@ -28,7 +28,7 @@ func anchors(text string) map[string]bool {
 	return all
 }
 
-// broken are the relative links of a document that lead nowhere.
+// broken are the relative links of a document without a target.
 func broken(tree fs.FS, name string) (links []string, err error) {
 	text, err := fs.ReadFile(tree, name)
 	if err != nil {

@@ -72,8 +72,8 @@ func TestMessages(t *testing.T) {
 	doctest.Golden(t, messagesFile, b.String())
 }
 
-// stringsOf are the strings of a Go file that have more than one word. What is
-// put together has "…" where the parts are no literals.
+// stringsOf are the strings of a Go file that have more than one word. A
+// concatenation has "…" for parts that are not literals.
 func stringsOf(name string) (texts []string, err error) {
 	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
 	if err != nil {
@@ -107,7 +107,7 @@ func stringsOf(name string) (texts []string, err error) {
 	return texts, nil
 }
 
-// literal is the text of an expression, as far as it is written down.
+// literal is the text of an expression, as far as it consists of literals.
 func literal(e ast.Expr) string {
 	switch e := e.(type) {
 	case *ast.BasicLit:
@@ -156,7 +156,7 @@ func plain(t *testing.T) map[*regexp.Regexp]string {
 	return words
 }
 
-// shown says whether users read a file as it is.
+// shown reports whether users read a file as it is.
 func shown(name string) bool {
 	dir, _, _ := strings.Cut(name, "/")
 	return slices.Contains([]string{"charts", "manifests", "docs", ".github"}, dir) || path.Ext(name) == ".md" ||

@@ -94,7 +94,7 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// blocked is a terminal at which nobody types.
+// blocked is a terminal without input.
 type blocked struct{}
 
 func (blocked) Read([]byte) (int, error) { select {} }

@@ -98,8 +98,8 @@ func auditOf(t *testing.T, stdin string, args ...string) (r audit.Result, code i
 	return r, code, errs.String()
 }
 
-// A must-gather is judged as of its own time. What it leaves out is named, with
-// the command that brings it, and nothing is made of it.
+// A must-gather is judged as of its own time. What it leaves out is named, with the
+// command that collects it, and nothing is concluded from it.
 func TestAuditMustGather(t *testing.T) {
 	dir := lay(t, filepath.Join(t.TempDir(), "must-gather.local.1", "quay-io-image-sha256-0123"), mustGather)
 	var packed bytes.Buffer
@@ -274,7 +274,8 @@ func TestAuditLists(t *testing.T) {
 	}
 }
 
-// The forms in which kubectl, jq, gzip and shells write objects say the same.
+// The forms in which kubectl, jq, gzip and shells write objects give the same
+// result.
 func TestAuditForms(t *testing.T) {
 	node := func(name string) string {
 		text, err := yaml.YAMLToJSON([]byte(nodeYAML(name, kmod.AnswerTrue, verdict.ReasonProbePassed)))
@@ -384,7 +385,7 @@ func TestAuditBrokenObjects(t *testing.T) {
 		t.Errorf("exit status %d: %s", code, stderr)
 	}
 
-	// Of which node or Service a broken one is, nobody knows.
+	// A broken object may be of any node or Service.
 	var workloads strings.Builder
 	for _, namespace := range []string{"core", "edge"} {
 		for kind, rest := range map[string]string{
@@ -435,7 +436,7 @@ func TestAuditNamespaceOfFiles(t *testing.T) {
 	}
 }
 
-// Files that nobody writes end with the command.
+// Files that are never written do not block the command.
 func TestFilesEndWhenInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -56,8 +56,8 @@ func oneNode(w http.ResponseWriter, name, ready string) {
 	fmt.Fprintf(w, `{"items":[{"metadata":{"name":%q,"labels":{"sctp-agent/ready":%q}}}]}`, name, ready)
 }
 
-// What --watch prints for programs is a stream that they can read: YAML's
-// documents are told apart by a line of their own, and a page is no stream.
+// What --watch prints for programs is a stream that they can read: YAML's documents
+// are separated by a line, and a page is not a stream.
 func TestWatchForms(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -81,9 +81,9 @@ func TestWatchForms(t *testing.T) {
 	}
 }
 
-// cleanup says once why nothing can be removed, finishes a node when it is
-// interrupted and says how far it came, refuses while agents run, and sees what
-// comes back.
+// cleanup reports once why nothing can be removed, finishes a node when it is
+// interrupted and reports how far it got, refuses while agents run, and finds what
+// is written again.
 func TestCleanupFails(t *testing.T) {
 	const nodes = 20
 	ctx, cancel := context.WithCancel(t.Context())

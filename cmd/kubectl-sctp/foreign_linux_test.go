@@ -182,8 +182,8 @@ func FuzzForeignResults(f *testing.F) {
 	})
 }
 
-// FuzzForeignErrors: nothing that an API server, or a file, says in an error or a
-// warning acts on the terminal.
+// FuzzForeignErrors: no text of an API server or a file in an error or a warning
+// acts on the terminal.
 func FuzzForeignErrors(f *testing.F) {
 	for _, s := range []string{"\x1b[2J", "\u009b2J", "\u202e\x07\r", "\xff\x9b"} {
 		f.Add(s)

@@ -37,7 +37,7 @@ var odd = []string{
 	"\x1b[2J\x1b]0;title\x07", "\u009b2J", "\x7f\r\b\x00", "\u202e\u2066\u200b", "\xff\x9b\xc0", "a\nworker-9  true", "\U000E0001\uFEFF\uFDD0ABC:0\uFDD1", "]]>--></script>\u2028",
 }
 
-// foreign is a text with what must not reach a terminal as it is.
+// foreign is a text with characters that must not reach a terminal.
 func foreign(s string) string { return "x" + s + "\x1b[1;31mFOREIGN\x1b[0m" }
 
 // wholeCluster is one in which each kind of object is printed in some finding.
@@ -207,7 +207,7 @@ func alter(v any, at int, change func(string) string) (any, int) {
 	return v, n
 }
 
-// over puts the fields of an object over those of another.
+// over replaces fields of an object by those of another.
 func over(under, object map[string]any) map[string]any {
 	for key, value := range object {
 		below, _ := under[key].(map[string]any)
@@ -255,7 +255,7 @@ func everywhere(t *testing.T, list []any, text string) []any {
 	return list
 }
 
-// asList is the text of a list; the odd bytes stand in it as they are.
+// asList is the text of a list, with the odd bytes unescaped.
 func asList(t *testing.T, list []any, s string) []byte {
 	t.Helper()
 	raw, err := json.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": list})
@@ -289,7 +289,7 @@ func printed(t *testing.T, stdin []byte, args ...string) string {
 	})
 }
 
-// outputs are the forms in turn; the first stands for most.
+// outputs are the forms in turn; the first is used most.
 var outputs = []string{"table", "table", "wide", "table", "html", "json", "table", "yaml", "name", "jsonpath={}", "go-template={{.}}"}
 
 // FuzzForeignObjects: no string of an object, be it read from files or from an API

@@ -14,8 +14,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// A host's root is judged by its own files, and the exit status says what was
-// found, as that of "sctp-agent check" does.
+// A host's root is judged by its own files, and the exit status is that of
+// "sctp-agent check" for the result.
 func TestHostCommand(t *testing.T) {
 	c := &hostcase.Case{
 		Kmod: 28, Systemd: 252,

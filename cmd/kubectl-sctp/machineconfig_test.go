@@ -17,7 +17,7 @@ import (
 )
 
 // TestMachineConfig: what is printed, given to --check, is found to do what it
-// says; and the exit status is the worst of the pools judged.
+// should; and the exit status is the worst of the pools judged.
 func TestMachineConfig(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, text string) string {

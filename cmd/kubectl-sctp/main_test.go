@@ -48,8 +48,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestPrefixInFixes: with another prefix, the commands that users are told to run
-// have it, if they take it.
+// TestPrefixInFixes: with another prefix, the commands in fixes have it, if they
+// accept it.
 func TestPrefixInFixes(t *testing.T) {
 	keys, err := nodelabel.NewKeys("sctp.example.com")
 	if err != nil {

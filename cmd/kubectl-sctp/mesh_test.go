@@ -179,8 +179,8 @@ func TestMeshOfThousand(t *testing.T) {
 	}
 }
 
-// The audit takes in what the mesh concludes, where it is asked to, and says what
-// of it was not seen.
+// With --mesh the audit reports what the mesh concludes, and what of it was not
+// seen.
 func TestAuditMesh(t *testing.T) {
 	config := meshAPI(t, 12, func(from, to int) bool { return to == 5 || from == 2 && to == 3 }, "worker-11")
 	for _, c := range []struct {

@@ -44,7 +44,7 @@ func onTerminal(t *testing.T, print func(*os.File) error) string {
 	}
 	received := make(chan string)
 	go func() {
-		text, _ := io.ReadAll(master) // it ends with EIO, when nobody has the other end
+		text, _ := io.ReadAll(master) // it ends with EIO, when the other end is closed
 		received <- string(text)
 	}()
 	err = print(slave)
@@ -56,7 +56,7 @@ func onTerminal(t *testing.T, print func(*os.File) error) string {
 	return text
 }
 
-// What a template prints is for programs as it is, and shown to people.
+// What a template prints is unchanged for programs, and made visible for people.
 func TestTemplateOnTerminal(t *testing.T) {
 	var o outputFlags
 	cmd := &cobra.Command{}

@@ -99,9 +99,9 @@ func TestTablesFit(t *testing.T) {
 	}
 }
 
-// TestForeignText: whoever may write a Node's annotations speaks to a terminal of
-// the administrator's, and may not move its cursor, clear it or hide a line. The
-// state goes through a cell of the table, the rest through prose.
+// TestForeignText: text from a Node's annotations reaches the administrator's
+// terminal, and must not move its cursor, clear it or hide a line. The state is
+// printed in a cell of the table, the rest as prose.
 func TestForeignText(t *testing.T) {
 	const evil = "clear\x1b[2Jtitle\x1b]0;pwned\x07hidden\x1b[8mbell\u009b1Ghere\u202eereh\rback"
 	r := audit.Result{
@@ -140,7 +140,7 @@ func TestForeignText(t *testing.T) {
 }
 
 // A fleet is read by cause: nodes of a pool with the same verdict and line are one
-// row, the ready ones another, and the summary stands first and last.
+// row, the ready ones another, and the summary is first and last.
 func TestFleet(t *testing.T) {
 	var r audit.Result
 	for i := range 60 {

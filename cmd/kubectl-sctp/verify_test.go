@@ -12,8 +12,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// A matrix of many nodes, with long names and everything that can go wrong,
-// fits a terminal, says each in its cell, and has no colour in a pipe.
+// A matrix of many nodes, with long names and everything that can go wrong, fits a
+// terminal, shows each in its cell, and has no colour in a pipe.
 func TestPrintVerify(t *testing.T) {
 	r := &verify.Result{DurationMillis: 61_234, Policy: "not-enforced"}
 	for i := range verify.AllPairsByDefault {

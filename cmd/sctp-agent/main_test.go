@@ -55,8 +55,8 @@ func decodeReport(t *testing.T, o programtest.Outcome) verdict.Report {
 	return r
 }
 
-// TestThisMachine: the kernel at hand decides what is right; where it has no
-// SCTP, the program says so plainly and at once.
+// TestThisMachine: this machine's kernel decides what is right; where it has no
+// SCTP, the program reports that at once.
 func TestThisMachine(t *testing.T) {
 	protocols, err := os.ReadFile("/proc/net/protocols")
 	if err != nil {
@@ -77,8 +77,8 @@ func TestThisMachine(t *testing.T) {
 	if r.Probe.Attempted || r.Probe.CausedLoad {
 		t.Errorf("a socket was opened: %+v", r.Probe)
 	}
-	// Its own time, not that of whatever else runs on this machine, and beside the
-	// time of a start that inspects nothing: some twice as much, where it is well.
+	// The process's own time, not that of other programs on this machine, compared
+	// with a start that inspects nothing: normally about twice as much.
 	if start := program.Run(t, nil, "version").CPU; o.CPU > 100*start {
 		t.Errorf("it took %v of processor time to report that, and a start alone takes %v", o.CPU, start)
 	}
@@ -136,8 +136,8 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-// TestMoved: the administrator's commands are a program of their own, and one
-// line names it, whatever was asked of them.
+// TestMoved: the administrator's commands are a program of their own, and one line
+// names it, with any arguments.
 func TestMoved(t *testing.T) {
 	for _, args := range [][]string{
 		{"audit"}, {"audit", "-o", "json", "--context", "x"}, {"verify", "a", "b"}, {"cleanup", "--help"}, {"machineconfig", "--check", "-"},
@@ -160,8 +160,8 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestKubeconfigOfAPerson: a credential plugin is refused by name, and nobody's
-// own kubeconfig is searched for.
+// TestKubeconfigOfAPerson: a credential plugin is refused by name, and a person's
+// kubeconfig is not searched for.
 func TestKubeconfigOfAPerson(t *testing.T) {
 	home := t.TempDir()
 	file := filepath.Join(home, ".kube", "config")
@@ -198,7 +198,7 @@ func TestNoSuchRoot(t *testing.T) {
 
 // TestOtherHost: a root that is not this machine's is refused, and the line names
 // the command that judges it; not this machine's own root, by any name, and not
-// where a kernel release says that it is meant.
+// where a kernel release is given.
 func TestOtherHost(t *testing.T) {
 	const bootID = "proc/sys/kernel/random/boot_id"
 	ours, err := os.ReadFile("/" + bootID)
@@ -288,7 +288,7 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// TestForms: the three forms say the same.
+// TestForms: the three forms have the same content.
 func TestForms(t *testing.T) {
 	asJSON := decodeReport(t, program.Run(t, nil, "check", "-o", "json"))
 	o := program.Run(t, nil, "check", "-o", "yaml")

@@ -99,7 +99,7 @@ func reportOf(reason verdict.Reason) verdict.Report {
 	return r
 }
 
-// script is an assessment that says what it is told to, and counts.
+// script is an assessment with given results, which counts its calls.
 type script struct {
 	mu     sync.Mutex
 	n      int
@@ -143,8 +143,8 @@ func start(t *testing.T, cfg Config) (stop func()) {
 	}
 }
 
-// A burst is one assessment; at rest there is one in ten minutes or so, and a
-// word about it after each.
+// A burst is one assessment; at rest there is one in about ten minutes, each with a
+// message.
 func TestBurstAndRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := says(verdict.ReasonModuleNotLoaded)
@@ -291,9 +291,9 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// An assessment that is under way does not hold the shutdown up for longer, and
-// a shutdown that takes its time (kubelet's grace period may be an hour) does
-// not make the agent look stuck: started again, it would say ready once more.
+// An assessment that is under way does not hold the shutdown up for longer, and a
+// shutdown that takes its time (kubelet's grace period may be an hour) does not
+// make the agent look stuck: restarted, it would report ready again.
 func TestSlowShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, w := newHand(), &notebook{}
@@ -335,8 +335,8 @@ func TestSlowShutdown(t *testing.T) {
 	})
 }
 
-// An agent whose first news is that the node shuts down says so too, whatever
-// the one before it has said.
+// An agent that learns first of all that the node shuts down reports that too,
+// whatever its predecessor wrote.
 func TestStartedWhileShuttingDown(t *testing.T) {
 	for range 20 { // the first assessment and the news are due together
 		synctest.Test(t, func(t *testing.T) {
@@ -355,8 +355,8 @@ func TestStartedWhileShuttingDown(t *testing.T) {
 	}
 }
 
-// An inspection that fails, and so cannot even say which boot this is, unsays
-// nothing: not to the Node's writer, not in the feature file.
+// An inspection that fails, and so does not know which boot this is, changes
+// nothing: neither for the Node's writer nor in the feature file.
 func TestBootIsRemembered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		proved := reportOf(verdict.ReasonProbePassed)
@@ -462,7 +462,7 @@ func TestHealth(t *testing.T) {
 	})
 }
 
-// The metrics are clean, complete from the start, and say what was found.
+// The metrics are clean, complete from the start, and have what was found.
 func TestMetrics(t *testing.T) {
 	proc := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(proc, "net/sctp"), 0o755); err != nil {

@@ -16,8 +16,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// TestWatchHost: what says how the next boot differs is watched, also where none of
-// it was there.
+// TestWatchHost: the files by which the next boot differs are watched, also where
+// none of them existed.
 func TestWatchHost(t *testing.T) {
 	root := t.TempDir()
 	w := WatchHost(kmod.Options{Root: root, KernelRelease: "6.1.0"})
@@ -106,7 +106,7 @@ func TestWatchWithoutPermission(t *testing.T) {
 }
 
 // TestWatchNoAutomount: nothing below an automount is looked at, which would mount
-// it. Another process looks, because whoever does wait can only be killed.
+// it. Another process does the looking, because one that waits can only be killed.
 func TestWatchNoAutomount(t *testing.T) {
 	const rootOfChild = "TEST_WATCH_ROOT"
 	if root := os.Getenv(rootOfChild); root != "" {

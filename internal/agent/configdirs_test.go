@@ -111,8 +111,8 @@ func TestConfigDirs(t *testing.T) {
 			if got := handled(t, fired, root); tt.want == "" && len(got) > 0 {
 				t.Fatalf("fired: %q", got)
 			}
-			// And the watch goes on: a file in the directory is noticed
-			// afterwards, wherever it now is.
+			// And the watch continues: a file in the directory is noticed
+			// afterwards, wherever the directory is now.
 			write(t, root+"/usr/local/lib/modprobe.d/later.conf")
 			must(t, os.MkdirAll(root+"/etc", 0o755))
 			if len(handled(t, fired, root)) == 0 {
@@ -124,9 +124,9 @@ func TestConfigDirs(t *testing.T) {
 	}
 }
 
-// A directory that is removed and made again before the agent has heard of it
-// may have the inode number of the first one (ext4 gives it out again), and is
-// watched all the same.
+// A directory that is removed and made again before the agent has heard of it may
+// have the inode number of the first one (ext4 reuses it), and is watched
+// nevertheless.
 func TestConfigDirMadeAgain(t *testing.T) {
 	root := t.TempDir()
 	dir := root + "/modprobe.d"
@@ -142,7 +142,7 @@ func TestConfigDirMadeAgain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	first := sync.OnceFunc(func() {
-		// The watches are there, and nobody reads them.
+		// The watches exist, and their events are not read.
 		if err := errors.Join(os.Remove(dir), os.Mkdir(dir, 0o755)); err != nil {
 			t.Error(err)
 		}
@@ -180,8 +180,8 @@ func startConfigDirs(t *testing.T, root string) chan string {
 	return fired
 }
 
-// await waits until something is fired that says this. What comes does so at
-// once: the limit is for what never does.
+// await waits until something with this text is fired. It normally comes at once:
+// the limit is for what never comes.
 func await(t *testing.T, fired chan string, want string) {
 	t.Helper()
 	var got []string
@@ -201,10 +201,10 @@ func await(t *testing.T, fired chan string, want string) {
 // markDir is a directory that is there and watched all the time.
 const markDir = modulesDir + "/6.1.0"
 
-// handled is what is fired of all that was done before, when the watch has heard
-// of all of it: inotify(7) gives events in the order in which they happened, so
-// it leaves a mark behind them. To wait until nothing is fired for a while would
-// prove nothing on a machine that is busy.
+// handled is what is fired of all that was done before, when the watch has heard of
+// all of it: inotify(7) gives events in the order in which they happened, so it
+// adds a mark after them. To wait until nothing is fired for a while would prove
+// nothing on a busy machine.
 func handled(t *testing.T, fired chan string, root string) (got []string) {
 	t.Helper()
 	// Making a directory is one event.

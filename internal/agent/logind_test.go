@@ -45,8 +45,8 @@ func systemBus(t *testing.T) (socket string) {
 	return socket
 }
 
-// fakeLogin1 stands in for systemd-logind: it hands out the writing end of a
-// pipe, and the other end tells when nobody has it any more.
+// fakeLogin1 stands in for systemd-logind: it gives out the writing end of a pipe,
+// and the other end shows when that is closed everywhere.
 type fakeLogin1 struct {
 	locks chan lock
 	err   *dbus.Error
@@ -94,7 +94,7 @@ func (l *fakeLogin1) start(t *testing.T) (socket string, conn *dbus.Conn) {
 	return socket, conn
 }
 
-// released waits until nobody holds the lock.
+// released waits until the lock is not held any more.
 func (l lock) released(limit time.Duration) bool {
 	_ = l.read.SetReadDeadline(time.Now().Add(limit))
 	_, err := l.read.Read(make([]byte, 1))
@@ -129,7 +129,7 @@ func TestLogind(t *testing.T) {
 		}
 		return s
 	}
-	const soon = time.Minute // a limit for what is never let go
+	const soon = time.Minute // a limit for a lock that is never released
 
 	first := <-login.locks
 	begun(first).Release()
@@ -151,8 +151,8 @@ func TestLogind(t *testing.T) {
 	}
 }
 
-// An agent that is started while the node shuts down is told so: it gets no lock
-// any more, and hears of the shutdown only if that is called off.
+// An agent that is started while the node shuts down learns that: it gets no lock
+// any more, and a signal only if the shutdown is cancelled.
 func TestLogindInTheMiddle(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

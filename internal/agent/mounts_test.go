@@ -16,7 +16,7 @@ import (
 )
 
 // ownMounts runs the test again as a child in a mount namespace of its own, and
-// says whether this is it. What the child mounts ends with it.
+// reports whether this is it. What the child mounts ends with it.
 func ownMounts(t *testing.T) bool {
 	t.Helper()
 	const env = "AGENT_TEST_OWN_MOUNTS"

@@ -62,7 +62,7 @@ func TestFeatureFile(t *testing.T) {
 		}
 	}
 
-	// What stands there, by when it expires, and whether it is written again.
+	// The file's content, when it expires, and whether it is written again.
 	_, content := read()
 	for _, tt := range []struct {
 		name   string
@@ -91,7 +91,7 @@ func TestFeatureFile(t *testing.T) {
 			t.Errorf("%s: expires in %s", tt.name, left)
 		}
 	}
-	// Without an expiry time: somebody else's, or an older version's.
+	// Without an expiry time: another program's, or an older version's.
 	if err := os.WriteFile(path, []byte("sctp.ready=true\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

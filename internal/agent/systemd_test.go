@@ -45,8 +45,8 @@ func told(t *testing.T, conn *net.UnixConn, limit time.Duration) string {
 	return string(buf[:n])
 }
 
-// As a systemd service, the agent is ready once the Node says a conclusive
-// report, not before, and says when it stops.
+// As a systemd service, the agent is ready once the Node has a conclusive report,
+// not before, and announces when it stops.
 func TestNotifyReadiness(t *testing.T) {
 	conn := serviceManager(t)
 	var concluded atomic.Bool
@@ -66,7 +66,7 @@ func TestNotifyReadiness(t *testing.T) {
 	if got := told(t, conn, time.Minute); !strings.HasPrefix(got, "READY=1\n") {
 		t.Fatalf("after the first conclusion: %q", got)
 	}
-	// Nobody asked for a watchdog: there is nothing more to say.
+	// No watchdog is configured: there are no further messages.
 	<-done
 	if got := told(t, conn, 50*time.Millisecond); got != "" {
 		t.Errorf("%q without a watchdog", got)
@@ -144,8 +144,8 @@ func (p fakeProperties) Get(iface, name string) (dbus.Variant, *dbus.Error) {
 	return dbus.MakeVariant(value), nil
 }
 
-// What systemd says of systemd-modules-load.service is told when the unit
-// failed, and only then.
+// systemd's state of systemd-modules-load.service is reported when the unit failed,
+// and only then.
 func TestModulesLoadUnit(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

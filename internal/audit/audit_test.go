@@ -59,8 +59,8 @@ func effect(enabled kmod.Answer) *machineconfig.Effect {
 	return &machineconfig.Effect{Enabled: enabled, Message: "judged"}
 }
 
-// healthy is a cluster with everything there is and nothing to find: a ready
-// pool with workloads, and a pool without SCTP that nobody asks it of.
+// healthy is a cluster with every kind of object and no finding: a ready pool with
+// workloads, and a pool without SCTP that needs none.
 func healthy() *Snapshot {
 	s := &Snapshot{Time: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)}
 	for _, n := range []corev1.Node{
@@ -494,7 +494,7 @@ func TestKindsAreDocumented(t *testing.T) {
 	}
 }
 
-// What could not be seen is not checked, and that is said.
+// What could not be seen is not checked, and that is reported.
 func TestUnseen(t *testing.T) {
 	s := healthy()
 	s.Nodes[1].Ready = "false"
@@ -697,8 +697,8 @@ func TestNodesOfOneCause(t *testing.T) {
 	}
 }
 
-// What many nodes of a pool have is one finding, with what to do once, whatever
-// differs from node to node; and what is shown of each is bounded.
+// What many nodes of a pool have is one finding with one fix, whatever differs from
+// node to node; and the text about each is limited.
 func TestManyOfOneCause(t *testing.T) {
 	const many = 100
 	for kind, spoil := range map[Kind]func(*Node){
@@ -799,7 +799,7 @@ func TestPartlySeen(t *testing.T) {
 	}
 }
 
-// Only pods that a DaemonSet runs are agents: the label anybody can set.
+// Only pods that a DaemonSet runs are agents: anybody can set the label.
 func TestIsAgent(t *testing.T) {
 	selector, err := labels.Parse(AgentSelector)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
-// The agent is told from what stands beside it, first or not, in its pod.
+// The agent is distinguished from other containers of its pod, before or after it.
 func TestAgentContainer(t *testing.T) {
 	proxy := corev1.Container{Name: "proxy", Image: "registry.example/mesh/proxy:1"}
 	for name, c := range map[string]struct {
@@ -34,8 +34,8 @@ func TestAgentContainer(t *testing.T) {
 	}
 }
 
-// How often a condition is renewed stands in the agent's arguments, also where
-// another container's stand before them.
+// How often a condition is renewed is in the agent's arguments, also where another
+// container comes first.
 func TestAgentHeartbeat(t *testing.T) {
 	for want, args := range map[time.Duration][]string{
 		nodelabel.DefaultHeartbeat: {"run", "--condition"},

@@ -10,7 +10,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
-// TestFind checks that only what is the agent's is found, whatever the prefix.
+// TestFind checks that only what is the agent's is found, with any prefix.
 func TestFind(t *testing.T) {
 	const report = `{"apiVersion":"sctp-agent/v1","kind":"Report"}`
 	node := &corev1.Node{

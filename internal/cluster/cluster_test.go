@@ -54,9 +54,9 @@ func names(t *testing.T, c *Client) ([]string, error) {
 	return out, err
 }
 
-// A list goes on where a page ended, and where an expired one may be continued
-// (a real server's answer of five minutes later), and does so a bounded number
-// of times. Servers learn who asks, and may answer in Protobuf.
+// A list continues where a page ended, and where an expired one may be continued (a
+// real server's answer after five minutes), a limited number of times. The request
+// has the program's name, and the answer may be Protobuf.
 func TestListPagesAndExpiry(t *testing.T) {
 	requests := 0
 	c := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -92,8 +92,8 @@ func TestListPagesAndExpiry(t *testing.T) {
 	}
 }
 
-// A busy server is asked again when it says so; a refusal is final, and names
-// the object and the right.
+// A request to a busy server is repeated when it asks for that; a refusal is final,
+// and the error names the object and the right.
 func TestErrors(t *testing.T) {
 	requests := 0
 	c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -154,7 +154,7 @@ func TestCredentialPlugin(t *testing.T) {
 }
 
 // The caller's deadline ends a request that hangs, and so does Ctrl-C; the error
-// tells which it was.
+// shows which it was.
 func TestDeadline(t *testing.T) {
 	for _, c := range []struct {
 		end  func(context.Context) (context.Context, context.CancelFunc)

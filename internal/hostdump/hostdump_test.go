@@ -184,7 +184,7 @@ func loadedSosreport() fstest.MapFS {
 	return sosreport.Of(host, kmod.StateLoaded)
 }
 
-// What nothing in a sosreport tells is unknown: whether modprobe is kmod's, whether
+// What is in no file of a sosreport is unknown: whether modprobe is kmod's, whether
 // the host is a container, and what the boot loader starts.
 func TestNotInTheCopy(t *testing.T) {
 	for _, x := range []struct {
@@ -256,7 +256,7 @@ func write(t *testing.T, name string, data []byte) string {
 	return name
 }
 
-// Archives of every kind and directories say the same.
+// Archives of every kind and directories give the same result.
 func TestForms(t *testing.T) {
 	files := sosreport.Of(rhel(blacklist), kmod.StateLoadable)
 	plain := pack(t, "sosreport-worker-1", files)

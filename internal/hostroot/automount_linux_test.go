@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAutomount: a mount point of autofs is told from a directory, and looking at
-// it wakes no daemon.
+// TestAutomount: a mount point of autofs is distinguished from a directory, and
+// looking at it wakes no daemon.
 func TestAutomount(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"boot", "efi"} {
@@ -34,7 +34,7 @@ func TestAutomount(t *testing.T) {
 	options := fmt.Sprintf("fd=%d,pgrp=%d,minproto=5,maxproto=5,direct", pipe[1], daemon.Process.Pid)
 	err := unix.Mount("test", filepath.Join(root, "boot"), "autofs", 0, options)
 	unix.Close(pipe[1])
-	t.Cleanup(func() { unix.Close(pipe[0]) }) // whoever waits is released
+	t.Cleanup(func() { unix.Close(pipe[0]) }) // what waits is released
 	if err != nil {
 		t.Skipf("autofs cannot be mounted here: %v", err)
 	}

@@ -24,7 +24,7 @@ type root interface {
 	ReadDir(name string) ([]Entry, error)
 }
 
-// outcome is everything that a root says of a name.
+// outcome is everything that a root returns about a name.
 func outcome(r root, name string) string {
 	kind := func(err error) string {
 		for _, known := range []error{ErrNullDevice, ErrNotRegular, ErrTooLarge, syscall.EISDIR, syscall.ELOOP, syscall.ENAMETOOLONG} {
@@ -114,7 +114,7 @@ func (r kernelRoot) Open(name string) (File, error) {
 	return &treeFile{file: f, name: name, info: info}, err
 }
 
-// leadsToNull says whether a name leads to /dev/null, were there one.
+// leadsToNull reports whether a name's target is /dev/null, if that existed.
 func (r kernelRoot) leadsToNull(name string) bool {
 	dev := filepath.Join(string(r), "dev")
 	if os.Mkdir(dev, 0o755) != nil {
@@ -148,8 +148,8 @@ func (r kernelRoot) ReadDir(name string) ([]Entry, error) {
 	return entries, err
 }
 
-// compare holds the tree of a directory, opened in each way, to what the kernel
-// makes of it.
+// compare compares the tree of a directory, opened in each way, with what the
+// kernel finds.
 func compare(t *testing.T, dir string, names []string) {
 	t.Helper()
 	if _, err := kernelRoot(dir).Stat("/"); err != nil {
@@ -274,8 +274,8 @@ func TestNamesThatAreRefused(t *testing.T) {
 	}
 }
 
-// TestPartial: where only parts of a host are mounted, a link that leads nowhere
-// may lead out of them; a name without one is missing.
+// TestPartial: where only parts of a host are mounted, a dangling link may have its
+// target outside of them; a name without a link is missing.
 func TestPartial(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, "etc/d"), 0o755); err != nil {

@@ -62,7 +62,7 @@ func TestIndexLookup(t *testing.T) {
 	if file.read > len(data)/10 {
 		t.Errorf("one lookup read %d bytes of %d", file.read, len(data))
 	}
-	// The root comes last: without it nothing is found, and that is told.
+	// The root comes last: without it nothing is found, and that is an error.
 	for _, size := range []int64{0, 11, 12, int64(len(data)) / 2, int64(len(data)) - 20} {
 		cut, err := New(bytes.NewReader(data[:size]), size)
 		if err != nil {

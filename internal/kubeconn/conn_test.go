@@ -255,7 +255,7 @@ func TestConnect(t *testing.T) {
 			t.Errorf("insecure %v: %v", insecure, err)
 		}
 		if ok {
-			// A redirect would carry the token to wherever it leads.
+			// A redirect would send the token to its target.
 			if got, _ := get(t, c, "/elsewhere"); got != "302 Found" {
 				t.Errorf("a redirect: %s", got)
 			}

@@ -79,8 +79,8 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// What cannot be used is refused with the file's name and the reason: an agent
-// that left out half of it would run into answers nobody understands.
+// What cannot be used is refused with the file's name and the reason: an agent that
+// ignored half of it would get answers that nobody understands.
 func TestLoadRefuses(t *testing.T) {
 	const server = `server: "https://a"`
 	file := filepath.Join(t.TempDir(), "agent.kubeconfig")
@@ -121,7 +121,7 @@ func TestInCluster(t *testing.T) {
 	}
 }
 
-// Whatever a kubeconfig says, it is read or refused.
+// Any kubeconfig is read or refused.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(kubeconfigOf(`server: "https://a", certificate-authority-data: Y2E=`, `token: t`)))
 	f.Add([]byte(kubeconfigOf(`server: "https://a"`, `exec: {command: aws}`)))

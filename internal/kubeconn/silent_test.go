@@ -47,8 +47,8 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return c, nil
 }
 
-// silent is a connection that can die as when a host or a NAT's entry vanishes:
-// what is sent gets lost, nothing comes, nobody says so.
+// silent is a connection that can die as when a host or a NAT's entry disappears:
+// what is sent is lost, nothing arrives, and there is no error.
 type silent struct {
 	net.Conn
 	peer net.Conn
@@ -77,8 +77,8 @@ func (s *silent) Close() error {
 	return s.Conn.Close()
 }
 
-// A connection that dies without a word is found dead by its pings, within 45
-// seconds: a watch on it ends, and what is asked next goes over another one.
+// A connection that dies without a packet is found dead by its pings, within 45
+// seconds: a watch on it ends, and the next request uses another one.
 func TestConnectionDiesSilently(t *testing.T) {
 	dir := t.TempDir()
 	a := newAuthority(t, "a")

@@ -41,8 +41,8 @@ type world struct {
 	apiDown bool
 	random  *rand.Rand
 	loss    float64 // of each packet
-	// drops says whether traffic from one node to another, begun by the
-	// first, gets no answer; refuses, whether it is refused.
+	// drops reports whether traffic from one node to another, begun by the first,
+	// gets no answer; refuses, whether it is refused.
 	drops, refuses func(from, to string, t traffic) bool
 	changes        []report
 	news           int // associations
@@ -75,7 +75,7 @@ func (w *world) address(node string) netip.Addr {
 	return w.list[at].Address
 }
 
-// send tells how a try ends, after the time it takes.
+// send returns how a try ends, after the time it takes.
 func (w *world) send(ctx context.Context, from string, to netip.Addr, t traffic) conclusion.Outcome {
 	began := time.Now()
 	w.mu.Lock()
@@ -232,7 +232,7 @@ func inWorld(t *testing.T, nodes int, test func(*world)) {
 	})
 }
 
-// reported are the changes that agents have told.
+// reported are the changes that agents have reported.
 func (w *world) reported() []report {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -278,8 +278,8 @@ func TestConclusions(t *testing.T) {
 	const all, few = 13 * time.Second, 16 * time.Second
 	for _, c := range []struct {
 		name string
-		// between says which pairs are concerned: the dialling node, and its
-		// peer. bad is one node, and peer the first on the ring after it.
+		// between selects the pairs: the dialling node, and its peer. bad is one
+		// node, and peer the first on the ring after it.
 		between func(bad, peer, from, to string) bool
 		of      func(traffic) bool
 		within  time.Duration
@@ -459,8 +459,8 @@ func TestComingAndGoing(t *testing.T) {
 	})
 }
 
-// The list is read at leisure, but where somebody waits for it: a reading that a
-// stranger causes ends soon, and there are few.
+// The list is read slowly unless a question waits for it: a reading because of an
+// unknown address ends soon, and there are few.
 func TestListing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -552,8 +552,8 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// Without the API server nobody can ask: a node that fails is concluded to be
-// paths that fail, by all who probe it, and nothing else is.
+// Without the API server no node can ask others: all that probe a node that fails
+// conclude failing paths, and nothing else.
 func TestWithoutAPIServer(t *testing.T) {
 	inWorld(t, 40, func(w *world) {
 		w.set(func() { w.apiDown = true })
@@ -598,8 +598,8 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
-// In small clusters everybody is a peer, and two nodes are too few to tell a node
-// from the path to it.
+// In small clusters all nodes are peers, and two nodes are too few to distinguish a
+// node from the path to it.
 func TestSmall(t *testing.T) {
 	for nodes, want := range map[int]string{2: "path, everything", 3: "node, everything", 4: "node, everything", 11: "node, everything"} {
 		t.Run(fmt.Sprint(nodes), func(t *testing.T) {

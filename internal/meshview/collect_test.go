@@ -72,8 +72,8 @@ func refuse(w http.ResponseWriter, code int, message string) {
 	fmt.Fprintf(w, `{"kind":"Status","apiVersion":"v1","status":"Failure","message":%q,"code":%d}`, message, code)
 }
 
-// Whoever does not answer, or not with a picture of its own node, is not seen,
-// and why is said; all others are.
+// An agent that does not answer, or not with a picture of its own node, is not
+// seen, with the reason; all others are.
 func TestCollect(t *testing.T) {
 	f := fake{nodes: 14, zone: func(int) string { return "a" }, fails: func(int, int) picture.Scope { return "" }}
 	var pods []corev1.Pod
@@ -81,7 +81,7 @@ func TestCollect(t *testing.T) {
 		pods = append(pods, podOn(name(i)))
 	}
 	stray := podOn("stray")
-	stray.OwnerReferences = nil // with the labels, and nobody's DaemonSet's
+	stray.OwnerReferences = nil // with the labels, and of no DaemonSet
 	pods = append(pods, stray)
 	pods[1].Status.Phase = corev1.PodPending
 	pods[2].Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}}

@@ -22,7 +22,7 @@ type fake struct {
 	nodes int
 	// zone of a node, by its number.
 	zone func(int) string
-	// fails says whether SCTP does from one node to another, and how much.
+	// fails reports whether SCTP fails from one node to another, and how much.
 	fails func(from, to int) picture.Scope
 	// associations that fail; "" means all.
 	associations Associations
@@ -166,7 +166,8 @@ func TestFindings(t *testing.T) {
 			}
 			return ""
 		}}, []string{node + "worker-30 everything", path + "zone a → zone b sctp"}, nil},
-		// Its nodes are reached from nowhere: they are down, whatever the zone.
+		// Its nodes are not reached from anywhere: they are down, whatever the
+		// zone.
 		{"a zone without power", fake{nodes: 12, zone: func(i int) string { return string(rune('a' + i/9)) }, silent: []int{9, 10, 11}, fails: when(picture.ScopeEverything, func(_, to int) bool { return to >= 9 })},
 			[]string{node + "worker-9 everything", node + "worker-10 everything", node + "worker-11 everything"}, nil},
 	} {
@@ -237,7 +238,7 @@ func TestThousandNodes(t *testing.T) {
 	}
 }
 
-// What an agent says of itself, of nodes that have left, and in many words.
+// What an agent reports of itself, of nodes that have left, and in long texts.
 func TestPictures(t *testing.T) {
 	agents := fake{nodes: 12, zone: func(int) string { return "" }, fails: func(int, int) picture.Scope { return "" }}.agents()
 	agents[0].picture.Peers = append(agents[0].picture.Peers, picture.Peer{

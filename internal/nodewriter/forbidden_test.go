@@ -43,7 +43,7 @@ func (r *restarting) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // An API server that has just started refuses what it does not know of yet. The
-// agent retries soon, and calls itself forbidden only when that goes on.
+// agent retries soon, and reports forbidden only when that continues.
 func TestForbiddenOnceItPersists(t *testing.T) {
 	for _, tt := range []struct {
 		name      string

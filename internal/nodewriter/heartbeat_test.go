@@ -10,9 +10,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// The condition of a living agent is never older than its heartbeat and a tenth
-// of it; that of an agent which has ended grows old. What it says does not move,
-// and nobody is blamed.
+// The condition of a living agent is never older than its heartbeat and a tenth of
+// it; that of an agent which has ended becomes old. Its content does not change,
+// and no other writer is reported.
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const every = nodelabel.DefaultHeartbeat
@@ -36,8 +36,8 @@ func TestHeartbeat(t *testing.T) {
 		time.Sleep(time.Second)
 		first := condition()
 		for range 120 {
-			// The slow assessments, and somebody else's edits, wake the writer
-			// far more often than that.
+			// The slow assessments, and other writers' edits, wake the writer far
+			// more often than that.
 			time.Sleep(time.Minute / 2)
 			say()
 			if old := age(condition()); old > every+every/10+time.Second {

@@ -264,12 +264,11 @@ func answer(code int, body, retryAfter string) *http.Response {
 	return &http.Response{StatusCode: code, Header: h, Body: io.NopCloser(bytes.NewBufferString(body))}
 }
 
-// Many writers on one API server that cannot serve them at once, in time that
-// is made up: they all start, they all change their mind, the server is away for
-// a moment, and for five minutes, and comes back slowly. What it answers never
-// peaks beyond three times the mean, and everything ends right; with an API
-// server that turns them away, and with one that lets them queue
-// (manifests/components/priority-level).
+// Many writers on one API server that cannot serve them at once, in virtual time:
+// they all start, all verdicts change, the server is away for a moment, and for
+// five minutes, and returns slowly. Its answers never peak beyond three times the
+// mean, and all Nodes are right at the end; with an API server that refuses
+// requests, and with one that queues them (manifests/components/priority-level).
 func TestHerd(t *testing.T) {
 	for name, mostQueued := range map[string]int{"turned away": 25, "queued": 10_000} {
 		t.Run(name, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// The Node says that no policy confines its agent once that is sure, until one
-// does; whoever is confined asks once.
+// The Node has the warning that no policy confines its agent once that is sure,
+// until one does; a confined agent asks once.
 func TestPolicyConfines(t *testing.T) {
 	const never = 24 * time.Hour
 	for _, tt := range []struct {

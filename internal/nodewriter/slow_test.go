@@ -22,7 +22,7 @@ type halfOpen struct {
 }
 
 func (h *halfOpen) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.URL.Query().Get("dryRun") == "" { // which nobody waits for
+	if req.URL.Query().Get("dryRun") == "" { // which nothing waits for
 		h.tries.Add(1)
 	}
 	if h.dead.Load() {
@@ -83,8 +83,8 @@ func TestSlowAndHalfOpen(t *testing.T) {
 	})
 }
 
-// The first watch meets a connection on which no answer comes: it too is given
-// up, or the Node would say nothing for as long as a watch may last.
+// The first watch meets a connection on which no answer comes: it too is abandoned,
+// or the Node would have no labels for as long as a watch may last.
 func TestHalfOpenFromTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := oneNode(&apiNode{version: 1})

@@ -120,7 +120,7 @@ func (m *madeAgain) RoundTrip(req *http.Request) (*http.Response, error) {
 	return answer(http.StatusOK, n.json(uid), ""), nil
 }
 
-// What was written to a Node that is gone is not taken for the one that has its
+// What was written to a Node that is gone does not count for the one that has its
 // name now.
 func TestMadeAgainWhileWriting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestMadeAgainWhileWriting(t *testing.T) {
 	})
 }
 
-// What a Node is known to say has its Event, also when the writer ends at once.
+// What was written to a Node has its Event, also when the writer ends at once.
 func TestLastEventIsSent(t *testing.T) {
 	for range 100 {
 		synctest.Test(t, func(t *testing.T) {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A flood from many addresses that are nobody's, or from one peer, leaves a
-// place for each peer, and what was left is free again.
+// A flood from many unknown addresses, or from one peer, leaves a place for each
+// peer; closed connections free their places.
 func TestPlaces(t *testing.T) {
 	addr := func(net, host int) netip.Addr {
 		return netip.AddrFrom4([4]byte{10, byte(net), byte(host >> 8), byte(host)})

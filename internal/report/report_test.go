@@ -94,7 +94,7 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 	}
 }
 
-// TestPrintUnknown: what is not known is not told as a fact.
+// TestPrintUnknown: what is not known is not printed as a fact.
 func TestPrintUnknown(t *testing.T) {
 	var out strings.Builder
 	report := verdict.Judge(verdict.Facts{Node: "worker-0", InspectionError: errors.New("open host root /host: no such file or directory")})

@@ -82,7 +82,7 @@ func TestAssociation(t *testing.T) {
 	}
 }
 
-// How an association ends is told to the other end.
+// How an association ends is reported to the other end.
 func TestAssociationEnds(t *testing.T) {
 	ctx := inGuest(t)
 	for name, tc := range map[string]struct {

@@ -105,8 +105,8 @@ func TestContextEndsTooLate(t *testing.T) {
 	}
 }
 
-// What is there when a deadline has passed counts, whichever of the two the
-// process is told of first.
+// Data that is there when a deadline has passed counts, whichever of the two the
+// process learns first.
 func TestAnswerThatWasThereInTime(t *testing.T) {
 	s, _ := pair(t)
 	s.Patience = 20 * time.Millisecond

@@ -13,9 +13,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// The endpoint that serves a client is deleted once the client says so, and what
-// it says then is judged; where it cannot be tried, that is told, and nothing is
-// deleted.
+// The endpoint that serves a client is deleted once the client has an association,
+// and the client's result is judged; where that cannot be tried, it is reported,
+// and nothing is deleted.
 func TestFailover(t *testing.T) {
 	role := func(p *corev1.Pod, role string) bool { return p.Labels[labelRole] == role }
 	says := func(r wire.Recovery) func(*server) {

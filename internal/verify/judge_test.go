@@ -218,9 +218,9 @@ func policyPaths(r *Result, pairs ...tried) {
 	}
 }
 
-// TestJudgePolicy: what is said of NetworkPolicy stands on evidence: an echo
-// where none may come, or failures confirmed by the dialler while the port
-// beside works. One timeout is neither, and what contradicts itself is told.
+// TestJudgePolicy: the answer about NetworkPolicy needs evidence: an echo where
+// none may come, or failures confirmed by the dialler while the port beside works.
+// One timeout is neither, and contradictions are reported.
 func TestJudgePolicy(t *testing.T) {
 	open := tried{wire.OK, wire.OK, wire.OK}
 	shut := tried{wire.OK, wire.OK, wire.Blocked}
@@ -237,8 +237,8 @@ func TestJudgePolicy(t *testing.T) {
 		{"enforced", []tried{shut, shut, shut}, "enforced", nil, 0, kmod.AnswerTrue},
 		{"enforced, and one path did not work before", []tried{shut, {wire.Dropped, wire.OK, wire.Blocked}}, "enforced", nil, 0, kmod.AnswerTrue},
 		{"not enforced", []tried{open, open}, "not-enforced", []string{FindingNotEnforced}, 2, kmod.AnswerFalse},
-		// Seen on a machine that was behind: the timeout is no word against
-		// the echo, and none for it.
+		// Seen on an overloaded machine: the timeout is evidence neither against
+		// the echo nor for it.
 		{"not enforced, and one path timed out", []tried{timeout, open}, "not-enforced", []string{FindingNotEnforced}, 1, kmod.AnswerFalse},
 		{"every path timed out once", []tried{timeout, timeout}, "unknown", []string{FindingUndecided}, 2, kmod.AnswerUnknown},
 		{"one timed out, one is blocked", []tried{timeout, shut}, "unknown", []string{FindingUndecided}, 2, kmod.AnswerUnknown},

@@ -14,7 +14,7 @@ import (
 )
 
 // A load balancer is tried from the nodes without its endpoint, once it has an
-// address; where it gets none, its events tell why.
+// address; where it gets none, its events have the reason.
 func TestLoadBalancer(t *testing.T) {
 	const address = "198.51.100.7"
 	fails := func(failing string) func(wire.Job, wire.Target) wire.Outcome {

@@ -88,8 +88,8 @@ func TestJobs(t *testing.T) {
 						}
 						needs[n.To] = true
 					}
-					// What is met first is in the same job always; behind a
-					// node port it may be in another's.
+					// What a path depends on first is always in the same job; the
+					// target of a node port may be in another.
 					first := p.To
 					if p.Via != "" {
 						first = p.Via
@@ -130,32 +130,31 @@ type server struct {
 	requests []string
 	// created is called when a namespace has been created, before the answer.
 	created func()
-	// vanishes is a pod that somebody deletes before it runs.
+	// vanishes is a pod that is deleted before it runs.
 	vanishes string
 	// noSlices: who asks may not list endpoint slices.
 	noSlices bool
-	// outcome is what a dialler says of a target; nil: it is reached.
+	// outcome is a dialler's result for a target; nil: it is reached.
 	outcome func(wire.Job, wire.Target) wire.Outcome
-	// recovery is what a Service's client says of a target whose endpoint was
+	// recovery is a Service's client's result for a target whose endpoint was
 	// deleted; nil: another answers after three seconds.
 	recovery func(wire.Target) wire.Recovery
 	// ingress are the addresses that a Service of type LoadBalancer gets, and
-	// events tell why it gets none; nil: the right to list these is missing.
+	// events why it gets none; nil: the right to list these is missing.
 	ingress []corev1.LoadBalancerIngress
 	events  []corev1.Event
 	// status is the annotation with the networks of a pod that asks for some.
 	status func(*corev1.Pod) string
 	// messages are what pods of a role leave, in place of their job's result.
 	messages map[string]string
-	// hold says of a dialler that it does not end.
+	// hold reports whether a dialler does not end.
 	hold func(*corev1.Pod) bool
-	// stall says of a request that it is not answered; pod is what it creates,
-	// if that is one.
+	// stall reports whether a request is not answered; pod is what it creates, if
+	// that is one.
 	stall func(request string, pod *corev1.Pod) bool
-	// lose says of a request whether it gets lost, or after it was done, its
-	// answer.
+	// lose reports whether a request is lost, or after it was done, its answer.
 	lose func(request string) (lost, answer bool)
-	// busy says of a request that it is to come back a second later.
+	// busy reports whether a request has to be repeated a second later.
 	busy func(request string) bool
 }
 
@@ -434,8 +433,8 @@ func TestRightMissingForTheEnd(t *testing.T) {
 	})
 }
 
-// An image of another protocol ends the run with one line that names both
-// versions and what to do, whoever of the peers notices.
+// An image of another protocol ends the run with one line that names both versions
+// and what to do, whichever of the peers notices.
 func TestOtherProtocol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, c := range []struct {
@@ -483,7 +482,7 @@ func TestNoListenerStarts(t *testing.T) {
 }
 
 // The image is that of an agent that runs and stays, of the newest version that
-// does, from the agent's container, wherever in the pod that stands.
+// does, from the agent's container, wherever in the pod that is.
 func TestAgentsImage(t *testing.T) {
 	type pod func(*corev1.Pod)
 	make := func(name string, changes ...pod) (p corev1.Pod) {
@@ -612,8 +611,8 @@ func TestInterruptedCreation(t *testing.T) {
 	})
 }
 
-// Time that runs out when paths have been tried does not take with it what is
-// known by then; a refusal and Ctrl-C leave nothing to be said.
+// When time runs out after paths have been tried, what is known by then is kept;
+// after a refusal or Ctrl-C there is no result.
 func TestLate(t *testing.T) {
 	dropped := func(_ wire.Job, target wire.Target) wire.Outcome {
 		if target.Address == "10.0.0.1:38412" {
@@ -704,7 +703,7 @@ func TestLate(t *testing.T) {
 	})
 }
 
-// tries has a healthy cluster's further trials run, and fails unless the verdict and
+// tries runs a healthy cluster's further trials, and fails unless the verdict and
 // the kinds of the findings are these, and the last finding, or a failover where
 // there is no finding, says this.
 func (s *server) tries(t *testing.T, opts Options, verdict kmod.Answer, kinds []string, says string) *Result {
@@ -759,7 +758,7 @@ func nth(n int, method, path, query string) func(string, *corev1.Pod) bool {
 	}
 }
 
-// deleted fails where the namespace of a run is left behind.
+// deleted fails where the namespace of a run still exists.
 func (s *server) deleted(t *testing.T) {
 	t.Helper()
 	s.mu.Lock()

@@ -67,7 +67,7 @@ func TestDeadlineOfMuchWork(t *testing.T) {
 		file("etc/modprobe.d/x.conf", strings.Repeat("alias a1* sctp\n", 60000)),
 	}
 	opts := kmod.Options{FS: c.FS(), KmodVersion: 28, SystemdVersion: 252}
-	// A machine that stands still spoils a try, and not all of them.
+	// A machine that pauses spoils one try, not all of them.
 	var last string
 	for range 20 {
 		start := time.Now()

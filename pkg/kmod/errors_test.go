@@ -19,7 +19,7 @@ import (
 // onlyFS hides everything of a file system but Open.
 type onlyFS struct{ fs.FS }
 
-// TestErrors: why there is no inspection can be told by errors.Is.
+// TestErrors: why there is no inspection can be found by errors.Is.
 func TestErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o644); err != nil {
@@ -69,8 +69,8 @@ func TestNothingOfThisMachine(t *testing.T) {
 	}
 }
 
-// TestNamesOfAnFS: a file of the host whose name an fs.FS does not take may say
-// anything.
+// TestNamesOfAnFS: a file of the host whose name an fs.FS does not accept may have
+// any content.
 func TestNamesOfAnFS(t *testing.T) {
 	root, opts := host(t, file("etc/modprobe.d/x\xff.conf", "blacklist sctp\n"))
 	if got := inspect(t, opts).Autoload.Allowed; got != kmod.AnswerFalse {
@@ -108,7 +108,7 @@ func TestCauses(t *testing.T) {
 }
 
 // TestEmptyIndex: depmod leaves an empty index where the kernel's package has no
-// modules.builtin.modinfo. The real modprobe goes on without it.
+// modules.builtin.modinfo. The real modprobe works without it.
 func TestEmptyIndex(t *testing.T) {
 	root, opts := host(t)
 	index := filepath.Join(root, "usr/lib/modules", hostcase.Release, "modules.builtin.alias.bin")

@@ -58,7 +58,7 @@ func TestUnused(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(root, "proc/cmdline"), []byte(tc.cmdline+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			// As for a user who may not read it: the command line has to tell.
+			// As for a user who may not read it: the command line decides.
 			if err := os.Remove(filepath.Join(root, "sys/module/kernel/parameters/module_blacklist")); err != nil {
 				t.Fatal(err)
 			}
@@ -122,7 +122,7 @@ func TestConflict(t *testing.T) {
 	}
 }
 
-// Evidence as every output and log says it.
+// Evidence as in every output and log.
 func TestEvidenceString(t *testing.T) {
 	for want, e := range map[string]kmod.Evidence{
 		"/etc/modprobe.d/x.conf:3: blacklist sctp":        {File: "/etc/modprobe.d/x.conf", Line: 3, Text: " blacklist sctp ", Effect: "stops loading"},

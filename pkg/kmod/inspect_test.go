@@ -57,10 +57,9 @@ func inspectCase(t *testing.T, c *hostcase.Case) *kmod.Inspection {
 	return disk
 }
 
-// TestCases holds the answers to named host roots. Each case tells its story
-// and what the real modprobe and systemd-modules-load did on it, or, for cases
-// where they would hang or where only the kernel decides, what they must not
-// be taken to do.
+// TestCases holds the answers to named host roots. Each case has its story and what
+// the real modprobe and systemd-modules-load did on it, or, where they would hang
+// or only the kernel decides, what must not be assumed of them.
 func TestCases(t *testing.T) {
 	names, err := filepath.Glob("testdata/cases/*.case")
 	if err != nil || len(names) == 0 {
@@ -179,7 +178,7 @@ func TestOnRequest(t *testing.T) {
 }
 
 // TestNextBootWithoutRun: what a file in /run decides is gone with the boot; one
-// that decides nothing is not worth a word.
+// that decides nothing is not reported.
 func TestNextBootWithoutRun(t *testing.T) {
 	asks, masked := file("etc/modules-load.d/x.conf", "sctp\n"), "usr/lib/modprobe.d/x.conf"
 	for name, c := range map[string]struct {

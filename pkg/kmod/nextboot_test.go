@@ -108,8 +108,8 @@ func TestNotLookedAt(t *testing.T) {
 	}
 }
 
-// TestSysctl: lines of sysctl.d as systemd-sysctl reads them, and what the kernel
-// makes of a value.
+// TestSysctl: lines of sysctl.d as systemd-sysctl reads them, and values as the
+// kernel reads them.
 func TestSysctl(t *testing.T) {
 	for text, want := range map[string]bool{
 		"kernel.modules_disabled = 1":                              true,

@@ -5,8 +5,7 @@ import (
 	"testing"
 )
 
-// TestNotice: the comments that tools leave in the files they write, and those
-// that say nothing of the kind.
+// TestNotice: the comments that tools leave in the files they write, and others.
 func TestNotice(t *testing.T) {
 	for _, c := range []struct{ data, want string }{
 		{"#\n# Ansible managed\n#\ninstall sctp /bin/false\n", "# Ansible managed"},

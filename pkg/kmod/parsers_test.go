@@ -123,8 +123,8 @@ func TestShellWords(t *testing.T) {
 	}
 }
 
-// TestPrintable: any bytes can stand in a configuration, and none may spoil a
-// terminal or a report.
+// TestPrintable: any bytes can be in a configuration, and none may spoil a terminal
+// or a report.
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
 		"blacklist\tsctp\r": `blacklist sctp\r`,
@@ -141,8 +141,8 @@ func TestPrintable(t *testing.T) {
 	}
 }
 
-// TestRuleChanges: every version at which a rule changes is tried when the
-// version cannot be told.
+// TestRuleChanges: every version at which a rule changes is tried when the version
+// is not known.
 func TestRuleChanges(t *testing.T) {
 	for v := 26; v <= latestKmod+2; v++ {
 		if !slices.Equal(modprobeDirs(v), modprobeDirs(v-1)) && !slices.Contains(kmodRuleChanges, v) {

@@ -12,10 +12,10 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// TestPartialRoot: a container that is given /etc, /usr and /lib of a host one
-// by one does not see where a link into /opt leads. That is unknown, where the
-// same link in a whole root leads nowhere, as modprobe would find; a link to
-// /dev/null is a mask in both.
+// TestPartialRoot: a container that is given /etc, /usr and /lib of a host one by
+// one does not see the target of a link into /opt. That is unknown, while the same
+// link in a whole root is dangling, as modprobe would find; a link to /dev/null is
+// a mask in both.
 func TestPartialRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may mount")
@@ -43,9 +43,9 @@ func TestPartialRoot(t *testing.T) {
 	}
 }
 
-// TestWholeRoot: a root is whole if it has a mount point for /dev, as every
-// host has, or if it lies on one file system, as an image does that is unpacked.
-// A link that leads nowhere leads nowhere then.
+// TestWholeRoot: a root is whole if it has a mount point for /dev, as every host
+// has, or if it lies on one file system, as an image does that is unpacked. Then a
+// dangling link is dangling on the host, too.
 func TestWholeRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may mount")
@@ -68,9 +68,9 @@ func TestWholeRoot(t *testing.T) {
 	}
 }
 
-// TestPartialRootPrograms: /sbin is a link to usr/sbin on most hosts, and not
-// among the directories that a container is given. A program below it is what
-// its name says, not one that is missing; below /usr it can be seen to be missing.
+// TestPartialRootPrograms: /sbin is a link to usr/sbin on most hosts, and not among
+// the directories that a container is given. A program below it is recognised by
+// its name, and does not count as missing; below /usr it can be seen to be missing.
 func TestPartialRootPrograms(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root may mount")

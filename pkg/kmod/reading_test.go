@@ -142,7 +142,7 @@ func TestFileNames(t *testing.T) {
 	}
 }
 
-// TestLimits: what is larger than anything real is not read, and said so.
+// TestLimits: what is larger than anything real is not read, and that is reported.
 func TestLimits(t *testing.T) {
 	root, opts := host(t)
 	big := filepath.Join(root, "etc/modprobe.d/big.conf")
@@ -153,7 +153,7 @@ func TestLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Truncate(1 << 40); err != nil { // a hole; nobody may try to read it
+	if err := f.Truncate(1 << 40); err != nil { // a hole; it must not be read
 		t.Fatal(err)
 	}
 	f.Close()
@@ -191,8 +191,8 @@ func TestLimitOfAllFiles(t *testing.T) {
 	}
 	fill("usr/lib/modprobe.d", 6)
 	ins := inspect(t, opts)
-	// What the rest says is not known, but it cannot take back what a directory
-	// before it says.
+	// The content of the rest is not known, but it cannot revoke what is in a
+	// directory before it.
 	if ins.Autoload.Allowed != kmod.AnswerFalse {
 		t.Errorf("5 MB: %+v", ins.Autoload)
 	}
@@ -217,7 +217,7 @@ func TestLimitOfAllFiles(t *testing.T) {
 }
 
 // TestManyBeforeIt: requests at boot for many other modules, which take all steps
-// there are. That says nothing of the request after them.
+// there are. That proves nothing about the request after them.
 func TestManyBeforeIt(t *testing.T) {
 	_, opts := host(t,
 		file("etc/modules-load.d/x.conf", numbered("a%d\n", 10500)+"sctp\n"),
@@ -232,7 +232,7 @@ func TestManyBeforeIt(t *testing.T) {
 	}
 }
 
-// TestManyThatAsk: every request leads to the module, and every line stops it.
+// TestManyThatAsk: every request is for the module, and every line stops it.
 func TestManyThatAsk(t *testing.T) {
 	_, opts := host(t,
 		file("etc/modules-load.d/x.conf", numbered("a%d\n", 30000)),
@@ -327,8 +327,8 @@ func TestTooLargeToSay(t *testing.T) {
 	})
 }
 
-// TestMemory: what is of no use for the answer is not kept, and nobody reads more
-// findings than a hundred. The bounds are some times what it takes now.
+// TestMemory: what does not matter for the answer is not kept, and there are at
+// most a hundred findings. The bounds are some times the present figures.
 func TestMemory(t *testing.T) {
 	for name, entries := range map[string][]hostcase.Entry{
 		"bad lines":              {file("etc/modprobe.d/x.conf", strings.Repeat("x\n", 500_000))},
@@ -351,7 +351,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestNoEnd: configurations in which modprobe would go on for ever.
+// TestNoEnd: configurations in which modprobe would never end.
 func TestNoEnd(t *testing.T) {
 	start := processorTime(t)
 	for name, text := range map[string]string{
@@ -376,12 +376,12 @@ func TestNoEnd(t *testing.T) {
 	}
 }
 
-// TestIndexWithoutEnd: indexes of aliases as small as they are hostile. In one
-// the root is its own child, twice; in the other each of sixty nodes has the next
-// one as its child, twice, and there are more ways than anybody can go.
+// TestIndexWithoutEnd: indexes of aliases as small as they are hostile. In one the
+// root is its own child, twice; in the other each of sixty nodes has the next one
+// as its child, twice, and there are more paths than can be followed.
 func TestIndexWithoutEnd(t *testing.T) {
 	node := func(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(0x20000000+12+10*n)) }
-	// fan has 255 children, all the same.
+	// fan has 255 identical children.
 	fan := func(child int) []byte {
 		return slices.Concat([]byte("\x01\xff"), bytes.Repeat(binary.BigEndian.AppendUint32(nil, uint32(0x20000000+child)), 255))
 	}
@@ -450,8 +450,8 @@ func TestSameLineOverAndOver(t *testing.T) {
 	}
 }
 
-// TestMoreRulesThanCanBeGoneThrough: every rule is good, and modprobe would
-// need hours for what they say together. The limits of inspect are far away.
+// TestMoreRulesThanCanBeGoneThrough: every rule is good, and modprobe would need
+// hours for all of them. The limits of inspect are far away.
 func TestMoreRulesThanCanBeGoneThrough(t *testing.T) {
 	requests, long := numbered("a%d\n", 30000), numbered(strings.Repeat("a", 4000)+"%d\n", 60)
 	for name, entries := range map[string][]hostcase.Entry{
@@ -554,8 +554,8 @@ func snapshot(t *testing.T, root string) string {
 	return b.String()
 }
 
-// TestHelper: kernel.modprobe as hardening guides set it. It concerns nobody
-// but programs that ask for the protocol.
+// TestHelper: kernel.modprobe as hardening guides set it. It concerns only programs
+// that ask for the protocol.
 func TestHelper(t *testing.T) {
 	for name, tc := range map[string]struct {
 		helper, conf string

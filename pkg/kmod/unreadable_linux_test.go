@@ -94,8 +94,8 @@ func openToAll(t *testing.T, dir string) {
 	}
 }
 
-// TestUnreadable tells what may not be read from what is not there. As root
-// everything can be read, so it runs as another user.
+// TestUnreadable: what may not be read is distinguished from what is missing. As
+// root everything can be read, so it runs as another user.
 func TestUnreadable(t *testing.T) {
 	root, opts := host(t, file("etc/modprobe.d/x.conf", "# nothing\n"), file("run/modprobe.d/y.conf", "blacklist sctp\n"))
 	openToAll(t, root)
@@ -173,7 +173,7 @@ func TestUnreadableUnits(t *testing.T) {
 	}
 }
 
-// TestUnreadableSysctls: what the kernel may forbid and nobody could look up is
+// TestUnreadableSysctls: what the kernel may forbid and could not be looked up is
 // not "allowed".
 func TestUnreadableSysctls(t *testing.T) {
 	if os.Geteuid() != 0 {

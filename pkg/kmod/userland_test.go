@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestUserland: the kind of host, by the files that tell it.
+// TestUserland: the kind of host, by its files.
 func TestUserland(t *testing.T) {
 	const release = "5.14.0-570.el9.x86_64"
 	for _, c := range []struct {

@@ -495,7 +495,7 @@ func TestPools(t *testing.T) {
 }
 
 // TestMerge: configurations are merged as the machine-config-operator does: the
-// workers' before a custom pool's own, each by name, and what one says nothing of
+// workers' before a custom pool's own, each by name, and what one does not set
 // stays as an earlier one has it.
 func TestMerge(t *testing.T) {
 	const load = verdict.LoadRequest
@@ -763,7 +763,7 @@ func TestEveryConfigIsNamed(t *testing.T) {
 }
 
 // TestSystemdOfKmod: a pool of RHEL 8 is judged by that release's systemd, which
-// ends the command line at a newline; later ones go on.
+// ends the command line at a newline; later ones do not.
 func TestSystemdOfKmod(t *testing.T) {
 	args := machineConfig("args", "worker", "", `,"kernelArguments":["quiet\nmodules_load=sctp"]`)
 	configs, err := Decode(strings.NewReader(object("a", file(verdict.VendorBlacklist, "data:,"))+args), "input")

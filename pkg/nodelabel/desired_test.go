@@ -30,8 +30,8 @@ func report(boot string, reason verdict.Reason, onBoot verdict.OnBoot, checks ..
 	return r
 }
 
-// The contract's rules about labels, one case each: what was said, what is
-// found, what is to be said.
+// The contract's rules about labels, one case each: what was written, what is
+// found, what is to be written.
 func TestDesiredLabels(t *testing.T) {
 	good := report(boot1, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv4-stream=pass", "ipv6-stream=pass", "multihoming=pass")
 	all := map[string]string{"ready": "true", "on-boot": "loaded", "ipv6": "true", "multihoming": "true"}
@@ -167,8 +167,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// Whatever stands in the annotations (somebody may have edited them, or an
-// older version written them), the result is complete and valid.
+// Whatever is in the annotations (edited, or written by an older version), the
+// result is complete and valid.
 func FuzzDesired(f *testing.F) {
 	good := report(boot1, verdict.ReasonProbePassed, verdict.OnBootLoaded, "ipv6-stream=pass")
 	f.Add(string(good.Compact(4096)), "2026-01-01T00:00:00Z", "ProbePassed", "true")

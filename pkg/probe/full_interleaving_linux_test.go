@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// TestInterleavingLate: on a busy machine, the receiver's word that its window
-// is shut comes when all has been sent, and the sender tries that window with
-// the next piece of any message, which is lost. Interleaving is found to work all
-// the same. For a guest of test/probe.
+// TestInterleavingLate: on a busy machine, the receiver's packet that its window is
+// shut arrives when all has been sent, and the sender tries that window with the
+// next piece of any message, which is lost. Interleaving is found to work
+// nevertheless. For a guest of test/probe.
 func TestInterleavingLate(t *testing.T) {
 	onlyInGuest(t)
 	if err := openOne(); err != nil { // loads the module

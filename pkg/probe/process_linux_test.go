@@ -148,15 +148,15 @@ func TestAnswerAtTheDeadline(t *testing.T) {
 	}
 }
 
-// How a child has ended is said even if this process hears of it late, as on a
-// busy machine, while there is time.
+// How a child ended is reported even if this process learns it late, as on a busy
+// machine, while there is time.
 func TestChildWhoseEndIsHeardOfLate(t *testing.T) {
 	out, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	w.Close() // it says nothing any more
+	w.Close() // it writes nothing any more
 	sleeping := exec.Command("sleep", "60")
 	sleeping.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := sleeping.Start(); err != nil {
@@ -223,7 +223,7 @@ func TestChildOfParentThatIsKilled(t *testing.T) {
 }
 
 // A child that there is no time for is not started, and one whose start takes
-// longer than there is time is not waited for; nor is either left behind.
+// longer than there is time is not waited for; nor does either remain.
 func TestChildThatIsLate(t *testing.T) {
 	fds, goroutines := descriptors(t), runtime.NumGoroutine()
 	program := filepath.Join(t.TempDir(), "child")

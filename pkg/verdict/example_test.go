@@ -9,7 +9,7 @@ import (
 )
 
 // A vendor's blacklist keeps the module out of the kernel. The probe opened no
-// socket, so the host's files have the word.
+// socket, so the host's files decide.
 func ExampleJudge() {
 	blacklisted := kmod.Decision{Allowed: kmod.AnswerFalse, Cause: kmod.CauseBlacklist, Evidence: []kmod.Evidence{
 		{File: verdict.VendorBlacklist, Line: 6, Text: "blacklist sctp", Cause: kmod.CauseBlacklist},

@@ -92,9 +92,9 @@ func assess(t *testing.T, root string, c *hostcase.Case) verdict.Report {
 	return verdict.Judge(facts)
 }
 
-// follow does the steps of a report that files can do, once and in their order:
-// the commands, or the MachineConfig. It says whether these are all the steps
-// there are, but for the reboot.
+// follow does the steps of a report that files can do, once and in their order: the
+// commands, or the MachineConfig. It reports whether these are all the steps, apart
+// from the reboot.
 func follow(t *testing.T, root string, r verdict.Report) bool {
 	t.Helper()
 	if files := machineconfig.FilesOf(r); files != nil {

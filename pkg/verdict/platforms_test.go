@@ -12,7 +12,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// TestPlatformOf: a platform is told by what os-release says of it, never by
+// TestPlatformOf: a platform is recognised by the fields of os-release, never by
 // its pretty name.
 func TestPlatformOf(t *testing.T) {
 	for _, c := range []struct {
@@ -136,7 +136,7 @@ func TestEveryPlatformInEverySituation(t *testing.T) {
 }
 
 // TestBootSource: where what loads modules at boot is not in the root, a loaded
-// module is no reason to say that nothing asks for it.
+// module is no evidence that nothing asks for it.
 func TestBootSource(t *testing.T) {
 	for _, p := range Platforms() {
 		r := Judge(Facts{Probe: passed(), Inspection: host(func(i *kmod.Inspection) {
@@ -153,8 +153,8 @@ func TestBootSource(t *testing.T) {
 	}
 }
 
-// TestRootElsewhere: of a root in which this kernel's modprobe does not run
-// nothing is concluded but what the kernel itself says.
+// TestRootElsewhere: from a root in which this kernel's modprobe does not run, only
+// what the kernel itself decides is concluded.
 func TestRootElsewhere(t *testing.T) {
 	kind := kmod.Userland{ID: "debian", Container: "/.dockerenv", ModuleDirectory: kmod.AnswerTrue}
 	nixos := kmod.Userland{ID: "nixos", ModuleDirectory: kmod.AnswerFalse}
@@ -271,7 +271,7 @@ func TestHardeningRuleOfOneLine(t *testing.T) {
 	}
 }
 
-// TestNotice: the comment that says what writes a file stands beside the step.
+// TestNotice: the comment that names what writes a file is shown with the step.
 func TestNotice(t *testing.T) {
 	e := installFalse()
 	e.Notice = "# Ansible managed: do not edit"
@@ -287,8 +287,8 @@ func TestNotice(t *testing.T) {
 }
 
 // TestCommandsEditFiles runs the commands of the steps that edit files, in a
-// directory that stands for the host's root: all at once they leave nothing of
-// sctp, and everything else.
+// directory in place of the host's root: all at once they leave nothing of sctp,
+// and everything else.
 func TestCommandsEditFiles(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
@@ -392,7 +392,7 @@ func TestDocumentedPlatforms(t *testing.T) {
 	}
 }
 
-// TestRootElsewhereEveryCombination: whatever a container's files say, no
+// TestRootElsewhereEveryCombination: whatever is in a container's files, no
 // verdict, no next boot and no step comes from them.
 func TestRootElsewhereEveryCombination(t *testing.T) {
 	decide := func(c kmod.Cause) kmod.Decision {

@@ -108,8 +108,8 @@ func TestRemedy(t *testing.T) {
 	}
 }
 
-// TestPendingReboot: of a load that failed in this boot nobody knows that it
-// will succeed in the next.
+// TestPendingReboot: a load that failed in this boot is not known to succeed in the
+// next.
 func TestPendingReboot(t *testing.T) {
 	for want, since := range map[string]time.Time{
 		"sctp is not loaded; the next boot will load it (" + LoadRequest + ":1)":   time.Unix(2000, 0),

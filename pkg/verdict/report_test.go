@@ -54,7 +54,7 @@ func TestCompactFits(t *testing.T) {
 	}
 }
 
-// What is read back from the Node is compared with what would be said now: also
+// What is read back from the Node is compared with what would be written now: also
 // where the host has names that are not UTF-8, the two are the same.
 func TestReportReadsBackTheSame(t *testing.T) {
 	r := large("\xff\xfe\"<é", 3, 3, 3)

@@ -36,7 +36,7 @@ type issued struct {
 type as struct {
 	*authority
 	holder Holder
-	// sent are the tokens, as whoever they are sent to has them.
+	// sent are the tokens, as their receivers have them.
 	sent *[]string
 }
 
@@ -251,8 +251,8 @@ func TestFlood(t *testing.T) {
 }
 
 // Many peers who ask many times at once cost one review each, until their tokens
-// expire; one who comes with ever new tokens gets few of them reviewed, and the
-// others are answered all the same.
+// expire; a peer with ever new tokens gets few of them reviewed, and the other
+// peers still get answers.
 func TestReviews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		authority := newAuthority()

@@ -16,7 +16,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// network leads a client to a listener, 0 or 1, and has the first of them end.
+// network connects a client to a listener, 0 or 1, and makes the first of them end.
 type network struct {
 	start time.Time
 	// ends is when listener 0 ends, moved when new ports are led to listener 1,
@@ -24,7 +24,7 @@ type network struct {
 	ends, moved, expires time.Duration
 	// mute is when listener 0 is silent for three seconds.
 	mute time.Duration
-	// one leads new ports to listener 0 alone, else to each in turn.
+	// one: new ports get listener 0 only, else each in turn.
 	one bool
 
 	mu   sync.Mutex
@@ -34,7 +34,7 @@ type network struct {
 
 func (n *network) over(after time.Duration) bool { return after > 0 && time.Since(n.start) >= after }
 
-// lead says which listener a port leads to.
+// lead is the listener of a port.
 func (n *network) lead(port uint16) (uint16, int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -79,9 +79,9 @@ func (a *fakeAssociation) index(ctx context.Context) (int, error) {
 func (a *fakeAssociation) port() (uint16, error) { return a.at, nil }
 func (a *fakeAssociation) Abort()                {}
 
-// A client follows the listener that is to end, whichever answers first, tells a
-// port that is held up from a Service that does not move, and does not take a
-// listener that is slow for one that has ended.
+// A client follows the listener that is to end, whichever answers first,
+// distinguishes a stale port from a Service that keeps its endpoint, and a slow
+// listener from one that has ended.
 func TestClient(t *testing.T) {
 	seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
 	for _, c := range []struct {

@@ -16,13 +16,13 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// A path counts as blocked on evidence alone: it fails several times in a row
-// while the path beside it works. One that is reached when time is up is open,
-// however often it failed before, and what cannot be told is said to be so.
+// A path counts as blocked on evidence alone: it fails several times in a row while
+// the path beside it works. One that is reached when time is up is open, however
+// often it failed before, and what is not known is unknown.
 func TestBlocked(t *testing.T) {
 	const denied, beside = "denied", "beside"
-	// A story is what tries of the two give, one after the other: "o" is OK,
-	// "x" dropped; the last one goes on.
+	// A story is what tries of the two give, one after the other: "o" is OK, "x"
+	// dropped; the last one repeats.
 	for _, c := range []struct {
 		name           string
 		denied, beside string

@@ -66,8 +66,8 @@ func TestTurns(t *testing.T) {
 	}
 }
 
-// This kernel may have no SCTP: then nothing may be opened, and the word is
-// that of a missing module.
+// This kernel may have no SCTP: then nothing may be opened, and the result is that
+// of a missing module.
 func TestWithoutSCTP(t *testing.T) {
 	if say, ok := registered(); ok || say.Fault != wire.ModuleMissing {
 		t.Skipf("this kernel has SCTP, or does not tell: %+v", say)

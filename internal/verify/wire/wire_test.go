@@ -45,8 +45,8 @@ func TestResultRefusesOtherShapes(t *testing.T) {
 	}
 }
 
-// What another protocol's program wrote is told from what is no message at all,
-// whatever form its content has.
+// A message of another protocol's program is distinguished from what is not a
+// message, whatever form its content has.
 func TestDecodeOtherProtocols(t *testing.T) {
 	for text, want := range map[string]*MismatchError{
 		`{"protocol":9,"version":"v9.0.0","content":["new"]}`:    {9, "v9.0.0"},
