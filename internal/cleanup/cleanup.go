@@ -77,30 +77,35 @@ func Agents(ctx context.Context, c *cluster.Client, opts Options) (names []strin
 		if !agents.Matches(labels.Set(d.Spec.Template.Labels)) {
 			return
 		}
-		if opts.Keys == nil || prefixOf(d.Spec.Template) == opts.Keys.Prefix() {
+		if opts.Keys == nil || mayWrite(d.Spec.Template, *opts.Keys) {
 			names = append(names, d.Namespace+"/"+d.Name)
 		}
 	})
 	return names, err
 }
 
-// prefixOf is the prefix of the keys that an agent writes.
-func prefixOf(t corev1.PodTemplateSpec) string {
-	var keys nodelabel.Keys
+// mayWrite says whether an agent writes these keys. What the value of a variable
+// is, in $(NAME), is not known.
+func mayWrite(t corev1.PodTemplateSpec, keys nodelabel.Keys) bool {
+	var own nodelabel.Keys
 	if c := audit.AgentContainer(&corev1.Pod{Spec: t.Spec}); c != nil {
 		if prefix, found := audit.Argument(c, "--prefix"); found {
-			keys, _ = nodelabel.NewKeys(prefix) // else it does not run
+			if strings.Contains(prefix, "$(") {
+				return true
+			}
+			own, _ = nodelabel.NewKeys(prefix) // else it does not run
 		}
 	}
-	return keys.Prefix()
+	return own.Prefix() == keys.Prefix()
 }
 
 func find(n *corev1.Node, only *nodelabel.Keys) *Node {
 	managed := managedKeys(n)
 	out := Node{Name: n.Name, Labels: []string{}, Annotations: []string{}, Taints: []string{}}
-	// The condition's type is the same for each prefix: it stays while the Node
-	// has the report of the agent with the default one.
-	other := isReport(n.Annotations[nodelabel.DefaultPrefix+"report"])
+	// The condition's type is the same for each prefix: it stays while the Node has
+	// the report of an agent with another one, unless it has that of the default one,
+	// whose condition it is then.
+	other := only != nil && slices.ContainsFunc(reporting(n), func(prefix string) bool { return prefix != only.Prefix() })
 	for _, keys := range prefixes(n, managed, only) {
 		// Another prefix may be another program's, with a key named like one of
 		// ours: the Machine Config Operator has an annotation "reason". Only an
@@ -115,7 +120,7 @@ func find(n *corev1.Node, only *nodelabel.Keys) *Node {
 		out.Labels = append(out.Labels, owned(n.Labels, keys.Prefix(), keys.Labels(), managed["f:labels"])...)
 		out.Annotations = append(out.Annotations, owned(n.Annotations, keys.Prefix(), keys.Annotations(), managed["f:annotations"])...)
 		for _, c := range n.Status.Conditions {
-			out.Condition = out.Condition || c.Type == nodelabel.ConditionType && (standard || only == nil || !other)
+			out.Condition = out.Condition || c.Type == nodelabel.ConditionType && (!other || standard && reported)
 		}
 		for _, t := range n.Spec.Taints {
 			if t.Key == startupTaint(keys) && !slices.Contains(out.Taints, t.Key) {
@@ -137,6 +142,16 @@ func isReport(annotation string) bool {
 	return json.Unmarshal([]byte(annotation), &report) == nil && report.APIVersion == verdict.APIVersion
 }
 
+// reporting are the prefixes of the agents' reports on a Node.
+func reporting(n *corev1.Node) (prefixes []string) {
+	for key, value := range n.Annotations {
+		if domain, name, _ := strings.Cut(key, "/"); name == "report" && isReport(value) {
+			prefixes = append(prefixes, domain+"/")
+		}
+	}
+	return prefixes
+}
+
 // prefixes are those to look for: the one that was asked for, else the default
 // one, each that the agent's field manager has keys of, and each of a report.
 func prefixes(n *corev1.Node, managed map[string][]string, only *nodelabel.Keys) []nodelabel.Keys {
@@ -151,11 +166,7 @@ func prefixes(n *corev1.Node, managed map[string][]string, only *nodelabel.Keys)
 			}
 		}
 	}
-	for key, value := range n.Annotations {
-		if domain, name, _ := strings.Cut(key, "/"); name == "report" && isReport(value) {
-			all = append(all, domain+"/")
-		}
-	}
+	all = append(all, reporting(n)...)
 	slices.Sort(all)
 	var out []nodelabel.Keys
 	for _, prefix := range slices.Compact(all) {

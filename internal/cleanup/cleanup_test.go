@@ -39,6 +39,8 @@ func TestFind(t *testing.T) {
 	two.ManagedFields = append(two.ManagedFields, metav1.ManagedFieldsEntry{
 		Manager: nodelabel.FieldManager, FieldsV1: metav1.NewFieldsV1(`{"f:metadata":{"f:annotations":{"f:other.example/since":{},"f:odd":{}}}}`),
 	})
+	// As an agent with another prefix has it.
+	alone := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n", Annotations: map[string]string{"own.example/report": report}}, Status: node.Status}
 	for _, c := range []struct {
 		node   *corev1.Node
 		all    bool
@@ -53,6 +55,9 @@ func TestFind(t *testing.T) {
 		{two, false, "other.example", &Node{Labels: []string{"other.example/ipv6"}, Annotations: []string{"other.example/message"}}},
 		{node, false, "", &Node{Labels: []string{"sctp-agent/old", "sctp-agent/ready"}, Annotations: []string{"sctp-agent/report"}, Condition: true, Taints: []string{"sctp-agent/unproved"}}},
 		{node, false, "own.example", &Node{Labels: []string{"own.example/ready"}, Annotations: []string{"own.example/report"}}},
+		{alone, true, "", &Node{Annotations: []string{"own.example/report"}, Condition: true}},
+		{alone, false, "own.example", &Node{Annotations: []string{"own.example/report"}, Condition: true}},
+		{alone, false, "", nil},
 		{node, false, "machineconfiguration.openshift.io", nil},
 		{node, false, "foreign.example", nil},
 		{node, false, "eks.amazonaws.com", nil},
@@ -75,6 +80,21 @@ func TestFind(t *testing.T) {
 		if !slices.Equal(got.Labels, c.want.Labels) || !slices.Equal(got.Annotations, c.want.Annotations) ||
 			!slices.Equal(got.Taints, c.want.Taints) || got.Condition != c.want.Condition {
 			t.Errorf("prefix %q: %+v, want %+v", c.prefix, got, c.want)
+		}
+	}
+}
+
+// An agent whose prefix is not known may write any.
+func TestMayWrite(t *testing.T) {
+	own, err := nodelabel.NewKeys("own.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for arg, want := range map[string][2]bool{"--prefix=own.example/": {false, true}, "--prefix=$(PREFIX)": {true, true}, "--node-name=n": {true, false}} {
+		var pod corev1.PodTemplateSpec
+		pod.Spec.Containers = []corev1.Container{{Name: "agent", Args: []string{"run", arg}}}
+		if got := [2]bool{mayWrite(pod, nodelabel.Keys{}), mayWrite(pod, own)}; got != want {
+			t.Errorf("%s: %v, want %v", arg, got, want)
 		}
 	}
 }

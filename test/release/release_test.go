@@ -29,7 +29,7 @@ const version = "v0.1.0"
 
 func release(t *testing.T, version, dir string, env ...string) ([]byte, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // Helm's first build
+	ctx, cancel := context.WithTimeout(t.Context(), 45*time.Minute) // Helm's first build, and that of the plugin on each system
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "../../hack/release", version, dir)
 	cmd.Env = append(append(os.Environ(), "IMAGES=no", "PLUGINS=linux/amd64", "COSIGN_KEY="), env...)
