@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
@@ -193,11 +194,11 @@ func snmp(path string) func(func(metrics.Kind, string, string, float64)) {
 }
 
 var (
-	wordEnds    = regexp.MustCompile(`([a-z0-9])([A-Z])`)
-	acronymEnds = regexp.MustCompile(`([A-Z])([A-Z][a-z])`)
+	wordEnds    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([a-z0-9])([A-Z])`) })
+	acronymEnds = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([A-Z])([A-Z][a-z])`) })
 )
 
 // snake turns "T3RtxExpireds" into "t3_rtx_expireds".
 func snake(s string) string {
-	return strings.ToLower(acronymEnds.ReplaceAllString(wordEnds.ReplaceAllString(s, "${1}_$2"), "${1}_$2"))
+	return strings.ToLower(acronymEnds().ReplaceAllString(wordEnds().ReplaceAllString(s, "${1}_$2"), "${1}_$2"))
 }

@@ -384,7 +384,7 @@ func (f *treeFile) ReadAt(p []byte, off int64) (int, error) {
 	if f.at == nil {
 		at, ok := f.file.(io.ReaderAt)
 		if !ok {
-			data, err := readAll(f.file, f.name, maxByPosition)
+			data, err := readAll(f.file, f.name, f.info.Size, maxByPosition)
 			if err != nil {
 				return 0, err
 			}
@@ -399,5 +399,5 @@ func (f *treeFile) ReadAll(limit int64) ([]byte, error) {
 	if f.info.Size > limit {
 		return nil, &fs.PathError{Op: "read", Path: f.name, Err: ErrTooLarge}
 	}
-	return readAll(f.file, f.name, limit)
+	return readAll(f.file, f.name, f.info.Size, limit)
 }

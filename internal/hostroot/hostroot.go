@@ -9,6 +9,7 @@
 package hostroot
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -69,16 +70,17 @@ type File interface {
 }
 
 // readAll reads a file of any size up to limit, whatever size stat reports: files
-// of procfs have none.
-func readAll(r io.Reader, name string, limit int64) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, limit+1))
-	if err != nil {
+// of procfs have none. A file that has its size is read into one buffer.
+func readAll(r io.Reader, name string, size, limit int64) ([]byte, error) {
+	var data bytes.Buffer
+	data.Grow(int(min(size, limit)) + bytes.MinRead)
+	if _, err := data.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
 		return nil, err
 	}
-	if int64(len(data)) > limit {
+	if int64(data.Len()) > limit {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
 	}
-	return data, nil
+	return data.Bytes(), nil
 }
 
 // Regular refuses everything that is not a plain file, by name.

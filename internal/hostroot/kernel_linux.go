@@ -59,6 +59,6 @@ func (k *Kernel) ReadFile(name string) (string, error) {
 		return "", err
 	}
 	// Files of /proc and /sys have no size; a short read is not their end.
-	data, err := readAll(f, full, maxKernelFile)
+	data, err := readAll(f, full, 0, maxKernelFile)
 	return string(data), err
 }

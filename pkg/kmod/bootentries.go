@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // bootEntry is an entry of the boot loader: a file of the Boot Loader
@@ -175,7 +176,9 @@ func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bo
 }
 
 // grubArguments begins an assignment of kernel arguments in a shell script.
-var grubArguments = regexp.MustCompile(`^\s*(?:export\s+)?GRUB_CMDLINE_LINUX(?:_DEFAULT)?\+?=`)
+var grubArguments = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\s*(?:export\s+)?GRUB_CMDLINE_LINUX(?:_DEFAULT)?\+?=`)
+})
 
 // parseDefaultGrub reads the kernel arguments in /etc/default/grub, a shell script
 // that grub-mkconfig reads. Only plain assignments count.
@@ -186,7 +189,7 @@ func parseDefaultGrub(file string, data []byte) (list []bootArgument) {
 		number++
 		text := strings.TrimRight(cString(string(raw)), "\r\n")
 		if quote == 0 {
-			at := grubArguments.FindString(text)
+			at := grubArguments().FindString(text)
 			if at == "" {
 				continue
 			}
@@ -245,8 +248,8 @@ func parseKernelCmdline(file string, data []byte) (list []bootArgument) {
 }
 
 var (
-	kargsKey    = regexp.MustCompile(`^\s*kargs\s*=\s*\[`)
-	kargsString = regexp.MustCompile(`"([^"\\]*)"|'([^']*)'`)
+	kargsKey    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*kargs\s*=\s*\[`) })
+	kargsString = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"([^"\\]*)"|'([^']*)'`) })
 )
 
 // parseKargs reads a file of bootc's kargs.d: kargs = ["a=b", …], over one line or
@@ -259,16 +262,16 @@ func parseKargs(file string, data []byte) (list []bootArgument) {
 		if strings.HasPrefix(strings.TrimSpace(line), "#") {
 			continue
 		}
-		if at := kargsKey.FindStringIndex(line); !inside && at != nil {
+		if at := kargsKey().FindStringIndex(line); !inside && at != nil {
 			inside, line = true, line[at[1]:]
 		}
 		if !inside {
 			continue
 		}
-		for _, m := range kargsString.FindAllStringSubmatch(line, -1) {
+		for _, m := range kargsString().FindAllStringSubmatch(line, -1) {
 			list = appendTokens(list, m[1]+m[2], file, number)
 		}
-		if strings.Contains(kargsString.ReplaceAllString(line, ""), "]") {
+		if strings.Contains(kargsString().ReplaceAllString(line, ""), "]") {
 			inside = false
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
@@ -172,7 +173,7 @@ const (
 // busyboxBanner is the text of BusyBox's version in the program (libbb/messages.c).
 const busyboxBanner = "BusyBox v"
 
-var scriptStart = regexp.MustCompile(`^#![ \t]*/`)
+var scriptStart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^#![ \t]*/`) })
 
 // maxKmod is larger than kmod's program: what has its name and is larger is looked
 // into.
@@ -204,11 +205,11 @@ func (h *host) programAt(name string) programKind {
 		return programOther
 	}
 	switch {
-	case scriptStart.Match(data):
+	case scriptStart().Match(data):
 		return programOther
 	case bytes.Contains(data, []byte(busyboxBanner)):
 		return programBusyBox
-	case kmodBanner.Match(data):
+	case kmodBanner().Match(data):
 		return programKmod
 	case bytes.HasPrefix(data, []byte("\x7fELF")):
 		return programOther

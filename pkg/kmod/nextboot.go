@@ -7,7 +7,6 @@ import (
 	"iter"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -389,13 +388,16 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 	case has == AnswerTrue && h.state == StateAbsent && !h.replaced:
 		by.Effect = fmt.Sprintf("lists %s, and the next boot may bring this kernel", h.target)
 		next.Pending, next.Known = append(next.Pending, by), false
-	case has == AnswerFalse, has == AnswerUnknown && chosen && releaseName.MatchString(release):
+	case has == AnswerFalse, has == AnswerUnknown && chosen && isRelease(release):
 		next.Kernel, next.KernelChosen, next.KernelBy = printable(release), chosen, by
 	}
 }
 
-// releaseName is a kernel's release, as opposed to the name of a kernel's file.
-var releaseName = regexp.MustCompile(`^\d+\.\d`)
+// isRelease tells a kernel's release from other names of a kernel's file.
+func isRelease(name string) bool {
+	major, minor, _ := strings.Cut(name, ".")
+	return strings.Trim(major, "0123456789") == "" && minor != "" && isDigit(minor[0])
+}
 
 // entryKernel is the release of an entry's kernel, and the directory of its modules:
 // those of OSTree are in the deployment that the entry names.

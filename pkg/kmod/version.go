@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
@@ -46,7 +47,7 @@ var libkmodVersions = map[string]int{
 }
 
 // kmodBanner is the text in the program that "kmod --version" prints.
-var kmodBanner = regexp.MustCompile(`kmod version (\d{1,3})\b`)
+var kmodBanner = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`kmod version (\d{1,3})\b`) })
 
 // detectKmod finds the major version of the host's kmod: by the target of the
 // library's link, else by the banner inside the program. 0 if neither is there.
@@ -69,7 +70,7 @@ func detectKmod(root *hostroot.Tree, machine string) int {
 		if err != nil {
 			continue
 		}
-		if m := kmodBanner.FindSubmatch(data); m != nil {
+		if m := kmodBanner().FindSubmatch(data); m != nil {
 			v, _ := strconv.Atoi(string(m[1]))
 			return v
 		}

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/manifest"
 )
@@ -258,7 +259,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 
 // renderedName is what the machine-config-operator calls what it renders:
 // rendered-POOL-HASH.
-var renderedName = regexp.MustCompile(`^rendered-(.+)-[0-9a-f]{32}$`)
+var renderedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^rendered-(.+)-[0-9a-f]{32}$`) })
 
 // generatedBy is the annotation of what the machine-config-operator makes.
 const generatedBy = "machineconfiguration.openshift.io/generated-by-controller-version"
@@ -290,7 +291,7 @@ func (d *decoder) machineConfig(o value) {
 	c.Name, c.Role = meta.Name, meta.Labels[RoleLabel]
 	if c.Role == "" {
 		// What copies the object may leave out its owner.
-		if name := renderedName.FindStringSubmatch(c.Name); name != nil {
+		if name := renderedName().FindStringSubmatch(c.Name); name != nil {
 			c.RenderedFor = name[1]
 		}
 		for _, owner := range meta.Owners {

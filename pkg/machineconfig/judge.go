@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/memfs"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -253,7 +254,9 @@ func (e Evidence) String() string {
 }
 
 // namesModule finds a command that loads, unloads or forbids the module.
-var namesModule = regexp.MustCompile(`\b(modprobe|insmod|rmmod|modules_disabled|kernel\.modprobe)\b.*`)
+var namesModule = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\b(modprobe|insmod|rmmod|modules_disabled|kernel\.modprobe)\b.*`)
+})
 
 // unitNotes point at commands of systemd units that bear on the module and that
 // nothing starts at boot, or whose effect is not judged. judged are those that are
@@ -265,7 +268,7 @@ func unitNotes(c Config, judged []kmod.Evidence) []string {
 			continue
 		}
 		for _, text := range u.texts() {
-			for _, line := range namesModule.FindAllString(text, -1) {
+			for _, line := range namesModule().FindAllString(text, -1) {
 				switch {
 				case strings.Contains(line, "modules_disabled"), strings.Contains(line, "kernel.modprobe"):
 					out = append(out, fmt.Sprintf("unit %s of %s %s runs a command that is not judged: %s", u.Name, Kind, c.Name, clip(line)))

@@ -13,6 +13,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -68,14 +69,14 @@ const DiagBlacklist = "/etc/modprobe.d/sctp_diag-blacklist.conf"
 // the same name in /etc/modprobe.d replaces those in the directories of the vendor
 // (modprobe.d(5)).
 func Empty(name string) (File, error) {
-	if !emptyPath.MatchString(name) || path.Clean(name) != name {
+	if !emptyPath().MatchString(name) || path.Clean(name) != name {
 		return File{}, fmt.Errorf("empty %q: want a file below /etc/modprobe.d, with a name of letters, digits and ._+@-", name)
 	}
 	return File{Path: name, Mode: fileMode, Why: "empty in place of lines that stop sctp; other lines of the file are lost, unless they are put here"}, nil
 }
 
 // emptyPath matches what needs no quotes in YAML and in a shell script.
-var emptyPath = regexp.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+$`)
+var emptyPath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+$`) })
 
 // FilesOf are the files of the one MachineConfig that does all the steps of a
 // report's remedies that files can do. Those of [Files] are always among them:
@@ -112,7 +113,7 @@ func Name(role string) string { return "99-" + role + "-load-sctp" }
 
 // roleName is what OpenShift's machine config pools, and label values, may be
 // called (RFC 1123 label).
-var roleName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$`)
+var roleName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$`) })
 
 // Write prints one MachineConfig for each role, as a YAML stream.
 func Write(w io.Writer, roles []string, files []File) error {
@@ -121,7 +122,7 @@ func Write(w io.Writer, roles []string, files []File) error {
 	}
 	seen := map[string]bool{}
 	for i, role := range roles {
-		if !roleName.MatchString(role) {
+		if !roleName().MatchString(role) {
 			return fmt.Errorf("role %q is no name of a machine config pool: want up to 42 characters of a-z, 0-9 and -, such as \"worker\"", role)
 		}
 		if seen[role] {

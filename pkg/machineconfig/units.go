@@ -88,7 +88,7 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 	for _, u := range list {
 		if units.Load(u.Name).File == "" {
 			for name, by := range u.dropInsBy {
-				if namesModule.MatchString(u.DropIns[name]) {
+				if namesModule().MatchString(u.DropIns[name]) {
 					cannot(u, by, " is the host's own: whether the boot starts it is not known")
 				}
 			}
@@ -113,7 +113,7 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 
 // loads reports whether something of the unit is about modules.
 func (u *Unit) loads() bool {
-	return slices.ContainsFunc(u.texts(), namesModule.MatchString)
+	return slices.ContainsFunc(u.texts(), namesModule().MatchString)
 }
 
 // wantedBy is one of the units that links are of, if only the host has them.

@@ -2,6 +2,7 @@ package oracle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -80,7 +81,7 @@ func benchRoot(b *testing.B) (root, release string) {
 		b.Fatal(err)
 	}
 	// The number changes with what is built here.
-	root, err = cache.Once(ctx, "kmod-bench/2-"+release, func(ctx context.Context, dir string) error {
+	root, err = cache.Once(ctx, "kmod-bench/3-"+release, func(ctx context.Context, dir string) error {
 		if _, err := Prepare(ctx, Versions[1], dir); err != nil {
 			return err
 		}
@@ -112,8 +113,14 @@ func benchRoot(b *testing.B) (root, release string) {
 		if err := writeVersions(dir); err != nil {
 			return err
 		}
-		if err := os.Link(filepath.Join(dir, "sbin/modprobe"), filepath.Join(dir, "sbin/depmod")); err != nil {
+		// modprobe is a link to kmod, as distributions have it.
+		if err := os.Rename(filepath.Join(dir, "sbin/modprobe"), filepath.Join(dir, "bin/kmod")); err != nil {
 			return err
+		}
+		for _, name := range []string{"modprobe", "depmod"} {
+			if err := os.Symlink("../bin/kmod", filepath.Join(dir, "sbin", name)); err != nil {
+				return err
+			}
 		}
 		if out, err := inRoot(ctx, dir, "/sbin/depmod", release).CombinedOutput(); err != nil {
 			return fmt.Errorf("depmod: %w\n%s", err, out)
@@ -153,6 +160,25 @@ func BenchmarkForkExec(b *testing.B) {
 	for b.Loop() {
 		if err := inRoot(b.Context(), root, "/bin/true").Run(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkCheck is "sctp-agent check" as a whole process, from its start to its end,
+// on the root of BenchmarkInspect.
+func BenchmarkCheck(b *testing.B) {
+	root, release := benchRoot(b)
+	program := filepath.Join(b.TempDir(), "sctp-agent")
+	build := exec.CommandContext(b.Context(), "hack/build", program)
+	build.Dir = "../.."
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("hack/build: %v: %s", err, out)
+	}
+	for b.Loop() {
+		out, err := exec.CommandContext(b.Context(), program, "check", "--root", root, "--kernel-release", release).Output()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.Contains(string(out), "/etc/modprobe.d/sctp-blacklist.conf:7") {
+			b.Fatalf("check: %v: %s", err, out)
 		}
 	}
 }
