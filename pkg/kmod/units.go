@@ -229,52 +229,17 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	case !pulled && whole:
 		return unclear(UnitUnknown, Evidence{File: u.File, Effect: "is not linked from sysinit.target.wants: what starts it at boot is not known"})
 	}
-	state := UnitActive
-	changed := Evidence{File: u.File, Effect: "takes the place of the unit that reads modules-load.d"}
-	if !u.Vendor() {
-		state = UnitReplaced
-	}
-	runs, reached := AnswerFalse, AnswerTrue
-	for _, v := range u.Values("Service", "ExecStart") {
-		commands, sure := u.Commands(v.Value)
-		for _, args := range commands {
-			does, succeeds := h.runsModulesLoad(args, sure)
-			switch {
-			case runs == AnswerTrue || reached == AnswerFalse:
-			case does == AnswerTrue:
-				runs = reached
-			case does == AnswerUnknown:
-				runs = AnswerUnknown
-			}
-			if !v.Ignored() && reached != AnswerFalse && succeeds != AnswerTrue {
-				reached = succeeds // what comes after it is not run where it fails
-			}
-		}
-		if !v.Vendor {
-			changed = Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: "is run in place of systemd-modules-load"}
-		}
-	}
-	if runs != AnswerTrue && state == UnitActive {
-		state = UnitReplaced
-		for _, v := range u.Settings {
-			if v.Key == "ExecStart" && !v.Vendor && changed.Line == 0 {
-				changed = Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: "clears what the unit runs"}
-			}
-		}
-	}
+	state, runs, changed := h.unitStarts(u)
 	held, by := units.Conditions(u, words)
-	condition := Evidence{File: by.File, Line: by.Line, Text: printable(by.Key + "=" + by.Value)}
 	switch {
 	case held == systemdunit.No:
-		condition.Effect = "does not hold, so " + modulesLoadUnit + " does not run"
-		return stopped(UnitConditionFailed, condition)
+		return stopped(UnitConditionFailed, settingEvidence(by, "does not hold, so "+modulesLoadUnit+" does not run"))
 	case runs == AnswerFalse:
 		return stopped(state, changed)
 	case runs == AnswerUnknown:
 		return unclear(state, changed)
 	case held == systemdunit.Unclear:
-		condition.Effect = "decides whether " + modulesLoadUnit + " runs, which is not known from the root"
-		return unclear(UnitUnknown, condition)
+		return unclear(UnitUnknown, settingEvidence(by, "decides whether "+modulesLoadUnit+" runs, which is not known from the root"))
 	}
 	// The distribution's own settings of the unit let it run; what another package
 	// adds may not.
@@ -293,6 +258,46 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		return unclear(state, Evidence{File: units.Load("sysinit.target").File, Effect: "masks the target that starts " + modulesLoadUnit})
 	}
 	return loadUnit{state: state, runs: AnswerTrue}
+}
+
+// unitStarts finds out whether the unit's commands read modules-load.d, and what
+// has changed them.
+func (h *host) unitStarts(u *systemdunit.Unit) (state UnitState, runs Answer, changed Evidence) {
+	state = UnitActive
+	changed = Evidence{File: u.File, Effect: "takes the place of the unit that reads modules-load.d"}
+	if !u.Vendor() {
+		state = UnitReplaced
+	}
+	runs = AnswerFalse
+	reached := AnswerTrue
+	for _, v := range u.Values("Service", "ExecStart") {
+		commands, sure := u.Commands(v.Value)
+		for _, args := range commands {
+			does, succeeds := h.runsModulesLoad(args, sure)
+			switch {
+			case runs == AnswerTrue || reached == AnswerFalse:
+			case does == AnswerTrue:
+				runs = reached
+			case does == AnswerUnknown:
+				runs = AnswerUnknown
+			}
+			if !v.Ignored() && reached != AnswerFalse && succeeds != AnswerTrue {
+				reached = succeeds // what comes after it is not run where it fails
+			}
+		}
+		if !v.Vendor {
+			changed = settingEvidence(v, "is run in place of systemd-modules-load")
+		}
+	}
+	if runs != AnswerTrue && state == UnitActive {
+		state = UnitReplaced
+		for _, v := range u.Settings {
+			if v.Key == "ExecStart" && !v.Vendor && changed.Line == 0 {
+				changed = settingEvidence(v, "clears what the unit runs")
+			}
+		}
+	}
+	return state, runs, changed
 }
 
 // modulesLoadPrograms is where systemd has the program that reads modules-load.d, and
