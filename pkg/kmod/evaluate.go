@@ -84,11 +84,11 @@ func (ev *evaluation) readModulesLoad() {
 func (set configSet) problems() []Evidence {
 	var list []Evidence
 	for _, d := range set.dirErrs {
-		list = append(list, Evidence{File: d.dir, Effect: "could not be read: " + hostroot.Bare(d.err).Error(), Cause: CauseUnreadable})
+		list = append(list, unreadable(d.dir, d.err))
 	}
 	for _, f := range set.files {
 		if f.err != nil {
-			list = append(list, Evidence{File: f.path, Effect: "could not be read: " + hostroot.Bare(f.err).Error(), Cause: CauseUnreadable})
+			list = append(list, unreadable(f.path, f.err))
 		}
 	}
 	return list
@@ -547,7 +547,7 @@ func (ev *evaluation) bootLoad() BootLoad {
 	}
 	problems := ev.loadSet.problems()
 	if h.cmdlineErr != nil {
-		problems = append(problems, Evidence{File: procCmdline, Effect: "could not be read: " + hostroot.Bare(h.cmdlineErr).Error(), Cause: CauseUnreadable})
+		problems = append(problems, unreadable(procCmdline, h.cmdlineErr))
 	}
 	if h.noEnd != nil && len(ev.requests) > 0 {
 		// Not everything that the names resolve to was looked up.

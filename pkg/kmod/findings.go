@@ -365,3 +365,8 @@ func (ev *evaluation) blacklistedInRun() bool {
 		return b.name == ev.mod.Name && strings.HasPrefix(b.file, "/run/")
 	})
 }
+
+// unreadable is the evidence that a file could not be read.
+func unreadable(file string, err error) Evidence {
+	return Evidence{File: file, Effect: "could not be read: " + hostroot.Bare(err).Error(), Cause: CauseUnreadable}
+}

@@ -173,7 +173,7 @@ func (h *host) close() {
 }
 
 func (h *host) problem(file string, err error) {
-	e := Evidence{File: file, Effect: "could not be read: " + hostroot.Bare(err).Error(), Cause: CauseUnreadable}
+	e := unreadable(file, err)
 	for _, have := range h.problems {
 		if have.File == e.File {
 			return

@@ -117,7 +117,7 @@ func (h *host) gatherUnits() {
 	h.gatherCommands(units, words, services)
 	h.gatherMentions()
 	if units.Err != nil {
-		h.unitsErr = &Evidence{File: units.ErrFile, Cause: CauseUnreadable, Effect: "could not be read: " + hostroot.Bare(units.Err).Error()}
+		h.unitsErr = new(unreadable(units.ErrFile, units.Err))
 		h.notes = append(h.notes, Finding{Kind: FindingIncomplete, Evidence: []Evidence{*h.unitsErr}, Message: h.unitsErr.File + " " + h.unitsErr.Effect})
 	}
 }
@@ -214,9 +214,9 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	case u.Masked:
 		return stopped(UnitMasked, Evidence{File: u.File, Effect: "masks the unit that reads modules-load.d (run \"systemctl unmask " + modulesLoadUnit + "\")"})
 	case u.Err != nil:
-		return unclear(UnitUnknown, Evidence{File: u.File, Effect: "could not be read: " + hostroot.Bare(u.Err).Error()})
+		return unclear(UnitUnknown, unreadable(u.File, u.Err))
 	case u.File == "" && units.Err != nil:
-		return unclear(UnitUnknown, Evidence{File: units.ErrFile, Effect: "could not be read: " + hostroot.Bare(units.Err).Error()})
+		return unclear(UnitUnknown, unreadable(units.ErrFile, units.Err))
 	case u.File == "" && whole && !units.Empty():
 		return stopped(UnitAbsent, Evidence{File: shippedUnit, Effect: "is not there: nothing reads modules-load.d at boot"})
 	case u.File == "":
