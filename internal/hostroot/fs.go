@@ -99,6 +99,9 @@ func (t *Tree) TooDeep(name string, links int) bool {
 }
 
 func (t *Tree) resolveWithin(name string, limit int) (at string, info fs.FileInfo, err error) {
+	if err := t.check(name); err != nil {
+		return "", nil, err
+	}
 	rest, own, inLink := name, len(name), false
 	fail := func(err error) (string, fs.FileInfo, error) {
 		if t.partial && inLink && errors.Is(err, fs.ErrNotExist) {
@@ -196,9 +199,6 @@ func (t *Tree) info(at string, i fs.FileInfo) Info {
 
 // Stat describes the target of a name.
 func (t *Tree) Stat(name string) (Info, error) {
-	if err := t.check(name); err != nil {
-		return Info{}, err
-	}
 	at, info, err := t.resolve(name)
 	if err != nil {
 		return Info{}, err
@@ -233,9 +233,6 @@ func (t *Tree) Readlink(name string) (string, error) {
 // Open opens a regular file. Anything else is refused unopened: ErrNullDevice
 // for /dev/null, which a tree need not have, ErrNotRegular otherwise.
 func (t *Tree) Open(name string) (File, error) {
-	if err := t.check(name); err != nil {
-		return nil, err
-	}
 	at, info, err := t.resolve(name)
 	if err != nil {
 		if at == "dev/null" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted)) {
@@ -264,9 +261,6 @@ func (t *Tree) Open(name string) (File, error) {
 
 // ReadDir lists a directory of at most maxDirEntries entries, sorted by name.
 func (t *Tree) ReadDir(name string) ([]Entry, error) {
-	if err := t.check(name); err != nil {
-		return nil, err
-	}
 	at, info, err := t.resolve(name)
 	if err != nil {
 		return nil, err
@@ -324,9 +318,12 @@ func (t *Tree) MayHave(name string) bool {
 // Automount reports whether a name is a mount point of autofs that nothing has
 // used: a look below it would mount something, and may wait for a server.
 func (t *Tree) Automount(name string) bool {
-	at, _, err := t.resolve(name)
 	live, ok := t.fsys.(disk)
-	return err == nil && ok && live.automount(at)
+	if !ok {
+		return false
+	}
+	at, _, err := t.resolve(name)
+	return err == nil && live.automount(at)
 }
 
 // Close leaves the file system to the caller, if it is the caller's.
