@@ -407,7 +407,7 @@ func (j *judgement) policy() {
 			"whether NetworkPolicy is enforced is unknown on some paths: the port that it allows failed at times, too", denied.rows(append(unclear, shut...))...)
 	}
 	if len(refused) > 0 {
-		j.add(FindingPolicyBlocks, "see how the network plugin treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", newCauses(j.r, PathAllowed).rows(refused)...)
+		j.add(FindingPolicyBlocks, "see whether the network plugin works on these nodes (it may be overloaded or restarting), then how it treats SCTP in NetworkPolicies", "a NetworkPolicy blocks an SCTP port that it allows", newCauses(j.r, PathAllowed).rows(refused)...)
 	}
 }
 

@@ -31,7 +31,7 @@ const agentImage = "localhost/sctp-agent:test"
 
 // runTimeout of one run: guests in software emulation start a pod in seconds,
 // on a busy machine in minutes.
-const runTimeout = "10m"
+const runTimeout = "15m"
 
 // pair is a cluster of two full guests.
 type pair struct {
@@ -175,8 +175,9 @@ func expect(t *testing.T, r ran, result *verify.Result, code int, kinds ...strin
 	}
 }
 
-// Two nodes that are ready, the program on the healthy cluster, and two faults at
-// once, of which neither hides the other.
+// Two nodes that are ready: the program on the healthy cluster, with two faults at
+// once, of which neither hides the other, with an engine for NetworkPolicy, a load
+// balancer, and a Service whose endpoint is deleted.
 func TestVerifyPair(t *testing.T) {
 	if testing.Short() {
 		t.Skip("only in make test-full")
@@ -185,13 +186,14 @@ func TestVerifyPair(t *testing.T) {
 	p.ready(0, kmod.AnswerTrue)
 	p.ready(1, kmod.AnswerTrue)
 	p.step(t, "both are ready", p.healthy)
-	p.step(t, "load balancer", p.loadBalancer)
-	p.step(t, "failover", p.failover)
 	p.step(t, "dropped one way, and a wrong target port", func(t *testing.T) {
 		stop := p.spoilService(t)
 		defer stop()
 		p.oneWay(t, verify.FindingOneWay, verify.FindingDropped, verify.FindingTargetPort)
 	})
+	p.policyEngine(t)
+	p.step(t, "load balancer", p.loadBalancer)
+	p.step(t, "failover", p.failover)
 }
 
 // healthy is a run on a cluster of two ready nodes that have no fault.

@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"bytes"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/sctp-agent/sctp-agent/test/node"
+)
+
+// engineModule is kube-network-policies, which has nftables queue the packets of
+// pods that a policy selects, and judges them.
+const (
+	engineModule = "../node/netpol"
+	enginePath   = "sigs.k8s.io/kube-network-policies"
+	engineQueue  = "98"
+)
+
+// policyEngine is what verify says of NetworkPolicy where an engine enforces it.
+// What it says where there is none is in TestVerify.
+func (p *pair) policyEngine(t *testing.T) {
+	p.installEngine(t)
+	for i := range p.nodes {
+		p.startEngine(t, i)
+	}
+	p.step(t, "an engine enforces NetworkPolicy", func(t *testing.T) {
+		r, result := p.verify(t, "--network-policy")
+		expect(t, r, result, 0)
+		if result.Policy != "enforced" {
+			t.Errorf("policy %q", result.Policy)
+		}
+	})
+	for _, n := range p.nodes {
+		// Told to by SIGINT, it takes its rules away.
+		if _, err := n.Run(p.ctx, "systemctl", "stop", "netpol"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// installEngine gives the engine its rights, by its own manifest, and brings the
+// program to the nodes, which run it as a service: an image of it would take
+// minutes to unpack there.
+func (p *pair) installEngine(t *testing.T) {
+	t.Helper()
+	list := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", enginePath)
+	list.Dir = engineModule
+	dir, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest, err := os.ReadFile(filepath.Join(strings.TrimSpace(string(dir)), "install.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rights [][]byte
+	for _, object := range bytes.Split(manifest, []byte("\n---\n")) {
+		if !bytes.Contains(object, []byte("kind: DaemonSet")) {
+			rights = append(rights, object)
+		}
+	}
+	if err := p.cp.Apply(p.ctx, bytes.Join(rights, []byte("\n---\n"))); err != nil {
+		t.Fatal(err)
+	}
+	token, err := p.client.CoreV1().ServiceAccounts(metav1.NamespaceSystem).CreateToken(p.ctx, "kube-network-policies", &authenticationv1.TokenRequest{
+		Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(4 * 3600))},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := buildProgram(t, engineModule, enginePath+"/cmd")
+	for _, n := range p.nodes {
+		for name, content := range map[string]string{"token": token.Status.Token, "ca.crt": string(p.cp.CA())} {
+			if err := n.WriteFile(p.ctx, node.File{Path: "/var/run/secrets/kubernetes.io/serviceaccount/" + name, Content: content}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := n.Upload(p.ctx, program, "/opt/guest/netpol", 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// startEngine returns when the engine has bound its queue.
+func (p *pair) startEngine(t *testing.T, i int) {
+	t.Helper()
+	server, err := url.Parse(p.cp.GuestURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := p.nodes[i]
+	if _, err := n.Run(p.ctx, "systemd-run", "--unit=netpol", "--property=Restart=always", "--property=RestartSec=1", "--property=KillSignal=SIGINT",
+		"--setenv=KUBERNETES_SERVICE_HOST="+server.Hostname(), "--setenv=KUBERNETES_SERVICE_PORT="+server.Port(),
+		"/opt/guest/netpol", "--hostname-override="+n.Name(), "--nfqueue-id="+engineQueue); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Shell(p.ctx, `i=0; until grep -q '^ *`+engineQueue+` ' /proc/net/netfilter/nfnetlink_queue 2>/dev/null; do i=$((i + 1)); [ $i -lt 600 ]; sleep 1; done`); err != nil {
+		log, _ := n.Run(p.ctx, "journalctl", "-u", "netpol", "-n", "50", "--no-pager")
+		t.Fatalf("the engine does not come up: %v\n%s", err, log)
+	}
+}
