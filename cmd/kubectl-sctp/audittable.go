@@ -34,12 +34,12 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, o tableOptions)
 	}
 	t := p.Writer(w)
 	t.Bare = o.bare
-	printSummary(t, p, r.Summary)
+	printSummary(t, r.Summary)
 	t.Line("")
 	if o.each || o.wide || len(r.Nodes) < manyNodes {
-		printNodes(t, p, r, o.wide)
+		printNodes(t, r, o.wide)
 	} else {
-		printFleet(t, p, r.Fleet())
+		printFleet(t, r.Fleet())
 	}
 
 	if len(r.Pools) > 0 {
@@ -53,7 +53,7 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, o tableOptions)
 	}
 
 	for list := range runs(r.Findings, func(f audit.Finding) audit.Kind { return f.Kind }) {
-		printFindings(t, p, list)
+		printFindings(t, list)
 	}
 
 	if len(r.Unseen) > 0 {
@@ -74,7 +74,7 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, o tableOptions)
 	if n := len(r.Known); n > 0 {
 		t.Line("Known from the baseline: %d.", n)
 	}
-	printSummary(t, p, r.Summary)
+	printSummary(t, r.Summary)
 	return t.Err
 }
 
@@ -96,16 +96,16 @@ func printNames(w io.Writer, p terminal.Palette, r audit.Result) error {
 
 // printSummary is printed first, for those who read the beginning, and last, where
 // a long output leaves the cursor.
-func printSummary(t *terminal.Writer, p terminal.Palette, s audit.Summary) {
+func printSummary(t *terminal.Writer, s audit.Summary) {
 	t.Line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
-	t.Line("%s", findingsText(p, s))
+	t.Line("%s", findingsText(t.Palette, s))
 	if s.Undecoded > 0 {
-		t.Line("%s", p.Warn(fmt.Sprintf("Not decoded, and so not judged: %d (see \"Not seen\").", s.Undecoded)))
+		t.Line("%s", t.Warn(fmt.Sprintf("Not decoded, and so not judged: %d (see \"Not seen\").", s.Undecoded)))
 	}
 }
 
 // printNodes prints a row per node.
-func printNodes(t *terminal.Writer, p terminal.Palette, r audit.Result, wide bool) {
+func printNodes(t *terminal.Writer, r audit.Result, wide bool) {
 	agentsSeen := !slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool {
 		return u.Source == audit.SourcePods || u.Source == audit.SourceAgents
 	})
@@ -126,15 +126,15 @@ func printNodes(t *terminal.Writer, p terminal.Palette, r audit.Result, wide boo
 			rows[i] = append(rows[i], terminal.OrDash(string(n.Reason)), terminal.OrDash(pod))
 		}
 	}
-	t.Table(p, columns, rows,
+	t.Table(columns, rows,
 		func(c int, cell, padded string) string {
 			switch {
 			case c == 2:
-				return p.Answer(kmod.Answer(cell), padded, padded, padded)
+				return t.Answer(kmod.Answer(cell), padded, padded, padded)
 			case c == 3 && cell == string(verdict.OnBootBlocked):
-				return p.Bad(padded)
+				return t.Bad(padded)
 			case c == 6 && (cell == "none" || cell == "not ready"):
-				return p.Warn(padded)
+				return t.Warn(padded)
 			}
 			return padded
 		},
@@ -142,15 +142,15 @@ func printNodes(t *terminal.Writer, p terminal.Palette, r audit.Result, wide boo
 }
 
 // printFleet prints a row per pool and cause.
-func printFleet(t *terminal.Writer, p terminal.Palette, groups []audit.NodeGroup) {
+func printFleet(t *terminal.Writer, groups []audit.NodeGroup) {
 	rows := make([][]string, len(groups))
 	for i, g := range groups {
 		rows[i] = []string{terminal.OrDash(g.Pool), string(g.Ready), fmt.Sprint(len(g.Nodes))}
 	}
-	t.Table(p, []terminal.Column{{Head: "POOL", Shrink: true}, {Head: "READY"}, {Head: "NODES"}}, rows,
+	t.Table([]terminal.Column{{Head: "POOL", Shrink: true}, {Head: "READY"}, {Head: "NODES"}}, rows,
 		func(c int, cell, padded string) string {
 			if c == 1 {
-				return p.Answer(kmod.Answer(cell), padded, padded, padded)
+				return t.Answer(kmod.Answer(cell), padded, padded, padded)
 			}
 			return padded
 		},
@@ -186,16 +186,16 @@ func runs[T any, K comparable](list []T, key func(T) K) iter.Seq[[]T] {
 }
 
 // printFindings prints the findings of one kind.
-func printFindings(t *terminal.Writer, p terminal.Palette, list []audit.Finding) {
+func printFindings(t *terminal.Writer, list []audit.Finding) {
 	head := strings.ToUpper(string(list[0].Severity))
 	switch list[0].Severity {
 	case audit.Critical:
-		head = p.Bad(head)
+		head = t.Bad(head)
 	case audit.Warning:
-		head = p.Warn(head)
+		head = t.Warn(head)
 	}
 	t.Line("")
-	t.Line("%s  %s", head, p.Head(list[0].Kind.Title()))
+	t.Line("%s  %s", head, t.Head(list[0].Kind.Title()))
 	for i, f := range list {
 		if i == most {
 			t.Line("  … and %d more (-o json lists all)", len(list)-most)

@@ -93,11 +93,11 @@ agents were seen, or the command failed or was misused.`,
 // printMesh prints the conclusions, and what there is between zones.
 func printMesh(w io.Writer, p terminal.Palette, r *meshview.Result, each bool) error {
 	t := p.Writer(w)
-	printMeshSummary(t, p, r)
+	printMeshSummary(t, r)
 	for list := range runs(r.Findings, func(f meshview.Finding) meshview.Kind { return f.Kind }) {
-		printMeshFindings(t, p, r.Time, list, each)
+		printMeshFindings(t, r.Time, list, each)
 	}
-	printZones(t, p, r.Zones)
+	printZones(t, r.Zones)
 	if len(r.Unseen) > 0 {
 		t.Line("")
 		t.Line("%s", p.Warn("Not seen"))
@@ -110,11 +110,11 @@ func printMesh(w io.Writer, p terminal.Palette, r *meshview.Result, each bool) e
 		}
 	}
 	t.Line("")
-	printMeshSummary(t, p, r)
+	printMeshSummary(t, r)
 	return t.Err
 }
 
-func printMeshSummary(t *terminal.Writer, p terminal.Palette, r *meshview.Result) {
+func printMeshSummary(t *terminal.Writer, r *meshview.Result) {
 	s := r.Summary
 	t.Line("%d nodes, %d seen; %d pairs are probed: %d work, %d fail, %d unknown", s.Nodes, s.Seen, s.Pairs, s.OK, s.Failed, s.Unknown)
 	kinds := map[meshview.Kind]int{}
@@ -122,13 +122,13 @@ func printMeshSummary(t *terminal.Writer, p terminal.Palette, r *meshview.Result
 		kinds[f.Kind]++
 	}
 	fails := fmt.Sprintf("SCTP fails; nodes: %d, paths: %d", kinds[meshview.NodeUnreachableBySCTP], kinds[meshview.PathBroken])
-	t.Line("%s", p.Answer(r.Verdict(), "SCTP works on every pair", fails, "Nothing that was seen fails"))
+	t.Line("%s", t.Answer(r.Verdict(), "SCTP works on every pair", fails, "Nothing that was seen fails"))
 }
 
 // printMeshFindings prints the findings of one kind.
-func printMeshFindings(t *terminal.Writer, p terminal.Palette, now time.Time, list []meshview.Finding, each bool) {
+func printMeshFindings(t *terminal.Writer, now time.Time, list []meshview.Finding, each bool) {
 	t.Line("")
-	t.Line("%s", p.Bad(string(list[0].Kind)))
+	t.Line("%s", t.Bad(string(list[0].Kind)))
 	for i, f := range list {
 		if i == most && !each {
 			t.Line("  … and %d more (--all prints them)", len(list)-most)
@@ -154,7 +154,7 @@ func printMeshFindings(t *terminal.Writer, p terminal.Palette, now time.Time, li
 const manyZones = 30
 
 // printZones prints a row for each pair of zones.
-func printZones(t *terminal.Writer, p terminal.Palette, zones []meshview.ZonePair) {
+func printZones(t *terminal.Writer, zones []meshview.ZonePair) {
 	var rows [][]string
 	for _, z := range zones {
 		if len(zones) < manyZones || z.Failed > 0 {
@@ -169,10 +169,10 @@ func printZones(t *terminal.Writer, p terminal.Palette, zones []meshview.ZonePai
 		return
 	}
 	t.Line("")
-	t.Table(p, []terminal.Column{{Head: "FROM ZONE", Shrink: true}, {Head: "TO ZONE", Shrink: true}, {Head: "PAIRS"}, {Head: "FAIL"}, {Head: "MEDIAN RTT"}}, rows,
+	t.Table([]terminal.Column{{Head: "FROM ZONE", Shrink: true}, {Head: "TO ZONE", Shrink: true}, {Head: "PAIRS"}, {Head: "FAIL"}, {Head: "MEDIAN RTT"}}, rows,
 		func(column int, cell, padded string) string {
 			if column == 3 && cell != "0" {
-				return p.Bad(padded)
+				return t.Bad(padded)
 			}
 			return padded
 		},

@@ -165,7 +165,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	matrix := printByZone
 	if len(r.Nodes) <= verify.AllPairsByDefault {
 		matrix = printMatrix
-		printListeners(t, p, r)
+		printListeners(t, r)
 	}
 	for _, m := range []struct {
 		kind  verify.PathKind
@@ -180,7 +180,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 		{verify.PathDenied, "NetworkPolicy: a port it does not allow"},
 	} {
 		for _, family := range []string{"IPv4", "IPv6"} {
-			matrix(t, p, r, m.kind, family, m.title)
+			matrix(t, r, m.kind, family, m.title)
 		}
 	}
 	for _, f := range r.Findings {
@@ -222,15 +222,15 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	return t.Err
 }
 
-func printListeners(t *terminal.Writer, p terminal.Palette, r *verify.Result) {
-	t.Line("%s", p.Head("nodes by number (in the tables below, paths go from the row to the column)"))
+func printListeners(t *terminal.Writer, r *verify.Result) {
+	t.Line("%s", t.Head("nodes by number (in the tables below, paths go from the row to the column)"))
 	for _, n := range r.Nodes {
-		state := p.Good("listens")
+		state := t.Good("listens")
 		switch {
 		case n.Fault == wire.ModuleMissing:
-			state = p.Bad("no SCTP in the kernel")
+			state = t.Bad("no SCTP in the kernel")
 		case n.Fault != "":
-			state = p.Warn("not tested")
+			state = t.Warn("not tested")
 		}
 		t.Line("%3d  %s: %s", n.Index, n.Name, state)
 	}
@@ -239,7 +239,7 @@ func printListeners(t *terminal.Writer, p terminal.Palette, r *verify.Result) {
 // printByZone prints paths of one kind, where a matrix of the nodes would be too
 // large to be read: how many of those from the zone of the row to that of the
 // column are as they should be.
-func printByZone(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind verify.PathKind, family, title string) {
+func printByZone(t *terminal.Writer, r *verify.Result, kind verify.PathKind, family, title string) {
 	zoneOf := map[string]string{}
 	for _, n := range r.Nodes {
 		zoneOf[n.Name] = terminal.OrDash(n.Zone)
@@ -273,7 +273,7 @@ func printByZone(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind 
 	if len(trips) > 0 {
 		title += fmt.Sprintf(", round trip %s, 99 %% within %s", rtt(trips[len(trips)/2]), rtt(trips[len(trips)*99/100]))
 	}
-	t.Line("%s", p.Head(title))
+	t.Line("%s", t.Head(title))
 	columns := []terminal.Column{{Head: "from zone", Shrink: true}}
 	rows := make([][]string, len(zones))
 	for i, from := range zones {
@@ -287,22 +287,22 @@ func printByZone(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind 
 			rows[i] = append(rows[i], cell)
 		}
 	}
-	t.Table(p, columns, rows, func(_ int, cell, padded string) string {
+	t.Table(columns, rows, func(_ int, cell, padded string) string {
 		ok, of, found := strings.Cut(cell, "/")
 		switch {
 		case !found:
 			return padded
 		case ok == of:
-			return p.Good(padded)
+			return t.Good(padded)
 		}
-		return p.Bad(padded)
+		return t.Bad(padded)
 	}, func(int) string { return "" })
 }
 
 // printMatrix prints paths of one kind: from the node of the row to that of the
 // column (for node ports: through it). A cell is the round trip's time, or the
 // worst that happened.
-func printMatrix(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind verify.PathKind, family, title string) {
+func printMatrix(t *terminal.Writer, r *verify.Result, kind verify.PathKind, family, title string) {
 	type pair struct{ from, to string }
 	cells := map[pair]verify.Path{}
 	for _, path := range r.Paths {
@@ -322,7 +322,7 @@ func printMatrix(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind 
 		return
 	}
 	t.Line("")
-	t.Line("%s", p.Head(title+", "+family))
+	t.Line("%s", t.Head(title+", "+family))
 	for start := 0; start < len(r.Nodes); start += perBlock {
 		block := r.Nodes[start:min(start+perBlock, len(r.Nodes))]
 		head := "  from"
@@ -340,17 +340,17 @@ func printMatrix(t *terminal.Writer, p terminal.Palette, r *verify.Result, kind 
 				case !found:
 					paint = func(s string) string { return s }
 				case path.Outcome == wire.NotTried:
-					cell, paint = short(path.Outcome), p.Warn
+					cell, paint = short(path.Outcome), t.Warn
 				case path.Outcome == wire.OK && kind == verify.PathDenied:
-					cell, paint = "OPEN", p.Bad
+					cell, paint = "OPEN", t.Bad
 				case path.Outcome == wire.OK:
-					cell, paint = rtt(path.RTTMicros), p.Good
+					cell, paint = rtt(path.RTTMicros), t.Good
 				case path.Outcome == wire.Unknown:
-					cell, paint = short(path.Outcome), p.Warn
+					cell, paint = short(path.Outcome), t.Warn
 				case path.Good():
-					cell, paint = short(path.Outcome), p.Good
+					cell, paint = short(path.Outcome), t.Good
 				default:
-					cell, paint = short(path.Outcome), p.Bad
+					cell, paint = short(path.Outcome), t.Bad
 				}
 				line += strings.Repeat(" ", max(1, cellWidth-len(cell))) + paint(cell)
 			}

@@ -40,10 +40,10 @@ func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
 	t.Row("socket v6", allowedText(r.Policy.AutoloadIPv6.Allowed))
 	t.Row("at boot", bootAnswerText(r.Policy.ModulesLoad))
 	t.Row("modprobe", allowedText(r.Policy.Modprobe.Allowed))
-	printEvidence(t, p, r.Policy)
+	printEvidence(t, r.Policy)
 	t.Line("")
 
-	printProbe(t, p, r)
+	printProbe(t, r)
 	if len(r.Warnings) > 0 {
 		t.Line("")
 		t.Line("%s", p.Head("Warnings"))
@@ -51,7 +51,7 @@ func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
 			t.Wrapped(2, p.Warn(string(warning.Reason))+": "+warning.Message)
 		}
 	}
-	printRemedies(t, p, r)
+	printRemedies(t, r)
 	if files := machineconfig.FilesOf(r); files != nil {
 		t.Line("")
 		t.Line("%s", p.Head("The MachineConfig for the pool \"worker\" (others: machineconfig --role NAME)"))
@@ -69,12 +69,12 @@ func Print(w io.Writer, p terminal.Palette, r verdict.Report) error {
 
 // printRemedies prints every step, with the command that does it. A command is
 // never broken, so that it can be copied.
-func printRemedies(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
+func printRemedies(t *terminal.Writer, r verdict.Report) {
 	if len(r.Remedies) == 0 {
 		return
 	}
 	t.Line("")
-	t.Line("%s", p.Head("What to do"))
+	t.Line("%s", t.Head("What to do"))
 	for _, step := range r.Remedies {
 		t.Wrapped(2, step.Text)
 		if step.Command != "" {
@@ -85,7 +85,7 @@ func printRemedies(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 
 // printEvidence prints every line that decides once, with its effect on each
 // caller: several callers have the same lines.
-func printEvidence(t *terminal.Writer, p terminal.Palette, policy verdict.Policy) {
+func printEvidence(t *terminal.Writer, policy verdict.Policy) {
 	type effect struct {
 		text    string
 		callers []string
@@ -124,7 +124,7 @@ func printEvidence(t *terminal.Writer, p terminal.Palette, policy verdict.Policy
 		return
 	}
 	t.Line("")
-	t.Line("%s", p.Head("Evidence"))
+	t.Line("%s", t.Head("Evidence"))
 	for _, e := range entries {
 		t.Line("  %s", e.place)
 		for _, x := range e.effects {
@@ -137,7 +137,7 @@ func printEvidence(t *terminal.Writer, p terminal.Palette, policy verdict.Policy
 	}
 }
 
-func printProbe(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
+func printProbe(t *terminal.Writer, r verdict.Report) {
 	probe := r.Probe
 	switch {
 	case !probe.Attempted && len(probe.Checks) == 0:
@@ -150,12 +150,12 @@ func printProbe(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 		case probe.Suite != "" && r.Module.State == kmod.StateLoadable && r.Policy.Autoload.Allowed == kmod.AnswerTrue:
 			why += " (--autoload=allow would load it)"
 		}
-		t.Line("%s not run: %s", p.Head("Probe"), why)
+		t.Line("%s not run: %s", t.Head("Probe"), why)
 		return
 	case !probe.Attempted:
-		t.Line("%s opened no socket", p.Head("Probe"))
+		t.Line("%s opened no socket", t.Head("Probe"))
 	default:
-		t.Line("%s %s suite, %v", p.Head("Probe"), probe.Suite, time.Duration(probe.DurationMicros)*time.Microsecond)
+		t.Line("%s %s suite, %v", t.Head("Probe"), probe.Suite, time.Duration(probe.DurationMicros)*time.Microsecond)
 	}
 	if probe.CausedLoad {
 		t.Line("  the probe caused the module to be loaded (--autoload=allow)")
@@ -169,14 +169,14 @@ func printProbe(t *terminal.Writer, p terminal.Palette, r verdict.Report) {
 		result := fmt.Sprintf("%-8s", c.Result)
 		switch c.Result {
 		case "fail":
-			result = p.Bad(result)
+			result = t.Bad(result)
 		case "unknown":
-			result = p.Warn(result)
+			result = t.Warn(result)
 		}
 		t.Hanging("  "+result+" ", strings.Join(words(c.Name, c.Stage, c.Errno, c.Detail), " "))
 	}
 	if len(passed) > 0 {
-		t.Hanging("  "+p.Good("pass    ")+" ", strings.Join(passed, " "))
+		t.Hanging("  "+t.Good("pass    ")+" ", strings.Join(passed, " "))
 	}
 }
 

@@ -21,8 +21,8 @@ const Width = 80
 // that is printed acts on the terminal except the colours of its palette: much of
 // the text is foreign.
 type Writer struct {
-	w       io.Writer
-	palette Palette
+	Palette
+	w io.Writer
 	// Bare leaves out the heads of tables.
 	Bare bool
 	// Err is the first error.
@@ -30,7 +30,7 @@ type Writer struct {
 }
 
 // Writer makes a writer whose text may have the colours of the palette.
-func (p Palette) Writer(w io.Writer) *Writer { return &Writer{w: w, palette: p} }
+func (p Palette) Writer(w io.Writer) *Writer { return &Writer{Palette: p, w: w} }
 
 // Line prints one line, made as by fmt.Sprintf.
 func (t *Writer) Line(format string, args ...any) {
@@ -42,7 +42,7 @@ func (t *Writer) Line(format string, args ...any) {
 	for at := colours.FindStringSubmatchIndex(text); at != nil; at = colours.FindStringSubmatchIndex(text) {
 		mark, code := text[at[2]:at[3]], text[at[4]:at[5]]
 		b.WriteString(Visible(text[:at[0]]))
-		if t.palette.mark != "" && mark == t.palette.mark {
+		if t.mark != "" && mark == t.mark {
 			b.WriteString("\x1b[" + code + "m")
 		} else {
 			b.WriteString(Visible(text[at[0]:at[1]]))
@@ -122,10 +122,10 @@ func (t *Writer) broken(first, rest, text string) {
 // they can still be read.
 func (t *Writer) prose() int {
 	const narrowest, widest = 40, 100
-	if t.palette.width == 0 {
+	if t.width == 0 {
 		return Width
 	}
-	return min(max(t.palette.width, narrowest), widest)
+	return min(max(t.width, narrowest), widest)
 }
 
 // Columns is how wide text is on a terminal: characters of East Asian scripts
@@ -161,7 +161,7 @@ type Column struct {
 
 // Table prints rows under heads, at most as wide as the terminal, if any. paint colours
 // a cell that has been padded already; notes are printed below their rows.
-func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
+func (t *Writer) Table(columns []Column, rows [][]string, paint func(column int, cell, padded string) string, note func(row int) string) {
 	for _, row := range rows {
 		for i, cell := range row {
 			row[i] = Visible(strings.ReplaceAll(cell, "\n", " ")) // one row, one line
@@ -182,7 +182,7 @@ func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(
 		return total + 2*(len(columns)-1)
 	}
 	total := measure()
-	limit := t.palette.width
+	limit := t.width
 	if limit == 0 {
 		limit = total
 	}
@@ -212,7 +212,7 @@ func (t *Writer) Table(p Palette, columns []Column, rows [][]string, paint func(
 	}
 	cells := make([]string, len(columns))
 	for i, c := range columns {
-		cells[i] = p.Head(pad(c.Head, widths[i]))
+		cells[i] = t.Head(pad(c.Head, widths[i]))
 	}
 	if !t.Bare {
 		t.Line("%s", strings.TrimRight(strings.Join(cells, "  "), " "))

@@ -53,7 +53,7 @@ func TestTableWidth(t *testing.T) {
 		want int
 	}{{Palette{}, 120 + 2 + 6}, {Sized(100), 100}, {Sized(40), 40}} {
 		var b strings.Builder
-		c.p.Writer(&b).Table(c.p, []Column{{Head: "NODE", Shrink: true, Hosts: true}, {Head: "READY"}}, [][]string{{long, "unsure"}, {"a", "true"}},
+		c.p.Writer(&b).Table([]Column{{Head: "NODE", Shrink: true, Hosts: true}, {Head: "READY"}}, [][]string{{long, "unsure"}, {"a", "true"}},
 			func(_ int, _, padded string) string { return padded }, func(int) string { return "" })
 		widest := 0
 		for line := range strings.Lines(b.String()) {
@@ -82,7 +82,7 @@ func FuzzForeign(f *testing.F) {
 			w.Line("%s %s", p.Bad(s), s)
 			w.Wrapped(2, s)
 			w.Row("name", s)
-			w.Table(p, []Column{{Head: "A", Shrink: true}}, [][]string{{s}}, func(_ int, _, padded string) string { return p.Warn(padded) }, func(int) string { return s })
+			w.Table([]Column{{Head: "A", Shrink: true}}, [][]string{{s}}, func(_ int, _, padded string) string { return p.Warn(padded) }, func(int) string { return s })
 			if _, err := Filter(&b).Write([]byte(s)); err != nil {
 				t.Fatal(err)
 			}
