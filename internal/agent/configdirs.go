@@ -182,24 +182,19 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 	}
 	defer root.Close()
 	for _, dir := range s.all(root) {
-		path, err := s.path(root, dir)
-		if errors.Is(err, fs.ErrPermission) {
-			continue // as below
+		// What cannot be reached (no permission, a loop of links) is left to the slow
+		// resync; the others can be watched.
+		if path, err := s.path(root, dir); err == nil {
+			if id, ok := identify(path); ok {
+				want[path] = id
+				s.dirs[path] = dir
+			}
+			s.follow(path, want)
 		}
-		if err != nil {
-			return false, fmt.Errorf("watching %s: %w", dir, err)
-		}
-		if id, ok := identify(path); ok {
-			want[path] = id
-			s.dirs[path] = dir
-		}
-		s.follow(path, want)
 		// Where it is a link, the link too may be replaced.
-		parent, err := s.path(root, filepath.Dir(dir))
-		if err != nil {
-			return false, fmt.Errorf("watching %s: %w", dir, err)
+		if parent, err := s.path(root, filepath.Dir(dir)); err == nil {
+			s.follow(filepath.Join(parent, filepath.Base(dir)), want)
 		}
-		s.follow(filepath.Join(parent, filepath.Base(dir)), want)
 	}
 	for path, id := range s.watched {
 		// Another directory of the same name counts as gone.

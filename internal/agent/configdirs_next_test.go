@@ -105,6 +105,28 @@ func TestWatchWithoutPermission(t *testing.T) {
 	}
 }
 
+// TestWatchLoop: a loop of links keeps the watch from no other directory, and is seen
+// to be replaced.
+func TestWatchLoop(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(root+"/etc/modules-load.d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/etc/modprobe.d", root+"/etc/modprobe.d"); err != nil {
+		t.Fatal(err)
+	}
+	s := scanner(t, root, "/etc/modprobe.d", "/etc/modules-load.d")
+	if err := s.scan(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.watched[root+"/etc/modules-load.d"]; !ok {
+		t.Error("the other directory is not watched")
+	}
+	if what, structural := s.concerns(fsnotify.Event{Name: root + "/etc/modprobe.d", Op: fsnotify.Create}); what == "" || !structural {
+		t.Errorf("a replaced loop: %q, %v", what, structural)
+	}
+}
+
 // TestWatchNoAutomount: nothing below an automount is looked at, which would mount
 // it. Another process does the looking, because one that waits can only be killed.
 func TestWatchNoAutomount(t *testing.T) {
