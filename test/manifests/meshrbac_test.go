@@ -38,23 +38,7 @@ const (
 func TestMeshRBACIsExact(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // the first build of the API server
 	defer cancel()
-	rendered := kustomize(t, "testdata/mesh")
-	objects, err := decode(rendered)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cp, err := controlplane.Start(ctx, controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cp.Stop)
-	if err := cp.Apply(ctx, rendered); err != nil {
-		t.Fatal(err)
-	}
-	client, err := cp.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects, cp, client := installed(ctx, t, "testdata/mesh", controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
 	// The token is of a pod on the node, as the DaemonSet's is.
 	token, err := cp.NodeToken(ctx, controlplane.NodeTokenOptions{Node: "worker-0", Namespace: meshNamespace, ServiceAccount: "sctp-mesh"})
 	if err != nil {
@@ -188,23 +172,7 @@ func meshRoles(objects []any, name string) (roles []any) {
 func TestMeshReader(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
-	rendered := kustomize(t, "testdata/mesh")
-	objects, err := decode(rendered)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cp, err := controlplane.Start(ctx, controlplane.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cp.Stop)
-	if err := cp.Apply(ctx, rendered); err != nil {
-		t.Fatal(err)
-	}
-	admin, err := cp.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
+	objects, cp, admin := installed(ctx, t, "testdata/mesh", controlplane.Options{})
 	template := daemonSetNamed(t, "testdata/mesh", "sctp-mesh").Spec.Template
 	for _, node := range []string{"worker-0", "worker-1"} {
 		address, port := serveMesh(t, picture.Picture{

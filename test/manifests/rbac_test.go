@@ -23,18 +23,15 @@ import (
 
 const account = "system:serviceaccount:sctp-agent:sctp-agent"
 
-// The agent is granted what it calls and nothing else: every right of the
-// manifests is used in the life of a writer with all its options, and no call
-// is refused. The API server's audit log says what was called.
-func TestRBACIsExact(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // the first build of the API server
-	defer cancel()
-	rendered := kustomize(t, "testdata/rbac")
+// installed is a control plane with the objects of a kustomization.
+func installed(ctx context.Context, t *testing.T, dir string, opts controlplane.Options) ([]any, *controlplane.ControlPlane, kubernetes.Interface) {
+	t.Helper()
+	rendered := kustomize(t, dir)
 	objects, err := decode(rendered)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cp, err := controlplane.Start(ctx, controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
+	cp, err := controlplane.Start(ctx, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,8 +43,18 @@ func TestRBACIsExact(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return objects, cp, client
+}
+
+// The agent is granted what it calls and nothing else: every right of the
+// manifests is used in the life of a writer with all its options, and no call
+// is refused. The API server's audit log says what was called.
+func TestRBACIsExact(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // the first build of the API server
+	defer cancel()
+	objects, cp, client := installed(ctx, t, "testdata/rbac", controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
 	const name = "worker-0"
-	_, err = client.CoreV1().Nodes().Create(ctx, &corev1.Node{
+	_, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec:       corev1.NodeSpec{Taints: []corev1.Taint{{Key: "sctp-agent/unproved", Effect: corev1.TaintEffectNoSchedule}}},
 	}, metav1.CreateOptions{})

@@ -47,16 +47,7 @@ func TestGenerated(t *testing.T) {
 	for _, v := range Versions {
 		t.Run(fmt.Sprintf("kmod%d-systemd%d", v.Kmod, v.Systemd), func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-			defer cancel()
-			report, err := Compare(ctx, v, 1, 0, roots, 1, place(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Log("\n" + report.String())
-			for _, d := range report.Disagreements {
-				t.Errorf("%s\n%s", d.Case.Story, d)
-			}
+			report := compared(t, v, roots)
 			for caller, c := range report.Callers {
 				// A generator whose roots all end alike proves nothing.
 				if c.Loaded < roots/10 || c.Loaded > roots*9/10 {
@@ -68,6 +59,23 @@ func TestGenerated(t *testing.T) {
 			}
 		})
 	}
+}
+
+// compared compares roots that are made by chance, and reports where the library
+// and the programs disagree.
+func compared(t *testing.T, v Version, roots int) *Report {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	report, err := Compare(ctx, v, 1, 0, roots, 1, place(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + report.String())
+	for _, d := range report.Disagreements {
+		t.Errorf("%s\n%s", d.Case.Story, d)
+	}
+	return report
 }
 
 // TestBusyBox: BusyBox reads modprobe.d by rules of its own, which differ between
@@ -82,16 +90,7 @@ func TestBusyBox(t *testing.T) {
 	for _, v := range BusyBoxes {
 		t.Run(string(v.Suite), func(t *testing.T) {
 			t.Parallel()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-			defer cancel()
-			report, err := Compare(ctx, v, 1, 0, roots, 1, place(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Log("\n" + report.String())
-			for _, d := range report.Disagreements {
-				t.Errorf("%s\n%s", d.Case.Story, d)
-			}
+			report := compared(t, v, roots)
 			for _, caller := range Callers[:3] {
 				c := report.Callers[caller]
 				if c.Loaded < roots/10 || c.Compared < roots/20 || c.Unknown < roots/2 {
