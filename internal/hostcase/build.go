@@ -19,7 +19,7 @@ import (
 // directory with its indexes, and stand-ins for /proc and /sys below
 // root/proc and root/sys.
 func (c *Case) Build(root string) error {
-	for _, e := range c.tree() {
+	for _, e := range c.Tree() {
 		if err := e.build(root); err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (e Entry) mode() fs.FileMode {
 // booted.
 func (c *Case) FS() fstest.MapFS {
 	tree := fstest.MapFS{}
-	for _, e := range c.tree() {
+	for _, e := range c.Tree() {
 		tree[follow(tree, e.Path)] = &fstest.MapFile{Data: []byte(e.Content), Mode: e.mode(), ModTime: time.Unix(bootTime, 0)}
 	}
 	return tree
@@ -91,8 +91,8 @@ func follow(tree fstest.MapFS, name string) string {
 	return name
 }
 
-// tree is everything that the case has, in the order of writing.
-func (c *Case) tree() []Entry {
+// Tree is everything that the case has, in the order of writing.
+func (c *Case) Tree() []Entry {
 	tree := []Entry{{Kind: Dir, Path: "usr/lib"}}
 	lib := "usr/lib"
 	if c.Split {

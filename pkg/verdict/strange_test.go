@@ -277,6 +277,23 @@ func strangeHosts() (list []strangeHost) {
 	add("next kernel: other flavour", withKernels(whole(requested), kernel(newer+"+debug", "dummy")), "loaded")
 	add("next kernel: default kernel has no module directory", whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("b")), "onboot=unknown|blocked")
 	add("next kernel: default kernel by next_entry", withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), file("boot/grub2/grubenv", "saved_entry=a\nnext_entry=b\n")), kernel(newer, "dummy")), "onboot=unknown|blocked")
+	deployment := func(modules ...string) *hostcase.Case {
+		const dir = "sysroot/ostree/deploy/rhcos/deploy/abc.0"
+		c := withKernels(whole(requested, file("run/ostree-booted", ""), link("ostree", "sysroot/ostree"), link("sysroot/ostree/boot.1", "boot.1.1"), link("sysroot/ostree/boot.1.1/rhcos/fff/0", "../../../deploy/rhcos/deploy/abc.0"),
+			file("boot/loader/entries/ostree-1-rhcos.conf", "title x\nversion 1\nlinux /ostree/rhcos-eee/vmlinuz-"+release+"\noptions ro ostree=/ostree/boot.1/rhcos/eee/0\n"),
+			file("boot/loader/entries/ostree-2-rhcos.conf", "title x\nversion 2\nlinux /ostree/rhcos-fff/vmlinuz-"+newer+"\noptions ro ostree=/ostree/boot.1/rhcos/fff/0\n")), kernel(newer, modules...))
+		for _, e := range c.Tree() {
+			if rest, ok := strings.CutPrefix(e.Path, "usr/lib/modules/"+newer); ok && len(modules) > 0 {
+				e.Path = dir + "/usr/lib/modules/" + newer + rest
+				c.Entries = append(c.Entries, e)
+			}
+		}
+		c.Kernels = nil
+		return c
+	}
+	add("next kernel: a deployment's, which has it", deployment("libcrc32c", "sctp"), "loaded")
+	add("next kernel: a deployment's, which lacks it", deployment("dummy"), "onboot=unknown|blocked;warnings~="+newer)
+	add("next kernel: a deployment's, which is not seen", deployment(), "onboot=unknown")
 	add("next kernel: indexed and gone", with(withKernels(whole(requested), kernel(newer, "libcrc32c", "sctp")), func(c *hostcase.Case) {}), "onboot=loaded|unknown")
 
 	// What the next boot's arguments and sysctls are.
