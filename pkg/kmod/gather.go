@@ -15,7 +15,7 @@ import (
 // gather reads the host's files, for all callers, before any rule is applied.
 func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host {
 	h := &host{
-		hostFiles: files.until(ctx), ctx: ctx, target: m.Name, init: m.Init, onRequest: m.OnRequest, moddir: "/lib/modules",
+		hostFiles: files, ctx: ctx, target: m.Name, init: m.Init, onRequest: m.OnRequest, moddir: "/lib/modules",
 		indexes: map[string]*hostIndex{}, modules: map[string]*indexedModule{}, states: map[string]State{},
 		work: maxWork,
 	}

@@ -25,7 +25,7 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	}
 	// The roots are opened by the caller's thread, which may have a mount
 	// namespace of its own.
-	files, err := opts.open()
+	files, err := opts.open(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -20,31 +20,6 @@ type kernelFS interface {
 	Close() error
 }
 
-// endingKernel ends with ctx.
-type endingKernel struct {
-	kernelFS
-	ctx context.Context
-}
-
-func (k endingKernel) Stat(name string) (hostroot.Info, error) {
-	if err := k.ctx.Err(); err != nil {
-		return hostroot.Info{}, err
-	}
-	return k.kernelFS.Stat(name)
-}
-
-func (k endingKernel) ReadFile(name string) (string, error) {
-	if err := k.ctx.Err(); err != nil {
-		return "", err
-	}
-	return k.kernelFS.ReadFile(name)
-}
-
-// until ends all of them with ctx.
-func (f hostFiles) until(ctx context.Context) hostFiles {
-	return hostFiles{f.Checked(func(string) error { return ctx.Err() }), endingKernel{f.proc, ctx}, endingKernel{f.sys, ctx}}
-}
-
 func volatile(name string) bool {
 	return strings.HasPrefix(name, "/run/modprobe.d") || strings.HasPrefix(name, "/run/modules-load.d") || strings.HasPrefix(name, "/run/systemd/system")
 }
@@ -92,21 +67,27 @@ func (f hostFiles) Close() error {
 	return errors.Join(f.Tree.Close(), f.proc.Close(), f.sys.Close())
 }
 
-// open opens what the options name.
-func (o Options) open() (hostFiles, error) {
+// open opens what the options name, until ctx ends.
+func (o Options) open(ctx context.Context) (hostFiles, error) {
 	if o.FS == nil {
-		return o.openLive()
+		return o.openLive(ctx)
 	}
 	tree, err := hostroot.FromFS(o.FS)
 	if err != nil {
 		return hostFiles{}, rootError("the given file system", err)
 	}
-	return treeFiles(tree, o), nil
+	return treeFiles(ctx, tree, o), nil
 }
 
 // treeFiles takes the kernel's own files from the host's.
-func treeFiles(tree *hostroot.Tree, o Options) hostFiles {
+func treeFiles(ctx context.Context, tree *hostroot.Tree, o Options) hostFiles {
+	tree = until(ctx, tree)
 	return hostFiles{tree, tree.Sub(cmp.Or(o.Proc, "/proc")), tree.Sub(cmp.Or(o.Sys, "/sys"))}
+}
+
+// until ends the use of a tree with ctx.
+func until(ctx context.Context, tree *hostroot.Tree) *hostroot.Tree {
+	return tree.Checked(func(string) error { return ctx.Err() })
 }
 
 // rootError names what cannot be opened, and what to do about it.

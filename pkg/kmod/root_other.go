@@ -3,6 +3,7 @@
 package kmod
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -11,7 +12,7 @@ import (
 
 // openLive opens the directory that a Linux host's root was unpacked to. There
 // is no running Linux here, and no /proc but the one in the directory.
-func (o Options) openLive() (hostFiles, error) {
+func (o Options) openLive(ctx context.Context) (hostFiles, error) {
 	if o.Root == "" {
 		return hostFiles{}, fmt.Errorf("inspect the running system: %w: it is not Linux; name the directory of a host's root", errors.ErrUnsupported)
 	}
@@ -19,7 +20,7 @@ func (o Options) openLive() (hostFiles, error) {
 	if err != nil {
 		return hostFiles{}, rootError(o.Root, err)
 	}
-	return treeFiles(tree, o), nil
+	return treeFiles(ctx, tree, o), nil
 }
 
 // machine is the inspected host's, which only its own files can show.

@@ -75,7 +75,7 @@ func TestShell(t *testing.T) {
 				t.Fatal(treeErr)
 			}
 			h := &host{
-				hostFiles: treeFiles(tree, Options{}), ctx: t.Context(), work: maxWork, target: "sctp", moddir: "/lib/modules/x",
+				hostFiles: treeFiles(t.Context(), tree, Options{}), ctx: t.Context(), work: maxWork, target: "sctp", moddir: "/lib/modules/x",
 				indexes: map[string]*hostIndex{}, modules: map[string]*indexedModule{}, states: map[string]State{},
 			}
 			h.modules["sctp"] = &indexedModule{file: "/sctp.ko"}
