@@ -43,7 +43,7 @@ func (r *run) prepare(ctx context.Context) error {
 	case apierrors.IsNotFound(err):
 		r.user = new(int64(nobody))
 	case err != nil && !apierrors.IsForbidden(err):
-		return fmt.Errorf("look whether the API server has %s: %w", openShift, err)
+		return fmt.Errorf("check whether the API server has %s: %w", openShift, err)
 	}
 	return nil
 }

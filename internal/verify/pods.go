@@ -204,7 +204,7 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.R
 		}
 		for i := range list {
 			if p := &list[i]; running[p.Name] {
-				r.opts.Progress(fmt.Sprintf("%s on node %s is not waited for any longer: %s", p.Name, p.Spec.NodeName, trouble(p)))
+				r.opts.Progress(fmt.Sprintf("stopped waiting for %s on node %s: %s", p.Name, p.Spec.NodeName, trouble(p)))
 			}
 		}
 		return true, nil

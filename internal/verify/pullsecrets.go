@@ -65,7 +65,7 @@ func (r *run) readPullSecrets(ctx context.Context, agents []SecretName) error {
 		case problem != "" && named:
 			return fmt.Errorf("secret %s %s: name another with --image-pull-secret", name, problem)
 		case problem != "":
-			r.opts.Progress(fmt.Sprintf("image pull secret %s of the agent's pods %s: going on without it", name, problem))
+			r.opts.Progress(fmt.Sprintf("image pull secret %s of the agent's pods %s: continuing without it", name, problem))
 		default:
 			r.pullSecrets = append(r.pullSecrets, copyOf(s))
 		}

@@ -391,9 +391,9 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 func (ev *evaluation) blacklistEffect(who caller, asked, name string) string {
 	switch who {
 	case callerAutoload:
-		return "stops loading when a program asks; modprobe reports success all the same"
+		return "stops loading when a program asks; modprobe reports success nevertheless"
 	case callerBootLoad:
-		return "stops loading at boot; systemd-modules-load reports success all the same"
+		return "stops loading at boot; systemd-modules-load reports success nevertheless"
 	}
 	return fmt.Sprintf("stops modprobe %s, because an alias leads to %s", asked, name)
 }

@@ -127,7 +127,7 @@ func (h *host) loaderAt(name string) loader {
 		}
 		return is(AnswerUnknown, "could not be looked at: "+hostroot.Bare(err).Error())
 	case err != nil && linkErr == nil:
-		return is(AnswerFalse, "is a link that leads nowhere, so nothing loads modules")
+		return is(AnswerFalse, "is a dangling link, so nothing loads modules")
 	case err != nil && path.Base(name) == "modprobe" && !h.hasInit():
 		// Not all of the host is in the root.
 		if usual || strings.HasPrefix(name, "/nix/store/") {

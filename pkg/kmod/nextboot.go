@@ -458,7 +458,7 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 	}
 	next.Known = false
 	for _, file := range files {
-		next.Pending = append(next.Pending, Evidence{File: file, Effect: "is gone at the next boot, unless something makes it again"})
+		next.Pending = append(next.Pending, Evidence{File: file, Effect: "is gone at the next boot, unless something creates it again"})
 	}
 }
 

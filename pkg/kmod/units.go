@@ -225,7 +225,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	pulled, masked := units.Pulled("sysinit.target", modulesLoadUnit)
 	switch {
 	case masked != "":
-		return stopped(UnitMasked, Evidence{File: masked, Effect: "takes the place of the link that starts " + modulesLoadUnit + " at boot"})
+		return stopped(UnitMasked, Evidence{File: masked, Effect: "replaces the link that starts " + modulesLoadUnit + " at boot"})
 	case !pulled && whole:
 		return unclear(UnitUnknown, Evidence{File: u.File, Effect: "is not linked from sysinit.target.wants: what starts it at boot is not known"})
 	}
@@ -264,7 +264,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 // has changed them.
 func (h *host) unitStarts(u *systemdunit.Unit) (state UnitState, runs Answer, changed Evidence) {
 	state = UnitActive
-	changed = Evidence{File: u.File, Effect: "takes the place of the unit that reads modules-load.d"}
+	changed = Evidence{File: u.File, Effect: "replaces the unit that reads modules-load.d"}
 	if !u.Vendor() {
 		state = UnitReplaced
 	}
@@ -378,9 +378,9 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 						case !sure || !direct(args):
 							c.doubt = notRun
 						case hindered:
-							c.doubt = hindrance.Key + "=" + hindrance.Value + " may keep it from that"
+							c.doubt = hindrance.Key + "=" + hindrance.Value + " may prevent that"
 						case h.manager != nil:
-							c.doubt = h.manager.Text + " in " + h.manager.File + " may keep it from that"
+							c.doubt = h.manager.Text + " in " + h.manager.File + " may prevent that"
 						case held == systemdunit.Unclear:
 							c.doubt = "that depends on " + by.Key + "=" + by.Value
 						case u.Perhaps != "":

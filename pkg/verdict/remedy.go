@@ -305,7 +305,7 @@ func (p Platform) emptyFile(i *kmod.Inspection, file, target string) Remedy {
 		step.Text = fmt.Sprintf("empty %s, or write it without %s", file, strings.Join(lines, " and "))
 	default:
 		step.Action, step.Line = ActionOverrideFile, 0
-		step.Text = fmt.Sprintf("write an empty %s, which takes the place of %s, or a copy without %s", target, file, strings.Join(lines, " and "))
+		step.Text = fmt.Sprintf("write an empty %s, which replaces %s, or a copy without %s", target, file, strings.Join(lines, " and "))
 	}
 	return p.annotated(i.Userland, step, noted)
 }

@@ -42,11 +42,11 @@ func TestRemedy(t *testing.T) {
 		"a hardening file on RHCOS: the same MachineConfig empties it, too": {rhcos, func(i *kmod.Inspection) { everyCaller(i, stoppedBy(installFalse())) },
 			"empty /etc/modprobe.d/sctp.conf, or write it without line 1 (install sctp /bin/false) [hardening rule CCE-82516-6]; " + request + apply},
 		"the image's own file on RHCOS, which is read-only": {rhcos, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/lib/modprobe.d/dist.conf")) },
-			"write an empty /etc/modprobe.d/dist.conf, which takes the place of /lib/modprobe.d/dist.conf, or a copy without line 2 (blacklist sctp); " + request + apply},
+			"write an empty /etc/modprobe.d/dist.conf, which replaces /lib/modprobe.d/dist.conf, or a copy without line 2 (blacklist sctp); " + request + apply},
 		"a package's file": {rhel, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/usr/lib/modprobe.d/dist.conf")) },
-			"put a copy of /usr/lib/modprobe.d/dist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which takes its place; " + request + `; then reboot, or run "modprobe sctp"`},
+			"put a copy of /usr/lib/modprobe.d/dist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which replaces it; " + request + `; then reboot, or run "modprobe sctp"`},
 		"a file that is written anew at every boot": {rhel, func(i *kmod.Inspection) { socketsAndBoot(i, blacklist("/run/modprobe.d/initramfsblacklist.conf")) },
-			"put a copy of /run/modprobe.d/initramfsblacklist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which takes its place (the file is written at each boot, often for the kernel argument rd.driver.blacklist=); " + request + `; then reboot, or run "modprobe sctp"`},
+			"put a copy of /run/modprobe.d/initramfsblacklist.conf without its line 2 (blacklist sctp) into /etc/modprobe.d, which replaces it (the file is written at each boot, often for the kernel argument rd.driver.blacklist=); " + request + `; then reboot, or run "modprobe sctp"`},
 		"an argument that names other modules, too": {rhel, func(i *kmod.Inspection) {
 			socketsAndBoot(i, argument("modprobe.blacklist=floppy,sctp", kmod.CauseBlacklist))
 		},

@@ -102,7 +102,7 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 		// be removed from it.
 		override := path.Join(modprobeDir, path.Base(e.File))
 		step.Action = ActionOverrideFile
-		step.Text = fmt.Sprintf("put a copy of %s without its line %d (%s) into %s, which takes its place", e.File, e.Line, text, modprobeDir)
+		step.Text = fmt.Sprintf("put a copy of %s without its line %d (%s) into %s, which replaces it", e.File, e.Line, text, modprobeDir)
 		if strings.HasPrefix(e.File, "/run/") {
 			step.Text += " (the file is written at each boot, often for the kernel argument rd.driver.blacklist=)"
 		}

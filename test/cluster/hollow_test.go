@@ -271,7 +271,7 @@ func TestVerifyTidies(t *testing.T) {
 				t.Errorf("want %s: %+v", want, p)
 			}
 		}
-		if !strings.Contains(r.stderr, "on node n1 is not waited for any longer: Pending") {
+		if !strings.Contains(r.stderr, "on node n1: Pending") {
 			t.Errorf("it does not say whom it did not wait for: %s", r.stderr)
 		}
 		if names := left(); names != nil {
