@@ -128,7 +128,9 @@ type dirWatch struct {
 // watched goes unnoticed, so it looks again until nothing is new.
 func (s *dirWatch) scan() error {
 	for {
-		s.forgetEnded()
+		for _, path := range s.ended() {
+			s.forget(path)
+		}
 		added, err := s.scanOnce()
 		if err != nil || !added {
 			return err
@@ -165,12 +167,6 @@ func (s *dirWatch) ended() (paths []string) {
 		}
 	}
 	return paths
-}
-
-func (s *dirWatch) forgetEnded() {
-	for _, path := range s.ended() {
-		s.forget(path)
-	}
 }
 
 func (s *dirWatch) scanOnce() (added bool, err error) {

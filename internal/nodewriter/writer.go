@@ -334,7 +334,8 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 			return 0, err
 		}
 		// Somebody may have written in between: look again.
-		p = diffRemovals(k, written, want, p)
+		left := diff(k, written, want, nil, nil)
+		p.removeLabels, p.removeAnnotations = left.removeLabels, left.removeAnnotations
 	}
 	if len(p.removeLabels)+len(p.removeAnnotations) > 0 {
 		if written, err = w.client.remove(ctx, p.removeLabels, p.removeAnnotations); err != nil {
@@ -379,13 +380,6 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 // sameVerdict reports whether two sets are the same to schedulers.
 func sameVerdict(k nodelabel.Keys, a, b nodelabel.Metadata) bool {
 	return maps.Equal(a.Labels, b.Labels) && a.Annotations[k.Reason()] == b.Annotations[k.Reason()]
-}
-
-// diffRemovals finds what is not desired and an apply did not remove.
-func diffRemovals(k nodelabel.Keys, n *node, want nodelabel.Metadata, before plan) plan {
-	after := diff(k, n, want, nil, nil)
-	before.removeLabels, before.removeAnnotations = after.removeLabels, after.removeAnnotations
-	return before
 }
 
 // condition is what the Node's condition should be, nil if it is not to be written.

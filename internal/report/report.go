@@ -173,16 +173,11 @@ func printProbe(t *terminal.Writer, r verdict.Report) {
 		case "unknown":
 			result = t.Warn(result)
 		}
-		t.Hanging("  "+result+" ", strings.Join(words(c.Name, c.Stage, c.Errno, c.Detail), " "))
+		t.Hanging("  "+result+" ", strings.Join([]string{c.Name, c.Stage, c.Errno, c.Detail}, " "))
 	}
 	if len(passed) > 0 {
 		t.Hanging("  "+t.Good("pass    ")+" ", strings.Join(passed, " "))
 	}
-}
-
-// words are those that are not empty.
-func words(list ...string) []string {
-	return slices.DeleteFunc(list, func(s string) bool { return s == "" })
 }
 
 func moduleText(r verdict.Report) string {
