@@ -348,13 +348,14 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 	var entry *module // the requested module through which the target is reached
 	var list []*module
 	for _, m := range mods {
-		l := p.freshList(m, false)
-		if slices.ContainsFunc(l, func(e *module) bool { return e.name == h.target }) {
-			entry, list = m, l
-			if m.name == h.target {
+		if slices.ContainsFunc(p.freshList(m, false), func(e *module) bool { return e.name == h.target }) {
+			if entry = m; m.name == h.target {
 				break
 			}
 		}
+	}
+	if entry != nil {
+		list = p.freshList(entry, false) // as it is for this one: what it requires is marked
 	}
 	if entry == nil {
 		diverted := ev.explainDiversion(name, err)
