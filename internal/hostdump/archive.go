@@ -38,7 +38,7 @@ var wanted = regexp.MustCompile(`^(?:[^/]+/){0,3}(?:` + strings.Join([]string{
 	`(?:usr/)?s?bin/(?:kmod|modprobe|busybox)`,
 	`proc/(?:cmdline|modules|version|stat)`, `proc/sys/kernel/.*`,
 	`sys/module/[^/]+/(?:initstate|parameters/[^/]+)`, `sys/kernel/security/lockdown`,
-	`sos_commands/(?:kernel|host|rpm|dpkg)/.*`, `uname`, `lsmod`, `installed-(?:rpms|debs)`,
+	`sos_commands/(?:kernel|host|rpm|dpkg)/.*`, `version\.txt`, `uname`, `lsmod`, `installed-(?:rpms|debs)`,
 }, "|") + `)$`)
 
 // readArchive reads an archive: every name, and the content of the files that

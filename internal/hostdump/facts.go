@@ -16,6 +16,7 @@ import (
 // that needs no rules.
 type facts struct {
 	sos               bool
+	sosVersion        sosVersion
 	ran               map[string]bool // sos's plugins
 	release, machine  string
 	hostname          string
@@ -82,6 +83,12 @@ func glob(files fs.FS, dir, pattern string) string {
 	return ""
 }
 
+// sosVersion is a major and a minor version; zero where it is not known.
+type sosVersion [2]int
+
+// ofSos is the line of version.txt: "sosreport: 4.0" until 4.5.
+var ofSos = regexp.MustCompile(`(?m)^sos ?report: (\d+)\.(\d+)`)
+
 // Versions of packages as rpm and dpkg list them: NAME-VERSION-RELEASE, or
 // "ii  NAME  EPOCH:VERSION".
 var (
@@ -121,6 +128,10 @@ func readFacts(files fs.FS) facts {
 	f := facts{
 		sos: has(files, "sos_commands"), ran: map[string]bool{}, container: kmod.AnswerUnknown,
 		sysctls: map[string]string{}, files: map[string]bool{},
+	}
+	if m := ofSos.FindStringSubmatch(text(files, "version.txt")); m != nil {
+		f.sosVersion[0], _ = strconv.Atoi(m[1])
+		f.sosVersion[1], _ = strconv.Atoi(m[2])
 	}
 	for plugin, signs := range pluginSigns {
 		f.ran[plugin] = slices.ContainsFunc(signs, func(name string) bool { return has(files, name) })

@@ -20,14 +20,15 @@ type world struct {
 	unsure kmod.Evidence
 }
 
-// collected is what sos's plugins copy where the host has it.
-var collected = map[string][]string{
+// collected is what sos's plugins copy where the host has it, and since which of
+// its versions (4.0 stands for earlier ones, too).
+var collected = map[string]map[string]sosVersion{
 	"kernel": {
-		"etc/modprobe.d", "lib/modprobe.d", "run/modprobe.d", "usr/local/lib/modprobe.d",
-		"etc/sysctl.d", "lib/sysctl.d", "run/sysctl.d", "usr/local/lib/sysctl.d",
+		"etc/modprobe.d": {}, "lib/modprobe.d": {4, 5}, "run/modprobe.d": {4, 5}, "usr/local/lib/modprobe.d": {4, 5},
+		"etc/sysctl.d": {}, "lib/sysctl.d": {}, "run/sysctl.d": {4, 12}, "usr/local/lib/sysctl.d": {4, 12},
 	},
-	"systemd": {"etc/modules-load.d", "etc/systemd", "lib/systemd/system", "run/systemd/system", "run/systemd/generator.early"},
-	"grub2":   {"boot/loader", "boot/grub2", "boot/grub", "etc/default/grub"},
+	"systemd": {"etc/modules-load.d": {}, "etc/systemd": {}, "lib/systemd/system": {}, "run/systemd/system": {}, "run/systemd/generator.early": {}},
+	"grub2":   {"boot/loader": {}, "boot/grub2": {}, "boot/grub": {}, "etc/default/grub": {}},
 }
 
 // alwaysThere are directories that exist although sos leaves out, or did not find,
@@ -289,13 +290,13 @@ func (h *hostFiles) missing(name string) error {
 		return fs.ErrNotExist
 	}
 	for plugin, dirs := range collected {
-		for _, dir := range dirs {
+		for dir, since := range dirs {
 			if h.merged {
 				if rest, ok := strings.CutPrefix(dir, "lib/"); ok {
 					dir = "usr/lib/" + rest
 				}
 			}
-			if in(dir) && h.facts.ran[plugin] {
+			if in(dir) && h.facts.ran[plugin] && slices.Compare(h.facts.sosVersion[:], since[:]) >= 0 {
 				return fs.ErrNotExist
 			}
 		}

@@ -218,6 +218,44 @@ func TestNotInTheCopy(t *testing.T) {
 	}
 }
 
+// Earlier versions of sos copy less: what is missing is unknown then, not absent.
+func TestSosVersions(t *testing.T) {
+	for version, missing := range map[string][]string{
+		"sos report: 4.12.0\n":                      nil,
+		"sos report: 4.10.2\nkernel: unversioned\n": {"/run/sysctl.d", "/usr/local/lib/sysctl.d"},
+		"sosreport: 4.0\nboot: unversioned\n":       {"/lib/modprobe.d", "/run/modprobe.d"},
+		"":                                          {"/lib/modprobe.d", "/run/modprobe.d"},
+	} {
+		files := loadedSosreport()
+		files["version.txt"] = &fstest.MapFile{Data: []byte(version)}
+		maps.DeleteFunc(files, func(name string, _ *fstest.MapFile) bool { return strings.Contains(name, "lib/modprobe.d") })
+		d, err := hostdump.Open(t.Context(), write(t, "sos.tar", pack(t, "sos", files)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := d.Assess(t.Context(), hostdump.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := kmod.AnswerTrue
+		if slices.Contains(missing, "/run/modprobe.d") {
+			want = kmod.AnswerUnknown
+		}
+		if r.Policy.Autoload.Allowed != want || r.Policy.ModulesLoad.Allowed != want {
+			t.Errorf("%q: %s, %s; want %s", version, r.Policy.Autoload.Allowed, r.Policy.ModulesLoad.Allowed, want)
+		}
+		said := fmt.Sprintf("%+v", r.Warnings)
+		for _, name := range missing {
+			if !strings.Contains(said, name+",") && !strings.Contains(said, name+";") {
+				t.Errorf("%q: %s is not named: %s", version, name, said)
+			}
+		}
+		if missing == nil && (strings.Contains(said, "modprobe.d") || strings.Contains(said, "sysctl.d")) {
+			t.Errorf("%q: %s", version, said)
+		}
+	}
+}
+
 // pack writes files into an archive, below a directory.
 func pack(t testing.TB, dir string, files fstest.MapFS) []byte {
 	t.Helper()

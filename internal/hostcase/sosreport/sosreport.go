@@ -70,6 +70,7 @@ func Of(c *hostcase.Case, state kmod.State) fstest.MapFS {
 	if len(c.Modules) > 0 && !slices.Contains(c.Without, "modules.dep.bin") {
 		print(lib+"modules/"+hostcase.Release+"/modules.dep", dep)
 	}
+	print("version.txt", "sos report: 4.12.0\nkernel: unversioned\n")
 	print("sos_commands/kernel/uname_-a", "Linux worker-1 "+hostcase.Release+" #1 SMP PREEMPT_DYNAMIC Fri Feb 23 01:51:18 EST 2024 x86_64 x86_64 x86_64 GNU/Linux\n")
 	sysctls := ""
 	for _, key := range []string{"modprobe", "modules_disabled"} {
