@@ -319,6 +319,8 @@ const modulesDir = "/lib/modules"
 // matter, and that all do where scripts and rules are.
 func relevantConfig(dir, name string) bool {
 	switch {
+	case dir == "/etc/systemd":
+		return name == "system.conf"
 	case strings.Contains(dir, "/systemd/"):
 		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf", ".d", ".wants", ".requires"}, filepath.Ext(name))
 	case strings.HasPrefix(dir, modulesDir+"/"):

@@ -36,7 +36,8 @@ func TestWatchHost(t *testing.T) {
 	})
 	<-fired
 	for _, file := range []string{
-		"/boot/loader/entries/x.conf", "/boot/grub2/grubenv", "/etc/default/grub", "/etc/kernel/cmdline",
+		"/boot/loader/entries/x.conf", "/boot/grub2/grubenv", "/etc/default/grub", "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline",
+		"/etc/systemd/system.conf", "/etc/systemd/system.conf.d/x.conf",
 		"/etc/sysctl.d/99-hardening.conf", "/usr/lib/bootc/kargs.d/10-cis.toml", "/run/ostree/staged-deployment",
 		"/lib/modules/6.2.0/modules.dep.bin",
 		"/etc/systemd/system/systemd-modules-load.service", "/etc/systemd/system/multi-user.target.wants/load.service",

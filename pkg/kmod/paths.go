@@ -62,6 +62,7 @@ func (o Options) ConfigDirs() []string {
 	dirs := modprobeDirs(latestKmod)
 	dirs = append(dirs, modulesLoadDirs(earliestSystemd)...)
 	dirs = append(dirs, systemdunit.Dirs()...)
+	dirs = append(dirs, "/etc/systemd", "/etc/systemd/system.conf.d")
 	// Of mentionDirs, what administrators write today.
 	return append(dirs, "/etc/cron.d", "/etc/udev/rules.d")
 }

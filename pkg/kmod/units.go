@@ -104,7 +104,9 @@ func (h *host) gatherUnits() {
 			h.manager = &Evidence{File: procCmdline, Line: 1, Text: printable(w), Cause: CauseUnreadable}
 		}
 	}
-	h.noSysctls = units.Load("systemd-sysctl.service").Masked
+	sysctls := units.Load("systemd-sysctl.service")
+	held, _ := units.Conditions(sysctls, words)
+	h.noSysctls = sysctls.Masked || held == systemdunit.No
 	if by, ok := units.ManagerHindrance(); ok {
 		e := settingEvidence(by, "may keep what systemd and the kernel start from loading modules")
 		e.Cause = CauseUnreadable

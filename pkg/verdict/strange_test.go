@@ -208,6 +208,7 @@ func strangeHosts() (list []strangeHost) {
 	add("helper: sysctl.d names the same by a link", whole(file("etc/sysctl.d/x.conf", "kernel.modprobe=/usr/sbin/modprobe\n")), "on-demand")
 	add("helper: sysctl masked", whole(file("etc/sysctl.d/x.conf", "kernel.modprobe=/disabled\n"), link("etc/systemd/system/systemd-sysctl.service", "/dev/null")), "onboot=on-demand|unknown")
 	add("helper: modules_disabled in sysctl.d, sysctl masked", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled=1\n"), link("etc/systemd/system/systemd-sysctl.service", "/dev/null")), "onboot=on-demand|unknown")
+	add("helper: modules_disabled in sysctl.d, sysctl does not run", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled=1\n"), file("etc/systemd/system/systemd-sysctl.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/none\n")), "on-demand")
 	add("helper: sysctl in run", whole(file("run/sysctl.d/x.conf", "kernel.modprobe=/disabled\n")), "onboot=on-demand|unknown")
 	add("helper: sysctl.conf alone", whole(file("etc/sysctl.conf", "kernel.modprobe=/disabled\n")), "on-demand")
 	add("helper: sysctl.conf linked", whole(file("etc/sysctl.conf", "kernel.modprobe=/disabled\n"), link("etc/sysctl.d/99-sysctl.conf", "../sysctl.conf")), "blocked")
