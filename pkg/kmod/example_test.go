@@ -102,6 +102,8 @@ func ExampleOptions_ConfigDirs() {
 	// /usr/local/lib/systemd/system
 	// /usr/lib/systemd/system
 	// /lib/systemd/system
+	// /etc/systemd
+	// /etc/systemd/system.conf.d
 	// /etc/cron.d
 	// /etc/udev/rules.d
 }
