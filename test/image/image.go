@@ -30,6 +30,8 @@ func Platforms() []string {
 type Options struct {
 	// Dir takes the archive and the build's own storage.
 	Dir string
+	// Source is the tree that is built; "" means this one.
+	Source string
 	// Program is one of [Programs]; "" means the first one.
 	Program string
 	// Ref is the image's full name.
@@ -47,9 +49,11 @@ func Build(ctx context.Context, opts Options) (archive string, err error) {
 	if opts.Platform == "" {
 		opts.Platform = "linux/amd64"
 	}
-	source, err := sourceRoot()
-	if err != nil {
-		return "", err
+	source := opts.Source
+	if source == "" {
+		if source, err = sourceRoot(); err != nil {
+			return "", err
+		}
 	}
 	b, err := NewBuilder(ctx, opts.Dir)
 	if err != nil {

@@ -50,6 +50,7 @@ type deployment struct {
 	node       *node.Node
 	kubectl    string
 	kubeconfig string
+	first      string // the source of firstVersion; "" is today's
 	times      []string
 	hasNFD     bool // in the guest
 }
@@ -191,8 +192,8 @@ func (d *deployment) start(ctx context.Context, cfg node.Config) {
 	d.Helper()
 	var images []string
 	d.stage("images", func() {
-		for _, v := range []string{firstVersion, nextVersion} {
-			archive, err := image.Build(ctx, image.Options{Dir: d.TempDir(), Ref: repository + ":" + v, Version: v, Revision: "test"})
+		for v, source := range map[string]string{firstVersion: d.first, nextVersion: ""} {
+			archive, err := image.Build(ctx, image.Options{Dir: d.TempDir(), Source: source, Ref: repository + ":" + v, Version: v, Revision: "test"})
 			if err != nil {
 				d.Fatal(err)
 			}

@@ -2,9 +2,12 @@ package node_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,44 +16,58 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/chart"
 	"github.com/sctp-agent/sctp-agent/test/node"
 )
 
-// TestUpgrade goes from the manifests of v0.1 to today's with a newer image, by
-// kustomize, back, and by Helm; at no moment the Node is without its label. Then
-// pods whose author knows nothing of labels start where SCTP was proved.
+// firstCommit is the last one before the work on version 0.2.
+const firstCommit = "fc6fad1a084a74a1430b2afa97e6664982f5b841"
+
+// TestUpgrade goes from v0.1, its program and its manifests as they are in this
+// repository's history, to today's, by kustomize, back, and by Helm; at no moment
+// the Node is without its label, and no key has two owners. Then pods whose author
+// knows nothing of labels start where SCTP was proved.
 func TestUpgrade(t *testing.T) {
 	if testing.Short() {
 		t.Skip("only in make test-full")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 55*time.Minute)
 	defer cancel()
-	d := &deployment{T: t}
+	d := &deployment{T: t, first: firstSource(ctx, t)}
 	t.Cleanup(func() {
 		for _, s := range d.times {
 			t.Log(s)
 		}
 	})
 	d.start(ctx, node.Config{Files: []node.File{{Path: "/etc/modules-load.d/sctp.conf", Content: "sctp\n"}}})
-	const old = "../chart/testdata/manifests-v0.1.yaml"
-	d.stage("the manifests of v0.1, to the label true", func() {
-		d.run(ctx, "apply", "-f", old)
+	d.stage("v0.1, to the label true", func() {
+		d.run(ctx, "apply", "-k", d.first)
 		d.awaitVersion(ctx, firstVersion)
 		d.awaitNode(ctx, "true", verdict.ReasonProbePassed)
+		d.checkVersion(ctx, firstVersion)
 	})
+	fixture, err := os.ReadFile("../chart/testdata/manifests-v0.1.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.run(ctx, "kustomize", filepath.Join(d.first, "manifests/overlays/kubernetes")) != string(fixture) {
+		t.Error("the chart's upgrade starts from other manifests than those of v0.1")
+	}
 	d.stage("upgrade by kustomize", func() {
 		d.labelled(ctx, func() {
 			d.run(ctx, "apply", "-k", "testdata/upgrade")
 			d.awaitVersion(ctx, nextVersion)
 		})
+		d.checkVersion(ctx, nextVersion)
 	})
 	d.stage("back to v0.1", func() {
 		d.labelled(ctx, func() {
-			d.run(ctx, "apply", "-f", old)
+			d.run(ctx, "apply", "-k", d.first)
 			d.awaitVersion(ctx, firstVersion)
 		})
+		d.checkVersion(ctx, firstVersion)
 	})
 	d.stage("upgrade by Helm", func() {
 		helm, err := chart.Helm(ctx, "../chart/helm")
@@ -59,7 +76,7 @@ func TestUpgrade(t *testing.T) {
 		}
 		d.labelled(ctx, func() {
 			install := exec.CommandContext(ctx, helm, "install", "sctp-agent", "../../charts/sctp-agent", "--namespace", namespace, "--take-ownership",
-				"--set", "placement.enabled=true,image.tag="+nextVersion)
+				"--set", "placement.enabled=true,condition.enabled=true,image.tag="+nextVersion)
 			home := t.TempDir()
 			install.Env = append(os.Environ(), "KUBECONFIG="+d.kubeconfig, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home)
 			if out, err := install.CombinedOutput(); err != nil {
@@ -67,8 +84,31 @@ func TestUpgrade(t *testing.T) {
 			}
 			d.awaitVersion(ctx, nextVersion)
 		})
+		d.checkVersion(ctx, nextVersion)
 	})
 	d.stage("placement", func() { d.checkPlacement(ctx) })
+}
+
+// firstSource is the tree of v0.1, with an overlay of it that has the condition.
+func firstSource(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	archive := exec.CommandContext(ctx, "git", "-C", "../..", "archive", firstCommit)
+	unpack := exec.CommandContext(ctx, "tar", "-x", "-C", dir)
+	var err error
+	if unpack.Stdin, err = archive.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	archive.Stderr, unpack.Stderr = &said, &said
+	if err := errors.Join(archive.Start(), unpack.Run(), archive.Wait()); err != nil {
+		t.Fatalf("v0.1 from this repository's history, which has to be complete: %v\n%s", err, said.String())
+	}
+	overlay := "resources: [manifests/overlays/kubernetes]\ncomponents: [manifests/components/condition]\n"
+	if err := os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(overlay), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
 }
 
 // awaitVersion waits until the DaemonSet's rollout has brought the version.
@@ -77,6 +117,46 @@ func (d *deployment) awaitVersion(ctx context.Context, version string) {
 	d.awaitRollout(ctx)
 	if image := d.agentPod(ctx).Spec.Containers[0].Image; image != repository+":"+version {
 		d.Fatalf("the agent's image is %s, want that of %s", image, version)
+	}
+}
+
+// checkVersion: it is that version's program that reports, and one field manager
+// owns what it writes. What an earlier version's kept beside it nobody would remove.
+func (d *deployment) checkVersion(ctx context.Context, version string) {
+	d.Helper()
+	d.awaitCondition(ctx, corev1.ConditionTrue, verdict.ReasonProbePassed)
+	if platform := d.report(ctx).Host.Platform; (platform != "") != (version == nextVersion) {
+		d.Errorf("%s: the report's platform is %q", version, platform)
+	}
+	owners := map[string][]string{}
+	for _, m := range d.get(ctx).ManagedFields {
+		var fields struct {
+			Metadata struct {
+				Labels      map[string]any `json:"f:labels"`
+				Annotations map[string]any `json:"f:annotations"`
+			} `json:"f:metadata"`
+			Status struct {
+				Conditions map[string]any `json:"f:conditions"`
+			} `json:"f:status"`
+		}
+		if err := json.Unmarshal(m.FieldsV1.GetRawBytes(), &fields); err != nil {
+			d.Fatal(err)
+		}
+		for _, keys := range []map[string]any{fields.Metadata.Labels, fields.Metadata.Annotations, fields.Status.Conditions} {
+			for key := range keys {
+				if strings.HasPrefix(key, "f:sctp-agent/") || strings.Contains(key, nodelabel.ConditionType) {
+					owners[key] = append(owners[key], fmt.Sprintf("%s of %q", m.Manager, m.Subresource))
+				}
+			}
+		}
+	}
+	if len(owners) < 3 {
+		d.Errorf("%s: owned are %v", version, owners)
+	}
+	for key, who := range owners {
+		if len(who) != 1 {
+			d.Errorf("%s: %s belongs to %v", version, key, who)
+		}
 	}
 }
 
