@@ -113,6 +113,7 @@ func (t *Tree) resolveWithin(name string, limit int) (at string, info fs.FileInf
 	if info, err = t.lstat(at); err != nil {
 		return fail(err)
 	}
+	plain := path.IsAbs(name) && path.Clean(name) == name // so far, at is the beginning of name
 	for links := 0; rest != ""; {
 		// Of what is left, the last own bytes are of the name itself.
 		inLink = len(rest) > own
@@ -126,16 +127,23 @@ func (t *Tree) resolveWithin(name string, limit int) (at string, info fs.FileInf
 			continue
 		case component == "..":
 			at = path.Dir(at)
+		case at == ".":
+			at = component
+		case plain:
+			at = strings.TrimSuffix(name[1:len(name)-len(rest)], "/")
 		default:
-			at = path.Join(at, component)
+			at += "/" + component
 		}
 		if info, err = t.lstat(at); err != nil {
-			at = path.Join(at, rest)
+			if rest != "" {
+				at = path.Join(at, rest)
+			}
 			return fail(err)
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
 			continue
 		}
+		plain = false
 		if links++; links > limit {
 			return fail(syscall.ELOOP)
 		}
