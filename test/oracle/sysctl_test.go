@@ -119,7 +119,8 @@ func (r *Root) compareSysctls(t *testing.T, c *hostcase.Case) (real, ours string
 	for _, m := range setting.FindAllStringSubmatch(log, -1) {
 		switch {
 		case m[1] == "modprobe":
-			realHelper = m[2]
+			// Evidence shows bytes that are not UTF-8 so.
+			realHelper = strings.NewReplacer("\uFFFD", `\ufffd`).Replace(string([]rune(m[2])))
 		case one.MatchString(m[2]): // what else is written, the kernel refuses
 			realDisabled = "1"
 		}
