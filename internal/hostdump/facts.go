@@ -102,7 +102,8 @@ var pluginSigns = map[string][]string{
 	"kernel": {"sos_commands/kernel"}, "systemd": {"sos_commands/systemd"}, "grub2": {"boot/grub2", "boot/grub"},
 }
 
-// kmodLsmodHead is what kmod's lsmod prints first (tools/lsmod.c). BusyBox's adds
+// kmodLsmodHead is what kmod's lsmod prints first (tools/lsmod.c), or after errors,
+// which sos keeps in one file with the output. BusyBox's adds
 // whether the kernel is tainted (modutils/lsmod.c).
 const kmodLsmodHead = "Module                  Size  Used by\n"
 
@@ -190,7 +191,7 @@ func readFacts(files fs.FS) facts {
 				f.systemd = v
 			}
 		}
-		f.kmodTools = f.kmod > 0 && strings.HasPrefix(lsmod, kmodLsmodHead)
+		f.kmodTools = f.kmod > 0 && strings.Contains("\n"+lsmod, "\n"+kmodLsmodHead)
 		f.container = isContainer(text(files, "sos_commands/host/hostnamectl_status"))
 		for _, m := range fileOf.FindAllStringSubmatch(glob(files, "sos_commands/kernel", "modinfo*"), -1) {
 			f.files[m[1]] = true
