@@ -106,6 +106,39 @@ func TestJobs(t *testing.T) {
 	}
 }
 
+// A path through a Service may take its time to be there; a direct one is there.
+func TestPatience(t *testing.T) {
+	for _, p := range plan(2, true) {
+		want := servicePatience
+		if p.Kind == PathPod || p.Kind == PathBefore {
+			want = 0
+		}
+		if got := p.target.Patience.Duration(); got != want || p.target.Address != p.Address {
+			t.Errorf("%+v: patience %v, want %v", p, got, want)
+		}
+	}
+}
+
+// What connects two nodes does so in one direction, and over one family.
+func TestConnected(t *testing.T) {
+	a, b := &Node{Name: "a"}, &Node{Name: "b"}
+	for _, c := range []struct {
+		family, works, fails string
+	}{{"IPv4", "10.0.0.1", "fd00::1"}, {"IPv6", "fd00::1", "10.0.0.1"}} {
+		r := &Result{Paths: []Path{
+			{Kind: PathPod, From: "a", To: "b", Family: c.family, Outcome: wire.OK},
+			{Kind: PathPod, From: "b", To: "a", Family: c.family, Outcome: wire.Dropped},
+		}}
+		direct := r.reached(PathPod)
+		if !direct.has(a, b, c.works) || !direct.any(a, b) {
+			t.Errorf("%s: a does not reach b: %v", c.family, direct)
+		}
+		if direct.has(a, b, c.fails) || direct.has(b, a, c.works) || direct.any(b, a) {
+			t.Errorf("%s: more is reached than works: %v", c.family, direct)
+		}
+	}
+}
+
 // Where only one of two nodes has IPv6 for its pods, there is no path over IPv6
 // between them to be tried.
 func TestFamilies(t *testing.T) {
