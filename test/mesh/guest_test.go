@@ -5,6 +5,7 @@ package mesh_test
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,7 +87,7 @@ func environ(c corev1.Container) string {
 	return strings.Join(list, " ")
 }
 
-// TestMesh: faults and quiet, agents that come and go, and what it costs.
+// TestMesh: faults and quiet, agents that come and go, attacks, and what it costs.
 func TestMesh(t *testing.T) {
 	container, g := container(t), boot(t)
 	environ := environ(container)
@@ -96,6 +97,7 @@ func TestMesh(t *testing.T) {
 		{"1 % loss", "TestQuiet", "-nodes=8 -quiet=2m -loss=1", "-nodes=40 -quiet=20m -loss=1", environ},
 		{"5 % loss", "TestQuiet", "", "-nodes=40 -quiet=20m -loss=5", environ},
 		{"coming and going", "TestComingAndGoing", "", "-nodes=40 -away=10m", environ},
+		{"attacks", "TestAttacks", "", fmt.Sprint("-nodes=8 -memory=", container.Resources.Limits.Memory().Value()), environ},
 		{"rest", "TestRest", "", "", environ},
 		{"rest, without the DaemonSet's environment", "TestRest", "", "", ""},
 	} {

@@ -27,6 +27,9 @@ type mesh struct {
 	t   *testing.T
 	api *api
 
+	// group is the cgroup of the agents that are started.
+	group *os.File
+
 	mu     sync.Mutex
 	agents map[int]*agent
 	told   []change
@@ -54,10 +57,11 @@ func (c change) String() string {
 
 func nodeName(i int) string { return fmt.Sprintf("node-%d", i) }
 
-// newMesh starts that many agents and waits until each has probed its peers.
+// newMesh starts that many agents and waits until each has probed its peers. The
+// network has one namespace more, of a pod that is no agent.
 func newMesh(t *testing.T, nodes int) *mesh {
 	t.Helper()
-	newNetwork(t, nodes)
+	newNetwork(t, nodes+1)
 	m := &mesh{t: t, api: startAPI(t), agents: map[int]*agent{}}
 	for i := range nodes {
 		m.api.put(m.pod(i, 0))
@@ -101,6 +105,9 @@ func (m *mesh) start(p pod) {
 	}
 	cmd.Env = append(cmd.Env, strings.Fields(*environ)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if m.group != nil {
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(m.group.Fd())
+	}
 	r, w, err := os.Pipe()
 	if err != nil {
 		m.t.Fatal(err)

@@ -20,6 +20,7 @@ var (
 	quiet   = flag.Duration("quiet", 5*time.Minute, "how long nothing happens")
 	loss    = flag.Float64("loss", 0, "how much is lost meanwhile, in percent")
 	away    = flag.Duration("away", time.Minute, "how long the API server is away")
+	memory  = flag.Int64("memory", 48<<20, "limit of an agent's memory, in bytes")
 	environ = flag.String("environ", "", "environment of the agents, beside who they are")
 	seed    = flag.Uint64("seed", 0, "seed of what happens by chance (default: a fresh one)")
 )
