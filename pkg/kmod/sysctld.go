@@ -59,7 +59,8 @@ func (h *host) matchesPath(pattern, name string) bool {
 	if !strings.ContainsAny(pattern, "*?[") {
 		return false // a name, whatever backslashes it has
 	}
-	patterns, names := strings.Split(pattern, "/"), strings.Split(name, "/")
+	// A backslash takes nothing from a slash.
+	patterns, names := strings.Split(strings.ReplaceAll(pattern, `\/`, "/"), "/"), strings.Split(name, "/")
 	if len(patterns) != len(names) {
 		return false
 	}

@@ -119,13 +119,28 @@ func (r *Root) compareSysctls(t *testing.T, c *hostcase.Case) (real, ours string
 	for _, m := range setting.FindAllStringSubmatch(log, -1) {
 		switch {
 		case m[1] == "modprobe":
-			// Evidence shows bytes that are not UTF-8 so.
-			realHelper = strings.NewReplacer("\uFFFD", `\ufffd`).Replace(string([]rune(m[2])))
+			realHelper = shown(m[2])
 		case one.MatchString(m[2]): // what else is written, the kernel refuses
 			realDisabled = "1"
 		}
 	}
 	return fmt.Sprintf("%q, %s", realHelper, realDisabled), fmt.Sprintf("%q, %s", helper, disabled)
+}
+
+// shown is a value as evidence shows it.
+func shown(value string) string {
+	var b strings.Builder
+	for _, r := range value {
+		switch {
+		case r == '\t':
+			b.WriteByte(' ')
+		case r < ' ' || r == '\uFFFD':
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 var (
