@@ -16,8 +16,6 @@ type systemdBoot struct {
 	kernel  guest.Kernel
 	cmdline string
 	files   []guest.File
-	// command is run in the guest's shell, "" for none.
-	command string
 
 	// onBoot is what the boot brings, and unit is policy.modulesLoad.unit.
 	onBoot, unit string
@@ -162,26 +160,6 @@ func systemdBoots() []systemdBoot {
 			files: []guest.File{guest.Text("/etc/sysctl.d/99-hardening.conf", "kernel.modprobe = /disabled/modprobe\n")}, onBoot: "blocked", unit: "active",
 		},
 		{
-			name: "kmod's program is not there", full: true, command: "mv /usr/bin/kmod /root/",
-			onBoot: "blocked", unit: "active",
-		},
-		{
-			name: "kmod's program is not there, and modules-load.d asks", full: true, command: "mv /usr/bin/kmod /root/",
-			files: []guest.File{requested}, onBoot: "loaded", unit: "active",
-		},
-		{
-			name: "the unit runs a program that is not there", full: true,
-			files: []guest.File{requested, dropIn("[Service]\nExecStart=\nExecStart=/usr/libexec/systemd-modules-load\n")}, onBoot: "on-demand", unit: "replaced",
-		},
-		{
-			name: "the kernel command line masks the unit that loads the module", full: true, cmdline: "systemd.mask=load-sctp.service",
-			files: slices.Concat([]guest.File{blacklisted}, enabled("ExecStart=/sbin/modprobe sctp")), onBoot: "blocked", unit: "active",
-		},
-		{
-			name: "system.conf takes the right to load modules from everything", full: true,
-			files: []guest.File{requested, guest.Text("/etc/systemd/system.conf.d/x.conf", "[Manager]\nCapabilityBoundingSet=~CAP_SYS_MODULE\n")}, onBoot: "blocked", unit: "active", unknown: true,
-		},
-		{
 			name: "systemd 257: the unit is masked", full: true, kernel: guest.Linux612,
 			files: []guest.File{requested, masked}, onBoot: "on-demand", unit: "masked",
 		},
@@ -211,9 +189,6 @@ func TestSystemdBoots(t *testing.T) {
 				if err := g.PutFile(t.Context(), f); err != nil {
 					t.Fatal(err)
 				}
-			}
-			if b.command != "" {
-				run(t, g, guest.Shell(b.command))
 			}
 			want := b.onBoot
 			if b.unknown {
