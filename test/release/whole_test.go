@@ -54,7 +54,7 @@ func TestWholeRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("only in make test-full")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 80*time.Minute) // ten systems and cosign, from nothing
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour) // ten systems and cosign, from nothing
 	defer cancel()
 	program, err := tool(ctx, "cosign", "github.com/sigstore/cosign/v3/cmd/cosign")
 	if err != nil {
