@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,13 +81,11 @@ func TestSos(t *testing.T) {
 	run := func(script string, args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(ctx, "unshare", append([]string{"--mount", "sh", "-c", script, "sh", root}, args...)...)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
 		out, err := cmd.Output()
 		if err != nil {
-			stderr := ""
-			if exit, ok := err.(*exec.ExitError); ok {
-				stderr = string(exit.Stderr)
-			}
-			t.Fatalf("%v\n%s%s", err, out, stderr)
+			t.Fatalf("%v\n%s%s", err, out, &stderr)
 		}
 		return string(out)
 	}
