@@ -160,6 +160,18 @@ func systemdBoots() []systemdBoot {
 			files: []guest.File{guest.Text("/etc/sysctl.d/99-hardening.conf", "kernel.modprobe = /disabled/modprobe\n")}, onBoot: "blocked", unit: "active",
 		},
 		{
+			name: "the unit runs a program that is not there", full: true,
+			files: []guest.File{requested, dropIn("[Service]\nExecStart=\nExecStart=/usr/libexec/systemd-modules-load\n")}, onBoot: "on-demand", unit: "replaced",
+		},
+		{
+			name: "the kernel command line masks the unit that loads the module", full: true, cmdline: "systemd.mask=load-sctp.service",
+			files: slices.Concat([]guest.File{blacklisted}, enabled("ExecStart=/sbin/modprobe sctp")), onBoot: "blocked", unit: "active",
+		},
+		{
+			name: "system.conf takes the right to load modules from everything", full: true,
+			files: []guest.File{requested, guest.Text("/etc/systemd/system.conf.d/x.conf", "[Manager]\nCapabilityBoundingSet=~CAP_SYS_MODULE\n")}, onBoot: "blocked", unit: "active", unknown: true,
+		},
+		{
 			name: "systemd 257: the unit is masked", full: true, kernel: guest.Linux612,
 			files: []guest.File{requested, masked}, onBoot: "on-demand", unit: "masked",
 		},
