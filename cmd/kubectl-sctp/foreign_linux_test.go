@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -146,9 +147,18 @@ func actsNot(t *testing.T, what, received string, tabs bool) {
 	}
 }
 
+// slowSearch leaves the search of a target whose runs are those of a whole command
+// to make test-full. Its seeds are always tested.
+func slowSearch(f *testing.F) {
+	if testing.Short() && flag.Lookup("test.fuzz").Value.String() != "" {
+		f.Skip("only in make test-full, the search; the seeds are unit tests")
+	}
+}
+
 // FuzzForeignResults: nothing in a result acts on the terminal, in whichever field
 // and whichever form, with colours.
 func FuzzForeignResults(f *testing.F) {
+	slowSearch(f)
 	f.Setenv("TERM", "xterm")
 	f.Setenv("NO_COLOR", "")
 	for _, s := range []string{"", "\x1b[2J\x1b]0;title\x07", "\u009b2J", "\x7f\r\b\x00", "\u202e\u2066\u200b", "\xff\x9b\xc0", "a\nworker-9  true", "\U000E0001\uFEFF\uFDD0ABC:0\uFDD1", "]]>--></script>\u2028"} {

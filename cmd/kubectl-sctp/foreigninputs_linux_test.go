@@ -295,6 +295,7 @@ var outputs = []string{"table", "table", "wide", "table", "html", "json", "table
 // FuzzForeignObjects: no string of an object, be it read from files or from an API
 // server, acts on the terminal: in one field where it decides, or in all others.
 func FuzzForeignObjects(f *testing.F) {
+	slowSearch(f)
 	f.Setenv("TERM", "xterm")
 	f.Setenv("NO_COLOR", "")
 	_, n := alter(objects(f, wholeCluster), -1, nil)
@@ -354,6 +355,7 @@ func FuzzForeignObjects(f *testing.F) {
 // FuzzForeignFiles: no name and no content of a must-gather's files acts on the
 // terminal.
 func FuzzForeignFiles(f *testing.F) {
+	slowSearch(f)
 	for i, s := range odd {
 		f.Add(s, i)
 	}
@@ -384,6 +386,7 @@ func FuzzForeignFiles(f *testing.F) {
 
 // FuzzForeignMachineConfigs: no string of a MachineConfig acts on the terminal.
 func FuzzForeignMachineConfigs(f *testing.F) {
+	slowSearch(f)
 	f.Setenv("TERM", "xterm")
 	f.Setenv("NO_COLOR", "")
 	_, n := alter(objects(f, configs), -1, nil)
@@ -433,6 +436,7 @@ func hostFiles() []fstest.MapFS {
 
 // FuzzForeignHost: no content, name or link of a host's files acts on the terminal.
 func FuzzForeignHost(f *testing.F) {
+	slowSearch(f)
 	f.Setenv("TERM", "xterm")
 	f.Setenv("NO_COLOR", "")
 	hosts := hostFiles()
