@@ -490,7 +490,7 @@ func TestListing(t *testing.T) {
 }
 
 // Where many peers fail, at once and for long, each agent asks the API server for
-// few tokens, seldom reads the list, and still concludes in time.
+// few tokens, rarely reads the list, and still concludes in time.
 func TestRequests(t *testing.T) {
 	toPeers := func(bad string, peers []string, from, to string) bool {
 		return from == bad && slices.Contains(peers, to)
