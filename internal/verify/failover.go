@@ -139,7 +139,7 @@ func (r *run) failOver(ctx context.Context, from *Node, job wire.Client, endpoin
 		}
 		return why, nil
 	}
-	pod, err := r.client(from, job)
+	pod, err := r.failoverClient(from, job)
 	if err != nil {
 		return "", err
 	}
@@ -147,7 +147,7 @@ func (r *run) failOver(ctx context.Context, from *Node, job wire.Client, endpoin
 	if _, err := create(ctx, r, pods, "pods", pod); err != nil {
 		return "", err
 	}
-	if list, err = r.awaitStart(ctx, roleClient, 1); err != nil {
+	if list, err = r.awaitStart(ctx, roleFailover, 1); err != nil {
 		return "", err
 	}
 	if len(list) == 1 && isReady(&list[0]) {
@@ -163,7 +163,7 @@ func (r *run) failOver(ctx context.Context, from *Node, job wire.Client, endpoin
 		if err != nil {
 			return "", err
 		}
-		if list, err = r.await(ctx, roleClient, 1, terminated); err != nil {
+		if list, err = r.await(ctx, roleFailover, 1, terminated); err != nil {
 			return "", err
 		}
 	}

@@ -27,7 +27,7 @@ func TestFailover(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.messages = map[string]string{roleClient: text}
+			s.messages = map[string]string{roleFailover: text}
 		}
 	}
 	for _, c := range []struct {
@@ -47,8 +47,8 @@ func TestFailover(t *testing.T) {
 		{"the endpoint never served the client", leaves(wire.Say{Recoveries: []wire.Recovery{{Outcome: wire.NotTried, Errno: "only listener 1 answers", Peer: -1}}}),
 			kmod.AnswerUnknown, []string{FindingUndecided}, "only listener 1 answers", false},
 		{"the client cannot work", leaves(wire.Say{Fault: wire.Unknown, Detail: "no port"}), kmod.AnswerUnknown, []string{FindingUndecided}, "no port", false},
-		{"the client is gone", func(s *server) { s.vanishes = "client" }, kmod.AnswerUnknown, []string{FindingUndecided}, "its client is gone", false},
-		{"the client does not start", func(s *server) { s.hold = func(p *corev1.Pod) bool { return role(p, roleClient) } }, kmod.AnswerUnknown, []string{FindingUndecided}, "did not end", false},
+		{"the client is gone", func(s *server) { s.vanishes = "failover-client" }, kmod.AnswerUnknown, []string{FindingUndecided}, "its client is gone", false},
+		{"the client does not start", func(s *server) { s.hold = func(p *corev1.Pod) bool { return role(p, roleFailover) } }, kmod.AnswerUnknown, []string{FindingUndecided}, "did not end", false},
 		{"an endpoint does not start", func(s *server) { s.hold = func(p *corev1.Pod) bool { return p.Name == "endpoint-1" } },
 			kmod.AnswerUnknown, []string{FindingUndecided}, "pod endpoint-1 did not start", false},
 		{"an endpoint is gone", func(s *server) { s.vanishes = "endpoint-0" }, kmod.AnswerUnknown, []string{FindingUndecided}, "an endpoint is gone", false},

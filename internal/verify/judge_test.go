@@ -119,10 +119,10 @@ func TestJudge(t *testing.T) {
 		}, nil, []string{FindingUndecided}, "ImagePullBackOff", kmod.AnswerUnknown},
 		{"policy not enforced", func(r *Result) { policyPaths(r, tried{wire.OK, wire.OK, wire.OK}) }, nil, []string{FindingNotEnforced}, "reached", kmod.AnswerFalse},
 		{"policy blocks what it allows", func(r *Result) { policyPaths(r, tried{wire.OK, wire.Dropped, wire.Unknown}) }, nil, []string{FindingPolicyBlocks}, "", kmod.AnswerFalse},
-		{"a dialler said nothing of node ports", func(r *Result) {
+		{"a client said nothing of node ports", func(r *Result) {
 			spoil(r, wire.Unknown, func(p Path) bool { return p.Kind == PathNodePort && p.Via == "b" })
 		}, nil, []string{FindingUndecided}, "through node b", kmod.AnswerUnknown},
-		{"a dialler said nothing at all", func(r *Result) {
+		{"a client said nothing at all", func(r *Result) {
 			spoil(r, wire.Unknown, func(p Path) bool { return p.From == "b" })
 		}, nil, []string{FindingUndecided}, "b → a", kmod.AnswerUnknown},
 		{"a path was not tried, and what it leads over works after all", func(r *Result) {
@@ -219,7 +219,7 @@ func policyPaths(r *Result, pairs ...tried) {
 }
 
 // TestJudgePolicy: the answer about NetworkPolicy needs evidence: an echo where
-// none may come, or failures confirmed by the dialler while the port beside works.
+// none may come, or failures confirmed by the client while the port beside works.
 // One timeout is neither, and contradictions are reported.
 func TestJudgePolicy(t *testing.T) {
 	open := tried{wire.OK, wire.OK, wire.OK}
@@ -244,7 +244,7 @@ func TestJudgePolicy(t *testing.T) {
 		{"one timed out, one is blocked", []tried{timeout, shut}, "unknown", []string{FindingUndecided}, 2, kmod.AnswerUnknown},
 		{"enforced on one node only", []tried{open, shut, open}, "partly-enforced", []string{FindingNotEnforced}, 3, kmod.AnswerFalse},
 		{"nothing worked before", []tried{{wire.Dropped, wire.OK, wire.Blocked}}, "unknown", []string{FindingUndecided}, 0, kmod.AnswerUnknown},
-		{"the dialler said nothing", []tried{{wire.OK, wire.Unknown, wire.Unknown}}, "unknown", []string{FindingUndecided}, 1, kmod.AnswerUnknown},
+		{"the client said nothing", []tried{{wire.OK, wire.Unknown, wire.Unknown}}, "unknown", []string{FindingUndecided}, 1, kmod.AnswerUnknown},
 		{"the allowed port fails too", []tried{{wire.OK, wire.Dropped, wire.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
 		{"blocked, and the allowed port failed later", []tried{{wire.OK, wire.Refused, wire.Blocked}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},
 		{"the allowed port fails on one path", []tried{shut, {wire.OK, wire.Dropped, wire.Unknown}}, "unknown", []string{FindingPolicyBlocks}, 1, kmod.AnswerFalse},

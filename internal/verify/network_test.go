@@ -55,7 +55,7 @@ func TestNetwork(t *testing.T) {
 			}
 			for _, p := range s.pods {
 				asks := p.Annotations[annotationNetworks] == network
-				if wants := p.Labels[labelRole] == roleNetwork || p.Name == "dialler-2" || p.Name == "dialler-3"; asks != wants {
+				if wants := p.Labels[labelRole] == roleNetwork || p.Name == "client-2" || p.Name == "client-3"; asks != wants {
 					t.Errorf("%s asks for the network: %v", p.Name, asks)
 				}
 			}

@@ -31,10 +31,10 @@ const (
 	labelIndex = "sctp-agent-verify/index"
 
 	roleListener = "listener"
-	roleDialler  = "dialler"
-	// roleEndpoint are the listeners of one Service, and roleClient its client.
-	roleEndpoint = "endpoint"
 	roleClient   = "client"
+	// roleEndpoint are the listeners of one Service, and roleFailover its client.
+	roleEndpoint = "endpoint"
+	roleFailover = "failover-client"
 	// roleNetwork are listeners in a second network, too.
 	roleNetwork = "network"
 )
@@ -150,10 +150,10 @@ func (r *runner) listener(name string, n *Node, role string, index int) (*corev1
 	return p, nil
 }
 
-// client is the client of a Service.
-func (r *runner) client(n *Node, job wire.Client) (*corev1.Pod, error) {
+// failoverClient is the client of a Service whose endpoint is deleted.
+func (r *runner) failoverClient(n *Node, job wire.Client) (*corev1.Pod, error) {
 	job.Control = control()
-	p, err := r.pod("client", n, roleClient, "verify-client", job)
+	p, err := r.pod("failover-client", n, roleFailover, "verify-client", job)
 	if err != nil {
 		return nil, err
 	}
@@ -176,8 +176,8 @@ func answers(p *corev1.Pod, ports ...corev1.ContainerPort) {
 	}
 }
 
-func (r *runner) dialler(name string, n *Node, job wire.Job) (*corev1.Pod, error) {
-	return r.pod(name, n, roleDialler, "verify-dial", job)
+func (r *runner) client(name string, n *Node, job wire.Job) (*corev1.Pod, error) {
+	return r.pod(name, n, roleClient, "verify-dial", job)
 }
 
 // service has the listener of one node as its only endpoint, so that every path has

@@ -15,11 +15,11 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
 
-// planned is a path with its dialler's instructions.
+// planned is a path with its client's instructions.
 type planned struct {
 	Path
 	target wire.Target
-	// group is of the paths that one dialler tries: those to, and through, one
+	// group is of the paths that one client tries: those to, and through, one
 	// node, with the direct path that they need.
 	group int
 }
@@ -129,9 +129,9 @@ func hasFamily(addresses []string, like string) bool {
 // it.
 func serves(s *corev1.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
 
-// jobs divides the paths from one node among diallers, groups whole, and sets what
+// jobs divides the paths from one node among clients, groups whole, and sets what
 // each path needs: the direct paths to the nodes that it goes to and through, if
-// the same dialler tries them.
+// the same client tries them.
 func jobs(paths []planned, ids []int) (out [][]int) {
 	for start := 0; start < len(ids); {
 		end := start

@@ -125,13 +125,13 @@ func (r *run) awaitListeners(ctx context.Context) error {
 	})
 }
 
-// outcomes runs diallers and waits for them; the results are in the order of
+// outcomes runs clients and waits for them; the results are in the order of
 // the paths. Those that were heard are there also when something fails.
 func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]wire.Result, error) {
 	out := make([]wire.Result, len(paths))
 	byNode := map[string][]int{}
 	for i, p := range paths {
-		out[i] = wire.Result{ID: i, Outcome: wire.Unknown, Errno: "its dialler reported nothing in time", Peer: -1}
+		out[i] = wire.Result{ID: i, Outcome: wire.Unknown, Errno: "its client reported nothing in time", Peer: -1}
 		byNode[p.From] = append(byNode[p.From], i)
 	}
 	running := map[string]bool{}
@@ -145,9 +145,9 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 			for _, id := range ids {
 				job.Targets = append(job.Targets, paths[id].target)
 			}
-			name := fmt.Sprintf("dialler-%d", r.diallers)
-			r.diallers++
-			pod, err := r.dialler(name, n, job)
+			name := fmt.Sprintf("client-%d", r.clients)
+			r.clients++
+			pod, err := r.client(name, n, job)
 			if err != nil {
 				return out, err
 			}
@@ -169,13 +169,13 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 	return out, r.collect(ctx, running, out)
 }
 
-// collect waits until the diallers have ended, for at most two thirds of the time
+// collect waits until the clients have ended, for at most two thirds of the time
 // that is left, and reads their results. One that needs more has none.
 func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.Result) error {
 	until := r.share(ctx)
 	all := len(running)
 	before := all
-	return r.poll(ctx, roleDialler, func(list []corev1.Pod) (bool, error) {
+	return r.poll(ctx, roleClient, func(list []corev1.Pod) (bool, error) {
 		for i := range list {
 			p := &list[i]
 			if !running[p.Name] || !terminated(p) {
@@ -197,7 +197,7 @@ func (r *run) collect(ctx context.Context, running map[string]bool, out []wire.R
 		}
 		if len(running) != before {
 			before = len(running)
-			r.opts.Progress(fmt.Sprintf("%d of %d diallers are done", all-before, all))
+			r.opts.Progress(fmt.Sprintf("%d of %d clients are done", all-before, all))
 		}
 		if time.Now().Before(until) {
 			return len(running) == 0, nil

@@ -1,5 +1,5 @@
 // Package verify tests SCTP from pod to pod in a cluster: it runs listeners and
-// diallers as pods in a namespace of its own, tries every path between them,
+// clients as pods in a namespace of its own, tries every path between them,
 // reports why paths fail, and deletes the namespace.
 //
 // It connects to the API server only; results come back as the pods' termination

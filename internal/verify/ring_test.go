@@ -35,7 +35,7 @@ func newRing(n int, down func(*Node) bool) *run {
 
 // TestRing: of a thousand nodes each tries ten others and is tried by ten; each
 // one's cluster addresses and node port are tried, by pods whose way there is
-// tried too; and that takes one dialler for each node.
+// tried too; and that takes one client for each node.
 func TestRing(t *testing.T) {
 	for _, c := range []struct {
 		nodes int
@@ -76,7 +76,7 @@ func TestRing(t *testing.T) {
 				}
 			}
 			if got := jobs(paths, byNode[n.Name]); len(got) != 1 {
-				t.Errorf("%d nodes: %s has %d diallers", c.nodes, n.Name, len(got))
+				t.Errorf("%d nodes: %s has %d clients", c.nodes, n.Name, len(got))
 			}
 		}
 		for _, p := range paths {

@@ -74,7 +74,7 @@ type run struct {
 	// services by node index, as the API server made them; in a ring not each
 	// node has one.
 	services map[int]*corev1.Service
-	diallers int
+	clients  int
 
 	mu sync.Mutex
 	// complained is when a request was last reported to have had no answer.

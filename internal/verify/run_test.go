@@ -167,7 +167,7 @@ type server struct {
 	vanishes string
 	// noSlices: who asks may not list endpoint slices.
 	noSlices bool
-	// outcome is a dialler's result for a target; nil: it is reached.
+	// outcome is a client's result for a target; nil: it is reached.
 	outcome func(wire.Job, wire.Target) wire.Outcome
 	// recovery is a Service's client's result for a target whose endpoint was
 	// deleted; nil: another answers after three seconds.
@@ -180,7 +180,7 @@ type server struct {
 	status func(*corev1.Pod) string
 	// messages are what pods of a role leave, in place of their job's result.
 	messages map[string]string
-	// hold reports whether a dialler does not end.
+	// hold reports whether a client does not end.
 	hold func(*corev1.Pod) bool
 	// stall reports whether a request is not answered; pod is what it creates, if
 	// that is one.
@@ -340,7 +340,7 @@ func (s *server) runs(p *corev1.Pod) {
 		ends(p, message)
 		return
 	}
-	if p.Labels[labelRole] != roleDialler {
+	if p.Labels[labelRole] != roleClient {
 		listens(p, "10.0.0."+p.Labels[labelIndex])
 		if p.Annotations[annotationNetworks] != "" && s.status != nil {
 			p.Annotations[annotationNetworkStatus] = s.status(p)
@@ -368,7 +368,7 @@ func (s *server) runs(p *corev1.Pod) {
 // clientEnds does of a deleted pod what the Service's client does whose endpoint
 // that was, if it is ready.
 func (s *server) clientEnds(name string) {
-	i := slices.IndexFunc(s.pods, func(p corev1.Pod) bool { return p.Labels[labelRole] == roleClient && isReady(&p) })
+	i := slices.IndexFunc(s.pods, func(p corev1.Pod) bool { return p.Labels[labelRole] == roleFailover && isReady(&p) })
 	if name != "endpoint-0" || i < 0 {
 		return
 	}
@@ -393,9 +393,9 @@ func ends(p *corev1.Pod, message string) {
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Message: message}}}}
 }
 
-// jobOf is a dialler's job, an empty one for other pods.
+// jobOf is a client's job, an empty one for other pods.
 func jobOf(p *corev1.Pod) (job wire.Job) {
-	if p.Labels[labelRole] == roleDialler {
+	if p.Labels[labelRole] == roleClient {
 		_ = wire.Decode(p.Spec.Containers[0].Env[0].Value, &job)
 	}
 	return job
@@ -475,8 +475,8 @@ func TestOtherProtocol(t *testing.T) {
 			want          []string
 		}{
 			{roleListener, `{"protocol":7,"version":"v0.9.1","content":["new"]}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7", "kubectl-sctp v0.9.1"}},
-			{roleDialler, `{"protocol":7,"version":"v0.9.1"}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7"}},
-			{roleDialler, `{"results":[]}`, []string{"sctp-agent of an unknown version", "protocol 0"}},
+			{roleClient, `{"protocol":7,"version":"v0.9.1"}`, []string{"image x holds sctp-agent v0.9.1", "protocol 7"}},
+			{roleClient, `{"results":[]}`, []string{"sctp-agent of an unknown version", "protocol 0"}},
 		} {
 			s := newServer()
 			s.messages = map[string]string{c.role: c.message}
@@ -671,16 +671,16 @@ func TestLate(t *testing.T) {
 		// outcomes are how many paths have which.
 		outcomes map[wire.Outcome]int
 	}{
-		{"while trying paths", nil, func(p *corev1.Pod) bool { return p.Name == "dialler-1" },
-			nth(2, "GET", "/pods?", roleDialler), stepPaths, []string{FindingUndecided, FindingUndecided},
+		{"while trying paths", nil, func(p *corev1.Pod) bool { return p.Name == "client-1" },
+			nth(2, "GET", "/pods?", roleClient), stepPaths, []string{FindingUndecided, FindingUndecided},
 			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 9, wire.Unknown: 9}},
 		{"while diagnosing", dropped, nil, diagnoses, stepDiagnose, []string{FindingDropped, FindingUndecided},
 			kmod.AnswerFalse, map[wire.Outcome]int{wire.Dropped: 2, wire.NotTried: 9, wire.OK: 7}},
-		{"while catching up", fixed, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-4" }, stepCatchUp,
+		{"while catching up", fixed, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "client-4" }, stepCatchUp,
 			[]string{FindingUndecided, FindingUndecided}, kmod.AnswerUnknown, map[wire.Outcome]int{wire.NotTried: 9, wire.OK: 9}},
 		{"while trying the policy", nil, nil, nth(1, "POST", "/networkpolicies", ""), stepPolicy, []string{FindingUndecided},
 			kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 18}},
-		{"while trying under the policy", nil, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-3" }, stepPolicy,
+		{"while trying under the policy", nil, nil, func(_ string, p *corev1.Pod) bool { return p.Name == "client-3" }, stepPolicy,
 			[]string{FindingUndecided}, kmod.AnswerUnknown, map[wire.Outcome]int{wire.OK: 18, wire.Unknown: 4}},
 		{"at the end", nil, nil, nth(2, "GET", "/endpointslices", ""), stepEndpoints, []string{FindingNotEnforced, FindingUndecided},
 			kmod.AnswerFalse, map[wire.Outcome]int{wire.OK: 22}},
@@ -712,7 +712,7 @@ func TestLate(t *testing.T) {
 	}
 	inBubble(t, "nothing is known yet", func(t *testing.T) {
 		s := newServer()
-		s.stall = func(_ string, p *corev1.Pod) bool { return p.Name == "dialler-0" }
+		s.stall = func(_ string, p *corev1.Pod) bool { return p.Name == "client-0" }
 		if r, err := s.runWith(t.Context(), t, Options{Image: "x", Timeout: 5 * time.Second}); err == nil || r != nil || !strings.Contains(err.Error(), "not done within 5s") {
 			t.Errorf("%v, %+v", err, r)
 		}

@@ -41,11 +41,11 @@ import (
 type hollow struct {
 	client kubernetes.Interface
 	mu     sync.Mutex
-	// hold is the node whose diallers do not end; "*" means all nodes.
+	// hold is the node whose clients do not end; "*" means all nodes.
 	hold string
 	// linger is how long pods take to end.
 	linger time.Duration
-	// outcome is what a dialler says of a target; nil: it is reached.
+	// outcome is what a client says of a target; nil: it is reached.
 	outcome func(wire.Job, wire.Target) wire.Outcome
 }
 
@@ -116,7 +116,7 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 		end(p, text)
 	case p.Status.Phase != corev1.PodPending:
 		return
-	case p.Labels["sctp-agent-verify/role"] != "dialler":
+	case p.Labels["sctp-agent-verify/role"] != "client":
 		ip := "10.244.0." + p.Labels["sctp-agent-verify/index"]
 		p.Status.Phase, p.Status.PodIP, p.Status.PodIPs = corev1.PodRunning, ip, []corev1.PodIP{{IP: ip}}
 		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
@@ -206,7 +206,7 @@ func TestVerifyTidies(t *testing.T) {
 			t.Errorf("exit status %d, %v\n%s%s", r.code, err, r.stdout, r.stderr)
 		}
 	}
-	// waits says whether the program has asked whether the diallers in a
+	// waits says whether the program has asked whether the clients in a
 	// namespace are done: it has heard by then that they were created, which
 	// whoever sees them does not know.
 	waits := func(namespace string) bool {
@@ -215,10 +215,10 @@ func TestVerifyTidies(t *testing.T) {
 		s.ok(err)
 		return slices.ContainsFunc(events, func(e controlplane.AuditEvent) bool {
 			return e.Verb == "list" && strings.HasPrefix(e.UserAgent, "kubectl-sctp/") &&
-				strings.HasPrefix(e.RequestURI, "/api/v1/namespaces/"+namespace+"/pods?") && strings.Contains(e.RequestURI, "dialler")
+				strings.HasPrefix(e.RequestURI, "/api/v1/namespaces/"+namespace+"/pods?") && strings.Contains(e.RequestURI, "client")
 		})
 	}
-	// begun starts a run whose diallers do not end, and returns once it waits
+	// begun starts a run whose clients do not end, and returns once it waits
 	// for them.
 	begun := func(t *testing.T, more ...string) (cmd *exec.Cmd, stderr *bytes.Buffer) {
 		t.Helper()
@@ -228,12 +228,12 @@ func TestVerifyTidies(t *testing.T) {
 		cmd.Stderr = stderr
 		s.ok(cmd.Start())
 		for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-			list := must[*corev1.PodList](s)(client.CoreV1().Pods("").List(s.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/role=dialler"}))
+			list := must[*corev1.PodList](s)(client.CoreV1().Pods("").List(s.ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/role=client"}))
 			if len(list.Items) == 2 && waits(list.Items[0].Namespace) {
 				return cmd, stderr
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("no diallers\n%s", stderr)
+				t.Fatalf("no clients\n%s", stderr)
 			}
 		}
 	}
@@ -242,7 +242,7 @@ func TestVerifyTidies(t *testing.T) {
 		r := run(t, bin, args()...)
 		whole(t, r)
 		t.Logf("%.1f s\n%s", r.elapsed.Seconds(), r.stderr)
-		for _, want := range []string{"a listener on each of 2 nodes", "2 of 2 listeners have started", "trying 16 paths", "2 of 2 diallers are done", "deleting namespace "} {
+		for _, want := range []string{"a listener on each of 2 nodes", "2 of 2 listeners have started", "trying 16 paths", "2 of 2 clients are done", "deleting namespace "} {
 			if !strings.Contains(r.stderr, want) {
 				t.Errorf("it does not say meanwhile: %s", want)
 			}
@@ -254,10 +254,10 @@ func TestVerifyTidies(t *testing.T) {
 			t.Errorf("left behind: %v", names)
 		}
 	})
-	t.Run("a dialler that does not end", func(t *testing.T) {
+	t.Run("a client that does not end", func(t *testing.T) {
 		h.set("n1")
 		defer h.set("")
-		// Two thirds of it for this dialler, and one to notice and to conclude.
+		// Two thirds of it for this client, and one to notice and to conclude.
 		r := run(t, bin, args("--timeout", "30s")...)
 		var result verify.Result
 		if err := json.Unmarshal([]byte(r.stdout), &result); err != nil {

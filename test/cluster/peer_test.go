@@ -12,7 +12,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/test/guest"
 )
 
-// TestPeers has the listener and the dialler of verify tell apart, on a real
+// TestPeers has the listener and the client of verify tell apart, on a real
 // kernel, whatever a network between two namespaces can do to packets.
 func TestPeers(t *testing.T) {
 	ctx := t.Context()
@@ -21,7 +21,7 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, err := guest.Boot(ctx, guest.Config{
-		Files:    []guest.File{bin, guest.Text("/tmp/listener", ""), guest.Text("/tmp/dialler", "")},
+		Files:    []guest.File{bin, guest.Text("/tmp/listener", ""), guest.Text("/tmp/client", "")},
 		Packages: []string{"iproute2", "nftables"},
 		Modules:  []string{"veth", "nf_tables", "nft_reject_inet", "nft_numgen", "nft_chain_nat", "nft_nat"},
 	})
@@ -47,7 +47,7 @@ func TestPeers(t *testing.T) {
 	}
 	dial := func(job wire.Job) wire.Say {
 		t.Helper()
-		out := sh(fmt.Sprintf(": > /tmp/dialler; %s='%s' /bin/ip netns exec a /bin/sctp-agent verify-dial --result /tmp/dialler || true; cat /tmp/dialler", wire.JobVariable, encode(job)))
+		out := sh(fmt.Sprintf(": > /tmp/client; %s='%s' /bin/ip netns exec a /bin/sctp-agent verify-dial --result /tmp/client || true; cat /tmp/client", wire.JobVariable, encode(job)))
 		var say wire.Say
 		if err := wire.Decode(out, &say); err != nil {
 			t.Fatalf("%v in %q", err, out)
@@ -80,7 +80,7 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 		t.Fatalf("without the module: %+v", say)
 	}
 	t.Run("a job of another protocol", func(t *testing.T) {
-		out := sh(fmt.Sprintf(": > /tmp/dialler; %s='{\"protocol\":99,\"version\":\"v9\",\"content\":[]}' /bin/sctp-agent verify-dial --result /tmp/dialler 2>&1 || true; cat /tmp/dialler", wire.JobVariable))
+		out := sh(fmt.Sprintf(": > /tmp/client; %s='{\"protocol\":99,\"version\":\"v9\",\"content\":[]}' /bin/sctp-agent verify-dial --result /tmp/client 2>&1 || true; cat /tmp/client", wire.JobVariable))
 		if !strings.Contains(out, "protocol 99") || !strings.Contains(out, fmt.Sprintf(`{"protocol":%d,`, wire.Protocol)) {
 			t.Errorf("it leaves %s", out)
 		}
@@ -124,7 +124,7 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 		{"rejected as unreachable", filter("b", "meta l4proto sctp reject"), v4, wire.Refused, 0},
 		{"large packets are lost there", filter("b", "meta l4proto sctp meta length > 1000 drop"), v4, wire.Lost, 1400},
 		{"large packets are lost on the way back", filter("a", "meta l4proto sctp meta length > 1000 drop"), v4, wire.Lost, 1400},
-		// An answer that comes after the dialler has looked, and then the path
+		// An answer that comes after the client has looked, and then the path
 		// is there: of each rule, the first INIT that comes to it (its
 		// verification tag is 0, RFC 9260 section 8.5.1). What is left of the
 		// associations before may still come.

@@ -1,5 +1,5 @@
 // Package peer is the program that verify runs in pods: a listener that echoes, and
-// a dialler that tries paths to listeners. It does not use the API server.
+// a client that tries paths to listeners. It does not use the API server.
 package peer
 
 import (
@@ -308,12 +308,12 @@ func classify(err error) (wire.Outcome, string) {
 	}
 }
 
-// turn bounds how long a dialler waits until a listener is its alone.
+// turn bounds how long a client waits until a listener is its alone.
 const turn = time.Minute
 
 // diagnose tries a target once, and finds out where packets to a listener that does
 // not answer are lost: it asks it over TCP how many SCTP packets it has received,
-// sends some, and asks again. Meanwhile no other dialler that diagnoses sends any.
+// sends some, and asks again. Meanwhile no other client that diagnoses sends any.
 func diagnose(ctx context.Context, job wire.Job, t wire.Target, try func(address string) wire.Result) wire.Result {
 	step := job.Timeout.Duration()
 	ctx, cancel := context.WithCancel(ctx)

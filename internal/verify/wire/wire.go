@@ -90,7 +90,7 @@ type Listener struct {
 // ReadyPath of a listener's HTTP server answers 200 once it listens.
 const ReadyPath = "/ready"
 
-// Job is what one dialler does.
+// Job is what one client does.
 type Job struct {
 	Targets []Target `json:"targets"`
 	// Sizes of the messages, in bytes.
@@ -99,7 +99,7 @@ type Job struct {
 	Timeout Millis `json:"timeout"`
 	// Parallel targets; 0 means one after the other.
 	Parallel int `json:"parallel,omitempty"`
-	// Diagnose dropped paths. Only correct while nothing but diallers that
+	// Diagnose dropped paths. Only correct while nothing but clients that
 	// diagnose, which take turns, sends SCTP to the listeners.
 	Diagnose bool `json:"diagnose,omitempty"`
 }
