@@ -241,6 +241,44 @@ func documents(t *testing.T) (names []string) {
 	return names
 }
 
+// Shown is a command line that a document's code block shows.
+type Shown struct {
+	Document string // its path from the directory of the test
+	Line     string // without its comment
+	Output   string // what is shown below it, in a block of the language console
+}
+
+// Lines are the command lines in the code blocks of all documents. In a block of
+// the language console those are behind a prompt; in another, any line may be one.
+func Lines(t *testing.T) (list []Shown) {
+	t.Helper()
+	for _, name := range documents(t) {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add := func(line, output string) {
+			if line = strings.TrimSpace(comment.ReplaceAllString(strings.TrimSpace(line), "")); line != "" {
+				list = append(list, Shown{name, line, output})
+			}
+		}
+		for _, m := range fenced.FindAllStringSubmatch(string(data), -1) {
+			block := strings.ReplaceAll(m[2], "\\\n", " ")
+			if m[1] != "console" {
+				for line := range strings.Lines(block) {
+					add(line, "")
+				}
+				continue
+			}
+			for _, shown := range strings.Split("\n"+block, "\n$ ")[1:] {
+				line, output, _ := strings.Cut(shown, "\n")
+				add(line, output)
+			}
+		}
+	}
+	return list
+}
+
 // Commands checks every command of the program that a document shows against the
 // program's commands and flags, and runs those that read docs/examples: what the
 // document shows below such a command must be what the program prints. A line "…"
@@ -254,56 +292,45 @@ func Commands(t *testing.T, newRoot func() *cobra.Command, program string, names
 		t.Fatal(err)
 	}
 	seen, run := 0, 0
+	check := func(document, line string) []string {
+		var all []string
+		for _, part := range joints.Split(comment.ReplaceAllString(line, ""), -1) {
+			args, ok := arguments(part, names)
+			if !ok {
+				continue
+			}
+			seen++
+			all = args
+			if err := parse(newRoot(), args); err != nil {
+				t.Errorf("%s: %s: %v", document, part, err)
+			}
+		}
+		return all
+	}
+	for _, shown := range Lines(t) {
+		args := check(shown.Document, shown.Line)
+		if shown.Output == "" || !slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, examples) }) {
+			continue
+		}
+		run++
+		cmd := exec.CommandContext(t.Context(), program, args...)
+		cmd.Dir = root(t)
+		var stdout bytes.Buffer
+		cmd.Stdout = &stdout
+		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		if !prints(stdout.String(), shown.Output) {
+			t.Errorf("%s: %s prints\n%s\nand not\n%s", shown.Document, shown.Line, &stdout, shown.Output)
+		}
+	}
 	for _, name := range documents(t) {
 		data, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		check := func(line string) []string {
-			var all []string
-			for _, part := range joints.Split(comment.ReplaceAllString(line, ""), -1) {
-				args, ok := arguments(part, names)
-				if !ok {
-					continue
-				}
-				seen++
-				all = args
-				if err := parse(newRoot(), args); err != nil {
-					t.Errorf("%s: %s: %v", name, part, err)
-				}
-			}
-			return all
-		}
-		text := string(data)
-		for _, m := range fenced.FindAllStringSubmatch(text, -1) {
-			block := strings.ReplaceAll(m[2], "\\\n", " ")
-			if m[1] != "console" {
-				for line := range strings.Lines(block) {
-					check(strings.TrimSpace(line))
-				}
-				continue
-			}
-			for _, shown := range strings.Split("\n"+block, "\n$ ")[1:] {
-				line, output, _ := strings.Cut(shown, "\n")
-				args := check(line)
-				if !slices.ContainsFunc(args, func(s string) bool { return strings.HasPrefix(s, examples) }) {
-					continue
-				}
-				run++
-				cmd := exec.CommandContext(t.Context(), program, args...)
-				cmd.Dir = root(t)
-				var stdout bytes.Buffer
-				cmd.Stdout = &stdout
-				if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-					t.Fatal(err)
-				}
-				if !prints(stdout.String(), output) {
-					t.Errorf("%s: %s prints\n%s\nand not\n%s", name, line, &stdout, output)
-				}
-			}
-		}
-		for _, m := range span.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
-			check(m[1])
+		for _, m := range span.FindAllStringSubmatch(fenced.ReplaceAllString(string(data), ""), -1) {
+			check(name, m[1])
 		}
 	}
 	if seen == 0 {
@@ -315,15 +342,17 @@ func Commands(t *testing.T, newRoot func() *cobra.Command, program string, names
 // Shows fails where a document does not show the output of a command.
 func Shows(t *testing.T, document, command, output string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(root(t), document))
-	if err != nil {
-		t.Fatal(err)
+	document = filepath.Join(root(t), document)
+	for _, shown := range Lines(t) {
+		if shown.Document != document || shown.Line != command {
+			continue
+		}
+		if !prints(output, shown.Output) {
+			t.Errorf("%s: %s prints\n%s\nand not\n%s", document, command, output, shown.Output)
+		}
+		return
 	}
-	_, shown, ok := strings.Cut(string(text), "\n$ "+command+"\n")
-	shown, _, _ = strings.Cut(shown, "```")
-	if !ok || !prints(output, shown) {
-		t.Errorf("%s: %s prints\n%s\nand not\n%s", document, command, output, shown)
-	}
+	t.Errorf("%s does not show %s", document, command)
 }
 
 // arguments are those of the program in a command line, if it is in it.

@@ -1,0 +1,268 @@
+package chart
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
+	"github.com/sctp-agent/sctp-agent/test/controlplane"
+)
+
+// step is a command line as the documents have it, and what must be so afterwards.
+type step struct {
+	line  string
+	check func(output string) error
+}
+
+// reader runs the command lines of the documents, with the real kubectl and helm.
+// oc is kubectl here.
+type reader struct {
+	*testing.T
+	c *cluster
+	// names in the documents, and what a reader puts in their place.
+	names *strings.Replacer
+	env   []string
+	ran   map[string]bool
+}
+
+// foreignCommand is a line of the documents with a command of kubectl's, oc's or
+// helm's own.
+var foreignCommand = regexp.MustCompile(`(^|\| )(oc|helm|kubectl ([^s]|s[^c]))`)
+
+// Every command line of the documents that runs kubectl, oc or helm is run, word for
+// word, from the repository's directory, in the order that the documents mean.
+func TestDocumentedCommands(t *testing.T) {
+	c := sharedCluster(t)
+	needsPlacement(t)
+	dir := t.TempDir()
+	r := &reader{T: t, c: c, ran: map[string]bool{}, names: strings.NewReplacer(
+		"sctp-agent-VERSION.tgz", filepath.Join(dir, "sctp-agent-*.tgz"), "amf.yaml", filepath.Join(dir, "amf.yaml"), "NODE", "worker-1")}
+	r.install(dir)
+	helm(t, c.kubeconfig, "package", chartDir, "--destination", dir)
+	amf, err := yaml.Marshal(deployment("", podTemplate(nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "amf.yaml"), amf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.makeNode(t, "worker-1", map[string]string{"sctp-agent/ready": "true", "sctp-agent/on-boot": "loaded", "node-role.kubernetes.io/worker": ""})
+	note := []byte(`{"metadata":{"annotations":{"sctp-agent/message":"SCTP works here"}}}`)
+	if _, err := c.admin.CoreV1().Nodes().Patch(t.Context(), "worker-1", types.MergePatchType, note, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	prints := func(want string) func(string) error {
+		return func(output string) error {
+			if !strings.Contains(output, want) {
+				return fmt.Errorf("%q is not in the output", want)
+			}
+			return nil
+		}
+	}
+	shown := func(document, line string) step {
+		return step{line, func(output string) error { doctest.Shows(t, document, line, output); return nil }}
+	}
+
+	const nodes = "kubectl get nodes -L sctp-agent/ready,sctp-agent/on-boot"
+	t.Run("kustomize", func(t *testing.T) {
+		r.follow(t, step{"kubectl apply -k manifests/overlays/kubernetes", r.has("DaemonSet", "sctp-agent")})
+		r.rollOut(t)
+		r.follow(t,
+			step{"kubectl -n sctp-agent rollout status daemonset/sctp-agent", prints("successfully rolled out")},
+			step{nodes, prints("worker-1")},
+			step{"kubectl get nodes -L sctp-agent/on-boot -l node-role.kubernetes.io/worker", prints("loaded")},
+			step{"kubectl get node worker-1 -o jsonpath='{.metadata.annotations.sctp-agent/message}'", prints("SCTP works here")},
+			step{`kubectl get node NODE -o jsonpath='{.metadata.annotations.sctp-agent/message}{"\n"}'`, prints("SCTP works here\n")},
+			step{"kubectl delete --ignore-not-found -k manifests/overlays/kubernetes", nil},
+		)
+		c.nothingRemains(t)
+		r.gone(t, "sctp-agent")
+	})
+	t.Run("a registry of one's own", func(t *testing.T) {
+		r.follow(t, step{"kubectl kustomize manifests/overlays/kubernetes | sed s,ghcr.io/sctp-agent,registry.example, | kubectl apply -f -", func(string) error {
+			ds, err := c.admin.AppsV1().DaemonSets("sctp-agent").Get(t.Context(), "sctp-agent", metav1.GetOptions{})
+			if err == nil && !strings.HasPrefix(ds.Spec.Template.Spec.Containers[0].Image, "registry.example/") {
+				err = fmt.Errorf("image %s", ds.Spec.Template.Spec.Containers[0].Image)
+			}
+			return err
+		}})
+		c.delete(t, kustomize(t, "kubernetes"))
+	})
+	t.Run("OpenShift", func(t *testing.T) {
+		c.machineConfigs(t)
+		r.follow(t,
+			step{"oc apply -k manifests/overlays/openshift", r.has("SecurityContextConstraints", "sctp-agent")},
+			step{"kubectl sctp machineconfig | oc apply -f -", r.has("MachineConfig", "99-worker-sctp")},
+			step{"kubectl sctp machineconfig --role worker | oc apply -f -", prints("unchanged")},
+			// The pool's rendered configuration is of before.
+			step{"oc get machineconfig -o yaml | kubectl sctp machineconfig --check -", nil},
+			step{"oc annotate namespace core openshift.io/node-selector=sctp-agent/ready=true", prints("annotated")},
+		)
+		c.delete(t, kustomize(t, "openshift"))
+	})
+	t.Run("placement", func(t *testing.T) {
+		rendered := kustomize(t, "kubernetes", "placement")
+		if err := c.Apply(t.Context(), rendered); err != nil {
+			t.Fatal(err)
+		}
+		defer c.delete(t, rendered)
+		placement{prefix: "sctp-agent/", warning: "sctp-agent-placement-warning", in: "in", out: "out", no: "no", c: c}.prepare(t)
+		r.follow(t,
+			shown("docs/labels.md", "kubectl label namespace core sctp-agent/placement=enabled"),
+			shown("docs/labels.md", "kubectl -n core create -f amf.yaml"))
+		within(t, func() error {
+			pods, err := c.admin.CoreV1().Pods("core").List(t.Context(), metav1.ListOptions{})
+			if err == nil && len(pods.Items) == 0 {
+				err = fmt.Errorf("no pods")
+			}
+			return err
+		})
+		r.follow(t,
+			shown("docs/labels.md", "kubectl -n core get pod -o jsonpath='{.items[0].spec.nodeSelector}'"),
+			step{"kubectl -n elsewhere create -f amf.yaml", prints("Warning: Validation failed for ValidatingAdmissionPolicy 'sctp-agent-placement-warning'")})
+	})
+	t.Run("helm", func(t *testing.T) {
+		r.gone(t, "sctp-agent")
+		r.follow(t,
+			step{"kubectl create namespace sctp-agent", nil},
+			step{"kubectl label namespace sctp-agent pod-security.kubernetes.io/enforce=privileged", nil},
+			step{"helm install sctp-agent charts/sctp-agent --namespace sctp-agent", r.has("DaemonSet", "sctp-agent")})
+		ctx, cancel := context.WithCancel(t.Context())
+		var kubelet sync.WaitGroup
+		kubelet.Go(func() { c.kubelet(ctx, t, "sctp-agent", "sctp-agent-test") })
+		r.follow(t, step{"helm test sctp-agent --namespace sctp-agent", prints("Succeeded")})
+		cancel()
+		kubelet.Wait()
+		r.follow(t,
+			step{"helm upgrade sctp-agent charts/sctp-agent --namespace sctp-agent --reuse-values --set mesh.enabled=true", r.has("DaemonSet", "sctp-mesh")},
+			step{"kubectl -n sctp-agent create rolebinding mesh-readers --role=sctp-mesh-reader --group=sctp-operators", r.has("Role", "sctp-mesh-reader")},
+			step{"helm uninstall sctp-agent --namespace sctp-agent", nil})
+		c.nothingRemains(t)
+		r.follow(t, step{"helm install sctp-agent charts/sctp-agent --namespace sctp-agent --set openshift.enabled=true", r.has("SecurityContextConstraints", "sctp-agent")})
+		helm(t, c.kubeconfig, "uninstall", "sctp-agent", "--namespace", "sctp-agent")
+		r.gone(t, "sctp-agent")
+		r.follow(t, step{"helm install sctp-agent sctp-agent-VERSION.tgz --namespace sctp-agent --create-namespace", r.has("DaemonSet", "sctp-agent")})
+		helm(t, c.kubeconfig, "uninstall", "sctp-agent", "--namespace", "sctp-agent")
+	})
+
+	// On the full node: TestDeployment.
+	r.ran["kubectl -n sctp-agent exec POD -- /usr/bin/sctp-agent check --root /host"] = true
+	for _, l := range doctest.Lines(t) {
+		if foreignCommand.MatchString(l.Line) && !r.ran[l.Line] {
+			t.Errorf("%s: %s is run by no test", l.Document, l.Line)
+		}
+	}
+}
+
+// install puts the programs into a directory on the path, and makes the namespaces
+// of the documents.
+func (r *reader) install(dir string) {
+	r.Helper()
+	programs, err := controlplane.Build(r.Context(), nil, controlplane.Kubectl)
+	if err != nil {
+		r.Fatal(err)
+	}
+	helm, err := helmProgram()
+	if err != nil {
+		r.Fatal(err)
+	}
+	ours, err := plugin()
+	if err != nil {
+		r.Fatal(err)
+	}
+	for name, program := range map[string]string{"kubectl": programs.Path(controlplane.Kubectl), "oc": programs.Path(controlplane.Kubectl), "helm": helm, "kubectl-sctp": ours} {
+		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
+			r.Fatal(err)
+		}
+	}
+	r.env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "KUBECONFIG="+r.c.kubeconfig,
+		"HELM_CACHE_HOME="+dir, "HELM_CONFIG_HOME="+dir, "HELM_DATA_HOME="+dir)
+	for _, name := range []string{"core", "elsewhere"} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if _, err := r.c.admin.CoreV1().Namespaces().Create(r.Context(), ns, metav1.CreateOptions{}); err != nil {
+			r.Fatal(err)
+		}
+		r.Cleanup(func() { _ = r.c.admin.CoreV1().Namespaces().Delete(context.Background(), name, metav1.DeleteOptions{}) })
+	}
+}
+
+// follow runs the steps, each of which the documents must have.
+func (r *reader) follow(t *testing.T, steps ...step) {
+	t.Helper()
+	for _, s := range steps {
+		if !slices.ContainsFunc(doctest.Lines(t), func(l doctest.Shown) bool { return l.Line == s.line }) {
+			t.Errorf("no document shows %s", s.line)
+		}
+		r.ran[s.line] = true
+		cmd := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", r.names.Replace(s.line))
+		cmd.Dir, cmd.Env = "../..", r.env
+		out, err := cmd.CombinedOutput()
+		if err == nil && s.check != nil {
+			err = s.check(string(out))
+		}
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", s.line, err, out)
+		}
+	}
+}
+
+// has checks that an object of the manifests is there.
+func (r *reader) has(kind, name string) func(string) error {
+	return func(string) error {
+		for _, o := range r.c.managed(r.T) {
+			if o.GetKind() == kind && o.GetName() == name {
+				return nil
+			}
+		}
+		return fmt.Errorf("no %s %s", kind, name)
+	}
+}
+
+// rollOut is the kubelet of the DaemonSet's pods, which become ready.
+func (r *reader) rollOut(t *testing.T) {
+	t.Helper()
+	within(t, func() error {
+		pods, err := r.c.admin.CoreV1().Pods("sctp-agent").List(t.Context(), metav1.ListOptions{})
+		if err == nil && len(pods.Items) == 0 {
+			err = errors.New("no pods yet")
+		}
+		if err != nil {
+			return err
+		}
+		for _, pod := range pods.Items {
+			pod.Status.Phase = corev1.PodRunning
+			pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+			if _, err := r.c.admin.CoreV1().Pods("sctp-agent").UpdateStatus(t.Context(), &pod, metav1.UpdateOptions{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// gone deletes a namespace and waits for its end.
+func (r *reader) gone(t *testing.T, name string) {
+	t.Helper()
+	within(t, func() error {
+		err := r.c.admin.CoreV1().Namespaces().Delete(t.Context(), name, metav1.DeleteOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("namespace %s is there: %w", name, err)
+	})
+}
