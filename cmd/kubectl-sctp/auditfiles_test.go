@@ -31,7 +31,11 @@ import (
 func nodeYAML(name string, ready kmod.Answer, reason verdict.Reason) string {
 	var keys nodelabel.Keys
 	r := verdict.Judge(verdict.Facts{Node: name})
-	r.Ready, r.Reason, r.OnBoot, r.Kernel.BootID = ready, reason, verdict.OnBootLoaded, "boot"
+	onBoot := verdict.OnBootLoaded
+	if reason == verdict.ReasonModuleBlacklisted {
+		onBoot = verdict.OnBootBlocked
+	}
+	r.Ready, r.Reason, r.OnBoot, r.Kernel.BootID = ready, reason, onBoot, "boot"
 	report := string(r.Compact(verdict.MaxAnnotation))
 	return fmt.Sprintf(`---
 apiVersion: v1
@@ -39,11 +43,11 @@ kind: Node
 metadata:
   name: %s
   creationTimestamp: "2026-01-02T03:04:05Z"
-  labels: {node-role.kubernetes.io/worker: "", %s: "%s", %s: loaded}
+  labels: {node-role.kubernetes.io/worker: "", %s: "%s", %s: %s}
   annotations: {%s: %s, %s: %q}
 status:
   nodeInfo: {bootID: boot}
-`, name, keys.Ready(), ready, keys.OnBoot(), keys.Reason(), reason, keys.Report(), report)
+`, name, keys.Ready(), ready, keys.OnBoot(), onBoot, keys.Reason(), reason, keys.Report(), report)
 }
 
 const amf = `  apiVersion: v1

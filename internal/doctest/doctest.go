@@ -123,6 +123,10 @@ func Flags(root *cobra.Command) string {
 			value, usage := pflag.UnquoteUsage(f)
 			value = strings.NewReplacer("stringArray", "string", "strings", "string", "uint16", "int").Replace(value)
 			name := "`" + strings.TrimSpace("--"+f.Name+" "+value) + "`"
+			if f.NoOptDefVal != "" && f.Value.Type() != "bool" {
+				name = fmt.Sprintf("`--%s[=%s]`", f.Name, value)
+				usage += fmt.Sprintf(" (without a value: `%s`)", f.NoOptDefVal)
+			}
 			if f.Shorthand != "" {
 				name += ", `-" + f.Shorthand + "`"
 			}

@@ -148,7 +148,7 @@ func podFinding(o wire.Outcome) (kind, message, fix string) {
 	switch o {
 	case wire.Dropped:
 		return FindingDropped, "SCTP packets are dropped on the way (TCP passes)",
-			"look for a firewall, security group or network policy that lets TCP and UDP through and not IP protocol 132"
+			"look for a firewall, security group or network policy that lets TCP through and not IP protocol 132"
 	case wire.OneWay:
 		return FindingOneWay, "SCTP packets arrive, and the answers are dropped (TCP passes)",
 			"check the way back: a stateful firewall or NAT that does not support SCTP, or an asymmetric route"

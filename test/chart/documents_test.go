@@ -89,6 +89,7 @@ func TestDocumentedCommands(t *testing.T) {
 			step{"kubectl get node worker-1 -o jsonpath='{.metadata.annotations.sctp-agent/message}'", prints("SCTP works here")},
 			step{`kubectl get node NODE -o jsonpath='{.metadata.annotations.sctp-agent/message}{"\n"}'`, prints("SCTP works here\n")},
 			step{"kubectl delete --ignore-not-found -k manifests/overlays/kubernetes", nil},
+			step{"kubectl label namespaces --all sctp-agent/placement-", nil},
 		)
 		c.nothingRemains(t)
 		r.gone(t, "sctp-agent")
@@ -149,14 +150,16 @@ func TestDocumentedCommands(t *testing.T) {
 		cancel()
 		kubelet.Wait()
 		r.follow(t,
-			step{"helm upgrade sctp-agent charts/sctp-agent --namespace sctp-agent --reuse-values --set mesh.enabled=true", r.has("DaemonSet", "sctp-mesh")},
+			step{"helm upgrade sctp-agent charts/sctp-agent --namespace sctp-agent --reset-then-reuse-values --set mesh.enabled=true", r.has("DaemonSet", "sctp-mesh")},
 			step{"kubectl -n sctp-agent create rolebinding mesh-readers --role=sctp-mesh-reader --group=sctp-operators", r.has("Role", "sctp-mesh-reader")},
 			step{"helm uninstall sctp-agent --namespace sctp-agent", nil})
 		c.nothingRemains(t)
 		r.follow(t, step{"helm install sctp-agent charts/sctp-agent --namespace sctp-agent --set openshift.enabled=true", r.has("SecurityContextConstraints", "sctp-agent")})
 		helm(t, c.kubeconfig, "uninstall", "sctp-agent", "--namespace", "sctp-agent")
 		r.gone(t, "sctp-agent")
-		r.follow(t, step{"helm install sctp-agent sctp-agent-VERSION.tgz --namespace sctp-agent --create-namespace", r.has("DaemonSet", "sctp-agent")})
+		r.follow(t,
+			step{"kubectl create namespace sctp-agent", nil},
+			step{"helm install sctp-agent sctp-agent-VERSION.tgz --namespace sctp-agent", r.has("DaemonSet", "sctp-agent")})
 		helm(t, c.kubeconfig, "uninstall", "sctp-agent", "--namespace", "sctp-agent")
 	})
 

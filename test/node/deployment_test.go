@@ -37,9 +37,9 @@ const (
 	// What the component startup-taint removes.
 	startupTaint = "sctp-agent/unproved"
 	features     = "/etc/kubernetes/node-feature-discovery/features.d/sctp-agent"
-	// What the manifests name, and what comes after it.
-	firstVersion, nextVersion = "v0.1.0", "v0.1.1"
-	manifests                 = "../../manifests"
+	// What the manifests name, and what comes before and after it.
+	firstVersion, version, nextVersion = "v0.1.0", "v0.2.0", "v0.2.1"
+	manifests                          = "../../manifests"
 )
 
 // deployment is one cluster of one node, to which the manifests are applied.
@@ -50,7 +50,7 @@ type deployment struct {
 	node       *node.Node
 	kubectl    string
 	kubeconfig string
-	first      string // the source of firstVersion; "" is today's
+	first      string // the source of firstVersion; "" is none
 	times      []string
 	hasNFD     bool // in the guest
 }
@@ -192,7 +192,11 @@ func (d *deployment) start(ctx context.Context, cfg node.Config) {
 	d.Helper()
 	var images []string
 	d.stage("images", func() {
-		for v, source := range map[string]string{firstVersion: d.first, nextVersion: ""} {
+		sources := map[string]string{version: "", nextVersion: ""}
+		if d.first != "" {
+			sources = map[string]string{firstVersion: d.first, version: ""}
+		}
+		for v, source := range sources {
 			archive, err := image.Build(ctx, image.Options{Dir: d.TempDir(), Source: source, Ref: repository + ":" + v, Version: v, Revision: "test"})
 			if err != nil {
 				d.Fatal(err)
