@@ -1,14 +1,10 @@
 package kmod
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -339,19 +335,6 @@ func settingEvidence(v systemdunit.Setting, effect string) Evidence {
 	return Evidence{File: v.File, Line: v.Line, Text: printable(v.Key + "=" + v.Value), Effect: effect}
 }
 
-// loads reports whether a command or script has in it what may load or remove a
-// module.
-func loads(text string) bool {
-	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod")
-}
-
-// removes is what may remove a module, and loadsVariable what loads one that a
-// variable names. Few hosts have a command that is looked at so closely.
-var (
-	removes       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-r|--remove)\b`) })
-	loadsVariable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*\$`) })
-)
-
 // gatherCommands keeps the commands of units that may load the target, or remove
 // it, and the scripts whose text is about it.
 func (h *host) gatherCommands(units *systemdunit.Set, words []string, services []*systemdunit.Unit) {
@@ -370,14 +353,14 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
 					args = withoutEnv(args)
-					if c := (unitCommand{args: args, before: before, mtime: u.Changed, early: u.Early()}); h.concerns(args, sure) {
+					if c := (unitCommand{args: args, before: before, mtime: u.Changed, early: u.Early()}); h.concerns(u, args, sure) {
 						c.source = source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}
 						hindrance, hindered := units.Hindrance(u)
 						if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
 							hindrance, hindered = condition[0], true
 						}
 						switch {
-						case !sure || !direct(args):
+						case !sure || !direct(args) || h.scriptAbout(u, args):
 							c.doubt = notRun
 						case hindered:
 							c.doubt = hindrance.Key + "=" + hindrance.Value + " may prevent that"
@@ -417,14 +400,19 @@ func withoutEnv(args []string) []string {
 	return rest
 }
 
-// concerns reports whether a command may load the target or remove it. sure: its
-// words are those that it is run with.
-func (h *host) concerns(args []string, sure bool) bool {
+// concerns reports whether a command of a unit may load the target or remove it. sure:
+// its words are those that it is run with.
+func (h *host) concerns(u *systemdunit.Unit, args []string, sure bool) bool {
 	text := strings.Join(args, " ")
 	if loads(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text)) {
 		return true
 	}
-	return h.scriptAbout(args)
+	// A second systemd-modules-load, with files of its own, or where the usual one does
+	// not run.
+	if path.Base(args[0]) == modulesLoadProgram && u.Name != modulesLoadUnit && (len(args) > 1 || h.loadUnit.runs != AnswerTrue) {
+		return true
+	}
+	return h.scriptAbout(u, args)
 }
 
 // direct reports whether a command is modprobe or insmod, or a shell that may run
@@ -432,112 +420,6 @@ func (h *host) concerns(args []string, sure bool) bool {
 func direct(args []string) bool {
 	name := path.Base(args[0])
 	return name == "modprobe" || name == "insmod" || isShell(name) && slices.Contains(args, "-c")
-}
-
-// maxScript bounds a script that is looked into.
-const maxScript = 64 << 10
-
-// scriptAbout reports whether a word of a command is a script on the host whose
-// text is about loading the target. So is one that loads what a variable names,
-// unless a package of the distribution has it.
-func (h *host) scriptAbout(args []string) bool {
-	for i, name := range args[:min(len(args), 3)] {
-		if !path.IsAbs(name) || isShell(name) {
-			continue
-		}
-		if _, err := h.Stat(name); err != nil && !hostroot.Absent(err) && !errors.Is(err, hostroot.ErrNotMounted) && !packaged(name) {
-			return true // it may be, and cannot be looked at
-		}
-		data := h.script(name, i > 0 && isShell(args[0]))
-		if !loads(string(data)) {
-			continue
-		}
-		own := !strings.HasPrefix(name, "/usr/") || strings.HasPrefix(name, "/usr/local/")
-		if bytes.Contains(data, []byte(h.target)) || slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||
-			own && loadsVariable().Match(data) {
-			return true
-		}
-	}
-	return false
-}
-
-// packaged reports whether a program is where packages put theirs.
-func packaged(name string) bool {
-	top, rest, _ := strings.Cut(strings.TrimPrefix(path.Clean(name), "/"), "/")
-	return top == "bin" || top == "sbin" || top == "lib" || top == "usr" && !strings.HasPrefix(rest, "local/")
-}
-
-// script is the text of a script, nil for anything else. known: a shell reads it,
-// whatever its first line is.
-func (h *host) script(name string, known bool) []byte {
-	st, err := h.Stat(name)
-	if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !known && !h.isScript(name) || !h.spend(int(st.Size)) {
-		return nil
-	}
-	data, _, err := readFile(h.Tree, name, maxScript)
-	if err != nil {
-		return nil
-	}
-	return data
-}
-
-// mentionDirs are directories of what may be run at boot, or soon after, by
-// something else than a unit: System V scripts, cron, udev, what configures networks,
-// cloud-init. In the first ones, only what begins with "S" is started.
-var mentionDirs = []string{
-	"/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d",
-	"/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs", "/etc/udev/rules.d", "/etc/sysconfig/modules",
-	"/etc/NetworkManager/dispatcher.d", "/etc/networkd-dispatcher/carrier.d", "/etc/networkd-dispatcher/routable.d",
-	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d", "/var/lib/cloud/scripts/per-boot",
-}
-
-// gatherMentions keeps the lines of other files than units by which something
-// may load the target at boot. They are not followed.
-func (h *host) gatherMentions() {
-	files := []string{"/etc/crontab", "/etc/network/interfaces"}
-	for _, dir := range mentionDirs {
-		entries, err := h.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			if strings.HasPrefix(dir, "/etc/rc") && !strings.HasPrefix(e.Name, "S") {
-				continue
-			}
-			files = append(files, path.Join(dir, e.Name))
-		}
-	}
-	seen := map[hostroot.ID]bool{}
-	for _, name := range files {
-		st, err := h.Stat(name)
-		if err != nil || seen[st.ID] {
-			continue
-		}
-		seen[st.ID] = true
-		number := 0
-		for line := range bytes.Lines(h.script(name, true)) {
-			number++
-			if text := strings.TrimSpace(string(line)); !strings.HasPrefix(text, "#") && loads(text) && strings.Contains(text, h.target) {
-				h.unitCommands = append(h.unitCommands, unitCommand{
-					source: source{file: printableName(name), line: number, text: text},
-					args:   []string{text}, doubt: notRun,
-				})
-			}
-		}
-	}
-}
-
-// isScript reports whether a program is a script (execve(2)): most are not, and are
-// not read.
-func (h *host) isScript(name string) bool {
-	f, err := h.Open(name)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var magic [2]byte
-	n, _ := f.ReadAt(magic[:], 0)
-	return string(magic[:n]) == "#!"
 }
 
 // withUnits adds to what modules-load.d asks for what depends on the host's units:

@@ -533,6 +533,31 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: cloud-init per boot", whole(blacklisted, file("var/lib/cloud/scripts/per-boot/x.sh", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local not executable", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "modprobe sctp\n")), "blocked")
+	const loadScript = "#!/bin/sh\nmodprobe sctp\n"
+	for exec, text := range map[string]string{
+		"/bin/bash -e -u -x /opt/load": loadScript, "load": loadScript, "/usr/bin/timeout -k 5 30 /opt/load": loadScript, "/usr/bin/systemd-cat -t x /opt/load": loadScript,
+		"/usr/bin/python3 -u /opt/load": "import subprocess\nsubprocess.run(['modprobe', 'sctp'])\n", "/bin/sh load": "modprobe sctp\n", "/bin/sh -c '/opt/load; exit 0'": loadScript, "/bin/sh -c '/opt/load; modprobe br_netfilter'": loadScript,
+		"/opt/calls": loadScript, "/bin/sh /opt/sources": "load() { modprobe sctp; }\n", "/opt/load": "#!/bin/sh\nxargs -n1 modprobe < /etc/list\n",
+	} {
+		add("script: "+exec, oneshot("WorkingDirectory=/opt\nExecStart="+exec, blacklisted, file("opt/load", text), link("usr/local/bin/load", "/opt/load"),
+			file("opt/calls", "#!/bin/sh\n/opt/load\n"), file("opt/sources", ". /opt/load\nload\n")), "unknown")
+	}
+	add("script: of other modules", oneshot("ExecStart=/opt/load", blacklisted, file("opt/load", "#!/bin/sh\n# not modprobe sctp\nmodprobe br_netfilter\n")), "blocked")
+	add("script: commented call", oneshot("ExecStart=/opt/calls", blacklisted, file("opt/load", loadScript), file("opt/calls", "#!/bin/sh\n# /opt/load\n")), "blocked")
+	const loop = "for m in sctp dccp; do\n  modprobe $m\ndone\n"
+	for name, text := range map[string]string{
+		"etc/rc.d/rc3.d/S99x": loop, "etc/sysconfig/modules/x.modules": loop, "etc/cron.d/x": "@reboot root /opt/load\n", "etc/network/if-up.d/x": "/opt/load\n", "sbin/ifup-local": loop,
+		"etc/NetworkManager/dispatcher.d/pre-up.d/x": loadScript, "usr/lib/NetworkManager/dispatcher.d/x": loadScript, "etc/networkd-dispatcher/configured.d/x": loadScript,
+		"etc/udev/rules.d/9.rules": "RUN{builtin}+=\"kmod load sctp\"\n", "usr/local/lib/udev/rules.d/9.rules": "RUN+=\"/sbin/modprobe sctp\"\n", "oem/90_custom.yaml": "stages:\n  boot:\n    - commands:\n      - modprobe sctp\n",
+		"etc/cloud/cloud.cfg.d/9.cfg": "bootcmd:\n- - modprobe\n  - sctp\n", "etc/cloud/cloud.cfg": "bootcmd: [[modprobe, sctp]]\n", "var/lib/cloud/instance/user-data.txt": "#cloud-config\nruncmd:\n - x\nbootcmd:\n - modprobe sctp\n",
+	} {
+		add("mention: "+name, whole(blacklisted, file("opt/load", loadScript), file(name, text)), "unknown")
+	}
+	add("mention: runcmd", whole(blacklisted, file("var/lib/cloud/instance/user-data.txt", "#cloud-config\nbootcmd:\n - x\nruncmd:\n - modprobe sctp\n")), "blocked")
+	add("mention: of other modules", whole(blacklisted, file("etc/rc.d/rc3.d/S99x", "modprobe br_netfilter\n# sctp\n")), "blocked")
+	for args, want := range map[string]string{"": "unknown", " /opt/x.conf": "unknown"} {
+		add("unit: a second systemd-modules-load"+args, whole(requested, link("etc/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart="+modulesLoad+args+"\n"), link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")), want)
+	}
 	add("unit: dash", oneshot("ExecStart=-/sbin/modprobe -q sctp", blacklisted), "loaded")
 	add("unit: a and more", oneshot("ExecStart=/sbin/modprobe -a dummy sctp", blacklisted), "loaded")
 	add("unit: bash -lc", oneshot("ExecStart=/bin/bash -lc 'modprobe sctp'", blacklisted), "onboot=loaded|unknown")

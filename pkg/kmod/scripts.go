@@ -1,0 +1,231 @@
+package kmod
+
+import (
+	"bytes"
+	"errors"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
+)
+
+// Bounds of what is looked into: a script, and scripts that call each other.
+const (
+	maxScript  = 64 << 10
+	maxScripts = 3
+)
+
+// loads reports whether a command or script has in it what may load or remove a
+// module.
+func loads(text string) bool {
+	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod") || strings.Contains(text, "kmod load")
+}
+
+// removes is what may remove a module, and loadsVariable what loads one that a
+// variable or a list names. Few hosts have a command that is looked at so closely.
+var (
+	removes       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-r|--remove)\b`) })
+	loadsVariable = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*\$|xargs\b[^\n;|&]*(modprobe|insmod)`)
+	})
+)
+
+// scriptAbout reports whether a word of a unit's command is a script on the host that is
+// about loading the target.
+func (h *host) scriptAbout(u *systemdunit.Unit, args []string) bool {
+	dir, interpreted := "/", false
+	for _, v := range u.Values("Service", "WorkingDirectory") {
+		dir = path.Join("/", strings.TrimPrefix(v.Value, "-"))
+	}
+	for i, name := range args {
+		switch {
+		case interpreted && strings.Contains(name, " "):
+			if h.calls("", name, maxScripts) { // what follows -c
+				return true
+			}
+			continue
+		case i == 0 && !path.IsAbs(name):
+			name, _ = h.program(name)
+		case interpreted && !path.IsAbs(name):
+			name = path.Join(dir, name)
+		case !path.IsAbs(name):
+			continue
+		}
+		if interpreter().MatchString(path.Base(name)) {
+			interpreted = true
+			continue
+		}
+		if _, err := h.Stat(name); err != nil && !hostroot.Absent(err) && !errors.Is(err, hostroot.ErrNotMounted) && !packaged(name) {
+			return true // it may be, and cannot be looked at
+		}
+		if h.about(name, h.script(name, interpreted), args, maxScripts) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	// interpreter is a program that reads a script, whatever its first line is.
+	interpreter = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(ba|da|a|k|z)?sh$|^(python|perl)[0-9.]*$`) })
+	// named is what in a script may be another one.
+	named = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/[\w./+-]+`) })
+)
+
+// about reports whether a script's text, or that of one of the administrator's that it
+// calls, is about loading the target. So is one that loads what a variable names,
+// unless a package of the distribution has it.
+func (h *host) about(name string, data []byte, args []string, depth int) bool {
+	text := withoutComments(data)
+	own := !strings.HasPrefix(name, "/usr/") || strings.HasPrefix(name, "/usr/local/")
+	if loads(text) && (strings.Contains(text, h.target) ||
+		slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||
+		own && loadsVariable().MatchString(text)) {
+		return true
+	}
+	return h.calls(name, text, depth)
+}
+
+// calls reports whether a script's text names one that is about loading the target.
+func (h *host) calls(name, text string, depth int) bool {
+	if depth--; depth == 0 {
+		return false
+	}
+	for _, other := range named().FindAllString(text, maxListed) {
+		if other != name && !packaged(other) && !strings.HasSuffix(other, ".conf") && h.spend(lookupCost) && h.about(other, h.script(other, true), nil, depth) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutComments is the text of a script without the lines that are comments.
+func withoutComments(data []byte) string {
+	var b strings.Builder
+	for line := range bytes.Lines(data) {
+		if !bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("#")) {
+			b.Write(line)
+		}
+	}
+	return b.String()
+}
+
+// packaged reports whether a program is where packages put theirs.
+func packaged(name string) bool {
+	top, rest, _ := strings.Cut(strings.TrimPrefix(path.Clean(name), "/"), "/")
+	return top == "bin" || top == "sbin" || top == "lib" || top == "usr" && !strings.HasPrefix(rest, "local/")
+}
+
+// script is the text of a script, nil for anything else. known: a shell reads it,
+// whatever its first line is.
+func (h *host) script(name string, known bool) []byte {
+	st, err := h.Stat(name)
+	if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !known && !h.isScript(name) || !h.spend(int(st.Size)) {
+		return nil
+	}
+	data, _, err := readFile(h.Tree, name, maxScript)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// isScript reports whether a program is a script (execve(2)): most are not, and are
+// not read.
+func (h *host) isScript(name string) bool {
+	f, err := h.Open(name)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var magic [2]byte
+	n, _ := f.ReadAt(magic[:], 0)
+	return string(magic[:n]) == "#!"
+}
+
+// mentionDirs are directories of what may be run at boot, or soon after, by
+// something else than a unit: System V scripts, cron, udev, what configures networks,
+// cloud-init. In the first ones, only what begins with "S" is started.
+var mentionDirs = []string{
+	"/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d",
+	"/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs",
+	"/etc/udev/rules.d", "/usr/local/lib/udev/rules.d", "/etc/sysconfig/modules",
+	"/etc/NetworkManager/dispatcher.d", "/etc/NetworkManager/dispatcher.d/pre-up.d", "/etc/NetworkManager/dispatcher.d/no-wait.d", "/usr/lib/NetworkManager/dispatcher.d",
+	"/etc/networkd-dispatcher/carrier.d", "/etc/networkd-dispatcher/configured.d", "/etc/networkd-dispatcher/routable.d",
+	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d",
+	"/var/lib/cloud/scripts/per-boot", "/var/lib/cloud/instance/boothooks", "/etc/cloud/cloud.cfg.d", "/oem",
+}
+
+var mentionFiles = []string{
+	"/etc/crontab", "/etc/network/interfaces", "/sbin/ifup-local",
+	"/etc/cloud/cloud.cfg", "/var/lib/cloud/instance/cloud-config.txt", "/var/lib/cloud/instance/user-data.txt",
+}
+
+// gatherMentions keeps the lines of other files than units by which something
+// may load the target at boot. They are not followed.
+func (h *host) gatherMentions() {
+	files := slices.Clone(mentionFiles)
+	for _, dir := range mentionDirs {
+		entries, err := h.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(dir, "/etc/rc") && !strings.HasPrefix(e.Name, "S") {
+				continue
+			}
+			files = append(files, path.Join(dir, e.Name))
+		}
+	}
+	seen := map[hostroot.ID]bool{}
+	for _, name := range files {
+		st, err := h.Stat(name)
+		if err != nil || seen[st.ID] {
+			continue
+		}
+		seen[st.ID] = true
+		data := h.script(name, true)
+		if strings.Contains(name, "/cloud.cfg") || strings.HasPrefix(name, "/var/lib/cloud/instance/") && strings.HasSuffix(name, ".txt") {
+			data = bootCommands(data)
+		}
+		if !h.about(name, data, nil, maxScripts) {
+			continue
+		}
+		before, number := len(h.unitCommands), 0
+		add := func(number int, text string) {
+			h.unitCommands = append(h.unitCommands, unitCommand{
+				source: source{file: printableName(name), line: number, text: text},
+				args:   []string{text}, doubt: notRun,
+			})
+		}
+		for line := range bytes.Lines(data) {
+			number++
+			if text := strings.TrimSpace(string(line)); !strings.HasPrefix(text, "#") && loads(text) && strings.Contains(text, h.target) {
+				add(number, text)
+			}
+		}
+		if len(h.unitCommands) == before {
+			add(0, "")
+		}
+	}
+}
+
+// bootCommands leaves of cloud-init's configuration what is run at each boot: bootcmd.
+func bootCommands(data []byte) []byte {
+	var b bytes.Buffer
+	inside := false
+	for line := range bytes.Lines(data) {
+		if isLetter(line[0]) {
+			inside = bytes.HasPrefix(line, []byte("bootcmd:"))
+		}
+		if !inside {
+			line = []byte("\n")
+		}
+		b.Write(line)
+	}
+	return b.Bytes()
+}
