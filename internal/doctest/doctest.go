@@ -30,11 +30,11 @@ const reference = "docs/reference.md"
 func root(t *testing.T) string {
 	t.Helper()
 	for dir := "."; len(dir) < 20; dir = filepath.Join(dir, "..") {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, reference)); err == nil {
 			return dir
 		}
 	}
-	t.Fatal("no go.mod above the test")
+	t.Fatalf("no %s above the test", reference)
 	return ""
 }
 
@@ -411,5 +411,5 @@ func prints(output, shown string) bool {
 			pattern += regexp.QuoteMeta(line)
 		}
 	}
-	return regexp.MustCompile(pattern + "$").MatchString(output)
+	return regexp.MustCompile(pattern + "$").MatchString(strings.TrimRight(output, "\n") + "\n")
 }
