@@ -14,8 +14,7 @@ import (
 // systemd.exec(5), systemd.kill(5)).
 func harmless(key string) bool {
 	switch key {
-	case "Description", "Documentation", "SourcePath", "PartOf", "OnFailure", "OnSuccess",
-		"OnFailureJobMode", "OnSuccessJobMode", "StartLimitIntervalSec", "StartLimitInterval", "StartLimitBurst",
+	case "Description", "Documentation", "SourcePath", "PartOf", "OnFailureJobMode", "OnSuccessJobMode", "StartLimitIntervalSec", "StartLimitInterval", "StartLimitBurst",
 		"StartLimitAction", "IgnoreOnIsolate", "StopWhenUnneeded", "RefuseManualStart",
 		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
 		"PropagatesStopTo", "StopPropagatedFrom", "RequiresMountsFor", "WantsMountsFor", "SurviveFinalKillSignal",
@@ -146,7 +145,7 @@ func (s *Set) hinders(v Setting) bool {
 		return takesModules(v.Value)
 	case v.Value == "", isNo(v.Value):
 		return false
-	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Upholds",
+	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Upholds", key == "OnSuccess", key == "OnFailure",
 		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost":
 		return false
 	case key == "Environment":

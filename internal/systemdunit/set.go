@@ -6,6 +6,7 @@ package systemdunit
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -498,12 +499,27 @@ var kinds = []string{".service", ".target", ".timer", ".path", ".socket"}
 // sections are where a unit that starts others names them.
 var sections = map[string]string{".timer": "Timer", ".path": "Path", ".socket": "Socket"}
 
-// triggers are the names of units that a timer, a path or a socket starts.
+// triggers are the names of units that a timer, a path or a socket starts, and those
+// that a service of the administrator's starts when it ends, or by systemctl(1).
 func (u *Unit) triggers() (names []string) {
 	kind := path.Ext(u.Name)
 	section, ok := sections[kind]
 	if !ok {
-		return nil
+		for _, v := range u.Settings {
+			switch {
+			case v.Vendor:
+			case v.Section == "Unit" && (v.Key == "OnSuccess" || v.Key == "OnFailure"):
+				names = append(names, strings.Fields(v.Value)...)
+			case v.Section == "Service" && strings.HasPrefix(v.Key, "Exec") && strings.Contains(v.Value, "systemctl") && strings.Contains(v.Value, "start"):
+				for _, word := range strings.FieldsFunc(v.Value, func(r rune) bool { return strings.ContainsRune(" \t;&|'\"", r) }) {
+					if path.Ext(word) == "" {
+						word += ".service"
+					}
+					names = append(names, word)
+				}
+			}
+		}
+		return slices.DeleteFunc(names, func(name string) bool { return path.Ext(name) != ".service" })
 	}
 	for _, key := range []string{"Unit", "Service"} {
 		for _, v := range u.Values(section, key) {
@@ -512,6 +528,23 @@ func (u *Unit) triggers() (names []string) {
 	}
 	if len(names) == 0 {
 		names = []string{strings.TrimSuffix(u.Name, kind) + ".service"}
+	}
+	return names
+}
+
+// pulledByOthers are the units that links bring along with a device, a mount, a slice
+// and the like, which are there at boot or not.
+func (s *Set) pulledByOthers() (names []string) {
+	for _, d := range s.dirs {
+		for entry := range d.entries {
+			suffix := path.Ext(entry)
+			name := strings.TrimSuffix(entry, suffix)
+			if slices.Contains(dirSuffixes[:3], suffix) && !slices.Contains(kinds, path.Ext(name)) {
+				for _, v := range s.linked(&Unit{Name: name}, suffix) {
+					names = append(names, v.Value)
+				}
+			}
+		}
 	}
 	return names
 }
@@ -534,7 +567,7 @@ func validName(name string) bool {
 // (systemd.special(7)).
 var early = []string{"sysinit.target", "basic.target"}
 
-// Started are the services that a boot into the target starts, as far as units
+// Started are the services, and sockets with commands, that a boot into the target starts, as far as units
 // bring each other along, and those that it may start (Unit.Perhaps). target "" is
 // the host's default.
 func (s *Set) Started(target string, also ...string) (services []*Unit) {
@@ -550,8 +583,11 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	}
 	brings := map[string][]string{}
 	triggered := map[string]bool{}
+	for _, name := range s.pulledByOthers() {
+		triggered[name] = true
+	}
 	var order []string
-	for queue := roots; len(queue) > 0; {
+	for queue := slices.Concat(roots, slices.Sorted(maps.Keys(triggered))); len(queue) > 0; {
 		name := queue[0]
 		queue = queue[1:]
 		if _, seen := brings[name]; seen || !validName(name) || !slices.Contains(kinds, path.Ext(name)) {
@@ -596,13 +632,14 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	}
 	for _, name := range order {
 		u := s.Load(name)
-		if path.Ext(name) != ".service" || u.File == "" || u.Masked || u.alias != "" {
+		runs := path.Ext(name) == ".service" || len(u.Values("Socket", "ExecStartPre"))+len(u.Values("Socket", "ExecStartPost")) > 0
+		if !runs || u.File == "" || u.Masked || u.alias != "" {
 			continue
 		}
 		switch u.Perhaps = ""; {
 		case sure[name]:
 		case triggered[name]:
-			u.Perhaps = "a timer, a path or a socket may start " + name
+			u.Perhaps = "another unit may start " + name
 		default:
 			u.Perhaps = "what brings " + name + " along may not be started"
 		}

@@ -347,9 +347,13 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 		if held == systemdunit.No {
 			continue
 		}
+		section := "Service"
+		if path.Ext(u.Name) == ".socket" {
+			section = "Socket"
+		}
 		var before [][]string
 		for _, key := range []string{"ExecStartPre", "ExecStart", "ExecStartPost"} {
-			for _, v := range u.Values("Service", key) {
+			for _, v := range u.Values(section, key) {
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
 					args = withoutEnv(args)

@@ -533,6 +533,23 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: cloud-init per boot", whole(blacklisted, file("var/lib/cloud/scripts/per-boot/x.sh", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local not executable", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "modprobe sctp\n")), "blocked")
+	// Units that start others, apart from those that pull them in.
+	for name, es := range map[string][]hostcase.Entry{
+		"device": {link("etc/systemd/system/sys-subsystem-net-devices-eth0.device.wants/l.service", "../l.service")}, "mount": {link("etc/systemd/system/-.mount.requires/l.service", "../l.service")},
+		"slice": {link("etc/systemd/system/system.slice.wants/l.service", "../l.service")}, "OnSuccess": {file("etc/systemd/system/k.service", "[Unit]\nOnSuccess=l.service\n[Service]\nType=oneshot\nExecStart=/bin/true\n")},
+		"OnFailure": {file("etc/systemd/system/k.service.d/x.conf", "[Unit]\nOnFailure=l.service\n"), file("etc/systemd/system/k.service", "[Service]\nExecStart=/bin/false\n")},
+		"systemctl": {file("etc/systemd/system/k.service", "[Service]\nExecStart=/bin/sh -c 'systemctl --no-block restart l'\n")},
+	} {
+		add("unit: started by "+name, whole(append(es, blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/k.service", "../k.service"))...), "unknown")
+	}
+	socket := func(wanter string) *hostcase.Case {
+		return whole(blacklisted, file("etc/systemd/system/l.socket", "[Socket]\nListenStream=/run/l\nExecStartPre=/sbin/modprobe sctp\n"), file("etc/systemd/system/l.service", "[Service]\nExecStart=/bin/true\n"),
+			link("etc/systemd/system/"+wanter+".wants/l.socket", "../l.socket"))
+	}
+	add("unit: a socket's command", socket("sockets.target"), "unknown")
+	add("unit: a socket's command, not started", socket("nothing.target"), "blocked")
+	add("unit: a stopped unit's name", whole(blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), file("etc/systemd/system/k.service", "[Service]\nExecStart=/usr/bin/systemctl stop l\n"),
+		link("etc/systemd/system/multi-user.target.wants/k.service", "../k.service")), "blocked")
 	const loadScript = "#!/bin/sh\nmodprobe sctp\n"
 	for exec, text := range map[string]string{
 		"/bin/bash -e -u -x /opt/load": loadScript, "load": loadScript, "/usr/bin/timeout -k 5 30 /opt/load": loadScript, "/usr/bin/systemd-cat -t x /opt/load": loadScript,
