@@ -2,16 +2,21 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sctp-agent/sctp-agent/internal/verify"
+	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/test/node"
 )
 
@@ -37,12 +42,62 @@ func (p *pair) policyEngine(t *testing.T) {
 			t.Errorf("policy %q", result.Policy)
 		}
 	})
-	for _, n := range p.nodes {
-		// Told to by SIGINT, it takes its rules away.
-		if _, err := n.Run(p.ctx, "systemctl", "stop", "netpol"); err != nil {
+	p.step(t, "the engine is killed as the policy is made", func(t *testing.T) {
+		// Until it is back the kernel drops what it would judge, what is allowed too.
+		ctx, cancel := context.WithCancel(p.ctx)
+		var killer sync.WaitGroup
+		killer.Go(func() { p.killEngine(ctx, t) })
+		r, result := p.verify(t, "--network-policy")
+		cancel()
+		killer.Wait()
+		if result == nil {
+			t.Fatal(r.stderr)
+		}
+		switch result.Policy {
+		case "enforced":
+			expect(t, r, result, 0)
+		case "unknown":
+			expect(t, r, result, 2, verify.FindingUndecided)
+		default:
+			t.Errorf("policy %q, exit status %d, findings %q", result.Policy, r.code, findingKinds(result))
+		}
+	})
+	// Told to by SIGINT, it takes its rules away.
+	stop := func(i int) {
+		if _, err := p.nodes[i].Run(p.ctx, "systemctl", "stop", "netpol"); err != nil {
 			t.Fatal(err)
 		}
 	}
+	stop(1)
+	p.step(t, "one node has no engine", func(t *testing.T) {
+		r, result := p.verify(t, "--network-policy")
+		expect(t, r, result, 1, verify.FindingNotEnforced)
+		for _, path := range result.Paths {
+			want := map[string]wire.Outcome{"worker-0": wire.Blocked, "worker-1": wire.OK}[path.To]
+			if path.Kind == verify.PathDenied && path.Outcome != want {
+				t.Errorf("want %s: %+v", want, path)
+			}
+		}
+	})
+	stop(0)
+}
+
+// killEngine kills the first node's once a NetworkPolicy is there.
+func (p *pair) killEngine(ctx context.Context, t *testing.T) {
+	for ctx.Err() == nil {
+		list, err := p.client.NetworkingV1().NetworkPolicies("").List(ctx, metav1.ListOptions{})
+		if err == nil && len(list.Items) > 0 {
+			if _, err := p.nodes[0].Run(ctx, "systemctl", "kill", "--signal=KILL", "netpol"); err != nil {
+				t.Errorf("killing the engine: %v", err)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+	t.Error("no NetworkPolicy was seen")
 }
 
 // installEngine gives the engine its rights, by its own manifest, and brings the
