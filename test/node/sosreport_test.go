@@ -66,7 +66,7 @@ func TestSosreport(t *testing.T) {
 		ready  kmod.Answer
 		reason verdict.Reason
 	}{
-		{"blacklisted", kmod.AnswerFalse, verdict.ReasonModuleBlacklisted},
+		{"blacklisted", kmod.AnswerFalse, verdict.ReasonModuleInstallOverridden},
 		{"enabled", kmod.AnswerTrue, verdict.ReasonProbePassed},
 	} {
 		d.stage("sosreport, "+c.name, func() {
