@@ -242,6 +242,15 @@ func harmless(name string) bool {
 	return false
 }
 
+// builtin reports whether a shell has more in a word than the name of a program: one
+// of POSIX's or of a usual shell's own commands, a reserved word or an assignment.
+func builtin(word string) bool {
+	return strings.Contains(word, "=") || slices.Contains(reservedFirst, word) || slices.Contains(reservedNext, word) ||
+		slices.Contains(strings.Fields(". [ alias bg bind break builtin caller cd chdir command compgen complete compopt continue declare dirs disown enable eval exec export fc fg "+
+			"getopts hash help history jobs kill let local logout mapfile nohup popd pushd pwd read readarray readonly return set shift shopt sleep source suspend test times trap type "+
+			"typeset ulimit umask unalias unset wait"), word)
+}
+
 // command is one simple command. exits: it ends the shell.
 func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	name := args[0]
@@ -278,7 +287,10 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 		}
 		return p.shellCommand(args[1:]), false
 	}
-	if !harmless(name) {
+	if !harmless(path.Clean(name)) {
+		if st, err := p.host.Stat(file); !found && !builtin(name) && p.host.hasInit() || err == nil && !runnable(st) {
+			return commandFails, false // 127, 126
+		}
 		return commandUnknown, false
 	}
 	switch path.Base(name) {

@@ -533,6 +533,10 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: cloud-init per boot", whole(blacklisted, file("var/lib/cloud/scripts/per-boot/x.sh", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local not executable", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "modprobe sctp\n")), "blocked")
+	// Commands in place of a module that are no program.
+	for command, want := range map[string]string{"disabled": "false", "/etc/hosts": "false", "/bin//true": "false", "off; /sbin/modprobe -i sctp": "true", "exec /bin/false": "unknown|false", "gate=1": "unknown|false", "eval modprobe -i sctp": "unknown", "gate": "unknown"} {
+		add("install: "+command, whole(file("etc/hosts", "x"), file("usr/local/bin/gate", elf), file("etc/modprobe.d/x.conf", "install sctp "+command+"\n")), "autoload="+want+";modprobe="+want)
+	}
 	// Units that start others, apart from those that pull them in.
 	for name, es := range map[string][]hostcase.Entry{
 		"device": {link("etc/systemd/system/sys-subsystem-net-devices-eth0.device.wants/l.service", "../l.service")}, "mount": {link("etc/systemd/system/-.mount.requires/l.service", "../l.service")},
