@@ -177,26 +177,52 @@ func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bo
 
 // grubArguments begins an assignment of kernel arguments in a shell script.
 var grubArguments = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\s*(?:export\s+)?GRUB_CMDLINE_LINUX(?:_DEFAULT)?\+?=`)
+	return regexp.MustCompile(`^\s*(?:export\s+)?(GRUB_CMDLINE_LINUX(?:_DEFAULT)?)(\+?)=`)
 })
 
-// parseDefaultGrub reads the kernel arguments in /etc/default/grub, a shell script
-// that grub-mkconfig reads. Only plain assignments count.
-func parseDefaultGrub(file string, data []byte) (list []bootArgument) {
-	number, value := 0, ""
+// grubDefaults are the kernel arguments in /etc/default/grub and what is read after it,
+// by the variable that has them.
+type grubDefaults map[string][]bootArgument
+
+// parse reads one file, a shell script that grub-mkconfig reads. Only plain assignments
+// count; one at the beginning of a line takes the place of those before it, unless it
+// has variables in it.
+func (g grubDefaults) parse(file string, data []byte) []bootArgument {
+	number, value, name := 0, "", ""
 	var quote byte // that is open at the end of a line, or a backslash
 	for raw := range bytes.Lines(data) {
 		number++
 		text := strings.TrimRight(cString(string(raw)), "\r\n")
 		if quote == 0 {
-			at := grubArguments().FindString(text)
-			if at == "" {
+			at := grubArguments().FindStringSubmatch(text)
+			if at == nil {
 				continue
 			}
-			text = text[len(at):]
+			if name = at[1]; at[2] == "" && !isBlank(text[0]) && !strings.Contains(text, "$") {
+				delete(g, name)
+			}
+			text = text[len(at[0]):]
 		}
 		if value, quote = shellValue(text, quote); value != "" {
-			list = appendTokens(list, value, file, number)
+			g[name] = appendTokens(g[name], value, file, number)
+		}
+	}
+	return nil
+}
+
+// parseOtherLoader reads the lines of kernel arguments of an entry of the Boot Loader
+// Specification, of extlinux, or of Flatcar's grub.cfg.
+func parseOtherLoader(file string, data []byte) (list []bootArgument) {
+	number := 0
+	for raw := range bytes.Lines(data) {
+		number++
+		text := strings.TrimSpace(cString(string(raw)))
+		rest, ok := strings.CutPrefix(text, "set linux_append=")
+		if key, value, _ := strings.Cut(strings.ReplaceAll(text, "\t", " "), " "); key == "options" || strings.EqualFold(key, "append") {
+			rest, ok = value, true
+		}
+		if ok {
+			list = appendTokens(list, strings.Trim(rest, `"`), file, number)
 		}
 	}
 	return list

@@ -58,6 +58,10 @@ var (
 	// cmdlines are files of arguments alone: kernel-install(8), and the Raspberry
 	// Pi's firmware.
 	cmdlines = []string{kernelCmdline, vendorCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
+	// otherLoaders are configurations of other boot loaders, of which not all is known:
+	// Flatcar's GRUB, extlinux; espEntries are systemd-boot's.
+	otherLoaders = []string{"/oem/grub.cfg", "/usr/share/oem/grub.cfg", "/boot/extlinux/extlinux.conf"}
+	espEntries   = []string{"/efi/loader/entries", "/boot/efi/loader/entries"}
 )
 
 // Limits on what is read of it.
@@ -154,8 +158,20 @@ func (h *host) gatherBootSources() bootSources {
 		s.hints = append(s.hints, parseStaged(stagedOSTree, data)...)
 	}
 	unseen := len(s.unseen)
-	s.hints = append(s.hints, parseDefaultGrub(defaultGrub, read(defaultGrub))...)
-	addHints(defaultGrubDir, ".cfg", parseDefaultGrub)
+	grub := grubDefaults{}
+	grub.parse(defaultGrub, read(defaultGrub))
+	addHints(defaultGrubDir, ".cfg", grub.parse)
+	for _, name := range slices.Sorted(maps.Keys(grub)) {
+		s.hints = append(s.hints, grub[name]...)
+	}
+	for _, name := range otherLoaders {
+		s.hints = append(s.hints, parseOtherLoader(name, read(name))...)
+	}
+	for _, dir := range espEntries {
+		if esp := path.Dir(path.Dir(dir)); !h.Automount(esp) && h.has(esp) == AnswerTrue {
+			addHints(dir, ".conf", parseOtherLoader)
+		}
+	}
 	for _, name := range cmdlines {
 		if name == vendorCmdline && h.has(kernelCmdline) != AnswerFalse {
 			continue

@@ -176,7 +176,9 @@ func FuzzBootFiles(f *testing.F) {
 	f.Add([]byte("-kernel/modprobe = x\nkernel.modules_disabled=1\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		lines := 1 + strings.Count(string(data), "\n")
-		all := slices.Concat(parseDefaultGrub("x", data), parseKernelCmdline("x", data), parseKargs("x", data), parseStaged("x", data))
+		grub := grubDefaults{}
+		grub.parse("x", data)
+		all := slices.Concat(grub["GRUB_CMDLINE_LINUX"], grub["GRUB_CMDLINE_LINUX_DEFAULT"], parseOtherLoader("x", data), parseKernelCmdline("x", data), parseKargs("x", data), parseStaged("x", data))
 		for _, a := range all {
 			if a.token == "" || a.line < 0 || a.line > lines {
 				t.Fatalf("argument %+v of %d lines", a, lines)

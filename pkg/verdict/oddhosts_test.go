@@ -309,6 +309,19 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: default/grub with a comment", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\" # no sctp\n")), "unknown")
 	add("arguments: default/grub appended", whole(requested, file("etc/default/grub.d/50.cfg", "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX module_blacklist=sctp\"\n")), "unknown")
 	add("arguments: default/grub over two lines", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"ro \\\n module_blacklist=sctp\"\n")), "unknown")
+	add("arguments: default/grub assigned again", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\nGRUB_CMDLINE_LINUX=ro\n")), "loaded")
+	add("arguments: default/grub assigned again with itself", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX ro\"\n")), "unknown")
+	add("arguments: default/grub assigned again under a condition", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\nif false; then\n  GRUB_CMDLINE_LINUX=ro\nfi\n")), "unknown")
+	add("arguments: default/grub overridden by a cloud image's file", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=\"module_blacklist=sctp\"\n"), file("etc/default/grub.d/50-cloudimg-settings.cfg", "GRUB_CMDLINE_LINUX_DEFAULT=\"console=ttyS0\"\n")), "loaded")
+	add("arguments: default/grub, the other variable assigned", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"ro\"\n")), "unknown")
+	for name, text := range map[string]string{
+		"oem/grub.cfg": "set linux_append=\"$linux_append module_blacklist=sctp\"\n", "boot/extlinux/extlinux.conf": "LABEL x\n  LINUX /vmlinuz\n  APPEND ro module_blacklist=sctp\n",
+		"efi/loader/entries/a.conf": "title x\noptions ro module_blacklist=sctp\n", "boot/efi/loader/entries/a.conf": "options\tro\noptions\tmodule_blacklist=sctp\n",
+	} {
+		add("arguments: "+name, whole(requested, file(name, text)), "unknown;warnings~="+name)
+		add("arguments: "+name+" beside the entry", whole(requested, entry("a", release, "ro"), file(name, text)), "loaded;warnings~="+name)
+		add("arguments: "+name+" without", whole(requested, file(name, strings.Replace(text, "module_blacklist=sctp", "quiet", 1))), "loaded;warnings~!="+name)
+	}
 	add("arguments: default/grub commented", whole(requested, file("etc/default/grub", "#GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n")), "loaded")
 	add("arguments: default/grub single quotes", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT='quiet modprobe.blacklist=sctp'\n")), "unknown")
 	add("arguments: kernel/cmdline", whole(requested, file("etc/kernel/cmdline", "root=x module_blacklist=sctp\n")), "unknown")
