@@ -120,6 +120,16 @@ func pending(name string, change func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
+// waitsForReady is a pod that selects nodes with SCTP, and has none.
+func waitsForReady(change func(*corev1.Pod)) Pod {
+	return *pod(pending("smf-0", func(p *corev1.Pod) {
+		p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "true"}
+		if change != nil {
+			change(p)
+		}
+	}), nodelabel.Keys{}, nil)
+}
+
 // inDeployment makes a pod one of a Deployment's, as the controllers do.
 func inDeployment(p *corev1.Pod, name, hash string) {
 	p.Labels = map[string]string{"pod-template-hash": hash}
@@ -252,6 +262,19 @@ func TestFindings(t *testing.T) {
 		{"Cilium in the place of kube-proxy", func(s *Snapshot) {
 			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true", "kube-proxy-replacement": "strict"})}
 		}, []string{"ServicePortNotServed core/outside"}, "node ports"},
+		{"Cilium for node ports only", func(s *Snapshot) {
+			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true", "kube-proxy-replacement": "false", "enable-node-port": "true"})}
+		}, []string{"ServicePortNotServed core/outside"}, "enable-node-port"},
+		{"Cilium and a named port that is another in one of two pods", func(s *Snapshot) {
+			s.Network = Network{Cilium: readCilium(map[string]string{"enable-sctp": "true"})}
+			s.Services[0].Ports[0].TargetPort = intstr.FromString("ngap")
+			s.Services[0].Endpoints = append(s.Services[0].Endpoints, Endpoint{Address: "10.1.0.2", Node: "worker-1", Ready: true, Port: 36412})
+		}, []string{"ServicePortNotServed core/amf"}, "targetPort 36412"},
+		{"kube-proxy's configuration left beside Cilium", func(s *Snapshot) {
+			s.Network = Network{ProxySeen: true, ProxyMode: "ipvs", Cilium: readCilium(map[string]string{"enable-sctp": "true", "kube-proxy-replacement": "true"})}
+			s.Services[0].Local = true
+			s.Services = s.Services[:1]
+		}, nil, ""},
 		{"kube-proxy in ipvs mode", func(s *Snapshot) {
 			if err := s.Network.readProxy(map[string]string{"config.conf": "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n"}); err != nil {
 				t.Fatal(err)
@@ -279,14 +302,21 @@ func TestFindings(t *testing.T) {
 		{"no agent where the DaemonSet puts none", func(s *Snapshot) {
 			for _, labels := range []map[string]string{
 				{"kubernetes.io/os": "windows"}, {"kubernetes.io/os": "linux", "type": "virtual-kubelet"},
-				{"eks.amazonaws.com/compute-type": "fargate"}, {"type": "kwok"},
+				{"eks.amazonaws.com/compute-type": "fargate"}, {"type": "kwok"}, {"beta.kubernetes.io/os": "windows"},
 			} {
 				n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "x", Labels: labels}}
+				n.Status.NodeInfo.OperatingSystem = labels["beta.kubernetes.io/os"]
 				s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
 			}
+			virtual := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "z", Labels: map[string]string{"kubernetes.io/os": "linux"}}}
+			virtual.Spec.Taints = []corev1.Taint{{Key: "virtual-kubelet.io/provider", Value: "azure", Effect: corev1.TaintEffectNoSchedule}}
+			s.Nodes = append(s.Nodes, node(&virtual, nodelabel.Keys{}))
 			n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "y", Labels: map[string]string{"kubernetes.io/os": "linux"}}}
 			s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
 		}, []string{"NodeWithoutAgent y"}, "never reported"},
+		{"a workload where no agent can run", func(s *Snapshot) {
+			s.Nodes[1] = Node{Name: "worker-0", Foreign: true}
+		}, []string{"PodOnUnprovedNode core/amf-0"}, "move the pod"},
 		{"never an agent, and a workload", func(s *Snapshot) {
 			s.Nodes[1] = Node{Name: "worker-0", Pool: "worker"}
 		}, []string{"PodOnUnprovedNode core/amf-0", "NodeWithoutAgent worker-0"}, "has not proved SCTP"},
@@ -339,6 +369,38 @@ func TestFindings(t *testing.T) {
 				}}}}
 			}), nodelabel.Keys{}, nil))
 		}, []string{"PodWaitsForSCTP core/smf-0"}, "of 1 node that it could use, none has it"},
+		{"a pod that waits for SCTP, and taints that it does not tolerate", func(s *Snapshot) {
+			setNode(1, blacklisted())(s)
+			s.Nodes[0].Taints = []corev1.Taint{{Key: rolePrefix + "master", Effect: corev1.TaintEffectNoSchedule}}
+			s.Nodes[2].Taints = []corev1.Taint{{Key: "dedicated", Value: "x", Effect: corev1.TaintEffectNoExecute}}
+			s.Pods, s.Services, s.Policies = []Pod{waitsForReady(nil)}, nil, nil
+		}, []string{"PodWaitsForSCTP core/smf-0", "NodeNotReadyInPool worker-0"}, "of 1 node that it could use, none has it, and 1 node with it has a taint that it does not tolerate"},
+		{"a pod that waits for SCTP, and only taints", func(s *Snapshot) {
+			for i := range s.Nodes {
+				s.Nodes[i].Taints = []corev1.Taint{{Key: "dedicated", Value: "x", Effect: corev1.TaintEffectNoSchedule}}
+			}
+			s.Pods = append(s.Pods, waitsForReady(nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "taint dedicated=x:NoSchedule: master-0 and 2 more"},
+		{"a pod that waits for SCTP, and a taint that it tolerates", func(s *Snapshot) {
+			s.Nodes[0].Taints = []corev1.Taint{{Key: rolePrefix + "master", Effect: corev1.TaintEffectNoSchedule}}
+			s.Pods = append(s.Pods, waitsForReady(func(p *corev1.Pod) {
+				p.Spec.NodeSelector[rolePrefix+"master"] = ""
+				p.Spec.Tolerations = []corev1.Toleration{{Operator: corev1.TolerationOpExists}}
+			}))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "of 1 node that it could use, none has it"},
+		{"a pod that waits for SCTP, and a node of Windows", func(s *Snapshot) {
+			setNode(1, blacklisted())(s)
+			setNode(2, blacklisted())(s)
+			n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "win"}}
+			n.Status.NodeInfo.OperatingSystem = "windows"
+			s.Nodes = append(s.Nodes, node(&n, nodelabel.Keys{}))
+			s.Pods, s.Services, s.Policies = []Pod{waitsForReady(nil)}, nil, nil
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "of 3 nodes that it could use, none has it"},
+		{"a pod that waits for nodes that were not asked for", func(s *Snapshot) {
+			s.SomeNodes = true
+			s.Pods = append(s.Pods, waitsForReady(func(p *corev1.Pod) { p.Spec.NodeSelector["zone"] = "b" }))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "no node looked at has the other labels"},
+		{"required nodes that were not asked for", func(s *Snapshot) { s.SomeNodes, s.Require = true, []string{"a=b"} }, nil, ""},
 		{"a pod that uses SCTP and waits for something else", func(s *Snapshot) {
 			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
 				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 36412, Protocol: corev1.ProtocolSCTP}}
@@ -401,6 +463,21 @@ func TestFindings(t *testing.T) {
 			s.Pools[1].Target, s.Pools[1].Updated = Rendered{"rendered-master-2", effect(kmod.AnswerTrue)}, 0
 			s.Pools[1].Degraded, s.Pools[1].Trouble = true, "node master-0: disk full"
 		}, []string{"PoolStuck master"}, "disk full"},
+		{"a paused pool about to lose it", func(s *Snapshot) {
+			s.Pools[0].Target, s.Pools[0].Updated, s.Pools[0].Paused = Rendered{"rendered-worker-2", effect(kmod.AnswerFalse)}, 0, true
+		}, []string{"PoolUndoesSCTP worker"}, "before the pool is unpaused"},
+		{"a pool that has it, and is paused before another change", func(s *Snapshot) {
+			s.Pools[0].Target, s.Pools[0].Updated, s.Pools[0].Paused = Rendered{"rendered-worker-2", effect(kmod.AnswerTrue)}, 0, true
+		}, nil, ""},
+		{"a pool that has it, and is getting another change", func(s *Snapshot) {
+			s.Pools[0].Target, s.Pools[0].Updated = Rendered{"rendered-worker-2", effect(kmod.AnswerTrue)}, 1
+		}, nil, ""},
+		{"a pool of which only the next configuration is known", func(s *Snapshot) {
+			s.Pools[0].Current.Effect, s.Pools[0].Target, s.Pools[0].Updated = nil, Rendered{"rendered-worker-2", effect(kmod.AnswerTrue)}, 1
+		}, nil, ""},
+		{"a pool's first configuration", func(s *Snapshot) {
+			s.Pools[0].Current, s.Pools[0].Updated = Rendered{}, 0
+		}, []string{"PoolProgressing worker"}, "0 of 2 nodes"},
 		{"the mesh finds nothing", func(s *Snapshot) { s.Mesh = meshOf() }, nil, ""},
 		{"the mesh finds a node", func(s *Snapshot) {
 			s.Mesh = meshOf(meshview.Finding{Kind: meshview.NodeUnreachableBySCTP, Node: "worker-1", Message: "SCTP fails from 2 of 2", Evidence: []string{"fail: a, b"}, Fix: "see", Since: time.Unix(0, 0)})
@@ -578,7 +655,7 @@ func TestWaiting(t *testing.T) {
 			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms}}}
 		}
 	}
-	n := &Node{Labels: map[string]string{"zone": "a", "type": "virtual"}}
+	n := &Node{Labels: map[string]string{"zone": "a", "type": "virtual", "cores": "8"}}
 	for name, c := range map[string]struct {
 		change        func(*corev1.Pod)
 		forSCTP, fits bool
@@ -609,12 +686,33 @@ func TestWaiting(t *testing.T) {
 			require(term(in("zone", "a")), term(in("zone", "b")))(p)
 			p.Spec.NodeSelector = map[string]string{ready: "true"}
 		}, true, true},
-		"not the label": {require(term(corev1.NodeSelectorRequirement{Key: "type", Operator: corev1.NodeSelectorOpNotIn, Values: []string{"virtual"}})), false, false},
-		"beyond labels": {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "zone", Operator: corev1.NodeSelectorOpGt, Values: []string{"1"}})), true, true},
+		"not the label":         {require(term(corev1.NodeSelectorRequirement{Key: "type", Operator: corev1.NodeSelectorOpNotIn, Values: []string{"virtual"}})), false, false},
+		"more than":             {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "cores", Operator: corev1.NodeSelectorOpGt, Values: []string{"7"}})), true, true},
+		"less than":             {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "cores", Operator: corev1.NodeSelectorOpLt, Values: []string{"8"}})), true, false},
+		"more than no number":   {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "zone", Operator: corev1.NodeSelectorOpGt, Values: []string{"1"}})), true, false},
+		"an empty term is none": {require(term(), term(in(ready, "true"))), true, true},
+		"only empty terms":      {require(term()), false, false},
 	} {
 		w := waiting(pending("x", c.change), nodelabel.Keys{})
 		if w == nil || w.ForSCTP != c.forSCTP || w.fits(n) != c.fits {
 			t.Errorf("%s: %+v, want ForSCTP %v and fits %v", name, w, c.forSCTP, c.fits)
+		}
+	}
+	taint := corev1.Taint{Key: "dedicated", Value: "telco", Effect: corev1.TaintEffectNoSchedule}
+	for name, c := range map[string]struct {
+		t    corev1.Toleration
+		want bool
+	}{
+		"equal":           {corev1.Toleration{Key: "dedicated", Value: "telco"}, true},
+		"another value":   {corev1.Toleration{Key: "dedicated", Operator: corev1.TolerationOpEqual, Value: "db"}, false},
+		"any value":       {corev1.Toleration{Key: "dedicated", Operator: corev1.TolerationOpExists}, true},
+		"another key":     {corev1.Toleration{Key: "gpu", Operator: corev1.TolerationOpExists}, false},
+		"every taint":     {corev1.Toleration{Operator: corev1.TolerationOpExists}, true},
+		"another effect":  {corev1.Toleration{Key: "dedicated", Value: "telco", Effect: corev1.TaintEffectNoExecute}, false},
+		"the same effect": {corev1.Toleration{Key: "dedicated", Value: "telco", Effect: corev1.TaintEffectNoSchedule}, true},
+	} {
+		if got := tolerates(c.t, taint); got != c.want {
+			t.Errorf("%s: tolerates: %v", name, got)
 		}
 	}
 	for name, change := range map[string]func(*corev1.Pod){

@@ -176,7 +176,7 @@ func checks() []check {
 			fix:   "fix what degrades the pool (oc describe mcp), or unpause it",
 			needs: []Source{SourcePools, SourceConfigs},
 			find: eachPool(func(p Pool, found poolReport) {
-				if enables(p.Target) && p.Updated < p.Machines && (p.Paused || p.Degraded) {
+				if p.gets() && (p.Paused || p.Degraded) {
 					how := "paused"
 					if p.Degraded {
 						how = "degraded"
@@ -312,7 +312,7 @@ func checks() []check {
 			fix:   "wait: the machine-config-operator reboots the nodes one after another",
 			needs: []Source{SourcePools, SourceConfigs},
 			find: eachPool(func(p Pool, found poolReport) {
-				if enables(p.Target) && p.Updated < p.Machines && !p.Paused && !p.Degraded {
+				if p.gets() && !p.Paused && !p.Degraded {
 					found("its target enables SCTP", p.progress())
 				}
 			}),

@@ -81,7 +81,7 @@ func Collect(ctx context.Context, c *cluster.Client, opts Options) (*Snapshot, e
 	if err := namespacesExist(ctx, c, opts.Namespaces); err != nil {
 		return nil, err
 	}
-	s := &Snapshot{Time: time.Now(), Keys: opts.Keys, Narrowed: len(opts.Namespaces) > 0}
+	s := &Snapshot{Time: time.Now(), Keys: opts.Keys, Narrowed: len(opts.Namespaces) > 0, SomeNodes: opts.NodeSelector != ""}
 	var mu sync.Mutex
 	unseen := func(source Source, err error) {
 		mu.Lock()

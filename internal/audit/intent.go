@@ -225,8 +225,8 @@ func requiredNodes(v *view, found report) {
 				found(n.remedy(), fmt.Sprintf("must have SCTP (required: %s)", v.Require[i]), n.why())
 			}
 		})(v, found)
-		// One that could not be decoded may have them.
-		if !matched && !v.unseen(SourceNodes) {
+		// One that was not looked at, or could not be decoded, may have them.
+		if !matched && !v.SomeNodes && !v.unseen(SourceNodes) {
 			found(Finding{Object: Object{Kind: objectSelector, Name: v.Require[i]}, Message: "nodes are required to have SCTP, and no node has these labels"})
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
@@ -28,8 +29,9 @@ type Network struct {
 type Cilium struct {
 	// SCTP: Cilium has it off by default (enable-sctp).
 	SCTP bool
-	// Replacement: it does the work of kube-proxy.
-	Replacement bool
+	// Replacement: it does the work of kube-proxy. NodePorts: or of that the node
+	// ports.
+	Replacement, NodePorts bool
 }
 
 // Where Cilium's chart and kubeadm put their configurations.
@@ -45,11 +47,9 @@ func readCilium(data map[string]string) *Cilium {
 		is, err := strconv.ParseBool(data[key])
 		return is && err == nil
 	}
-	return &Cilium{
-		SCTP: yes("enable-sctp"),
-		// "strict" until Cilium 1.15.
-		Replacement: yes("kube-proxy-replacement") || data["kube-proxy-replacement"] == "strict",
-	}
+	// "strict" until Cilium 1.15.
+	replacement := yes("kube-proxy-replacement") || data["kube-proxy-replacement"] == "strict"
+	return &Cilium{SCTP: yes("enable-sctp"), Replacement: replacement, NodePorts: replacement || yes("enable-node-port")}
 }
 
 // readProxy reads the ConfigMap that kubeadm writes.
@@ -108,11 +108,15 @@ func unserved(v *view, found report) {
 			f.Message = "Cilium does not translate SCTP ports: port and targetPort must be equal"
 			f.Evidence = s.translated()
 			f.Fix = "give the Service the port that its pods listen on"
-		case cilium != nil && cilium.Replacement && outside:
-			f.Message = "Cilium as kube-proxy's replacement does not serve SCTP node ports"
-			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: kube-proxy-replacement", networkNamespace, ciliumConfig), "Service type " + string(s.Type)}
+		case cilium != nil && cilium.NodePorts && outside:
+			setting := "enable-node-port"
+			if cilium.Replacement {
+				setting = "kube-proxy-replacement"
+			}
+			f.Message = "Cilium in the place of kube-proxy does not serve SCTP node ports"
+			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: %s", networkNamespace, ciliumConfig, setting), "Service type " + string(s.Type)}
 			f.Fix = "reach the pods in another way, for example over a second network"
-		case v.Network.ProxySeen && v.Network.ProxyMode == "ipvs" && s.Local: // also one with externalIPs
+		case v.Network.ProxyMode == "ipvs" && s.Local && (cilium == nil || !cilium.Replacement): // also one with externalIPs
 			f.Message = "kube-proxy in ipvs mode does not keep the client's address of SCTP traffic, which externalTrafficPolicy: Local is for"
 			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: mode: ipvs", networkNamespace, proxyConfig), "externalTrafficPolicy: Local"}
 			f.Fix = "run kube-proxy in nftables or iptables mode"
@@ -128,23 +132,20 @@ func unserved(v *view, found report) {
 func (s *Service) translated() []string {
 	var out []string
 	for _, p := range s.Ports {
-		target := p.TargetPort.IntVal
+		targets := []int32{p.TargetPort.IntVal}
 		if p.TargetPort.Type == intstr.String {
-			target = s.targetOf(p.Name)
+			targets = nil
+			for _, e := range s.Endpoints {
+				if e.PortName == p.Name && !slices.Contains(targets, e.Port) {
+					targets = append(targets, e.Port)
+				}
+			}
 		}
-		if target != 0 && target != p.Port {
-			out = append(out, fmt.Sprintf("port %d/SCTP, targetPort %d", p.Port, target))
+		for _, target := range targets {
+			if target != 0 && target != p.Port {
+				out = append(out, fmt.Sprintf("port %d/SCTP, targetPort %d", p.Port, target))
+			}
 		}
 	}
 	return out
-}
-
-// targetOf is the port of the endpoints of a Service's port, 0 where there are none.
-func (s *Service) targetOf(name string) int32 {
-	for _, e := range s.Endpoints {
-		if e.PortName == name {
-			return e.Port
-		}
-	}
-	return 0
 }

@@ -24,6 +24,9 @@ func (v *view) podsOn(what kmod.Answer, found report) {
 	for _, group := range podsByOwner(pods) {
 		p := group[0]
 		f := Finding{Object: p.Owner, Count: len(group), Evidence: p.uses()}
+		if v.nodes[p.Node].Foreign {
+			f.Fix = `move the pod to a node on which an agent runs: nodeSelector {sctp-agent/ready: "true"}`
+		}
 		if p.Owner.Kind == "Pod" {
 			n := v.nodes[p.Node]
 			f.Message = fmt.Sprintf("on node %s, which %s", n.Name, lack)

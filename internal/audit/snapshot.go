@@ -6,6 +6,7 @@
 package audit
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,6 +43,8 @@ type Snapshot struct {
 	Require []string
 	// Narrowed: only workloads of some namespaces were read.
 	Narrowed bool
+	// SomeNodes: the cluster may have nodes that were not looked at.
+	SomeNodes bool
 	// Unseen lists what could not be read.
 	Unseen []Unseen
 }
@@ -113,6 +116,8 @@ type Node struct {
 	Foreign bool
 	// Agent is the agent's pod on the node, nil when none was seen.
 	Agent *AgentPod
+	// Taints keep pods that do not tolerate them off the node.
+	Taints []corev1.Taint
 	// Down is the message of the condition Ready where it is not True.
 	Down string
 	// Heartbeat is when the condition SCTPReady was last renewed; zero where
@@ -251,6 +256,15 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 		}
 	}
 	out.Foreign = foreign(n)
+	for _, t := range n.Spec.Taints {
+		// The agent removes its own once SCTP is proved.
+		if t.Effect != corev1.TaintEffectPreferNoSchedule && t.Key != keys.StartupTaint() {
+			out.Taints = append(out.Taints, t)
+		}
+	}
+	if t := (corev1.Taint{Key: corev1.TaintNodeUnschedulable, Effect: corev1.TaintEffectNoSchedule}); n.Spec.Unschedulable && !slices.ContainsFunc(out.Taints, func(have corev1.Taint) bool { return have.Key == t.Key }) {
+		out.Taints = append(out.Taints, t)
+	}
 	for _, c := range n.Status.Conditions {
 		switch {
 		case c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue:
@@ -286,9 +300,10 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 
 // foreign reports whether a Node has no Linux kernel, or none of its own.
 func foreign(n *corev1.Node) bool {
-	os := n.Labels["kubernetes.io/os"]
+	os := cmp.Or(n.Labels["kubernetes.io/os"], n.Status.NodeInfo.OperatingSystem)
 	return os != "" && os != "linux" ||
 		n.Labels["type"] == "virtual-kubelet" ||
+		slices.ContainsFunc(n.Spec.Taints, func(t corev1.Taint) bool { return t.Key == "virtual-kubelet.io/provider" }) ||
 		n.Labels["eks.amazonaws.com/compute-type"] == "fargate" || // a virtual machine per pod, no DaemonSets
 		n.Labels["type"] == "kwok" || n.Annotations["kwok.x-k8s.io/node"] == "fake"
 }

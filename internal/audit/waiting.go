@@ -26,7 +26,8 @@ type Waiting struct {
 	// agent's labels.
 	ForSCTP bool
 	// Nodes are what it accepts: a node that has all of one of them.
-	Nodes []NodeTerm
+	Nodes       []NodeTerm
+	Tolerations []corev1.Toleration
 }
 
 // NodeTerm is what a pod selects nodes by.
@@ -53,11 +54,14 @@ func waiting(p *corev1.Pod, keys nodelabel.Keys) *Waiting {
 	}
 	terms := []corev1.NodeSelectorTerm{{}}
 	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
-		terms = a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
+		// An empty term matches no node.
+		terms = slices.DeleteFunc(slices.Clone(a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms), func(t corev1.NodeSelectorTerm) bool {
+			return len(t.MatchExpressions)+len(t.MatchFields) == 0
+		})
 	}
 	// One term is enough for the scheduler: a term without the labels allows nodes
 	// without SCTP.
-	w := &Waiting{Scheduler: bounded(p.Status.Conditions[i].Message), ForSCTP: len(terms) > 0}
+	w := &Waiting{Scheduler: bounded(p.Status.Conditions[i].Message), ForSCTP: len(terms) > 0, Tolerations: p.Spec.Tolerations}
 	for _, term := range terms {
 		node, asks := nodeTerm(slices.Concat(all, term.MatchExpressions), keys)
 		node.Names = labels.NewSelector()
@@ -86,12 +90,12 @@ func sctpLabels(keys nodelabel.Keys) map[string]struct{ good, bad []string } {
 	}
 }
 
-// requirement is nil for what a selector of labels cannot express (Gt, Lt): it is
-// left to the scheduler's message.
+// requirement is nil for what no scheduler accepts.
 func requirement(e corev1.NodeSelectorRequirement) *labels.Requirement {
 	operator, known := map[corev1.NodeSelectorOperator]selection.Operator{
 		corev1.NodeSelectorOpIn: selection.In, corev1.NodeSelectorOpNotIn: selection.NotIn,
 		corev1.NodeSelectorOpExists: selection.Exists, corev1.NodeSelectorOpDoesNotExist: selection.DoesNotExist,
+		corev1.NodeSelectorOpGt: selection.GreaterThan, corev1.NodeSelectorOpLt: selection.LessThan,
 	}[e.Operator]
 	if e.Operator == corev1.NodeSelectorOpIn && len(e.Values) == 1 {
 		operator = selection.Equals // reads better
@@ -125,9 +129,27 @@ func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys
 	return term, asks
 }
 
-// fits reports whether a node is one of those that the pod selects, SCTP apart.
+// fits reports whether a node is one of those that the pod selects, SCTP and
+// taints apart.
 func (w *Waiting) fits(n *Node) bool {
-	return slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool { return t.fits(n) })
+	return !n.Foreign && slices.ContainsFunc(w.Nodes, func(t NodeTerm) bool { return t.fits(n) })
+}
+
+// taint is one of the node's that the pod does not tolerate, nil if there is none.
+func (w *Waiting) taint(n *Node) *corev1.Taint {
+	for i, taint := range n.Taints {
+		if !slices.ContainsFunc(w.Tolerations, func(t corev1.Toleration) bool { return tolerates(t, taint) }) {
+			return &n.Taints[i]
+		}
+	}
+	return nil
+}
+
+// tolerates is as the scheduler has it, except that a comparison of numbers is left
+// to its message.
+func tolerates(t corev1.Toleration, taint corev1.Taint) bool {
+	return (t.Effect == "" || t.Effect == taint.Effect) && (t.Key == "" || t.Key == taint.Key) &&
+		(t.Value == taint.Value || t.Operator != "" && t.Operator != corev1.TolerationOpEqual)
 }
 
 func (t NodeTerm) fits(n *Node) bool {
@@ -176,11 +198,18 @@ func podsThatWait(v *view, found report) {
 	for _, group := range podsByOwner(pods) {
 		p := group[0]
 		wanted, besides := p.Waits.wants(v.Keys)
-		var without []*Node
-		fit, with, works := 0, 0, 0
+		var without, tainted []*Node
+		fit, with, works, kept := 0, 0, 0, 0
 		for i := range v.Nodes {
 			n := &v.Nodes[i]
 			if !p.Waits.fits(n) {
+				continue
+			}
+			if p.Waits.taint(n) != nil {
+				tainted = append(tainted, n)
+				if p.Waits.has(n) {
+					kept++
+				}
 				continue
 			}
 			fit++
@@ -193,24 +222,38 @@ func podsThatWait(v *view, found report) {
 				without = append(without, n)
 			}
 		}
+		looked := ""
+		if v.SomeNodes {
+			looked = " looked at"
+		}
 		var message, fix string
 		if len(without) > 0 {
 			fix = without[0].remedy()
 		}
 		switch {
 		case !p.Waits.ForSCTP:
-			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s do)", works, count(fit, "node"))
+			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s%s do)", works, count(fit, "node"), looked)
 			without, fix = nil, ""
+		case fit == 0 && len(tainted) > 0:
+			fix = "tolerate the taint, or remove it"
+			message = fmt.Sprintf("waits for %s, and each node%s with the other labels that it selects has a taint that it does not tolerate (%d with SCTP)", wanted, looked, kept)
 		case fit == 0:
 			fix = "add a node with these labels; " + autoscalers
-			message = fmt.Sprintf("waits for %s, and no node has the other labels that it selects", wanted)
+			message = fmt.Sprintf("waits for %s, and no node%s has the other labels that it selects", wanted, looked)
 		case with == 0:
-			message = fmt.Sprintf("waits for %s: of %s that it could use, none has it", wanted, count(fit, "node"))
+			message = fmt.Sprintf("waits for %s: of %s%s that it could use, none has it", wanted, count(fit, "node"), looked)
 			fix = cmp.Or(fix, "enable SCTP on one of them") + "; " + autoscalers
+			if kept > 0 {
+				message += fmt.Sprintf(", and %s with it has a taint that it does not tolerate", count(kept, "node"))
+				fix = "tolerate the taint, or " + fix
+			}
 		default:
-			message = fmt.Sprintf("waits for %s: of %s that it could use, %d with it cannot take it for another reason", wanted, count(fit, "node"), with)
+			message = fmt.Sprintf("waits for %s: of %s%s that it could use, %d with it cannot take it for another reason", wanted, count(fit, "node"), looked, with)
 		}
 		evidence := append(lines(groupNodes(without)), labelsOf(without, besides)...)
+		if with == 0 {
+			evidence = append(evidence, p.Waits.taintsOf(tainted)...)
+		}
 		evidence = append(evidence, "scheduler: "+p.Waits.Scheduler)
 		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...), Fix: fix}
 		if p.Owner.Kind != "Pod" {
@@ -219,6 +262,19 @@ func podsThatWait(v *view, found report) {
 		}
 		found(f)
 	}
+}
+
+// taintsOf is which taints keep the pod off nodes.
+func (w *Waiting) taintsOf(list []*Node) (out []string) {
+	names := map[string][]string{}
+	for _, n := range list {
+		text := "taint " + w.taint(n).ToString()
+		names[text] = append(names[text], n.Name)
+	}
+	for _, text := range slices.Sorted(maps.Keys(names)) {
+		out = append(out, text+": "+cluster.FirstNames(names[text], 1))
+	}
+	return out
 }
 
 // labelsOf is which values of some labels nodes have.

@@ -123,7 +123,7 @@ func find(n *corev1.Node, only *nodelabel.Keys) *Node {
 			out.Condition = out.Condition || c.Type == nodelabel.ConditionType && (!other || standard && reported)
 		}
 		for _, t := range n.Spec.Taints {
-			if t.Key == startupTaint(keys) && !slices.Contains(out.Taints, t.Key) {
+			if t.Key == keys.StartupTaint() && !slices.Contains(out.Taints, t.Key) {
 				out.Taints = append(out.Taints, t.Key)
 			}
 		}
@@ -176,9 +176,6 @@ func prefixes(n *corev1.Node, managed map[string][]string, only *nodelabel.Keys)
 	}
 	return out
 }
-
-// startupTaint is the key that docs/labels.md gives to the startup taint.
-func startupTaint(keys nodelabel.Keys) string { return keys.Prefix() + "unproved" }
 
 // managedKeys are the metadata keys that the agent's field manager owns, by
 // "f:labels" and "f:annotations", as managedFields writes them ("f:" and the key).

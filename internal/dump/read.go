@@ -438,7 +438,7 @@ func (doc *document) end(text []byte) error {
 var unused = map[string][]string{
 	"Node": {"status.images"},
 	"Pod": {
-		"metadata.annotations", "spec.volumes", "spec.tolerations",
+		"metadata.annotations", "spec.volumes",
 		"spec.containers.env", "spec.containers.envFrom", "spec.containers.volumeMounts", "spec.containers.resources",
 		"spec.containers.securityContext", "spec.containers.livenessProbe", "spec.containers.readinessProbe", "spec.containers.startupProbe", "spec.containers.lifecycle",
 		"spec.initContainers.env", "spec.initContainers.envFrom", "spec.initContainers.volumeMounts", "spec.initContainers.resources", "spec.initContainers.securityContext",

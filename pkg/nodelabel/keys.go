@@ -76,6 +76,9 @@ func (k Keys) Since() string { return k.Prefix() + "since" }
 // Report is the annotation with the report as compact JSON.
 func (k Keys) Report() string { return k.Prefix() + "report" }
 
+// StartupTaint is the key that docs/labels.md gives to the startup taint.
+func (k Keys) StartupTaint() string { return k.Prefix() + "unproved" }
+
 // Labels lists the label keys.
 func (k Keys) Labels() []string {
 	return []string{k.Ready(), k.OnBoot(), k.IPv6(), k.Multihoming()}
