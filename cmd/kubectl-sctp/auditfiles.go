@@ -38,6 +38,15 @@ func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names 
 	if at := files.Time(); !at.IsZero() {
 		snapshot.Time = at
 	}
+	for _, resource := range files.Partial() {
+		source, everywhere := audit.Source(resource.Resource), " -A"
+		if source == audit.SourceNodes {
+			snapshot.SomeNodes, everywhere = true, ""
+		}
+		if slices.Contains([]audit.Source{audit.SourceNodes, audit.SourcePods, audit.SourceServices, audit.SourceSlices, audit.SourcePolicies}, source) {
+			snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: source, Some: true, Why: fmt.Sprintf("the files have some %s, and no list of all (kubectl get %[1]s%s -o yaml)", resource, everywhere)})
+		}
+	}
 	noteGaps(snapshot, files.Gaps())
 	if broken := files.Unread(); len(broken) > 0 {
 		snapshot.Unseen = append(snapshot.Unseen, audit.Unseen{Source: audit.SourceFiles, Why: "files that could not be decoded: " + cluster.FirstNames(broken, most), Objects: len(broken)})
@@ -55,13 +64,13 @@ func auditFiles(ctx context.Context, stdin io.Reader, warnings io.Writer, names 
 
 // noteGaps notes what the files leave out, and the command that brings it.
 func noteGaps(s *audit.Snapshot, gaps dump.Gaps) {
-	unseen := func(source audit.Source, why string) {
+	unseen := func(source audit.Source, some bool, why string) {
 		if !slices.ContainsFunc(s.Unseen, func(u audit.Unseen) bool { return u.Source == source }) {
-			s.Unseen = append(s.Unseen, audit.Unseen{Source: source, Why: why})
+			s.Unseen = append(s.Unseen, audit.Unseen{Source: source, Some: some, Why: why})
 		}
 	}
 	for _, resource := range gaps.Fewer {
-		unseen(audit.Source(resource), "the files have "+resource+" of fewer namespaces than other workloads (kubectl get "+resource+" -A -o yaml)")
+		unseen(audit.Source(resource), true, "the files have "+resource+" of fewer namespaces than other workloads (kubectl get "+resource+" -A -o yaml)")
 	}
 	if !gaps.Some || len(gaps.Seen) == 0 {
 		return
@@ -75,8 +84,8 @@ func noteGaps(s *audit.Snapshot, gaps dump.Gaps) {
 		}
 		bring = "oc adm inspect " + strings.Join(all[:min(most, len(all))], " ") + ", and audit -f with both"
 	}
-	unseen(audit.SourceNamespaces, fmt.Sprintf("workloads of other namespaces than %s: a must-gather leaves application namespaces out (%s)", cluster.FirstNames(gaps.Seen, most), bring))
+	unseen(audit.SourceNamespaces, false, fmt.Sprintf("workloads of other namespaces than %s: a must-gather leaves application namespaces out (%s)", cluster.FirstNames(gaps.Seen, most), bring))
 	if !slices.ContainsFunc(s.Nodes, func(n audit.Node) bool { return n.Agent != nil }) {
-		unseen(audit.SourceAgents, "the agent's pods: their namespace is not in the files (oc adm inspect ns/sctp-agent)")
+		unseen(audit.SourceAgents, false, "the agent's pods: their namespace is not in the files (oc adm inspect ns/sctp-agent)")
 	}
 }

@@ -420,6 +420,134 @@ func TestAuditBrokenObjects(t *testing.T) {
 	}
 }
 
+// What is concluded from the absence of an object is not where the files may lack
+// it: there is one object of its kind and no list, or a part of a list. What is
+// found in what is there is found.
+func TestAuditSomeObjects(t *testing.T) {
+	object := func(version, kind, namespace, name, rest string) string {
+		return fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{"namespace":%q,"name":%q,"labels":{"kubernetes.io/service-name":%[4]q}},%s}`, version, kind, namespace, name, rest)
+	}
+	node := func(name string, ready kmod.Answer) string {
+		text, err := yaml.YAMLToJSON([]byte(nodeYAML(name, ready, verdict.ReasonProbePassed)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	list := func(version, kind, metadata string, items ...string) string {
+		return fmt.Sprintf(`{"apiVersion":%q,"kind":%q,"metadata":{%s},"items":[%s]}`, version, kind, metadata, strings.Join(items, ","))
+	}
+	service := func(namespace, name, rest string) string {
+		return object("v1", "Service", namespace, name, `"spec":{`+rest+`"ports":[{"port":38412,"protocol":"SCTP"}]}`)
+	}
+	slice := func(namespace, name, endpoints string) string {
+		return object("discovery.k8s.io/v1", "EndpointSlice", namespace, name, `"ports":[{"port":38412,"protocol":"SCTP"}],"endpoints":[`+endpoints+`]`)
+	}
+	pod := func(name, status, spec string) string {
+		return object("v1", "Pod", "core", name, `"status":{`+status+`},"spec":{`+spec+`"containers":[{"name":"c","ports":[{"containerPort":38412,"protocol":"SCTP"}]}]}`)
+	}
+	waits := pod("smf-0", `"phase":"Pending","conditions":[{"type":"PodScheduled","status":"False","reason":"Unschedulable"}]`, `"nodeSelector":{"sctp-agent/ready":"true","zone":"b"},`)
+	endpoint := `{"addresses":["10.1.0.1"],"nodeName":"worker-1","conditions":{"ready":true},"targetRef":{"kind":"Pod","name":"amf-0"}}`
+	nodes := list("v1", "NodeList", "", node("worker-0", kmod.AnswerTrue), node("worker-1", kmod.AnswerFalse))
+	services := list("v1", "ServiceList", "", service("core", "amf", ""), service("core", "smf", ""), service("edge", "upf", ""))
+	eps := list("discovery.k8s.io/v1", "EndpointSliceList", "", slice("core", "amf", endpoint), slice("edge", "upf", endpoint))
+	const part = `"continue":"x"`
+	config := func(name, data string) string {
+		return object("v1", "ConfigMap", "kube-system", name, `"data":{`+data+`}`)
+	}
+	cilium := config("cilium-config", `"enable-sctp":"true"`)
+	for name, c := range map[string]struct {
+		files      []string
+		args       []string
+		found, not []audit.Kind
+		unseen     audit.Source
+	}{
+		"a list of slices":        {[]string{nodes, services, eps}, nil, []audit.Kind{audit.ServiceWithoutEndpoints, audit.EndpointOnUnreadyNode}, nil, ""},
+		"a part of a list":        {[]string{nodes, services, list("discovery.k8s.io/v1", "EndpointSliceList", part, slice("core", "amf", endpoint), slice("edge", "upf", endpoint))}, nil, []audit.Kind{audit.EndpointOnUnreadyNode}, []audit.Kind{audit.ServiceWithoutEndpoints}, audit.SourceSlices},
+		"one slice":               {[]string{nodes, services, slice("core", "amf", endpoint)}, nil, []audit.Kind{audit.EndpointOnUnreadyNode}, []audit.Kind{audit.ServiceWithoutEndpoints}, audit.SourceSlices},
+		"slices of one namespace": {[]string{nodes, services, list("discovery.k8s.io/v1", "EndpointSliceList", "", slice("core", "amf", endpoint))}, nil, []audit.Kind{audit.EndpointOnUnreadyNode}, []audit.Kind{audit.ServiceWithoutEndpoints}, audit.SourceSlices},
+		"one pod":                 {[]string{nodes, services, pod("amf-0", `"phase":"Running"`, `"nodeName":"worker-1",`)}, nil, []audit.Kind{audit.PodOnUnreadyNode}, []audit.Kind{audit.ReadyWithoutAgent}, audit.SourcePods},
+		"one node":                {[]string{node("worker-0", kmod.AnswerTrue), list("v1", "PodList", "", waits)}, []string{"--require", "zone=b"}, []audit.Kind{audit.PodWaitsForSCTP}, []audit.Kind{audit.RequiredNodeNotReady}, audit.SourceNodes},
+		"some nodes of the files": {[]string{nodes, list("v1", "PodList", "", waits)}, []string{"--require", "zone=b", "-l", "node-role.kubernetes.io/worker"}, []audit.Kind{audit.PodWaitsForSCTP}, []audit.Kind{audit.RequiredNodeNotReady}, ""},
+		"all nodes":               {[]string{nodes, list("v1", "PodList", "", waits)}, []string{"--require", "zone=b"}, []audit.Kind{audit.PodWaitsForSCTP, audit.RequiredNodeNotReady}, nil, ""},
+		"another ConfigMap":       {[]string{nodes, services, eps, config("coredns", "")}, nil, nil, []audit.Kind{audit.ServicePortNotServed}, audit.SourceNetwork},
+		"Cilium without SCTP":     {[]string{nodes, services, eps, config("cilium-config", "")}, nil, []audit.Kind{audit.ServicePortNotServed}, nil, ""},
+		"Cilium":                  {[]string{nodes, services, eps, cilium}, nil, nil, nil, ""},
+		"Cilium and kube-proxy":   {[]string{nodes, list("v1", "ServiceList", "", service("core", "amf", `"externalTrafficPolicy":"Local",`), service("edge", "upf", "")), eps, cilium}, nil, nil, []audit.Kind{audit.ServicePortNotServed}, audit.SourceNetwork},
+		"Cilium, kube-proxy's left": {[]string{nodes, list("v1", "ServiceList", "", service("core", "amf", `"externalTrafficPolicy":"Local",`), service("edge", "upf", "")), eps,
+			list("v1", "ConfigMapList", "", config("cilium-config", `"enable-sctp":"true","kube-proxy-replacement":"true"`), config("kube-proxy", `"config.conf":"mode: ipvs"`))}, nil, nil, []audit.Kind{audit.ServicePortNotServed}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			args := c.args
+			for i, text := range c.files {
+				file := filepath.Join(t.TempDir(), fmt.Sprint(i, ".json"))
+				if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "-f", file)
+			}
+			r, code, stderr := auditOf(t, "", args...)
+			for _, kind := range append(c.found, c.not...) {
+				i := slices.IndexFunc(r.Findings, func(f audit.Finding) bool { return f.Kind == kind })
+				if (i >= 0) != slices.Contains(c.found, kind) {
+					t.Errorf("%s: found %v, exit status %d %s; not seen %+v", kind, i >= 0, code, stderr, r.Unseen)
+				}
+				if i >= 0 && name != "all nodes" && strings.Contains(r.Findings[i].Message, "no node has") {
+					t.Errorf("concluded from nodes that may be there: %s", r.Findings[i].Message)
+				}
+			}
+			for _, source := range []audit.Source{audit.SourceSlices, audit.SourceNodes, audit.SourceNetwork} {
+				unseen := slices.ContainsFunc(r.Unseen, func(u audit.Unseen) bool {
+					return u.Source == source && !u.Unknown && !strings.HasPrefix(u.Why, "list ")
+				})
+				configs := strings.Contains(strings.Join(c.files, ""), "ConfigMap")
+				if unseen != (c.unseen == source) && (configs || source != audit.SourceNetwork) {
+					t.Errorf("%s: unseen %v: %+v", source, unseen, r.Unseen)
+				}
+			}
+		})
+	}
+}
+
+// Of two lists that an API server wrote, what only the earlier one has is gone,
+// whichever is read first.
+func TestAuditLaterList(t *testing.T) {
+	pods := func(revision int, names ...string) string {
+		text := fmt.Sprintf(`{"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"%d"},"items":[`, revision)
+		for i, name := range names {
+			text += fmt.Sprintf(`%s{"metadata":{"namespace":"core","name":%q,"resourceVersion":"5"},"spec":{"nodeName":"worker-0","containers":[{"name":"c","ports":[{"containerPort":1,"protocol":"SCTP"}]}]}}`, strings.Repeat(",", min(i, 1)), name)
+		}
+		return text + "]}"
+	}
+	node := nodeYAML("worker-0", kmod.AnswerFalse, verdict.ReasonModuleBlacklisted)
+	dir := lay(t, t.TempDir(), map[string]string{"node.yaml": node, "0.json": pods(10, "amf-0", "amf-1"), "1.json": pods(20, "amf-1"), "2.json": pods(0, "amf-0", "amf-1")})
+	at := func(name string) []string { return []string{"-f", filepath.Join(dir, name)} }
+	for name, c := range map[string]struct {
+		files []string
+		want  int
+	}{
+		"earlier, later": {slices.Concat(at("0.json"), at("1.json")), 1}, "later, earlier": {slices.Concat(at("1.json"), at("0.json")), 1},
+		"one that notes no time": {at("2.json"), 2}, "the earlier one": {at("0.json"), 2},
+	} {
+		r, _, stderr := auditOf(t, "", append(c.files, at("node.yaml")...)...)
+		if n := strings.Count(fmt.Sprint(r.Findings), string(audit.PodOnUnreadyNode)); n != c.want {
+			t.Errorf("%s: %d pods, want %d: %+v %s", name, n, c.want, r.Findings, stderr)
+		}
+	}
+}
+
+// Programs other than kubectl quote a kind, or write something after it.
+func TestAuditKindsOfYAML(t *testing.T) {
+	list := "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(strings.TrimSpace(strings.TrimPrefix(nodeYAML("worker-0", kmod.AnswerTrue, verdict.ReasonProbePassed), "---\n")), "\n", "\n  ") + "\n"
+	for _, kind := range []string{`"Node"`, "'Node'", "Node ", "Node  # one of two", "!!str Node", "Node\r"} {
+		for _, text := range []string{strings.Replace(list, "kind: Node", "kind: "+kind, 1), strings.Replace(nodeYAML("worker-0", kmod.AnswerTrue, verdict.ReasonProbePassed), "kind: Node", "kind: "+kind, 1)} {
+			if r, _, stderr := auditOf(t, text, "-f", "-"); r.Summary.Nodes != 1 {
+				t.Errorf("%q: %s\n%s", kind, stderr, text)
+			}
+		}
+	}
+}
+
 // A namespace that none of all objects is in was misspelt; one that the files leave
 // out is not seen.
 func TestAuditNamespaceOfFiles(t *testing.T) {

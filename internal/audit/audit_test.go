@@ -270,11 +270,6 @@ func TestFindings(t *testing.T) {
 			s.Services[0].Ports[0].TargetPort = intstr.FromString("ngap")
 			s.Services[0].Endpoints = append(s.Services[0].Endpoints, Endpoint{Address: "10.1.0.2", Node: "worker-1", Ready: true, Port: 36412})
 		}, []string{"ServicePortNotServed core/amf"}, "targetPort 36412"},
-		{"kube-proxy's configuration left beside Cilium", func(s *Snapshot) {
-			s.Network = Network{ProxySeen: true, ProxyMode: "ipvs", Cilium: readCilium(map[string]string{"enable-sctp": "true", "kube-proxy-replacement": "true"})}
-			s.Services[0].Local = true
-			s.Services = s.Services[:1]
-		}, nil, ""},
 		{"kube-proxy in ipvs mode", func(s *Snapshot) {
 			if err := s.Network.readProxy(map[string]string{"config.conf": "apiVersion: kubeproxy.config.k8s.io/v1alpha1\nkind: KubeProxyConfiguration\nmode: ipvs\n"}); err != nil {
 				t.Fatal(err)

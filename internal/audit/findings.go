@@ -177,7 +177,7 @@ func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
 	for _, c := range checks() {
 		blind := false
 		for i, u := range unseen[:known] { // of pools the others are judged
-			if slices.Contains(c.all, u.Source) || u.Objects == 0 && slices.Contains(c.needs, u.Source) {
+			if slices.Contains(c.all, u.Source) || u.Objects == 0 && !u.Some && slices.Contains(c.needs, u.Source) {
 				unseen[i].NotChecked = append(unseen[i].NotChecked, c.kind)
 				blind = true
 			}

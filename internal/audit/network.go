@@ -83,7 +83,10 @@ func (s *Snapshot) collectNetwork(ctx context.Context, c *cluster.Client, unseen
 		}
 	}
 	get(ciliumConfig, func(data map[string]string) error { s.Network.Cilium = readCilium(data); return nil })
-	get(proxyConfig, s.Network.readProxy)
+	local := slices.ContainsFunc(s.Services, func(svc Service) bool { return svc.Local })
+	if c := s.Network.Cilium; c == nil || c.SCTP && !c.Replacement && local { // else kube-proxy's makes no difference
+		get(proxyConfig, s.Network.readProxy)
+	}
 }
 
 // errUnknownNetwork is why a cluster's Services were not judged.
@@ -116,7 +119,7 @@ func unserved(v *view, found report) {
 			f.Message = "Cilium in the place of kube-proxy does not serve SCTP node ports"
 			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: %s", networkNamespace, ciliumConfig, setting), "Service type " + string(s.Type)}
 			f.Fix = "reach the pods in another way, for example over a second network"
-		case v.Network.ProxyMode == "ipvs" && s.Local && (cilium == nil || !cilium.Replacement): // also one with externalIPs
+		case v.Network.ProxyMode == "ipvs" && s.Local: // also one with externalIPs
 			f.Message = "kube-proxy in ipvs mode does not keep the client's address of SCTP traffic, which externalTrafficPolicy: Local is for"
 			f.Evidence = []string{fmt.Sprintf("ConfigMap %s/%s: mode: ipvs", networkNamespace, proxyConfig), "externalTrafficPolicy: Local"}
 			f.Fix = "run kube-proxy in nftables or iptables mode"

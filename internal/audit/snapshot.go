@@ -86,6 +86,8 @@ type Unseen struct {
 	// Unknown: all there is was read, and is not conclusive. No right is missing,
 	// and the exit status does not depend on it.
 	Unknown bool `json:"unknown,omitempty"`
+	// Some: there may be more of the source than was read.
+	Some bool `json:"-"`
 }
 
 // unseen reports whether a source, or a part of it, could not be read.

@@ -46,22 +46,32 @@ type Dump struct {
 	openShift bool
 	// coverage is the kinds of which the files have all objects.
 	coverage map[schema.GroupResource]*coverage
-	read     int64
-	started  time.Time // by the must-gather's own file
-	newest   time.Time // by the objects
-	unread   []string
-	broken   map[string][]string
+	// alone: a file is read that was named by itself.
+	alone   bool
+	read    int64
+	started time.Time // by the must-gather's own file
+	newest  time.Time // by the objects
+	unread  []string
+	broken  map[string][]string
 }
 
-// coverage is where the files have all objects of one kind.
+// coverage is where the files have all objects of one kind; some is where they have
+// some. Objects without a namespace are in "".
 type coverage struct {
-	all        bool
-	namespaces map[string]bool
+	all              bool
+	namespaces, some map[string]bool
+	// revisions are those at which an API server listed all objects of a namespace,
+	// or everywhere.
+	everywhere uint64
+	revisions  map[string]uint64
 }
+
+func (c *coverage) covers(namespace string) bool { return c.all || c.namespaces[namespace] }
 
 type object struct {
 	namespace, name string
 	revision        uint64
+	listed          uint64 // the last revision of a list that has it
 	packed          []byte
 }
 
@@ -85,7 +95,11 @@ func Open(ctx context.Context, stdin io.Reader, names []string) (*Dump, error) {
 	}
 	for resource, byName := range d.objects {
 		list := make([]*object, 0, len(byName))
-		for _, o := range byName {
+		for key, o := range byName {
+			if last := max(d.coverage[resource].everywhere, d.coverage[resource].revisions[o.namespace]); max(o.revision, o.listed) < last {
+				delete(byName, key) // a later list does not have it any more
+				continue
+			}
 			list = append(list, o)
 		}
 		slices.SortFunc(list, func(a, b *object) int {
@@ -97,6 +111,7 @@ func Open(ctx context.Context, stdin io.Reader, names []string) (*Dump, error) {
 }
 
 func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
+	d.alone = true
 	if name == "-" {
 		return d.file(ctx, "-", "", stdin, 0)
 	}
@@ -112,6 +127,7 @@ func (d *Dump) open(ctx context.Context, stdin io.Reader, name string) error {
 		defer f.Close()
 		return d.file(ctx, filepath.Base(name), "", f, 0)
 	}
+	d.alone = false
 	root, err := os.OpenRoot(name)
 	if err != nil {
 		return hostroot.Bare(err)
@@ -201,6 +217,7 @@ func (d *Dump) file(ctx context.Context, name, within string, r io.Reader, depth
 	if !tarball.Is(in) {
 		return d.documentsOf(name, in)
 	}
+	d.alone = false
 	archive, err := tarball.New(in)
 	if err != nil {
 		return err
@@ -241,16 +258,13 @@ func (d *Dump) Time() time.Time {
 	return d.newest
 }
 
-func (d *Dump) covers(resource schema.GroupResource, all bool, namespace string) {
+func (d *Dump) coverageOf(resource schema.GroupResource) *coverage {
 	c := d.coverage[resource]
 	if c == nil {
-		c = &coverage{namespaces: map[string]bool{}}
+		c = &coverage{namespaces: map[string]bool{}, some: map[string]bool{}, revisions: map[string]uint64{}}
 		d.coverage[resource] = c
 	}
-	c.all = c.all || all
-	if namespace != "" {
-		c.namespaces[namespace] = true
-	}
+	return c
 }
 
 // resourceOf is the name of a kind in requests.

@@ -24,6 +24,20 @@ type Gaps struct {
 	Fewer []string
 }
 
+// Partial are the resources of which the files have single objects, and may lack
+// others.
+func (d *Dump) Partial() (list []schema.GroupResource) {
+	for resource, c := range d.coverage {
+		for namespace := range c.some {
+			if !c.covers(namespace) && !slices.Contains(list, resource) {
+				list = append(list, resource)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b schema.GroupResource) int { return strings.Compare(a.Resource, b.Resource) })
+	return list
+}
+
 // Gaps compares what the files have of each kind.
 func (d *Dump) Gaps() Gaps {
 	var g Gaps
@@ -34,6 +48,7 @@ func (d *Dump) Gaps() Gaps {
 			maps.Copy(namespaces, c.namespaces)
 		}
 	}
+	delete(namespaces, "") // an empty list of kubectl's
 	for _, resource := range workloads {
 		c := d.coverage[resource]
 		switch {

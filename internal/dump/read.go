@@ -29,7 +29,7 @@ import (
 var inNamespace = regexp.MustCompile(`^(?:.*/)?namespaces/([^/]+)/`)
 
 // mayHold finds documents with one of the kinds without decoding them.
-var mayHold = regexp.MustCompile(`"?kind"?:\s*"?(?:List|(?:` + strings.Join(kinds, "|") + `)(?:List)?)\b`)
+var mayHold = regexp.MustCompile(`kind["']?\s*:\s*(?:!!str\s+)?["']?(?:List|(?:` + strings.Join(kinds, "|") + `)(?:List)?)\b`)
 
 // documentsOf takes the objects of a file. The items of a list are decoded one by
 // one: decoded whole, that of a large cluster takes many times its text.
@@ -56,6 +56,14 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 		}
 	default:
 		err = f.read(in)
+	}
+	// kubectl get KIND NAME prints one object, of which there may be others.
+	for _, o := range f.single {
+		if c := d.coverageOf(o.resource); d.alone && f.documents == 1 {
+			c.some[o.namespace] = true
+		} else {
+			c.namespaces[o.namespace] = true
+		}
 	}
 	switch {
 	case limited.err != nil:
@@ -92,6 +100,14 @@ type file struct {
 	d         *Dump
 	name      string
 	namespace string // by its path in a must-gather
+	documents int
+	single    []place // objects that are in no list
+}
+
+// place is where an object is.
+type place struct {
+	resource        schema.GroupResource
+	namespace, name string
 }
 
 // asJSON is the beginning of a JSON object, or of an array of them; YAML may begin
@@ -271,6 +287,9 @@ func (f *file) readYAML(in *bufio.Reader) error {
 	}
 }
 
+// kindField is a kind in a line of its own.
+var kindField = regexp.MustCompile(`^kind: ["']?(\w+)["']?\s*(?: #.*\n?)?$`)
+
 // kindOfItem reads the kind of an item whose dash is in this column, "" where it is
 // not in a line of its own.
 func kindOfItem(text []byte, column int) string {
@@ -278,8 +297,8 @@ func kindOfItem(text []byte, column int) string {
 		if len(line) < column+2 {
 			continue
 		}
-		if kind, ok := bytes.CutPrefix(line[column+2:], []byte("kind: ")); ok {
-			return string(bytes.Trim(kind, "\"\r\n"))
+		if m := kindField.FindSubmatch(line[column+2:]); m != nil {
+			return string(m[1])
 		}
 	}
 	return ""
@@ -316,6 +335,7 @@ type document struct {
 	unnamed []json.RawMessage
 	in      map[string]bool // namespaces
 	of      map[schema.GroupResource]bool
+	has     []place
 }
 
 // head is the fields that identify a value.
@@ -362,6 +382,7 @@ func (doc *document) item(text json.RawMessage) {
 		doc.of, doc.in = map[schema.GroupResource]bool{}, map[string]bool{}
 	}
 	doc.of[resource] = true
+	doc.has = append(doc.has, place{resource, o.namespace, o.name})
 	if o.namespace != "" {
 		doc.in[o.namespace] = true
 	}
@@ -375,7 +396,8 @@ func (doc *document) ofKind() string { return strings.TrimSuffix(doc.Kind, "List
 func (doc *document) end(text []byte) error {
 	var whole struct {
 		head
-		Items json.RawMessage `json:"items"`
+		Metadata json.RawMessage `json:"metadata"`
+		Items    json.RawMessage `json:"items"`
 	}
 	if text = bytes.TrimSpace(text); len(text) > 0 && text[0] == '[' { // jq .items
 		whole.Kind, whole.Items = "List", text
@@ -386,6 +408,9 @@ func (doc *document) end(text []byte) error {
 		return nil
 	}
 	doc.head = whole.head
+	if doc.depth == 0 {
+		doc.documents++
+	}
 	if !strings.HasSuffix(doc.Kind, "List") {
 		if doc.list {
 			return errors.New("a list without its kind: the file may be cut short")
@@ -397,8 +422,10 @@ func (doc *document) end(text []byte) error {
 		if o == nil || err != nil {
 			return nil
 		}
-		if doc.namespace == "" || o.namespace != doc.namespace {
-			doc.d.covers(resource, false, o.namespace)
+		if doc.namespace != "" && o.namespace == doc.namespace {
+			doc.d.coverageOf(resource).some[o.namespace] = true
+		} else {
+			doc.single = append(doc.single, place{resource, o.namespace, o.name})
 		}
 		return nil
 	}
@@ -424,11 +451,31 @@ func (doc *document) end(text []byte) error {
 	if doc.namespace != "" {
 		in[doc.namespace] = true
 	}
+	var list struct{ Continue, ResourceVersion string }
+	_ = json.Unmarshal(whole.Metadata, &list)                      // of a list that an API server wrote
+	revision, _ := strconv.ParseUint(list.ResourceVersion, 10, 64) // kubectl's own has none
 	for resource := range of {
-		doc.d.covers(resource, all, "")
-		for name := range in {
-			doc.d.covers(resource, all, name)
+		c := doc.d.coverageOf(resource)
+		if len(in) == 0 {
+			in = map[string]bool{"": true}
 		}
+		for name := range in {
+			if list.Continue != "" { // one of several parts
+				c.some[name] = true
+				continue
+			}
+			c.all = c.all || all
+			c.namespaces[name] = true
+			if all {
+				c.everywhere = max(c.everywhere, revision)
+			} else {
+				c.revisions[name] = max(c.revisions[name], revision)
+			}
+		}
+	}
+	for _, at := range doc.has {
+		o := doc.d.objects[at.resource][at.namespace+"/"+at.name]
+		o.listed = max(o.listed, revision)
 	}
 	return nil
 }
@@ -509,7 +556,11 @@ func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResour
 		d.objects[resource] = map[string]*object{}
 	}
 	key := o.namespace + "/" + o.name
-	if old := d.objects[resource][key]; old == nil || old.revision <= o.revision {
+	old := d.objects[resource][key]
+	if old != nil {
+		o.listed = old.listed
+	}
+	if old == nil || old.revision <= o.revision {
 		d.objects[resource][key] = o
 	}
 	return o, resource, nil

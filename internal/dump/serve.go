@@ -81,7 +81,8 @@ func (d *Dump) answer(r *http.Request) (body []byte, code int) {
 			}
 			return text, http.StatusOK
 		}
-		if d.has(resource, q.namespace) || resource.Resource == "namespaces" && d.whole() && !d.names(q.name) {
+		c := d.coverage[resource]
+		if seen := c != nil && c.covers(q.namespace); resource.Resource == "namespaces" && (seen || d.whole()) && !d.names(q.name) || seen && resource.Resource != "namespaces" {
 			return failure(http.StatusNotFound, metav1.StatusReasonNotFound, fmt.Sprintf("%s %q not found", resource, q.name))
 		}
 		return unseen(resource, q.namespace)
@@ -119,7 +120,7 @@ func failure(code int, reason metav1.StatusReason, message string) (body []byte,
 // has reports whether the files have the objects of a namespace; "" is any.
 func (d *Dump) has(resource schema.GroupResource, namespace string) bool {
 	c := d.coverage[resource]
-	return c != nil && (namespace == "" || c.all || c.namespaces[namespace])
+	return c != nil && (namespace == "" || c.covers(namespace) || c.some[namespace])
 }
 
 // whole reports whether the files have the workloads of all namespaces.
