@@ -106,7 +106,7 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 		if strings.HasPrefix(e.File, "/run/") {
 			step.Text += " (the file is written at each boot, often for the kernel argument rd.driver.blacklist=)"
 		}
-		step.Command = inShell(fmt.Sprintf("{ test -e %%[2]s || cp %%[1]s %%[2]s; } && sed -i '%ds/^/#/' %%[2]s", e.Line), e.File, override)
+		step.Command = inShell(fmt.Sprintf("{ test -e %%[2]s || install -Dm644 %%[1]s %%[2]s; } && sed -i '%ds/^/#/' %%[2]s", e.Line), e.File, override)
 	}
 	return p.annotated(u, step, e)
 }
