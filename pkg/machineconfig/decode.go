@@ -300,6 +300,9 @@ func (d *decoder) machineConfig(o value) {
 			}
 		}
 	}
+	if c.Role == "" && c.RenderedFor == "" {
+		c.Notes = append(c.Notes, "it has no label "+RoleLabel+": no pool takes it")
+	}
 	// What the operator itself makes has the release's image.
 	if spec.OSImageURL != "" && c.RenderedFor == "" && meta.Annotations[generatedBy] == "" {
 		c.Notes = append(c.Notes, "it sets osImageURL: the files of that image are not judged")

@@ -88,13 +88,42 @@ func Pools(configs []Config, custom ...string) []Pool {
 }
 
 // has reports whether the pool's configurations may be those that a rendered one is
-// made from: they write the same files about modules.
+// made from: they have the same files about modules, units and kernel arguments.
 func (p *Pool) has(rendered Config) bool {
-	return !slices.ContainsFunc(rendered.Files, func(f HostFile) bool {
-		return relevant(f.Path) && !slices.ContainsFunc(p.Configs, func(c Config) bool {
-			return slices.ContainsFunc(c.Files, func(have HostFile) bool { return path.Clean(have.Path) == path.Clean(f.Path) })
-		})
-	})
+	all := map[string]bool{}
+	for _, c := range p.Configs {
+		for name := range c.parts() {
+			all[name] = true
+		}
+	}
+	for name := range rendered.parts() {
+		if !all[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// parts names what the configuration has that may bear on a module.
+func (c *Config) parts() map[string]bool {
+	out := map[string]bool{}
+	for _, f := range c.Files {
+		if relevant(f.Path) {
+			out[path.Clean(f.Path)] = true
+		}
+	}
+	for _, l := range c.Links {
+		if relevant(l.Path) {
+			out[path.Clean(l.Path)] = true
+		}
+	}
+	for _, u := range c.Units {
+		out["unit "+u.Name] = true
+	}
+	for _, arg := range c.KernelArguments {
+		out["argument "+arg] = true
+	}
+	return out
 }
 
 // Host is under which rules a pool is judged. The zero value is a node of OpenShift
@@ -201,7 +230,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		}
 	}
 	if pool.leftOut != nil {
-		e.Notes = append(e.Notes, fmt.Sprintf("%s %s was left out, and has files that the other MachineConfigs of the pool do not have: give all of the pool's, or %[2]s alone", Kind, pool.leftOut.Name))
+		unread = append(unread, fmt.Sprintf("%s %s was left out, and has what the other MachineConfigs of the pool do not have: give all of the pool's, or %[2]s alone", Kind, pool.leftOut.Name))
 	}
 	for _, w := range report.Warnings {
 		if w.Reason != verdict.ReasonPendingReboot { // every pool judged is pending
@@ -318,6 +347,10 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 			}
 		}
 		place := func(p string, n *memfs.Node) {
+			if at := root.parents(p); strings.HasPrefix(at, "usr/") && !strings.HasPrefix(at, "usr/local/") {
+				cannot(c, p, errors.New("/usr is read-only on these nodes: the machine-config-operator and Ignition fail"))
+				return
+			}
 			at, err := root.put(p, n)
 			if err != nil {
 				cannot(c, p, err)

@@ -337,6 +337,14 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerFalse, verdict.OnBootBlocked, "the boot does not run"},
 		{"nomodule as a kernel argument", []string{enabling, machineConfig("args", "worker", "", `,"kernelArguments":["nomodule"]`)},
 			kmod.AnswerFalse, verdict.OnBootBlocked, "nomodule (MachineConfig args)"},
+		{"a request where nothing can be written", []string{object("a", file(empty, "data:,"), file("/usr/lib/modules-load.d/sctp.conf", "data:,sctp"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig a: /usr/lib/modules-load.d/sctp.conf: /usr is read-only"},
+		{"the same through a link", []string{enabling, object("b", file("/lib/modprobe.d/x.conf", "data:,install%20sctp%20/bin/false"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "/usr is read-only"},
+		{"a program where nothing can be written", []string{enabling, object("b", file("/usr/bin/x", "data:,"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "/usr is read-only"},
+		{"below /usr/local, which is writable", []string{object("a", file(empty, "data:,"), file("/usr/local/lib/modules-load.d/sctp.conf", "data:,sctp"))},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "/usr/local/lib/modules-load.d/sctp.conf:1"},
 		{"a sysctl as a kernel argument", []string{enabling, machineConfig("args", "worker", "", `,"kernelArguments":["sysctl.kernel.modules_disabled=1"]`)},
 			kmod.AnswerFalse, verdict.OnBootBlocked, "modules_disabled=1 (MachineConfig args)"},
 		{"a link to contents elsewhere", []string{enabling, machineConfig("a", "worker", `"storage":{"files":[`+file("/opt/x.conf", "https://example.com/x.conf")+`],
@@ -412,7 +420,7 @@ func TestOneMachineConfigDoesAllSteps(t *testing.T) {
 		ByName: stopped, Autoload: stopped, AutoloadIPv6: stopped, BootLoad: kmod.BootLoad{Requested: kmod.AnswerFalse, Decision: stopped},
 	}})
 	hardening := object("75-hardening", file("/etc/modprobe.d/sctp.conf", "data:,"+url.PathEscape("install sctp /bin/false\nblacklist sctp\n")),
-		file("/usr/lib/modprobe.d/CIS.conf", "data:,"+url.PathEscape("install sctp /bin/true\n")))
+		file("/etc/modprobe.d/CIS.conf", "data:,"+url.PathEscape("install sctp /bin/true\n")))
 	for name, c := range map[string]struct {
 		files []File
 		want  kmod.Answer
@@ -705,16 +713,21 @@ func TestRendered(t *testing.T) {
 }
 
 // TestLeftOut: a rendered configuration that other MachineConfigs of its pool keep
-// from being judged is named, if it has more than they have.
+// from being judged is named, if it has more than they have: what the pool has is
+// not known then.
 func TestLeftOut(t *testing.T) {
 	hardened := rendered("rendered-worker-1", "worker", file("/etc/modprobe.d/stig.conf", "data:,install%20sctp%20/bin/false"))
 	covered := rendered("rendered-worker-2", "worker", file(verdict.LoadRequest, "data:,sctp"), file("/etc/motd", "data:,"))
+	more := func() string { return rendered("rendered-worker-1", "worker") }
 	for name, c := range map[string]struct {
 		objects []string
 		want    bool
 	}{
 		"more than the others": {[]string{hardened, documented}, true},
 		"what the others have": {[]string{covered, documented}, false},
+		"an argument more":     {[]string{strings.Replace(more(), `"config":`, `"kernelArguments":["module_blacklist=sctp"],"config":`, 1), documented}, true},
+		"a unit more":          {[]string{strings.Replace(more(), `"storage":`, `"systemd":{"units":[{"name":"systemd-modules-load.service","mask":true}]},"storage":`, 1), documented}, true},
+		"a link more":          {[]string{strings.Replace(more(), `"storage":{`, `"storage":{"links":[{"path":"/etc/modprobe.d/x.conf","target":"/opt/x"}],`, 1), documented}, true},
 		"an old one has more":  {[]string{hardened, covered, documented}, false},
 		"alone":                {[]string{hardened}, false},
 	} {
@@ -731,6 +744,9 @@ func TestLeftOut(t *testing.T) {
 		}
 		if got := strings.Contains(strings.Join(e.Notes, "\n"), "rendered-worker-1 was left out"); got != c.want {
 			t.Errorf("%s: noted %t, want %t: %q", name, got, c.want, e.Notes)
+		}
+		if (e.Enabled == kmod.AnswerUnknown) != c.want {
+			t.Errorf("%s: %s", name, e.Enabled)
 		}
 	}
 }
