@@ -183,8 +183,12 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 			Message: "not in this copy of the host's files: " + strings.Join(slices.Compact(missing), ", ") + "; the answers that they could change are unknown",
 		})
 	}
-	if report.Module.State.InKernel() && report.Reason == verdict.ReasonInspectionFailed {
-		report.Message = "the module sctp is in the kernel; that SCTP works cannot be proved from files (run \"sctp-agent check\" on the host)"
+	if report.Reason == verdict.ReasonInspectionFailed && report.Module.State.InKernel() {
+		report.Message = "the module sctp is in the kernel; that SCTP works cannot be proved from files"
+	}
+	if report.Reason == verdict.ReasonInspectionFailed && (report.Module.State.InKernel() || strings.Contains(report.Message, "in this copy")) {
+		report.Remedy = "run \"sctp-agent check\" on the host"
+		report.Remedies = []verdict.Remedy{{Action: verdict.ActionRetry, Text: report.Remedy, Command: "sctp-agent check"}}
 	}
 	return report, nil
 }

@@ -172,6 +172,10 @@ func TestSosreport(t *testing.T) {
 			if r.Node != "worker-1" || r.Kernel.Release != hostcase.Release || r.Kernel.Machine != "x86_64" || r.Host.Kmod != "28" || r.Probe.Attempted {
 				t.Errorf("not the host's own: %+v %+v %+v", r.Node, r.Kernel, r.Host)
 			}
+			// The host's agent has no part in what a copy lacks.
+			if wants := strings.Contains(r.Remedy, `run "sctp-agent check" on the host`); wants != (r.Reason == verdict.ReasonInspectionFailed) || wants && r.Remedies[0].Command != "sctp-agent check" {
+				t.Errorf("remedy of %s: %s", r.Reason, r.Remedy)
+			}
 		})
 	}
 }
@@ -361,6 +365,8 @@ func TestRefused(t *testing.T) {
 		{"empty", nil, tarball.ErrFormat},
 		{"text", []byte("sosreport-worker.tar.xz: not downloaded yet\n"), tarball.ErrFormat},
 		{"cut", good[:bytes.LastIndex(good, []byte("ustar"))], io.ErrUnexpectedEOF}, // inside the last header
+		{"cut between two entries", good[:bytes.LastIndex(good, []byte("ustar"))-257], io.ErrUnexpectedEOF},
+		{"without its end", bytes.TrimRight(good, "\x00"), io.ErrUnexpectedEOF},
 		{"out", entry(t, tar.Header{Name: "sos/../../etc/passwd", Typeflag: tar.TypeDir}), tarball.ErrBadEntry},
 		{"hard link out", entry(t, tar.Header{Name: "sos/etc/hostname", Linkname: "../../etc/passwd", Typeflag: tar.TypeLink}), tarball.ErrBadEntry},
 		{"huge", entry(t, tar.Header{Name: "sos/etc/hostname", Size: 1 << 40, Typeflag: tar.TypeReg}), io.ErrUnexpectedEOF},

@@ -77,8 +77,28 @@ func Is(in *bufio.Reader) bool {
 // Reader reads an archive entry by entry.
 type Reader struct {
 	tar            *tar.Reader
+	end            *endReader
 	entries, names int
 }
+
+// endReader counts the zero bytes at the end of what was read.
+type endReader struct {
+	r     io.Reader
+	zeros int
+}
+
+func (e *endReader) Read(p []byte) (int, error) {
+	n, err := e.r.Read(p)
+	rest := len(bytes.TrimRight(p[:n], "\x00"))
+	if rest > 0 {
+		e.zeros = 0
+	}
+	e.zeros += n - rest
+	return n, err
+}
+
+// blockSize is the unit of an archive, which ends with two such blocks of zeros.
+const blockSize = 512
 
 // New opens an unpacked archive.
 func New(in *bufio.Reader) (*Reader, error) {
@@ -88,13 +108,17 @@ func New(in *bufio.Reader) (*Reader, error) {
 		}
 		return nil, ErrFormat
 	}
-	return &Reader{tar: tar.NewReader(in)}, nil
+	end := &endReader{r: in}
+	return &Reader{tar: tar.NewReader(end), end: end}, nil
 }
 
 // Next goes to the next entry, and returns its clean name below the archive's
 // root ("." for that itself). At the end it is io.EOF.
 func (r *Reader) Next() (name string, head *tar.Header, err error) {
 	head, err = r.tar.Next()
+	if errors.Is(err, io.EOF) && r.end.zeros < blockSize {
+		err = io.ErrUnexpectedEOF // cut short between two entries
+	}
 	if err != nil {
 		return "", nil, err
 	}
