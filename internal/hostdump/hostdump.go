@@ -186,7 +186,7 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 	if report.Reason == verdict.ReasonInspectionFailed && report.Module.State.InKernel() {
 		report.Message = "the module sctp is in the kernel; that SCTP works cannot be proved from files"
 	}
-	if report.Reason == verdict.ReasonInspectionFailed && (report.Module.State.InKernel() || strings.Contains(report.Message, "in this copy")) {
+	if report.Reason == verdict.ReasonInspectionFailed && (report.Module.State.InKernel() || report.Module.State == kmod.StateUnknown || strings.Contains(report.Message, "in this copy")) {
 		report.Remedy = "run \"sctp-agent check\" on the host"
 		report.Remedies = []verdict.Remedy{{Action: verdict.ActionRetry, Text: report.Remedy, Command: "sctp-agent check"}}
 	}
