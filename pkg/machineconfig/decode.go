@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -130,6 +131,7 @@ type ignition struct {
 	Storage struct {
 		Files []struct {
 			Path      string          `json:"path"`
+			Mode      *int            `json:"mode"` // only its type counts
 			Contents  resource        `json:"contents"`
 			Overwrite *bool           `json:"overwrite"`
 			Append    json.RawMessage `json:"append"` // a list in 3.x, a boolean in 2.x
@@ -342,8 +344,8 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	if err := json.Unmarshal(raw, &ign); err != nil {
 		return c, err
 	}
-	if ign.Ignition.Version == "" {
-		c.Notes = append(c.Notes, "it has no ignition.version: Ignition and the machine-config-operator refuse it")
+	for _, why := range ign.refused() {
+		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("Ignition and the machine-config-operator refuse it: %s", why)})
 	}
 	remote := append(append([]resource{ign.Ignition.Config.Replace}, ign.Ignition.Config.Merge...), ign.Ignition.Config.Append...)
 	for _, r := range remote {
@@ -389,6 +391,41 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		c.Units = append(c.Units, unit)
 	}
 	return c, nil
+}
+
+// refused is what the specification forbids, of what is decoded here. Of
+// specification 2, the machine-config-operator removes duplicates.
+func (ign *ignition) refused() (why []string) {
+	version := ign.Ignition.Version
+	switch {
+	case version == "":
+		return []string{"it has no ignition.version"}
+	case !strings.HasPrefix(version, "2.") && !strings.HasPrefix(version, "3."):
+		return []string{"ignition.version " + clip(version)}
+	}
+	seen := map[string]bool{}
+	once := func(what, name string) {
+		if key := what + " " + name; !strings.HasPrefix(version, "2.") && seen[key] {
+			why = append(why, "two entries of "+what+" "+clip(name))
+		} else {
+			seen[key] = true
+		}
+	}
+	for _, f := range ign.Storage.Files {
+		once("path", f.Path)
+	}
+	for _, l := range ign.Storage.Links {
+		once("path", l.Path)
+	}
+	for _, u := range ign.Systemd.Units {
+		once("unit", u.Name)
+		for _, d := range u.DropIns {
+			if path.Ext(d.Name) != ".conf" {
+				why = append(why, fmt.Sprintf("drop-in %s of unit %s is not called .conf", clip(d.Name), clip(u.Name)))
+			}
+		}
+	}
+	return why
 }
 
 // runs reports whether a unit of the configuration names a file.
