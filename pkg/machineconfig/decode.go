@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"net/url"
 	"path"
@@ -48,6 +49,8 @@ type Config struct {
 	Unread []Unread
 	// Notes are what else is worth knowing before it is applied.
 	Notes []string
+	// modes are those with more than permissions.
+	modes []string
 }
 
 // HostFile is a decoded file.
@@ -131,7 +134,7 @@ type ignition struct {
 	Storage struct {
 		Files []struct {
 			Path      string          `json:"path"`
-			Mode      *int            `json:"mode"` // only its type counts
+			Mode      int             `json:"mode"`
 			Contents  resource        `json:"contents"`
 			Overwrite *bool           `json:"overwrite"`
 			Append    json.RawMessage `json:"append"` // a list in 3.x, a boolean in 2.x
@@ -285,6 +288,9 @@ func (d *decoder) machineConfig(o value) {
 			err = fmt.Errorf("spec.config: %w", err)
 		}
 	}
+	for _, mode := range c.modes { // 644, which is 01204
+		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("the machine-config-operator refuses it: %s is more than 0777", mode)})
+	}
 	if err != nil {
 		c = Config{Unread: []Unread{{Err: err}}}
 		d.broken++
@@ -354,7 +360,10 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		}
 	}
 	for _, f := range ign.Storage.Files {
-		file := HostFile{Path: f.Path, Keeps: f.Contents.Source == nil && !strings.HasPrefix(ign.Ignition.Version, "2.")}
+		if f.Mode > int(fs.ModePerm) {
+			c.modes = append(c.modes, fmt.Sprintf("mode 0%o of %s", f.Mode, clip(f.Path)))
+		}
+		file := HostFile{Path: f.Path, Keeps: (f.Contents.Source == nil || *f.Contents.Source == "") && !strings.HasPrefix(ign.Ignition.Version, "2.")}
 		file.Contents, file.Err = f.Contents.decode()
 		if file.Err == nil && appends(f.Append) {
 			file.Err, file.Keeps = errors.New("it appends to whatever the host has"), false
