@@ -62,6 +62,8 @@ type HostFile struct {
 	// Err is why its contents are not known, where only a reader of the file may
 	// need them.
 	Err error
+	// noSource: its source is empty, which is an empty file for Ignition.
+	noSource bool
 }
 
 // Unit is a configuration's entry about a systemd unit.
@@ -291,6 +293,13 @@ func (d *decoder) machineConfig(o value) {
 	for _, mode := range c.modes { // 644, which is 01204
 		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("the machine-config-operator refuses it: %s is more than 0777", mode)})
 	}
+	c.Files = slices.DeleteFunc(c.Files, func(f HostFile) bool {
+		refused := f.noSource && relevant(f.Path)
+		if refused {
+			c.Unread = append(c.Unread, Unread{Path: f.Path, Err: errors.New(`the machine-config-operator cannot decode an empty source ("data:," is an empty file)`)})
+		}
+		return refused
+	})
 	if err != nil {
 		c = Config{Unread: []Unread{{Err: err}}}
 		d.broken++
@@ -363,7 +372,8 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		if f.Mode > int(fs.ModePerm) {
 			c.modes = append(c.modes, fmt.Sprintf("mode 0%o of %s", f.Mode, clip(f.Path)))
 		}
-		file := HostFile{Path: f.Path, Keeps: (f.Contents.Source == nil || *f.Contents.Source == "") && !strings.HasPrefix(ign.Ignition.Version, "2.")}
+		file := HostFile{Path: f.Path, Keeps: f.Contents.Source == nil && !strings.HasPrefix(ign.Ignition.Version, "2.")}
+		file.noSource = f.Contents.Source != nil && *f.Contents.Source == "" && !strings.HasPrefix(ign.Ignition.Version, "2.")
 		file.Contents, file.Err = f.Contents.decode()
 		if file.Err == nil && appends(f.Append) {
 			file.Err, file.Keeps = errors.New("it appends to whatever the host has"), false
