@@ -260,9 +260,9 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	file, found := p.host.program(name)
 	if path.IsAbs(name) {
 		switch _, err := p.host.Stat(name); {
-		case !found:
-			return commandFails, false // 127, not found
-		case err != nil && !p.host.MayHave(name):
+		case !found && (p.host.hasInit() || !packaged(name)):
+			return commandFails, false // 127, not found; all of the host may not be in the root
+		case found && err != nil && !p.host.MayHave(name):
 			p.unseen = printable(name) + " could not be looked at: " + hostroot.Bare(err).Error()
 			return commandUnknown, false
 		}
@@ -282,7 +282,7 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 		return p.nestedModprobe(args[1:]), false
 	}
 	if isShell(name) {
-		if name != "sh" && !found {
+		if path.Base(name) != "sh" && !found {
 			return commandUnknown, false // not each host has it
 		}
 		return p.shellCommand(args[1:]), false
