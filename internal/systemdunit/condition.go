@@ -59,10 +59,10 @@ func (s *Set) conditions(list []Setting, prefix string, cmdline []string) (all T
 	for _, v := range list {
 		value, trigger := strings.CutPrefix(v.Value, "|")
 		value, negated := strings.CutPrefix(strings.TrimSpace(value), "!")
-		kind := strings.TrimPrefix(v.Key, prefix)
-		t := s.condition(kind, strings.TrimSpace(value), cmdline)
+		kind, value := strings.TrimPrefix(v.Key, prefix), strings.TrimSpace(value)
+		t := s.condition(kind, value, cmdline)
 		switch {
-		case negated && kind == "KernelModuleLoaded":
+		case negated && (kind == "KernelModuleLoaded" || strings.HasPrefix(value, "/sys/module/")):
 			t = Yes // what it would load is there already, or it is run
 		case negated && t == Yes:
 			t = No

@@ -213,6 +213,19 @@ func (s *Set) Load(name string) *Unit {
 	if u.File == "" || u.Masked || u.Err != nil {
 		return u
 	}
+	s.addDropIns(u, name)
+	return u
+}
+
+// Shipped is a unit that the host's systemd has and this root has not: its text, with
+// the drop-ins that are in the root. file is where the host has it.
+func (s *Set) Shipped(name, file, text string) *Unit {
+	u := &Unit{Name: name, File: file, Settings: parse(file, []byte(text))}
+	s.addDropIns(u, name)
+	return u
+}
+
+func (s *Set) addDropIns(u *Unit, name string) {
 	for _, file := range s.dropIns(name) {
 		data, _, err := s.read(file)
 		if err != nil {
@@ -224,7 +237,6 @@ func (s *Set) Load(name string) *Unit {
 		}
 		u.Settings = append(u.Settings, parse(file, data)...)
 	}
-	return u
 }
 
 // loadFile reads the unit's own file of the first directory that has one.

@@ -74,10 +74,11 @@ const (
 
 // bootSources is where the next boot's arguments come from.
 type bootSources struct {
-	// entries are those of which the next boot takes one; sure: the only one.
-	entries []bootEntry
-	sure    bool
-	env     map[string]grubVariable
+	// entries are those of which the next boot takes one; sure: the only one;
+	// complete: all could be read.
+	entries        []bootEntry
+	sure, complete bool
+	env            map[string]grubVariable
 	// hints are arguments of files from which entries are made, and of a staged
 	// deployment.
 	hints  []bootArgument
@@ -158,6 +159,7 @@ func (h *host) gatherBootSources() bootSources {
 		s.hints = append(s.hints, parseStaged(stagedOSTree, data)...)
 	}
 	unseen := len(s.unseen)
+	s.complete = unseen == 0 && !s.staged
 	grub := grubDefaults{}
 	grub.parse(defaultGrub, read(defaultGrub))
 	addHints(defaultGrubDir, ".cfg", grub.parse)
@@ -198,7 +200,8 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			next.Pending = append(next.Pending, e)
 		}
 	}
-	for _, entry := range s.entries {
+	sure := s.sure || s.complete && h.agree(s)
+	for i, entry := range s.entries {
 		arguments, known := entry.arguments(s.env)
 		if !known {
 			continue
@@ -224,9 +227,9 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			}
 		}
 		switch {
-		case differs && s.sure:
-			h.bootWith(arguments)
-		case differs:
+		case differs && sure && i == 0:
+			defer h.bootWith(arguments)
+		case differs && !sure:
 			next.Known = false
 		}
 	}
@@ -235,9 +238,26 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			add(a, notNow)
 			// Only what the boot loader has counts, until its configuration is
 			// written again.
-			next.Known = next.Known && s.sure
+			next.Known = next.Known && sure
 		}
 	}
+}
+
+// agree reports whether all entries have the same of what concerns the target: it does
+// not matter then which one is booted.
+func (h *host) agree(s bootSources) bool {
+	var first []string
+	for i, entry := range s.entries {
+		arguments, known := entry.arguments(s.env)
+		keys := slices.Sorted(maps.Keys(h.relevant(arguments)))
+		if i == 0 {
+			first = keys
+		}
+		if !known || !slices.Equal(keys, first) {
+			return false
+		}
+	}
+	return len(s.entries) > 0
 }
 
 // bootWith gives the kernel other arguments.
@@ -479,7 +499,7 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 }
 
 // inRun are the files of modprobe.d and modules-load.d in /run, and those of units
-// there that are evidence.
+// there that are evidence; else the directory of units there, if it has any.
 func (h *host) inRun(now replayed) (files []string) {
 	add := func(file string) {
 		if !slices.Contains(files, file) && len(files) < maxPending {
@@ -500,6 +520,10 @@ func (h *host) inRun(now replayed) (files []string) {
 				add(e.File)
 			}
 		}
+	}
+	const units = "/run/systemd/system" // links, as "systemctl enable --runtime" makes them
+	if entries, err := h.ReadDir(units); err == nil && len(entries) > 0 && len(files) == 0 {
+		add(units)
 	}
 	slices.Sort(files)
 	return files

@@ -22,6 +22,7 @@ const (
 // loads reports whether a command or script has in it what may load or remove a
 // module.
 func loads(text string) bool {
+	text = strings.ReplaceAll(text, "modprobe.d", "")
 	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod") || strings.Contains(text, "kmod load")
 }
 

@@ -207,7 +207,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	if early, err := h.Readlink(earlyMask); err == nil && early == "/dev/null" {
 		return unclear(UnitUnknown, Evidence{File: earlyMask, Effect: "masks " + modulesLoadUnit + " in this boot: what asked for that is not known"})
 	}
-	u := units.Load(modulesLoadUnit)
+	u, partial := units.Load(modulesLoadUnit), false
 	switch {
 	case u.Masked:
 		return stopped(UnitMasked, Evidence{File: u.File, Effect: "masks the unit that reads modules-load.d (run \"systemctl unmask " + modulesLoadUnit + "\")"})
@@ -217,14 +217,14 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		return unclear(UnitUnknown, unreadable(units.ErrFile, units.Err))
 	case u.File == "" && whole && !units.Empty():
 		return stopped(UnitAbsent, Evidence{File: shippedUnit, Effect: "is not there: nothing reads modules-load.d at boot"})
-	case u.File == "":
-		return loadUnit{state: UnitUnknown, runs: AnswerTrue} // not all of the host is in the root
+	case u.File == "": // not all of the host is in the root
+		u, partial = units.Shipped(modulesLoadUnit, shippedUnit, "[Service]\nExecStart="+modulesLoadPrograms[0]+"\n"), true
 	}
 	pulled, masked := units.Pulled("sysinit.target", modulesLoadUnit)
 	switch {
 	case masked != "":
 		return stopped(UnitMasked, Evidence{File: masked, Effect: "replaces the link that starts " + modulesLoadUnit + " at boot"})
-	case !pulled && whole:
+	case !pulled && whole && !partial:
 		return unclear(UnitUnknown, Evidence{File: u.File, Effect: "is not linked from sysinit.target.wants: what starts it at boot is not known"})
 	}
 	state, runs, changed := h.unitStarts(u)
@@ -254,6 +254,9 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	}
 	if units.Load("sysinit.target").Masked {
 		return unclear(state, Evidence{File: units.Load("sysinit.target").File, Effect: "masks the target that starts " + modulesLoadUnit})
+	}
+	if partial {
+		state = UnitUnknown
 	}
 	return loadUnit{state: state, runs: AnswerTrue}
 }

@@ -309,6 +309,16 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: default/grub with a comment", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\" # no sctp\n")), "unknown")
 	add("arguments: default/grub appended", whole(requested, file("etc/default/grub.d/50.cfg", "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX module_blacklist=sctp\"\n")), "unknown")
 	add("arguments: default/grub over two lines", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"ro \\\n module_blacklist=sctp\"\n")), "unknown")
+	both := func(options ...string) []hostcase.Entry {
+		return []hostcase.Entry{requested, entry("a", release, options[0]), entry("b", newer, options[len(options)-1]), entry("x-0-rescue", "0-rescue-x", "ro")}
+	}
+	newerHasIt := kernel(newer, "libcrc32c", "sctp")
+	add("arguments: all entries have it", withKernels(whole(both(arg)...), newerHasIt), "blocked")
+	add("arguments: all entries have it in other words", withKernels(whole(both(arg, "ro module_blacklist=dccp,sctp")...), newerHasIt), "blocked")
+	add("arguments: all entries are without it", withKernels(cmdline(arg, both("ro")...), newerHasIt), "loaded")
+	add("arguments: all entries are without it, and default/grub is not", withKernels(whole(append(both("ro"), file("etc/default/grub", "GRUB_CMDLINE_LINUX=\""+arg+"\"\n"))...), newerHasIt), "loaded;warnings~=/etc/default/grub")
+	add("arguments: one of the entries has it", withKernels(whole(both("ro", arg)...), newerHasIt), "unknown")
+	add("arguments: all entries have it, and one cannot be followed", withKernels(whole(both(arg, "$kernelopts")...), newerHasIt), "unknown")
 	add("arguments: default/grub assigned again", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\nGRUB_CMDLINE_LINUX=ro\n")), "loaded")
 	add("arguments: default/grub assigned again with itself", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX ro\"\n")), "unknown")
 	add("arguments: default/grub assigned again under a condition", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\nif false; then\n  GRUB_CMDLINE_LINUX=ro\nfi\n")), "unknown")
@@ -551,6 +561,22 @@ func strangeHosts() (list []strangeHost) {
 	for command, want := range map[string]string{"disabled": "false", "/etc/hosts": "false", "/bin//true": "false", "off; /sbin/modprobe -i sctp": "true", "exec /bin/false": "unknown|false", "gate=1": "unknown|false", "eval modprobe -i sctp": "unknown", "gate": "unknown"} {
 		add("install: "+command, whole(file("etc/hosts", "x"), file("usr/local/bin/gate", elf), file("etc/modprobe.d/x.conf", "install sctp "+command+"\n")), "autoload="+want+";modprobe="+want)
 	}
+	// Roots without all of the host, and what only looks like a load.
+	some := func(es ...hostcase.Entry) *hostcase.Case { c := whole(); c.Entries = es; return c }
+	wanted := link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")
+	for exec, want := range map[string]string{"/sbin/modprobe sctp": "loaded", "/bin/sh -c 'modprobe sctp'": "loaded", "/usr/local/bin/load": "blocked", "/sbin/modprobe -b sctp": "blocked"} {
+		add("part: "+exec, some(blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart="+exec+"\n"), wanted), want)
+	}
+	for install, want := range map[string]string{"/bin/true": "false", "/sbin/modprobe -i sctp": "true", "/opt/none": "false"} {
+		add("part: install "+install, some(file("etc/modprobe.d/x.conf", "install sctp "+install+"\n")), "autoload="+want)
+	}
+	add("part: drop-in", some(requested, file("etc/systemd/system/systemd-modules-load.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/none\n")), "onboot=on-demand;boot=false")
+	add("part: drop-in that holds", some(requested, file("etc/systemd/system/systemd-modules-load.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/modules-load.d\n")), "loaded")
+	add("part: link replaced", some(requested, link("etc/systemd/system/sysinit.target.wants/systemd-modules-load.service", "/dev/null")), "on-demand")
+	add("unit: not loaded yet", unit("[Unit]\nConditionPathExists=!/sys/module/sctp\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "loaded")
+	add("unit: only if loaded", unit("[Unit]\nConditionPathExists=/sys/module/sctp\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "unknown")
+	add("unit: looks into modprobe.d", oneshot("ExecStart=/bin/grep sctp /etc/modprobe.d/b.conf", blacklisted), "blocked")
+	add("unit: enabled until the next boot", whole(blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("run/systemd/system/multi-user.target.wants/l.service", "/etc/systemd/system/l.service")), "unknown")
 	// Units that start others, apart from those that pull them in.
 	for name, es := range map[string][]hostcase.Entry{
 		"device": {link("etc/systemd/system/sys-subsystem-net-devices-eth0.device.wants/l.service", "../l.service")}, "mount": {link("etc/systemd/system/-.mount.requires/l.service", "../l.service")},
