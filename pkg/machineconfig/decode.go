@@ -279,6 +279,7 @@ func (d *decoder) machineConfig(o value) {
 		Config          json.RawMessage `json:"config"`
 		KernelArguments []string        `json:"kernelArguments"`
 		OSImageURL      string          `json:"osImageURL"`
+		KernelType      string          `json:"kernelType"`
 	}
 	var c Config
 	err := unmarshal(o.Metadata, "metadata", &meta)
@@ -289,6 +290,9 @@ func (d *decoder) machineConfig(o value) {
 		if c, err = DecodeConfig(spec.Config); err != nil {
 			err = fmt.Errorf("spec.config: %w", err)
 		}
+	}
+	if kernel := spec.KernelType; !slices.Contains([]string{"", "default", "realtime", "64k-pages"}, kernel) {
+		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("the machine-config-operator refuses it: kernelType %s", clip(kernel))})
 	}
 	for _, mode := range c.modes { // 644, which is 01204
 		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("the machine-config-operator refuses it: %s is more than 0777", mode)})
@@ -352,7 +356,7 @@ func unmarshal(raw json.RawMessage, field string, into any) error {
 // cannot be read of it is listed in Unread.
 func DecodeConfig(raw json.RawMessage) (Config, error) {
 	var c Config
-	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
+	if len(raw) == 0 || bytes.Equal(raw, []byte("null")) || bytes.Equal(raw, []byte("{}")) {
 		return c, nil
 	}
 	var ign ignition
