@@ -218,6 +218,10 @@ func (d *Dump) judge(ctx context.Context, files fs.FS, release string, opts Opti
 		return notCopied
 	})
 	r = verdict.Judge(facts)
+	if r.Reason == verdict.ReasonModuleLoadFailed {
+		// A copy does not have the time at which a file was put in its place.
+		r.Reason, r.Message = verdict.ReasonModuleNotLoaded, r.Message+": that failed, or is newer than this boot"
+	}
 	if unseen := facts.Inspection.Next.Unseen; len(unseen) > 0 && r.OnBoot != verdict.OnBootUnknown && r.Module.State != kmod.StateBuiltin {
 		r.OnBoot, missing = verdict.OnBootUnknown, append(missing, unseen...)
 	}

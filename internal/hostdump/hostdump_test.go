@@ -146,6 +146,7 @@ func TestSosreport(t *testing.T) {
 	}{
 		{"the vendor's blacklist", rhel(blacklist), kmod.StateLoadable, nil, kmod.AnswerFalse, verdict.ReasonModuleBlacklisted, "/etc/modprobe.d/sctp-blacklist.conf:2"},
 		{"nothing stops it", rhel(), kmod.StateLoadable, nil, kmod.AnswerFalse, verdict.ReasonModuleNotLoaded, "nothing has loaded it"},
+		{"requested, and not loaded", rhel(enabled), kmod.StateLoadable, nil, kmod.AnswerFalse, verdict.ReasonModuleNotLoaded, "that failed, or is newer than this boot"},
 		{"loaded", loaded, kmod.StateLoaded, nil, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "cannot be proved from files"},
 		{"no kernel-modules-extra", without, kmod.StateAbsent, nil, kmod.AnswerFalse, verdict.ReasonModuleMissing, "modules.dep"},
 		{"no list of what is compiled in", without, kmod.StateAbsent, func(m fstest.MapFS) {
