@@ -59,6 +59,8 @@ type Set struct {
 	against map[string]Setting
 	// doubts remembers the answers of doubt.
 	doubts map[string]*Setting
+	// removed are files that do not count; see Remove.
+	removed map[string]bool
 }
 
 type unitDir struct {
@@ -198,6 +200,15 @@ func (s *Set) Mask(name, file string) {
 	s.units[name] = &Unit{Name: name, File: file, Masked: true}
 }
 
+// Remove takes a file away: a unit's own, a drop-in or a link that pulls a unit in.
+// Conditions, Load and Pulled go by what is left then.
+func (s *Set) Remove(file string) {
+	if s.removed == nil {
+		s.removed = map[string]bool{}
+	}
+	s.removed[file], s.units = true, map[string]*Unit{}
+}
+
 // Load finds a unit and its drop-ins.
 func (s *Set) Load(name string) *Unit {
 	if u := s.units[name]; u != nil {
@@ -243,7 +254,7 @@ func (s *Set) addDropIns(u *Unit, name string) {
 func (s *Set) loadFile(u *Unit, name string) bool {
 	for _, d := range s.dirs {
 		mode, ok := d.entries[name]
-		if !ok {
+		if !ok || s.removed[path.Join(d.path, name)] {
 			continue
 		}
 		u.File = path.Join(d.path, name)
@@ -328,7 +339,7 @@ func (s *Set) dropIns(name string) (files []string) {
 			return
 		}
 		for _, e := range entries {
-			if strings.HasSuffix(e.Name, ".conf") && !strings.HasPrefix(e.Name, ".") && !taken[e.Name] {
+			if strings.HasSuffix(e.Name, ".conf") && !strings.HasPrefix(e.Name, ".") && !taken[e.Name] && !s.removed[path.Join(dir, e.Name)] {
 				taken[e.Name] = true
 				files = append(files, path.Join(dir, e.Name))
 			}
@@ -360,6 +371,9 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 				continue
 			}
 			link := path.Join(d.path, wanter+kind, name)
+			if s.removed[link] {
+				continue
+			}
 			target, err := s.files.Readlink(link)
 			if err == nil && target != "/dev/null" {
 				return true, ""

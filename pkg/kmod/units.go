@@ -46,8 +46,9 @@ type loadUnit struct {
 	// runs: it asks for what modules-load.d names. Assumed where a root has no
 	// units at all.
 	runs Answer
-	// by is why it does not, or may not.
-	by Evidence
+	// by is why it does not, or may not; also is what would stop it without that.
+	by   Evidence
+	also []Evidence
 	// other: another init is started, or less than the whole system. What else may
 	// load modules then is not known.
 	other bool
@@ -112,6 +113,7 @@ func (h *host) gatherUnits() {
 	}
 	services := units.Started(target, also...)
 	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
+	h.loadUnit.also = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
 	h.gatherCommands(units, words, services)
 	h.gatherMentions()
 	if units.Err != nil {
@@ -259,6 +261,25 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		state = UnitUnknown
 	}
 	return loadUnit{state: state, runs: AnswerTrue}
+}
+
+// alsoStopped is what would keep systemd-modules-load from running if one thing after
+// the other were taken away.
+func (h *host) alsoStopped(unit loadUnit, words []string, whole bool) (list []Evidence) {
+	if unit.runs != AnswerFalse {
+		return nil
+	}
+	units := systemdunit.Read(h.hostFiles, slices.Min(h.systemds))
+	for range maxPending {
+		words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return unit.by.File == procCmdline && printable(w) == unit.by.Text })
+		units.Remove(unit.by.File)
+		before := unit.by
+		if unit = h.readLoadUnit(units, words, whole); unit.runs != AnswerFalse || unit.by == before || unit.by.File == shippedUnit {
+			break
+		}
+		list = append(list, unit.by)
+	}
+	return list
 }
 
 // unitStarts finds out whether the unit's commands read modules-load.d, and what
@@ -441,7 +462,7 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 	case AnswerFalse:
 		boot.NotRun = &h.loadUnit.by
 		list := slices.DeleteFunc(slices.Clone(boot.Decision.Evidence), func(e Evidence) bool { return !e.Cause.Before(CauseUnit) })
-		boot.Decision = Decision{Allowed: AnswerFalse, Evidence: tidy(append(list, h.loadUnit.by), AnswerFalse)}
+		boot.Decision = Decision{Allowed: AnswerFalse, Evidence: tidy(slices.Concat(list, []Evidence{h.loadUnit.by}, h.loadUnit.also), AnswerFalse)}
 		boot.Decision.Cause = boot.Decision.Evidence[0].Cause
 	case AnswerUnknown:
 		if h.unitsErr == nil {

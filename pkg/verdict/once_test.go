@@ -83,6 +83,38 @@ func TestStepsOnceOnPiledUpRoots(t *testing.T) {
 	}
 }
 
+// TestStepsOnceOnStoppedUnits: all that keeps systemd-modules-load from running is
+// named at once.
+func TestStepsOnceOnStoppedUnits(t *testing.T) {
+	const units, unit = "etc/systemd/system/", "systemd-modules-load.service"
+	condition := func(name string) hostcase.Entry {
+		return file(units+unit+".d/"+name, "[Unit]\nConditionPathExists=/etc/none\n")
+	}
+	for name, entries := range map[string][]hostcase.Entry{
+		"two masks":          {link(units+unit, "/dev/null"), file("run/systemd/system/"+unit, "")},
+		"mask and drop-ins":  {link(units+unit, "/dev/null"), condition("a.conf"), condition("b.conf")},
+		"link and drop-in":   {link(units+"sysinit.target.wants/"+unit, "/dev/null"), condition("a.conf")},
+		"commands replaced":  {file(units+unit+".d/a.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n"), condition("b.conf")},
+		"edited and drop-in": {file(units+unit, "[Service]\nType=oneshot\nExecStart=/bin/true\n"), condition("z.conf")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tree := whole(append(entries, requested, blacklisted)...).FS()
+			judge := func() verdict.Report {
+				i, err := kmod.Inspect(t.Context(), kmod.Options{FS: tree, KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return verdict.Judge(verdict.Facts{Inspection: i})
+			}
+			before := judge()
+			doSteps(t, tree, before)
+			if after := judge(); before.OnBoot == verdict.OnBootLoaded || after.OnBoot != verdict.OnBootLoaded {
+				t.Errorf("%s\nleft\n%s", describe("before", before), describe("after", after))
+			}
+		})
+	}
+}
+
 // doSteps does what the steps mean to a tree in memory, once and in their order.
 func doSteps(t *testing.T, tree fstest.MapFS, r verdict.Report) {
 	t.Helper()
@@ -125,6 +157,8 @@ func doSteps(t *testing.T, tree fstest.MapFS, r verdict.Report) {
 			write(target, commentOut(read(source), step.Line))
 		case verdict.ActionEmptyFile:
 			write(step.File, "")
+		case verdict.ActionRestoreFile:
+			delete(tree, strings.TrimPrefix(step.File, "/"))
 		case verdict.ActionWriteFile:
 			write(step.File, "sctp\n")
 		case verdict.ActionLoadModule, verdict.ActionReboot:
