@@ -290,7 +290,7 @@ func (e Evidence) line() Evidence {
 // explainKernel collects what does not depend on the configuration.
 func (ev *evaluation) explainKernel(who caller) []Evidence {
 	h := ev.host
-	var list []Evidence
+	var list, needed []Evidence
 	file, err := h.file, h.fileErr
 	switch {
 	case file == "":
@@ -309,14 +309,10 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 				list = append(list, Evidence{File: need.file, Cause: CauseMissing,
 					Effect: "needed by " + h.target + ", is not there, though the index lists it"})
 			}
-			if e := h.kernelRefuses(need.name); e != nil {
-				list = append(list, *e)
-			}
+			needed = append(needed, h.kernelRefusals(need.name)...)
 		}
 	}
-	if e := h.kernelRefuses(h.target); e != nil {
-		list = append(list, *e)
-	}
+	list = slices.Concat(list, h.kernelRefusals(h.target), needed)
 	if l := h.loaderOf(who); l.isModprobe != AnswerTrue && l.by.Cause == CauseLoadingDisabled {
 		list = append(list, l.by)
 	}

@@ -343,8 +343,14 @@ func (h *host) kernelRefuses(name string) *Evidence {
 			Effect: "no module can be loaded any more until the next boot"}
 	}
 	if deniedByKernel(h.denied, name) {
+		names := []string{name}
+		for _, need := range h.needs {
+			if name == h.target && deniedByKernel(h.denied, need.name) {
+				names = append(names, need.name)
+			}
+		}
 		e := h.deniedBy
-		e.Effect = "the kernel refuses " + name + " for every caller"
+		e.Effect = "the kernel refuses " + strings.Join(names, " and ") + " for every caller"
 		return &e
 	}
 	if name == h.target {
@@ -359,6 +365,35 @@ func (h *host) kernelRefuses(name string) *Evidence {
 		}
 	}
 	return nil
+}
+
+// kernelRefusals is all because of which the kernel would not accept a module: what is
+// left when one thing after the other is taken away.
+func (h *host) kernelRefusals(name string) (list []Evidence) {
+	left := *h
+	for range maxListed {
+		e := left.kernelRefuses(name)
+		if e == nil {
+			break
+		}
+		list = append(list, *e)
+		if e.File != procCmdline && e.File != modulesDisabledFile {
+			break
+		}
+		var tokens []string
+		for tok := range kernelTokens(left.cmdline) {
+			if printable(tok) != e.Text {
+				tokens = append(tokens, tok)
+			}
+		}
+		left.cmdline = strings.Join(tokens, " ")
+		left.modulesDisabled = noModuleToken(left.cmdline) != ""
+		if e.Cause == CauseDeniedByKernel {
+			value, token := kernelBlacklist(left.cmdline)
+			left.denied, left.deniedBy.Text = value, printable(token)
+		}
+	}
+	return list
 }
 
 // initRefused is the argument because of which the kernel does not call the

@@ -115,6 +115,45 @@ func TestStepsOnceOnStoppedUnits(t *testing.T) {
 	}
 }
 
+// TestStepsOnceOnArguments: all kernel arguments that stop the module are named at
+// once; each round of them is a reboot.
+func TestStepsOnceOnArguments(t *testing.T) {
+	for _, line := range []string{
+		"module_blacklist=sctp,dccp module_blacklist=sctp", "module_blacklist=sctp nomodule", "nomodule sysctl.kernel.modules_disabled=1",
+		"initcall_blacklist=sctp_init initcall_blacklist=x,sctp_init", "module_blacklist=libcrc32c,sctp", "module_blacklist=libcrc32c modprobe.blacklist=sctp modprobe.blacklist=dccp,sctp",
+		"module_blacklist=sctp modprobe.blacklist=sctp systemd.mask=systemd-modules-load systemd.mask=systemd-modules-load.service",
+	} {
+		t.Run(line, func(t *testing.T) {
+			judge := func(line string) verdict.Report {
+				i, err := kmod.Inspect(t.Context(), kmod.Options{FS: cmdline(line, requested).FS(), KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return verdict.Judge(verdict.Facts{Inspection: i})
+			}
+			before, left := judge(line), ""
+			for token := range strings.FieldsSeq(line) {
+				for _, step := range before.Remedies {
+					if step.Action != verdict.ActionRemoveArgument || !strings.Contains(step.Text, "argument "+token+" ") {
+						continue
+					}
+					key, list, _ := strings.Cut(token, "=")
+					names := slices.DeleteFunc(strings.Split(list, ","), func(name string) bool {
+						return strings.HasPrefix(name, "sctp") || name == "libcrc32c" && strings.Contains(step.Text, "those it needs")
+					})
+					if token = ""; len(names) > 0 && strings.Contains(step.Text, "out of") {
+						token = key + "=" + strings.Join(names, ",")
+					}
+				}
+				left += " " + token
+			}
+			if after := judge(left); before.OnBoot == verdict.OnBootLoaded || after.OnBoot != verdict.OnBootLoaded || after.Policy.Autoload.Allowed != kmod.AnswerTrue {
+				t.Errorf("%s\nleft\n%s\n%s", describe("before", before), left, describe("after", after))
+			}
+		})
+	}
+}
+
 // doSteps does what the steps mean to a tree in memory, once and in their order.
 func doSteps(t *testing.T, tree fstest.MapFS, r verdict.Report) {
 	t.Helper()

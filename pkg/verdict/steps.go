@@ -147,6 +147,9 @@ func (p Platform) removeArgument(u kmod.Userland, e kmod.Evidence) Remedy {
 	step := Remedy{Action: ActionRemoveArgument, File: e.File, Line: e.Line, Text: "remove the kernel argument " + text}
 	if strings.Contains(text, ",") {
 		step.Text = "take the module out of the kernel argument " + text
+		if strings.Contains(e.Effect, " and ") {
+			step.Text = strings.Replace(step.Text, "the module", "the module and those it needs", 1)
+		}
 	}
 	command := p.argument
 	if u.OSTree && command != "" {
