@@ -62,7 +62,7 @@ func latency(ctx context.Context, cp *controlplane.ControlPlane, dir string, s *
 			}
 		}
 	}
-	cmd, err := s.start(ctx, "--root", root, "--kernel-release", hostcase.Release, "--kmod-version", "30", "--systemd-version", "252", "--log-level", "warn")
+	cmd, err := s.start(ctx, "--root", root, "--proc", filepath.Join(root, "proc"), "--sys", filepath.Join(root, "sys"), "--kernel-release", hostcase.Release, "--kmod-version", "30", "--systemd-version", "252", "--log-level", "warn")
 	if err != nil {
 		return err
 	}
