@@ -463,6 +463,7 @@ func TestAuditSomeObjects(t *testing.T) {
 		unseen     audit.Source
 	}{
 		"a list of slices":        {[]string{nodes, services, eps}, nil, []audit.Kind{audit.ServiceWithoutEndpoints, audit.EndpointOnUnreadyNode}, nil, ""},
+		"slices of v1beta1":       {[]string{nodes, services, strings.NewReplacer("k8s.io/v1", "k8s.io/v1beta1", `"nodeName":"worker-1"`, `"topology":{"kubernetes.io/hostname":"worker-1"}`).Replace(eps)}, nil, []audit.Kind{audit.EndpointOnUnreadyNode}, nil, ""},
 		"a part of a list":        {[]string{nodes, services, list("discovery.k8s.io/v1", "EndpointSliceList", part, slice("core", "amf", endpoint), slice("edge", "upf", endpoint))}, nil, []audit.Kind{audit.EndpointOnUnreadyNode}, []audit.Kind{audit.ServiceWithoutEndpoints}, audit.SourceSlices},
 		"one slice":               {[]string{nodes, services, slice("core", "amf", endpoint)}, nil, []audit.Kind{audit.EndpointOnUnreadyNode}, []audit.Kind{audit.ServiceWithoutEndpoints}, audit.SourceSlices},
 		"slices of one namespace": {[]string{nodes, services, list("discovery.k8s.io/v1", "EndpointSliceList", "", slice("core", "amf", endpoint))}, nil, []audit.Kind{audit.EndpointOnUnreadyNode}, []audit.Kind{audit.ServiceWithoutEndpoints}, audit.SourceSlices},

@@ -414,6 +414,14 @@ func TestFindings(t *testing.T) {
 		{"a NodePort", func(s *Snapshot) { s.Services[1].Type = corev1.ServiceTypeNodePort }, nil, ""},
 		{"a policy for another port", func(s *Snapshot) { s.Policies[0].Spec.Ingress[0].Ports[0].Port.IntVal = 38413 },
 			[]string{"PolicyPortUnused core/ngap"}, "spec.ingress[0] allows port 38413/SCTP"},
+		{"a policy for another port, in a direction that is not in force", func(s *Snapshot) {
+			s.Policies[0].Spec.Ingress[0].Ports[0].Port.IntVal = 38413
+			s.Policies[0].Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}
+		}, nil, ""},
+		{"egress to a port of nobody, not in force", func(s *Snapshot) {
+			s.Policies[0].Spec.Egress[1].Ports[0].Port.IntVal = 1
+			s.Policies[0].Spec.PolicyTypes = []networkingv1.PolicyType{networkingv1.PolicyTypeIngress}
+		}, nil, ""},
 		{"a policy for a range that covers it", func(s *Snapshot) {
 			p := &s.Policies[0].Spec.Ingress[0].Ports[0]
 			p.Port.IntVal, p.EndPort = 38000, new(int32(39000))

@@ -15,7 +15,14 @@ import (
 func unusedPolicyPorts(v *view, found report) {
 	for _, p := range v.Policies {
 		var unused []string
+		// Without types, rules of a direction put it into force.
+		inForce := func(t networkingv1.PolicyType) bool {
+			return len(p.Spec.PolicyTypes) == 0 || slices.Contains(p.Spec.PolicyTypes, t)
+		}
 		for i, r := range p.Spec.Ingress {
+			if !inForce(networkingv1.PolicyTypeIngress) {
+				break
+			}
 			pods := v.selected(p.Namespace, p.Spec.PodSelector)
 			for _, port := range r.Ports {
 				if isSCTP(port) && !anyListens(pods, port) {
@@ -24,7 +31,7 @@ func unusedPolicyPorts(v *view, found report) {
 			}
 		}
 		for i, r := range p.Spec.Egress {
-			if v.leavesView(r.To) {
+			if !inForce(networkingv1.PolicyTypeEgress) || v.leavesView(r.To) {
 				continue // who listens there cannot be seen from here
 			}
 			for _, port := range r.Ports {

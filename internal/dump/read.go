@@ -533,6 +533,9 @@ func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResour
 	o.revision, _ = strconv.ParseUint(revision, 10, 64)
 	d.seeTimes(metadata, whole)
 	delete(metadata, "managedFields") // a third of a pod
+	if h.Kind == "EndpointSlice" && strings.HasSuffix(h.APIVersion, "/v1beta1") {
+		nameNodes(whole["endpoints"])
+	}
 	for _, field := range unused[h.Kind] {
 		drop(whole, field)
 	}
@@ -564,6 +567,19 @@ func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResour
 		d.objects[resource][key] = o
 	}
 	return o, resource, nil
+}
+
+// nameNodes gives endpoints of discovery.k8s.io/v1beta1 the field that v1 has in
+// place of a topology.
+func nameNodes(endpoints any) {
+	list, _ := endpoints.([]any)
+	for _, e := range list {
+		e, _ := e.(map[string]any)
+		topology, _ := e["topology"].(map[string]any)
+		if name := topology["kubernetes.io/hostname"]; name != nil && e["nodeName"] == nil {
+			e["nodeName"] = name
+		}
+	}
 }
 
 // decodes is the error of a client that reads the object. In a list it would fail
