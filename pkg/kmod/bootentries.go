@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"bytes"
+	"cmp"
 	"path"
 	"regexp"
 	"slices"
@@ -274,13 +275,14 @@ func parseKernelCmdline(file string, data []byte) (list []bootArgument) {
 }
 
 var (
-	kargsKey    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*kargs\s*=\s*\[`) })
-	kargsString = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"([^"\\]*)"|'([^']*)'`) })
+	kargsKey      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*kargs\s*=\s*\[`) })
+	kargsMachines = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*match-architectures\s*=.*`) })
+	kargsString   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"([^"\\]*)"|'([^']*)'`) })
 )
 
 // parseKargs reads a file of bootc's kargs.d: kargs = ["a=b", …], over one line or
-// several.
-func parseKargs(file string, data []byte) (list []bootArgument) {
+// several, and match-architectures = ["x86_64"] if it is not for every machine.
+func parseKargs(file string, data []byte, machine string) (list []bootArgument) {
 	number, inside := 0, false
 	for raw := range bytes.Lines(data) {
 		number++
@@ -290,6 +292,12 @@ func parseKargs(file string, data []byte) (list []bootArgument) {
 		}
 		if at := kargsKey().FindStringIndex(line); !inside && at != nil {
 			inside, line = true, line[at[1]:]
+		}
+		if others := kargsMachines().FindString(line); !inside && others != "" && machine != "" {
+			// Named as Rust does (std::env::consts::ARCH).
+			if !strings.Contains(others, cmp.Or(map[string]string{"ppc64le": "powerpc64", "ppc64": "powerpc64"}[machine], machine)) {
+				return nil
+			}
 		}
 		if !inside {
 			continue

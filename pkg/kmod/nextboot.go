@@ -182,7 +182,7 @@ func (h *host) gatherBootSources() bootSources {
 			s.hints = append(s.hints, parseKernelCmdline(name, read(name))...)
 		}
 	}
-	addHints(bootcKargs, ".toml", parseKargs)
+	addHints(bootcKargs, ".toml", func(file string, data []byte) []bootArgument { return parseKargs(file, data, h.kern.Machine) })
 	if s.sure {
 		s.unseen = s.unseen[:unseen] // entries are made from these; the boot uses the entry
 	}

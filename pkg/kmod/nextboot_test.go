@@ -178,7 +178,7 @@ func FuzzBootFiles(f *testing.F) {
 		lines := 1 + strings.Count(string(data), "\n")
 		grub := grubDefaults{}
 		grub.parse("x", data)
-		all := slices.Concat(grub["GRUB_CMDLINE_LINUX"], grub["GRUB_CMDLINE_LINUX_DEFAULT"], parseOtherLoader("x", data), parseKernelCmdline("x", data), parseKargs("x", data), parseStaged("x", data))
+		all := slices.Concat(grub["GRUB_CMDLINE_LINUX"], grub["GRUB_CMDLINE_LINUX_DEFAULT"], parseOtherLoader("x", data), parseKernelCmdline("x", data), parseKargs("x", data, "x86_64"), parseStaged("x", data))
 		for _, a := range all {
 			if a.token == "" || a.line < 0 || a.line > lines {
 				t.Fatalf("argument %+v of %d lines", a, lines)

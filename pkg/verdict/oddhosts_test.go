@@ -337,6 +337,11 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: kernel/cmdline", whole(requested, file("etc/kernel/cmdline", "root=x module_blacklist=sctp\n")), "unknown")
 	add("arguments: usr/lib/kernel/cmdline", whole(requested, file("usr/lib/kernel/cmdline", "root=x module_blacklist=sctp\n")), "unknown")
 	add("arguments: kargs.d", whole(requested, file("usr/lib/bootc/kargs.d/x.toml", "kargs = [\n  \"module_blacklist=sctp\",\n]\n")), "unknown")
+	for machines, want := range map[string]string{`["aarch64", "s390x"]`: "loaded", `["x86_64"]`: "unknown"} {
+		for _, text := range []string{"match-architectures = " + machines + "\nkargs = [\"module_blacklist=sctp\"]\n", "kargs = [\"module_blacklist=sctp\"]\nmatch-architectures = " + machines + "\n"} {
+			add("arguments: kargs.d: "+text, whole(requested, file("proc/sys/kernel/arch", "x86_64\n"), file("usr/lib/bootc/kargs.d/x.toml", text)), want)
+		}
+	}
 	add("arguments: quoted in entry", whole(requested, entry("a", release, `ro "module_blacklist=sctp" quiet`)), "blocked")
 	add("arguments: kernelopts", whole(requested, entry("a", release, "$kernelopts"), file("boot/grub2/grubenv", "saved_entry=a\nkernelopts=ro module_blacklist=sctp\n")), "blocked")
 	add("arguments: tuned_params", whole(requested, entry("a", release, "ro $tuned_params"), file("boot/grub2/grubenv", "saved_entry=a\ntuned_params=module_blacklist=sctp\n")), "onboot=blocked|unknown")
