@@ -409,6 +409,10 @@ func helperArgument(line string) Evidence {
 func (h *host) nextKernel(s bootSources, next *NextBoot) {
 	release, dir, chosen := "", "", false
 	switch {
+	case s.staged && h.state == StateAbsent:
+		next.Known = false
+		next.Pending = append(next.Pending, Evidence{File: stagedOSTree, Effect: "is a deployment that the next boot brings: whether it has " + h.target + " is not known"})
+		return
 	case s.sure:
 		release, dir = h.entryKernel(s.entries[0])
 		chosen = true
@@ -416,7 +420,7 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 		release = h.newestKernel()
 		dir = moduleDir(release)
 	}
-	if release == "" || release == h.kern.Release || strings.ContainsAny(release, "/\x00") {
+	if release == "" || release == h.kern.Release && !h.otherDeployment(s) || strings.ContainsAny(release, "/\x00") {
 		return
 	}
 	has, by := h.kernelHas(dir)
@@ -424,9 +428,18 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 	case has == AnswerTrue && h.state == StateAbsent && !h.replaced:
 		by.Effect = fmt.Sprintf("lists %s, and the next boot may bring this kernel", h.target)
 		next.Pending, next.Known = append(next.Pending, by), false
+	case release == h.kern.Release:
+		// Not this boot's deployment, or another way to it.
 	case has == AnswerFalse, has == AnswerUnknown && chosen && isRelease(release):
 		next.Kernel, next.KernelChosen, next.KernelBy = printable(release), chosen, by
 	}
+}
+
+// otherDeployment: the default entry boots another deployment of OSTree than this boot's.
+func (h *host) otherDeployment(s bootSources) bool {
+	const argument = "ostree"
+	now := bootEntry{options: []logicalLine{{text: h.cmdline}}}.argument(argument)
+	return s.sure && now != "" && s.entries[0].argument(argument) != now
 }
 
 // isRelease tells a kernel's release from other names of a kernel's file.

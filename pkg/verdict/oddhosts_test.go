@@ -295,6 +295,18 @@ func strangeHosts() (list []strangeHost) {
 	add("next kernel: a deployment's, which has it", deployment("libcrc32c", "sctp"), "loaded")
 	add("next kernel: a deployment's, which lacks it", deployment("dummy"), "onboot=unknown|blocked;warnings~="+newer)
 	add("next kernel: a deployment's, which is not seen", deployment(), "onboot=unknown")
+	add("next kernel: a staged deployment, running lacks", noSCTP(whole(requested, file("run/ostree/staged-deployment", "x"), file("run/ostree-booted", ""))), "onboot=unknown;reason=ModuleMissing")
+	add("next kernel: a staged deployment, running has", whole(requested, file("run/ostree/staged-deployment", "x"), file("run/ostree-booted", "")), "loaded")
+	sameRelease := func(now string) *hostcase.Case {
+		c := noSCTP(deployment("libcrc32c", "sctp"))
+		for i, e := range c.Entries {
+			c.Entries[i].Path, c.Entries[i].Content = strings.ReplaceAll(e.Path, newer, release), strings.ReplaceAll(e.Content, newer, release)
+		}
+		c.Cmdline = "ro ostree=/ostree/boot.1/rhcos/" + now + "/0\n"
+		return c
+	}
+	add("next kernel: the same one of another deployment, which has it", sameRelease("eee"), "onboot=unknown;reason=ModuleMissing")
+	add("next kernel: the same one of this deployment", sameRelease("fff"), "blocked")
 	add("next kernel: indexed and gone", with(withKernels(whole(requested), kernel(newer, "libcrc32c", "sctp")), func(c *hostcase.Case) {}), "onboot=loaded|unknown")
 
 	// What the next boot's arguments and sysctls are.
