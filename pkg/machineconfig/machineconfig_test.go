@@ -379,6 +379,8 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig rt: the machine-config-operator refuses it: kernelType rt"},
 		{"an empty configuration", []string{enabling, `{"kind":"MachineConfig","metadata":{"name":"b","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{},"kernelArguments":["quiet"]}}`},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
+		{"a file in place of a directory", []string{enabling, object("a", file("/etc/modprobe.d", "data:,"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "/etc/modprobe.d: a directory is there"},
 		{"a path twice", []string{object("a", file(empty, "data:,"), file(load, "data:,"), file(load, "data:,sctp"))},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "two entries of path " + load},
 		{"a path twice, of specification 2", []string{strings.Replace(object("a", file(empty, "data:,"), file(load, "data:,"), file(load, "data:,sctp")), "3.2.0", "2.2.0", 1)},

@@ -56,6 +56,9 @@ func (t tree) put(p string, n *memfs.Node) (string, error) {
 			return "", fmt.Errorf("/%s is not a directory", dir)
 		}
 	}
+	if have := t.FS[at]; have != nil && have.Mode.IsDir() {
+		return "", errors.New("a directory is there")
+	}
 	t.Remove(at)
 	t.Add(at, n)
 	return at, nil
