@@ -25,7 +25,7 @@ import (
 )
 
 // version is what manifests/ names.
-const version = "v0.1.0"
+const version = "v0.2.0"
 
 func release(t *testing.T, version, dir string, env ...string) ([]byte, error) {
 	t.Helper()
@@ -52,7 +52,7 @@ func TestRelease(t *testing.T) {
 	for _, e := range entries {
 		got = append(got, e.Name())
 	}
-	want := []string{"SHA256SUMS", "kubectl-sctp-v0.1.0-linux-amd64.tar.gz", "kubectl-sctp-v0.1.0.cdx.json", "sctp-agent-0.1.0.tgz", "sctp-agent-v0.1.0.cdx.json", "sctp-mesh-v0.1.0.cdx.json", "sctp.yaml"}
+	want := []string{"SHA256SUMS", "kubectl-sctp-v0.2.0-linux-amd64.tar.gz", "kubectl-sctp-v0.2.0.cdx.json", "sctp-agent-0.2.0.tgz", "sctp-agent-v0.2.0.cdx.json", "sctp-mesh-v0.2.0.cdx.json", "sctp.yaml"}
 	if !slices.Equal(got, want) {
 		t.Fatalf("files %v, want %v", got, want)
 	}
@@ -60,7 +60,7 @@ func TestRelease(t *testing.T) {
 	t.Run("plugin", func(t *testing.T) { checkPlugin(t, filepath.Join(dir, want[1])) })
 	t.Run("chart", func(t *testing.T) { checkChart(t, filepath.Join(dir, want[3])) })
 	for _, program := range []string{"sctp-agent", "sctp-mesh", "kubectl-sctp"} {
-		t.Run(program+"'s bill of materials", func(t *testing.T) { checkBill(t, filepath.Join(dir, program+"-v0.1.0.cdx.json"), program) })
+		t.Run(program+"'s bill of materials", func(t *testing.T) { checkBill(t, filepath.Join(dir, program+"-v0.2.0.cdx.json"), program) })
 	}
 }
 

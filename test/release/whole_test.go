@@ -105,7 +105,7 @@ func TestWholeRelease(t *testing.T) {
 	t.Logf("hack/release took %v", time.Since(start).Round(time.Second))
 
 	systems := []string{"darwin-amd64", "darwin-arm64", "linux-amd64", "linux-arm64", "windows-amd64", "windows-arm64"}
-	want := []string{"sctp-agent-0.1.0.tgz", "sctp.yaml"}
+	want := []string{"sctp-agent-0.2.0.tgz", "sctp.yaml"}
 	for _, program := range image.Programs() {
 		want = append(want, program+"-"+version+".cdx.json", program+"-"+version+".oci.tar")
 	}
@@ -125,7 +125,7 @@ func TestWholeRelease(t *testing.T) {
 		t.Fatalf("files %v, want %v", got, all)
 	}
 	t.Run("checksums", func(t *testing.T) { checkSums(t, dir, want) })
-	t.Run("chart", func(t *testing.T) { checkChart(t, filepath.Join(dir, "sctp-agent-0.1.0.tgz")) })
+	t.Run("chart", func(t *testing.T) { checkChart(t, filepath.Join(dir, "sctp-agent-0.2.0.tgz")) })
 	t.Run("krew's manifest", func(t *testing.T) { checkManifest(t, dir, systems) })
 	for _, system := range systems {
 		t.Run("plugin "+system, func(t *testing.T) {
