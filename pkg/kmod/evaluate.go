@@ -290,7 +290,8 @@ func (e Evidence) line() Evidence {
 // explainKernel collects what does not depend on the configuration.
 func (ev *evaluation) explainKernel(who caller) []Evidence {
 	h := ev.host
-	var list, needed []Evidence
+	var list []Evidence
+	names := []string{h.target}
 	file, err := h.file, h.fileErr
 	switch {
 	case file == "":
@@ -309,10 +310,10 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 				list = append(list, Evidence{File: need.file, Cause: CauseMissing,
 					Effect: "needed by " + h.target + ", is not there, though the index lists it"})
 			}
-			needed = append(needed, h.kernelRefusals(need.name)...)
+			names = append(names, need.name)
 		}
 	}
-	list = slices.Concat(list, h.kernelRefusals(h.target), needed)
+	list = append(list, h.kernelRefusals(names)...)
 	if l := h.loaderOf(who); l.isModprobe != AnswerTrue && l.by.Cause == CauseLoadingDisabled {
 		list = append(list, l.by)
 	}

@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"path"
@@ -367,12 +368,15 @@ func (h *host) kernelRefuses(name string) *Evidence {
 	return nil
 }
 
-// kernelRefusals is all because of which the kernel would not accept a module: what is
-// left when one thing after the other is taken away.
-func (h *host) kernelRefusals(name string) (list []Evidence) {
+// kernelRefusals is all because of which the kernel would not accept one of the
+// modules: what is left when one thing after the other is taken away.
+func (h *host) kernelRefusals(names []string) (list []Evidence) {
 	left := *h
 	for range maxListed {
-		e := left.kernelRefuses(name)
+		var e *Evidence
+		for _, name := range names {
+			e = cmp.Or(e, left.kernelRefuses(name))
+		}
 		if e == nil {
 			break
 		}

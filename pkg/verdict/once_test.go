@@ -21,7 +21,7 @@ import (
 // file which has it brings these to life.
 var piledUp = []string{
 	"blacklist sctp", "blacklist sctp", "install sctp /bin/false", "install sctp /bin/true", "install sct* /bin/false", "install sctp \\\n  /bin/true",
-	"alias net-pf-2-proto-132 off", "alias net-pf-*-proto-132 off", "install net-pf-2-proto-132 /bin/false",
+	"alias net-pf-2-proto-132 off", "alias net-pf-*-proto-132 off", "alias net-pf-10-proto-132 off", "install net-pf-2-proto-132 /bin/false",
 	"install libcrc32c /bin/false", "install floppy /bin/false",
 	"blacklist floppy", "blacklist sctp_diag", "# blacklist sctp", "options sctp no_checksums=0", "", "install udf /bin/true", "blacklist usb-storage",
 }
@@ -71,7 +71,7 @@ func TestStepsOnceOnPiledUpRoots(t *testing.T) {
 			stopped++
 		}
 		doSteps(t, tree, before)
-		if after := judge(); after.OnBoot != verdict.OnBootLoaded || after.Policy.Autoload.Allowed != kmod.AnswerTrue || after.Policy.ModulesLoad.Allowed != kmod.AnswerTrue {
+		if after := judge(); after.OnBoot != verdict.OnBootLoaded || after.Policy.Autoload.Allowed != kmod.AnswerTrue || after.Policy.AutoloadIPv6.Allowed != kmod.AnswerTrue || after.Policy.ModulesLoad.Allowed != kmod.AnswerTrue {
 			t.Errorf("root %d\n%s\nsteps\n%s\nleft\n%s", n, c.Format(), describe("before", before), describe("after", after))
 		}
 		if t.Failed() {
@@ -120,7 +120,7 @@ func TestStepsOnceOnStoppedUnits(t *testing.T) {
 func TestStepsOnceOnArguments(t *testing.T) {
 	for _, line := range []string{
 		"module_blacklist=sctp,dccp module_blacklist=sctp", "module_blacklist=sctp nomodule", "nomodule sysctl.kernel.modules_disabled=1",
-		"initcall_blacklist=sctp_init initcall_blacklist=x,sctp_init", "module_blacklist=libcrc32c,sctp", "module_blacklist=libcrc32c modprobe.blacklist=sctp modprobe.blacklist=dccp,sctp",
+		"initcall_blacklist=sctp_init initcall_blacklist=x,sctp_init", "module_blacklist=libcrc32c,sctp", "module_blacklist=libcrc32c module_blacklist=sctp", "module_blacklist=libcrc32c modprobe.blacklist=sctp modprobe.blacklist=dccp,sctp",
 		"module_blacklist=sctp modprobe.blacklist=sctp systemd.mask=systemd-modules-load systemd.mask=systemd-modules-load.service",
 	} {
 		t.Run(line, func(t *testing.T) {

@@ -358,10 +358,10 @@ func undoings(i *kmod.Inspection, undo func(kmod.Userland, kmod.Evidence) Remedy
 }
 
 // stops is the evidence of all that has to be taken away, each line once: what
-// stops the load at boot, then what stops the one on demand.
+// stops the load at boot, then what stops those on demand.
 func stops(i *kmod.Inspection) []kmod.Evidence {
 	var out []kmod.Evidence
-	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload} {
+	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload, i.AutoloadIPv6} {
 		for _, e := range d.Evidence {
 			same := func(o kmod.Evidence) bool { return o.File == e.File && o.Line == e.Line && o.Text == e.Text }
 			if stopsBoot(e) && !slices.ContainsFunc(out, same) {
