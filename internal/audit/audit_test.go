@@ -376,6 +376,22 @@ func TestFindings(t *testing.T) {
 			}
 			s.Pods = append(s.Pods, waitsForReady(nil))
 		}, []string{"PodWaitsForSCTP core/smf-0"}, "taint dedicated=x:NoSchedule: master-0 and 2 more"},
+		{"a pod that waits for SCTP, and taints of nodes that do not have it", func(s *Snapshot) {
+			s.Nodes[0].Taints = []corev1.Taint{{Key: rolePrefix + "master", Effect: corev1.TaintEffectNoSchedule}}
+			s.Pods = append(s.Pods, waitsForReady(func(p *corev1.Pod) { p.Spec.NodeSelector[rolePrefix+"master"] = "" }))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "1 node of pool master: ModuleBlacklisted: sctp is blacklisted: /etc/modprobe.d/x.conf:1: blacklist sctp; master-0\ntaint node-role.kubernetes.io/master:NoSchedule: master-0"},
+		{"a pod that waits for SCTP, and a node that is not ready", func(s *Snapshot) {
+			n := kubeNode("master-0", "master", blacklisted())
+			n.Spec.Taints = []corev1.Taint{{Key: corev1.TaintNodeNotReady, Effect: corev1.TaintEffectNoSchedule}, {Key: nodelabel.Keys{}.StartupTaint(), Effect: corev1.TaintEffectNoSchedule}}
+			s.Nodes[0] = withAgent(node(&n, nodelabel.Keys{}))
+			s.Pods = append(s.Pods, waitsForReady(func(p *corev1.Pod) { p.Spec.NodeSelector[rolePrefix+"master"] = "" }))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "of 1 node that it could use, none has it"},
+		{"a pod that waits for SCTP, and a cordoned node", func(s *Snapshot) {
+			n := kubeNode("worker-0", "worker", ready())
+			n.Spec.Unschedulable = true
+			s.Nodes[1] = withAgent(node(&n, nodelabel.Keys{}))
+			s.Nodes, s.Pods = s.Nodes[:2], append(s.Pods, waitsForReady(nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "taint node.kubernetes.io/unschedulable:NoSchedule: worker-0"},
 		{"a pod that waits for SCTP, and a taint that it tolerates", func(s *Snapshot) {
 			s.Nodes[0].Taints = []corev1.Taint{{Key: rolePrefix + "master", Effect: corev1.TaintEffectNoSchedule}}
 			s.Pods = append(s.Pods, waitsForReady(func(p *corev1.Pod) {

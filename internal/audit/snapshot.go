@@ -259,8 +259,10 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	}
 	out.Foreign = foreign(n)
 	for _, t := range n.Spec.Taints {
-		// The agent removes its own once SCTP is proved.
-		if t.Effect != corev1.TaintEffectPreferNoSchedule && t.Key != keys.StartupTaint() {
+		// The agent removes its own once SCTP is proved, Kubernetes those of a node
+		// that is not ready or under pressure.
+		ofCondition := strings.HasPrefix(t.Key, "node.kubernetes.io/") && t.Key != corev1.TaintNodeUnschedulable
+		if t.Effect != corev1.TaintEffectPreferNoSchedule && t.Key != keys.StartupTaint() && !ofCondition {
 			out.Taints = append(out.Taints, t)
 		}
 	}

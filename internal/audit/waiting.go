@@ -198,7 +198,7 @@ func podsThatWait(v *view, found report) {
 	for _, group := range podsByOwner(pods) {
 		p := group[0]
 		wanted, besides := p.Waits.wants(v.Keys)
-		var without, tainted []*Node
+		var without, tainted, behind []*Node // behind taints, without SCTP
 		fit, with, works, kept := 0, 0, 0, 0
 		for i := range v.Nodes {
 			n := &v.Nodes[i]
@@ -209,6 +209,8 @@ func podsThatWait(v *view, found report) {
 				tainted = append(tainted, n)
 				if p.Waits.has(n) {
 					kept++
+				} else {
+					behind = append(behind, n)
 				}
 				continue
 			}
@@ -226,6 +228,9 @@ func podsThatWait(v *view, found report) {
 		if v.SomeNodes {
 			looked = " looked at"
 		}
+		if fit == 0 {
+			without = behind
+		}
 		var message, fix string
 		if len(without) > 0 {
 			fix = without[0].remedy()
@@ -235,7 +240,11 @@ func podsThatWait(v *view, found report) {
 			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s%s do)", works, count(fit, "node"), looked)
 			without, fix = nil, ""
 		case fit == 0 && len(tainted) > 0:
-			fix = "tolerate the taint, or remove it"
+			if kept > 0 || fix == "" {
+				fix = "tolerate the taint, or remove it"
+			} else {
+				fix = "tolerate the taint, or remove it; and " + fix
+			}
 			message = fmt.Sprintf("waits for %s, and each node%s with the other labels that it selects has a taint that it does not tolerate (%d with SCTP)", wanted, looked, kept)
 		case fit == 0:
 			fix = "add a node with these labels; " + autoscalers
