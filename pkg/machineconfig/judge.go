@@ -203,14 +203,29 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	}
 	e := Effect{Role: pool.Role, Configs: []string{}, Evidence: []Evidence{}, Notes: []string{}}
 	root, origin, unread := build(pool.Configs)
-	inspection, err := kmod.Inspect(ctx, kmod.Options{
-		FS: root, KernelRelease: deliveredRelease,
-		KmodVersion: host.KmodVersion, SystemdVersion: host.SystemdVersion,
-	}, kmod.SCTP())
-	if err != nil {
-		return e, fmt.Errorf("inspect the pool's host root: %w", err)
+	judge := func() (*kmod.Inspection, verdict.Report, error) {
+		inspection, err := kmod.Inspect(ctx, kmod.Options{
+			FS: root, KernelRelease: deliveredRelease,
+			KmodVersion: host.KmodVersion, SystemdVersion: host.SystemdVersion,
+		}, kmod.SCTP())
+		if err != nil {
+			return nil, verdict.Report{}, fmt.Errorf("inspect the pool's host root: %w", err)
+		}
+		return inspection, verdict.Judge(verdict.Facts{Node: pool.Role, Inspection: inspection}), nil
 	}
-	report := verdict.Judge(verdict.Facts{Node: pool.Role, Inspection: inspection})
+	inspection, report, err := judge()
+	if err != nil {
+		return e, err
+	}
+	if names := root.addConditions(pool.Configs); len(names) > 0 {
+		_, other, err := judge()
+		if err != nil {
+			return e, err
+		}
+		if other.OnBoot != report.OnBoot {
+			unread = append(unread, "a unit's condition is about what only the host may have: "+strings.Join(names, ", "))
+		}
+	}
 
 	e.OnBoot = report.OnBoot
 	lines := report.Policy.ModulesLoad.Evidence

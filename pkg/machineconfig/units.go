@@ -3,8 +3,10 @@ package machineconfig
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/memfs"
@@ -109,6 +111,38 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 		}
 	}
 	return unread
+}
+
+// pathCondition finds a unit's condition about a path that the operating system, or
+// what makes it a node, may have.
+var pathCondition = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^\s*(?:Condition|Assert)(PathExists|PathIsDirectory|FileNotEmpty|DirectoryNotEmpty|FileIsExecutable)\s*=[\s|!]*` +
+		`(/(?:usr|lib|lib64|bin|sbin)/\S+|/etc/(?:os-release|redhat-release|hostname|machine-id|fstab|passwd|mcs-|ignition-|machine-config|kubernetes|crio|containers|NetworkManager|sysconfig|ssh)\S*)`)
+})
+
+// addConditions adds the paths of units' conditions that are not there, and returns
+// them.
+func (t tree) addConditions(configs []Config) (names []string) {
+	for _, c := range configs {
+		for _, u := range c.Units {
+			for _, text := range u.texts() {
+				for _, m := range pathCondition().FindAllStringSubmatch(text, -1) {
+					name := path.Clean(m[2])
+					if t.FS[t.parents(name)] != nil || strings.HasPrefix(name, "/usr/local/") || slices.Contains(names, name) {
+						continue
+					}
+					file := name
+					if strings.Contains(m[1], "Directory") {
+						file += "/x"
+					}
+					if _, err := t.put(file, regular([]byte("x"))); err == nil {
+						names = append(names, name)
+					}
+				}
+			}
+		}
+	}
+	return names
 }
 
 // loads reports whether something of the unit is about modules.
