@@ -117,6 +117,8 @@ func (s *Set) pathCondition(kind, name string) Truth {
 	}
 	st, err := s.files.Stat(name)
 	switch {
+	case err != nil && hostroot.Absent(err) && s.partial() && top != "etc":
+		return Unclear
 	case err != nil && hostroot.Absent(err):
 		return No
 	case err != nil:

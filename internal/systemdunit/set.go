@@ -558,14 +558,18 @@ func (u *Unit) triggers() (names []string) {
 	return names
 }
 
+// partial: the root has not the units of the host's systemd.
+func (s *Set) partial() bool { return s.Load("sysinit.target").File == "" }
+
 // pulledByOthers are the units that links bring along with a device, a mount, a slice
-// and the like, which are there at boot or not.
+// and the like, which are there at boot or not, or with a unit that a part of a host
+// has not.
 func (s *Set) pulledByOthers() (names []string) {
 	for _, d := range s.dirs {
 		for entry := range d.entries {
 			suffix := path.Ext(entry)
 			name := strings.TrimSuffix(entry, suffix)
-			if slices.Contains(dirSuffixes[:3], suffix) && !slices.Contains(kinds, path.Ext(name)) {
+			if slices.Contains(dirSuffixes[:3], suffix) && (!slices.Contains(kinds, path.Ext(name)) || s.partial() && s.Load(name).File == "") {
 				for _, v := range s.linked(&Unit{Name: name}, suffix) {
 					names = append(names, v.Value)
 				}
@@ -658,6 +662,14 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	}
 	for _, name := range order {
 		u := s.Load(name)
+		if u.File == "" && s.partial() && path.Ext(name) == ".service" {
+			text := map[string]string{"modprobe@.service": "[Service]\nExecStart=-/sbin/modprobe -abq %i\n"}[templateOf(name)]
+			if u = s.Shipped(name, path.Join("/usr/lib/systemd/system", name), text); len(u.Settings) > 0 {
+				u.Perhaps = name + " is not in the root"
+				services = append(services, u)
+			}
+			continue
+		}
 		runs := path.Ext(name) == ".service" || len(u.Values("Socket", "ExecStartPre"))+len(u.Values("Socket", "ExecStartPost")) > 0
 		if !runs || u.File == "" || u.Masked || u.alias != "" {
 			continue

@@ -170,6 +170,9 @@ var mentionFiles = []string{
 // may load the target at boot. They are not followed.
 func (h *host) gatherMentions() {
 	files := slices.Clone(mentionFiles)
+	if !h.hasInit() {
+		files = append(files, "/etc/rc.local", "/etc/rc.d/rc.local") // the unit that runs them is not in the root
+	}
 	for _, dir := range mentionDirs {
 		entries, err := h.ReadDir(dir)
 		if err != nil {

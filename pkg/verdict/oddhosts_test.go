@@ -578,6 +578,7 @@ func strangeHosts() (list []strangeHost) {
 	for command, want := range map[string]string{"disabled": "false", "/etc/hosts": "false", "/bin//true": "false", "off; /sbin/modprobe -i sctp": "true", "exec /bin/false": "unknown|false", "gate=1": "unknown|false", "eval modprobe -i sctp": "unknown", "gate": "unknown"} {
 		add("install: "+command, whole(file("etc/hosts", "x"), file("usr/local/bin/gate", elf), file("etc/modprobe.d/x.conf", "install sctp "+command+"\n")), "autoload="+want+";modprobe="+want)
 	}
+	const loadScript = "#!/bin/sh\nmodprobe sctp\n"
 	// Roots without all of the host, and what only looks like a load.
 	some := func(es ...hostcase.Entry) *hostcase.Case { c := whole(); c.Entries = es; return c }
 	wanted := link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")
@@ -590,6 +591,18 @@ func strangeHosts() (list []strangeHost) {
 	add("part: drop-in", some(requested, file("etc/systemd/system/systemd-modules-load.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/none\n")), "onboot=on-demand;boot=false")
 	add("part: drop-in that holds", some(requested, file("etc/systemd/system/systemd-modules-load.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/modules-load.d\n")), "loaded")
 	add("part: link replaced", some(requested, link("etc/systemd/system/sysinit.target.wants/systemd-modules-load.service", "/dev/null")), "on-demand")
+	loadsIt := file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n")
+	for _, wanter := range []string{"default.target", "network-online.target", "local-fs.target", "kubelet.service"} {
+		dir := "etc/systemd/system/" + wanter + ".wants/l.service"
+		add("part: wanted by "+wanter, some(blacklisted, loadsIt, link(dir, "../l.service")), "unknown")
+	}
+	add("part: wanted by what a whole host has not", whole(blacklisted, loadsIt, link("etc/systemd/system/kubelet.service.wants/l.service", "../l.service")), "blocked")
+	add("part: timer", some(blacklisted, loadsIt, file("etc/systemd/system/l.timer", "[Timer]\nOnBootSec=1\n"), link("etc/systemd/system/timers.target.wants/l.timer", "../l.timer")), "unknown")
+	add("part: not wanted", some(blacklisted, loadsIt), "blocked")
+	add("part: a drop-in of what is not there", some(blacklisted, file("etc/systemd/system/kubelet.service.d/x.conf", "[Service]\nExecStartPre=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service")), "unknown")
+	add("part: systemd's own template", some(link("etc/systemd/system/multi-user.target.wants/modprobe@sctp.service", "/usr/lib/systemd/system/modprobe@.service")), "unknown")
+	add("part: rc.local", some(blacklisted, file("etc/rc.local", loadScript)), "unknown")
+	add("part: condition", some(blacklisted, file("etc/systemd/system/l.service", "[Unit]\nConditionFileIsExecutable=/sbin/modprobe\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), wanted), "unknown")
 	add("unit: not loaded yet", unit("[Unit]\nConditionPathExists=!/sys/module/sctp\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "loaded")
 	add("unit: only if loaded", unit("[Unit]\nConditionPathExists=/sys/module/sctp\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "unknown")
 	add("unit: looks into modprobe.d", oneshot("ExecStart=/bin/grep sctp /etc/modprobe.d/b.conf", blacklisted), "blocked")
@@ -611,7 +624,6 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: a socket's command, not started", socket("nothing.target"), "blocked")
 	add("unit: a stopped unit's name", whole(blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), file("etc/systemd/system/k.service", "[Service]\nExecStart=/usr/bin/systemctl stop l\n"),
 		link("etc/systemd/system/multi-user.target.wants/k.service", "../k.service")), "blocked")
-	const loadScript = "#!/bin/sh\nmodprobe sctp\n"
 	for exec, text := range map[string]string{
 		"/bin/bash -e -u -x /opt/load": loadScript, "load": loadScript, "/usr/bin/timeout -k 5 30 /opt/load": loadScript, "/usr/bin/systemd-cat -t x /opt/load": loadScript,
 		"/usr/bin/python3 -u /opt/load": "import subprocess\nsubprocess.run(['modprobe', 'sctp'])\n", "/bin/sh load": "modprobe sctp\n", "/bin/sh -c '/opt/load; exit 0'": loadScript, "/bin/sh -c '/opt/load; modprobe br_netfilter'": loadScript,
