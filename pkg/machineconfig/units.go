@@ -120,8 +120,14 @@ var pathCondition = sync.OnceValue(func() *regexp.Regexp {
 		`(/(?:usr|lib|lib64|bin|sbin)/\S+|/etc/(?:os-release|redhat-release|hostname|machine-id|fstab|passwd|mcs-|ignition-|machine-config|kubernetes|crio|containers|NetworkManager|sysconfig|ssh)\S*)`)
 })
 
-// addConditions adds the paths of units' conditions that are not there, and returns
-// them.
+// argumentCondition finds a condition about a kernel argument that the operating
+// system has.
+var argumentCondition = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^\s*(?:Condition|Assert)KernelCommandLine\s*=[\s|!]*((?:ignition\.|ostree|root|rw|console|boot)\S*)`)
+})
+
+// addConditions adds the paths and arguments of units' conditions that are not
+// there, and returns them.
 func (t tree) addConditions(configs []Config) (names []string) {
 	for _, c := range configs {
 		for _, u := range c.Units {
@@ -137,6 +143,13 @@ func (t tree) addConditions(configs []Config) (names []string) {
 					}
 					if _, err := t.put(file, regular([]byte("x"))); err == nil {
 						names = append(names, name)
+					}
+				}
+				for _, m := range argumentCondition().FindAllStringSubmatch(text, -1) {
+					line := t.FS["proc/cmdline"]
+					if !slices.Contains(strings.Fields(string(line.Data)), m[1]) {
+						t.mustPut("/proc/cmdline", []byte(m[1]+" "+string(line.Data)))
+						names = append(names, m[1])
 					}
 				}
 			}
