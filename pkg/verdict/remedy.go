@@ -203,7 +203,7 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 			Text: fmt.Sprintf("set boot.kernelModules = [ \"%s\" ] in configuration.nix, take %s out of boot.blacklistedKernelModules and boot.extraModprobeConfig, and run \"nixos-rebuild switch\"", i.Module, i.Module),
 		})
 	}
-	steps := undoings(i, p.undo)
+	steps := append(undoings(i, p.undo), pendingArguments(i)...)
 	if ask {
 		steps = append(steps, request(i.Module))
 	}
@@ -218,6 +218,21 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 			Action: ActionChangeSettings, Command: program + " machineconfig --format butane",
 			Text: "put the same files into the Butane configuration of new nodes",
 		})
+	}
+	return steps
+}
+
+// pendingArguments are the steps for arguments that stop the module in a boot that may
+// have them.
+func pendingArguments(i *kmod.Inspection) (steps []Remedy) {
+	stopping := []string{"module_blacklist", "modprobe.blacklist", "nomodule", "initcall_blacklist", "sysctl.kernel.modules_disabled", "systemd.mask", "rd.driver.blacklist", "rdblacklist"}
+	for _, e := range i.Next.Pending {
+		if key, _, _ := strings.Cut(e.Text, "="); !i.Next.Known && slices.Contains(stopping, key) {
+			steps = append(steps, Remedy{
+				Action: ActionRemoveArgument, File: e.File, Line: e.Line,
+				Text: fmt.Sprintf("remove the kernel argument %s from %s, and write the boot loader's configuration again", e.Text, e.Place()),
+			})
+		}
 	}
 	return steps
 }
