@@ -379,14 +379,18 @@ func TestQuiet(t *testing.T) {
 // are no fault, and neither are nodes that leave and join, or an API server that
 // is away.
 func TestComingAndGoing(t *testing.T) {
-	inWorld(t, 40, func(w *world) {
+	nodes := 40
+	if testing.Short() {
+		nodes = 24
+	}
+	inWorld(t, nodes, func(w *world) {
 		check := func(doing string) {
 			t.Helper()
 			if len(w.reported()) > 0 || len(w.seen()) > 0 {
 				t.Fatalf("%s: %v; %+v", doing, w.seen(), w.reported())
 			}
 		}
-		for i := range 40 {
+		for i := range nodes {
 			// Nobody listens there for a while.
 			w.set(func() { w.refuses = func(_, to string, _ traffic) bool { return to == nodeName(i) } })
 			time.Sleep(20 * time.Second)
@@ -394,7 +398,7 @@ func TestComingAndGoing(t *testing.T) {
 		}
 		check("agents restart")
 		// Four at a time, as the DaemonSet's controller does.
-		for first := 0; first < 40; first += 4 {
+		for first := 0; first < nodes; first += 4 {
 			each := func(do func(i int)) {
 				for i := first; i < first+4; i++ {
 					do(i)
@@ -443,11 +447,11 @@ func TestComingAndGoing(t *testing.T) {
 		}
 		check("a node leaves")
 
-		w.set(func() { w.list = append(slices.Clone(w.list), w.peer(40)) })
-		w.start(w.ctx, 40)
+		w.set(func() { w.list = append(slices.Clone(w.list), w.peer(nodes)) })
+		w.start(w.ctx, nodes)
 		time.Sleep(time.Minute)
-		if n := probers(nodeName(40)); n != ring.Peers {
-			t.Errorf("a minute after %s has joined, %d nodes probe it", nodeName(40), n)
+		if n := probers(nodeName(nodes)); n != ring.Peers {
+			t.Errorf("a minute after %s has joined, %d nodes probe it", nodeName(nodes), n)
 		}
 		check("a node joins")
 

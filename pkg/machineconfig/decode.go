@@ -364,7 +364,7 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		return c, err
 	}
 	for _, why := range ign.refused() {
-		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("Ignition and the machine-config-operator refuse it: %s", why)})
+		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("refused by Ignition and the machine-config-operator: %s", why)})
 	}
 	remote := append(append([]resource{ign.Ignition.Config.Replace}, ign.Ignition.Config.Merge...), ign.Ignition.Config.Append...)
 	for _, r := range remote {

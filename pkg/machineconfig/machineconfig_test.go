@@ -370,7 +370,7 @@ func TestJudge(t *testing.T) {
 		{"an image of one's own", []string{enabling, machineConfig("layered", "worker", "", `,"osImageURL":"quay.io/telco/rhcos@sha256:00"`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig layered: it sets osImageURL"},
 		{"no version", []string{enabling, `{"kind":"MachineConfig","metadata":{"name":"a","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"storage":{"files":[` + file("/etc/x", "data:,") + `]}}}}`},
-			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig a: Ignition and the machine-config-operator refuse it: it has no ignition.version"},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig a: refused by Ignition and the machine-config-operator: it has no ignition.version"},
 		{"a version that nobody knows", []string{enabling, strings.Replace(object("a"), "3.2.0", "4.0.0", 1)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "ignition.version 4.0.0"},
 		{"a mode that is no number", []string{enabling + object("a", `{"path":"/etc/x","mode":"0644"}`)},
