@@ -103,7 +103,7 @@ func (h *hollow) pod(ctx context.Context, p *corev1.Pod) {
 	case p.DeletionTimestamp != nil:
 		_ = pods.Delete(ctx, p.Name, metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))})
 		return
-	case p.Labels["sctp-agent-verify/role"] == "client" && p.Status.Phase == corev1.PodRunning:
+	case p.Labels["sctp-agent-verify/role"] == "failover-client" && p.Status.Phase == corev1.PodRunning:
 		// It ends when the endpoint is gone that it has an association with.
 		_, err := pods.Get(ctx, "endpoint-0", metav1.GetOptions{})
 		if !apierrors.IsNotFound(err) {

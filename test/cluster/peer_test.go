@@ -21,7 +21,7 @@ func TestPeers(t *testing.T) {
 		t.Fatal(err)
 	}
 	g, err := guest.Boot(ctx, guest.Config{
-		Files:    []guest.File{bin, guest.Text("/tmp/listener", ""), guest.Text("/tmp/client", "")},
+		Files:    []guest.File{bin, guest.Text("/tmp/listener", ""), guest.Text("/tmp/dial", "")},
 		Packages: []string{"iproute2", "nftables"},
 		Modules:  []string{"veth", "nf_tables", "nft_reject_inet", "nft_numgen", "nft_chain_nat", "nft_nat"},
 	})
@@ -47,7 +47,7 @@ func TestPeers(t *testing.T) {
 	}
 	dial := func(job wire.Job) wire.Say {
 		t.Helper()
-		out := sh(fmt.Sprintf(": > /tmp/client; %s='%s' /bin/ip netns exec a /bin/sctp-agent verify-dial --result /tmp/client || true; cat /tmp/client", wire.JobVariable, encode(job)))
+		out := sh(fmt.Sprintf(": > /tmp/dial; %s='%s' /bin/ip netns exec a /bin/sctp-agent verify-dial --result /tmp/dial || true; cat /tmp/dial", wire.JobVariable, encode(job)))
 		var say wire.Say
 		if err := wire.Decode(out, &say); err != nil {
 			t.Fatalf("%v in %q", err, out)
@@ -80,7 +80,7 @@ for n in a b; do /bin/ip -n $n link set lo up; done
 		t.Fatalf("without the module: %+v", say)
 	}
 	t.Run("a job of another protocol", func(t *testing.T) {
-		out := sh(fmt.Sprintf(": > /tmp/client; %s='{\"protocol\":99,\"version\":\"v9\",\"content\":[]}' /bin/sctp-agent verify-dial --result /tmp/client 2>&1 || true; cat /tmp/client", wire.JobVariable))
+		out := sh(fmt.Sprintf(": > /tmp/dial; %s='{\"protocol\":99,\"version\":\"v9\",\"content\":[]}' /bin/sctp-agent verify-dial --result /tmp/dial 2>&1 || true; cat /tmp/dial", wire.JobVariable))
 		if !strings.Contains(out, "protocol 99") || !strings.Contains(out, fmt.Sprintf(`{"protocol":%d,`, wire.Protocol)) {
 			t.Errorf("it leaves %s", out)
 		}
