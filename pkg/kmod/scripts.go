@@ -82,13 +82,20 @@ var (
 // unless a package of the distribution has it.
 func (h *host) about(name string, data []byte, args []string, depth int) bool {
 	text := withoutComments(data)
-	own := !strings.HasPrefix(name, "/usr/") || strings.HasPrefix(name, "/usr/local/")
+	own := !strings.HasPrefix(name, "/usr/") && !systemV(name) || strings.HasPrefix(name, "/usr/local/")
 	if loads(text) && (strings.Contains(text, h.target) ||
 		slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||
 		own && loadsVariable().MatchString(text)) {
 		return true
 	}
 	return h.calls(name, text, depth)
+}
+
+// systemV reports whether a script is where packages put those of System V's init:
+// Debian's own kmod loads there what modules-load.d names, and systemd runs its unit
+// in place of that.
+func systemV(name string) bool {
+	return strings.HasPrefix(name, "/etc/init.d/") || strings.HasPrefix(name, "/etc/rc") && path.Base(name) != "rc.local"
 }
 
 // calls reports whether a script's text names one that is about loading the target.

@@ -644,6 +644,8 @@ func strangeHosts() (list []strangeHost) {
 		add("mention: "+name, whole(blacklisted, file("opt/load", loadScript), file(name, text)), "unknown")
 	}
 	add("mention: runcmd", whole(blacklisted, file("var/lib/cloud/instance/user-data.txt", "#cloud-config\nbootcmd:\n - x\nruncmd:\n - modprobe sctp\n")), "blocked")
+	add("mention: none by Debian's own script of kmod, which systemd does not run", whole(blacklisted,
+		file("etc/init.d/kmod", "#!/bin/sh -e\nload_module() {\n  modprobe $module $args || true\n}\nfiles=$(modules_files)\n"), link("etc/rcS.d/S01kmod", "../init.d/kmod")), "blocked")
 	add("mention: of other modules", whole(blacklisted, file("etc/rc.d/rc3.d/S99x", "modprobe br_netfilter\n# sctp\n")), "blocked")
 	for args, want := range map[string]string{"": "unknown", " /opt/x.conf": "unknown"} {
 		add("unit: a second systemd-modules-load"+args, whole(requested, link("etc/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart="+modulesLoad+args+"\n"), link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")), want)
