@@ -203,6 +203,7 @@ func strangeHosts() (list []strangeHost) {
 	add("helper: only usr/bin modprobe", without(whole(link("usr/bin/modprobe", "kmod")), "usr/sbin/modprobe"), "blocked;autoload=false;modprobe=true")
 	add("helper: split sbin", with(without(whole(dir("sbin")), "sbin"), func(c *hostcase.Case) { c.Entries = append(c.Entries, dir("sbin")) }), "onboot=blocked|unknown")
 	add("helper: sysctl.d sets it right", with(whole(file("etc/sysctl.d/x.conf", "kernel.modprobe = /sbin/modprobe\n")), func(c *hostcase.Case) { c.Helper = "/nowhere" }), "on-demand")
+	add("helper: sysctl.d names no modprobe", whole(file("etc/sysctl.d/99-hardening.conf", "kernel.modprobe = /disabled/modprobe\n")), "blocked")
 	add("helper: sysctl.d empties it", whole(file("etc/sysctl.d/x.conf", "kernel.modprobe =\n")), "blocked")
 	add("helper: sysctl.d names what is not there, asks", whole(requested, file("etc/sysctl.d/x.conf", "kernel.modprobe=/disabled\n")), "loaded")
 	add("helper: sysctl.d names the same by a link", whole(file("etc/sysctl.d/x.conf", "kernel.modprobe=/usr/sbin/modprobe\n")), "on-demand")

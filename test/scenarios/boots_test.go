@@ -131,11 +131,11 @@ func systemdBoots() []systemdBoot {
 		},
 		{
 			name: "an enabled unit runs modprobe as an ordinary user", full: true,
-			files: slices.Concat([]guest.File{blacklisted}, enabled("User=nobody\nExecStart=/sbin/modprobe sctp")), onBoot: "blocked", unit: "active",
+			files: slices.Concat([]guest.File{blacklisted}, enabled("User=nobody\nExecStart=/sbin/modprobe sctp")), onBoot: "blocked", unit: "active", unknown: true,
 		},
 		{
 			name: "the first command of an enabled unit fails", full: true,
-			files: slices.Concat([]guest.File{blacklisted}, enabled("ExecStart=/bin/false\nExecStart=/sbin/modprobe sctp")), onBoot: "blocked", unit: "active",
+			files: slices.Concat([]guest.File{blacklisted}, enabled("ExecStart=/bin/false\nExecStart=/sbin/modprobe sctp")), onBoot: "blocked", unit: "active", unknown: true,
 		},
 		{
 			name: "the boot ends before the unit's target", full: true, cmdline: "systemd.unit=basic.target",
