@@ -41,6 +41,7 @@ func (h *host) readHelper() {
 		h.helper = loader{AnswerUnknown, by}
 	default:
 		by.Text = printable(name)
+		h.helperName = &name
 		h.helper = h.helperNamed(name, by)
 	}
 	if e := h.helperConfined(); h.helper.isModprobe != AnswerFalse && e != nil {

@@ -77,6 +77,9 @@ type host struct {
 	// helper is the program that kernel.modprobe names, byHand the one that an
 	// administrator runs.
 	helper, byHand loader
+	// helperName is kernel.modprobe, nil if that could not be read. It is read once: a
+	// boot may be setting it.
+	helperName *string
 
 	// noSysctls: no boot sets what sysctl.d says. manager is why what systemd starts
 	// may load no module, nil if nothing is known to.

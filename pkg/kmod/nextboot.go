@@ -371,8 +371,7 @@ func (h *host) nextSysctls(m Module, next *NextBoot) {
 	}
 	if writes := h.sysctlWrites(list, "kernel/modprobe"); len(writes) > 0 {
 		s := writes[len(writes)-1]
-		now, err := kernelLine(h.proc, "sys/kernel/modprobe")
-		if err == nil && now != s.value {
+		if h.helperName != nil && *h.helperName != s.value {
 			pend(s, "is not in force in this boot")
 			h.helper = h.helperNamed(s.value, s.evidence(CauseLoadingDisabled, ""))
 		}

@@ -174,7 +174,7 @@ var mentionFiles = []string{
 }
 
 // gatherMentions keeps the lines of other files than units by which something
-// may load the target at boot. They are not followed.
+// may load the target at boot, itself or by a script that it calls.
 func (h *host) gatherMentions() {
 	files := slices.Clone(mentionFiles)
 	if !h.hasInit() {
