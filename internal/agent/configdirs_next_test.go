@@ -146,7 +146,7 @@ func TestWatchNoAutomount(t *testing.T) {
 	daemon := exec.CommandContext(t.Context(), "sleep", "1000") // its process group is autofs' daemon
 	daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := daemon.Start(); err != nil {
-		t.Skipf("no process to stand for the daemon: %v", err)
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = daemon.Process.Kill(); _ = daemon.Wait() })
 	var pipe [2]int
