@@ -350,7 +350,7 @@ func (p *process) live(name string) bool {
 	if p.kern.inserted[name] {
 		return true
 	}
-	return name != p.kern.target && p.host.initState(name) == StateLoaded
+	return name != p.kern.target && !p.host.nothingLoaded && p.host.initState(name) == StateLoaded
 }
 
 // blacklistedBy lists the rules that name this module exactly, if there are

@@ -105,8 +105,36 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	if len(next.Pending) > 0 && next.Known {
 		r := replay(&nh, m)
 		next.Autoload, next.BootLoad = r.autoload, r.boot
+		now = r
+	}
+	if next.Known {
+		nh.nextFromNothing(m, now, &next)
 	}
 	return next
+}
+
+// nextFromNothing replays a boot in which nothing is loaded yet: modules that the target
+// needs are skipped where they are loaded, whatever their install commands are. What
+// else loads them before is not known; what the kernel refuses, nothing does.
+func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
+	if h.builtin || !slices.ContainsFunc(slices.Collect(maps.Keys(h.states)), func(name string) bool { return name != h.target && h.states[name] == StateLoaded }) {
+		return
+	}
+	fresh := *h
+	fresh.nothingLoaded, fresh.problems = true, slices.Clip(h.problems)
+	then := replay(&fresh, m)
+	for _, d := range [][2]Decision{{now.boot.Decision, then.boot.Decision}, {now.autoload, then.autoload}} {
+		if d[0].Allowed == d[1].Allowed || len(d[1].Evidence) == 0 {
+			continue
+		}
+		e := d[1].Evidence[0]
+		e.Effect, e.Cause = strings.TrimPrefix(e.Effect+"; what is loaded now may not be so at the next boot", "; "), CauseNone
+		next.Pending = append(next.Pending, e)
+		if next.Known = d[1].Cause == CauseDeniedByKernel; next.Known {
+			next.Autoload, next.BootLoad = then.autoload, then.boot
+		}
+		return
+	}
 }
 
 // gatherBootSources reads what there is.

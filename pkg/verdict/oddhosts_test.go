@@ -391,6 +391,20 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: raspberry", whole(requested, file("boot/firmware/cmdline.txt", "root=x module_blacklist=sctp\n")), "unknown")
 	add("arguments: initramfs-tools modules", whole(blacklisted, file("etc/initramfs-tools/modules", "# x\nsctp\n")), "onboot=unknown|loaded|blocked")
 
+	// What the target needs is loaded now, and would not load again.
+	live := func(c *hostcase.Case, names ...string) *hostcase.Case { c.Live = names; return c }
+	noCRC := file("etc/modprobe.d/crc.conf", "install libcrc32c /bin/false\n")
+	for _, names := range [][]string{{"libcrc32c"}, {"libcrc32c", "sctp"}} {
+		add("needed: loaded, no install "+names[len(names)-1], live(whole(requested), names...), "loaded;warnings~!=PendingKernelArguments")
+		add("needed: loaded, install stops it "+names[len(names)-1], live(whole(requested, noCRC), names...), "unknown;warnings~=install libcrc32c /bin/false")
+		add("needed: loaded, install stops it, not requested "+names[len(names)-1], live(whole(noCRC), names...), "unknown")
+		add("needed: loaded, install loads it "+names[len(names)-1], live(whole(requested, file("etc/modprobe.d/crc.conf", "install libcrc32c /sbin/modprobe -i libcrc32c\n")), names...), "loaded")
+		add("needed: loaded, the entry denies it "+names[len(names)-1], live(whole(requested, entry("a", release, "ro module_blacklist=libcrc32c")), names...), "blocked")
+		add("needed: loaded, its file is gone "+names[len(names)-1], live(with(whole(requested), func(c *hostcase.Case) { c.Modules[0].Gone = true }), names...), "unknown")
+		add("needed: loaded, a softdep "+names[len(names)-1], live(whole(requested, noCRC, file("etc/modprobe.d/s.conf", "softdep sctp pre: libcrc32c\n")), names...), "unknown")
+	}
+	add("needed: not loaded, install stops it", whole(requested, noCRC), "blocked")
+
 	// Roots that are not the machine's.
 	for _, mark := range []string{"run/systemd/container", "run/.containerenv", ".dockerenv", "kind"} {
 		add("container: loaded "+mark, loaded(whole(requested, file(mark, ""))), "unknown;warnings~=HostRootIncomplete")
