@@ -82,6 +82,11 @@ func (d *Dump) worlds(release string) []world {
 				h.gone[name] = true
 			}
 		})
+		may(strings.TrimPrefix(gone[0], "usr/"), "whether it has a signature is not known", func(h *hostFiles) {
+			for _, name := range gone {
+				h.made[name] = memfs.File(name, 0o644, nil)
+			}
+		})
 	}
 	if len(needed) == 0 && first.hasDep && !d.facts.sysctlsComplete {
 		may(path.Join(modules, "modules.builtin"), "modules.dep does not list sctp, this one could", func(h *hostFiles) { h.makeBuiltin(dir, true) })

@@ -65,8 +65,7 @@ func noModuleToken(line string) string {
 		}
 		switch param, val := splitKernelToken(tok); strings.ReplaceAll(param, "/", ".") {
 		case "nomodule":
-			// kstrtobool (lib/kstrtox.c); a parameter without a value is on.
-			if val != "" && !strings.ContainsAny(val[:1], "yYtT1") && !strings.EqualFold(val, "on") {
+			if !kernelBool(val) {
 				tok = ""
 			}
 			nomodule = tok
@@ -77,6 +76,33 @@ func noModuleToken(line string) string {
 		}
 	}
 	return cmp.Or(nomodule, sysctl)
+}
+
+// kernelBool is kstrtobool (lib/kstrtox.c); a parameter without a value is on.
+func kernelBool(val string) bool {
+	return val == "" || strings.ContainsAny(val[:1], "yYtT1") || strings.EqualFold(val, "on")
+}
+
+// signedOnlyToken is the token because of which the kernel takes signed modules only, ""
+// if there is none (kernel/module/signing.c, sig_enforce; security/lockdown/lockdown.c,
+// lockdown_param).
+func signedOnlyToken(line string) string {
+	for tok := range kernelTokens(line) {
+		if tok == "--" {
+			break
+		}
+		switch param, val := splitKernelToken(tok); strings.ReplaceAll(param, "-", "_") {
+		case "module.sig_enforce":
+			if kernelBool(val) {
+				return tok
+			}
+		case "lockdown":
+			if val == "integrity" || val == "confidentiality" {
+				return tok
+			}
+		}
+	}
+	return ""
 }
 
 // kernelTokens splits at blanks that are not inside double quotes.

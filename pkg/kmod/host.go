@@ -365,7 +365,7 @@ func (h *host) kernelRefuses(name string) *Evidence {
 		}
 	}
 	if h.signedOnly != "" {
-		if file, err := h.moduleFile(name); err == nil && file != "" && h.unsigned(file) {
+		if file, err := h.moduleFile(name); err == nil && file != "" && h.signed(name, file) == AnswerFalse {
 			return &Evidence{File: file, Cause: CauseDeniedByKernel,
 				Effect: "has no signature, and this kernel takes signed modules only (" + h.signedOnly + ")"}
 		}
@@ -420,38 +420,75 @@ func (h *host) initRefused() *Evidence {
 // (include/linux/module_signature.h, MODULE_SIG_STRING).
 const signatureMark = "~Module signature appended~\n"
 
-// unsigned reports whether a module's file surely has no signature. It does not
-// look into a compressed file. Whether the kernel trusts a signature is not known.
-func (h *host) unsigned(file string) bool {
+// signed reports whether a module's file has a signature. It does not look into a
+// compressed file: of a module that is loaded, the kernel knows
+// (kernel/module/main.c, TAINT_UNSIGNED_MODULE). Whether the kernel trusts a signature
+// is not known.
+func (h *host) signed(name, file string) Answer {
 	if !strings.HasSuffix(file, ".ko") {
-		return false
+		taint, err := h.sys.ReadFile("module/" + name + "/taint")
+		switch {
+		case err != nil || !h.reads(sigEnforce):
+			return AnswerUnknown
+		case strings.Contains(taint, "E"):
+			return AnswerFalse
+		}
+		return AnswerTrue
 	}
 	f, err := h.Open(file)
 	if err != nil {
-		return false
+		return AnswerUnknown
 	}
 	defer f.Close()
 	end := make([]byte, len(signatureMark))
 	at := f.Info().Size - int64(len(end))
 	if at < 0 {
-		return true
+		return AnswerFalse
 	}
 	if n, err := f.ReadAt(end, at); n < len(end) && err != nil {
-		return false
+		return AnswerUnknown
 	}
-	return string(end) != signatureMark
+	if string(end) != signatureMark {
+		return AnswerFalse
+	}
+	return AnswerTrue
+}
+
+// allSigned is signed of the target and of all that it needs.
+func (h *host) allSigned() Answer {
+	all := AnswerTrue
+	for _, m := range append([]neededModule{{h.target, h.file}}, h.needs...) {
+		switch signed := h.signed(m.name, m.file); {
+		case signed == AnswerFalse:
+			return AnswerFalse
+		case signed == AnswerUnknown && m.file != "":
+			all = AnswerUnknown
+		}
+	}
+	return all
+}
+
+// Where a kernel that can insist on signatures has that, below /sys.
+const (
+	sigEnforce = "module/module/parameters/sig_enforce"
+	lockdown   = "kernel/security/lockdown"
+)
+
+func (h *host) reads(name string) bool {
+	_, err := h.sys.ReadFile(name)
+	return err == nil
 }
 
 // readSignedOnly finds out whether the kernel insists on signed modules
 // (kernel/module/signing.c, module_sig_check).
 func (h *host) readSignedOnly() {
-	if v, err := h.sys.ReadFile("module/module/parameters/sig_enforce"); err == nil && v == "Y\n" {
+	if v, err := h.sys.ReadFile(sigEnforce); err == nil && v == "Y\n" {
 		h.signedOnly = "module.sig_enforce"
 		return
 	}
 	// "none [integrity] confidentiality" (security/lockdown/lockdown.c); every
 	// level but none includes LOCKDOWN_MODULE_SIGNATURE.
-	v, err := h.sys.ReadFile("kernel/security/lockdown")
+	v, err := h.sys.ReadFile(lockdown)
 	if _, level, ok := strings.Cut(v, "["); err == nil && ok {
 		if level, _, _ = strings.Cut(level, "]"); level != "none" {
 			h.signedOnly = "lockdown: " + printable(level)

@@ -241,7 +241,7 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 				add(a, notNow)
 				differs = true
 				// Some versions of dracut make a file in /run of it.
-				next.Known = next.Known && !strings.HasPrefix(key, "rd")
+				next.Known = next.Known && !strings.HasPrefix(key, "rd") && h.insists(key)
 			}
 		}
 		for key, a := range ordered(now) {
@@ -252,6 +252,7 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 				}
 				add(at, "does not have the argument "+printable(a.token)+" of this boot")
 				differs = true
+				next.Known = next.Known && signedOnlyToken(key) == "" // it may insist without that
 			}
 		}
 		switch {
@@ -269,6 +270,20 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			next.Known = next.Known && sure
 		}
 	}
+}
+
+// insists reports whether it is known what an argument does because of which the kernel
+// takes signed modules only, if it is one: the kernel can, and the module has no
+// signature.
+func (h *host) insists(key string) bool {
+	if signedOnlyToken(key) == "" {
+		return true
+	}
+	by := sigEnforce
+	if strings.HasPrefix(key, "lockdown") {
+		by = lockdown
+	}
+	return h.allSigned() == AnswerFalse && h.reads(by)
 }
 
 // agree reports whether all entries have the same of what concerns the target: it does
@@ -302,6 +317,9 @@ func (h *host) bootWith(arguments []bootArgument) {
 	if noModuleToken(h.cmdline) != "" {
 		h.modulesDisabled = true
 	}
+	if token := signedOnlyToken(h.cmdline); h.signedOnly == "" {
+		h.signedOnly = printable(token)
+	}
 	if e := helperArgument(h.cmdline); e.Text != helperArgument(before).Text {
 		h.helper = h.helperNamed(cmp.Or(strings.TrimPrefix(e.Text, helperSysctl), modprobePaths[0]), e)
 	}
@@ -333,6 +351,10 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 		case "initcall_blacklist":
 			if initcallToken(a.token, h.init) != "" {
 				found[key] = a
+			}
+		case "module.sig_enforce", "lockdown":
+			if signedOnlyToken(a.token) != "" && h.allSigned() != AnswerTrue {
+				found[key+"="+value] = a
 			}
 		case "nomodule", "sysctl.kernel.modules_disabled", "sysctl.kernel.modprobe":
 			found[key+"="+value] = a

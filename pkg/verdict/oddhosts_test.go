@@ -391,6 +391,41 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: raspberry", whole(requested, file("boot/firmware/cmdline.txt", "root=x module_blacklist=sctp\n")), "unknown")
 	add("arguments: initramfs-tools modules", whole(blacklisted, file("etc/initramfs-tools/modules", "# x\nsctp\n")), "onboot=unknown|loaded|blocked")
 
+	// Arguments because of which the next boot takes signed modules only.
+	const mark = "~Module signature appended~\n"
+	signing := func(sctp string, entries ...hostcase.Entry) *hostcase.Case {
+		const dir = "usr/lib/modules/" + release + "/"
+		c := whole(append(entries, requested, file("sys/module/module/parameters/sig_enforce", "N\n"), file("sys/kernel/security/lockdown", "[none] integrity confidentiality\n"))...)
+		c.Modules[0].Gone, c.Modules[1].Gone = true, true // written here
+		c.Entries = append(c.Entries, file(dir+c.Modules[0].File, "x"+mark), file(dir+c.Modules[1].File, sctp))
+		return c
+	}
+	compressed := func(taint string, entries ...hostcase.Entry) *hostcase.Case {
+		c := signing(mark, entries...)
+		if taint != "" {
+			c.Entries = append(c.Entries, file("sys/module/sctp/taint", taint))
+		}
+		c.Modules[1].File += ".xz"
+		c.Entries = append(c.Entries, file("usr/lib/modules/"+release+"/"+c.Modules[1].File, "xz"))
+		return c
+	}
+	for _, argument := range []string{"module.sig_enforce", "module.sig_enforce=1", "module.sig-enforce=y", "lockdown=integrity", "lockdown=confidentiality"} {
+		a := entry("a", release, "ro "+argument)
+		add("signature: none, "+argument, signing("x", a), "blocked;warnings~="+argument)
+		add("signature: there, "+argument, signing("x"+mark, a), "loaded;warnings~!="+argument)
+		add("signature: what is needed has none, "+argument, replace(signing("x"+mark, a), file("usr/lib/modules/"+release+"/kernel/lib/libcrc32c.ko", "x")), "blocked")
+		add("signature: not readable, "+argument, compressed("", a), "unknown;warnings~="+argument)
+		add("signature: not readable, loaded with it, "+argument, loaded(compressed("\n", a)), "loaded")
+		add("signature: not readable, loaded without it, "+argument, loaded(compressed("OE\n", a)), "blocked")
+		add("signature: none, and not known to be minded, "+argument, without(signing("x", a), "sys/module/module", "sys/kernel"), "unknown")
+		add("signature: none, perhaps "+argument, signing("x", file("etc/default/grub", "GRUB_CMDLINE_LINUX=\""+argument+"\"\n")), "unknown")
+		now := cmdline("ro "+argument, requested, entry("a", release, "ro"))
+		add("signature: none, no more "+argument, now, "unknown")
+	}
+	for _, argument := range []string{"module.sig_enforce=0", "lockdown", "lockdown=none", "sig_enforce=1"} {
+		add("signature: none, "+argument, signing("x", entry("a", release, "ro "+argument)), "loaded")
+	}
+
 	// What the target needs is loaded now, and would not load again.
 	live := func(c *hostcase.Case, names ...string) *hostcase.Case { c.Live = names; return c }
 	noCRC := file("etc/modprobe.d/crc.conf", "install libcrc32c /bin/false\n")
