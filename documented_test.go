@@ -3,6 +3,7 @@ package imports_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -67,6 +68,40 @@ func TestKeysAreDocumented(t *testing.T) {
 	slices.Sort(documented)
 	if !slices.Equal(documented, want) {
 		t.Errorf("the contract has the keys\n%q, the code\n%q", documented, want)
+	}
+}
+
+// TestShownCommandsAreRun: each command line that a document shows is in a test, word
+// for word, or runs tests itself. Beside these, doctest.Commands runs the lines that
+// read docs/examples.
+func TestShownCommandsAreRun(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*_test.go").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests strings.Builder
+	for name := range strings.SplitSeq(strings.TrimRight(string(out), "\x00"), "\x00") {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tests.Write(text)
+	}
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := regexp.MustCompile(`^make (\S+)$`)
+	runsTests := regexp.MustCompile(`^(cd test && )?go test \./\S+$|^hack/test [a-z -]+$`)
+	for _, l := range doctest.Lines(t) {
+		quoted := regexp.QuoteMeta(l.Line)
+		inTest := regexp.MustCompile("(?m)(^\\s*|[\"`])" + quoted + "([\"`]|$)")
+		ranByCommands := l.Output != "" && strings.Contains(l.Line, " docs/examples/")
+		target := targets.FindStringSubmatch(l.Line)
+		isTarget := target != nil && strings.Contains(string(makefile), "\n"+target[1]+":")
+		if !ranByCommands && !isTarget && !runsTests.MatchString(l.Line) && !inTest.MatchString(tests.String()) {
+			t.Errorf("%s: %s is in no test", l.Document, l.Line)
+		}
 	}
 }
 

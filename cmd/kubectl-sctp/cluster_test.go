@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
 )
 
 // kubeconfig serves an API by this function, and names it to a command.
@@ -72,7 +73,7 @@ func TestWatchForms(t *testing.T) {
 		}
 		oneNode(w, "n0", []string{"true", "false"}[looks%2])
 	})
-	stdout, stderr, err := execute(ctx, "audit", config, "--watch", "--interval", "1s", "-o", "yaml")
+	stdout, stderr, err := execute(ctx, append(doctest.Args(t, "kubectl sctp audit --watch"), config, "--interval", "1s", "-o", "yaml")...)
 	if documents := strings.Split(stdout, "---\n"); err != nil || len(documents) != 3 || documents[0] != "" || strings.Count(documents[1], "kind: Audit\n") != 1 {
 		t.Errorf("%v, %s\n%s", err, stderr, stdout)
 	}
@@ -112,7 +113,11 @@ func TestCleanupFails(t *testing.T) {
 			fmt.Fprint(w, `{"metadata":{"name":"n"}}`)
 		}
 	})
-	_, _, err := execute(ctx, "cleanup", config, "--yes")
+	stdout, stderr, err := execute(ctx, append(doctest.Args(t, "kubectl sctp cleanup"), config)...)
+	if code := command.Exit(0); !errors.As(err, &code) || code != command.ExitNo || !strings.Contains(stdout, "n19") || !strings.Contains(stderr, "Nothing was removed (--yes removes it)") {
+		t.Errorf("without --yes: %v\n%s%s", err, stdout, stderr)
+	}
+	_, _, err = execute(ctx, "cleanup", config, "--yes")
 	if err == nil || !strings.HasPrefix(err.Error(), "20 of 20 nodes are not cleaned up") || !strings.HasSuffix(err.Error(), "and 15 more") {
 		t.Errorf("%v", err)
 	}
@@ -130,7 +135,7 @@ func TestCleanupFails(t *testing.T) {
 	}
 
 	// An agent writes again, and is not one of a DaemonSet.
-	stdout, stderr, err := execute(t.Context(), "cleanup", config, "--yes")
+	stdout, stderr, err = execute(t.Context(), "cleanup", config, "--yes")
 	if code := command.Exit(0); !errors.As(err, &code) || code != command.ExitNo || !strings.Contains(stderr, "Written again on 20 nodes") || strings.Count(stderr, "labels: sctp-agent/ready") != most {
 		t.Errorf("all comes back: %v\n%s", err, stderr)
 	}

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -36,6 +40,21 @@ func TestHostCommand(t *testing.T) {
 	if err := os.WriteFile(broken, []byte("\xfd7zXZ\x00"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	w := tar.NewWriter(z)
+	if err := errors.Join(w.AddFS(os.DirFS(blocked)), w.Close(), z.Close()); err != nil {
+		t.Fatal(err)
+	}
+	archive := filepath.Join(t.TempDir(), "rootfs.tar.gz")
+	if err := os.WriteFile(archive, packed.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var table, errs bytes.Buffer
+	args := doctest.Args(t, "kubectl sctp host rootfs.tar.gz --kernel-release 5.14.0-427.el9.x86_64", "rootfs.tar.gz", archive)
+	if code := command.Main(newRootCommand(), args, &table, &errs); code != command.ExitNo || !strings.Contains(table.String(), "NOT READY (ModuleBlacklisted)") || !strings.Contains(table.String(), hostcase.Release) {
+		t.Errorf("%q: exit status %d\n%s%s", args, code, &table, &errs)
+	}
 	for _, x := range []struct {
 		path   string
 		code   int
@@ -48,7 +67,7 @@ func TestHostCommand(t *testing.T) {
 		{filepath.Join(blocked, "none"), command.ExitUnknown, "", "none"},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := command.Main(newRootCommand(), []string{"host", x.path}, &stdout, &stderr)
+		code := command.Main(newRootCommand(), doctest.Args(t, "kubectl sctp host /mnt/sysimage", "/mnt/sysimage", x.path), &stdout, &stderr)
 		if code != x.code || !strings.Contains(stdout.String()+stderr.String(), x.prints) {
 			t.Errorf("%s: exit status %d\n%s%s", x.path, code, &stdout, &stderr)
 		}

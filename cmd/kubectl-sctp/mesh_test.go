@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
 	"github.com/sctp-agent/sctp-agent/internal/meshview"
 	"github.com/sctp-agent/sctp-agent/internal/programtest"
@@ -122,7 +123,7 @@ SCTP fails; nodes: 1, paths: 1
 // programs; and the exit status.
 func TestMesh(t *testing.T) {
 	config := meshAPI(t, 40, func(from, to int) bool { return to == 20 || from == 3 && to == 5 }, "worker-33")
-	o := program.Run(t, nil, "mesh", config)
+	o := program.Run(t, nil, append(doctest.Args(t, "kubectl sctp mesh"), config)...)
 	if o.Stdout != meshTable || o.Code != command.ExitNo {
 		t.Errorf("exit status %d\n%s\nwant\n%s", o.Code, o.Stdout, meshTable)
 	}
@@ -138,7 +139,7 @@ func TestMesh(t *testing.T) {
 	if r.APIVersion != "sctp-agent/v1" || r.Kind != "ClusterMesh" || len(r.Findings) != 2 || len(r.Pairs) != 390 || o.Stderr != "" || o.Code != command.ExitNo {
 		t.Errorf("%+v, %s, %d", r.Summary, o.Stderr, o.Code)
 	}
-	o = program.Run(t, nil, "mesh", config, "-q", "-o", "html")
+	o = program.Run(t, nil, append(doctest.Args(t, "kubectl sctp mesh -o html > mesh.html"), config, "-q")...)
 	if !strings.Contains(o.Stdout, "<title>SCTP mesh</title>") || o.Code != command.ExitNo {
 		t.Errorf("%d\n%s", o.Code, o.Stdout)
 	}
@@ -188,7 +189,7 @@ func TestAuditMesh(t *testing.T) {
 		want, lack string
 	}{
 		{nil, "Nothing found", "PathBroken"},
-		{[]string{"--mesh"}, `"kind": "NodeUnreachableBySCTP"`, "NOT"},
+		{doctest.Args(t, "kubectl sctp audit --mesh")[1:], `"kind": "NodeUnreachableBySCTP"`, "NOT"},
 		{[]string{"--mesh"}, `"name": "worker-2 → worker-3"`, "NOT"},
 		{[]string{"--mesh"}, `1 of 12 agents of the mesh (kubectl sctp mesh lists them): worker-11: get pods`, "NOT"},
 		{[]string{"--mesh=elsewhere"}, `is the mesh installed there`, "worker-2 → worker-3"},

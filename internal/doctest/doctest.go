@@ -222,6 +222,7 @@ var (
 	fenced   = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```")
 	span     = regexp.MustCompile("`([^`\n]+)`")
 	comment  = regexp.MustCompile(`(^| )# .*$`)
+	goesOn   = regexp.MustCompile(`\s*\\\n\s*`)
 	joints   = regexp.MustCompile(` (?:\|\|?|&&|;|>|<) `)
 	examples = "docs/examples/"
 )
@@ -252,8 +253,8 @@ type Shown struct {
 	Output   string // what is shown below it, in a block of the language console
 }
 
-// Lines are the command lines in the code blocks of all documents. In a block of
-// the language console those are behind a prompt; in another, any line may be one.
+// Lines are the command lines that documents show: those of the code blocks in the
+// language sh, and those behind a prompt in the language console.
 func Lines(t *testing.T) (list []Shown) {
 	t.Helper()
 	for _, name := range documents(t) {
@@ -267,11 +268,13 @@ func Lines(t *testing.T) (list []Shown) {
 			}
 		}
 		for _, m := range fenced.FindAllStringSubmatch(string(data), -1) {
-			block := strings.ReplaceAll(m[2], "\\\n", " ")
-			if m[1] != "console" {
+			block := goesOn.ReplaceAllString(m[2], " ")
+			if m[1] == "sh" {
 				for line := range strings.Lines(block) {
 					add(line, "")
 				}
+			}
+			if m[1] != "console" {
 				continue
 			}
 			for _, shown := range strings.Split("\n"+block, "\n$ ")[1:] {
@@ -281,6 +284,20 @@ func Lines(t *testing.T) (list []Shown) {
 		}
 	}
 	return list
+}
+
+// Args are the arguments of the plugin in a command line that a document shows, for
+// the test that runs it. Names in the documents are replaced by what is there.
+func Args(t *testing.T, line string, oldnew ...string) []string {
+	t.Helper()
+	if !slices.ContainsFunc(Lines(t), func(s Shown) bool { return s.Line == line }) {
+		t.Fatalf("no document shows %s", line)
+	}
+	args, ok := arguments(joints.Split(strings.NewReplacer(oldnew...).Replace(line), -1)[0], []string{"kubectl sctp"})
+	if !ok {
+		t.Fatalf("not a command of the plugin: %s", line)
+	}
+	return args
 }
 
 // Commands checks every command of the program that a document shows against the

@@ -28,6 +28,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/sctp-agent/sctp-agent/internal/doctest"
 	"github.com/sctp-agent/sctp-agent/internal/verify"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -74,6 +75,7 @@ func (h *hollow) serve(ctx context.Context) {
 				h.pod(ctx, &list.Items[i])
 			}
 		}
+		h.balance(ctx)
 		time.Sleep(100 * time.Millisecond)
 	}
 }
@@ -88,6 +90,20 @@ func (h *hollow) heartbeat(ctx context.Context) {
 	for _, n := range list.Items {
 		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue, LastHeartbeatTime: metav1.Now()}}
 		_, _ = h.client.CoreV1().Nodes().UpdateStatus(ctx, &n, metav1.UpdateOptions{})
+	}
+}
+
+// balance gives each Service of type LoadBalancer an address.
+func (h *hollow) balance(ctx context.Context) {
+	list, err := h.client.CoreV1().Services(metav1.NamespaceAll).List(ctx, metav1.ListOptions{LabelSelector: "sctp-agent-verify/run"})
+	if err != nil {
+		return
+	}
+	for _, s := range list.Items {
+		if s.Spec.Type == corev1.ServiceTypeLoadBalancer && s.Status.LoadBalancer.Ingress == nil {
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "192.0.2.100"}}
+			_, _ = h.client.CoreV1().Services(s.Namespace).UpdateStatus(ctx, &s, metav1.UpdateOptions{})
+		}
 	}
 }
 
@@ -169,7 +185,7 @@ func TestVerifyTidies(t *testing.T) {
 	}
 	client := clientFor(t, cp.Admin())
 	s := &seed{t, t.Context(), client}
-	for _, name := range []string{"n0", "n1"} {
+	for _, name := range []string{"worker-0", "worker-1"} {
 		r := report(name, kmod.AnswerTrue, verdict.ReasonProbePassed, verdict.OnBootLoaded)
 		s.ok(s.node(name, "worker", &r, func(n *corev1.Node) {
 			n.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.1"}}
@@ -255,7 +271,7 @@ func TestVerifyTidies(t *testing.T) {
 		}
 	})
 	t.Run("a client that does not end", func(t *testing.T) {
-		h.set("n1")
+		h.set("worker-1")
 		defer h.set("")
 		// Two thirds of it for this client, and one to notice and to conclude.
 		r := run(t, bin, args("--timeout", "30s")...)
@@ -267,11 +283,11 @@ func TestVerifyTidies(t *testing.T) {
 			t.Errorf("exit status %d, findings %+v", r.code, result.Findings)
 		}
 		for _, p := range result.Paths {
-			if want := map[string]wire.Outcome{"n0": wire.OK, "n1": wire.Unknown}[p.From]; p.Outcome != want {
+			if want := map[string]wire.Outcome{"worker-0": wire.OK, "worker-1": wire.Unknown}[p.From]; p.Outcome != want {
 				t.Errorf("want %s: %+v", want, p)
 			}
 		}
-		if !strings.Contains(r.stderr, "on node n1: Pending") {
+		if !strings.Contains(r.stderr, "on node worker-1: Pending") {
 			t.Errorf("it does not say whom it did not wait for: %s", r.stderr)
 		}
 		if names := left(); names != nil {
@@ -301,7 +317,7 @@ func TestVerifyTidies(t *testing.T) {
 		h.mu.Unlock()
 		r := run(t, bin, args()...)
 		whole(t, r)
-		if !strings.Contains(r.stderr, "it is still being deleted, pods are still ending: listener-0 on node n0, listener-1 on node n1") {
+		if !strings.Contains(r.stderr, "it is still being deleted, pods are still ending: listener-0 on node worker-0, listener-1 on node worker-1") {
 			t.Errorf("it does not say what it waits for: %s", r.stderr)
 		}
 		h.mu.Lock()
@@ -340,7 +356,7 @@ func TestVerifyTidies(t *testing.T) {
 		whole(t, r)
 		var result verify.Result
 		s.ok(json.Unmarshal([]byte(r.stdout), &result))
-		if len(result.Failovers) != 1 || result.Failovers[0].Seconds != 2.5 || result.Failovers[0].Deleted != "n1" {
+		if len(result.Failovers) != 1 || result.Failovers[0].Seconds != 2.5 || result.Failovers[0].Deleted != "worker-1" {
 			t.Errorf("%+v", result.Failovers)
 		}
 		if names := left(); names != nil {
@@ -399,6 +415,31 @@ func TestVerifyTidies(t *testing.T) {
 		}
 	})
 	t.Run("an image that is pulled with a secret", func(t *testing.T) { s.pullSecrets(t, bin, cp, h, left) })
+	t.Run("as the documents show it", func(t *testing.T) {
+		if testing.Short() {
+			t.Skip("only in make test-full")
+		}
+		h.say(func(_ wire.Job, target wire.Target) wire.Outcome {
+			if target.Beside != "" {
+				return wire.Blocked
+			}
+			return wire.OK
+		})
+		defer h.say(nil)
+		for _, c := range []struct{ line, prints string }{
+			{"kubectl sctp verify", "16 paths"},
+			{"kubectl sctp verify --node worker-0 --node worker-1", "16 paths"},
+			{"kubectl sctp verify --all-pairs", "16 paths"},
+			{"kubectl sctp verify --network-policy --load-balancer --failover", "NetworkPolicy"},
+			{"kubectl sctp verify -o html > verify.html", "<title>"},
+			{"kubectl sctp verify --image registry.example/sctp-agent:v1 --image-pull-secret registry/regcred", "16 paths"},
+		} {
+			r := run(t, bin, append(doctest.Args(t, c.line), "--kubeconfig", admin)...)
+			if r.code != 0 || !strings.Contains(r.stdout, c.prints) {
+				t.Errorf("%s: exit status %d, %q is not in\n%s%s", c.line, r.code, c.prints, r.stdout, r.stderr)
+			}
+		}
+	})
 	t.Run("without rights", func(t *testing.T) {
 		r := run(t, bin, "verify", "--kubeconfig", kubeconfig(t, cp, "visitor"), "--image", agentImage)
 		if r.code != 2 || r.stdout != "" || !strings.Contains(r.stderr, "list namespaces: forbidden: the right to list namespaces is missing") {
@@ -579,7 +620,7 @@ func (s *seed) pullSecrets(t *testing.T, bin string, cp *controlplane.ControlPla
 	}, metav1.CreateOptions{}))
 	agent := must[*corev1.Pod](s)(s.client.CoreV1().Pods("registry").Create(s.ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "agent", Labels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}},
-		Spec:       corev1.PodSpec{NodeName: "n0", ServiceAccountName: "agent", Containers: []corev1.Container{{Name: "agent", Image: agentImage}}},
+		Spec:       corev1.PodSpec{NodeName: "worker-0", ServiceAccountName: "agent", Containers: []corev1.Container{{Name: "agent", Image: agentImage}}},
 	}, metav1.CreateOptions{}))
 	if len(agent.Spec.ImagePullSecrets) != 2 {
 		t.Fatalf("the agent's pod has %v", agent.Spec.ImagePullSecrets)
