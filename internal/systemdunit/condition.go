@@ -70,7 +70,7 @@ func (s *Set) conditions(list []Setting, prefix string, cmdline []string) (all T
 			t = Yes
 		}
 		if t == Unclear && v.Vendor {
-			t = Yes
+			t = truth(!trigger || kind != "DirectoryNotEmpty" || !s.emptyRun(value))
 		}
 		if !trigger {
 			if t == No && all != No || t == Unclear && all == Yes {
@@ -86,6 +86,16 @@ func (s *Set) conditions(list []Setting, prefix string, cmdline []string) (all T
 		all, by = *any, anyBy
 	}
 	return all, by
+}
+
+// emptyRun reports whether a directory in /run is not there, or has nothing in it: what a
+// boot puts there it has put there in this one.
+func (s *Set) emptyRun(name string) bool {
+	if _, err := s.files.Stat("/run"); err != nil || !strings.HasPrefix(name, "/run/") {
+		return false
+	}
+	entries, err := s.files.ReadDir(name)
+	return hostroot.Absent(err) || err == nil && len(entries) == 0
 }
 
 // lasting are the directories whose files are the same at the next boot.
@@ -136,7 +146,15 @@ func (s *Set) pathCondition(kind, name string) Truth {
 		if err != nil {
 			return No
 		}
-		return truth(len(entries) > 0)
+		return truth(slices.ContainsFunc(entries, func(e hostroot.Entry) bool { return !hidden(e.Name) }))
 	}
 	return Yes
+}
+
+// hidden reports whether systemd ignores a file of this name where it looks whether a
+// directory is empty (src/basic/path-util.c, hidden_or_backup_file).
+func hidden(name string) bool {
+	return name[0] == '.' || strings.HasSuffix(name, "~") || slices.Contains(
+		strings.Fields("lost+found aquota.user aquota.group"), name) || slices.Contains(
+		strings.Fields(".rpmnew .rpmsave .rpmorig .dpkg-old .dpkg-new .dpkg-tmp .dpkg-dist .dpkg-bak .dpkg-backup .dpkg-remove .ucf-new .ucf-old .ucf-dist .swp .bak .old .new"), path.Ext(name))
 }

@@ -85,7 +85,7 @@ const release = hostcase.Release
 const newer = "5.14.0-611.el9.x86_64"
 const newest = "5.14.0-700.el9.x86_64"
 
-const modulesLoadUnit = "[Unit]\nDescription=Load Kernel Modules\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=sysinit.target shutdown.target\nConditionCapability=CAP_SYS_MODULE\nConditionDirectoryNotEmpty=|/lib/modules-load.d\nConditionDirectoryNotEmpty=|/usr/lib/modules-load.d\nConditionDirectoryNotEmpty=|/usr/local/lib/modules-load.d\nConditionDirectoryNotEmpty=|/etc/modules-load.d\nConditionDirectoryNotEmpty=|/run/modules-load.d\nConditionKernelCommandLine=|modules-load\nConditionKernelCommandLine=|rd.modules-load\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/lib/systemd/systemd-modules-load\nTimeoutSec=90s\n"
+const modulesLoadUnit = "[Unit]\nDescription=Load Kernel Modules\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=sysinit.target shutdown.target\nConditionCapability=CAP_SYS_MODULE\nConditionDirectoryNotEmpty=|/lib/modules-load.d\nConditionDirectoryNotEmpty=|/usr/lib/modules-load.d\nConditionDirectoryNotEmpty=|/usr/local/lib/modules-load.d\nConditionDirectoryNotEmpty=|/etc/modules-load.d\nConditionDirectoryNotEmpty=|/run/modules-load.d\nConditionKernelCommandLine=|modules-load\nConditionKernelCommandLine=|modules_load\nConditionKernelCommandLine=|rd.modules-load\nConditionKernelCommandLine=|rd.modules_load\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/lib/systemd/systemd-modules-load\nTimeoutSec=90s\n"
 
 func kmodFiles() []hostcase.Entry {
 	return []hostcase.Entry{
@@ -390,6 +390,25 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: sysctl.d with a comment after", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 1 # off\n")), "blocked")
 	add("arguments: raspberry", whole(requested, file("boot/firmware/cmdline.txt", "root=x module_blacklist=sctp\n")), "unknown")
 	add("arguments: initramfs-tools modules", whole(blacklisted, file("etc/initramfs-tools/modules", "# x\nsctp\n")), "onboot=unknown|loaded|blocked")
+
+	// The unit's own conditions, which in systemd up to 247 do not know "modules_load".
+	early := func(c *hostcase.Case, entries ...hostcase.Entry) *hostcase.Case {
+		c.Systemd, c.Kmod = 239, 25
+		c.Entries = append(c.Entries, append(entries, dir("run"), dir("etc/modules-load.d"), dir("usr/lib/modules-load.d"))...)
+		return replace(c, file("usr/lib/systemd/system/systemd-modules-load.service", strings.ReplaceAll(modulesLoadUnit, "modules_load", "modules-load")))
+	}
+	br := file("usr/lib/modules-load.d/br.conf", "br_netfilter\n")
+	backup := file("etc/modules-load.d/br.conf.rpmsave", "br_netfilter\n")
+	add("condition: modules_load, nothing in modules-load.d", early(cmdline("ro modules_load=sctp")), "on-demand;boot=false;commands~=/etc/modules-load.d/sctp-load.conf")
+	add("condition: modules_load, a backup in modules-load.d", early(cmdline("ro modules_load=sctp"), backup), "on-demand;boot=false")
+	add("condition: modules_load in the entry, nothing in modules-load.d", early(whole(entry("a", release, "ro modules_load=sctp"))), "on-demand")
+	add("condition: modules_load, another file", early(cmdline("ro modules_load=sctp"), br), "loaded")
+	add("condition: modules_load, something in /run", early(cmdline("ro modules_load=sctp"), file("run/modules-load.d/br.conf", "br_netfilter\n")), "onboot=loaded|unknown")
+	add("condition: modules-load", early(cmdline("ro modules-load=sctp")), "loaded")
+	add("condition: modules_load, later unit", cmdline("ro modules_load=sctp", dir("run"), dir("etc/modules-load.d")), "loaded")
+	add("condition: modules_load, /run not there", without(early(cmdline("ro modules_load=sctp")), "run"), "onboot=loaded|unknown")
+	add("condition: nothing asks", early(whole()), "on-demand;boot=true")
+	add("condition: nothing asks, blacklist", early(whole(blacklisted)), "blocked;remedy~!=systemd-modules-load")
 
 	// Arguments because of which the next boot takes signed modules only.
 	const mark = "~Module signature appended~\n"

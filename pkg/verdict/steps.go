@@ -115,8 +115,10 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 func unitStep(e kmod.Evidence) Remedy {
 	const unit = "systemd-modules-load.service"
 	step := Remedy{Action: ActionRestoreFile, File: e.File, Line: e.Line}
-	switch {
-	case strings.HasPrefix(e.File, "/usr/") || strings.HasPrefix(e.File, "/lib/"):
+	switch shipped := strings.HasPrefix(e.File, "/usr/") || strings.HasPrefix(e.File, "/lib/"); {
+	case shipped && strings.Contains(e.Text, "=|"): // a condition that such a file makes hold
+		return request(kmod.SCTP().Name)
+	case shipped:
 		step.Text = "restore " + unit + " from the package of systemd"
 	case path.Base(e.File) == unit && e.Text == "" && strings.Contains(e.Effect, "unmask"):
 		step.Text = "unmask the unit that reads modules-load.d (" + e.File + ")"
