@@ -513,7 +513,7 @@ func (h *host) readKernelPolicy() {
 	if h.cmdlineErr != nil {
 		h.problem(procCmdline, h.cmdlineErr)
 	}
-	h.modulesDisabled = v == "1" || noModuleToken(h.cmdline) != ""
+	h.modulesDisabled = v == "1" || v != "0" && noModuleToken(h.cmdline) != ""
 	value, token := kernelBlacklist(h.cmdline)
 	// The kernel's own result is better than our parsing, but only root may
 	// read it.

@@ -241,7 +241,7 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 				add(a, notNow)
 				differs = true
 				// Some versions of dracut make a file in /run of it.
-				next.Known = next.Known && !strings.HasPrefix(key, "rd") && h.insists(key)
+				next.Known = next.Known && !strings.HasPrefix(key, "rd") && h.insists(key) && (!strings.HasPrefix(key, "sysctl.") || h.takesSysctls(entry))
 			}
 		}
 		for key, a := range ordered(now) {
@@ -270,6 +270,13 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			next.Known = next.Known && sure
 		}
 	}
+}
+
+// takesSysctls reports whether an entry's kernel surely takes sysctls as arguments: Linux
+// does since 5.8, and distributions may have added that to earlier ones.
+func (h *host) takesSysctls(e bootEntry) bool {
+	release, _ := h.entryKernel(e)
+	return compareReleases(cmp.Or(release, h.kern.Release), "5.8") > 0
 }
 
 // insists reports whether it is known what an argument does because of which the kernel

@@ -410,6 +410,14 @@ func strangeHosts() (list []strangeHost) {
 	add("condition: nothing asks", early(whole()), "on-demand;boot=true")
 	add("condition: nothing asks, blacklist", early(whole(blacklisted)), "blocked;remedy~!=systemd-modules-load")
 
+	// Sysctls as arguments of the kernel, which not all kernels take.
+	for _, argument := range []string{"sysctl.kernel.modules_disabled=1", "sysctl.kernel.modprobe=/nowhere", "sysctl/kernel/modprobe=/nowhere"} {
+		for old, want := range map[string]string{"4.18.0-553.el8.x86_64": "unknown", "5.7.19": "unknown", "5.8.0": "blocked", "5.10.0-9-amd64": "blocked", release: "blocked"} {
+			add("sysctl argument: "+old+" "+argument, withKernels(whole(entry("a", old, "ro "+argument)), kernel(old, "libcrc32c", "sctp")), want)
+		}
+	}
+	add("sysctl argument: not taken by this kernel", cmdline("ro sysctl.kernel.modules_disabled=1", requested), "loaded;autoload=true")
+
 	// Arguments because of which the next boot takes signed modules only.
 	const mark = "~Module signature appended~\n"
 	signing := func(sctp string, entries ...hostcase.Entry) *hostcase.Case {
