@@ -78,7 +78,6 @@ func deliveredTree() tree {
 	for name, text := range map[string]string{
 		"/proc/modules":                       "",
 		"/proc/sys/kernel/modprobe":           "/sbin/modprobe\n",
-		"/proc/sys/kernel/modules_disabled":   "0\n",
 		"/proc/sys/kernel/osrelease":          deliveredRelease + "\n",
 		"/sys/module/kernel/parameters/.keep": "",
 	} {

@@ -140,6 +140,7 @@ func cmdline(s string, extra ...hostcase.Entry) *hostcase.Case {
 			if v, ok := strings.CutPrefix(w, "module_blacklist="); ok {
 				c.Denied = v
 			}
+			c.ModulesDisabled = c.ModulesDisabled || w == "nomodule" || w == "sysctl.kernel.modules_disabled=1"
 		}
 	})
 }
@@ -416,7 +417,7 @@ func strangeHosts() (list []strangeHost) {
 			add("sysctl argument: "+old+" "+argument, withKernels(whole(entry("a", old, "ro "+argument)), kernel(old, "libcrc32c", "sctp")), want)
 		}
 	}
-	add("sysctl argument: not taken by this kernel", cmdline("ro sysctl.kernel.modules_disabled=1", requested), "loaded;autoload=true")
+	add("sysctl argument: not taken by this kernel", with(cmdline("ro sysctl.kernel.modules_disabled=1", requested), func(c *hostcase.Case) { c.ModulesDisabled = false }), "loaded;autoload=true")
 
 	// Arguments because of which the next boot takes signed modules only.
 	const mark = "~Module signature appended~\n"
