@@ -19,7 +19,7 @@ func harmless(key string) bool {
 		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
 		"PropagatesStopTo", "StopPropagatedFrom", "RequiresMountsFor", "WantsMountsFor", "SurviveFinalKillSignal",
 		"JobTimeoutSec", "JobRunningTimeoutSec", "JobTimeoutAction", "FailureAction", "SuccessAction",
-		"RemainAfterExit", "ExitType", "PIDFile", "GuessMainPID", "BusName", "NotifyAccess", "Sockets",
+		"RemainAfterExit", "ExitType", "PIDFile", "GuessMainPID", "BusName", "NotifyAccess",
 		"FileDescriptorStoreMax", "ExecReload", "ExecStop", "ExecStopPost", "RestartSec", "RestartSteps",
 		"RestartMaxDelaySec", "RestartForceExitStatus", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
 		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
@@ -145,7 +145,7 @@ func (s *Set) hinders(v Setting) bool {
 		return takesModules(v.Value)
 	case v.Value == "", isNo(v.Value):
 		return false
-	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Upholds", key == "OnSuccess", key == "OnFailure",
+	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Sockets", key == "Upholds", key == "OnSuccess", key == "OnFailure",
 		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost":
 		return false
 	case key == "Environment":

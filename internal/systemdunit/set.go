@@ -430,7 +430,7 @@ func (s *Set) linked(u *Unit, suffix string) (list []Setting) {
 // cannot be cleared (systemd.unit(5)).
 func (s *Set) named(u *Unit, keys ...string) (list []Setting) {
 	for _, v := range u.Settings {
-		if v.Section != "Unit" || !slices.Contains(keys, v.Key) {
+		if v.Section != "Unit" && v.Key != "Sockets" || !slices.Contains(keys, v.Key) {
 			continue
 		}
 		for _, name := range strings.Fields(v.Value) {
@@ -513,7 +513,7 @@ func (s *Set) pulls(u *Unit) (names, perhaps []string) {
 	}
 	add(0, s.linked(u, ".wants"))
 	add(0, s.required(u))
-	add(0, s.named(u, "Wants"))
+	add(0, s.named(u, "Wants", "Sockets"))
 	add(249, s.named(u, "Upholds"))
 	add(254, s.linked(u, ".upholds"))
 	return names, perhaps
@@ -561,14 +561,30 @@ func (u *Unit) triggers() (names []string) {
 // partial: the root has not the units of the host's systemd.
 func (s *Set) partial() bool { return s.Load("sysinit.target").File == "" }
 
-// pulledByOthers are the units that links bring along with a device, a mount, a slice
-// and the like, which are there at boot or not, or with a unit that a part of a host
-// has not.
+// others are the types of units that are there at boot or not, whatever files of them
+// there are: systemd makes them of what it finds, and of /etc/fstab.
+var others = []string{".device", ".mount", ".automount", ".swap", ".slice", ".scope"}
+
+// pulledByOthers are the units that come along with a device, a mount, a slice and the
+// like, by links or by what administrators have set, or by links with a unit that a part
+// of a host has not.
 func (s *Set) pulledByOthers() (names []string) {
 	for _, d := range s.dirs {
 		for entry := range d.entries {
+			name, dropIns := strings.CutSuffix(entry, ".d")
+			if slices.Contains(others, "."+name) {
+				name = "x." + name // drop-ins of all units of a type
+			}
+			if slices.Contains(others, path.Ext(name)) && (dropIns || !vendor(path.Join(d.path, name))) {
+				u := s.Load(name)
+				if u.File == "" {
+					u = s.Shipped(name, "", "")
+				}
+				pulled, perhaps := s.pulls(u)
+				names = slices.Concat(names, pulled, perhaps, u.triggers())
+			}
 			suffix := path.Ext(entry)
-			name := strings.TrimSuffix(entry, suffix)
+			name = strings.TrimSuffix(entry, suffix)
 			if slices.Contains(dirSuffixes[:3], suffix) && (!slices.Contains(kinds, path.Ext(name)) || s.partial() && s.Load(name).File == "") {
 				for _, v := range s.linked(&Unit{Name: name}, suffix) {
 					names = append(names, v.Value)

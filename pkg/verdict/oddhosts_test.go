@@ -694,6 +694,23 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		add("unit: started by "+name, whole(append(es, blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/k.service", "../k.service"))...), "unknown")
 	}
+	for name, es := range map[string][]hostcase.Entry{
+		"Wants= of a mount":                {file("etc/systemd/system/data.mount", "[Unit]\nWants=l.service\n[Mount]\nWhat=x\nWhere=/data\n"), link("etc/systemd/system/local-fs.target.wants/data.mount", "../data.mount")},
+		"a drop-in of a mount in fstab":    {file("etc/systemd/system/data.mount.d/x.conf", "[Unit]\nRequires=l.service\n")},
+		"a drop-in of the package's mount": {file("usr/lib/systemd/system/tmp.mount", "[Mount]\nWhat=tmpfs\nWhere=/tmp\n"), file("etc/systemd/system/tmp.mount.d/x.conf", "[Unit]\nBindsTo=l.service\n")},
+		"a drop-in of all swaps":           {file("etc/systemd/system/swap.d/x.conf", "[Unit]\nWants=l.service\n")},
+		"OnFailure= of a mount":            {file("etc/systemd/system/data.mount", "[Unit]\nOnFailure=l.service\n")},
+		"Upholds= of a slice":              {file("usr/local/lib/systemd/system/my.slice", "[Unit]\nUpholds=l.service\n")},
+		"Sockets=, a command": {file("etc/systemd/system/k.service", "[Service]\nType=oneshot\nExecStart=/bin/true\nSockets=other.socket\n"), file("etc/systemd/system/k.service.d/x.conf", "[Service]\nSockets=a.socket b.socket\n"),
+			file("etc/systemd/system/b.socket", "[Socket]\nListenStream=/run/b\nExecStartPost=/sbin/modprobe sctp\n"), file("etc/systemd/system/b.service", "[Service]\nExecStart=/bin/true\n")},
+	} {
+		add("unit: brought along by "+name, whole(append(es, blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/k.service", "../k.service"))...), "unknown")
+	}
+	add("unit: brought along by Sockets=, and what that wants", whole(blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"),
+		file("etc/systemd/system/k.service", "[Service]\nType=oneshot\nExecStart=/bin/true\nSockets=b.socket\n"), link("etc/systemd/system/multi-user.target.wants/k.service", "../k.service"),
+		file("etc/systemd/system/b.socket", "[Unit]\nWants=l.service\n[Socket]\nListenStream=/run/b\nService=k.service\n")), "onboot=loaded")
+	add("unit: Sockets= of the loading unit", oneshot("ExecStart=/sbin/modprobe sctp\nSockets=b.socket", blacklisted), "onboot=loaded")
+	add("unit: a package's mount", whole(blacklisted, file("usr/lib/systemd/system/tmp.mount", "[Unit]\nDescription=x\n[Mount]\nWhat=tmpfs\n")), "blocked")
 	socket := func(wanter string) *hostcase.Case {
 		return whole(blacklisted, file("etc/systemd/system/l.socket", "[Socket]\nListenStream=/run/l\nExecStartPre=/sbin/modprobe sctp\n"), file("etc/systemd/system/l.service", "[Service]\nExecStart=/bin/true\n"),
 			link("etc/systemd/system/"+wanter+".wants/l.socket", "../l.socket"))
