@@ -271,7 +271,7 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 	switch path.Base(name) {
 	case "modprobe":
 		loader := p.host.byHand
-		if found {
+		if found || path.IsAbs(name) {
 			loader = p.host.loaderAt(file)
 		}
 		switch loader.isModprobe {

@@ -227,6 +227,22 @@ func strangeHosts() (list []strangeHost) {
 	add("helper: modules_disabled now by hand, unit loads", with(oneshot("ExecStart=/sbin/modprobe sctp"), func(c *hostcase.Case) { c.ModulesDisabled = true }), "onboot=loaded|unknown")
 	add("helper: modules_disabled now by hand", with(whole(), func(c *hostcase.Case) { c.ModulesDisabled = true }), "onboot=blocked|on-demand|unknown")
 
+	// Programs that a part of a host does not have, as one without an init.
+	part := func(extra ...hostcase.Entry) *hostcase.Case {
+		c := whole(extra...)
+		return without(c, "sbin", "bin", "usr/sbin", "usr/bin", "usr/lib/systemd/systemd", "usr/lib/systemd/systemd-modules-load", "usr/lib/systemd/systemd-journald", "usr/lib/systemd/systemd-sysctl")
+	}
+	for name, want := range map[string]string{"/sbin/modprobe": "true", "/usr/sbin/modprobe": "true", "/usr/bin/modprobe": "unknown", "/bin/modprobe": "unknown", "/usr/local/sbin/modprobe": "unknown", "/bin/false": "false"} {
+		add("part: helper "+name, with(part(), func(c *hostcase.Case) { c.Helper = name }), "autoload="+want)
+		next := map[string]string{"true": "on-demand", "unknown": "unknown", "false": "blocked"}[want]
+		add("part: helper in sysctl.d "+name, part(file("etc/sysctl.d/x.conf", "kernel.modprobe="+name+"\n")), next)
+		add("part: helper in the entry "+name, part(file("boot/loader/entries/a.conf", "linux /vmlinuz-"+release+"\noptions ro sysctl.kernel.modprobe="+name+"\n")), next)
+		if name != "/usr/local/sbin/modprobe" {
+			add("part: install "+name, part(file("etc/modprobe.d/x.conf", "install sctp "+name+" -i sctp\n")), "modprobe="+want)
+		}
+		add("part: none, helper "+name, without(with(whole(), func(c *hostcase.Case) { c.Helper = name }), "usr/sbin/modprobe", "usr/bin/kmod"), "autoload=false")
+	}
+
 	// BusyBox in place of kmod, and other programs of that name.
 	busy := func(extra ...hostcase.Entry) *hostcase.Case {
 		return replace(whole(append(extra, file("usr/bin/busybox", elf+"BusyBox v1.35.0 "))...), link("usr/sbin/modprobe", "/bin/busybox"))
