@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,25 +43,16 @@ func (p *pair) policyEngine(t *testing.T) {
 			t.Errorf("policy %q", result.Policy)
 		}
 	})
+	// Until it is back the kernel drops what it would judge, what is allowed too.
 	p.step(t, "the engine is killed as the policy is made", func(t *testing.T) {
-		// Until it is back the kernel drops what it would judge, what is allowed too.
-		ctx, cancel := context.WithCancel(p.ctx)
-		var killer sync.WaitGroup
-		killer.Go(func() { p.killEngine(ctx, t) })
-		r, result := p.verify(t, "--network-policy")
-		cancel()
-		killer.Wait()
-		if result == nil {
-			t.Fatal(r.stderr)
-		}
-		switch result.Policy {
-		case "enforced":
-			expect(t, r, result, 0)
-		case "unknown":
-			expect(t, r, result, 2, verify.FindingUndecided)
-		default:
-			t.Errorf("policy %q, exit status %d, findings %q", result.Policy, r.code, findingKinds(result))
-		}
+		p.disturbedEngine(t, func(context.Context) {
+			if _, err := p.nodes[0].Run(p.ctx, "systemctl", "kill", "--signal=KILL", "netpol"); err != nil {
+				t.Errorf("killing the engine: %v", err)
+			}
+		})
+	})
+	p.step(t, "the engine's queue is full as the policy is made", func(t *testing.T) {
+		p.disturbedEngine(t, func(ctx context.Context) { p.fillQueue(ctx, t) })
 	})
 	// Told to by SIGINT, it takes its rules away.
 	stop := func(i int) {
@@ -82,22 +74,63 @@ func (p *pair) policyEngine(t *testing.T) {
 	stop(0)
 }
 
-// killEngine kills the first node's once a NetworkPolicy is there.
-func (p *pair) killEngine(ctx context.Context, t *testing.T) {
-	for ctx.Err() == nil {
-		list, err := p.client.NetworkingV1().NetworkPolicies("").List(ctx, metav1.ListOptions{})
-		if err == nil && len(list.Items) > 0 {
-			if _, err := p.nodes[0].Run(ctx, "systemctl", "kill", "--signal=KILL", "netpol"); err != nil {
-				t.Errorf("killing the engine: %v", err)
+// disturbedEngine is a run in which something happens to the engine of the first node
+// once a NetworkPolicy is there.
+func (p *pair) disturbedEngine(t *testing.T, disturb func(context.Context)) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	var disturber sync.WaitGroup
+	disturber.Go(func() {
+		for ctx.Err() == nil {
+			list, err := p.client.NetworkingV1().NetworkPolicies("").List(ctx, metav1.ListOptions{})
+			if err == nil && len(list.Items) > 0 {
+				disturb(ctx)
+				return
 			}
-			return
+			select {
+			case <-ctx.Done():
+			case <-time.After(500 * time.Millisecond):
+			}
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(500 * time.Millisecond):
-		}
+		t.Error("no NetworkPolicy was seen")
+	})
+	r, result := p.verify(t, "--network-policy")
+	cancel()
+	disturber.Wait()
+	if result == nil {
+		t.Fatal(r.stderr)
 	}
-	t.Error("no NetworkPolicy was seen")
+	switch result.Policy {
+	case "enforced":
+		expect(t, r, result, 0)
+	case "unknown":
+		expect(t, r, result, 2, verify.FindingUndecided)
+	default:
+		t.Errorf("policy %q, exit status %d, findings %q", result.Policy, r.code, findingKinds(result))
+	}
+}
+
+// fillQueue stops the engine for as long as it takes to fill its queue with
+// datagrams for the listener of its node.
+func (p *pair) fillQueue(ctx context.Context, t *testing.T) {
+	n := p.nodes[0]
+	list, err := p.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
+		LabelSelector: "sctp-agent-verify/role=listener", FieldSelector: "spec.nodeName=" + n.Name(),
+	})
+	if err != nil || len(list.Items) != 1 {
+		t.Errorf("listeners on %s: %v, %v", n.Name(), list, err)
+		return
+	}
+	// Its fields: number, port, length, copy mode and range, dropped by the kernel,
+	// dropped as the program did not take them (net/netfilter/nfnetlink_queue.c).
+	dropped := `awk '$1 == ` + engineQueue + ` { print $6 + $7 }' /proc/net/netfilter/nfnetlink_queue`
+	out, err := n.Shell(ctx, `before=$(`+dropped+`)
+systemctl kill --signal=STOP netpol
+bash -c 'for i in $(seq 5000); do echo > /dev/udp/`+list.Items[0].Status.PodIP+`/$((20000 + i)); done' 2>/dev/null
+echo $(($(`+dropped+`) - before))
+systemctl kill --signal=CONT netpol`)
+	if n, e := strconv.Atoi(strings.TrimSpace(out)); err != nil || e != nil || n <= 0 {
+		t.Errorf("nothing was dropped by a full queue: %q, %v", out, err)
+	}
 }
 
 // installEngine gives the engine its rights, by its own manifest, and brings the
