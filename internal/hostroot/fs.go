@@ -49,9 +49,16 @@ func (t *Tree) Checked(check func(name string) error) *Tree {
 	return &c
 }
 
+// look is what was seen of a name at the first look.
 type look struct {
 	info fs.FileInfo
 	err  error
+	link *link // where it leads, once that was read
+}
+
+type link struct {
+	target string
+	err    error
 }
 
 // FromFS takes a file system that can read links ([fs.ReadLinkFS]) for the root
@@ -176,18 +183,24 @@ func (t *Tree) Resolve(name string) (string, error) {
 // pathMax bounds a link's target, as PATH_MAX of limits.h does.
 const pathMax = 4096
 
-// target reads a link, by its name without links.
+// target reads a link, by its name without links, once.
 func (t *Tree) target(name string) (string, error) {
-	target, err := fs.ReadLink(t.fsys, name)
-	switch {
-	case err != nil:
-		return "", err
-	case target == "":
-		return "", fs.ErrNotExist
-	case len(target) >= pathMax:
-		return "", syscall.ENAMETOOLONG
+	l := t.looks[name]
+	if l.link == nil {
+		target, err := fs.ReadLink(t.fsys, name)
+		switch {
+		case err != nil:
+		case target == "":
+			err = fs.ErrNotExist
+		case len(target) >= pathMax:
+			err = syscall.ENAMETOOLONG
+		}
+		l.link = &link{filepath.ToSlash(target), err}
+		if _, ok := t.looks[name]; ok {
+			t.looks[name] = l
+		}
 	}
-	return filepath.ToSlash(target), nil
+	return l.link.target, l.link.err
 }
 
 func (t *Tree) info(at string, i fs.FileInfo) Info {
