@@ -43,6 +43,9 @@ import (
 const (
 	meshAccount = "sctp-mesh" // and the Service's name
 	meshZones   = 3
+	// rolledOut is how many pods of a DaemonSet are made in a second at most
+	// (kube-controller-manager's default for --kube-api-qps).
+	rolledOut = 20
 )
 
 // meshCluster is the agents of the mesh on one API server: what they ask of it is
@@ -174,9 +177,10 @@ func benchMesh(ctx context.Context, nodes int, rest time.Duration) error {
 		return true
 	}
 
-	if err := phase("all agents start at once, until each has the list", 0, func() error {
+	if err := phase(fmt.Sprintf("%d agents start each second, until each has the list", rolledOut), 0, func() error {
 		for _, a := range agents {
 			a.start(ctx)
+			sleep(ctx, time.Second/rolledOut)
 		}
 		return nil
 	}, know); err != nil {

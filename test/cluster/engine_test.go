@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -109,8 +108,9 @@ func (p *pair) disturbedEngine(t *testing.T, disturb func(context.Context)) {
 	}
 }
 
-// fillQueue stops the engine for as long as it takes to fill its queue with
-// datagrams for the listener of its node.
+// fillQueue stops the engine of the first node for as long as it takes to fill its
+// queue, from the other node (a node's own packets to its pods are not judged), with
+// datagrams for the listener.
 func (p *pair) fillQueue(ctx context.Context, t *testing.T) {
 	n := p.nodes[0]
 	list, err := p.client.CoreV1().Pods("").List(ctx, metav1.ListOptions{
@@ -120,17 +120,24 @@ func (p *pair) fillQueue(ctx context.Context, t *testing.T) {
 		t.Errorf("listeners on %s: %v, %v", n.Name(), list, err)
 		return
 	}
-	// Its fields: number, port, length, copy mode and range, dropped by the kernel,
-	// dropped as the program did not take them (net/netfilter/nfnetlink_queue.c).
-	dropped := `awk '$1 == ` + engineQueue + ` { print $6 + $7 }' /proc/net/netfilter/nfnetlink_queue`
-	out, err := n.Shell(ctx, `before=$(`+dropped+`)
-systemctl kill --signal=STOP netpol
-bash -c 'for i in $(seq 5000); do echo > /dev/udp/`+list.Items[0].Status.PodIP+`/$((20000 + i)); done' 2>/dev/null
-echo $(($(`+dropped+`) - before))
-systemctl kill --signal=CONT netpol`)
-	if n, e := strconv.Atoi(strings.TrimSpace(out)); err != nil || e != nil || n <= 0 {
-		t.Errorf("nothing was dropped by a full queue: %q, %v", out, err)
+	shell := func(n *node.Node, script string) string {
+		out, err := n.Shell(ctx, script)
+		if err != nil {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+		return out
 	}
+	// The fields: number, port, length, copy mode and range, dropped as the queue was
+	// full, dropped as the program did not take them (net/netfilter/nfnetlink_queue.c).
+	const queue = "grep '^ *" + engineQueue + " ' /proc/net/netfilter/nfnetlink_queue"
+	const dropped = queue + " | awk '{ print $6 + $7 }'"
+	before := shell(n, dropped)
+	shell(n, "systemctl kill --signal=STOP netpol")
+	shell(p.nodes[1], "bash -c 'for i in $(seq 5000); do echo > /dev/udp/"+list.Items[0].Status.PodIP+"/$((20000 + i)); done' 2>/dev/null || true")
+	if after := shell(n, dropped); after == before {
+		t.Errorf("nothing was dropped by a full queue: %s", shell(n, queue))
+	}
+	shell(n, "systemctl kill --signal=CONT netpol")
 }
 
 // installEngine gives the engine its rights, by its own manifest, and brings the
