@@ -483,6 +483,15 @@ func (u *Unit) late() (late bool, by Setting) {
 	return late, by
 }
 
+// defaults reports whether a unit has the default dependencies of its type.
+func (u *Unit) defaults() bool {
+	yes := true
+	for _, v := range u.Values("Unit", "DefaultDependencies") {
+		yes = yes && !isNo(v.Value) || isYes(v.Value)
+	}
+	return yes
+}
+
 // Early says that a unit may be started before sysinit.target is reached.
 func (u *Unit) Early() bool {
 	late, _ := u.late()
@@ -627,7 +636,7 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	if u := s.Load(target); u.File == "" {
 		roots = append(roots, "multi-user.target")
 	}
-	brings := map[string][]string{}
+	brings, along := map[string][]string{}, map[string][]string{} // surely, and perhaps
 	triggered := map[string]bool{}
 	for _, name := range s.pulledByOthers() {
 		triggered[name] = true
@@ -649,19 +658,20 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 		case u.Masked:
 			continue
 		case u.alias != "":
-			brings[name] = []string{u.alias}
+			brings[name], along[name] = []string{u.alias}, []string{u.alias}
 			queue = append(queue, u.alias)
 			continue
 		}
 		pulled, perhaps := s.pulls(u)
-		brings[name] = pulled
-		queue = slices.Concat(queue, pulled, perhaps)
+		brings[name], along[name] = pulled, slices.Concat(pulled, perhaps)
+		queue = append(queue, along[name]...)
 		for _, other := range u.triggers() {
 			triggered[other] = true
 			queue = append(queue, other)
 		}
 	}
 	s.findConflicts(order, brings)
+	s.findCycles(reached(roots, along), brings)
 
 	sure := map[string]bool{}
 	for queue := roots; len(queue) > 0; {
@@ -749,4 +759,121 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 			}
 		}
 	}
+}
+
+// reached are the nodes to which edges lead.
+func reached(from []string, edges map[string][]string) (nodes []string) {
+	seen := map[string]bool{}
+	for queue := slices.Clone(from); len(queue) > 0; queue = queue[1:] {
+		if name := queue[0]; !seen[name] {
+			seen[name] = true
+			nodes, queue = append(nodes, name), append(queue, edges[name]...)
+		}
+	}
+	return nodes
+}
+
+// findCycles finds the units, of those that a boot comes to and starts at once, that are to be started one
+// after the other in a circle. systemd breaks it by not starting one of those that
+// nothing requires.
+func (s *Set) findCycles(order []string, brings map[string][]string) {
+	before := map[string][]string{early[1]: {early[0]}}
+	by := map[[2]string]Setting{}
+	add := func(first, then string, v Setting) {
+		v.Vendor = false // no package alone makes a circle
+		before[then] = append(before[then], first)
+		by[[2]string{first, then}] = v
+	}
+	order = slices.DeleteFunc(order, func(name string) bool {
+		u := s.Load(name)
+		return u.Masked || u.alias != "" || u.File == "" && !slices.Contains(early, name)
+	})
+	for _, name := range order {
+		u := s.Load(name)
+		for _, v := range s.named(u, "Before") {
+			add(name, s.aliasOf(v.Value), v)
+		}
+		for _, v := range s.named(u, "After", "Sockets") {
+			add(s.aliasOf(v.Value), name, v)
+		}
+		if section, ok := sections[path.Ext(name)]; ok {
+			for _, other := range u.triggers() {
+				add(name, s.aliasOf(other), Setting{Section: section, Key: "Unit", Value: other, File: u.File})
+			}
+		}
+		late, _ := u.late()
+		switch {
+		case late && path.Ext(name) == ".service":
+			before[name] = append(before[name], early...)
+		case late:
+			before[name] = append(before[name], early[0])
+		}
+	}
+	for _, name := range order { // a target comes after what it brings along, except for what comes after it
+		if path.Ext(name) != ".target" || !s.Load(name).defaults() {
+			continue
+		}
+		for _, other := range brings[name] {
+			if other = s.aliasOf(other); s.Load(other).defaults() && !slices.Contains(before[other], name) {
+				before[name] = append(before[name], other)
+			}
+		}
+	}
+	for _, circle := range circles(order, before) {
+		var why *Setting
+		for _, then := range circle {
+			for _, first := range before[then] {
+				if v, ok := by[[2]string{first, then}]; ok && slices.Contains(circle, first) {
+					why = &v
+				}
+			}
+		}
+		for _, name := range circle {
+			if _, known := s.against[name]; !known && why != nil && !slices.Contains(early, name) {
+				s.against[name] = *why
+			}
+		}
+	}
+}
+
+// circles are the nodes from which edges lead back to themselves, those of one circle
+// together (Tarjan's strongly connected components).
+func circles(nodes []string, edges map[string][]string) (list [][]string) {
+	index, low, on := map[string]int{}, map[string]int{}, map[string]bool{}
+	for _, name := range nodes {
+		index[name] = 0
+	}
+	var stack []string
+	var visit func(name string)
+	visited := 0
+	visit = func(name string) {
+		visited++
+		index[name], low[name], on[name] = visited, visited, true
+		stack = append(stack, name)
+		for _, other := range edges[name] {
+			if at, known := index[other]; known && at == 0 {
+				visit(other)
+				low[name] = min(low[name], low[other])
+			} else if on[other] {
+				low[name] = min(low[name], at)
+			}
+		}
+		if low[name] == index[name] {
+			at := slices.Index(stack, name)
+			circle := slices.Clone(stack[at:])
+			stack = stack[:at]
+			for _, other := range circle {
+				on[other] = false
+			}
+			if len(circle) > 1 {
+				list = append(list, circle)
+			}
+		}
+	}
+	for _, name := range nodes {
+		if index[name] == 0 {
+			visit(name)
+		}
+	}
+	return list
 }
