@@ -57,13 +57,13 @@ func (p *process) runInstall(m *module, rule *commandRule) error {
 	return nil
 }
 
-// shellWord is one word of a command, or one operator.
+// shellWord is one word of a command, one operator, or a redirection to nothing.
 type shellWord struct {
-	text     string
-	operator bool
+	text                       string
+	operator, quoted, redirect bool
 }
 
-// shellWords splits a command of plain words, quotes, ";", "&&", "||",
+// shellWords splits a command of plain words, quotes, ";", "&&", "||", parentheses,
 // redirections to /dev/null and a comment. ok is false for anything else the
 // shell would interpret.
 func shellWords(s string) (words []shellWord, ok bool) {
@@ -74,15 +74,20 @@ func shellWords(s string) (words []shellWord, ok bool) {
 			i++
 		case c == '#':
 			return words, true
-		case c == ';':
-			words = append(words, shellWord{";", true})
+		case strings.HasPrefix(s[i:], "(("):
+			return nil, false // arithmetic to some shells
+		case c == ';', c == '(', c == ')':
+			words = append(words, shellWord{text: s[i : i+1], operator: true})
 			i++
 		case strings.HasPrefix(s[i:], "&&"), strings.HasPrefix(s[i:], "||"):
-			words = append(words, shellWord{s[i : i+2], true})
+			words = append(words, shellWord{text: s[i : i+2], operator: true})
 			i += 2
+		case strings.IndexByte("{}!", c) >= 0 && (i+1 == len(s) || ends(s[i+1])):
+			words = append(words, shellWord{text: s[i : i+1]})
+			i++
 		default:
-			n, redirect := nullRedirect(s[i:])
-			if redirect {
+			if n, redirect := nullRedirect(s[i:]); redirect {
+				words = append(words, shellWord{text: s[i : i+n], redirect: true})
 				i += n
 				continue
 			}
@@ -90,17 +95,20 @@ func shellWords(s string) (words []shellWord, ok bool) {
 			if !ok {
 				return nil, false
 			}
-			words = append(words, shellWord{text: word})
+			words = append(words, shellWord{text: word, quoted: strings.ContainsAny(s[i:i+n], `'"`)})
 			i += n
 		}
 	}
 	return words, true
 }
 
+// ends reports whether a byte ends a word.
+func ends(c byte) bool { return strings.IndexByte(" \t;&|)", c) >= 0 }
+
 // nullRedirect recognises ">/dev/null", "2>/dev/null", "2>&1" and the like.
 func nullRedirect(s string) (n int, ok bool) {
 	for _, r := range []string{">/dev/null", "> /dev/null", "1>/dev/null", "1> /dev/null", "2>/dev/null", "2> /dev/null", "2>&1", ">&2", "1>&2"} {
-		if rest, found := strings.CutPrefix(s, r); found && (rest == "" || strings.IndexByte(" \t;&|", rest[0]) >= 0) {
+		if rest, found := strings.CutPrefix(s, r); found && (rest == "" || ends(rest[0])) {
 			return len(r), true
 		}
 	}
@@ -111,7 +119,7 @@ func shellWordAt(s string) (word string, n int, ok bool) {
 	var b strings.Builder
 	for n < len(s) {
 		switch c := s[n]; c {
-		case ' ', '\t', ';', '&', '|':
+		case ' ', '\t', ';', '&', '|', ')':
 			if c == '&' && !strings.HasPrefix(s[n:], "&&") || c == '|' && !strings.HasPrefix(s[n:], "||") {
 				return "", 0, false
 			}
@@ -127,7 +135,7 @@ func shellWordAt(s string) (word string, n int, ok bool) {
 			}
 			b.WriteString(quoted)
 			n += end + 2
-		case '$', '`', '(', ')', '{', '}', '<', '>', '*', '?', '[', '~', '!', '\\', '\n':
+		case '$', '`', '(', '{', '}', '<', '>', '*', '?', '[', '~', '!', '\\', '\n':
 			return "", 0, false
 		default:
 			b.WriteByte(c)
@@ -148,65 +156,83 @@ func (p *process) shell(command string) commandEffect {
 	if !ok {
 		return commandUnknown
 	}
-	switch shellSyntax(command, words) {
-	case syntaxBad:
-		return commandFails
-	case syntaxUnknown:
+	if len(words) == 0 {
+		return commandSucceeds
+	}
+	parser := shellParser{words: words}
+	list := parser.list("")
+	switch {
+	case parser.unknown:
 		return commandUnknown
+	case parser.bad:
+		return commandFails
 	}
-	status := commandSucceeds
-	run := true
-	for len(words) > 0 {
-		n := 0
-		for n < len(words) && !words[n].operator {
-			n++
-		}
-		args := make([]string, n)
-		for i, w := range words[:n] {
-			args[i] = w.text
-		}
-		if run {
-			var exits bool
-			if status, exits = p.command(args); status == commandUnknown || exits {
-				return status
-			}
-		}
-		if words = words[n:]; len(words) == 0 {
-			break
-		}
-		op := words[0].text
-		words = words[1:]
-		switch op {
-		case ";":
-			run = true
-		case "&&", "||":
-			if status == commandHarmless {
-				// Either way: fine as long as what follows loads nothing.
-				if !onlyHarmless(words) {
-					return commandUnknown
-				}
-				return commandHarmless
-			}
-			run = (status == commandSucceeds) == (op == "&&")
-		}
-	}
-	return status
+	effect, _ := p.run(list)
+	return effect
 }
 
-// onlyHarmless reports whether none of these commands loads anything.
-func onlyHarmless(words []shellWord) bool {
-	first := true
-	for _, w := range words {
-		if w.operator {
-			first = true
+// leaving says whether a command ends the shell that runs it.
+type leaving int
+
+const (
+	stays leaving = iota
+	mayLeave
+	leaves
+)
+
+// run follows what a shell runs.
+func (p *process) run(n *shellNode) (effect commandEffect, leave leaving) {
+	switch n.kind {
+	case "(":
+		effect, _ = p.run(n.parts[0])
+		return effect, stays
+	case "!":
+		effect, leave = p.run(n.parts[0])
+		if inverse, ok := map[commandEffect]commandEffect{commandSucceeds: commandFails, commandFails: commandSucceeds}[effect]; ok && leave == stays {
+			effect = inverse
+		}
+		return effect, leave
+	case "":
+		if len(n.args) == 0 {
+			return commandSucceeds, stays // a redirection alone
+		}
+		return p.command(n.args)
+	}
+	effect = commandSucceeds
+	for i, part := range n.parts {
+		var idle bool
+		switch {
+		case n.kind == ";" && leave == mayLeave, n.kind == "&&" && effect == commandHarmless && i > 0:
+			// Either way: fine as long as what follows loads nothing.
+			if idle, leave = part.idle(leave); !idle {
+				return commandUnknown, leave
+			}
+			effect = commandHarmless
+			continue
+		case n.kind == "&&" && i > 0 && (effect == commandSucceeds) != (n.operators[i-1] == "&&"):
 			continue
 		}
-		if first && !harmless(w.text) {
-			return false
+		if effect, leave = p.run(part); effect == commandUnknown || leave == leaves {
+			return effect, leave
 		}
-		first = false
 	}
-	return true
+	return effect, leave
+}
+
+// idle reports whether nothing in it loads anything, and whether it may end the shell.
+func (n *shellNode) idle(before leaving) (idle bool, leave leaving) {
+	idle, leave = n.kind != "" || len(n.args) == 0 || harmless(n.args[0]), before
+	if n.kind == "" && len(n.args) > 0 && n.args[0] == "exit" {
+		leave = mayLeave
+	}
+	for _, part := range n.parts {
+		also, then := part.idle(leave)
+		idle = idle && also
+		if n.kind != "(" {
+			leave = then
+		}
+	}
+	return idle, leave
 }
 
 // programDirs is where systemd and its children look for programs (systemd.exec(5));
@@ -252,20 +278,26 @@ func builtin(word string) bool {
 			"typeset ulimit umask unalias unset wait"), word)
 }
 
-// command is one simple command. exits: it ends the shell.
-func (p *process) command(args []string) (effect commandEffect, exits bool) {
+// command is one simple command.
+func (p *process) command(args []string) (effect commandEffect, leave leaving) {
 	name := args[0]
 	if !path.IsAbs(name) && strings.Contains(name, "/") {
-		return commandUnknown, false // what it is depends on where the caller is
+		return commandUnknown, stays // what it is depends on where the caller is
+	}
+	if name == "exec" {
+		if len(args) == 1 {
+			return commandSucceeds, stays
+		}
+		return p.programAlone(args[1:]), leaves
 	}
 	file, found := p.host.program(name)
 	if path.IsAbs(name) {
 		switch _, err := p.host.Stat(name); {
 		case !found && (p.host.hasInit() || !packaged(name)):
-			return commandFails, false // 127, not found; all of the host may not be in the root
+			return commandFails, stays // 127, not found; all of the host may not be in the root
 		case found && err != nil && !p.host.MayHave(name):
 			p.unseen = printable(name) + " could not be looked at: " + hostroot.Bare(err).Error()
-			return commandUnknown, false
+			return commandUnknown, stays
 		}
 	}
 	switch path.Base(name) {
@@ -276,43 +308,58 @@ func (p *process) command(args []string) (effect commandEffect, exits bool) {
 		}
 		switch loader.isModprobe {
 		case AnswerUnknown:
-			return commandUnknown, false // BusyBox, or another program of this name
+			return commandUnknown, stays // BusyBox, or another program of this name
 		case AnswerFalse:
-			return commandFails, false
+			return commandFails, stays
 		}
-		return p.nestedModprobe(args[1:]), false
+		return p.nestedModprobe(args[1:]), stays
+	case "env":
+		rest := withoutEnv(args)
+		changed := slices.ContainsFunc(args[:len(args)-len(rest)], func(a string) bool { return strings.HasPrefix(a, "PATH=") || strings.HasPrefix(a, "LD_") })
+		if st, err := p.host.Stat(file); err == nil && runnable(st) && len(rest) < len(args) && !changed {
+			return p.programAlone(rest), stays
+		}
 	}
 	if isShell(name) {
 		if path.Base(name) != "sh" && !found {
-			return commandUnknown, false // not each host has it
+			return commandUnknown, stays // not each host has it
 		}
-		return p.shellCommand(args[1:]), false
+		return p.shellCommand(args[1:]), stays
 	}
 	if !harmless(path.Clean(name)) {
 		if st, err := p.host.Stat(file); !found && !builtin(name) && p.host.hasInit() || err == nil && !runnable(st) {
-			return commandFails, false // 127, 126
+			return commandFails, stays // 127, 126
 		}
-		return commandUnknown, false
+		return commandUnknown, stays
 	}
 	switch path.Base(name) {
 	case "true", ":", "echo":
-		return commandSucceeds, false
+		return commandSucceeds, stays
 	case "false":
-		return commandFails, false
+		return commandFails, stays
 	case "exit":
 		if len(args) == 1 {
-			return commandHarmless, true
+			return commandHarmless, leaves
 		}
 		n, err := strconv.Atoi(args[1])
 		switch {
 		case err != nil || len(args) > 2 || n < 0:
-			return commandUnknown, true
+			return commandUnknown, leaves
 		case n%256 == 0:
-			return commandSucceeds, true
+			return commandSucceeds, leaves
 		}
-		return commandFails, true
+		return commandFails, leaves
 	}
-	return commandHarmless, false
+	return commandHarmless, stays
+}
+
+// programAlone is a command that runs a program, not what a shell has of that name.
+func (p *process) programAlone(args []string) commandEffect {
+	if strings.HasPrefix(args[0], "-") || !path.IsAbs(args[0]) && builtin(args[0]) || args[0] == ":" || args[0] == "exit" {
+		return commandUnknown
+	}
+	effect, _ := p.command(args)
+	return effect
 }
 
 // nestedModprobe follows "modprobe [-i] [-q] [-v] [-b] [-a] [--] NAME", and what

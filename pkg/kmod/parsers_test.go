@@ -99,7 +99,10 @@ func TestShellWords(t *testing.T) {
 		"/bin/true # why; not":          "/bin/true",
 		"echo 'a b'; false":             "echo|a b|;|false",
 		"a>/dev/null":                   "?", // a redirection sticks to the word before it
-		"a >/dev/null 2>&1 && b || c":   "a|&&|b||||c",
+		"a >/dev/null 2>&1 && b || c":   "a|>/dev/null|2>&1|&&|b||||c",
+		"(a;b)>/dev/null":               "(|a|;|b|)|>/dev/null",
+		"! { a}; }":                     "?",
+		"! { a; };":                     "!|{|a|;|}|;",
 		"a | b":                         "?",
 		"a & b":                         "?",
 		"$(x)":                          "?",

@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,56 +56,153 @@ func TestShell(t *testing.T) {
 		"if true; then modprobe -i sctp; fi":                           commandUnknown,
 		"modprobe -i sctp;":                                            commandSucceeds,
 		"modprobe -i sctp; >/dev/null":                                 commandSucceeds,
-		">/dev/null; modprobe -i sctp":                                 commandUnknown,
+		">/dev/null; modprobe -i sctp":                                 commandSucceeds,
+		">/dev/null { modprobe -i sctp; }":                             commandUnknown,
+		">/dev/null modprobe -i sctp":                                  commandSucceeds,
+		"exec modprobe -i sctp":                                        commandSucceeds,
+		"exec modprobe -i sctp; false":                                 commandSucceeds,
+		"exec /bin/true; modprobe -i sctp":                             commandSucceeds,
+		"exec false || modprobe -i sctp":                               commandFails,
+		"exec >/dev/null 2>&1; modprobe -i sctp":                       commandSucceeds,
+		"exec :; modprobe -i sctp":                                     commandUnknown,
+		"exec exit 0; modprobe -i sctp":                                commandUnknown,
+		"exec -a x modprobe -i sctp":                                   commandUnknown,
+		"(exec false); modprobe -i sctp":                               commandSucceeds,
+		"{ exec false; }; modprobe -i sctp":                            commandFails,
+		"sh -c 'exec modprobe -i sctp'; false":                         commandFails,
+		"{ modprobe -i sctp; }":                                        commandSucceeds,
+		"{ modprobe -i sctp; } >/dev/null 2>&1 || true":                commandSucceeds,
+		"{ modprobe -i sctp }":                                         commandFails,
+		"{ modprobe -i sctp; ":                                         commandFails,
+		"{ }; modprobe -i sctp":                                        commandFails,
+		"{modprobe -i sctp; }":                                         commandUnknown,
+		"{ false; modprobe -i sctp; } && true":                         commandSucceeds,
+		"{ exit 3; }; modprobe -i sctp":                                commandFails,
+		"{ true; } modprobe -i sctp":                                   commandFails,
+		"{ true; }; }; modprobe -i sctp":                               commandFails,
+		"{ { modprobe -i sctp; }; }":                                   commandSucceeds,
+		"{ (modprobe -i sctp) }":                                       commandSucceeds,
+		"{ echo }; }; echo {":                                          commandSucceeds,
+		"echo } && echo ! && modprobe -i sctp":                         commandSucceeds,
+		"(modprobe -i sctp)":                                           commandSucceeds,
+		"( exit 3 ); modprobe -i sctp":                                 commandSucceeds,
+		"(exit 3) || modprobe -i sctp":                                 commandSucceeds,
+		"(exit 3) && modprobe -i sctp":                                 commandFails,
+		"(true;modprobe -i sctp;false)":                                commandFails,
+		"((modprobe -i sctp) )":                                        commandUnknown,
+		"( (modprobe -i sctp) )":                                       commandSucceeds,
+		"( ); modprobe -i sctp":                                        commandFails,
+		"(true; modprobe -i sctp":                                      commandFails,
+		"true) ; modprobe -i sctp":                                     commandFails,
+		"(true) modprobe -i sctp":                                      commandFails,
+		"true (modprobe -i sctp)":                                      commandUnknown,
+		"(true &&); modprobe -i sctp":                                  commandFails,
+		"! modprobe -i sctp":                                           commandFails,
+		"! false && modprobe -i sctp":                                  commandSucceeds,
+		"! true || modprobe -i sctp":                                   commandSucceeds,
+		"! true; modprobe -i sctp":                                     commandSucceeds,
+		"! { false; modprobe -i sctp; }":                               commandFails,
+		"! (false) && modprobe -i sctp":                                commandSucceeds,
+		"! exit 3":                                                     commandFails,
+		"!":                                                            commandUnknown,
+		"! ! modprobe -i sctp":                                         commandUnknown,
+		"!modprobe -i sctp":                                            commandUnknown,
+		"'!' modprobe -i sctp":                                         commandUnknown,
+		"! logger x || true":                                           commandHarmless,
+		"logger x || { echo y; }; modprobe -i sctp":                    commandSucceeds,
+		"logger x || exit 0; modprobe -i sctp":                         commandUnknown,
+		"logger x || exit 0; true":                                     commandHarmless,
+		"logger x || (exit 0); modprobe -i sctp":                       commandSucceeds,
+		"logger x || { exit 0; }; modprobe -i sctp":                    commandUnknown,
+		"logger x && (modprobe -i sctp)":                               commandUnknown,
+		"env modprobe -i sctp":                                         commandSucceeds,
+		"env LC_ALL=C A=b modprobe -i sctp && false":                   commandFails,
+		"env A=b false || modprobe -i sctp":                            commandSucceeds,
+		"env PATH=/nowhere modprobe -i sctp":                           commandUnknown,
+		"env -i modprobe -i sctp":                                      commandUnknown,
+		"env exec modprobe -i sctp":                                    commandUnknown,
+		"env exit 0":                                                   commandUnknown,
+		"env sh -c 'exec env modprobe -i sctp'":                        commandSucceeds,
+		"env":                                                          commandUnknown,
 		"printf":                                                       commandHarmless,
 		"printf x && modprobe -i sctp":                                 commandUnknown,
 	} {
 		t.Run(command, func(t *testing.T) {
-			dir := t.TempDir()
-			cmd := exec.Command(sh, "-c", command)
-			cmd.Dir, cmd.Env = dir, []string{"PATH=" + bin + ":/usr/bin:/bin"}
-			err := cmd.Run()
-			if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
-				t.Fatal(err)
-			}
-			_, statErr := os.Stat(filepath.Join(dir, "loaded"))
-			loaded := statErr == nil
-
-			tree, treeErr := hostroot.FromFS(fstest.MapFS{"sctp.ko": &fstest.MapFile{}})
-			if treeErr != nil {
-				t.Fatal(treeErr)
-			}
-			h := &host{
-				hostFiles: treeFiles(t.Context(), tree, Options{}), ctx: t.Context(), work: maxWork, target: "sctp", moddir: "/lib/modules/x",
-				indexes: map[string]*hostIndex{}, modules: map[string]*indexedModule{}, states: map[string]State{},
-			}
-			h.modules["sctp"] = &indexedModule{file: "/sctp.ko"}
-			kern := h.newKernel()
-			p := h.newProcess(&policy{kmod: 30, target: "sctp"}, kern)
-			effect := p.shell(command)
-			asked := kern.inserted["sctp"]
-			if effect != want {
+			if effect := compareShell(t, sh, bin, command); effect != want {
 				t.Errorf("taken for %d, want %d", effect, want)
-			}
-			switch {
-			case effect == commandUnknown:
-			case asked != loaded:
-				t.Errorf("taken to ask for the module: %v; the shell did: %v", asked, loaded)
-			case effect == commandSucceeds && err != nil, effect == commandFails && err == nil:
-				t.Errorf("taken for %d, the shell says %v", effect, err)
 			}
 		})
 	}
+	// And of words in any order.
+	words := strings.Split("{,},(,),!,;,&&,||,true,false,modprobe -i sctp,modprobe -i sctp;,echo,>/dev/null,exec,exit,env,:,logger,true; },false ),'fi'", ",")
+	random := rand.New(rand.NewPCG(1, 1))
+	pick := func(list ...string) string { return list[random.IntN(len(list))] }
+	var any func(depth int) string
+	any = func(depth int) string {
+		if random.IntN(4) >= depth {
+			return pick("true", "false", "modprobe -i sctp", "echo", ">/dev/null", "exec true", "exit 3", "exit 0", "env false", "logger x", "false 2>&1")
+		}
+		list := any(depth-1) + pick("; ", " && ", " || ", " ; ") + any(depth-1)
+		return pick(list, list, any(depth-1), "{ "+list+"; }", "("+list+")", "( "+list+"; )", "! "+any(0), "! ("+list+")", "{ "+list+"; } >/dev/null")
+	}
+	for i := range 400 {
+		command := any(3)
+		for range (i % 2) * (1 + random.IntN(9)) {
+			command += " " + pick(words...)
+		}
+		t.Run(command, func(t *testing.T) { compareShell(t, sh, bin, command) })
+	}
 }
 
-// TestReservedWords: quoted, they are names of commands.
+// compareShell runs a command, and returns what it is taken for.
+func compareShell(t *testing.T, sh, bin, command string) commandEffect {
+	dir := t.TempDir()
+	cmd := exec.Command(sh, "-c", command)
+	cmd.Dir, cmd.Env = dir, []string{"PATH=" + bin + ":/usr/bin:/bin"}
+	err := cmd.Run()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		t.Fatal(err)
+	}
+	_, statErr := os.Stat(filepath.Join(dir, "loaded"))
+	loaded := statErr == nil
+
+	tree, treeErr := hostroot.FromFS(fstest.MapFS{"sctp.ko": &fstest.MapFile{}, "usr/bin/env": &fstest.MapFile{Mode: 0o755}})
+	if treeErr != nil {
+		t.Fatal(treeErr)
+	}
+	h := &host{
+		hostFiles: treeFiles(t.Context(), tree, Options{}), ctx: t.Context(), work: maxWork, target: "sctp", moddir: "/lib/modules/x",
+		indexes: map[string]*hostIndex{}, modules: map[string]*indexedModule{}, states: map[string]State{},
+	}
+	h.modules["sctp"] = &indexedModule{file: "/sctp.ko"}
+	kern := h.newKernel()
+	p := h.newProcess(&policy{kmod: 30, target: "sctp"}, kern)
+	effect := p.shell(command)
+	asked := kern.inserted["sctp"]
+	switch {
+	case effect == commandUnknown:
+	case asked != loaded:
+		t.Errorf("taken to ask for the module: %v; the shell did: %v", asked, loaded)
+	case effect == commandSucceeds && err != nil, effect == commandFails && err == nil:
+		t.Errorf("taken for %d, the shell says %v", effect, err)
+	}
+	return effect
+}
+
+// TestReservedWords: quoted, or as arguments, they are names.
 func TestReservedWords(t *testing.T) {
+	parse := func(command string) (good bool) {
+		words, ok := shellWords(command)
+		parser := shellParser{words: words}
+		parser.list("")
+		return ok && !parser.bad && !parser.unknown
+	}
 	for _, word := range append(reservedNext, reservedFirst...) {
-		if words, ok := shellWords(word + " x"); ok && shellSyntax(word+" x", words) == syntaxGood {
+		if word != "!" && parse(word+" x") {
 			t.Errorf("%s is taken for a command", word)
 		}
-		if words, ok := shellWords("echo " + word); ok && shellSyntax("echo "+word, words) != syntaxGood && !strings.ContainsAny(word, "{}![") {
-			t.Errorf("%s is taken for a reserved word where it is an argument", word)
+		if !strings.Contains(word, "[") && !parse("echo "+word) || !parse("'"+word+"' x") {
+			t.Errorf("%s is taken for a reserved word where it is none", word)
 		}
 	}
 }
