@@ -777,17 +777,23 @@ func reached(from []string, edges map[string][]string) (nodes []string) {
 // after the other in a circle. systemd breaks it by not starting one of those that
 // nothing requires.
 func (s *Set) findCycles(order []string, brings map[string][]string) {
-	before := map[string][]string{early[1]: {early[0]}}
-	by := map[[2]string]Setting{}
-	add := func(first, then string, v Setting) {
-		v.Vendor = false // no package alone makes a circle
-		before[then] = append(before[then], first)
-		by[[2]string{first, then}] = v
-	}
 	order = slices.DeleteFunc(order, func(name string) bool {
 		u := s.Load(name)
 		return u.Masked || u.alias != "" || u.File == "" && !slices.Contains(early, name)
 	})
+	is := map[string]bool{}
+	for _, name := range order {
+		is[name] = true
+	}
+	before, by := map[string][]string{}, map[[2]string]Setting{}
+	add := func(first, then string, v Setting) {
+		edge := [2]string{first, then}
+		if _, known := by[edge]; !known && is[first] && is[then] {
+			v.Vendor = false // no package alone makes a circle
+			before[then] = append(before[then], first)
+			by[edge] = v
+		}
+	}
 	for _, name := range order {
 		u := s.Load(name)
 		for _, v := range s.named(u, "Before") {
@@ -801,29 +807,34 @@ func (s *Set) findCycles(order []string, brings map[string][]string) {
 				add(name, s.aliasOf(other), Setting{Section: section, Key: "Unit", Value: other, File: u.File})
 			}
 		}
-		late, _ := u.late()
-		switch {
-		case late && path.Ext(name) == ".service":
-			before[name] = append(before[name], early...)
-		case late:
-			before[name] = append(before[name], early[0])
+		if late, _ := u.late(); late {
+			add(early[0], name, Setting{})
+			if path.Ext(name) == ".service" {
+				add(early[1], name, Setting{})
+			}
 		}
 	}
+	add(early[0], early[1], Setting{})
 	for _, name := range order { // a target comes after what it brings along, except for what comes after it
 		if path.Ext(name) != ".target" || !s.Load(name).defaults() {
 			continue
 		}
 		for _, other := range brings[name] {
-			if other = s.aliasOf(other); s.Load(other).defaults() && !slices.Contains(before[other], name) {
-				before[name] = append(before[name], other)
+			other = s.aliasOf(other)
+			if _, later := by[[2]string{name, other}]; !later && s.Load(other).defaults() {
+				add(other, name, Setting{})
 			}
 		}
 	}
 	for _, circle := range circles(order, before) {
 		var why *Setting
+		in := map[string]bool{}
+		for _, name := range circle {
+			in[name] = true
+		}
 		for _, then := range circle {
 			for _, first := range before[then] {
-				if v, ok := by[[2]string{first, then}]; ok && slices.Contains(circle, first) {
+				if v := by[[2]string{first, then}]; v.Key != "" && in[first] {
 					why = &v
 				}
 			}

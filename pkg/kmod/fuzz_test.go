@@ -167,13 +167,17 @@ func FuzzKernelFiles(f *testing.F) {
 }
 
 func FuzzInstallCommand(f *testing.F) {
-	for _, c := range []string{"/bin/true", "/bin/false # off", "exit 3", "modprobe -i sctp || true", "echo 'a b' >/dev/null 2>&1; false", "`x`", "a && ", ";", "'", "$CMDLINE_OPTS"} {
+	for _, c := range []string{"/bin/true", "/bin/false # off", "exit 3", "modprobe -i sctp || true", "echo 'a b' >/dev/null 2>&1; false", "`x`", "a && ", ";", "'", "$CMDLINE_OPTS", "! { a; (b)>/dev/null } || exec c"} {
 		f.Add(c)
 	}
 	f.Fuzz(func(t *testing.T, command string) {
 		words, ok := shellWords(command)
 		if !ok {
 			return
+		}
+		parser := shellParser{words: words}
+		if parser.list(""); !parser.bad && !parser.unknown && len(parser.words) > 0 {
+			t.Fatalf("%q is not read to its end", command)
 		}
 		for _, w := range words {
 			if !w.operator && strings.ContainsAny(w.text, "\n") && !strings.ContainsAny(command, `'"`) {
