@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -116,7 +117,10 @@ func (f *flags) run(ctx context.Context, stderr io.Writer) error {
 		Ask: func(ctx context.Context, asked mesh.Peer, about string, kind conclusion.Kind) (picture.State, error) {
 			return asker.Ask(ctx, asked.Node, netip.AddrPortFrom(asked.Address, f.port), about, kind)
 		},
-		List: peers.List,
+		List: func(ctx context.Context) ([]mesh.Peer, error) {
+			defer debug.FreeOSMemory() // a list takes many times what is kept of it
+			return peers.List(ctx)
+		},
 		Changed: func(c conclusion.Change) {
 			if f.events {
 				events.Changed(c)
