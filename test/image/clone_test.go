@@ -3,6 +3,7 @@ package image_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -64,7 +65,7 @@ func TestFromAClone(t *testing.T) {
 		} {
 			// Whether SCTP works on this machine decides the exit status.
 			out, err := run(strings.ReplaceAll(c.line, "/usr/local/bin/", bin))
-			if exit, ok := err.(*exec.ExitError); err != nil && (!ok || exit.ExitCode() > 2) || !strings.Contains(out, c.prints) {
+			if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() > 2) || !strings.Contains(out, c.prints) {
 				t.Errorf("%s: %v\n%s", c.line, err, out)
 			}
 		}
