@@ -121,11 +121,12 @@ func TestAuditMustGather(t *testing.T) {
 	if err := os.WriteFile(archive, packed.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	const shown = "kubectl sctp audit -f must-gather.tar.gz"
 	var table, errs bytes.Buffer
-	if code := command.Main(newRootCommand(), []string{"audit", "-f", dir}, &table, &errs); code != command.ExitNo || !strings.HasPrefix(table.String(), "As of 2026-11-20T10:05:00Z, when the files were written.\n") {
+	if code := command.Main(newRootCommand(), doctest.Args(t, shown, "must-gather.tar.gz", archive), &table, &errs); code != command.ExitNo || !strings.HasPrefix(table.String(), "As of 2026-11-20T10:05:00Z, when the files were written.\n") {
 		t.Errorf("exit status %d:\n%s%s", code, &table, &errs)
 	}
-	doctest.Shows(t, "docs/dumps.md", "kubectl sctp audit -f must-gather.tar.gz", table.String())
+	doctest.Shows(t, "docs/dumps.md", shown, table.String())
 	for _, path := range []string{dir, filepath.Dir(dir), archive} {
 		r, code, stderr := auditOf(t, "", "-f", path)
 		if code != command.ExitNo || r.Summary.Nodes != 2 || r.Summary.Ready != 1 {
