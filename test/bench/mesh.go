@@ -322,6 +322,10 @@ func (c *meshCluster) place(ctx context.Context, i int) (*meshAgent, error) {
 		},
 		Log: slog.New(slog.DiscardHandler),
 	})
+	// A pod that is ready echoes, with the list and without.
+	c.mu.Lock()
+	c.at[a.address] = a
+	c.mu.Unlock()
 	return a, nil
 }
 
@@ -354,20 +358,17 @@ func (c *meshCluster) sliced(ctx context.Context, nodes int) error {
 
 func (a *meshAgent) start(ctx context.Context) {
 	ctx, a.stop = context.WithCancel(ctx)
-	a.cluster.mu.Lock()
-	a.cluster.at[a.address] = a
-	a.cluster.mu.Unlock()
 	a.working.Go(func() { a.agent.Run(ctx) })
 	a.working.Go(func() { a.events.Run(ctx) })
 }
 
 func (a *meshAgent) end() {
-	if a.stop == nil {
-		return
-	}
 	a.cluster.mu.Lock()
 	delete(a.cluster.at, a.address)
 	a.cluster.mu.Unlock()
+	if a.stop == nil {
+		return
+	}
 	a.stop()
 	a.working.Wait()
 }
