@@ -13,28 +13,32 @@ import (
 	"syscall"
 )
 
-// Tree reads an [fs.FS] as a host root. The Open of such a file system may
-// follow links, or leave its root by them, so a name is resolved here,
-// component by component, and only names without links are given to it.
+// Tree reads a source of files as a host root. A source may follow links, or leave
+// its root by them, so a name is resolved here, component by component, and only
+// names without links, relative to the root, are given to it.
 type Tree struct {
-	fsys  fs.FS
-	looks map[string]look // by name without links, relative to the root
-	ids   map[string]ID
-	root  io.Closer // what fsys is a part of, nil if that is the caller's
+	source source
+	*seen
 	// partial: only some directories of the host are mounted here, each separately.
 	// The target of a dangling link may then be outside of them.
 	partial bool
 	check   func(name string) error
 }
 
-// disk is the directory that [Open] opens on Linux, where names are any bytes.
-type disk interface {
-	fs.FS
+// source is where a tree's files come from. None of its methods follows a link.
+type source interface {
+	lstat(name string) (Info, error)
+	readlink(name string) (string, error)
+	// open opens a file that was regular a moment ago; Info is what it is now.
+	open(name string) (io.ReadCloser, Info, error)
+	// list is a directory's entries, in any order, and at most so many and some more.
+	list(name string, most int) ([]Entry, error)
 	automount(name string) bool
+	Close() error
 }
 
-func newTree(fsys fs.FS) *Tree {
-	return &Tree{fsys: fsys, looks: map[string]look{}, ids: map[string]ID{}, check: func(string) error { return nil }}
+func newTree(from source) *Tree {
+	return &Tree{source: from, seen: &seen{make(map[string]look, usualLooks), map[string]link{}, make(map[string]way, usualLooks), map[string][]Entry{}, 0}, check: func(string) error { return nil }}
 }
 
 // Checked is the tree without the files that check refuses.
@@ -49,13 +53,31 @@ func (t *Tree) Checked(check func(name string) error) *Tree {
 	return &c
 }
 
-// look is what was seen of a name at the first look.
-type look struct {
-	info fs.FileInfo
-	err  error
-	link *link // where it leads, once that was read
+// seen is what was, by name without links, relative to the root.
+type seen struct {
+	looks map[string]look
+	links map[string]link
+	ways  map[string]way
+	lists map[string][]Entry // of directories, sorted by name
+	// entries are those of all lists.
+	entries int
 }
 
+// look is what was seen of a name at the first look.
+type look struct {
+	info Info
+	err  error
+}
+
+// way is where a name leads.
+type way struct {
+	at     string
+	inLink bool
+	mode   fs.FileMode
+	err    error
+}
+
+// link is where one leads.
 type link struct {
 	target string
 	err    error
@@ -74,100 +96,214 @@ func FromFS(fsys fs.FS) (*Tree, error) {
 	if !info.IsDir() {
 		return nil, &fs.PathError{Op: "open", Path: ".", Err: syscall.ENOTDIR}
 	}
-	return newTree(fsys), nil
+	return newTree(&fileSystem{fsys: fsys, ids: map[string]ID{}}), nil
 }
 
-// lstat reads a name without links, once.
-func (t *Tree) lstat(name string) (fs.FileInfo, error) {
+// fileSystem is an [fs.FS] as a source.
+type fileSystem struct {
+	fsys fs.FS
+	ids  map[string]ID
+	root io.Closer // what fsys is a part of, nil if that is the caller's
+}
+
+func (f *fileSystem) lstat(name string) (Info, error) {
+	if !fs.ValidPath(name) {
+		return Info{}, errBadName
+	}
+	i, err := fs.Lstat(f.fsys, name)
+	if err != nil {
+		return Info{}, err
+	}
+	return f.describe(name, i), nil
+}
+
+func (f *fileSystem) describe(name string, i fs.FileInfo) Info {
+	id, ok := f.ids[name]
+	switch {
+	case name == "dev/null":
+		id = nullDevice
+	case !ok:
+		id = ID{ino: uint64(len(f.ids) + 1)}
+		f.ids[name] = id
+	}
+	return Info{Mode: i.Mode(), Size: i.Size(), Changed: i.ModTime(), ID: id}
+}
+
+func (f *fileSystem) readlink(name string) (string, error) {
+	if !fs.ValidPath(name) {
+		return "", errBadName
+	}
+	target, err := fs.ReadLink(f.fsys, name)
+	return filepath.ToSlash(target), err
+}
+
+func (f *fileSystem) open(name string) (io.ReadCloser, Info, error) {
+	if !fs.ValidPath(name) {
+		return nil, Info{}, errBadName
+	}
+	file, err := f.fsys.Open(name)
+	if err != nil {
+		return nil, Info{}, err
+	}
+	i, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, Info{}, err
+	}
+	return file, f.describe(name, i), nil
+}
+
+func (f *fileSystem) list(name string, most int) (entries []Entry, err error) {
+	if !fs.ValidPath(name) {
+		return nil, errBadName
+	}
+	file, err := f.fsys.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var list []fs.DirEntry
+	dir, ok := file.(fs.ReadDirFile)
+	for ok && err == nil && len(list) < most {
+		var more []fs.DirEntry
+		more, err = dir.ReadDir(most - len(list))
+		list = append(list, more...)
+	}
+	if !ok {
+		list, err = fs.ReadDir(f.fsys, name)
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	for _, e := range list {
+		entries = append(entries, Entry{e.Name(), e.Type()})
+	}
+	return entries, nil
+}
+
+func (f *fileSystem) automount(string) bool { return false }
+
+func (f *fileSystem) Close() error {
+	if f.root == nil {
+		return nil
+	}
+	return f.root.Close()
+}
+
+// lstat describes a name without links, read once.
+func (t *Tree) lstat(name string) (Info, error) {
 	l, ok := t.looks[name]
 	if !ok {
-		if _, live := t.fsys.(disk); live || fs.ValidPath(name) {
-			l.info, l.err = fs.Lstat(t.fsys, name)
-		} else {
-			l.err = errBadName
-		}
+		l.info, l.err = t.source.lstat(name)
 		Remember(t.looks, name, l)
 	}
 	return l.info, l.err
 }
 
+// typeOf is the type of a name without links, by the list of its directory if that
+// was read.
+func (t *Tree) typeOf(name string) (fs.FileMode, error) {
+	if l, ok := t.looks[name]; ok {
+		return l.info.Mode, l.err
+	}
+	dir, base := ".", name
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		dir, base = name[:i], name[i+1:]
+	}
+	list := t.lists[dir]
+	if i, ok := slices.BinarySearchFunc(list, base, func(e Entry, name string) int { return strings.Compare(e.Name, name) }); ok {
+		return list[i].Mode, nil
+	}
+	info, err := t.lstat(name)
+	return info.Mode, err
+}
+
 // resolve follows a name as in path_resolution(7), and returns the name of its
 // target without links, relative to the root. If that is missing, it is the name of
 // what is missing.
-func (t *Tree) resolve(name string) (at string, info fs.FileInfo, err error) {
-	return t.resolveWithin(name, maxLinks)
+func (t *Tree) resolve(name string) (at string, mode fs.FileMode, err error) {
+	if err := t.check(name); err != nil {
+		return "", 0, err
+	}
+	w, ok := t.ways[name]
+	if !ok {
+		w = t.follow(name, maxLinks)
+		Remember(t.ways, name, w)
+	}
+	if w.err != nil {
+		err := w.err
+		if t.partial && w.inLink && errors.Is(err, fs.ErrNotExist) {
+			err = ErrNotMounted
+		}
+		return w.at, 0, &fs.PathError{Op: "open", Path: name, Err: Bare(err)}
+	}
+	return w.at, w.mode, nil
 }
 
 // TooDeep reports whether more than so many links are on the way to what a name leads
 // to: some programs give up before the kernel does.
 func (t *Tree) TooDeep(name string, links int) bool {
-	_, _, err := t.resolveWithin(name, links)
-	return errors.Is(err, syscall.ELOOP)
+	return t.check(name) == nil && errors.Is(t.follow(name, links).err, syscall.ELOOP)
 }
 
-func (t *Tree) resolveWithin(name string, limit int) (at string, info fs.FileInfo, err error) {
-	if err := t.check(name); err != nil {
-		return "", nil, err
+// follow follows a name. Where it ends with an error, inLink reports whether that is
+// about the target of a link.
+func (t *Tree) follow(name string, limit int) (w way) {
+	w.at = "."
+	if w.mode, w.err = t.typeOf(w.at); w.err != nil {
+		return w
 	}
-	rest, own, inLink := name, len(name), false
-	fail := func(err error) (string, fs.FileInfo, error) {
-		if t.partial && inLink && errors.Is(err, fs.ErrNotExist) {
-			err = ErrNotMounted
-		}
-		return at, nil, &fs.PathError{Op: "open", Path: name, Err: Bare(err)}
-	}
-	at = "."
-	if info, err = t.lstat(at); err != nil {
-		return fail(err)
-	}
-	plain := path.IsAbs(name) && path.Clean(name) == name // so far, at is the beginning of name
+	rest, own := name, len(name)
+	plain := path.IsAbs(name) && path.Clean(name) == name // so far, w.at is the beginning of name
 	for links := 0; rest != ""; {
 		// Of what is left, the last own bytes are of the name itself.
-		inLink = len(rest) > own
+		w.inLink = len(rest) > own
 		own = min(own, len(rest))
 		var component string
 		component, rest, _ = strings.Cut(rest, "/")
 		switch {
-		case !info.IsDir():
-			return fail(syscall.ENOTDIR)
+		case !w.mode.IsDir():
+			w.err = syscall.ENOTDIR
+			return w
 		case component == "" || component == ".":
 			continue
 		case component == "..":
-			at = path.Dir(at)
-		case at == ".":
-			at = component
+			w.at = path.Dir(w.at)
+		case w.at == ".":
+			w.at = component
 		case plain:
-			at = strings.TrimSuffix(name[1:len(name)-len(rest)], "/")
+			w.at = strings.TrimSuffix(name[1:len(name)-len(rest)], "/")
 		default:
-			at += "/" + component
+			w.at += "/" + component
 		}
-		if info, err = t.lstat(at); err != nil {
+		if w.mode, w.err = t.typeOf(w.at); w.err != nil {
 			if rest != "" {
-				at = path.Join(at, rest)
+				w.at = path.Join(w.at, rest)
 			}
-			return fail(err)
+			return w
 		}
-		if info.Mode()&fs.ModeSymlink == 0 {
+		if w.mode&fs.ModeSymlink == 0 {
 			continue
 		}
 		plain = false
 		if links++; links > limit {
-			return fail(syscall.ELOOP)
+			w.err = syscall.ELOOP
+			return w
 		}
-		target, err := t.target(at)
-		if err != nil {
-			return fail(err)
+		var target string
+		if target, w.err = t.target(w.at); w.err != nil {
+			return w
 		}
-		if at = path.Dir(at); path.IsAbs(target) {
-			at = "."
+		if w.at = path.Dir(w.at); path.IsAbs(target) {
+			w.at = "."
 		}
-		if info, err = t.lstat(at); err != nil {
-			return fail(err)
+		if w.mode, w.err = t.typeOf(w.at); w.err != nil {
+			return w
 		}
 		own = min(own, len(rest))
 		rest = target + "/" + rest
 	}
-	return at, info, nil
+	return w
 }
 
 // Resolve returns where in the root a name leads, links resolved, and where what is
@@ -185,46 +321,32 @@ const pathMax = 4096
 
 // target reads a link, by its name without links, once.
 func (t *Tree) target(name string) (string, error) {
-	l := t.looks[name]
-	if l.link == nil {
-		target, err := fs.ReadLink(t.fsys, name)
+	l, ok := t.links[name]
+	if !ok {
+		l.target, l.err = t.source.readlink(name)
 		switch {
-		case err != nil:
-		case target == "":
-			err = fs.ErrNotExist
-		case len(target) >= pathMax:
-			err = syscall.ENAMETOOLONG
+		case l.err != nil:
+		case l.target == "":
+			l.err = fs.ErrNotExist
+		case len(l.target) >= pathMax:
+			l.err = syscall.ENAMETOOLONG
 		}
-		l.link = &link{filepath.ToSlash(target), err}
-		if _, ok := t.looks[name]; ok {
-			t.looks[name] = l
-		}
+		Remember(t.links, name, l)
 	}
-	return l.link.target, l.link.err
-}
-
-func (t *Tree) info(at string, i fs.FileInfo) Info {
-	id, ok := t.ids[at]
-	switch {
-	case at == "dev/null":
-		id = nullDevice
-	case !ok:
-		id = ID{ino: uint64(len(t.ids) + 1)}
-		t.ids[at] = id
-	}
-	if live, ok := i.Sys().(Info); ok {
-		return live
-	}
-	return Info{Mode: i.Mode(), Size: i.Size(), Changed: i.ModTime(), ID: id}
+	return l.target, l.err
 }
 
 // Stat describes the target of a name.
 func (t *Tree) Stat(name string) (Info, error) {
-	at, info, err := t.resolve(name)
+	at, _, err := t.resolve(name)
 	if err != nil {
 		return Info{}, err
 	}
-	return t.info(at, info), nil
+	info, err := t.lstat(at)
+	if err != nil {
+		return Info{}, &fs.PathError{Op: "open", Path: name, Err: Bare(err)}
+	}
+	return info, nil
 }
 
 // Readlink reads a link itself.
@@ -237,10 +359,10 @@ func (t *Tree) Readlink(name string) (string, error) {
 		return "", err
 	}
 	at := path.Join(dir, path.Base(name))
-	info, err := t.lstat(at)
+	mode, err := t.typeOf(at)
 	switch {
 	case err != nil:
-	case info.Mode()&fs.ModeSymlink == 0:
+	case mode&fs.ModeSymlink == 0:
 		err = fs.ErrInvalid
 	default:
 		var target string
@@ -254,75 +376,59 @@ func (t *Tree) Readlink(name string) (string, error) {
 // Open opens a regular file. Anything else is refused unopened: ErrNullDevice
 // for /dev/null, which a tree need not have, ErrNotRegular otherwise.
 func (t *Tree) Open(name string) (File, error) {
-	at, info, err := t.resolve(name)
+	at, mode, err := t.resolve(name)
 	if err != nil {
 		if at == "dev/null" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted)) {
 			err = ErrNullDevice
 		}
 		return nil, err
 	}
-	f := &treeFile{name: name, info: t.info(at, info)}
-	if err := f.info.Regular(name); err != nil {
+	if !mode.IsRegular() {
+		info, err := t.lstat(at)
+		if err == nil {
+			err = info.Regular(name)
+		}
 		return nil, err
 	}
-	if f.file, err = t.fsys.Open(at); err != nil {
+	file, info, err := t.source.open(at)
+	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: Bare(err)}
 	}
-	// The file may have been removed since.
-	if info, err = f.file.Stat(); err == nil {
-		f.info = t.info(at, info)
-		err = f.info.Regular(name)
-	}
-	if err != nil {
-		f.file.Close()
+	// Another file may have its place since.
+	if err := info.Regular(name); err != nil {
+		file.Close()
 		return nil, err
 	}
-	return f, nil
+	return &treeFile{file: file, name: name, info: info}, nil
 }
 
-// ReadDir lists a directory of at most maxDirEntries entries, sorted by name.
+// ReadDir lists a directory of at most maxDirEntries entries, sorted by name. The list is
+// not to be written to.
 func (t *Tree) ReadDir(name string) ([]Entry, error) {
-	at, info, err := t.resolve(name)
+	at, mode, err := t.resolve(name)
 	if err != nil {
 		return nil, err
 	}
-	if !info.IsDir() {
+	if !mode.IsDir() {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOTDIR}
 	}
-	list, err := t.list(at)
+	if entries, ok := t.lists[at]; ok {
+		return entries, nil
+	}
+	entries, err := t.source.list(at, maxDirEntries+1)
+	if err == nil && len(entries) > maxDirEntries {
+		err = ErrTooLarge
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "list", Path: name, Err: Bare(err)}
 	}
-	entries := make([]Entry, len(list))
-	for i, e := range list {
-		entries[i] = Entry{Name: e.Name(), Mode: e.Type()}
-	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+	if t.entries += len(entries); t.entries > maxRemembered {
+		clear(t.lists)
+		t.entries = len(entries)
+	}
+	Remember(t.lists, at, entries)
 	return entries, nil
-}
-
-func (t *Tree) list(at string) (list []fs.DirEntry, err error) {
-	f, err := t.fsys.Open(at)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	dir, ok := f.(fs.ReadDirFile)
-	for ok && err == nil && len(list) <= maxDirEntries {
-		var more []fs.DirEntry
-		more, err = dir.ReadDir(maxDirEntries + 1 - len(list))
-		list = append(list, more...)
-	}
-	if !ok {
-		list, err = fs.ReadDir(t.fsys, at)
-	}
-	switch {
-	case err != nil && !errors.Is(err, io.EOF):
-		return nil, err
-	case len(list) > maxDirEntries:
-		return nil, ErrTooLarge
-	}
-	return list, nil
 }
 
 // MayHave reports whether a name that does not resolve here may resolve on the
@@ -339,21 +445,12 @@ func (t *Tree) MayHave(name string) bool {
 // Automount reports whether a name is a mount point of autofs that nothing has
 // used: a look below it would mount something, and may wait for a server.
 func (t *Tree) Automount(name string) bool {
-	live, ok := t.fsys.(disk)
-	if !ok {
-		return false
-	}
 	at, _, err := t.resolve(name)
-	return err == nil && live.automount(at)
+	return err == nil && t.source.automount(at)
 }
 
-// Close leaves the file system to the caller, if it is the caller's.
-func (t *Tree) Close() error {
-	if t.root == nil {
-		return nil
-	}
-	return t.root.Close()
-}
+// Close leaves a file system to the caller, if it is the caller's.
+func (t *Tree) Close() error { return t.source.Close() }
 
 // Sub is a directory of the tree in place of one of the kernel's own, as Kernel is
 // on a live host. Its names are relative to the directory.
@@ -385,7 +482,7 @@ func (s *Sub) Close() error { return nil }
 // treeFile is an open file of a tree. Where it cannot be read by position, it is
 // read whole at the first such request.
 type treeFile struct {
-	file fs.File
+	file io.ReadCloser
 	name string
 	info Info
 	at   io.ReaderAt

@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -25,6 +26,7 @@ const (
 	maxLinks      = 40      // on the way to one file, as in path_resolution(7)
 	maxKernelFile = 1 << 20 // one file of /proc or /sys
 	maxRemembered = 4096    // answers kept
+	usualLooks    = 200     // at names in one inspection
 )
 
 var (
@@ -70,17 +72,23 @@ type File interface {
 }
 
 // readAll reads a file of any size up to limit, whatever size stat reports: files
-// of procfs have none. A file that has its size is read into one buffer.
+// of procfs have none. A file that has its size takes one request.
 func readAll(r io.Reader, name string, size, limit int64) ([]byte, error) {
-	var data bytes.Buffer
-	data.Grow(int(min(size, limit)) + bytes.MinRead)
-	if _, err := data.ReadFrom(io.LimitReader(r, limit+1)); err != nil {
-		return nil, err
+	data := make([]byte, 0, max(min(size, limit), bytes.MinRead))
+	for {
+		n, err := r.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case err != nil && err != io.EOF:
+			return nil, err
+		case int64(len(data)) > limit:
+			return nil, &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
+		case err == io.EOF, size > 0 && int64(len(data)) == size:
+			return data, nil
+		case len(data) == cap(data):
+			data = slices.Grow(data, bytes.MinRead)
+		}
 	}
-	if int64(data.Len()) > limit {
-		return nil, &fs.PathError{Op: "read", Path: name, Err: ErrTooLarge}
-	}
-	return data.Bytes(), nil
 }
 
 // Regular refuses everything that is not a plain file, by name.

@@ -49,13 +49,13 @@ func (k *Kernel) ReadFile(name string) (string, error) {
 	if k.err != nil {
 		return "", k.err
 	}
-	full := path.Join(k.name, name)
-	f, err := open(int(k.dir.Fd()), name, 0)
+	f, info, err := open(int(k.dir.Fd()), name, 0)
 	if err != nil {
-		return "", &fs.PathError{Op: "open", Path: full, Err: err}
+		return "", &fs.PathError{Op: "open", Path: path.Join(k.name, name), Err: err}
 	}
 	defer f.Close()
-	if err := f.info.info.Regular(full); err != nil {
+	full := path.Join(k.name, name)
+	if err := info.Regular(full); err != nil {
 		return "", err
 	}
 	// Files of /proc and /sys have no size; a short read is not their end.

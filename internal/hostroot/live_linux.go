@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +25,7 @@ func Open(name string) (*Tree, error) {
 	}
 	d := &directory{root: root, dirs: map[string]handle{}}
 	t := newTree(d)
-	t.partial, t.root = isPartial(int(root.Fd())), d
+	t.partial = isPartial(int(root.Fd()))
 	return t, nil
 }
 
@@ -85,18 +87,16 @@ func (d *directory) handle(name string) (fd int, err error) {
 	return h.fd, h.err
 }
 
-// Lstat describes a file without opening it.
-func (d *directory) Lstat(name string) (fs.FileInfo, error) {
+func (d *directory) lstat(name string) (Info, error) {
 	var st unix.Stat_t
 	parent, err := d.handle(path.Dir(name))
 	if err == nil {
 		err = unix.Fstatat(parent, path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW)
 	}
-	return liveInfo{path.Base(name), infoOf(&st)}, err
+	return infoOf(&st), err
 }
 
-// ReadLink reads a link itself.
-func (d *directory) ReadLink(name string) (string, error) {
+func (d *directory) readlink(name string) (string, error) {
 	parent, err := d.handle(path.Dir(name))
 	if err != nil {
 		return "", err
@@ -106,11 +106,10 @@ func (d *directory) ReadLink(name string) (string, error) {
 	return string(buf[:max(n, 0)]), err
 }
 
-// Open opens a file or a directory for reading.
-func (d *directory) Open(name string) (fs.File, error) {
+func (d *directory) open(name string) (io.ReadCloser, Info, error) {
 	parent, err := d.handle(path.Dir(name))
 	if err != nil {
-		return nil, err
+		return nil, Info{}, err
 	}
 	return open(parent, path.Base(name), unix.O_NOFOLLOW)
 }
@@ -153,54 +152,38 @@ func typeOf(mode uint32) fs.FileMode {
 	return fs.ModeIrregular
 }
 
-// liveInfo is an Info as package fs has it.
-type liveInfo struct {
-	name string
-	info Info
-}
-
-func (i liveInfo) Name() string       { return i.name }
-func (i liveInfo) Size() int64        { return i.info.Size }
-func (i liveInfo) Mode() fs.FileMode  { return i.info.Mode }
-func (i liveInfo) ModTime() time.Time { return i.info.Changed }
-func (i liveInfo) IsDir() bool        { return i.info.Mode.IsDir() }
-func (i liveInfo) Sys() any           { return i.info }
-
-// liveFile is an open file. It is a bare descriptor: os.File would ask the poller
-// about each of some dozens of small files.
-type liveFile struct {
-	fd   int
-	info liveInfo
-}
+// liveFile is an open file: a bare descriptor, as os.File would ask the poller about
+// each of some dozens of small files.
+type liveFile int
 
 // open opens a file below a directory. It does not block, nor acquire a terminal,
 // if the file was replaced since it was checked.
-func open(dir int, name string, flags int) (*liveFile, error) {
+func open(dir int, name string, flags int) (liveFile, Info, error) {
 	fd, err := unix.Openat(dir, name, flags|unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil, err
+		return -1, Info{}, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
 		unix.Close(fd)
-		return nil, err
+		return -1, Info{}, err
 	}
-	return &liveFile{fd, liveInfo{path.Base(name), infoOf(&st)}}, nil
+	return liveFile(fd), infoOf(&st), nil
 }
 
-func (f *liveFile) Stat() (fs.FileInfo, error) { return f.info, nil }
-func (f *liveFile) Close() error               { return unix.Close(f.fd) }
+// Close implements io.Closer.
+func (f liveFile) Close() error { return unix.Close(int(f)) }
 
 // Read implements io.Reader.
-func (f *liveFile) Read(p []byte) (int, error) {
-	return read(p, func() (int, error) { return unix.Read(f.fd, p) })
+func (f liveFile) Read(p []byte) (int, error) {
+	return read(p, func() (int, error) { return unix.Read(int(f), p) })
 }
 
 // ReadAt implements io.ReaderAt.
-func (f *liveFile) ReadAt(p []byte, off int64) (int, error) {
+func (f liveFile) ReadAt(p []byte, off int64) (int, error) {
 	done := 0
 	for done < len(p) {
-		n, err := read(p, func() (int, error) { return unix.Pread(f.fd, p[done:], off+int64(done)) })
+		n, err := read(p, func() (int, error) { return unix.Pread(int(f), p[done:], off+int64(done)) })
 		if done += n; err != nil {
 			return done, err
 		}
@@ -222,14 +205,22 @@ func read(p []byte, call func() (int, error)) (int, error) {
 	}
 }
 
-// ReadDir reads the entries, some more than most perhaps: records of inode (8
-// bytes), position (8), length of the record (2), kind (1), name and NUL
-// (getdents64(2)).
-func (f *liveFile) ReadDir(most int) (entries []fs.DirEntry, err error) {
+// list reads records of inode (8 bytes), position (8), length of the record (2), kind
+// (1), name and NUL (getdents64(2)).
+func (d *directory) list(name string, most int) (entries []Entry, err error) {
 	const lengthAt, kindAt, nameAt = 16, 18, 19
+	parent, err := d.handle(path.Dir(name))
+	if err != nil {
+		return nil, err
+	}
+	fd, err := unix.Openat(parent, path.Base(name), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
 	buf := make([]byte, 8192)
 	for len(entries) < most {
-		n, err := unix.Getdents(f.fd, buf)
+		n, err := unix.Getdents(fd, buf)
 		if err == unix.EINTR {
 			continue
 		}
@@ -237,29 +228,32 @@ func (f *liveFile) ReadDir(most int) (entries []fs.DirEntry, err error) {
 			return nil, err
 		}
 		if n <= 0 {
-			return entries, io.EOF
+			break
 		}
-		for records := buf[:n]; len(records) > nameAt; {
-			length := int(binary.NativeEndian.Uint16(records[lengthAt:]))
-			if length <= nameAt || length > len(records) {
+		entries = slices.Grow(entries, n/32)
+		names := string(buf[:n]) // of all of them
+		for at := 0; n-at > nameAt; {
+			length := int(binary.NativeEndian.Uint16(buf[at+lengthAt:]))
+			if length <= nameAt || length > n-at {
 				return nil, errBadListing
 			}
-			name, kind := unix.ByteSliceToString(records[nameAt:length]), uint32(records[kindAt])<<12 // DTTOIF of dirent.h
-			records = records[length:]
+			name, kind := names[at+nameAt:at+length], uint32(buf[at+kindAt])<<12 // DTTOIF of dirent.h
+			at += length
+			name, _, _ = strings.Cut(name, "\x00")
 			if name == "." || name == ".." {
 				continue
 			}
 			if kind == unix.DT_UNKNOWN {
 				// Some file systems leave it to the caller to look.
 				var st unix.Stat_t
-				if err := unix.Fstatat(f.fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == unix.ENOENT {
+				if err := unix.Fstatat(fd, name, &st, unix.AT_SYMLINK_NOFOLLOW); err == unix.ENOENT {
 					continue
 				} else if err != nil {
 					return nil, err
 				}
 				kind = st.Mode
 			}
-			entries = append(entries, fs.FileInfoToDirEntry(liveInfo{name, Info{Mode: typeOf(kind)}}))
+			entries = append(entries, Entry{name, typeOf(kind)})
 		}
 	}
 	return entries, nil

@@ -18,7 +18,5 @@ func Open(name string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := newTree(root.FS())
-	t.root = root
-	return t, nil
+	return newTree(&fileSystem{fsys: root.FS(), ids: map[string]ID{}, root: root}), nil
 }
