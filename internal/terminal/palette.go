@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"os"
 	"regexp"
+	"strings"
+	"sync"
 
 	"golang.org/x/term"
 
@@ -56,7 +58,15 @@ func Is(stream any) bool {
 
 // A colour is the escape sequence between two noncharacters, with the palette's
 // mark before it, until [Writer.Line] prints it.
-var colours = regexp.MustCompile("\uFDD0([A-Z2-7]*):(0|1|1;3[1-3])\uFDD1")
+var colours = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("\uFDD0([A-Z2-7]*):(0|1|1;3[1-3])\uFDD1") })
+
+// colourIn is where the first colour of a text is, as of FindStringSubmatchIndex.
+func colourIn(text string) []int {
+	if !strings.Contains(text, "\uFDD0") {
+		return nil // most programs print none, and need not compile the expression
+	}
+	return colours().FindStringSubmatchIndex(text)
+}
 
 func (p Palette) paint(code, s string) string {
 	if p.mark == "" {

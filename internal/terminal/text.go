@@ -39,7 +39,7 @@ func (t *Writer) Line(format string, args ...any) {
 	}
 	text := fmt.Sprintf(format, args...) + "\n"
 	var b strings.Builder
-	for at := colours.FindStringSubmatchIndex(text); at != nil; at = colours.FindStringSubmatchIndex(text) {
+	for at := colourIn(text); at != nil; at = colourIn(text) {
 		mark, code := text[at[2]:at[3]], text[at[4]:at[5]]
 		b.WriteString(Visible(text[:at[0]]))
 		if t.mark != "" && mark == t.mark {
@@ -131,7 +131,10 @@ func (t *Writer) prose() int {
 // Columns is how wide text is on a terminal: characters of East Asian scripts
 // take two columns, those that combine with the one before take none.
 func Columns(s string) (total int) {
-	for _, r := range colours.ReplaceAllString(s, "") {
+	if colourIn(s) != nil {
+		s = colours().ReplaceAllString(s, "")
+	}
+	for _, r := range s {
 		total += columns(r)
 	}
 	return total

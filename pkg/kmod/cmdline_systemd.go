@@ -76,6 +76,11 @@ func systemdNames(value string, systemd int) (names []string, ok bool) {
 // up to 247, and is kept from 248 on (EXTRACT_RETAIN_ESCAPE).
 func systemdWord(s string, systemd int) (word, raw, rest string) {
 	s = strings.TrimLeft(s, " \t\n\r")
+	if end := strings.IndexAny(s, "\\\"' \t\n\r"); end < 0 {
+		return s, s, ""
+	} else if c := s[end]; c != '\\' && c != '"' && c != '\'' {
+		return s[:end], s[:end], s[end:]
+	}
 	var b strings.Builder
 	var quote byte
 	i := 0

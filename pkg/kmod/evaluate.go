@@ -33,6 +33,8 @@ type evaluation struct {
 	systemd     int
 	// asks remembers how requests at boot ask for the target, "" if they do not.
 	asks map[string]string
+	// fromKernel is what explainKernel returned.
+	fromKernel *[]Evidence
 
 	byName       Decision
 	autoload     Decision
@@ -249,7 +251,13 @@ func tidy(list []Evidence, allowed Answer) []Evidence {
 // part in a load.
 func (ev *evaluation) explain(who caller, names []string) (blockers, helpers []Evidence) {
 	var b, h evidenceSet
-	b.add(ev.explainKernel(who))
+	if ev.fromKernel == nil {
+		ev.fromKernel = new(ev.explainKernel())
+	}
+	b.add(*ev.fromKernel)
+	if l := ev.host.loaderOf(who); l.isModprobe != AnswerTrue && l.by.Cause == CauseLoadingDisabled {
+		b.add([]Evidence{l.by})
+	}
 	for _, name := range names {
 		blockers, helpers := ev.explainName(who, name)
 		b.add(blockers)
@@ -287,8 +295,8 @@ func (e Evidence) line() Evidence {
 	return e
 }
 
-// explainKernel collects what does not depend on the configuration.
-func (ev *evaluation) explainKernel(who caller) []Evidence {
+// explainKernel collects what does not depend on the configuration, nor on the caller.
+func (ev *evaluation) explainKernel() []Evidence {
 	h := ev.host
 	var list []Evidence
 	names := []string{h.target}
@@ -313,11 +321,7 @@ func (ev *evaluation) explainKernel(who caller) []Evidence {
 			names = append(names, need.name)
 		}
 	}
-	list = append(list, h.kernelRefusals(names)...)
-	if l := h.loaderOf(who); l.isModprobe != AnswerTrue && l.by.Cause == CauseLoadingDisabled {
-		list = append(list, l.by)
-	}
-	return list
+	return append(list, h.kernelRefusals(names)...)
 }
 
 // noModule is evidence of how the index of this kernel lacks the module.

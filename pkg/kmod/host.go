@@ -389,9 +389,13 @@ func (h *host) kernelRefusals(names []string) (list []Evidence) {
 		if e.File != procCmdline && e.File != modulesDisabledFile {
 			break
 		}
+		token := noModuleToken(left.cmdline)
+		if e.Cause == CauseDeniedByKernel {
+			_, token = kernelBlacklist(left.cmdline)
+		}
 		var tokens []string
 		for tok := range kernelTokens(left.cmdline) {
-			if printable(tok) != e.Text {
+			if tok != token {
 				tokens = append(tokens, tok)
 			}
 		}
