@@ -161,20 +161,21 @@ func cutWord(s string) (word, rest string, quoted, ok bool) {
 	return b.String(), "", quoted, ok && quote == 0
 }
 
-// expand replaces the specifiers of systemd.unit(5) that are the unit's instance.
+// expand replaces the specifiers of systemd.unit(5) that are the unit's instance. The others
+// depend on the host, or on which of its names a unit is known by.
 func (u *Unit) expand(s string) (string, bool) {
 	if !strings.Contains(s, "%") {
 		return s, true
 	}
 	var b strings.Builder
-	for {
-		before, rest, found := strings.Cut(s, "%")
+	for left := s; ; {
+		before, rest, found := strings.Cut(left, "%")
 		b.WriteString(before)
 		if !found {
 			return b.String(), true
 		}
 		if rest == "" {
-			return b.String(), false
+			return s, false
 		}
 		switch rest[0] {
 		case '%':
@@ -183,13 +184,13 @@ func (u *Unit) expand(s string) (string, bool) {
 			b.WriteString(u.instance())
 		case 'I':
 			if strings.Contains(u.instance(), `\`) {
-				return b.String(), false
+				return s, false
 			}
 			b.WriteString(strings.ReplaceAll(u.instance(), "-", "/"))
 		default:
-			return b.String(), false
+			return s, false
 		}
-		s = rest[1:]
+		left = rest[1:]
 	}
 }
 

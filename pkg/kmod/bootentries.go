@@ -83,6 +83,9 @@ func (e bootEntry) kernel() string {
 	return e.version
 }
 
+// savedDefault is how grub.cfg boots the entry that grubenv names.
+var savedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default="?\$\{?saved_entry`) })
+
 // grubVariable is a line of GRUB's environment block.
 type grubVariable struct {
 	value string

@@ -93,6 +93,8 @@ type host struct {
 	loadUnit     loadUnit
 	unitCommands []unitCommand
 	unitsErr     *Evidence
+	// askedArguments are arguments that conditions of these units ask for.
+	askedArguments []string
 
 	// problems are what could not be read, and matters.
 	problems []Evidence
@@ -391,7 +393,9 @@ func (h *host) kernelRefusals(names []string) (list []Evidence) {
 		}
 		token := noModuleToken(left.cmdline)
 		if e.Cause == CauseDeniedByKernel {
-			_, token = kernelBlacklist(left.cmdline)
+			if _, token = kernelBlacklist(left.cmdline); printable(token) != e.Text {
+				token = initcallToken(left.cmdline, h.init)
+			}
 		}
 		var tokens []string
 		for tok := range kernelTokens(left.cmdline) {

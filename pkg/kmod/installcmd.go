@@ -327,7 +327,7 @@ func (p *process) command(args []string) (effect commandEffect, leave leaving) {
 		return p.shellCommand(args[1:]), stays
 	}
 	if !harmless(path.Clean(name)) {
-		if st, err := p.host.Stat(file); !found && !builtin(name) && p.host.hasInit() || err == nil && !runnable(st) {
+		if st, err := p.host.Stat(file); !builtin(name) && (!found && p.host.hasInit() || err == nil && !runnable(st)) {
 			return commandFails, stays // 127, 126
 		}
 		return commandUnknown, stays

@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -59,9 +60,9 @@ var (
 	// Pi's firmware.
 	cmdlines = []string{kernelCmdline, vendorCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
 	// otherLoaders are configurations of other boot loaders, of which not all is known:
-	// Flatcar's GRUB, extlinux; espEntries are systemd-boot's.
+	// Flatcar's GRUB, extlinux; systemd-boot's are in esps.
 	otherLoaders = []string{"/oem/grub.cfg", "/usr/share/oem/grub.cfg", "/boot/extlinux/extlinux.conf"}
-	espEntries   = []string{"/efi/loader/entries", "/boot/efi/loader/entries"}
+	esps         = []string{"/efi", "/boot/efi"}
 )
 
 // Limits on what is read of it.
@@ -172,11 +173,17 @@ func (h *host) gatherBootSources() bootSources {
 				entries = append(entries, parseBootEntry(printableName(name), data))
 			}
 		}
+		takesSaved := true
 		for _, name := range grubMenus {
-			entries = append(entries, parseGrubMenu(name, read(name))...)
+			data := read(name)
+			entries = append(entries, parseGrubMenu(name, data)...)
+			takesSaved = takesSaved && (!bytes.Contains(data, []byte("default=")) || savedDefault().Match(data))
 		}
 		if len(entries) > 0 {
 			s.env = parseGrubEnvironment(read(grubEnvironment))
+		}
+		if !takesSaved {
+			delete(s.env, "saved_entry") // GRUB_DEFAULT= in /etc/default/grub is another one
 		}
 		s.entries, s.sure = defaultEntries(entries, s.env)
 		// What could not be read may be the one.
@@ -197,10 +204,23 @@ func (h *host) gatherBootSources() bootSources {
 	for _, name := range otherLoaders {
 		s.hints = append(s.hints, parseOtherLoader(name, read(name))...)
 	}
-	for _, dir := range espEntries {
-		if esp := path.Dir(path.Dir(dir)); !h.Automount(esp) && h.has(esp) == AnswerTrue {
-			addHints(dir, ".conf", parseOtherLoader)
+	// Kernels that bring their own arguments, which are not read.
+	images := func(esp string) bool {
+		if len(s.entries) == 0 {
+			return false
 		}
+		list, _ := h.ReadDir(esp + "/EFI/Linux")
+		return slices.ContainsFunc(list, func(e hostroot.Entry) bool { return strings.HasSuffix(e.Name, ".efi") })
+	}
+	unified := images(bootDir)
+	for _, esp := range esps {
+		if !h.Automount(esp) && h.has(esp) == AnswerTrue {
+			addHints(esp+"/loader/entries", ".conf", parseOtherLoader)
+			unified = unified || images(esp)
+		}
+	}
+	if unified {
+		s.sure, s.complete = false, false
 	}
 	for _, name := range cmdlines {
 		if name == vendorCmdline && h.has(kernelCmdline) != AnswerFalse {
@@ -375,6 +395,10 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 		default:
 			if target := runlevels[a.token]; target != "" {
 				found["systemd.unit="+target] = a
+			}
+			word, _, _ := strings.Cut(a.token, "=")
+			if slices.Contains(h.askedArguments, a.token) || slices.Contains(h.askedArguments, word) {
+				found[a.token] = a
 			}
 		}
 	}

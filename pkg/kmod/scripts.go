@@ -29,9 +29,11 @@ func loads(text string) bool {
 // removes is what may remove a module, and loadsVariable what loads one that a
 // variable or a list names. Few hosts have a command that is looked at so closely.
 var (
-	removes       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-r|--remove)\b`) })
+	removes = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-[a-zA-Z]*r[a-zA-Z]*|--rem\w*)\b`)
+	})
 	loadsVariable = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*\$|xargs\b[^\n;|&]*(modprobe|insmod)`)
+		return regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*[$%]|xargs\b[^\n;|&]*(modprobe|insmod)`)
 	})
 )
 
@@ -166,6 +168,7 @@ var mentionDirs = []string{
 	"/etc/networkd-dispatcher/carrier.d", "/etc/networkd-dispatcher/configured.d", "/etc/networkd-dispatcher/routable.d",
 	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d",
 	"/var/lib/cloud/scripts/per-boot", "/var/lib/cloud/instance/boothooks", "/etc/cloud/cloud.cfg.d", "/oem",
+	"/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators",
 }
 
 var mentionFiles = []string{
@@ -202,6 +205,10 @@ func (h *host) gatherMentions() {
 		data := h.script(name, true)
 		if strings.Contains(name, "/cloud.cfg") || strings.HasPrefix(name, "/var/lib/cloud/instance/") && strings.HasSuffix(name, ".txt") {
 			data = bootCommands(data)
+		}
+		if text := withoutComments(data); strings.Contains(name, "/system-generators/") && strings.Contains(text, modulesLoadProgram) && h.loadUnit.runs == AnswerTrue {
+			h.loadUnit = loadUnit{state: UnitUnknown, runs: AnswerUnknown, by: Evidence{File: printableName(name), Cause: CauseUnreadable,
+				Effect: "may change " + modulesLoadUnit + " at boot: " + notRun}}
 		}
 		if !h.about(name, data, nil, maxScripts) {
 			continue

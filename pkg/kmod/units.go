@@ -112,6 +112,7 @@ func (h *host) gatherUnits() {
 		}
 	}
 	services := units.Started(target, also...)
+	h.askedArguments = argumentConditions(units.Load(modulesLoadUnit))
 	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
 	h.loadUnit.also = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
 	h.gatherCommands(units, words, services)
@@ -204,6 +205,11 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 			unit := unclear(UnitUnknown, e)
 			unit.other = true
 			return unit
+		case volatileRoot(key, value):
+			e.Effect = "makes a new root directory at each boot: what is written to it is gone then"
+			unit := unclear(UnitUnknown, e)
+			unit.other = true
+			return unit
 		}
 	}
 	if early, err := h.Readlink(earlyMask); err == nil && early == "/dev/null" {
@@ -264,6 +270,22 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		state = UnitUnknown
 	}
 	return loadUnit{state: state, runs: AnswerTrue}
+}
+
+// volatileRoot reports whether an argument gives each boot a new root directory, or a new /etc
+// (systemd-volatile-root.service(8), overlayroot(8), live-boot(7), casper(7), dracut.cmdline(7)).
+func volatileRoot(key, value string) bool {
+	switch key {
+	case "systemd.volatile":
+		return !slices.Contains([]string{"state", "no", "n", "false", "f", "off", "0"}, value)
+	case "overlayroot":
+		return strings.HasPrefix(value, "tmpfs") || strings.HasPrefix(value, "crypt")
+	case "boot":
+		return value == "live" || value == "casper" || value == "overlay" // the last: Raspberry Pi OS
+	case "root":
+		return strings.HasPrefix(value, "live:")
+	}
+	return slices.Contains([]string{"rd.live.image", "coreos.liveiso", "coreos.live.rootfs_url", "cos-img/filename"}, key)
 }
 
 // alsoStopped is what would keep systemd-modules-load from running if one thing after
@@ -371,7 +393,8 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 			continue
 		}
 		held, by := units.Conditions(u, words)
-		if held == systemdunit.No {
+		asked := argumentConditions(u)
+		if held == systemdunit.No && len(asked) == 0 {
 			continue
 		}
 		section := "Service"
@@ -385,6 +408,12 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 				for _, args := range commands {
 					args = withoutEnv(args)
 					if c := (unitCommand{args: args, before: before, mtime: u.Changed, early: u.Early()}); h.concerns(u, args, sure) {
+						if !sure || !direct(args) || strings.Contains(strings.Join(args, " "), h.target) {
+							h.askedArguments = append(h.askedArguments, asked...)
+						}
+						if held == systemdunit.No {
+							continue // with this boot's arguments
+						}
 						c.source = source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}
 						hindrance, hindered := units.Hindrance(u)
 						if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
@@ -411,6 +440,16 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 			}
 		}
 	}
+}
+
+// argumentConditions are the kernel's arguments that a unit's conditions ask for.
+func argumentConditions(u *systemdunit.Unit) (list []string) {
+	for _, v := range u.Settings {
+		if strings.HasSuffix(v.Key, "KernelCommandLine") && !(v.Vendor && u.Name == modulesLoadUnit) {
+			list = append(list, strings.TrimLeft(v.Value, "|! \t"))
+		}
+	}
+	return list
 }
 
 // notRun is the doubt about a command whose effect only running it would show.

@@ -391,6 +391,33 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: modprobe.blacklist in the entry", whole(requested, entry("a", release, "ro modprobe.blacklist=sctp")), "blocked")
 	add("arguments: last one wins", whole(requested, entry("a", release, "ro module_blacklist=sctp module_blacklist=")), "loaded")
 	add("arguments: after the dashes", whole(requested, entry("a", release, "ro -- module_blacklist=sctp")), "loaded")
+	for condition, wants := range map[string][2]string{"ConditionKernelCommandLine=sctp": {"loaded", "blocked"}, "ConditionKernelCommandLine=!sctp": {"blocked", "loaded"}, "AssertKernelCommandLine=|a.b=1": {"blocked", "blocked"}} {
+		asks := func(now, then string) *hostcase.Case {
+			return with(unit("[Unit]\n"+condition+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted, entry("a", release, then)), func(c *hostcase.Case) { c.Cmdline = now + "\n" })
+		}
+		add("arguments: a unit's condition, from now on, "+condition, asks("ro", "ro sctp a.b=2"), wants[0])
+		add("arguments: a unit's condition, no more, "+condition, asks("ro sctp a.b=2", "ro"), wants[1])
+		add("arguments: a unit's condition, perhaps, "+condition, unit("[Unit]\n"+condition+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"sctp a.b=1\"\n")), "unknown")
+		add("arguments: another unit's condition, "+condition, unit("[Unit]\n"+condition+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe dccp\n", requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"sctp a.b=1\"\n")), "loaded;warnings~!=PendingKernelArguments")
+	}
+	add("arguments: a condition in a drop-in", dropin("[Unit]\nConditionKernelCommandLine=!sctp\n", entry("a", release, "ro sctp")), "on-demand")
+	for _, image := range []string{"boot/EFI/Linux/x.efi", "boot/efi/EFI/Linux/x.efi", "efi/EFI/Linux/x.efi"} {
+		add("arguments: beside "+image, whole(requested, file(image, "MZ"), entry("a", release, arg)), "unknown")
+		add("arguments: no more, beside "+image, cmdline(arg, requested, file(image, "MZ"), entry("a", release, "ro")), "unknown")
+		add("arguments: the same beside "+image, whole(requested, file(image, "MZ"), entry("a", release, "ro")), "loaded")
+	}
+	for by, want := range map[string]string{"\"${saved_entry}\"": "loaded", "$saved_entry": "loaded", "\"0\"": "unknown"} {
+		add("arguments: the default is "+by, withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, arg), saved("a"), file("boot/grub2/grub.cfg", "if [ x ]; then\n set default=\"${next_entry}\"\nelse\n set default="+by+"\nfi\nblscfg\n")), newerHasIt), want)
+	}
+	for _, argument := range []string{"systemd.volatile", "systemd.volatile=overlay", "overlayroot=tmpfs:recurse=0", "boot=live", "boot=casper", "rd.live.image", "root=live:LABEL=x", "coreos.live.rootfs_url=http://x/y", "cos-img/filename=/cOS/active.img"} {
+		add("arguments: a new root, "+argument, cmdline("ro "+argument, requested), "unknown;autoload=true;warnings~="+argument)
+		add("arguments: a new root, nothing asks, "+argument, cmdline("ro "+argument), "unknown")
+		add("arguments: a new root, stopped, "+argument, cmdline("ro "+argument, blacklisted), "unknown;autoload=false")
+		add("arguments: a new root, denied, "+argument, cmdline(arg+" "+argument, requested), "blocked")
+	}
+	for _, argument := range []string{"systemd.volatile=no", "systemd.volatile=state", "overlayroot=disabled", "boot=local", "root=/dev/vda"} {
+		add("arguments: the same root, "+argument, cmdline("ro "+argument, requested), "loaded")
+	}
 	add("arguments: initcall in the entry", whole(requested, entry("a", release, "ro initcall_blacklist=sctp_init")), "blocked")
 	menu := func(a, b string) hostcase.Entry {
 		return file("boot/grub/grub.cfg", "set default=\"0\"\nmenuentry 'Debian GNU/Linux' --class debian {\n\tlinux\t/boot/vmlinuz-"+release+" root=x "+a+"\n\tinitrd /boot/initrd.img-"+release+"\n}\nsubmenu 'Advanced' {\n\tmenuentry 'x' {\n\t\tlinux\t/boot/vmlinuz-"+release+" root=x "+a+"\n\t}\n\tmenuentry 'x (recovery mode)' {\n\t\tlinux\t/boot/vmlinuz-"+release+" root=x single "+b+"\n\t}\n}\n")
@@ -669,7 +696,7 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: rc.local", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local not executable", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "modprobe sctp\n")), "blocked")
 	// Commands in place of a module that are no program.
-	for command, want := range map[string]string{"disabled": "false", "/etc/hosts": "false", "/bin//true": "false", "off; /sbin/modprobe -i sctp": "true", "exec /bin/false": "unknown|false", "gate=1": "unknown|false", "eval modprobe -i sctp": "unknown", "gate": "unknown"} {
+	for command, want := range map[string]string{"disabled": "false", "/etc/hosts": "false", "/bin//true": "false", "off; /sbin/modprobe -i sctp": "true", "exec /bin/false": "unknown|false", "gate=1": "unknown|false", ". /etc/none; modprobe -i sctp": "unknown", "eval modprobe -i sctp": "unknown", "gate": "unknown"} {
 		add("install: "+command, whole(file("etc/hosts", "x"), file("usr/local/bin/gate", elf), file("etc/modprobe.d/x.conf", "install sctp "+command+"\n")), "autoload="+want+";modprobe="+want)
 	}
 	const loadScript = "#!/bin/sh\nmodprobe sctp\n"
@@ -747,13 +774,15 @@ func strangeHosts() (list []strangeHost) {
 	add("script: commented call", oneshot("ExecStart=/opt/calls", blacklisted, file("opt/load", loadScript), file("opt/calls", "#!/bin/sh\n# /opt/load\n")), "blocked")
 	const loop = "for m in sctp dccp; do\n  modprobe $m\ndone\n"
 	for name, text := range map[string]string{
-		"etc/rc.d/rc3.d/S99x": loop, "etc/sysconfig/modules/x.modules": loop, "etc/cron.d/x": "@reboot root /opt/load\n", "etc/network/if-up.d/x": "/opt/load\n", "sbin/ifup-local": loop,
+		"etc/rc.d/rc3.d/S99x": loop, "etc/sysconfig/modules/x.modules": loop, "etc/cron.d/x": "@reboot root /opt/load\n", "etc/network/if-up.d/x": "/opt/load\n", "etc/systemd/system-generators/x": loadScript, "sbin/ifup-local": loop,
 		"etc/NetworkManager/dispatcher.d/pre-up.d/x": loadScript, "usr/lib/NetworkManager/dispatcher.d/x": loadScript, "etc/networkd-dispatcher/configured.d/x": loadScript,
 		"etc/udev/rules.d/9.rules": "RUN{builtin}+=\"kmod load sctp\"\n", "usr/local/lib/udev/rules.d/9.rules": "RUN+=\"/sbin/modprobe sctp\"\n", "oem/90_custom.yaml": "stages:\n  boot:\n    - commands:\n      - modprobe sctp\n",
 		"etc/cloud/cloud.cfg.d/9.cfg": "bootcmd:\n- - modprobe\n  - sctp\n", "etc/cloud/cloud.cfg": "bootcmd: [[modprobe, sctp]]\n", "var/lib/cloud/instance/user-data.txt": "#cloud-config\nruncmd:\n - x\nbootcmd:\n - modprobe sctp\n",
 	} {
 		add("mention: "+name, whole(blacklisted, file("opt/load", loadScript), file(name, text)), "unknown")
 	}
+	add("mention: a generator that masks", whole(requested, file("etc/systemd/system-generators/x", "#!/bin/sh\nln -s /dev/null $1/systemd-modules-load.service\n")), "unknown")
+	add("mention: a generator that does not", whole(requested, file("etc/systemd/system-generators/x", "#!/bin/sh\n# systemd-modules-load.service\n")), "loaded")
 	add("mention: runcmd", whole(blacklisted, file("var/lib/cloud/instance/user-data.txt", "#cloud-config\nbootcmd:\n - x\nruncmd:\n - modprobe sctp\n")), "blocked")
 	add("mention: none by Debian's own script of kmod, which systemd does not run", whole(blacklisted,
 		file("etc/init.d/kmod", "#!/bin/sh -e\nload_module() {\n  modprobe $module $args || true\n}\nfiles=$(modules_files)\n"), link("etc/rcS.d/S01kmod", "../init.d/kmod")), "blocked")
@@ -762,6 +791,12 @@ func strangeHosts() (list []strangeHost) {
 		add("unit: a second systemd-modules-load"+args, whole(requested, link("etc/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart="+modulesLoad+args+"\n"), link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")), want)
 	}
 	add("unit: dash", oneshot("ExecStart=-/sbin/modprobe -q sctp", blacklisted), "loaded")
+	for exec, want := range map[string]string{"/sbin/modprobe %p": "unknown", "/sbin/insmod /lib/modules/%v/kernel/net/sctp/sctp.ko": "unknown", "/bin/sh -c '. /etc/none; modprobe sctp'": "unknown", "/sbin/modprobe dccp": "blocked"} {
+		add("unit: "+exec, oneshot("ExecStart="+exec, blacklisted), want)
+	}
+	for _, options := range []string{"-qr", "-rv", "-ar", "--rem", "--remove"} {
+		add("unit: modprobe "+options, oneshot("ExecStart=/sbin/modprobe "+options+" sctp", requested), "unknown")
+	}
 	add("unit: a and more", oneshot("ExecStart=/sbin/modprobe -a dummy sctp", blacklisted), "loaded")
 	add("unit: bash -lc", oneshot("ExecStart=/bin/bash -lc 'modprobe sctp'", blacklisted), "onboot=loaded|unknown")
 	add("unit: bash -c or true", oneshot("ExecStart=/bin/bash -c 'modprobe sctp || true'", blacklisted), "onboot=loaded")
