@@ -47,7 +47,7 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, o tableOptions)
 		t.Line("%s", p.Head("Machine config pools"))
 		for _, pool := range r.Pools {
 			word := p.Answer(pool.Enables, "enables SCTP", "does not enable SCTP", "unknown")
-			t.Line("  %s: %s, %d of %d nodes updated", pool.Name, word, pool.Updated, pool.Nodes)
+			t.Line("  %s: %s, %d of %s updated", pool.Name, word, pool.Updated, cluster.Count(pool.Nodes, "node"))
 			t.Wrapped(6, pool.Message)
 		}
 	}
@@ -97,7 +97,7 @@ func printNames(w io.Writer, p terminal.Palette, r audit.Result) error {
 // printSummary is printed first, for those who read the beginning, and last, where
 // a long output leaves the cursor.
 func printSummary(t *terminal.Writer, s audit.Summary) {
-	t.Line("%d nodes: %d ready, %d not ready, %d unknown", s.Nodes, s.Ready, s.NotReady, s.Unknown)
+	t.Line("%s: %d ready, %d not ready, %d unknown", cluster.Count(s.Nodes, "node"), s.Ready, s.NotReady, s.Unknown)
 	t.Line("%s", findingsText(t.Palette, s))
 	if s.Undecoded > 0 {
 		t.Line("%s", t.Warn(fmt.Sprintf("Not decoded, and so not judged: %d (see \"Not seen\").", s.Undecoded)))

@@ -90,7 +90,7 @@ interrupted or misused.`,
 					fmt.Fprintf(cmd.ErrOrStderr(), "Nothing was removed (--yes removes it).\n")
 					return command.Exit(command.ExitNo)
 				}
-				agreed, err := ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("Remove all of this from %d nodes?", len(found.Items)))
+				agreed, err := ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("Remove all of this from %s?", cluster.Count(len(found.Items), "node")))
 				if err != nil {
 					return c.interrupted(cmd.Context(), err)
 				}
@@ -163,7 +163,7 @@ func (c cleaner) removeAll(ctx context.Context, found []cleanup.Node) error {
 	removed := 0
 	for _, n := range found {
 		if ctx.Err() != nil {
-			return fmt.Errorf("interrupted: %d of %d nodes are cleaned up, the others are as they were: run the command again", removed, len(found))
+			return fmt.Errorf("interrupted: %d of %s cleaned up, the others are as they were: run the command again", removed, cluster.Count(len(found), "node"))
 		}
 		err := func() error {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.timeout)
@@ -180,9 +180,9 @@ func (c cleaner) removeAll(ctx context.Context, found []cleanup.Node) error {
 		failed = append(failed[:most], fmt.Errorf("and %d more", more))
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d nodes are not cleaned up: %w", len(found)-removed, len(found), errors.Join(failed...))
+		return fmt.Errorf("%d of %s not cleaned up: %w", len(found)-removed, cluster.Count(len(found), "node"), errors.Join(failed...))
 	}
-	fmt.Fprintf(c.progress, "Removed from %d nodes.\n", len(found))
+	fmt.Fprintf(c.progress, "Removed from %s.\n", cluster.Count(len(found), "node"))
 	return nil
 }
 
@@ -192,7 +192,7 @@ const settle = 5 * time.Second
 // lookAgain finds what was written again.
 func (c cleaner) lookAgain(ctx context.Context, removed []cleanup.Node) error {
 	fmt.Fprintf(c.progress, "Checking again in %v.\n", settle)
-	interrupted := fmt.Errorf("interrupted: %d nodes are cleaned up; whether an agent writes again is not known", len(removed))
+	interrupted := fmt.Errorf("interrupted: %s cleaned up; whether an agent writes again is not known", cluster.Count(len(removed), "node"))
 	select {
 	case <-ctx.Done():
 		return interrupted
@@ -207,7 +207,7 @@ func (c cleaner) lookAgain(ctx context.Context, removed []cleanup.Node) error {
 	case len(again.Items) == 0:
 		return nil
 	}
-	fmt.Fprintf(c.progress, "Written again on %d nodes: an agent runs there without a DaemonSet, or --ignore-agents was given.\n", len(again.Items))
+	fmt.Fprintf(c.progress, "Written again on %s: an agent runs there without a DaemonSet, or --ignore-agents was given.\n", cluster.Count(len(again.Items), "node"))
 	if err := printCleanup(c.progress, terminal.Palette{}, again.Items[:min(len(again.Items), most)]); err != nil {
 		return err
 	}

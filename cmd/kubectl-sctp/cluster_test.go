@@ -118,7 +118,7 @@ func TestCleanupFails(t *testing.T) {
 		t.Errorf("without --yes: %v\n%s%s", err, stdout, stderr)
 	}
 	_, _, err = execute(ctx, "cleanup", config, "--yes")
-	if err == nil || !strings.HasPrefix(err.Error(), "20 of 20 nodes are not cleaned up") || !strings.HasSuffix(err.Error(), "and 15 more") {
+	if err == nil || !strings.HasPrefix(err.Error(), "20 of 20 nodes not cleaned up") || !strings.HasSuffix(err.Error(), "and 15 more") {
 		t.Errorf("%v", err)
 	}
 	if want := "the right to patch nodes/status is missing"; err == nil || !strings.Contains(err.Error(), want) {
@@ -127,7 +127,7 @@ func TestCleanupFails(t *testing.T) {
 
 	forbidden, interrupt = false, cancel
 	_, _, err = execute(ctx, "cleanup", config, "--yes")
-	if err == nil || !strings.HasPrefix(err.Error(), "interrupted: 3 of 20 nodes are cleaned up") {
+	if err == nil || !strings.HasPrefix(err.Error(), "interrupted: 3 of 20 nodes cleaned up") {
 		t.Errorf("interrupted at the third node: %v", err)
 	}
 	if _, _, err = execute(ctx, "cleanup", config, "--yes"); err == nil || err.Error() != "interrupted: nothing was removed" {

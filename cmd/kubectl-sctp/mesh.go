@@ -116,7 +116,7 @@ func printMesh(w io.Writer, p terminal.Palette, r *meshview.Result, each bool) e
 
 func printMeshSummary(t *terminal.Writer, r *meshview.Result) {
 	s := r.Summary
-	t.Line("%d nodes, %d seen; %d pairs are probed: %d work, %d fail, %d unknown", s.Nodes, s.Seen, s.Pairs, s.OK, s.Failed, s.Unknown)
+	t.Line("%s, %d seen; %d pairs are probed: %d work, %d fail, %d unknown", cluster.Count(s.Nodes, "node"), s.Seen, s.Pairs, s.OK, s.Failed, s.Unknown)
 	kinds := map[meshview.Kind]int{}
 	for _, f := range r.Findings {
 		kinds[f.Kind]++

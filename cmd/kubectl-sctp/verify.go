@@ -202,7 +202,7 @@ func printVerify(w io.Writer, p terminal.Palette, r *verify.Result) error {
 	}
 	good, notTried := r.Count()
 	t.Line("")
-	t.Line("%d nodes, %d of %d paths are as expected, %.1f s", len(r.Nodes), good, len(r.Paths), float64(r.DurationMillis)/1000)
+	t.Line("%s, %d of %d paths are as expected, %.1f s", cluster.Count(len(r.Nodes), "node"), good, len(r.Paths), float64(r.DurationMillis)/1000)
 	if r.Plan == verify.PlanRing {
 		t.Line("each node was tried against the next ten on a ring")
 	}

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/labels"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -158,7 +159,7 @@ func checks() []check {
 					// A label that contradicts its report is another finding.
 					contradicted := n.Report != nil && !n.Stale() && n.Report.Ready == kmod.AnswerTrue
 					if n.SCTP() == kmod.AnswerFalse && !contradicted && v.readyIn[n.Pool][kmod.AnswerTrue] > 0 {
-						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", cmp.Or(n.Pool, "(none)"), count(v.readyIn[n.Pool][kmod.AnswerTrue], "node")), n.why())
+						found(n.remedy(), fmt.Sprintf("no SCTP, while others of pool %s have it (%s)", cmp.Or(n.Pool, "(none)"), cluster.Count(v.readyIn[n.Pool][kmod.AnswerTrue], "node")), n.why())
 					}
 				})(v, found)
 			},
@@ -383,11 +384,3 @@ func eachNode(f func(*Node, nodeReport)) func(*view, report) {
 
 // mostEvidence bounds what a finding about several objects shows of each.
 const mostEvidence = 8
-
-// count is a number of things in words.
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
-}

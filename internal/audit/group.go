@@ -75,7 +75,7 @@ func (r *Result) Fleet() []NodeGroup { return groupRows(r.Nodes) }
 
 // String is the group as one line.
 func (g NodeGroup) String() string {
-	return fmt.Sprintf("%s of pool %s: %s", count(len(g.Nodes), "node"), cmp.Or(g.Pool, "(none)"), g.Note())
+	return fmt.Sprintf("%s of pool %s: %s", cluster.Count(len(g.Nodes), "node"), cmp.Or(g.Pool, "(none)"), g.Note())
 }
 
 // groupRows puts together what rows of the table have in common, within each pool

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -41,9 +42,9 @@ func (v *view) podsOn(what kmod.Answer, found report) {
 				on = append(on, n)
 			}
 		}
-		f.Message = fmt.Sprintf("%s on a node that %s", count(len(group), "pod"), lack)
+		f.Message = fmt.Sprintf("%s on a node that %s", cluster.Count(len(group), "pod"), lack)
 		if len(on) > 1 {
-			f.Message = fmt.Sprintf("%s on %s, each of which %s", count(len(group), "pod"), count(len(on), "node"), lack)
+			f.Message = fmt.Sprintf("%s on %s, each of which %s", cluster.Count(len(group), "pod"), cluster.Count(len(on), "node"), lack)
 		}
 		f.Evidence = append(f.Evidence, lines(groupNodes(on))...)
 		found(f)

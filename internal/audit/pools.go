@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -28,7 +29,7 @@ func poolsThatUndo(v *view, found report) {
 			f := Finding{
 				Object:   Object{Kind: "MachineConfigPool", Name: p.Name},
 				Pool:     p.Name,
-				Message:  fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", count(v.readyIn[p.Name][kmod.AnswerTrue], "node")),
+				Message:  fmt.Sprintf("the pool's next configuration does not enable SCTP, which it has now (%s)", cluster.Count(v.readyIn[p.Name][kmod.AnswerTrue], "node")),
 				Evidence: []string{fmt.Sprintf("MachineConfig %s: %s", p.Target.Name, t.Why()), p.progress()},
 			}
 			if p.Paused {

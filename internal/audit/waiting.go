@@ -237,7 +237,7 @@ func podsThatWait(v *view, found report) {
 		}
 		switch {
 		case !p.Waits.ForSCTP:
-			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s%s do)", works, count(fit, "node"), looked)
+			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s%s do)", works, cluster.Count(fit, "node"), looked)
 			without, fix = nil, ""
 		case fit == 0 && len(tainted) > 0:
 			if kept > 0 || fix == "" {
@@ -250,14 +250,14 @@ func podsThatWait(v *view, found report) {
 			fix = "add a node with these labels; " + autoscalers
 			message = fmt.Sprintf("waits for %s, and no node%s has the other labels that it selects", wanted, looked)
 		case with == 0:
-			message = fmt.Sprintf("waits for %s: of %s%s that it could use, none has it", wanted, count(fit, "node"), looked)
+			message = fmt.Sprintf("waits for %s: of %s%s that it could use, none has it", wanted, cluster.Count(fit, "node"), looked)
 			fix = cmp.Or(fix, "enable SCTP on one of them") + "; " + autoscalers
 			if kept > 0 {
-				message += fmt.Sprintf(", and %s with it has a taint that it does not tolerate", count(kept, "node"))
+				message += fmt.Sprintf(", and %s with it has a taint that it does not tolerate", cluster.Count(kept, "node"))
 				fix = "tolerate the taint, or " + fix
 			}
 		default:
-			message = fmt.Sprintf("waits for %s: of %s%s that it could use, %d with it cannot take it for another reason", wanted, count(fit, "node"), looked, with)
+			message = fmt.Sprintf("waits for %s: of %s%s that it could use, %d with it cannot take it for another reason", wanted, cluster.Count(fit, "node"), looked, with)
 		}
 		evidence := append(lines(groupNodes(without)), labelsOf(without, besides)...)
 		if with == 0 {
@@ -266,7 +266,7 @@ func podsThatWait(v *view, found report) {
 		evidence = append(evidence, "scheduler: "+p.Waits.Scheduler)
 		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...), Fix: fix}
 		if p.Owner.Kind != "Pod" {
-			f.Message = fmt.Sprintf("%s: %s", count(len(group), "pod"), message)
+			f.Message = fmt.Sprintf("%s: %s", cluster.Count(len(group), "pod"), message)
 			f.Members = podNames(group)
 		}
 		found(f)

@@ -6,6 +6,14 @@ import (
 	"strings"
 )
 
+// Count is a number of things in words.
+func Count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
 // FirstNames lists the first names, and how many there are besides.
 func FirstNames(names []string, most int) string {
 	if len(names) <= most {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/sctp-agent/sctp-agent/internal/cluster"
 )
 
 // Annotations of the Network Plumbing Working Group's specification, which Multus
@@ -31,7 +33,7 @@ func (r *run) tryNetwork(ctx context.Context) error {
 	}
 	r.network = r.result.Network.Name
 	all := r.ordered()
-	r.opts.Progress(fmt.Sprintf("network %s: a listener on each of %d nodes", r.network, len(all)))
+	r.opts.Progress(fmt.Sprintf("network %s: a listener on each of %s", r.network, cluster.Count(len(all), "node")))
 	err := each(ctx, all, func(ctx context.Context, n *Node) error {
 		return r.startListener(ctx, n, roleNetwork, n.Index)
 	})

@@ -22,7 +22,7 @@ import (
 // listen creates what others need, and a listener on each node; then, when it is
 // known which nodes take part, their Services.
 func (r *run) listen(ctx context.Context) error {
-	r.opts.Progress(fmt.Sprintf("namespace %s: a listener on each of %d nodes", r.namespace, len(r.result.Nodes)))
+	r.opts.Progress(fmt.Sprintf("namespace %s: a listener on each of %s", r.namespace, cluster.Count(len(r.result.Nodes), "node")))
 	if _, err := create(ctx, r, r.c.CoreV1().ServiceAccounts(r.namespace), "serviceaccounts", newAccount()); err != nil {
 		return err
 	}

@@ -857,7 +857,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	}()
 	r = run(t, bin, "cleanup", "--kubeconfig", admin, "--yes")
 	<-done
-	if r.code != 1 || !strings.Contains(r.stderr, "Written again on 1 nodes") || !strings.Contains(r.stderr, "stale") {
+	if r.code != 1 || !strings.Contains(r.stderr, "Written again on 1 node:") || !strings.Contains(r.stderr, "stale") {
 		t.Errorf("something came back: exit status %d, %s", r.code, r.stderr)
 	}
 
@@ -872,7 +872,7 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 			s.ok(cmd.Process.Signal(interrupt))
 		}
 	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 2 || !strings.HasSuffix(said, "kubectl-sctp: interrupted: 1 nodes are cleaned up; whether an agent writes again is not known\n") {
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 2 || !strings.HasSuffix(said, "kubectl-sctp: interrupted: 1 node cleaned up; whether an agent writes again is not known\n") {
 		t.Errorf("interrupted: %v\n%s", err, said)
 	}
 }
