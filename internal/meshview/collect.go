@@ -193,6 +193,11 @@ func (a *agent) get(ctx context.Context, c kubernetes.Interface, opts Options) e
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
+		// An answer that is not the API server's comes from the pod, or from a
+		// proxy before it: no right is missing.
+		if status := apierrors.APIStatus(nil); errors.As(err, &status) && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+			return fmt.Errorf("the pod %s answers with HTTP %d", a.pod, status.Status().Code)
+		}
 		return cluster.Failed("get", "pods/proxy", opts.Namespace, a.pod, err)
 	}
 	if len(text) > maxPicture {

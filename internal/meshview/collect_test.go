@@ -75,7 +75,7 @@ func refuse(w http.ResponseWriter, code int, message string) {
 // An agent that does not answer, or not with a picture of its own node, is not
 // seen, with the reason; all others are.
 func TestCollect(t *testing.T) {
-	f := fake{nodes: 14, zone: func(int) string { return "a" }, fails: func(int, int) picture.Scope { return "" }}
+	f := fake{nodes: 16, zone: func(int) string { return "a" }, fails: func(int, int) picture.Scope { return "" }}
 	var pods []corev1.Pod
 	for i := range f.nodes {
 		pods = append(pods, podOn(name(i)))
@@ -101,11 +101,16 @@ func TestCollect(t *testing.T) {
 		case "sctp-mesh-worker-7":
 			show(t, w, f.picture(8))
 		case "sctp-mesh-worker-8":
-			fmt.Fprint(w, `{"apiVersion":"v1","kind":"Status"}`)
+			fmt.Fprint(w, `{"apiVersion":"v1","kind":"`+strings.Repeat("x", 10_000)+`"}`)
 		case "sctp-mesh-worker-9":
 			fmt.Fprint(w, `"`+strings.Repeat("x", maxPicture)+`"`)
 		case "sctp-mesh-worker-10":
 			fmt.Fprint(w, "<html>")
+		case "sctp-mesh-worker-11", "sctp-mesh-worker-12":
+			// The pod itself, or a sidecar: the API server's is a Status.
+			code := map[string]int{"sctp-mesh-worker-11": http.StatusForbidden, "sctp-mesh-worker-12": http.StatusUnauthorized}[pod]
+			w.Header().Set("Content-Type", "text/plain")
+			http.Error(w, "RBAC: access denied", code)
 		default:
 			var i int
 			if _, err := fmt.Sscanf(pod, "sctp-mesh-worker-%d", &i); err != nil {
@@ -122,19 +127,20 @@ func TestCollect(t *testing.T) {
 	want := map[string]string{
 		"worker-1": "its pod is Pending", "worker-2": "its pod waits: CrashLoopBackOff", "worker-3": `has no port "metrics"`,
 		"worker-5": "get pods/sctp-mesh-worker-5 in namespace mesh: dial tcp 10.0.0.5:7443: connect: connection refused (HTTP 503)",
-		"worker-6": "no answer within 2s", "worker-7": "answers for another node, worker-8", "worker-8": `a "Status" of "v1"`,
+		"worker-6": "no answer within 2s", "worker-7": "answers for another node, worker-8", "worker-8": `answers with a "xxx`,
 		"worker-9": "more than 256 KiB", "worker-10": "cannot be read",
+		"worker-11": "the pod sctp-mesh-worker-11 answers with HTTP 403", "worker-12": "the pod sctp-mesh-worker-12 answers with HTTP 401",
 	}
 	for _, u := range r.Unseen {
-		if part, expected := want[u.Node]; !expected || !strings.Contains(u.Why, part) {
+		if part, expected := want[u.Node]; !expected || !strings.Contains(u.Why, part) || len(u.Why) > 510 {
 			t.Errorf("%s: %s, want %q", u.Node, u.Why, part)
 		}
 		delete(want, u.Node)
 	}
-	if len(want) > 0 || r.Summary.Nodes != f.nodes || r.Summary.Seen != f.nodes-9 {
+	if len(want) > 0 || r.Summary.Nodes != f.nodes || r.Summary.Seen != f.nodes-11 {
 		t.Errorf("%+v; not listed: %v", r.Summary, want)
 	}
-	if len(progress) != 1 || progress[0] != "asked 14 of 14 agents" {
+	if len(progress) != 1 || progress[0] != "asked 16 of 16 agents" {
 		t.Errorf("progress: %q", progress)
 	}
 }

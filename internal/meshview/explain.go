@@ -17,6 +17,9 @@ func (f *Finding) explain() {
 	switch {
 	case f.Kind == NodeUnreachableBySCTP && f.Direction == DirectionOut:
 		f.Message = fmt.Sprintf("%s from it towards %d of %d peers, which others reach", what, f.Failed, f.Probed)
+		if 2*len(f.unreached) >= f.Failed {
+			f.Message = fmt.Sprintf("%s from it towards %d of %d peers, and whether others reach them is not known", what, f.Failed, f.Probed)
+		}
 	case f.Kind == NodeUnreachableBySCTP:
 		f.Message = fmt.Sprintf("%s from %d of %d nodes that probe it", what, f.Failed, f.Probed)
 		if f.Direction == DirectionBoth {

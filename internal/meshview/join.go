@@ -33,7 +33,7 @@ func join(now time.Time, agents []*agent) *Result {
 			r.Summary.Seen++
 		}
 		if why != "" {
-			r.Unseen = append(r.Unseen, Unseen{Node: a.node, Why: why})
+			r.Unseen = append(r.Unseen, Unseen{Node: a.node, Why: cluster.Bounded(why, 500)})
 		}
 		r.Nodes = append(r.Nodes, n)
 	}
@@ -42,11 +42,13 @@ func join(now time.Time, agents []*agent) *Result {
 		if a.picture == nil {
 			continue
 		}
+		shown := map[string]bool{a.node: true}
 		for _, peer := range a.picture.Peers {
 			to, found := at[peer.Node]
-			if !found {
+			if !found || shown[peer.Node] {
 				continue // its agent is gone: a node that has left
 			}
+			shown[peer.Node] = true
 			if r.Nodes[to].Zone == "" { // of one that does not answer
 				r.Nodes[to].Zone = bounded(peer.Zone)
 			}
@@ -185,12 +187,29 @@ func lonely(out []Finding, nodes []Node, pairs []Pair) (found []Finding, rest []
 		}
 		rest = append(rest, p)
 	}
+	known := reached(pairs)
 	for name, i := range self {
 		scope := out[i].Scope
 		out[i].count(own[name], func(p Pair) string { return p.To })
 		out[i].Scope = cmp.Or(scope, out[i].Scope)
+		for _, p := range own[name] {
+			if p.State == picture.StateFailed && !known[p.To] {
+				out[i].unreached = append(out[i].unreached, p.To)
+			}
+		}
 	}
 	return out, rest
+}
+
+// reached are the nodes that some other node reaches, itself or as it answered.
+func reached(pairs []Pair) map[string]bool {
+	known := map[string]bool{}
+	for _, p := range pairs {
+		if p.State == picture.StateOK || p.Asked > p.AlsoFail {
+			known[p.To] = true
+		}
+	}
+	return known
 }
 
 // betweenZones finds zones from which another is not reached, although its nodes
@@ -259,17 +278,19 @@ func unreachable(out []Finding, pairs []Pair) (found []Finding, rest []Pair) {
 	down := map[string]bool{}
 	for name, group := range towards {
 		var failing []Pair
-		ok := 0
+		ok, others := 0, 0
 		for _, p := range group {
 			switch p.State {
 			case picture.StateFailed:
 				failing = append(failing, p)
+				// Of those that were asked, some may not be seen.
+				others = max(others, p.Asked-p.AlsoFail)
 			case picture.StateOK:
 				ok++
 			}
 		}
 		// A single one has asked others, and concluded.
-		if len(failing) <= ok || len(failing) == 1 && failing[0].Conclusion != picture.ConclusionNode {
+		if len(failing) <= max(ok, others) || len(failing) == 1 && failing[0].Conclusion != picture.ConclusionNode {
 			continue
 		}
 		down[name] = true
@@ -294,17 +315,12 @@ func unreachable(out []Finding, pairs []Pair) (found []Finding, rest []Pair) {
 // paths finds the single paths that fail; all are the pairs that show which nodes
 // are reached.
 func paths(out []Finding, pairs, all []Pair) []Finding {
-	reached := map[string]bool{}
-	for _, p := range all {
-		if p.State == picture.StateOK || p.Asked > p.AlsoFail {
-			reached[p.To] = true
-		}
-	}
+	known := reached(all)
 	for _, p := range pairs {
 		if p.State == picture.StateFailed {
 			f := Finding{Kind: PathBroken, From: p.From, To: p.To}
 			f.count([]Pair{p}, nil)
-			if !reached[p.To] {
+			if !known[p.To] {
 				f.unreached = []string{p.To}
 			}
 			out = append(out, f)

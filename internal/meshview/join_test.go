@@ -26,8 +26,9 @@ type fake struct {
 	fails func(from, to int) picture.Scope
 	// associations that fail; "" means all.
 	associations Associations
-	// silent agents do not answer.
-	silent []int
+	// silent agents do not answer, nor do those that are asked if unanswered.
+	silent     []int
+	unanswered bool
 }
 
 func name(i int) string { return fmt.Sprintf("worker-%d", i) }
@@ -83,7 +84,7 @@ func (f fake) picture(from int) picture.Picture {
 				peer.TCP = lost
 			}
 			for other := range f.nodes {
-				if other != from && other != to && peer.Asked < 3 && slices.Contains(f.peers(other), to) {
+				if !f.unanswered && other != from && other != to && peer.Asked < 3 && slices.Contains(f.peers(other), to) {
 					peer.Asked++
 					if f.fails(other, to) != "" {
 						peer.AlsoFail++
@@ -166,6 +167,10 @@ func TestFindings(t *testing.T) {
 			}
 			return ""
 		}}, []string{node + "worker-30 everything", path + "zone a → zone b sctp"}, nil},
+		{"the last one of three", fake{nodes: 3, zone: none, silent: []int{1, 2}, fails: when(picture.ScopeEverything, func(_, _ int) bool { return true }), unanswered: true},
+			[]string{node + "worker-0 sctp"}, []string{"from it towards 2 of 2 peers, and whether others reach them is not known"}},
+		{"two paths, and those that reach the node are not seen", fake{nodes: 40, zone: none, silent: []int{10, 11, 12, 14, 15, 16, 18, 19}, fails: when(picture.ScopeSCTP, func(from, to int) bool { return to == 20 && (from == 13 || from == 17) })},
+			[]string{path + "worker-13 → worker-20 sctp", path + "worker-17 → worker-20 sctp"}, []string{"and others reach the node"}},
 		// Its nodes are not reached from anywhere: they are down, whatever the
 		// zone.
 		{"a zone without power", fake{nodes: 12, zone: func(i int) string { return string(rune('a' + i/9)) }, silent: []int{9, 10, 11}, fails: when(picture.ScopeEverything, func(_, to int) bool { return to >= 9 })},
@@ -244,6 +249,10 @@ func TestPictures(t *testing.T) {
 	agents[0].picture.Peers = append(agents[0].picture.Peers, picture.Peer{
 		Node: "gone", New: picture.Probe{State: picture.StateFailed, Cause: "no answer"}, Conclusion: picture.ConclusionNode,
 	})
+	// A peer counts once, and no agent is its own.
+	twice := agents[3].picture.Peers[0]
+	twice.New.State = picture.StateFailed
+	agents[3].picture.Peers = append(agents[3].picture.Peers, twice, twice, picture.Peer{Node: name(3), New: twice.New})
 	agents[1].picture.Self = picture.Self{State: picture.StateUnknown, Cause: "the kernel has no SCTP"}
 	agents[1].picture.Peers = nil
 	agents[2].picture.Peers[0].New = picture.Probe{State: picture.StateFailed, Cause: strings.Repeat("many words ", 100)}

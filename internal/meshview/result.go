@@ -147,8 +147,8 @@ type Finding struct {
 	// Fix is what to try next.
 	Fix string `json:"fix"`
 
-	// unreached are the ends of a path that, as far as is known, no other node
-	// reaches.
+	// unreached are the ends of a path, or the peers, that, as far as is known, no
+	// other node reaches.
 	unreached []string
 }
 

@@ -133,10 +133,7 @@ func (p *peer) conclude(to picture.Conclusion, scope picture.Scope, now time.Tim
 	if to != picture.ConclusionNone {
 		shown = p.picture()
 	}
-	quiet := func(c picture.Conclusion) bool {
-		return c == picture.ConclusionNone || c == picture.ConclusionSelf
-	}
-	if quiet(from) && quiet(to) {
+	if to == picture.ConclusionSelf || from == picture.ConclusionSelf && to == picture.ConclusionNone {
 		return nil
 	}
 	return []Change{{Peer: shown, From: from, To: to, At: now}}

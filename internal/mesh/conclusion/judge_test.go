@@ -160,7 +160,10 @@ func TestPathsBecomeSelf(t *testing.T) {
 			table.Try(fmt.Sprint(i), New, Outcome{State: picture.StateFailed, Cause: CauseSilence, Began: at(float64(5 + try)), Ended: at(float64(6 + try))})
 		}
 	}
-	table.Judge(at(20))
+	// That is one change, and of this node.
+	if changes := table.Judge(at(20)); len(changes) != 1 || changes[0].Peer.Node != "" || changes[0].Self.Since != start {
+		t.Errorf("%+v", changes)
+	}
 	for _, p := range table.Picture()[:7] {
 		if p.Conclusion != picture.ConclusionSelf {
 			t.Errorf("%s: %s", p.Node, p.Conclusion)
