@@ -36,7 +36,7 @@ func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (
 		return picture.StateUnknown, false
 	}
 	a.mu.Lock()
-	self, state := a.table.Self(), a.table.State(about, kind)
+	self, state, alone := a.table.Self(), a.table.State(about, kind), a.table.Alone()
 	at := slices.IndexFunc(a.watches, func(w *watch) bool { return w.peer.Node == about })
 	w := &watch{peer: peer}
 	if at >= 0 {
@@ -44,7 +44,7 @@ func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (
 	}
 	a.mu.Unlock()
 	switch {
-	case peer.Leaving || self.State == picture.StateFailed:
+	case peer.Leaving || self.State == picture.StateFailed || alone && state == picture.StateFailed:
 		return picture.StateUnknown, true // this node itself fails, and cannot judge
 	case state == picture.StateFailed:
 		return picture.StateFailed, true
@@ -63,6 +63,11 @@ func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (
 		go func() {
 			// Its result is also for others that asked later.
 			state := a.tries(context.WithoutCancel(ctx), w, kind)
+			a.mu.Lock()
+			if state == picture.StateFailed && a.table.Alone() {
+				state = picture.StateUnknown
+			}
+			a.mu.Unlock()
 			a.checks.mu.Lock()
 			c.state, c.ended = state, time.Now()
 			a.checks.mu.Unlock()

@@ -628,3 +628,34 @@ func TestSmall(t *testing.T) {
 		})
 	}
 }
+
+// Several nodes that fail at once, by SCTP alone, answer each other's questions: as
+// long as two others reach each other, each concludes what is so.
+func TestSeveral(t *testing.T) {
+	for nodes, bad := range map[int]int{4: 2, 5: 3, 6: 3, 11: 2, 12: 3, 13: 4, 40: 5} {
+		t.Run(fmt.Sprint(nodes, bad), func(t *testing.T) {
+			inWorld(t, nodes, func(w *world) {
+				isBad := map[string]bool{}
+				for _, p := range w.list[:bad] {
+					isBad[p.Node] = true
+				}
+				w.set(func() {
+					w.drops = func(from, to string, t traffic) bool { return t != tcp && (isBad[from] || isBad[to]) }
+				})
+				time.Sleep(16 * time.Second)
+				for name, a := range w.agents {
+					p := a.Picture()
+					if (p.Self.State == picture.StateFailed) != isBad[name] {
+						t.Errorf("%s itself: %s", name, p.Self.State)
+					}
+					for _, peer := range p.Failing() {
+						right := peer.Conclusion == picture.ConclusionNode && isBad[peer.Node] || peer.Conclusion == picture.ConclusionSelf && isBad[name]
+						if !right && peer.Role == picture.RoleRing {
+							t.Errorf("%s concludes about %s: %s", name, peer.Node, peer.Conclusion)
+						}
+					}
+				}
+			})
+		})
+	}
+}

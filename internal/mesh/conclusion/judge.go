@@ -10,8 +10,8 @@ import (
 // Judge applies the rules to what is known now:
 //
 //   - most of the others who were asked fail towards the peer, too: the node;
-//   - this node fails towards seven of its ten peers, not counting those nodes:
-//     itself;
+//   - this node fails towards seven of its ten peers, not counting those nodes, or
+//     it reaches no peer, and others reach two of them: itself;
 //   - else the path to the peer.
 //
 // A conclusion waits until nothing that may change it is still to come, and
@@ -47,9 +47,10 @@ func (t *Table) Judge(now time.Time) (changes []Change) {
 }
 
 // failsItself: towards seven of the ten peers on the ring, and others do not
-// confirm that it is they.
+// confirm that it is they. Where several nodes fail at once, they do confirm it to
+// each other: then that others reach two peers, and this node none, is enough.
 func (t *Table) failsItself() bool {
-	ring, fail := 0, 0
+	ring, fail, reached := 0, 0, 0
 	for _, p := range t.peers {
 		if p.Role != picture.RoleRing {
 			continue
@@ -57,9 +58,28 @@ func (t *Table) failsItself() bool {
 		ring++
 		if (p.fails() || p.conclusion == picture.ConclusionSelf) && !p.confirmed() && !p.agentless() {
 			fail++
+			if p.asked > p.alsoFail {
+				reached++
+			}
 		}
 	}
-	return fail >= 2 && 10*fail >= 7*ring
+	return fail >= 2 && (10*fail >= 7*ring || reached >= 2 && t.Alone())
+}
+
+// Alone reports whether the latest tries failed towards every peer on the ring, of
+// at least two: such a node cannot judge others.
+func (t *Table) Alone() bool {
+	ring := 0
+	for _, p := range t.peers {
+		if p.Role != picture.RoleRing {
+			continue
+		}
+		ring++
+		if !slices.ContainsFunc(Kinds(), func(k Kind) bool { return p.lines[k].failures > 0 }) {
+			return false
+		}
+	}
+	return ring >= 2
 }
 
 // settled: the others have answered, TCP was tried, the list was read again, and
