@@ -142,13 +142,11 @@ func (f *flags) run(ctx context.Context, stderr io.Writer) error {
 			p, known := a.At(from)
 			return ask.Asker{Node: p.Node, Pod: p.Pod, UID: p.UID}, known
 		},
+		Stranger: a.Stranger,
 		Check:    a.Check,
 		Answered: metrics.Answered,
 	}
-	listener := &echo.Listener{
-		Known:    func(from netip.Addr) bool { _, known := a.At(from); return known },
-		Stranger: a.Stranger,
-	}
+	listener := &echo.Listener{Known: a.Knows, Stranger: a.Stranger}
 	return together(ctx,
 		func(ctx context.Context) error { return httpserver.Serve(ctx, f.listen, a.Handler()) },
 		func(ctx context.Context) error { return server.Serve(ctx, questions) },

@@ -185,8 +185,8 @@ func (a *Agent) readList() {
 	}
 }
 
-// Stranger hears of an address that is not in the list and probes this node: a
-// node that has joined, perhaps.
+// Stranger hears of an address that probes this node, or asks it, and is not in the
+// list, or as another's: a node that has joined, or another pod, perhaps.
 func (a *Agent) Stranger(netip.Addr) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -203,6 +203,13 @@ func (a *Agent) Stranger(netip.Addr) {
 // At is the peer that has an address.
 func (a *Agent) At(address netip.Addr) (Peer, bool) {
 	return a.find(func(p Peer) bool { return p.Address == address })
+}
+
+// Knows reports whether an address is that of a peer which stays: the one after it
+// may have the same address, as where pods have that of their node.
+func (a *Agent) Knows(address netip.Addr) bool {
+	p, known := a.At(address)
+	return known && !p.Leaving
 }
 
 func (a *Agent) named(node string) (Peer, bool) {

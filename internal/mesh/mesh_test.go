@@ -100,7 +100,7 @@ func (w *world) send(ctx context.Context, from string, to netip.Addr, t traffic)
 	}
 	if a := w.agents[name]; a != nil && t != tcp && !dropped && !refused {
 		if source := w.address(from); source.IsValid() {
-			if _, known := a.At(source); !known {
+			if !a.Knows(source) {
 				a.Stranger(source)
 			}
 		}
@@ -458,6 +458,30 @@ func TestComingAndGoing(t *testing.T) {
 			t.Errorf("a minute after %s has joined, %d nodes probe it", nodeName(nodes), n)
 		}
 		check("a node joins")
+
+		// Its pod's successor gets the same address, and the list was read just
+		// before that.
+		replaced := nodeName(8)
+		leaving := func(is bool) {
+			w.set(func() {
+				w.list = slices.Clone(w.list)
+				w.list[slices.IndexFunc(w.list, func(p Peer) bool { return p.Node == replaced })].Leaving = is
+			})
+		}
+		leaving(true)
+		for _, a := range w.agents {
+			a.readList()
+		}
+		time.Sleep(5 * time.Second)
+		w.stop[replaced]()
+		time.Sleep(time.Second)
+		leaving(false)
+		w.start(w.ctx, 8)
+		time.Sleep(time.Minute)
+		if n := probers(replaced); n != ring.Peers {
+			t.Errorf("a minute after the pod on %s was replaced, %d nodes probe it", replaced, n)
+		}
+		check("a pod is replaced at its address")
 
 		time.Sleep(2 * relist) // roaming peers that have left are forgotten
 		w.set(func() { w.apiDown = true })

@@ -66,8 +66,8 @@ func (a *authority) Review(_ context.Context, token, audience string) (Holder, e
 // node is a server, and how often it has probed.
 type node struct {
 	*Server
-	at     netip.AddrPort
-	checks atomic.Int64
+	at                netip.AddrPort
+	checks, strangers atomic.Int64
 }
 
 // loopback addresses of peers: a test needs no other network.
@@ -93,6 +93,7 @@ func serve(t *testing.T, authority *authority, i int) *node {
 			h := holderOf(host)
 			return Asker{Node: h.Node, Pod: h.Pod, UID: h.UID}, host < 10
 		},
+		Stranger: func(netip.Addr) { n.strangers.Add(1) },
 		Check: func(_ context.Context, about string, _ conclusion.Kind) (picture.State, bool) {
 			if len(about) != len("node-1") {
 				return "", false
@@ -167,6 +168,10 @@ func TestRefused(t *testing.T) {
 			}
 			if n.checks.Load() > 0 {
 				t.Error("it has probed")
+			}
+			// Those of the mesh's account may be a peer's successor.
+			if heard := n.strangers.Load() > 0; heard != (c.want == "not that of the peer") {
+				t.Errorf("it hears of a stranger: %v", heard)
 			}
 		})
 	}

@@ -52,6 +52,9 @@ type Server struct {
 	Reviewer Reviewer
 	// Asker is the peer that has an address.
 	Asker func(netip.Addr) (Asker, bool)
+	// Stranger hears of a pod of the mesh that is not the peer with its address:
+	// that peer has been replaced, perhaps.
+	Stranger func(netip.Addr)
 	// Check returns whether this node fails towards a peer, false where the list
 	// has no such peer. It limits how often it probes.
 	Check func(ctx context.Context, about string, kind conclusion.Kind) (picture.State, bool)
@@ -161,6 +164,7 @@ func (s *Server) answer(ctx context.Context, q question, from netip.Addr, asker 
 	case err != nil:
 		return "", fmt.Errorf("the token is not accepted: %w", err)
 	case holder.Pod != asker.Pod || holder.UID != asker.UID || holder.Node != "" && holder.Node != asker.Node:
+		s.Stranger(from)
 		return "", errors.New("the token is not that of the peer with this address")
 	case q.About == s.Node || q.About == asker.Node:
 		return "", errors.New("no node is asked about itself, or about the one that asks")
