@@ -35,6 +35,9 @@ type evaluation struct {
 	asks map[string]string
 	// fromKernel is what explainKernel returned.
 	fromKernel *[]Evidence
+	// callers are those decided about, and stops what stops any of them.
+	callers []decided
+	stops   []Evidence
 
 	byName       Decision
 	autoload     Decision
@@ -166,6 +169,10 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 			}}
 		}
 	}
+	ev.callers = append(ev.callers, decided{who, names})
+	if !inserted {
+		ev.stops = append(ev.stops, blockers...)
+	}
 	ev.doubt(&d)
 	d.Evidence = tidy(d.Evidence, d.Allowed)
 	if d.Allowed != AnswerTrue && len(d.Evidence) > 0 {
@@ -264,6 +271,42 @@ func (ev *evaluation) explain(who caller, names []string) (blockers, helpers []E
 		h.add(helpers)
 	}
 	return b.list, h.list
+}
+
+type decided struct {
+	who   caller
+	names []string
+}
+
+// explainEmptied is what would stop the module if the files of the lines that do were
+// empty: some steps empty whole files, whose other lines may keep those of further files
+// from taking part.
+func (ev *evaluation) explainEmptied() []Evidence {
+	var found evidenceSet
+	if len(ev.stops) == 0 {
+		return nil
+	}
+	// The file that kernel packages name so is emptied with any other.
+	other, files := *ev, map[string]bool{"/etc/modprobe.d/" + ev.host.target + "-blacklist.conf": true}
+	for n := range maxListed {
+		before := len(files)
+		for _, e := range slices.Concat(ev.stops, found.list) {
+			if e.Line > 0 && e.File != procCmdline {
+				files[e.File] = true
+			}
+		}
+		if n > 0 && len(files) == before {
+			break
+		}
+		other.cfg = ev.cfg.without(files)
+		for _, c := range ev.callers {
+			for _, name := range c.names {
+				list, _ := other.explainName(c.who, name)
+				found.add(list)
+			}
+		}
+	}
+	return found.list
 }
 
 // evidenceSet holds the evidence for many names: each line once, and of each cause

@@ -56,6 +56,7 @@ func inspect(ctx context.Context, files hostFiles, opts Options, m Module) *Insp
 	if !m.OnRequest {
 		ins.Next = host.nextBoot(m, now)
 	}
+	now.last.notices(ins)
 	return ins
 }
 
@@ -63,6 +64,7 @@ func inspect(ctx context.Context, files hostFiles, opts Options, m Module) *Insp
 type replayed struct {
 	byName, autoload, autoloadIPv6 Decision
 	boot                           BootLoad
+	emptied                        []Evidence
 	// last is the evaluation under the last version.
 	last *evaluation
 }
@@ -89,6 +91,7 @@ func replay(h *host, m Module) replayed {
 				r.boot = mergeBoot(r.boot, ev.boot)
 			}
 		}
+		r.emptied = append(r.emptied, ev.explainEmptied()...)
 	}
 	return r
 }
@@ -97,7 +100,7 @@ func replay(h *host, m Module) replayed {
 func conclude(h *host, r replayed) *Inspection {
 	ins := &Inspection{
 		Module: h.target, Kernel: h.kern, OS: h.release.pretty, Userland: h.userland, KmodVersion: h.kmod, SystemdVersion: h.systemd, State: h.state,
-		ByName: r.byName, Autoload: r.autoload, AutoloadIPv6: r.autoloadIPv6, BootLoad: r.boot,
+		ByName: r.byName, Autoload: r.autoload, AutoloadIPv6: r.autoloadIPv6, BootLoad: r.boot, Emptied: r.emptied,
 		Findings: slices.Concat(h.notes, r.last.findings(), r.boot.findings(h.target)),
 	}
 	if h.fileErr == nil {
@@ -107,7 +110,6 @@ func conclude(h *host, r replayed) *Inspection {
 		ins.State = StateUnknown
 	}
 	ins.bound()
-	r.last.notices(ins)
 	return ins
 }
 
@@ -148,7 +150,7 @@ func (ins *Inspection) bound() {
 	cut := false
 	for _, list := range []*[]Evidence{
 		&ins.ByName.Evidence, &ins.Autoload.Evidence, &ins.AutoloadIPv6.Evidence,
-		&ins.BootLoad.Evidence, &ins.BootLoad.RequestedBy, &ins.BootLoad.LoadedBy,
+		&ins.BootLoad.Evidence, &ins.BootLoad.RequestedBy, &ins.BootLoad.LoadedBy, &ins.Emptied,
 	} {
 		if len(*list) > maxListed {
 			*list, cut = slices.Clone((*list)[:maxListed]), true

@@ -264,6 +264,9 @@ type Inspection struct {
 	Autoload     Decision
 	AutoloadIPv6 Decision
 	BootLoad     BootLoad
+	// Emptied are lines that would stop the module if the files of those that do were
+	// empty.
+	Emptied []Evidence
 
 	// Next is what differs in the next boot.
 	Next NextBoot

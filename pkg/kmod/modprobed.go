@@ -1,6 +1,9 @@
 package kmod
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // source is the file and line of a rule.
 type source struct {
@@ -12,6 +15,8 @@ type source struct {
 func (s source) evidence(cause Cause, effect string) Evidence {
 	return Evidence{File: s.file, Line: s.line, Text: printable(s.text), Effect: effect, Cause: cause}
 }
+
+func (s source) in(files map[string]bool) bool { return files[s.file] }
 
 type (
 	// blacklistRule is "blacklist NAME" or one piece of modprobe.blacklist=.
@@ -53,6 +58,18 @@ type policy struct {
 	softdeps   []softdepRule
 	ignored    []ignoredLine
 	others     int // lines of which nothing is kept
+}
+
+// without is the policy without the rules of some files.
+func (p *policy) without(files map[string]bool) *policy {
+	out := *p
+	out.blacklists, out.installs, out.removes = outside(p.blacklists, files), outside(p.installs, files), outside(p.removes, files)
+	out.aliases, out.softdeps = outside(p.aliases, files), outside(p.softdeps, files)
+	return &out
+}
+
+func outside[R interface{ in(map[string]bool) bool }](rules []R, files map[string]bool) []R {
+	return slices.DeleteFunc(slices.Clone(rules), func(r R) bool { return r.in(files) })
 }
 
 // parseModprobeFile adds the rules of one file (modprobe.d(5); libkmod

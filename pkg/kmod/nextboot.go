@@ -28,6 +28,9 @@ type NextBoot struct {
 	Known    bool
 	Autoload Decision
 	BootLoad BootLoad
+	// Stops is what stops the module in a boot in which nothing is loaded yet, and
+	// Emptied is for that what Inspection.Emptied is for this boot.
+	Stops, Emptied []Evidence
 	// Kernel is another kernel that the next boot brings or may bring, and that has
 	// no such module; "" if there is none. KernelBy is its index. KernelChosen: it
 	// is the boot loader's default.
@@ -108,9 +111,7 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 		next.Autoload, next.BootLoad = r.autoload, r.boot
 		now = r
 	}
-	if next.Known {
-		nh.nextFromNothing(m, now, &next)
-	}
+	nh.nextFromNothing(m, now, &next)
 	return next
 }
 
@@ -124,8 +125,9 @@ func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
 	fresh := *h
 	fresh.nothingLoaded, fresh.problems = true, slices.Clip(h.problems)
 	then := replay(&fresh, m)
+	next.Stops, next.Emptied = slices.Concat(then.boot.Decision.Evidence, then.autoload.Evidence, then.autoloadIPv6.Evidence), then.emptied
 	for _, d := range [][2]Decision{{now.boot.Decision, then.boot.Decision}, {now.autoload, then.autoload}} {
-		if d[0].Allowed == d[1].Allowed || len(d[1].Evidence) == 0 {
+		if !next.Known || d[0].Allowed == d[1].Allowed || len(d[1].Evidence) == 0 {
 			continue
 		}
 		e := d[1].Evidence[0]

@@ -12,7 +12,7 @@ import (
 func (ev *evaluation) notices(ins *Inspection) {
 	found := map[string]string{}
 	files := ev.modprobeSet.byPath()
-	for _, list := range [][]Evidence{ins.ByName.Evidence, ins.Autoload.Evidence, ins.AutoloadIPv6.Evidence, ins.BootLoad.Evidence} {
+	for _, list := range [][]Evidence{ins.ByName.Evidence, ins.Autoload.Evidence, ins.AutoloadIPv6.Evidence, ins.BootLoad.Evidence, ins.Emptied, ins.Next.Stops, ins.Next.Emptied} {
 		for i := range list {
 			e := &list[i]
 			file := files[e.File]

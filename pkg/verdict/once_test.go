@@ -16,14 +16,18 @@ import (
 )
 
 // piledUp are lines of modprobe.d as profiles, packages and people leave them:
-// some stop sctp, some nearly, some have nothing to do with it. A softdep is not
-// among them: it makes modprobe ignore install commands, so that emptying the
-// file which has it brings these to life.
+// some stop sctp, some nearly, some have nothing to do with it.
 var piledUp = []string{
 	"blacklist sctp", "blacklist sctp", "install sctp /bin/false", "install sctp /bin/true", "install sct* /bin/false", "install sctp \\\n  /bin/true",
 	"alias net-pf-2-proto-132 off", "alias net-pf-*-proto-132 off", "alias net-pf-10-proto-132 off", "install net-pf-2-proto-132 /bin/false",
 	"install libcrc32c /bin/false", "install floppy /bin/false",
-	"blacklist floppy", "blacklist sctp_diag", "# blacklist sctp", "options sctp no_checksums=0", "", "install udf /bin/true", "blacklist usb-storage",
+	"blacklist floppy", "blacklist sctp_diag", "# blacklist sctp", "options sctp no_checksums=0", "", "install udf /bin/true", "blacklist usb-storage", "alias sctp off", "alias net-pf-2-proto-132 floppy", "install libcrc32c /bin/true", "install * /bin/false",
+}
+
+// loading are lines that keep others from taking part: a step that empties their file
+// brings these to life.
+var loading = []string{
+	"install sctp /sbin/modprobe -i sctp", "alias sctp sctp", "alias net-pf-2-proto-132 sctp", "softdep sctp pre: floppy", "install libcrc32c /sbin/modprobe -i libcrc32c",
 }
 
 var piledUpFiles = []string{
@@ -50,11 +54,18 @@ func TestStepsOnceOnPiledUpRoots(t *testing.T) {
 		id := []string{"ID=rhel\nVERSION_ID=9.6\n", "ID=rhcos\nVERSION_ID=4.18\n"}[n%2]
 		c.Entries = append(c.Entries, hostcase.Entry{Kind: hostcase.File, Path: "etc/os-release", Content: id},
 			hostcase.Entry{Kind: hostcase.File, Path: "bin/false", Content: "#!stub"}, hostcase.Entry{Kind: hostcase.File, Path: "bin/true", Content: "#!stub"},
-			hostcase.Entry{Kind: hostcase.File, Path: "opt/ask", Content: "#!stub"})
+			hostcase.Entry{Kind: hostcase.File, Path: "opt/ask", Content: "#!stub"}, hostcase.Entry{Kind: hostcase.File, Path: "sbin/modprobe", Content: "#!stub"})
+		if rng.IntN(3) == 0 {
+			c.Live = []string{"libcrc32c"}
+		}
 		for _, i := range rng.Perm(len(piledUpFiles))[:1+rng.IntN(5)] {
 			var content strings.Builder
 			for range 1 + rng.IntN(5) {
-				content.WriteString(piledUp[rng.IntN(len(piledUp))] + "\n")
+				lines := piledUp
+				if n%2 == 1 && rng.IntN(4) == 0 && !strings.HasPrefix(piledUpFiles[i], "run/") && path.Base(piledUpFiles[i]) != "sctp-blacklist.conf" {
+					lines = loading
+				}
+				content.WriteString(lines[rng.IntN(len(lines))] + "\n")
 			}
 			c.Entries = append(c.Entries, hostcase.Entry{Kind: hostcase.File, Path: piledUpFiles[i], Content: content.String()})
 		}

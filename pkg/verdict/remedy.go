@@ -30,7 +30,7 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	p := PlatformOf(i.Userland)
 	switch r.Reason {
 	case ReasonProbePassed:
-		if r.OnBoot == OnBootBlocked {
+		if r.OnBoot == OnBootBlocked || r.OnBoot == OnBootUnknown && stopsLater(i) {
 			return p.atBoot(nextInspection(i))
 		}
 		return nil
@@ -39,6 +39,9 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	case ReasonModuleMissing:
 		return p.installModule(i)
 	case ReasonModuleLoadFailed:
+		if stopsLater(i) {
+			return p.atBoot(nextInspection(i))
+		}
 		return []Remedy{
 			loadModule("run \"modprobe "+i.Module+"\": it loads the module, if what stopped it was taken away since this boot, or shows the error", i.Module),
 			{Action: ActionExamine, Text: "see also \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\"", Command: "journalctl -b -u systemd-modules-load"},
@@ -253,7 +256,7 @@ func onMachine(i *kmod.Inspection) []Remedy {
 func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 	var steps []Remedy
 	var written []string
-	for _, e := range stops(i) {
+	for _, e := range stops(i, true) {
 		target := path.Join(modprobeDir, path.Base(e.File))
 		switch {
 		case e.File == procCmdline, e.Line == 0, e.Cause == kmod.CauseUnit:
@@ -301,7 +304,7 @@ func (p Platform) emptyFile(i *kmod.Inspection, file, target string) Remedy {
 	step := Remedy{Action: ActionEmptyFile, File: target}
 	var lines []string
 	var noted kmod.Evidence // the line of a rule, if one is
-	for _, e := range stops(i) {
+	for _, e := range stops(i, true) {
 		if e.File != file || e.Line == 0 {
 			continue
 		}
@@ -363,7 +366,8 @@ func (p Platform) takeEffect(i *kmod.Inspection) Remedy {
 // demand. One step that covers several lines of a file is there once.
 func undoings(i *kmod.Inspection, undo func(kmod.Userland, kmod.Evidence) Remedy) []Remedy {
 	var out []Remedy
-	for _, e := range stops(i) {
+	empties := slices.ContainsFunc(stops(i, false), func(e kmod.Evidence) bool { return e.File == VendorBlacklist })
+	for _, e := range stops(i, empties) {
 		step := undo(i.Userland, e)
 		if !slices.ContainsFunc(out, func(s Remedy) bool { return s.Action == step.Action && s.Text == step.Text }) {
 			out = append(out, step)
@@ -373,18 +377,30 @@ func undoings(i *kmod.Inspection, undo func(kmod.Userland, kmod.Evidence) Remedy
 }
 
 // stops is the evidence of all that has to be taken away, each line once: what
-// stops the load at boot, then what stops those on demand.
-func stops(i *kmod.Inspection) []kmod.Evidence {
+// stops the load at boot, then what stops those on demand, then what stops a boot in
+// which nothing is loaded yet. Where emptying a file is a step, lines are among them
+// that matter once it is empty.
+func stops(i *kmod.Inspection, empties bool) []kmod.Evidence {
+	lists := [][]kmod.Evidence{i.BootLoad.Evidence, i.Autoload.Evidence, i.AutoloadIPv6.Evidence, i.Next.Stops}
+	if empties {
+		lists = append(lists, i.Emptied, i.Next.Emptied)
+	}
 	var out []kmod.Evidence
-	for _, d := range []kmod.Decision{i.BootLoad.Decision, i.Autoload, i.AutoloadIPv6} {
-		for _, e := range d.Evidence {
-			same := func(o kmod.Evidence) bool { return o.File == e.File && o.Line == e.Line && o.Text == e.Text }
-			if stopsBoot(e) && !slices.ContainsFunc(out, same) {
-				out = append(out, e)
-			}
+	for _, e := range slices.Concat(lists...) {
+		same := func(o kmod.Evidence) bool { return o.File == e.File && o.Line == e.Line && o.Text == e.Text }
+		if stopsBoot(e) && !slices.ContainsFunc(out, same) {
+			out = append(out, e)
 		}
 	}
 	return out
+}
+
+// stopsLater reports whether something stops a boot in which nothing is loaded yet, and
+// nothing now.
+func stopsLater(i *kmod.Inspection) bool {
+	now := *i
+	now.Next.Stops = nil
+	return len(stops(i, false)) > len(stops(&now, false))
 }
 
 // stopsBoot reports whether evidence is of something that has to be removed. A
