@@ -19,7 +19,7 @@ func harmless(key string) bool {
 		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
 		"PropagatesStopTo", "StopPropagatedFrom", "RequiresMountsFor", "WantsMountsFor", "SurviveFinalKillSignal",
 		"JobTimeoutSec", "JobRunningTimeoutSec", "JobTimeoutAction", "FailureAction", "SuccessAction",
-		"RemainAfterExit", "ExitType", "PIDFile", "GuessMainPID", "BusName", "NotifyAccess",
+		"RemainAfterExit", "ExitType", "PIDFile", "GuessMainPID", "NotifyAccess",
 		"FileDescriptorStoreMax", "ExecReload", "ExecStop", "ExecStopPost", "RestartSec", "RestartSteps",
 		"RestartMaxDelaySec", "RestartForceExitStatus", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
 		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
@@ -86,6 +86,9 @@ func (s *Set) doubt(u *Unit) *Setting {
 	}
 	for _, v := range s.required(u) {
 		if !slices.Contains(kinds, path.Ext(v.Value)) {
+			if !v.Vendor && path.Ext(v.Value) != ".slice" && v.Value != "-.mount" {
+				by = &v // a device, say, which may not be there
+			}
 			continue
 		}
 		other := s.Load(s.aliasOf(v.Value))
@@ -126,6 +129,8 @@ func (s *Set) refused(u *Unit) *Setting {
 		restart = v
 	}
 	switch {
+	case kind == "dbus" && len(u.Values("Service", "BusName")) == 0:
+		return &Setting{Section: "Service", Key: "BusName", File: u.File}
 	case commands == 0:
 		return &Setting{Section: "Service", Key: "ExecStart", File: u.File}
 	case kind != "oneshot" && commands > 1:
@@ -146,10 +151,10 @@ func (s *Set) hinders(v Setting) bool {
 	case v.Value == "", isNo(v.Value):
 		return false
 	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Sockets", key == "Upholds", key == "OnSuccess", key == "OnFailure",
-		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost":
+		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost", key == "BusName":
 		return false
 	case key == "Environment":
-		return strings.Contains(v.Value, modprobeOptions)
+		return strings.Contains(v.Value, modprobeOptions) || strings.Contains(v.Value, "PATH=") && !strings.Contains(v.Value, "/sbin")
 	case key == "EnvironmentFile":
 		name, optional := strings.CutPrefix(v.Value, "-")
 		data, _, err := s.read(name)

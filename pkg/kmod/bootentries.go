@@ -17,6 +17,7 @@ type bootEntry struct {
 	title, version string
 	linux          string
 	options        []logicalLine
+	unified        bool // it has a kernel that brings its own arguments
 }
 
 // parseBootEntry reads one: lines of a key, blanks and a value. An entry may have
@@ -38,6 +39,8 @@ func parseBootEntry(file string, data []byte) bootEntry {
 			e.version = value
 		case "linux":
 			e.linux = value
+		case "efi", "uki", "uki-url":
+			e.unified = true
 		case "options":
 			e.options = append(e.options, logicalLine{number: number, text: value})
 		}
@@ -116,8 +119,11 @@ type bootArgument struct {
 
 // arguments are the entry's, with GRUB's variables replaced by what the environment
 // block has for them ($kernelopts, $tuned_params). known is false where it has no
-// $kernelopts: that is set in grub.cfg then.
+// $kernelopts, which is set in grub.cfg then, and where the kernel has its own.
 func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, known bool) {
+	if e.unified {
+		return nil, false
+	}
 	for _, o := range e.options {
 		for tok := range kernelTokens(o.text) {
 			name, variable := strings.CutPrefix(tok, "$")

@@ -93,6 +93,8 @@ type host struct {
 	loadUnit     loadUnit
 	unitCommands []unitCommand
 	unitsErr     *Evidence
+	// locked is a command of the boot by which later ones may load nothing.
+	locked *Evidence
 	// askedArguments are arguments that conditions of these units ask for.
 	askedArguments []string
 

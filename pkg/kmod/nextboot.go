@@ -102,6 +102,12 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 		h.nextWithoutRun(m, now, &next)
 	}
 	nh.nextArguments(sources, &next)
+	if h.locked != nil && !h.modulesDisabled && (now.boot.Requested != AnswerTrue || now.boot.Allowed != AnswerTrue || len(now.boot.LoadedBy) > 0) && !(now.autoload.Allowed == AnswerFalse && now.boot.Allowed == AnswerFalse) {
+		next.Pending, next.Known = append(next.Pending, *h.locked), false
+	}
+	if h.otherDeployment(sources) {
+		next.Pending, next.Known = append(next.Pending, Evidence{File: sources.entries[0].file, Effect: "is the default, another deployment of OSTree, which has an /etc of its own"}), false
+	}
 	if !h.builtin {
 		nh.nextSysctls(m, &next)
 	}
@@ -521,7 +527,16 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 func (h *host) otherDeployment(s bootSources) bool {
 	const argument = "ostree"
 	now := bootEntry{options: []logicalLine{{text: h.cmdline}}}.argument(argument)
-	return s.sure && now != "" && s.entries[0].argument(argument) != now
+	if !s.sure || now == "" {
+		return false
+	}
+	then := s.entries[0].argument(argument)
+	is, err := h.Readlink(now)
+	if will, errThen := h.Readlink(then); err == nil && errThen == nil {
+		return is != will
+	}
+	// What leads to a deployment changes with the others that are there.
+	return path.Base(path.Dir(now)) != path.Base(path.Dir(then))
 }
 
 // isRelease tells a kernel's release from other names of a kernel's file.

@@ -79,11 +79,27 @@ var (
 	named = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/[\w./+-]+`) })
 )
 
+// locks reports whether a command or script may end the loading of modules, or change
+// what the kernel runs for that.
+func locks(text string) bool {
+	return (strings.Contains(text, "modules_disabled") || strings.Contains(text, "kernel.modprobe") || strings.Contains(text, "kernel/modprobe")) && locking().MatchString(text)
+}
+
+const lockEffect = "may end the loading of modules at boot, or change what loads them"
+
+// locking is an assignment to these sysctls, or a redirection to their files.
+var locking = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`kernel[./](modules_disabled|modprobe)["']?\s*=\s*\S|(>|\btee\b)[^\n;|&]*/kernel/(modules_disabled|modprobe)\b`)
+})
+
 // about reports whether a script's text, or that of one of the administrator's that it
 // calls, is about loading the target. So is one that loads what a variable names,
 // unless a package of the distribution has it.
 func (h *host) about(name string, data []byte, args []string, depth int) bool {
 	text := withoutComments(data)
+	if h.locked == nil && !packaged(name) && locks(text) {
+		h.locked = &Evidence{File: printableName(name), Effect: lockEffect}
+	}
 	own := !strings.HasPrefix(name, "/usr/") && !systemV(name) || strings.HasPrefix(name, "/usr/local/")
 	if loads(text) && (strings.Contains(text, h.target) ||
 		slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||

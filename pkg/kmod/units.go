@@ -91,6 +91,8 @@ func (h *host) gatherUnits() {
 		switch key, value, ok := strings.Cut(w, "="); {
 		case key == "systemd.unit":
 			target = value
+		case key == "systemd.run":
+			target = "basic.target" // and the command alone (systemd-run-generator(8))
 		case !ok && runlevels[w] != "":
 			target = runlevels[w]
 		case key == "systemd.wants":
@@ -112,6 +114,7 @@ func (h *host) gatherUnits() {
 		}
 	}
 	services := units.Started(target, also...)
+	h.locked = nil
 	h.askedArguments = argumentConditions(units.Load(modulesLoadUnit))
 	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
 	h.loadUnit.also = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
@@ -126,6 +129,7 @@ func (h *host) gatherUnits() {
 // runlevels are the words of the kernel's command line that name the target of the
 // boot (kernel-command-line(7)).
 var runlevels = map[string]string{
+	"emergency": "emergency.target", "-b": "emergency.target",
 	"rescue": "rescue.target", "single": "rescue.target", "s": "rescue.target", "S": "rescue.target", "1": "rescue.target",
 	"2": "multi-user.target", "3": "multi-user.target", "4": "multi-user.target", "5": "graphical.target",
 }
@@ -200,7 +204,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		case key == "systemd.mask" && strings.TrimSuffix(value, ".service") == modulesLoadProgram:
 			e.Effect = "masks " + modulesLoadUnit + ", which reads modules-load.d"
 			return stopped(UnitMasked, e)
-		case w == "emergency", w == "-b", w == "systemd.unit=emergency.target", key == "init" && path.Base(value) != "systemd" && value != initPaths[0]:
+		case w == "emergency", w == "-b", w == "systemd.unit=emergency.target", key == "systemd.run", key == "init" && path.Base(value) != "systemd" && value != initPaths[0]:
 			e.Effect = "starts less than the whole system: whether " + modulesLoadUnit + " runs is not known"
 			unit := unclear(UnitUnknown, e)
 			unit.other = true
@@ -407,6 +411,9 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
 					args = withoutEnv(args)
+					if text := strings.Join(args, " "); h.locked == nil && locks(text) {
+						h.locked = new(source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}.evidence(CauseNone, lockEffect))
+					}
 					if c := (unitCommand{args: args, before: before, mtime: u.Changed, early: u.Early()}); h.concerns(u, args, sure) {
 						if !sure || !direct(args) || strings.Contains(strings.Join(args, " "), h.target) {
 							h.askedArguments = append(h.askedArguments, asked...)

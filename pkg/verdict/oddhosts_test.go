@@ -325,6 +325,16 @@ func strangeHosts() (list []strangeHost) {
 	}
 	add("next kernel: the same one of another deployment, which has it", sameRelease("eee"), "onboot=unknown;reason=ModuleMissing")
 	add("next kernel: the same one of this deployment", sameRelease("fff"), "blocked")
+	rolledBack := func(now string, es ...hostcase.Entry) *hostcase.Case {
+		return with(whole(append(es, file("run/ostree-booted", ""), link("ostree", "sysroot/ostree"), link("sysroot/ostree/boot.1", "boot.1.1"), dir("sysroot/ostree/deploy/rhcos/deploy"),
+			link("sysroot/ostree/boot.1.1/rhcos/fff/0", "../../../deploy/rhcos/deploy/b.0"), link("sysroot/ostree/boot.1.1/rhcos/fff/1", "../../../deploy/rhcos/deploy/a.0"), link("sysroot/ostree/boot.1.1/rhcos/fff/2", "../../../deploy/rhcos/deploy/b.0"),
+			file("boot/loader/entries/ostree-1-rhcos.conf", "version 1\nlinux /vmlinuz-"+release+"\noptions ro ostree=/ostree/boot.1/rhcos/fff/1\n"),
+			file("boot/loader/entries/ostree-2-rhcos.conf", "version 2\nlinux /vmlinuz-"+release+"\noptions ro ostree=/ostree/boot.1/rhcos/fff/0\n"))...), func(c *hostcase.Case) { c.Cmdline = "ro ostree=/ostree/" + now + "\n" })
+	}
+	for now, wants := range map[string][2]string{"boot.1/rhcos/fff/0": {"loaded", "blocked"}, "boot.1/rhcos/fff/2": {"loaded", "blocked"}, "boot.0/rhcos/fff/0": {"loaded", "blocked"}, "boot.1/rhcos/fff/1": {"unknown", "unknown"}, "boot.0/rhcos/eee/0": {"unknown", "unknown"}} {
+		add("next kernel: the default deployment is not "+now, rolledBack(now, requested), wants[0])
+		add("next kernel: the default deployment is not "+now+", stopped", rolledBack(now, blacklisted), wants[1])
+	}
 	add("next kernel: indexed and gone", with(withKernels(whole(requested), kernel(newer, "libcrc32c", "sctp")), func(c *hostcase.Case) {}), "onboot=loaded|unknown")
 
 	// What the next boot's arguments and sysctls are.
@@ -796,6 +806,30 @@ func strangeHosts() (list []strangeHost) {
 	}
 	for _, options := range []string{"-qr", "-rv", "-ar", "--rem", "--remove"} {
 		add("unit: modprobe "+options, oneshot("ExecStart=/sbin/modprobe "+options+" sctp", requested), "unknown")
+	}
+	for section, want := range map[string]string{"Environment=PATH=/opt": "unknown", "Environment=PATH=/usr/sbin:/usr/bin": "loaded", "Type=dbus": "unknown", "Type=dbus\nBusName=a.b": "loaded"} {
+		add("unit: "+section, unit("[Service]\nType=oneshot\n"+section+"\nExecStart=/bin/sh -c 'modprobe sctp'\n", blacklisted), want)
+	}
+	for requires, want := range map[string]string{"BindsTo=dev-x.device": "unknown", "Requires=data.mount": "unknown", "Requires=system.slice -.mount": "loaded", "Wants=data.mount": "loaded"} {
+		add("unit: "+requires, unit("[Unit]\n"+requires+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), want)
+		add("condition: "+requires, dropin("[Unit]\n"+requires+"\n"), want)
+	}
+	for _, argument := range []string{"emergency", "systemd.run=/bin/true"} {
+		add("arguments: with a unit that loads, "+argument, with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "ro " + argument + "\n" }), "unknown")
+	}
+	// What ends the loading of modules, or changes what loads them.
+	const lock = "echo 1 > /proc/sys/kernel/modules_disabled"
+	for _, exec := range []string{"/sbin/sysctl -w kernel.modules_disabled=1", "/bin/sh -c '" + lock + "'", "/sbin/sysctl -w kernel/modprobe=/disabled", "/bin/sh -c 'echo /disabled | tee /proc/sys/kernel/modprobe'", "/opt/lock"} {
+		script := file("opt/lock", "#!/bin/sh\n"+lock+"\n")
+		add("lock: nothing asks, "+exec, oneshot("ExecStart="+exec, script), "unknown;autoload=true;warnings~=may end the loading of modules")
+		add("lock: modules-load.d asks, "+exec, oneshot("ExecStart="+exec, script, requested), "loaded;warnings~!=may end the loading")
+		add("lock: blacklist, "+exec, oneshot("ExecStart="+exec, script, blacklisted), "blocked")
+		add("lock: a unit loads, "+exec, oneshot("ExecStart="+exec, script, blacklisted, file("etc/systemd/system/a.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/a.service", "../a.service")), "unknown")
+	}
+	add("lock: rc.local", whole(file("usr/lib/systemd/system/rc-local.service", "[Service]\nType=forking\nExecStart=/etc/rc.local start\n"), file("etc/rc.local", "#!/bin/sh\n"+lock+"\n")), "unknown")
+	add("lock: cron", whole(file("etc/cron.d/x", "@reboot root sysctl kernel.modules_disabled=1\n")), "unknown")
+	for _, exec := range []string{"/sbin/sysctl kernel.modules_disabled", "/bin/cat /proc/sys/kernel/modprobe", "/bin/sh -c 'test $$(cat /proc/sys/kernel/modules_disabled) = 1 > /dev/null'"} {
+		add("lock: only looked at, "+exec, oneshot("ExecStart="+exec), "on-demand")
 	}
 	add("unit: a and more", oneshot("ExecStart=/sbin/modprobe -a dummy sctp", blacklisted), "loaded")
 	add("unit: bash -lc", oneshot("ExecStart=/bin/bash -lc 'modprobe sctp'", blacklisted), "onboot=loaded|unknown")
