@@ -80,10 +80,12 @@ func deliveredTree() tree {
 		"/proc/sys/kernel/modprobe":           "/sbin/modprobe\n",
 		"/proc/sys/kernel/osrelease":          deliveredRelease + "\n",
 		"/sys/module/kernel/parameters/.keep": "",
+		"/etc/modules-load.d/.keep":           "",
+		unitDir + "graphical.target":          "[Unit]\nRequires=multi-user.target\nAfter=multi-user.target\n",
 	} {
 		t.mustPut(name, []byte(text))
 	}
-	for _, name := range []string{"local-fs", "sockets", "timers", "paths", "network", "network-online", "graphical"} {
+	for _, name := range []string{"local-fs", "sockets", "timers", "paths", "network", "network-online"} {
 		t.mustPut(unitDir+name+".target", []byte("[Unit]\n"))
 	}
 	for dir, names := range programs {
@@ -120,9 +122,12 @@ func deliveredTree() tree {
 
 // programs that install commands may run, and every node has.
 var programs = map[string]string{
-	"/usr/bin/": "[ awk basename cat chmod chown cp cut date dirname dmesg expr find flock grep head id install journalctl ls ln mv nice nsenter ps python3 readlink rm " +
-		"sed seq sort stat sync systemctl systemd-cat systemd-run tail tee test timeout touch tr udevadm uname wc xargs",
-	"/usr/sbin/": "chroot depmod ip lsmod modinfo nologin restorecon runuser ss sysctl",
+	"/usr/bin/": "[ awk base64 basename bootctl busctl cat chcon chmod chown chrt cmp comm coreos-installer cp crictl crun curl cut date dd df diff dirname dmesg du egrep expr fgrep find findmnt flock free " +
+		"gawk getent getopt git grep gzip head hostname hostnamectl id install ionice journalctl jq kill killall less ln loginctl ls lsblk lscpu lsns md5sum mktemp mknod mount mountpoint mv nc nice nm-online nmcli nmstatectl nohup " +
+		"nproc nsenter oc od openssl ostree paste pgrep ping pkill podman ps pwd python3 readlink realpath renice rm rmdir rpm rpm-ostree runc runcon script sed seq setpriv setsid sha256sum shuf skopeo sort ssh stat stdbuf stty su sudo sync " +
+		"systemctl systemd-cat systemd-detect-virt systemd-escape systemd-notify systemd-run systemd-tmpfiles tail tar taskset tee test timedatectl timeout toolbox top touch tr truncate udevadm umount uname uniq unshare uptime vi wc which who xargs xz zcat zstd",
+	"/usr/sbin/": "auditctl augenrules blkid blockdev bridge chroot conntrack depmod dmsetup dracut ethtool fstrim fuser getenforce grubby hwclock ip ip6tables ipset iptables kexec ldconfig load_policy losetup lsmod lspci lvm mdadm mkfs modinfo multipath nft nologin parted partprobe pidof " +
+		"restorecon runuser setenforce setfiles setpci setsebool sgdisk ss swapoff swapon sysctl tc usermod vgs wipefs zramctl",
 }
 
 const unitDir = "/usr/lib/systemd/system/"
