@@ -122,7 +122,7 @@ func printMeshSummary(t *terminal.Writer, r *meshview.Result) {
 		kinds[f.Kind]++
 	}
 	fails := fmt.Sprintf("SCTP fails; nodes: %d, paths: %d", kinds[meshview.NodeUnreachableBySCTP], kinds[meshview.PathBroken])
-	t.Line("%s", t.Answer(r.Verdict(), "SCTP works on every pair", fails, "Nothing that was seen fails"))
+	t.Line("%s", t.Answer(r.Verdict(), "SCTP works on every pair", fails, "No failure is known"))
 }
 
 // printMeshFindings prints the findings of one kind.

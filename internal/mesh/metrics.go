@@ -105,7 +105,8 @@ func (m *Metrics) listed(own string, list []Peer) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if own != m.own || (len(zones) > 3) != (len(m.zones) > 3) {
+	gone := slices.ContainsFunc(m.zones, func(zone string) bool { return !slices.Contains(zones, zone) })
+	if own != m.own || (len(zones) > 3) != (len(m.zones) > 3) || gone && len(zones) <= 3 {
 		m.roundTrip.Clear()
 	}
 	m.own, m.zones = own, zones

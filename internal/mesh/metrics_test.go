@@ -82,3 +82,18 @@ func TestMetrics(t *testing.T) {
 		})
 	}
 }
+
+// A zone that has gone leaves no series.
+func TestZonesChange(t *testing.T) {
+	m := NewMetrics(buildinfo.Info{})
+	for i := range 5 {
+		list := []Peer{{Zone: "a"}, {Zone: "b"}, {Zone: fmt.Sprint(i)}}
+		m.listed("a", list)
+		for _, p := range list {
+			m.tried(conclusion.New, conclusion.Outcome{State: picture.StateOK}, p.Zone)
+		}
+	}
+	if n := strings.Count(string(m.Text()), "sctp_mesh_rtt_seconds_count"); n != 3 {
+		t.Errorf("%d pairs of zones, want 3", n)
+	}
+}

@@ -82,6 +82,8 @@ func pairOf(from *Node, peer picture.Peer) Pair {
 		probe.Cause = bounded(probe.Cause)
 	}
 	switch {
+	case p.unconcluded():
+		p.State = picture.StateUnknown // or there is just no agent
 	case peer.New.State == picture.StateFailed || peer.Kept.State == picture.StateFailed:
 		p.State = picture.StateFailed
 	case peer.New.State == picture.StateOK:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 var (
@@ -251,22 +252,30 @@ func TestPictures(t *testing.T) {
 	})
 	// A peer counts once, and no agent is its own.
 	twice := agents[3].picture.Peers[0]
-	twice.New.State = picture.StateFailed
-	agents[3].picture.Peers = append(agents[3].picture.Peers, twice, twice, picture.Peer{Node: name(3), New: twice.New})
+	twice.New.State, twice.Conclusion = picture.StateFailed, picture.ConclusionPath
+	agents[3].picture.Peers = append(agents[3].picture.Peers, twice, twice, picture.Peer{Node: name(3), New: twice.New, Conclusion: twice.Conclusion})
 	agents[1].picture.Self = picture.Self{State: picture.StateUnknown, Cause: "the kernel has no SCTP"}
 	agents[1].picture.Peers = nil
 	agents[2].picture.Peers[0].New = picture.Probe{State: picture.StateFailed, Cause: strings.Repeat("many words ", 100)}
+	agents[2].picture.Peers[0].Conclusion = picture.ConclusionPath
+	// The agent there is just starting, and nothing is concluded.
+	for _, i := range []int{6, 7, 8} {
+		agents[i].picture.Peers[9-i].New = picture.Probe{State: picture.StateFailed, Cause: "refused"}
+	}
 	r := join(now, agents)
+	if v := (&Result{Summary: r.Summary, Pairs: r.Pairs}).Verdict(); v != kmod.AnswerUnknown {
+		t.Errorf("without what is concluded: %v", v)
+	}
 	if got := subjects(r); !slices.Equal(got, []string{"PathBroken worker-2 → worker-3 "}) || len(r.Findings[0].Evidence[0]) > 400 {
 		t.Errorf("%+v", r.Findings)
 	}
 	if want := (Unseen{"worker-1", "it probes nothing: the kernel has no SCTP"}); len(r.Unseen) != 1 || r.Unseen[0] != want {
 		t.Errorf("%+v", r.Unseen)
 	}
-	if want := (Summary{Nodes: 12, Seen: 12, Pairs: 110, OK: 109, Failed: 1}); r.Summary != want {
+	if want := (Summary{Nodes: 12, Seen: 12, Pairs: 110, OK: 106, Failed: 1, Unknown: 3}); r.Summary != want {
 		t.Errorf("%+v, want %+v", r.Summary, want)
 	}
-	if want := (ZonePair{Pairs: 110, OK: 109, Failed: 1, RTT: 0.0005}); len(r.Zones) != 1 || r.Zones[0] != want {
+	if want := (ZonePair{Pairs: 110, OK: 106, Failed: 1, RTT: 0.0005}); len(r.Zones) != 1 || r.Zones[0] != want {
 		t.Errorf("%+v, want %+v", r.Zones, want)
 	}
 }

@@ -4,7 +4,7 @@ summary(`${r.time}: ${s.nodes} nodes, ${s.seen} seen; ${s.pairs} pairs are probe
 const zoned = (f, name) => (f.zones ? "zone " : "") + name;
 const subject = f => f.node || zoned(f, f.from) + (f.bothWays ? " ↔ " : " → ") + zoned(f, f.to);
 const findings = byId("findings");
-if (r.findings.length === 0) findings.append(make("p", s.seen === s.nodes ? "Nothing fails." : "Nothing that was seen fails.", s.seen === s.nodes ? "good" : "warn"));
+if (r.findings.length === 0) findings.append(make("p", ...(s.seen === s.nodes && s.unknown === 0 ? ["Nothing fails.", "good"] : ["No failure is known.", "warn"])));
 for (const kind of new Set(r.findings.map(f => f.kind))) {
   const group = r.findings.filter(f => f.kind === kind), d = make("details"), head = make("summary");
   d.dataset.kind = kind; d.open = group.length <= 5;

@@ -6,6 +6,7 @@
 package meshview
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
@@ -58,7 +59,8 @@ type Node struct {
 type Pair struct {
 	From string `json:"from"`
 	To   string `json:"to"`
-	// State is failed where new associations or the kept one fail.
+	// State is failed where new associations or the kept one fail, and something is
+	// concluded from that: not where an agent starts, or is replaced.
 	State picture.State `json:"state"`
 	New   picture.Probe `json:"new"`
 	Kept  picture.Probe `json:"kept"`
@@ -71,6 +73,10 @@ type Pair struct {
 	AlsoFail   int                `json:"alsoFail,omitempty"`
 
 	fromZone, toZone string
+}
+
+func (p Pair) unconcluded() bool {
+	return p.Conclusion == picture.ConclusionNone && (p.New.State == picture.StateFailed || p.Kept.State == picture.StateFailed)
 }
 
 // ZonePair is all pairs from the nodes of one zone to those of another.
@@ -175,12 +181,12 @@ type Unseen struct {
 }
 
 // Verdict of the whole: No where something fails, Yes where all nodes were seen
-// and nothing does, else Unknown.
+// and nothing does, else Unknown, as where a failure is not concluded yet.
 func (r *Result) Verdict() kmod.Answer {
 	switch {
 	case len(r.Findings) > 0:
 		return kmod.AnswerFalse
-	case len(r.Unseen) > 0 || r.Summary.OK == 0:
+	case len(r.Unseen) > 0 || r.Summary.OK == 0 || slices.ContainsFunc(r.Pairs, Pair.unconcluded):
 		return kmod.AnswerUnknown
 	default:
 		return kmod.AnswerTrue

@@ -211,6 +211,9 @@ const diagnosed = AllPairsByDefault
 // diagnose tries again the direct paths that had no answer or lost messages, and
 // finds out where the packets are lost.
 func (r *run) diagnose(ctx context.Context) error {
+	if err := r.passOverEnded(ctx); err != nil {
+		return err
+	}
 	var paths []planned
 	var index []int
 	from, to := map[string]int{}, map[string]int{}
@@ -236,6 +239,30 @@ func (r *run) diagnose(ctx context.Context) error {
 	}
 	r.opts.Progress(fmt.Sprintf("%d paths fail: finding out where packets go", len(paths)))
 	return r.retry(ctx, paths, index, true)
+}
+
+// passOverEnded takes what failed towards listeners that have ended meanwhile as
+// not known: it is no fault of the network.
+func (r *run) passOverEnded(ctx context.Context) error {
+	fails := func(p Path) bool { return p.Kind == PathPod && p.Outcome != wire.OK }
+	if !slices.ContainsFunc(r.result.Paths, fails) {
+		return nil
+	}
+	return r.poll(ctx, roleListener, func(list []corev1.Pod) (bool, error) {
+		for _, n := range r.taking() {
+			at := slices.IndexFunc(list, func(p corev1.Pod) bool { return r.nodeOf(&p) == n })
+			if at >= 0 && !terminated(&list[at]) && list[at].DeletionTimestamp == nil {
+				continue
+			}
+			n.Fault, n.Detail = wire.Unknown, "its listener has ended while paths were tried"
+			for i := range r.result.Paths {
+				if p := &r.result.Paths[i]; p.To == n.Name && p.Outcome != wire.OK {
+					p.Outcome, p.Errno = wire.Unknown, n.Detail
+				}
+			}
+		}
+		return true, nil
+	})
 }
 
 // retry tries paths again, and replaces the result's outcomes at these indices with

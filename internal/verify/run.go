@@ -232,8 +232,12 @@ func isRefused(err error) bool {
 	if !errors.As(err, &status) {
 		return false
 	}
-	code := status.Status().Code
-	return code >= 400 && code < 500 && code != http.StatusTooManyRequests
+	switch code := status.Status().Code; code {
+	case http.StatusRequestTimeout, http.StatusGone, http.StatusTooManyRequests:
+		return false // 410: a list that took too long
+	default:
+		return code >= 400 && code < 500
+	}
 }
 
 // outOfTime reports whether an error is a lack of time, and not Ctrl-C or a

@@ -189,6 +189,8 @@ type server struct {
 	lose func(request string) (lost, answer bool)
 	// busy reports whether a request has to be repeated a second later.
 	busy func(request string) bool
+	// refuses is how a request is refused, 0 where it is not.
+	refuses func(request string) (int, metav1.StatusReason)
 }
 
 func newServer() *server { return &server{nodes: 2, objects: map[string]any{}} }
@@ -220,12 +222,18 @@ func (s *server) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, r.Context().Err()
 	}
 	w := httptest.NewRecorder()
+	refused, reason := 0, metav1.StatusReason("")
+	if s.refuses != nil {
+		refused, reason = s.refuses(request)
+	}
 	lost, lostAnswer := false, false
 	if s.lose != nil {
 		lost, lostAnswer = s.lose(request)
 	}
 	switch {
 	case lost:
+	case refused > 0:
+		refuse(w, refused, reason)
 	case s.busy != nil && s.busy(request):
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
@@ -432,6 +440,52 @@ func TestListenerGone(t *testing.T) {
 		}
 		if r.Verdict() != kmod.AnswerUnknown || r.Nodes[1].Fault != wire.Unknown || !strings.Contains(r.Nodes[1].Detail, "gone") {
 			t.Errorf("verdict %s, node %+v", r.Verdict(), r.Nodes[1])
+		}
+	})
+}
+
+// One that ends while paths are tried leaves nothing known of those to it, and no
+// finding about the network.
+func TestListenerEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, end := range map[string]func(s *server, i int){
+			"ended":   func(s *server, i int) { s.pods[i].Status.Phase = corev1.PodFailed },
+			"deleted": func(s *server, i int) { s.pods[i].DeletionTimestamp = new(metav1.Unix(1, 0)) },
+			"gone":    func(s *server, i int) { s.pods = slices.Delete(s.pods, i, i+1) },
+		} {
+			s := newServer()
+			s.outcome = func(_ wire.Job, target wire.Target) wire.Outcome {
+				i := slices.IndexFunc(s.pods, func(p corev1.Pod) bool { return p.Name == "listener-1" })
+				if i >= 0 {
+					end(s, i)
+				}
+				if strings.HasPrefix(target.Address, "10.0.0.1:") {
+					return wire.NetworkDown
+				}
+				return wire.OK
+			}
+			r, err := s.run(t.Context(), t)
+			if err != nil || r.Verdict() != kmod.AnswerUnknown || !strings.Contains(r.Nodes[1].Detail, "has ended") {
+				t.Errorf("%s: %v, %+v", name, err, r)
+			}
+		}
+	})
+}
+
+// A list that expires is read again.
+func TestListExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		expired := map[string]bool{}
+		s.refuses = func(request string) (int, metav1.StatusReason) {
+			if strings.HasPrefix(request, "GET") && strings.Contains(request, "/pods?") && !expired[request] {
+				expired[request] = true
+				return http.StatusGone, metav1.StatusReasonExpired
+			}
+			return 0, ""
+		}
+		if r, err := s.run(t.Context(), t); err != nil || r.Verdict() != kmod.AnswerTrue || len(expired) < 2 {
+			t.Errorf("%v, %+v, %d lists", err, r, len(expired))
 		}
 	})
 }

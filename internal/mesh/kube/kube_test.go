@@ -230,8 +230,11 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s %+v", r.URL.Path, got)
 		}
 		end := time.Now().Add(10 * time.Minute)
-		if got.Spec.Audiences[0] == "short" {
+		switch got.Spec.Audiences[0] {
+		case "short":
 			end = time.Now().Add(30 * time.Second)
+		case "slow": // this node's clock is an hour slow
+			end = end.Add(time.Hour)
 		}
 		write(t, w, object{"status": object{"token": "for " + got.Spec.Audiences[0], "expirationTimestamp": end}})
 	})
@@ -249,6 +252,9 @@ func TestTokens(t *testing.T) {
 		if err != nil || token != "for "+step.audience || requests != step.requests {
 			t.Errorf("%s: %q, %v, %d requests", step.audience, token, err, requests)
 		}
+	}
+	if _, err := tokens.Token(t.Context(), "slow"); err != nil || time.Until(tokens.kept["slow"].until) > 9*time.Minute {
+		t.Errorf("by a slow clock a token is used until %v: %v", tokens.kept["slow"].until, err)
 	}
 	away, requests = true, 0
 	for i := range 10 {

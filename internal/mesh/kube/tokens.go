@@ -48,7 +48,7 @@ type token struct {
 func (t *Tokens) Token(ctx context.Context, audience string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
+	now := time.Now() // with the monotonic clock: the other may be set
 	if kept, found := t.kept[audience]; found && now.Before(kept.until) {
 		return kept.text, nil
 	}
@@ -64,6 +64,10 @@ func (t *Tokens) Token(ctx context.Context, audience string) (string, error) {
 		t.kept = map[string]token{}
 	}
 	maps.DeleteFunc(t.kept, func(_ string, kept token) bool { return now.After(kept.until) })
+	// By a clock that is slow, a token is valid when the API server's refuses it.
+	if most := now.Add(lifetime * time.Second); until.After(most) {
+		until = most
+	}
 	t.kept[audience] = token{text, until.Add(-early)}
 	return text, nil
 }

@@ -46,8 +46,8 @@ const (
 
 // Self is what a node concludes about itself.
 type Self struct {
-	// State is StateFailed where most peers cannot be reached from here and
-	// reach each other.
+	// State is StateFailed where most peers cannot be reached from here, and no
+	// other nodes confirm that it is they that fail.
 	State State     `json:"state"`
 	Scope Scope     `json:"scope,omitempty"`
 	Since time.Time `json:"since,omitzero"`
