@@ -158,10 +158,13 @@ func (a *Agent) readLists(ctx context.Context) {
 		list, err := a.cfg.List(reading)
 		cancel()
 		wait := backoff.Spread(relist, 0.1)
-		if err != nil {
+		switch {
+		case err != nil:
 			a.cfg.Log.Warn("the list of peers could not be read", "error", err.Error())
 			wait = again.Next()
-		} else {
+		case !a.published(list):
+			wait = again.Next()
+		default:
 			again.Reset()
 		}
 		a.listed(ctx, list, err == nil)
@@ -175,6 +178,12 @@ func (a *Agent) readLists(ctx context.Context) {
 			backoff.Sleep(ctx, time.Until(calmly))
 		}
 	}
+}
+
+// published reports whether others find this node in the list. An agent often runs
+// before its pod's address is there.
+func (a *Agent) published(list []Peer) bool {
+	return slices.ContainsFunc(list, func(p Peer) bool { return p.Node == a.cfg.Node && !p.Leaving })
 }
 
 // readList has the list read, soon.
@@ -245,7 +254,7 @@ func (a *Agent) listed(ctx context.Context, list []Peer, read bool) {
 	}
 	a.ring = ring.New(append(names, a.cfg.Node))
 	a.keepWatches(ctx)
-	if !a.greeted && len(list) > 0 {
+	if !a.greeted && a.published(list) {
 		a.greeted = true
 		a.greet(ctx)
 	}

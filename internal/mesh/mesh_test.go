@@ -451,8 +451,10 @@ func TestComingAndGoing(t *testing.T) {
 		}
 		check("a node leaves")
 
-		w.set(func() { w.list = append(slices.Clone(w.list), w.peer(nodes)) })
+		// Its agent runs before its address is in the list.
 		w.start(w.ctx, nodes)
+		time.Sleep(5 * time.Second)
+		w.set(func() { w.list = append(slices.Clone(w.list), w.peer(nodes)) })
 		time.Sleep(time.Minute)
 		if n := probers(nodeName(nodes)); n != ring.Peers {
 			t.Errorf("a minute after %s has joined, %d nodes probe it", nodeName(nodes), n)
