@@ -64,8 +64,9 @@ failed or was misused.`,
   kubectl sctp verify -o html > verify.html`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if opts.Timeout < 10*time.Second || opts.PathTimeout <= 0 {
-				return errors.New("--timeout must be at least 10s, and --path-timeout more than 0")
+			// In less, no path works.
+			if opts.Timeout < 10*time.Second || opts.PathTimeout < 100*time.Millisecond {
+				return errors.New("--timeout must be at least 10s, and --path-timeout 100ms")
 			}
 			for _, s := range secrets {
 				namespace, name, _ := strings.Cut(s, "/")

@@ -295,7 +295,7 @@ func (c *meshCluster) place(ctx context.Context, i int) (*meshAgent, error) {
 		Node: a.node,
 		New: func(ctx context.Context, to netip.Addr) conclusion.Outcome {
 			if b := c.live(to); b != nil && !(*c.dropped.Load())(a, b) {
-				if _, known := b.agent.At(a.address); !known {
+				if !b.agent.Knows(a.address) {
 					b.agent.Stranger(a.address)
 				}
 			}
