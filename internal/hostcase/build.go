@@ -1,6 +1,7 @@
 package hostcase
 
 import (
+	"cmp"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -188,7 +189,13 @@ func (c *Case) kernel() (tree []Entry) {
 	}
 	for _, name := range c.Live {
 		files["sys/module/"+name+"/initstate"] = "live\n"
-		files["proc/modules"] += name + " 16384 0 - Live 0x0000000000000000\n"
+		users := ""
+		for _, m := range c.Modules {
+			if slices.Contains(c.Live, m.Name) && slices.Contains(m.Needs, name) {
+				users += m.Name + ","
+			}
+		}
+		files["proc/modules"] += name + " 16384 0 " + cmp.Or(users, "-") + " Live 0x0000000000000000\n"
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		tree = append(tree, Entry{File, name, files[name]})

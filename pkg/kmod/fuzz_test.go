@@ -157,7 +157,7 @@ func FuzzKernelFiles(f *testing.F) {
 	f.Add("cpu 1 2 3\nbtime 1700000000\nprocesses 3\n")
 	f.Add("btime -99999999999999999999\nbtime 7")
 	f.Fuzz(func(t *testing.T, text string) {
-		if s := listedState(text, "sctp"); s != StateAbsent && !strings.Contains(text, "sctp") {
+		if s, _ := listedState(text, "sctp"); s != StateAbsent && !strings.Contains(text, "sctp") {
 			t.Fatalf("state %s", s)
 		}
 		if at := bootTime(text); !at.IsZero() && !strings.Contains(text, "btime ") {

@@ -64,6 +64,8 @@ type host struct {
 	builtinBy Evidence
 	// state is the target's in the running kernel, if it could be read.
 	state State
+	// users are the modules in the running kernel that use the target.
+	users []string
 	// nothingLoaded: no other module counts as loaded.
 	nothingLoaded bool
 

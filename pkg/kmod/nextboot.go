@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"path"
@@ -593,7 +594,12 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 		return
 	}
 	other := *h
-	other.Tree = h.Checked(lasting)
+	other.Tree = h.Checked(func(name string) error {
+		if h.leavesDisk(name) {
+			return fs.ErrNotExist
+		}
+		return nil
+	})
 	other.problems = slices.Clip(h.problems)
 	other.notes = nil
 	other.gatherConfigs()
@@ -604,7 +610,11 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 	}
 	next.Known = false
 	for _, file := range files {
-		next.Pending = append(next.Pending, Evidence{File: file, Effect: "is gone at the next boot, unless something creates it again"})
+		effect := "is gone at the next boot, unless something creates it again"
+		if !volatile(file) {
+			effect = "leads to what " + effect
+		}
+		next.Pending = append(next.Pending, Evidence{File: file, Effect: effect})
 	}
 }
 
@@ -624,9 +634,9 @@ func (h *host) inRun(now replayed) (files []string) {
 			add(printableName(dir + "/" + e.name))
 		}
 	}
-	for _, list := range [][]Evidence{now.boot.Decision.Evidence, now.boot.RequestedBy, now.boot.LoadedBy} {
+	for _, list := range [][]Evidence{now.boot.Decision.Evidence, now.boot.RequestedBy, now.boot.LoadedBy, now.autoload.Evidence} {
 		for _, e := range list {
-			if volatile(e.File) {
+			if h.leavesDisk(e.File) {
 				add(e.File)
 			}
 		}
@@ -637,6 +647,12 @@ func (h *host) inRun(now replayed) (files []string) {
 	}
 	slices.Sort(files)
 	return files
+}
+
+// leavesDisk: a name leads to what no boot leaves there.
+func (h *host) leavesDisk(name string) bool {
+	at, err := h.Resolve(name)
+	return volatile(name) || err == nil && volatile(path.Join("/", at))
 }
 
 // newestKernel is the newest kernel of this one's flavour that has an index, this

@@ -20,16 +20,9 @@ type kernelFS interface {
 	Close() error
 }
 
+// volatile: what is there is in memory, or is removed by a boot.
 func volatile(name string) bool {
-	return strings.HasPrefix(name, "/run/modprobe.d") || strings.HasPrefix(name, "/run/modules-load.d") || strings.HasPrefix(name, "/run/systemd/system")
-}
-
-// lasting refuses the configuration in /run.
-func lasting(name string) error {
-	if volatile(name) {
-		return fs.ErrNotExist
-	}
-	return nil
+	return strings.HasPrefix(name, "/run/") || strings.HasPrefix(name, "/tmp/") || strings.HasPrefix(name, "/dev/shm/")
 }
 
 // Limits on what is read of a host. A real configuration is orders of

@@ -184,7 +184,7 @@ var mentionDirs = []string{
 	"/etc/networkd-dispatcher/carrier.d", "/etc/networkd-dispatcher/configured.d", "/etc/networkd-dispatcher/routable.d",
 	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d",
 	"/var/lib/cloud/scripts/per-boot", "/var/lib/cloud/instance/boothooks", "/etc/cloud/cloud.cfg.d", "/oem",
-	"/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators",
+	"/etc/containers/systemd", "/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators",
 }
 
 var mentionFiles = []string{

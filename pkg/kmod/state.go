@@ -83,16 +83,18 @@ func (h *host) procModules() State {
 	text, err := h.proc.ReadFile("modules")
 	switch {
 	case err == nil:
-		return listedState(text, h.target)
+		state, users := listedState(text, h.target)
+		h.users = strings.FieldsFunc(users, func(r rune) bool { return r == ',' || r == '-' })
+		return state
 	case hostroot.Absent(err):
 		return StateAbsent // a kernel without loadable modules
 	}
 	return StateUnknown
 }
 
-// listedState reads a module's state in the text of /proc/modules
-// (kernel/module/procfs.c, m_show): NAME SIZE REFCNT USERS STATE ADDRESS.
-func listedState(text, name string) State {
+// listedState reads a module's state, and which others use it, in the text of
+// /proc/modules (kernel/module/procfs.c, m_show): NAME SIZE REFCNT USERS STATE ADDRESS.
+func listedState(text, name string) (state State, users string) {
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line)
 		if len(fields) < 5 || fields[0] != name {
@@ -100,13 +102,13 @@ func listedState(text, name string) State {
 		}
 		switch fields[4] {
 		case "Live":
-			return StateLoaded
+			return StateLoaded, fields[3]
 		case "Loading":
-			return StateLoading
+			return StateLoading, ""
 		case "Unloading":
-			return StateUnloading
+			return StateUnloading, ""
 		}
-		return StateUnknown
+		return StateUnknown, ""
 	}
-	return StateAbsent
+	return StateAbsent, ""
 }

@@ -522,6 +522,9 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 		}
 	}
 	loaded, unsure, removed := ev.replayUnits(&boot)
+	if boot.Requested != AnswerTrue || boot.Decision.Allowed != AnswerTrue {
+		unsure = append(unsure, ev.broughtAlong()...)
+	}
 	unseen := h.unitsErr
 	if h.loadUnit.other {
 		unseen = &h.loadUnit.by
@@ -545,6 +548,40 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 	boot.Decision = Decision{Allowed: AnswerUnknown, Evidence: tidy(append(slices.Clone(boot.Decision.Evidence), unsure...), AnswerUnknown)}
 	boot.Decision.Cause = boot.Decision.Evidence[0].Cause
 	return boot
+}
+
+// broughtAlong are the modules of this boot that bring the target along, whatever loads
+// them at the next one: those that need it, and those of which modprobe.d says so.
+// What uses sctp_diag is no boot.
+func (ev *evaluation) broughtAlong() (list []Evidence) {
+	fresh := *ev.host
+	fresh.nothingLoaded = true
+	add := func(name string, e Evidence) {
+		if len(list) > maxListed || name == fresh.target || fresh.initState(name) != StateLoaded {
+			return
+		}
+		kern := fresh.newKernel()
+		if fresh.newProcess(ev.cfg, kern).modulesLoad(name); kern.inserted[fresh.target] || len(kern.unsure) > 0 {
+			e.Cause, e.Effect = CauseUnreadable, "brings "+fresh.target+" along with "+printable(name)+", which this boot has loaded"
+			list = append(list, e)
+		}
+	}
+	for _, name := range fresh.users {
+		if name != fresh.target+"_diag" {
+			add(name, Evidence{File: "/proc/modules"})
+		}
+	}
+	for _, s := range ev.cfg.softdeps {
+		if slices.Contains(s.pre, fresh.target) || slices.Contains(s.post, fresh.target) {
+			add(s.pattern, s.evidence(CauseNone, ""))
+		}
+	}
+	for _, c := range ev.cfg.installs {
+		if loads(c.command) && strings.Contains(c.command, fresh.target) {
+			add(c.pattern, c.evidence(CauseNone, ""))
+		}
+	}
+	return list
 }
 
 // settled says that nothing can load the target, whatever a boot starts: there is no

@@ -793,6 +793,43 @@ func strangeHosts() (list []strangeHost) {
 	}
 	add("mention: a generator that masks", whole(requested, file("etc/systemd/system-generators/x", "#!/bin/sh\nln -s /dev/null $1/systemd-modules-load.service\n")), "unknown")
 	add("mention: a generator that does not", whole(requested, file("etc/systemd/system-generators/x", "#!/bin/sh\n# systemd-modules-load.service\n")), "loaded")
+	add("mention: a container's unit", whole(blacklisted, file("etc/containers/systemd/x.container", "[Container]\nImage=x\n[Service]\nExecStartPre=/usr/sbin/modprobe sctp\n")), "unknown")
+	// What leads to files that no boot leaves there.
+	for _, memory := range []string{"run", "var/run", "tmp", "dev/shm"} {
+		at := func(name string, es ...hostcase.Entry) *hostcase.Case {
+			return whole(append(es, link("var/run", "/run"), file(strings.TrimPrefix(memory, "var/")+"/"+name, map[string]string{"l.service": "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", "sctp.conf": "sctp\n", "b.conf": "blacklist sctp\n"}[name]))...)
+		}
+		const gone = "unknown;warnings~=is gone at the next boot"
+		add("memory: a request in "+memory, at("sctp.conf", link("etc/modules-load.d/sctp.conf", "/"+memory+"/sctp.conf")), gone)
+		add("memory: all requests in "+memory, at("sctp.conf", link("etc/modules-load.d", "/"+memory)), gone)
+		add("memory: a blacklist in "+memory, at("b.conf", link("etc/modprobe.d/b.conf", "/"+memory+"/b.conf")), gone)
+		add("memory: a blacklist in "+memory+" beside another", at("b.conf", link("etc/modprobe.d/a.conf", "/"+memory+"/b.conf"), blacklisted), "blocked")
+		add("memory: a unit in "+memory, at("l.service", blacklisted, link("etc/systemd/system/l.service", "/"+memory+"/l.service"), link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")), gone)
+	}
+	add("memory: a link that stays on disk", whole(file("etc/x/sctp.conf", "sctp\n"), link("etc/modules-load.d/sctp.conf", "../x/sctp.conf")), "loaded")
+	// Modules that are loaded, and bring the target along.
+	driver := func(c *hostcase.Case) *hostcase.Case {
+		c.Modules, c.Live = append(c.Modules, hostcase.Module{Name: "virtio_net", File: "kernel/drivers/net/virtio_net.ko"}), append(c.Live, "virtio_net")
+		return c
+	}
+	along := func(line string, es ...hostcase.Entry) *hostcase.Case {
+		return whole(append(es, file("opt/x", elf), file("etc/modprobe.d/x.conf", line+"\n"))...)
+	}
+	for _, line := range []string{"softdep virtio_net pre: sctp", "softdep virtio-net post: sctp", "install virtio_net /sbin/modprobe -i virtio_net; /sbin/modprobe sctp", "install virtio-net /sbin/modprobe -i virtio_net && /opt/x && /sbin/modprobe sctp"} {
+		add("along: "+line, driver(along(line, blacklisted)), "unknown;autoload=false")
+		add("along: nothing stops it: "+line, driver(along(line)), "unknown;autoload=true")
+		add("along: requested: "+line, driver(along(line, requested)), "loaded")
+		add("along: install stops it: "+line, driver(along(line+"\ninstall sctp /bin/false")), map[bool]string{true: "unknown", false: "blocked"}[strings.Contains(line, "/opt/x")])
+		add("along: the driver is not loaded: "+line, along(line, blacklisted), "blocked")
+	}
+	user := func(name string, es ...hostcase.Entry) *hostcase.Case {
+		c := loaded(whole(es...))
+		c.Modules, c.Live = append(c.Modules, hostcase.Module{Name: name, File: "kernel/fs/" + name + ".ko", Needs: []string{"sctp", "libcrc32c"}}), append(c.Live, name)
+		return c
+	}
+	add("along: needed by what is loaded", user("dlm", blacklisted), "unknown;warnings~!=WillNotSurviveReboot")
+	add("along: needed by what is loaded, and stopped", user("dlm", file("etc/modprobe.d/x.conf", "install sctp /bin/false\n")), "blocked")
+	add("along: needed by what ss loads", user("sctp_diag", blacklisted), "blocked")
 	add("mention: runcmd", whole(blacklisted, file("var/lib/cloud/instance/user-data.txt", "#cloud-config\nbootcmd:\n - x\nruncmd:\n - modprobe sctp\n")), "blocked")
 	add("mention: none by Debian's own script of kmod, which systemd does not run", whole(blacklisted,
 		file("etc/init.d/kmod", "#!/bin/sh -e\nload_module() {\n  modprobe $module $args || true\n}\nfiles=$(modules_files)\n"), link("etc/rcS.d/S01kmod", "../init.d/kmod")), "blocked")
