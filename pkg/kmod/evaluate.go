@@ -298,7 +298,9 @@ func (ev *evaluation) explainEmptied() []Evidence {
 		if n > 0 && len(files) == before {
 			break
 		}
-		other.cfg = ev.cfg.without(files)
+		if other.cfg = ev.cfg.without(files); other.cfg.changes() == ev.cfg.changes() {
+			break // blacklist lines keep no others from taking part
+		}
 		for _, c := range ev.callers {
 			for _, name := range c.names {
 				list, _ := other.explainName(c.who, name)

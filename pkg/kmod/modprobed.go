@@ -68,6 +68,11 @@ func (p *policy) without(files map[string]bool) *policy {
 	return &out
 }
 
+// changes is how many rules there are that change what a name leads to.
+func (p *policy) changes() int {
+	return len(p.installs) + len(p.removes) + len(p.aliases) + len(p.softdeps)
+}
+
 func outside[R interface{ in(map[string]bool) bool }](rules []R, files map[string]bool) []R {
 	return slices.DeleteFunc(slices.Clone(rules), func(r R) bool { return r.in(files) })
 }

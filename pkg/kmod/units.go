@@ -411,7 +411,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
 					args = withoutEnv(args)
-					if text := strings.Join(args, " "); h.locked == nil && locks(text) {
+					if h.locked == nil && slices.ContainsFunc(args, locks) {
 						h.locked = new(source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}.evidence(CauseNone, lockEffect))
 					}
 					if c := (unitCommand{args: args, before: before, mtime: u.Changed, early: u.Early()}); h.concerns(u, args, sure) {
@@ -554,30 +554,31 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 // them at the next one: those that need it, and those of which modprobe.d says so.
 // What uses sctp_diag is no boot.
 func (ev *evaluation) broughtAlong() (list []Evidence) {
-	fresh := *ev.host
-	fresh.nothingLoaded = true
+	h := ev.host
 	add := func(name string, e Evidence) {
-		if len(list) > maxListed || name == fresh.target || fresh.initState(name) != StateLoaded {
+		if len(list) > maxListed || name == h.target || h.initState(name) != StateLoaded {
 			return
 		}
+		fresh := *h
+		fresh.nothingLoaded = true
 		kern := fresh.newKernel()
-		if fresh.newProcess(ev.cfg, kern).modulesLoad(name); kern.inserted[fresh.target] || len(kern.unsure) > 0 {
-			e.Cause, e.Effect = CauseUnreadable, "brings "+fresh.target+" along with "+printable(name)+", which this boot has loaded"
+		if fresh.newProcess(ev.cfg, kern).modulesLoad(name); kern.inserted[h.target] || len(kern.unsure) > 0 {
+			e.Cause, e.Effect = CauseUnreadable, "brings "+h.target+" along with "+printable(name)+", which this boot has loaded"
 			list = append(list, e)
 		}
 	}
-	for _, name := range fresh.users {
-		if name != fresh.target+"_diag" {
+	for _, name := range h.users {
+		if name != h.target+"_diag" {
 			add(name, Evidence{File: "/proc/modules"})
 		}
 	}
 	for _, s := range ev.cfg.softdeps {
-		if slices.Contains(s.pre, fresh.target) || slices.Contains(s.post, fresh.target) {
+		if slices.Contains(s.pre, h.target) || slices.Contains(s.post, h.target) {
 			add(s.pattern, s.evidence(CauseNone, ""))
 		}
 	}
 	for _, c := range ev.cfg.installs {
-		if loads(c.command) && strings.Contains(c.command, fresh.target) {
+		if loads(c.command) && strings.Contains(c.command, h.target) {
 			add(c.pattern, c.evidence(CauseNone, ""))
 		}
 	}
