@@ -16,6 +16,8 @@ func TestNotice(t *testing.T) {
 		{"# This file is managed by Salt, changes will be overwritten\n", "# This file is managed by Salt, changes will be overwritten"},
 		{"  ## CIS 3.2.4 Ensure sctp kernel module is not available\ninstall sctp /bin/false\n", "## CIS 3.2.4 Ensure sctp kernel module is not available"},
 		{"# Set for STIG requirement RHEL-09-213060\n", "# Set for STIG requirement RHEL-09-213060"},
+		{"# Disable per security requirements\ninstall sctp /bin/false\n", "# Disable per security requirements"}, // OpenSCAP's scripts
+		{"# osbuild: org.osbuild.modprobe\n", "# osbuild: org.osbuild.modprobe"},
 		{"# Per CCE-82516-6: Set install sctp /bin/true\n", ""},
 		// RHEL's own file.
 		{"# This kernel module can be automatically loaded by non-root users.\n# To enhance system security, the module is blacklisted by default.\n# Remove the blacklist by adding a comment # at the start of the line.\nblacklist sctp\n", ""},
