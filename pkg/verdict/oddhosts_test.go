@@ -830,6 +830,9 @@ func strangeHosts() (list []strangeHost) {
 	add("along: needed by what is loaded", user("dlm", blacklisted), "unknown;warnings~!=WillNotSurviveReboot")
 	add("along: needed by what is loaded, and stopped", user("dlm", file("etc/modprobe.d/x.conf", "install sctp /bin/false\n")), "blocked")
 	add("along: needed by what ss loads", user("sctp_diag", blacklisted), "blocked")
+	for _, mask := range []string{"usr/local/lib/systemd/system/systemd-modules-load.service", "etc/systemd/system.control/systemd-modules-load.service"} {
+		add("condition: "+mask, whole(requested, file(mask, "")), "on-demand;commands~=rm /"+mask)
+	}
 	add("mention: runcmd", whole(blacklisted, file("var/lib/cloud/instance/user-data.txt", "#cloud-config\nbootcmd:\n - x\nruncmd:\n - modprobe sctp\n")), "blocked")
 	add("mention: none by Debian's own script of kmod, which systemd does not run", whole(blacklisted,
 		file("etc/init.d/kmod", "#!/bin/sh -e\nload_module() {\n  modprobe $module $args || true\n}\nfiles=$(modules_files)\n"), link("etc/rcS.d/S01kmod", "../init.d/kmod")), "blocked")

@@ -102,11 +102,12 @@ func TestStepsOnceOnStoppedUnits(t *testing.T) {
 		return file(units+unit+".d/"+name, "[Unit]\nConditionPathExists=/etc/none\n")
 	}
 	for name, entries := range map[string][]hostcase.Entry{
-		"two masks":          {link(units+unit, "/dev/null"), file("run/systemd/system/"+unit, "")},
-		"mask and drop-ins":  {link(units+unit, "/dev/null"), condition("a.conf"), condition("b.conf")},
-		"link and drop-in":   {link(units+"sysinit.target.wants/"+unit, "/dev/null"), condition("a.conf")},
-		"commands replaced":  {file(units+unit+".d/a.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n"), condition("b.conf")},
-		"edited and drop-in": {file(units+unit, "[Service]\nType=oneshot\nExecStart=/bin/true\n"), condition("z.conf")},
+		"two masks":                            {link(units+unit, "/dev/null"), file("run/systemd/system/"+unit, "")},
+		"mask and drop-ins":                    {link(units+unit, "/dev/null"), condition("a.conf"), condition("b.conf")},
+		"masks that systemctl does not remove": {file("usr/local/lib/systemd/system/"+unit, ""), file("usr/local/lib/systemd/system/"+unit+".d/a.conf", "[Unit]\nConditionPathExists=/etc/none\n"), link("etc/systemd/system.control/"+unit, "/dev/null")},
+		"link and drop-in":                     {link(units+"sysinit.target.wants/"+unit, "/dev/null"), condition("a.conf")},
+		"commands replaced":                    {file(units+unit+".d/a.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n"), condition("b.conf")},
+		"edited and drop-in":                   {file(units+unit, "[Service]\nType=oneshot\nExecStart=/bin/true\n"), condition("z.conf")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := whole(append(entries, requested, blacklisted)...).FS()

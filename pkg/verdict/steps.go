@@ -115,12 +115,12 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 func unitStep(e kmod.Evidence) Remedy {
 	const unit = "systemd-modules-load.service"
 	step := Remedy{Action: ActionRestoreFile, File: e.File, Line: e.Line}
-	switch shipped := strings.HasPrefix(e.File, "/usr/") || strings.HasPrefix(e.File, "/lib/"); {
+	switch shipped := strings.HasPrefix(e.File, "/usr/lib/") || strings.HasPrefix(e.File, "/lib/"); {
 	case shipped && strings.Contains(e.Text, "=|"): // a condition that such a file makes hold
 		return request(kmod.SCTP().Name)
 	case shipped:
 		step.Text = "restore " + unit + " from the package of systemd"
-	case path.Base(e.File) == unit && e.Text == "" && strings.Contains(e.Effect, "unmask"):
+	case path.Base(e.File) == unit && e.Text == "" && strings.Contains(e.Effect, "unmask") && strings.HasSuffix(path.Dir(e.File), "/systemd/system") && !strings.HasPrefix(e.File, "/usr/"):
 		step.Text = "unmask the unit that reads modules-load.d (" + e.File + ")"
 		step.Command = "systemctl unmask " + unit
 		if strings.HasPrefix(e.File, "/run/") {
