@@ -43,5 +43,11 @@ func (i *introductions) make(p Peer, now time.Time) bool {
 	return true
 }
 
-// failed: the node gave no answer, and another one may.
-func (i *introductions) failed(p Peer) { delete(i.made, p.Address) }
+// failed: the node gave no answer, and another one may. If it was not reached, no
+// token was asked for.
+func (i *introductions) failed(p Peer, reached bool) {
+	if !reached && time.Since(i.made[p.Address]) < introduceAgain {
+		i.used = i.used.Add(-introduceAgain)
+	}
+	delete(i.made, p.Address)
+}

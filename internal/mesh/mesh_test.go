@@ -158,7 +158,7 @@ func (w *world) start(ctx context.Context, i int) {
 			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 			defer cancel()
 			if o := w.send(ctx, name, asked.Address, tcp); o.State != picture.StateOK {
-				return picture.StateUnknown, errors.New(o.Cause)
+				return picture.StateUnknown, conclusion.ErrUnreached
 			}
 			w.mu.Lock()
 			w.questions++
@@ -683,5 +683,60 @@ func TestSeveral(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Where two of three zones are gone, the nodes of the third first ask some that are
+// gone, too; then others. None takes the failure for its own.
+func TestZonesGone(t *testing.T) {
+	for _, nodes := range []int{6, 9, 12} {
+		t.Run(fmt.Sprint(nodes), func(t *testing.T) {
+			inWorld(t, nodes, func(w *world) {
+				gone := map[string]bool{}
+				for _, p := range w.list {
+					gone[p.Node] = p.Zone != "zone-0"
+				}
+				w.set(func() { w.drops = func(from, to string, _ traffic) bool { return gone[from] || gone[to] } })
+				time.Sleep(16 * time.Second)
+				node, other := 0, 0
+				for name, a := range w.agents {
+					p := a.Picture()
+					if p.Self.State != picture.StateOK && !gone[name] {
+						t.Errorf("%s itself: %s", name, p.Self.State)
+					}
+					for _, peer := range p.Failing() {
+						switch {
+						case gone[name]:
+						case peer.Conclusion == picture.ConclusionNode:
+							node++
+						default:
+							other++
+						}
+					}
+				}
+				if node < 2*other {
+					t.Errorf("%d conclusions about nodes, and %d others", node, other)
+				}
+			})
+		})
+	}
+}
+
+// Nodes that are not reached cost the API server nothing, and so are not counted.
+func TestIntroductions(t *testing.T) {
+	now := time.Now()
+	for reached, want := range map[bool]int{false: 20, true: introductionsAtOnce} {
+		i := introductions{made: map[netip.Addr]time.Time{}}
+		made := 0
+		for n := range 20 {
+			p := Peer{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)})}
+			if i.make(p, now) {
+				made++
+				i.failed(p, reached)
+			}
+		}
+		if made != want {
+			t.Errorf("reached %v: %d introductions, want %d", reached, made, want)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -68,7 +69,8 @@ func (a *Agent) try(ctx context.Context, w *watch, k conclusion.Kind) conclusion
 func (a *Agent) failed(ctx context.Context, w *watch, k conclusion.Kind, failures int) {
 	now := time.Now()
 	a.mu.Lock()
-	askNow := now.Sub(w.asked) >= askAgain || failures == 1 && now.Sub(w.asked) >= askOnce
+	askNow := now.Sub(w.asked) >= askAgain || failures == 1 && now.Sub(w.asked) >= askOnce ||
+		failures == conclusion.Tries && a.table.Unanswered(w.peer.Node)
 	if askNow {
 		w.asked = now
 	}
@@ -131,7 +133,7 @@ func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
 			state, err := a.cfg.Ask(ctx, other, w.peer.Node, k)
 			if err != nil {
 				a.mu.Lock()
-				a.introductions.failed(other)
+				a.introductions.failed(other, !errors.Is(err, conclusion.ErrUnreached))
 				a.mu.Unlock()
 				a.cfg.Log.Debug("no answer about a peer", "error", err.Error())
 			}
@@ -173,7 +175,7 @@ func (a *Agent) others(w *watch, k conclusion.Kind) (chosen []Peer) {
 	}
 	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })
 	last := func(p Peer) (rank int) {
-		if a.table.State(p.Node, k) == picture.StateFailed {
+		if a.table.Fails(p.Node) {
 			rank += 2
 		}
 		if a.introductions.needed(p, now) {

@@ -125,6 +125,9 @@ func TestAsk(t *testing.T) {
 	if err != nil || state != picture.StateFailed || n.checks.Load() != 1 {
 		t.Errorf("%s, %v, %d checks", state, err, n.checks.Load())
 	}
+	if _, err := c.Ask(t.Context(), "node-7", netip.AddrPortFrom(loopback(7), n.at.Port()), "node-3", conclusion.New); !errors.Is(err, conclusion.ErrUnreached) {
+		t.Errorf("of a node that is not there: %v", err)
+	}
 }
 
 // Nobody but a peer, in its own name, is answered, and nothing is probed that is

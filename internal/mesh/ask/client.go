@@ -40,7 +40,7 @@ func (c Client) Ask(ctx context.Context, node string, at netip.AddrPort, about s
 	dialer := net.Dialer{Timeout: reachTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(c.Local, 0))}
 	raw, err := dialer.DialContext(ctx, "tcp", at.String())
 	if err != nil {
-		return fail("connect", err)
+		return fail("connect", fmt.Errorf("%w: %w", conclusion.ErrUnreached, err))
 	}
 	defer raw.Close()
 	defer context.AfterFunc(ctx, func() { raw.Close() })()
@@ -49,7 +49,7 @@ func (c Client) Ask(ctx context.Context, node string, at netip.AddrPort, about s
 	shake, cancel := context.WithTimeout(ctx, shakeTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(shake); err != nil {
-		return fail("shake hands", err)
+		return fail("shake hands", fmt.Errorf("%w: %w", conclusion.ErrUnreached, err))
 	}
 	ctx, cancel = context.WithTimeout(ctx, answerTimeout)
 	defer cancel()

@@ -75,7 +75,7 @@ func (t *Table) Alone() bool {
 			continue
 		}
 		ring++
-		if !slices.ContainsFunc(Kinds(), func(k Kind) bool { return p.lines[k].failures > 0 }) {
+		if !p.failing() {
 			return false
 		}
 	}

@@ -147,6 +147,16 @@ func TestSettling(t *testing.T) {
 	}
 }
 
+// That nobody answers, as while the API server is away, overturns nothing.
+func TestNobodyAnswers(t *testing.T) {
+	table := tableOf(10, silent(3, 3))
+	table.Judge(at(3))
+	table.Answers("0", 0, 0, at(30))
+	if changes := table.Judge(at(30)); len(changes) > 0 || table.Picture()[0].AlsoFail != 3 {
+		t.Errorf("%+v, %+v", changes, table.Picture()[0])
+	}
+}
+
 // Paths that fail one after the other turn out to be this node's own failure.
 func TestPathsBecomeSelf(t *testing.T) {
 	table := tableOf(10, silent(3, 0), silent(3, 0), silent(3, 0))

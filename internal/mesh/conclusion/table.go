@@ -6,6 +6,7 @@
 package conclusion
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -47,6 +48,9 @@ const (
 	CauseRefused = "refused"
 	CauseSilence = "no answer"
 )
+
+// ErrUnreached is of a node that was to be asked about a peer, and is not reached.
+var ErrUnreached = errors.New("not reached")
 
 // Outcome of one try. Its state is [picture.StateUnknown] where it proves nothing
 // about the peer, such as when this process had no file descriptors.
@@ -111,6 +115,11 @@ type peer struct {
 
 func (p *peer) fails() bool {
 	return slices.ContainsFunc(Kinds(), func(k Kind) bool { return p.lines[k].counts() })
+}
+
+// failing: the latest try of a kind failed.
+func (p *peer) failing() bool {
+	return slices.ContainsFunc(Kinds(), func(k Kind) bool { return p.lines[k].failures > 0 })
 }
 
 // confirmed: most of the others that were asked fail, too.
@@ -250,10 +259,15 @@ func (t *Table) TCP(node string, o Outcome) {
 }
 
 // Answers adds the answers of others about a peer: how many there are, and how many
-// of them fail towards it.
+// of them fail towards it. Where nobody answers, earlier answers stand.
 func (t *Table) Answers(node string, asked, alsoFail int, at time.Time) {
-	if p := t.find(node); p != nil {
-		p.asked, p.alsoFail, p.answered, p.renewed = asked, alsoFail, at, true
+	p := t.find(node)
+	if p == nil {
+		return
+	}
+	p.answered = at
+	if asked > 0 || p.asked == 0 {
+		p.asked, p.alsoFail, p.renewed = asked, alsoFail, true
 	}
 }
 
@@ -267,6 +281,23 @@ func (t *Table) State(node string, k Kind) picture.State {
 	default:
 		return p.lines[k].last.State
 	}
+}
+
+// Fails reports whether the latest try of a kind failed towards a peer.
+func (t *Table) Fails(node string) bool {
+	p := t.find(node)
+	return p != nil && p.failing()
+}
+
+// Unanswered reports whether nobody has answered about a peer, and has judgement
+// wait for those that are asked now.
+func (t *Table) Unanswered(node string) bool {
+	p := t.find(node)
+	if p == nil || p.asked > 0 {
+		return false
+	}
+	p.answered = time.Time{}
+	return true
 }
 
 // Self is what is concluded about this node.
