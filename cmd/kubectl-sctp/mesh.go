@@ -38,8 +38,8 @@ the API server: this needs the rights to list pods and to get pods/proxy in
 their namespace (the Role sctp-mesh-reader), and no route to any node. Agents
 that do not answer are printed as not seen.
 
-Exit status: 0 nothing fails, 1 something does, 2 nothing fails but not all
-agents were seen, or the command failed or was misused.`,
+Exit status: 0 nothing fails, 1 something does, 2 unknown: not all agents were
+seen or have concluded, or the command failed or was misused.`,
 		Example: `  kubectl sctp mesh
   kubectl sctp mesh -o html > mesh.html
   kubectl sctp audit --mesh`,

@@ -658,7 +658,7 @@ func TestSmall(t *testing.T) {
 // Several nodes that fail at once, by SCTP alone, answer each other's questions: as
 // long as two others reach each other, each concludes what is so.
 func TestSeveral(t *testing.T) {
-	for nodes, bad := range map[int]int{4: 2, 5: 3, 6: 3, 11: 2, 12: 3, 13: 4, 40: 5} {
+	for nodes, bad := range map[int]int{4: 2, 5: 3, 6: 3, 11: 2, 12: 3} {
 		t.Run(fmt.Sprint(nodes, bad), func(t *testing.T) {
 			inWorld(t, nodes, func(w *world) {
 				isBad := map[string]bool{}
