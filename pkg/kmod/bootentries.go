@@ -66,6 +66,9 @@ func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 		if len(fields) < 2 || !slices.Contains([]string{"linux", "linux16", "linuxefi"}, fields[0]) {
 			continue
 		}
+		if at := slices.IndexFunc(fields, func(f string) bool { return f[0] == '#' }); at > 1 {
+			fields = fields[:at] // a comment
+		}
 		e := bootEntry{id: file, file: file, linux: fields[1], options: []logicalLine{{number: number, text: strings.Join(fields[2:], " ")}}}
 		if len(list) < maxBootEntries && !slices.ContainsFunc(list, func(o bootEntry) bool { return o.linux == e.linux && o.options[0].text == e.options[0].text }) {
 			list = append(list, e)
@@ -89,11 +92,54 @@ func (e bootEntry) kernel() string {
 // savedDefault is how grub.cfg boots the entry that grubenv names.
 var savedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default="?\$\{?saved_entry`) })
 
-// grubVariable is a line of GRUB's environment block.
+// grubVariable is a line of GRUB's environment block, or one of grub.cfg that sets a
+// variable.
 type grubVariable struct {
-	value string
-	line  int
+	value, file string
+	line        int
 }
+
+// grubSet begins the command of grub.cfg that sets a variable.
+var grubSet = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*set\s+(\w+)=`) })
+
+// addGrubSets adds what grub.cfg sets of the entries' variables, by the names with "$": the environment block has
+// the entry to be booted under names that grub.cfg only clears. Of a variable that is set
+// in both, the block's $kernelopts is in force, and grub.cfg's of all others.
+func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, data []byte) {
+	names := map[string]bool{}
+	for _, e := range entries {
+		for _, o := range e.options {
+			if strings.Contains(o.text, "$") {
+				for _, name := range grubReference().FindAllString(o.text, maxListed) {
+					names[strings.Trim(name, "${}")] = true
+				}
+			}
+		}
+	}
+	if len(names) == 0 {
+		return
+	}
+	number := 0
+	for raw := range bytes.Lines(data) {
+		number++
+		if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t"), []byte("set")) {
+			continue
+		}
+		at := grubSet().FindSubmatch(raw)
+		if at == nil {
+			continue
+		}
+		if name := string(at[1]); names[name] && (name != kernelOpts || env[name].line == 0) {
+			value, _ := shellValue(strings.TrimRight(cString(string(raw[len(at[0]):])), "\r\n"), 0)
+			env["$"+name] = grubVariable{value, file, number}
+		}
+	}
+}
+
+const kernelOpts = "kernelopts"
+
+// grubReference is a variable's value in GRUB.
+var grubReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(\w+|\{\w+\})`) })
 
 // parseGrubEnvironment reads grubenv: lines NAME=VALUE, with backslashes before a
 // newline and a backslash (grub-core/lib/envblk.c).
@@ -106,7 +152,7 @@ func parseGrubEnvironment(data []byte) map[string]grubVariable {
 		if !ok || strings.HasPrefix(name, "#") || len(env) >= maxListed {
 			continue
 		}
-		env[name] = grubVariable{strings.ReplaceAll(value, `\\`, `\`), number}
+		env[name] = grubVariable{strings.ReplaceAll(value, `\\`, `\`), grubEnvironment, number}
 	}
 	return env
 }
@@ -117,26 +163,33 @@ type bootArgument struct {
 	line        int
 }
 
-// arguments are the entry's, with GRUB's variables replaced by what the environment
-// block has for them ($kernelopts, $tuned_params). known is false where it has no
-// $kernelopts, which is set in grub.cfg then, and where the kernel has its own.
+// arguments are the entry's, with GRUB's variables replaced ($kernelopts, $tuned_params).
+// known is false where there is no $kernelopts, and where the kernel has its own.
 func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, known bool) {
 	if e.unified {
 		return nil, false
 	}
 	for _, o := range e.options {
 		for tok := range kernelTokens(o.text) {
-			name, variable := strings.CutPrefix(tok, "$")
-			if !variable {
-				list = append(list, bootArgument{tok, e.file, o.number})
-				continue
+			from, known := bootArgument{tok, e.file, o.number}, true
+			if strings.Contains(tok, "$") {
+				from.token = grubReference().ReplaceAllStringFunc(tok, func(name string) string {
+					name = strings.Trim(name, "${}")
+					v, ok := env["$"+name]
+					if !ok {
+						v, ok = env[name]
+					}
+					known = known && (ok || name != kernelOpts)
+					if len(name)+3 >= len(tok) && ok {
+						from.file, from.line = v.file, v.line
+					}
+					return v.value
+				})
 			}
-			name = strings.Trim(name, "{}")
-			v, ok := env[name]
-			if !ok && name == "kernelopts" {
+			if !known {
 				return nil, false
 			}
-			list = appendTokens(list, v.value, grubEnvironment, v.line)
+			list = appendTokens(list, from.token, from.file, from.line)
 		}
 	}
 	return list, true
@@ -187,8 +240,11 @@ func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bo
 
 // grubArguments begins an assignment of kernel arguments in a shell script.
 var grubArguments = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\s*(?:export\s+)?(GRUB_CMDLINE_LINUX(?:_DEFAULT)?)(\+?)=`)
+	return regexp.MustCompile(`^(export\s+|[^#]*?[\s;])??(GRUB_CMDLINE_LINUX(?:_DEFAULT)?)(\+?)=`)
 })
+
+// shellExpansion is the value of a variable in a shell.
+var shellExpansion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[^}]*\}`) })
 
 // grubDefaults are the kernel arguments in /etc/default/grub and what is read after it,
 // by the variable that has them.
@@ -208,10 +264,12 @@ func (g grubDefaults) parse(file string, data []byte) []bootArgument {
 			if at == nil {
 				continue
 			}
-			if name = at[1]; at[2] == "" && !isBlank(text[0]) && !strings.Contains(text, "$") {
+			if name = at[2]; at[3] == "" && (at[1] == "" || strings.HasPrefix(at[1], "export")) && !strings.Contains(text, "$") {
 				delete(g, name)
 			}
-			text = text[len(at[0]):]
+			if text = text[len(at[0]):]; strings.Contains(text, "${") {
+				text = shellExpansion().ReplaceAllString(text, "")
+			}
 		}
 		if value, quote = shellValue(text, quote); value != "" {
 			g[name] = appendTokens(g[name], value, file, number)

@@ -182,14 +182,18 @@ func (h *host) gatherBootSources() bootSources {
 				entries = append(entries, parseBootEntry(printableName(name), data))
 			}
 		}
-		takesSaved := true
+		takesSaved, menus := true, map[string][]byte{}
 		for _, name := range grubMenus {
 			data := read(name)
+			menus[name] = data
 			entries = append(entries, parseGrubMenu(name, data)...)
 			takesSaved = takesSaved && (!bytes.Contains(data, []byte("default=")) || savedDefault().Match(data))
 		}
 		if len(entries) > 0 {
 			s.env = parseGrubEnvironment(read(grubEnvironment))
+			for _, name := range grubMenus {
+				addGrubSets(s.env, entries, name, menus[name])
+			}
 		}
 		if !takesSaved {
 			delete(s.env, "saved_entry") // GRUB_DEFAULT= in /etc/default/grub is another one

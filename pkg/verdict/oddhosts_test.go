@@ -385,6 +385,21 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: quoted in entry", whole(requested, entry("a", release, `ro "module_blacklist=sctp" quiet`)), "blocked")
 	add("arguments: kernelopts", whole(requested, entry("a", release, "$kernelopts"), file("boot/grub2/grubenv", "saved_entry=a\nkernelopts=ro module_blacklist=sctp\n")), "blocked")
 	add("arguments: tuned_params", whole(requested, entry("a", release, "ro $tuned_params"), file("boot/grub2/grubenv", "saved_entry=a\ntuned_params=module_blacklist=sctp\n")), "onboot=blocked|unknown")
+	for name, x := range map[string][3]string{
+		"tuned_params of grub.cfg": {"ro $tuned_params", "", "set tuned_params=\"module_blacklist=sctp\""}, "grub.cfg empties it": {"ro $tuned_params", "tuned_params=module_blacklist=sctp", "set tuned_params=\"\""},
+		"kernelopts of grub.cfg": {"$kernelopts", "", "  set kernelopts=\"root=x module_blacklist=sctp \""}, "kernelopts of both": {"$kernelopts", "kernelopts=ro", "set kernelopts=\"module_blacklist=sctp\""},
+		"in a word": {"ro module_blacklist=${names}", "names=dccp,sctp", ""}, "two in a word": {"$kernelopts$tuned_params", "kernelopts=ro\ntuned_params= module_blacklist=sctp", ""}, "of another name": {"ro $other", "", "set others=module_blacklist=sctp"},
+	} {
+		want := map[bool]string{true: "loaded", false: "blocked"}[slices.Contains([]string{"grub.cfg empties it", "kernelopts of both", "of another name"}, name)]
+		add("arguments: a variable, "+name, whole(requested, entry("a", release, x[0]), file("boot/grub2/grubenv", "saved_entry=a\n"+x[1]+"\n"), file("boot/grub2/grub.cfg", x[2]+"\nset default=\"${saved_entry}\"\nset saved_entry=x\nblscfg\n")), want)
+	}
+	add("arguments: menu with a variable", whole(requested, file("boot/grub/grub.cfg", "set names=module_blacklist=sctp\nmenuentry x {\n  linux /vmlinuz-"+release+" ro $names\n}\n")), "blocked")
+	add("arguments: menu with a comment", whole(requested, file("boot/grub/grub.cfg", "menuentry x {\n  linux /vmlinuz-"+release+" ro # module_blacklist=sctp\n}\n")), "loaded")
+	for _, text := range []string{"readonly GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"", "if true; then GRUB_CMDLINE_LINUX=module_blacklist=sctp; fi", "GRUB_CMDLINE_LINUX=\"${GRUB_CMDLINE_LINUX:+$GRUB_CMDLINE_LINUX }module_blacklist=sctp\"",
+		"GRUB_CMDLINE_LINUX=module_blacklist=sctp\nif false; then GRUB_CMDLINE_LINUX=ro; fi"} {
+		add("arguments: default/grub: "+text, whole(requested, file("etc/default/grub", text+"\n")), "unknown")
+	}
+	add("arguments: default/grub, in a comment", whole(requested, file("etc/default/grub", "X=1 # GRUB_CMDLINE_LINUX=module_blacklist=sctp\n")), "loaded")
 	add("arguments: entry disabled", whole(requested, file("boot/loader/entries/x.conf.off", "linux /vmlinuz-"+release+"\noptions module_blacklist=sctp\n"), entry("a", release, "ro")), "loaded")
 	add("arguments: modules_load in the entry", whole(entry("a", release, "ro modules_load=sctp")), "loaded")
 	add("arguments: modules-load in the entry", whole(entry("a", release, "ro modules-load=sctp")), "loaded")
