@@ -69,8 +69,7 @@ func (a *Agent) try(ctx context.Context, w *watch, k conclusion.Kind) conclusion
 func (a *Agent) failed(ctx context.Context, w *watch, k conclusion.Kind, failures int) {
 	now := time.Now()
 	a.mu.Lock()
-	askNow := now.Sub(w.asked) >= askAgain || failures == 1 && now.Sub(w.asked) >= askOnce ||
-		failures == conclusion.Tries && a.table.Unanswered(w.peer.Node)
+	askNow := now.Sub(w.asked) >= askAgain || failures == 1 && now.Sub(w.asked) >= askOnce
 	if askNow {
 		w.asked = now
 	}
@@ -124,9 +123,25 @@ func (a *Agent) tryTCP(ctx context.Context, w *watch) {
 	a.judge()
 }
 
-// askOthers asks some of those that probe the peer.
+// askOthers asks some of those that probe the peer; where none of these answers, as
+// they fail, too, some others.
 func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
-	others := a.others(w, k)
+	first := a.others(w, nil)
+	asked, alsoFail := a.ask(ctx, w, k, first)
+	if asked == 0 {
+		asked, alsoFail = a.ask(ctx, w, k, a.others(w, first))
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	a.mu.Lock()
+	a.table.Answers(w.peer.Node, asked, alsoFail, time.Now())
+	a.mu.Unlock()
+	a.judge()
+}
+
+// ask returns how many have answered, and how many of these fail towards the peer.
+func (a *Agent) ask(ctx context.Context, w *watch, k conclusion.Kind, others []Peer) (asked, alsoFail int) {
 	answers := make(chan picture.State, len(others))
 	for _, other := range others {
 		a.working.Go(func() {
@@ -141,7 +156,6 @@ func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
 			answers <- state
 		})
 	}
-	asked, alsoFail := 0, 0
 	for range others {
 		switch <-answers {
 		case picture.StateFailed:
@@ -151,25 +165,20 @@ func (a *Agent) askOthers(ctx context.Context, w *watch, k conclusion.Kind) {
 			asked++
 		}
 	}
-	if ctx.Err() != nil {
-		return
-	}
-	a.mu.Lock()
-	a.table.Answers(w.peer.Node, asked, alsoFail, time.Now())
-	a.mu.Unlock()
-	a.judge()
+	return asked, alsoFail
 }
 
 // others are those that probe the peer and are asked about it: first those that
-// this node reaches, and among them those that it has asked before.
-func (a *Agent) others(w *watch, k conclusion.Kind) (chosen []Peer) {
+// this node reaches, and among them those that it has asked before. Those that it
+// has just asked are none.
+func (a *Agent) others(w *watch, just []Peer) (chosen []Peer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
 	var others []Peer
 	for _, name := range a.ring.Probers(w.peer.Node) {
 		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })
-		if at >= 0 && name != a.cfg.Node {
+		if at >= 0 && name != a.cfg.Node && !slices.ContainsFunc(just, func(p Peer) bool { return p.Node == name }) {
 			others = append(others, a.list[at])
 		}
 	}

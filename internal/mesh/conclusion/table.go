@@ -289,17 +289,6 @@ func (t *Table) Fails(node string) bool {
 	return p != nil && p.failing()
 }
 
-// Unanswered reports whether nobody has answered about a peer, and has judgement
-// wait for those that are asked now.
-func (t *Table) Unanswered(node string) bool {
-	p := t.find(node)
-	if p == nil || p.asked > 0 {
-		return false
-	}
-	p.answered = time.Time{}
-	return true
-}
-
 // Self is what is concluded about this node.
 func (t *Table) Self() picture.Self { return t.self }
 
