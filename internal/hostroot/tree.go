@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Tree reads a source of files as a host root. A source may follow links, or leave
@@ -241,6 +242,20 @@ func (t *Tree) Stat(name string) (Info, error) {
 		return Info{}, &fs.PathError{Op: "open", Path: name, Err: Bare(err)}
 	}
 	return info, nil
+}
+
+// LinkChanged is when a link was made, zero for anything else.
+func (t *Tree) LinkChanged(name string) time.Time {
+	dir, _, err := t.resolve(parentOf(name))
+	if err != nil {
+		return time.Time{}
+	}
+	at := path.Join(dir, path.Base(name))
+	if mode, err := t.typeOf(at); err != nil || mode&fs.ModeSymlink == 0 {
+		return time.Time{}
+	}
+	info, _ := t.lstat(at)
+	return info.Changed
 }
 
 // Readlink reads a link itself.

@@ -387,6 +387,23 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 	return false, masked
 }
 
+// WantedBy are the links by which other units bring this one along.
+func (s *Set) WantedBy(name string) (links []string) {
+	for _, d := range s.dirs {
+		for entry := range d.entries {
+			if !slices.Contains(dirSuffixes[:3], path.Ext(entry)) {
+				continue
+			}
+			dir := path.Join(d.path, entry)
+			list, _ := s.files.ReadDir(dir)
+			if slices.ContainsFunc(list, func(e hostroot.Entry) bool { return e.Name == name }) {
+				links = append(links, path.Join(dir, name))
+			}
+		}
+	}
+	return links
+}
+
 // linked are the names of units that links in a directory of a unit bring along,
 // with the directories. Of one name the first directory decides; which of a unit's
 // names comes first is left to chance (src/shared/dropin.c goes through a set).

@@ -564,6 +564,9 @@ func (ev *evaluation) bootLoad() BootLoad {
 		default:
 			continue
 		}
+		if ok || inserts {
+			r.mtime = latest(r.mtime, h.LinkChanged(r.file))
+		}
 		if requested == AnswerTrue && (boot.Requested != AnswerTrue || r.mtime.Before(boot.RequestedSince)) {
 			boot.RequestedSince = r.mtime
 		}

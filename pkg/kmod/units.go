@@ -414,7 +414,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 					if h.locked == nil && slices.ContainsFunc(args, locks) {
 						h.locked = new(source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}.evidence(CauseNone, lockEffect))
 					}
-					if c := (unitCommand{args: args, before: before, mtime: u.Changed, early: u.Early()}); h.concerns(u, args, sure) {
+					if c := (unitCommand{args: args, before: before, early: u.Early()}); h.concerns(u, args, sure) {
 						if !sure || !direct(args) || strings.Contains(strings.Join(args, " "), h.target) {
 							h.askedArguments = append(h.askedArguments, asked...)
 						}
@@ -438,6 +438,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 						case u.Perhaps != "":
 							c.doubt = u.Perhaps
 						}
+						c.mtime = h.enabledSince(units, u)
 						h.unitCommands = append(h.unitCommands, c)
 					}
 					if !v.Ignored() {
@@ -447,6 +448,24 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 			}
 		}
 	}
+}
+
+// enabledSince is when the unit was as it is, and the first link to it was made.
+func (h *host) enabledSince(units *systemdunit.Set, u *systemdunit.Unit) time.Time {
+	var since time.Time
+	for i, link := range units.WantedBy(u.Name) {
+		if at := h.LinkChanged(link); i == 0 || at.Before(since) {
+			since = at
+		}
+	}
+	return latest(since, latest(u.Changed, h.LinkChanged(u.File)))
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // argumentConditions are the kernel's arguments that a unit's conditions ask for.
