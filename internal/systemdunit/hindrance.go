@@ -154,7 +154,7 @@ func (s *Set) hinders(v Setting) bool {
 		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost", key == "BusName":
 		return false
 	case key == "Environment":
-		return strings.Contains(v.Value, modprobeOptions) || strings.Contains(v.Value, "PATH=") && !strings.Contains(v.Value, "/sbin")
+		return strings.Contains(v.Value, modprobeOptions)
 	case key == "EnvironmentFile":
 		name, optional := strings.CutPrefix(v.Value, "-")
 		data, _, err := s.read(name)

@@ -22,7 +22,9 @@ const (
 // loads reports whether a command or script has in it what may load or remove a
 // module.
 func loads(text string) bool {
-	text = strings.ReplaceAll(text, "modprobe.d", "")
+	for _, other := range []string{"modprobe.d", "kernel/modprobe", "kernel.modprobe"} {
+		text = strings.ReplaceAll(text, other, "")
+	}
 	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod") || strings.Contains(text, "kmod load")
 }
 

@@ -426,6 +426,9 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 						if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
 							hindrance, hindered = condition[0], true
 						}
+						if !hindered && isShell(args[0]) && !slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "/modprobe") }) {
+							hindrance, hindered = otherPath(u)
+						}
 						switch {
 						case !sure || !direct(args) || h.scriptAbout(u, args):
 							c.doubt = notRun
@@ -466,6 +469,16 @@ func latest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// otherPath is a setting by which a shell may not find modprobe.
+func otherPath(u *systemdunit.Unit) (by systemdunit.Setting, found bool) {
+	for _, v := range u.Values("Service", "Environment") {
+		if strings.Contains(v.Value, "PATH=") && !strings.Contains(v.Value, "/sbin") {
+			by, found = v, true
+		}
+	}
+	return by, found
 }
 
 // argumentConditions are the kernel's arguments that a unit's conditions ask for.

@@ -796,6 +796,7 @@ func strangeHosts() (list []strangeHost) {
 			file("opt/calls", "#!/bin/sh\n/opt/load\n"), file("opt/sources", ". /opt/load\nload\n")), "unknown")
 	}
 	add("script: of other modules", oneshot("ExecStart=/opt/load", blacklisted, file("opt/load", "#!/bin/sh\n# not modprobe sctp\nmodprobe br_netfilter\n")), "blocked")
+	add("script: that looks", oneshot("ExecStart=/opt/load", blacklisted, file("opt/load", "#!/bin/sh\ncat /proc/sys/kernel/modprobe; sysctl kernel.modprobe; modinfo sctp\n")), "blocked")
 	add("script: commented call", oneshot("ExecStart=/opt/calls", blacklisted, file("opt/load", loadScript), file("opt/calls", "#!/bin/sh\n# /opt/load\n")), "blocked")
 	const loop = "for m in sctp dccp; do\n  modprobe $m\ndone\n"
 	for name, text := range map[string]string{
@@ -864,6 +865,9 @@ func strangeHosts() (list []strangeHost) {
 	}
 	for section, want := range map[string]string{"Environment=PATH=/opt": "unknown", "Environment=PATH=/usr/sbin:/usr/bin": "loaded", "Type=dbus": "unknown", "Type=dbus\nBusName=a.b": "loaded"} {
 		add("unit: "+section, unit("[Service]\nType=oneshot\n"+section+"\nExecStart=/bin/sh -c 'modprobe sctp'\n", blacklisted), want)
+	}
+	for _, exec := range []string{"/sbin/modprobe sctp", "modprobe sctp", "/bin/sh -c '/sbin/modprobe sctp'"} {
+		add("unit: PATH= that does not matter: "+exec, oneshot("Environment=PATH=/opt/bin:/usr/bin\nExecStart="+exec, blacklisted), "loaded")
 	}
 	for requires, want := range map[string]string{"BindsTo=dev-x.device": "unknown", "Requires=data.mount": "unknown", "Requires=system.slice -.mount": "loaded", "Wants=data.mount": "loaded"} {
 		add("unit: "+requires, unit("[Unit]\n"+requires+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), want)
