@@ -297,7 +297,13 @@ func (a *Agent) Picture() picture.Picture {
 	if self.State == "" {
 		self.State = picture.StateUnknown
 	}
-	self.Cause = a.missing
+	switch self.Cause = a.missing; {
+	case self.Cause != "":
+	case a.listFrom.IsZero():
+		self.Cause = "the list of nodes has not been read yet"
+	case a.ring.Size() < 2:
+		self.Cause = "no other node is in the list, with an address of this pod's family"
+	}
 	return picture.Picture{
 		APIVersion: picture.APIVersion, Kind: picture.Kind,
 		Node: a.cfg.Node, Zone: a.zone(), Version: a.cfg.Version, Time: time.Now(),

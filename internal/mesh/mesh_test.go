@@ -515,6 +515,9 @@ func TestListing(t *testing.T) {
 			a.Stranger(netip.MustParseAddr("192.0.2.1"))
 			time.Sleep(100 * time.Millisecond)
 		}
+		if got := a.Picture().Self; got.State != picture.StateUnknown || got.Cause != "the list of nodes has not been read yet" {
+			t.Errorf("without a list: %+v", got)
+		}
 		if len(took) < 2 || len(took) > 3 || took[0] != listTimeout || took[1] != relistTimeout {
 			t.Errorf("the list was read for %v", took)
 		}
@@ -628,6 +631,15 @@ func TestFlapping(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		if len(w.reported()) == 0 || len(w.reported()) > 5 {
 			t.Errorf("%d changes: %+v", len(w.reported()), w.reported())
+		}
+	})
+}
+
+// A node alone probes nothing, and reports why.
+func TestAlone(t *testing.T) {
+	inWorld(t, 1, func(w *world) {
+		if got := w.agents[nodeName(0)].Picture().Self; got.State != picture.StateUnknown || !strings.Contains(got.Cause, "no other node") {
+			t.Errorf("%+v", got)
 		}
 	})
 }
