@@ -279,32 +279,37 @@ type decided struct {
 }
 
 // explainEmptied is what would stop the module if the files of the lines that do were
-// empty: some steps empty whole files, whose other lines may keep those of further files
-// from taking part.
+// empty, or these lines and that file which kernel packages have: some steps empty whole
+// files, whose other lines may keep those of further files from taking part.
 func (ev *evaluation) explainEmptied() []Evidence {
 	var found evidenceSet
 	if len(ev.stops) == 0 {
 		return nil
 	}
-	// The file that kernel packages name so is emptied with any other.
-	other, files := *ev, map[string]bool{"/etc/modprobe.d/" + ev.host.target + "-blacklist.conf": true}
-	for n := range maxListed {
-		before := len(files)
-		for _, e := range slices.Concat(ev.stops, found.list) {
-			if e.Line > 0 && e.File != procCmdline {
-				files[e.File] = true
+	other := *ev
+	for _, files := range []bool{true, false} {
+		gone := map[source]bool{{file: "/etc/modprobe.d/" + ev.host.target + "-blacklist.conf"}: true}
+		for n := range maxListed {
+			before := len(gone)
+			for _, e := range slices.Concat(ev.stops, found.list) {
+				if line := (source{file: e.File, line: e.Line}); e.Line > 0 && e.File != procCmdline {
+					if files {
+						line.line = 0
+					}
+					gone[line] = true
+				}
 			}
-		}
-		if n > 0 && len(files) == before {
-			break
-		}
-		if other.cfg = ev.cfg.without(files); other.cfg.changes() == ev.cfg.changes() {
-			break // blacklist lines keep no others from taking part
-		}
-		for _, c := range ev.callers {
-			for _, name := range c.names {
-				list, _ := other.explainName(c.who, name)
-				found.add(list)
+			if n > 0 && len(gone) == before {
+				break
+			}
+			if other.cfg = ev.cfg.without(gone); other.cfg.changes() == ev.cfg.changes() {
+				break // blacklist lines keep no others from taking part
+			}
+			for _, c := range ev.callers {
+				for _, name := range c.names {
+					list, _ := other.explainName(c.who, name)
+					found.add(list)
+				}
 			}
 		}
 	}

@@ -16,7 +16,10 @@ func (s source) evidence(cause Cause, effect string) Evidence {
 	return Evidence{File: s.file, Line: s.line, Text: printable(s.text), Effect: effect, Cause: cause}
 }
 
-func (s source) in(files map[string]bool) bool { return files[s.file] }
+// in reports whether the line, or its whole file, is in a set.
+func (s source) in(set map[source]bool) bool {
+	return set[source{file: s.file}] || set[source{file: s.file, line: s.line}]
+}
 
 type (
 	// blacklistRule is "blacklist NAME" or one piece of modprobe.blacklist=.
@@ -60,11 +63,11 @@ type policy struct {
 	others     int // lines of which nothing is kept
 }
 
-// without is the policy without the rules of some files.
-func (p *policy) without(files map[string]bool) *policy {
+// without is the policy without some lines and files.
+func (p *policy) without(gone map[source]bool) *policy {
 	out := *p
-	out.blacklists, out.installs, out.removes = outside(p.blacklists, files), outside(p.installs, files), outside(p.removes, files)
-	out.aliases, out.softdeps = outside(p.aliases, files), outside(p.softdeps, files)
+	out.blacklists, out.installs, out.removes = outside(p.blacklists, gone), outside(p.installs, gone), outside(p.removes, gone)
+	out.aliases, out.softdeps = outside(p.aliases, gone), outside(p.softdeps, gone)
 	return &out
 }
 
@@ -73,8 +76,8 @@ func (p *policy) changes() int {
 	return len(p.installs) + len(p.removes) + len(p.aliases) + len(p.softdeps)
 }
 
-func outside[R interface{ in(map[string]bool) bool }](rules []R, files map[string]bool) []R {
-	return slices.DeleteFunc(slices.Clone(rules), func(r R) bool { return r.in(files) })
+func outside[R interface{ in(map[source]bool) bool }](rules []R, gone map[source]bool) []R {
+	return slices.DeleteFunc(slices.Clone(rules), func(r R) bool { return r.in(gone) })
 }
 
 // parseModprobeFile adds the rules of one file (modprobe.d(5); libkmod
