@@ -117,10 +117,7 @@ func (f *flags) run(ctx context.Context, stderr io.Writer) error {
 		Ask: func(ctx context.Context, asked mesh.Peer, about string, kind conclusion.Kind) (picture.State, error) {
 			return asker.Ask(ctx, asked.Node, netip.AddrPortFrom(asked.Address, f.port), about, kind)
 		},
-		List: func(ctx context.Context) ([]mesh.Peer, error) {
-			defer debug.FreeOSMemory() // a list takes many times what is kept of it
-			return peers.List(ctx)
-		},
+		List: peers.List,
 		Changed: func(c conclusion.Change) {
 			if f.events {
 				events.Changed(c)
@@ -151,6 +148,15 @@ func (f *flags) run(ctx context.Context, stderr io.Writer) error {
 		func(ctx context.Context) error { return httpserver.Serve(ctx, f.listen, a.Handler()) },
 		func(ctx context.Context) error { return server.Serve(ctx, questions) },
 		func(ctx context.Context) error { events.Run(ctx); return nil },
+		func(ctx context.Context) error {
+			// A list takes many times what is kept of it, and a heap of one megabyte
+			// a third of all that this program has.
+			for ctx.Err() == nil {
+				backoff.Sleep(ctx, time.Minute)
+				debug.FreeOSMemory()
+			}
+			return nil
+		},
 		func(ctx context.Context) error {
 			for ctx.Err() == nil {
 				found, err := probe.Registered("")
