@@ -103,14 +103,14 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 		h.nextWithoutRun(m, now, &next)
 	}
 	nh.nextArguments(sources, &next)
-	if h.locked != nil && !h.modulesDisabled && (now.boot.Requested != AnswerTrue || now.boot.Allowed != AnswerTrue || len(now.boot.LoadedBy) > 0) && !(now.autoload.Allowed == AnswerFalse && now.boot.Allowed == AnswerFalse) {
+	if h.locked != nil && !h.modulesDisabled && now.loadsLate() {
 		next.Pending, next.Known = append(next.Pending, *h.locked), false
 	}
 	if h.otherDeployment(sources) {
 		next.Pending, next.Known = append(next.Pending, Evidence{File: sources.entries[0].file, Effect: "is the default, another deployment of OSTree, which has an /etc of its own"}), false
 	}
 	if !h.builtin {
-		nh.nextSysctls(m, &next)
+		nh.nextSysctls(m, now, &next)
 	}
 	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
 	if len(next.Pending) > 0 && next.Known {
@@ -145,6 +145,12 @@ func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
 		}
 		return
 	}
+}
+
+// loadsLate reports whether something may load the target after modules-load.d was read.
+func (r replayed) loadsLate() bool {
+	early := r.boot.Requested == AnswerTrue && r.boot.Allowed == AnswerTrue && len(r.boot.LoadedBy) == 0
+	return !early && (r.autoload.Allowed != AnswerFalse || r.boot.Allowed != AnswerFalse)
 }
 
 // gatherBootSources reads what there is.
@@ -439,7 +445,7 @@ func (h *host) concerned(name string) bool {
 
 // nextSysctls compares what sysctl.d sets with what is set, and gives h the next
 // boot's.
-func (h *host) nextSysctls(m Module, next *NextBoot) {
+func (h *host) nextSysctls(m Module, now replayed, next *NextBoot) {
 	var list []sysctlLine
 	if !h.noSysctls {
 		systemd := h.systemds[0]
@@ -458,7 +464,9 @@ func (h *host) nextSysctls(m Module, next *NextBoot) {
 	writes := h.sysctlWrites(list, "kernel/modules_disabled")
 	switch at := slices.IndexFunc(writes, func(s sysctlLine) bool { return isOne(s.value) }); {
 	case at >= 0 && !h.modulesDisabled:
+		known := next.Known && !now.loadsLate()
 		pend(writes[at], "is not in force in this boot; it switches module loading off after modules-load.d was read")
+		next.Known = next.Known || known
 		h.modulesDisabled = true
 	case at < 0 && h.modulesDisabled && noModuleToken(h.cmdline) == "":
 		h.nextWithModules(m, next)
