@@ -321,6 +321,8 @@ func relevantConfig(dir, name string) bool {
 	switch {
 	case dir == "/etc/systemd":
 		return name == "system.conf"
+	case strings.HasSuffix(dir, "/system-generators"):
+		return true
 	case strings.Contains(dir, "/systemd/"):
 		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf", ".d", ".wants", ".requires"}, filepath.Ext(name))
 	case strings.HasPrefix(dir, modulesDir+"/"):

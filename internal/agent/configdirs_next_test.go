@@ -44,7 +44,7 @@ func TestWatchHost(t *testing.T) {
 		"/etc/systemd/system/basic.target.requires/load.service", "/etc/systemd/system/systemd-.service.d/x.conf",
 		"/run/systemd/system/service.d/x.conf", "/usr/local/lib/systemd/system/load.service.d/x.conf",
 		"/usr/lib/systemd/system/load.service", "/etc/systemd/system.control/load.service.d/50.conf",
-		"/etc/udev/rules.d/90-sctp.rules", "/etc/cron.d/sctp",
+		"/etc/udev/rules.d/90-sctp.rules", "/etc/cron.d/sctp", "/etc/containers/systemd/sctp.container", "/etc/systemd/system-generators/sctp",
 	} {
 		if err := os.MkdirAll(filepath.Dir(root+file), 0o755); err != nil {
 			t.Fatal(err)

@@ -106,4 +106,6 @@ func ExampleOptions_ConfigDirs() {
 	// /etc/systemd/system.conf.d
 	// /etc/cron.d
 	// /etc/udev/rules.d
+	// /etc/containers/systemd
+	// /etc/systemd/system-generators
 }

@@ -64,7 +64,7 @@ func (o Options) ConfigDirs() []string {
 	dirs = append(dirs, systemdunit.Dirs()...)
 	dirs = append(dirs, "/etc/systemd", "/etc/systemd/system.conf.d")
 	// Of mentionDirs, what administrators write today.
-	return append(dirs, "/etc/cron.d", "/etc/udev/rules.d")
+	return append(dirs, "/etc/cron.d", "/etc/udev/rules.d", "/etc/containers/systemd", "/etc/systemd/system-generators")
 }
 
 // ConfigSubdir reports whether a directory of this name in one of
