@@ -174,10 +174,10 @@ func TestMeshReader(t *testing.T) {
 	defer cancel()
 	objects, cp, admin := installed(ctx, t, "testdata/mesh", controlplane.Options{})
 	template := daemonSetNamed(t, "testdata/mesh", "sctp-mesh").Spec.Template
-	for _, node := range []string{"worker-0", "worker-1"} {
+	for node, other := range map[string]string{"worker-0": "worker-1", "worker-1": "worker-0"} {
 		address, port := serveMesh(t, picture.Picture{
 			APIVersion: picture.APIVersion, Kind: picture.Kind, Node: node, Self: picture.Self{State: picture.StateOK},
-			Peers: []picture.Peer{{Node: "worker-1", New: picture.Probe{State: picture.StateOK}}},
+			Peers: []picture.Peer{{Node: other, New: picture.Probe{State: picture.StateOK}}},
 		})
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 			Name: "sctp-mesh-" + node, Labels: template.Labels,
