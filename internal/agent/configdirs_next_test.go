@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -156,8 +157,11 @@ func TestWatchNoAutomount(t *testing.T) {
 	t.Cleanup(func() { unix.Close(pipe[0]) })
 	err := unix.Mount("test", boot, "autofs", 0, fmt.Sprintf("fd=%d,pgrp=%d,minproto=5,maxproto=5,direct", pipe[1], daemon.Process.Pid))
 	unix.Close(pipe[1])
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENODEV): // no right to, no autofs in this kernel
 		t.Skipf("autofs cannot be mounted here: %v", err)
+	case err != nil:
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(boot, unix.MNT_DETACH) })
 

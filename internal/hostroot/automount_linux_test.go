@@ -1,6 +1,7 @@
 package hostroot
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -35,8 +36,11 @@ func TestAutomount(t *testing.T) {
 	err := unix.Mount("test", filepath.Join(root, "boot"), "autofs", 0, options)
 	unix.Close(pipe[1])
 	t.Cleanup(func() { unix.Close(pipe[0]) }) // what waits is released
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENODEV): // no right to, no autofs in this kernel
 		t.Skipf("autofs cannot be mounted here: %v", err)
+	case err != nil:
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(filepath.Join(root, "boot"), unix.MNT_DETACH) })
 

@@ -102,9 +102,10 @@ type grubVariable struct {
 // grubSet begins the command of grub.cfg that sets a variable.
 var grubSet = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*set\s+(\w+)=`) })
 
-// addGrubSets adds what grub.cfg sets of the entries' variables, by the names with "$": the environment block has
-// the entry to be booted under names that grub.cfg only clears. Of a variable that is set
-// in both, the block's $kernelopts is in force, and grub.cfg's of all others.
+// addGrubSets adds what grub.cfg sets of the variables that entries use, under their names
+// with "$": names without it are the environment block's, which has the entry to be booted
+// under some that grub.cfg only clears. Of a variable that is set in both, the block's
+// $kernelopts is in force, and grub.cfg's of all others.
 func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, data []byte) {
 	names := map[string]bool{}
 	for _, e := range entries {

@@ -661,7 +661,7 @@ func (h *host) inRun(now replayed) (files []string) {
 	return files
 }
 
-// leavesDisk: a name leads to what no boot leaves there.
+// leavesDisk reports whether a name leads out of the disk, to what no boot keeps.
 func (h *host) leavesDisk(name string) bool {
 	at, err := h.Resolve(name)
 	return volatile(name) || err == nil && volatile(path.Join("/", at))
