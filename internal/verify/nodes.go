@@ -34,20 +34,16 @@ const ringVias = 3
 
 // chooseNodes reads the nodes that take part.
 func (r *run) chooseNodes(ctx context.Context) error {
-	wanted := map[string]bool{}
-	for _, name := range r.opts.Nodes {
-		wanted[name] = true
-	}
-	ready := 0
-	err := cluster.List(ctx, "nodes", "", r.c.CoreV1().Nodes().List, metav1.ListOptions{}, func(n *corev1.Node) {
-		hasSCTP := n.Labels[r.opts.Keys.Ready()] == string(kmod.AnswerTrue)
-		if hasSCTP {
-			ready++
+	takesPart := func(n *corev1.Node) bool {
+		if len(r.opts.Nodes) > 0 {
+			return slices.Contains(r.opts.Nodes, n.Name)
 		}
-		if len(wanted) > 0 && !wanted[n.Name] || len(wanted) == 0 && !hasSCTP {
+		return n.Labels[r.opts.Keys.Ready()] == string(kmod.AnswerTrue)
+	}
+	err := cluster.List(ctx, "nodes", "", r.c.CoreV1().Nodes().List, metav1.ListOptions{}, func(n *corev1.Node) {
+		if !takesPart(n) {
 			return
 		}
-		delete(wanted, n.Name)
 		node := Node{
 			Name: n.Name, Index: len(r.result.Nodes), Zone: n.Labels[corev1.LabelTopologyZone],
 			Addresses: []string{}, PodAddresses: []string{},
@@ -67,7 +63,6 @@ func (r *run) chooseNodes(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// wanted has become empty when all were found.
 	for _, name := range r.opts.Nodes {
 		if !slices.ContainsFunc(r.result.Nodes, func(n Node) bool { return n.Name == name }) {
 			return fmt.Errorf("there is no node %q", name)

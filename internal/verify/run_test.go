@@ -506,6 +506,25 @@ func TestTooManyNodes(t *testing.T) {
 	})
 }
 
+// Only the nodes that are named take part, also where ready ones come after the
+// last of them.
+func TestNamedNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer()
+		s.nodes = 3
+		r, err := s.runWith(t.Context(), t, Options{Image: "x", Nodes: []string{"n0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Nodes) != 1 || r.Nodes[0].Name != "n0" {
+			t.Errorf("%+v", r.Nodes)
+		}
+		if _, err := s.runWith(t.Context(), t, Options{Image: "x", Nodes: []string{"n0", "n7"}}); err == nil || err.Error() != `there is no node "n7"` {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
 // A right that is needed at the end is asked for before the work is done.
 func TestRightMissingForTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
