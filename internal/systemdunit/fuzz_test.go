@@ -60,7 +60,11 @@ func TestCommands(t *testing.T) {
 		"/bin/echo 100%%":                             "/bin/echo|100%",
 		"/bin/echo ${X}":                              "unsure",
 		"/bin/echo %n":                                "unsure",
-		"/bin/echo a\\x20b":                           "unsure",
+		`/bin/echo a\x20b '\u00e9\'\t"' \303\251`:     "/bin/echo|a b|\u00e9'\t\"|\u00e9",
+		`/bin/find . -exec x {} \; ; /bin/true`:       "/bin/find|.|-exec|x|{}|;||/bin/true",
+		`/bin/echo a\d`:                               "unsure",
+		`/bin/echo a\`:                                "unsure",
+		`|/bin/echo a`:                                "unsure",
 		"/bin/echo \"not closed":                      "unsure",
 	} {
 		commands, ok := u.Commands(value)

@@ -1,6 +1,9 @@
 package systemdunit
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Setting is one assignment of a unit file.
 type Setting struct {
@@ -100,22 +103,28 @@ func (u *Unit) Values(section, key string) (list []Setting) {
 }
 
 // Commands splits a value of ExecStart= (systemd.service(5), "Command lines"):
-// the prefixes of the program are left out, quotes are removed, and a word ";"
-// begins another command. ok is false where a word has an escape, a variable or
-// a specifier that is not the instance's.
+// the prefixes of the program are left out, quotes and escapes are replaced, and a
+// word ";" begins another command. ok is false where a word has an unknown escape, a
+// variable or a specifier that is not the instance's.
 func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 	var args []string
 	ok = true
 	end := func() {
 		if len(args) > 0 {
-			program := strings.TrimLeft(args[0], "-@:+!|")
+			prefixes := "-@:+!"
+			if u.inShell != No {
+				prefixes += "|"
+			}
+			program := strings.TrimLeft(args[0], prefixes)
 			if program == "" || program[0] != '/' && strings.Contains(program, "/") {
 				commands, ok, value, args = nil, false, "", nil // the whole line is ignored
 				return
 			}
-			if prefix := strings.TrimSuffix(args[0], program); strings.Contains(prefix, "@") && len(args) > 1 {
+			prefix := strings.TrimSuffix(args[0], program)
+			if strings.Contains(prefix, "@") && len(args) > 1 {
 				args = args[1:] // the program's argv[0] stood there
 			}
+			ok = ok && (u.inShell == Yes || !strings.Contains(prefix, "|"))
 			args[0] = program
 			commands = append(commands, args)
 		}
@@ -140,10 +149,20 @@ func cutWord(s string) (word, rest string, quoted, ok bool) {
 	var b strings.Builder
 	ok = true
 	var quote byte
+	if rest, is := strings.CutPrefix(s, `\;`); is && (rest == "" || rest[0] == ' ' || rest[0] == '\t') {
+		return ";", rest, true, true // one that separates no commands
+	}
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
-		case c == '\\' || c == '$':
+		case c == '\\':
+			text, n := unescape(s[i:])
+			if n == 0 {
+				ok, text, n = false, `\`, 1
+			}
+			b.WriteString(text)
+			quoted, i = true, i+n-1
+		case c == '$':
 			ok = false
 			b.WriteByte(c)
 		case quote != 0 && c == quote:
@@ -159,6 +178,24 @@ func cutWord(s string) (word, rest string, quoted, ok bool) {
 		}
 	}
 	return b.String(), "", quoted, ok && quote == 0
+}
+
+// unescape replaces the escape that a text begins with (systemd.service(5), Table 2),
+// of which n bytes are; 0 if it is none.
+func unescape(s string) (text string, n int) {
+	if len(s) > 1 {
+		if at := strings.IndexByte(`"'s`, s[1]); at >= 0 {
+			return `"' `[at : at+1], 2
+		}
+	}
+	r, multibyte, rest, err := strconv.UnquoteChar(s, 0)
+	switch {
+	case err != nil || r == 0:
+		return "", 0
+	case multibyte:
+		return string(r), len(s) - len(rest)
+	}
+	return string([]byte{byte(r)}), len(s) - len(rest)
 }
 
 // expand replaces the specifiers of systemd.unit(5) that are the unit's instance. The others

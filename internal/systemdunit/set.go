@@ -44,8 +44,10 @@ type Files interface {
 // Set is the units of one host.
 type Set struct {
 	files Files
-	// systemd is the version whose rules apply.
+	// systemd is the earliest version whose rules may apply; inShell says whether they
+	// know the prefix "|" of commands.
 	systemd int
+	inShell Truth
 	dirs    []unitDir
 	left    int // files that may still be read
 	// Err is the first thing that could not be read, and ErrFile which.
@@ -68,10 +70,16 @@ type unitDir struct {
 	entries map[string]fs.FileMode
 }
 
-// Read lists the directories of units. systemd is the version that reads them, the
-// earliest in question.
-func Read(files Files, systemd int) *Set {
-	s := &Set{files: files, systemd: systemd, left: maxFiles, units: map[string]*Unit{}}
+// Read lists the directories of units, which one of the versions of systemd reads.
+func Read(files Files, systemd ...int) *Set {
+	const inShell = 258
+	s := &Set{files: files, systemd: slices.Min(systemd), left: maxFiles, units: map[string]*Unit{}}
+	switch {
+	case s.systemd >= inShell:
+		s.inShell = Yes
+	case slices.Max(systemd) < inShell:
+		s.inShell = No
+	}
 	seen := map[hostroot.ID]bool{}
 	for _, dir := range Dirs() {
 		st, err := files.Stat(dir)
@@ -190,6 +198,8 @@ type Unit struct {
 	Perhaps string
 	// alias is another name that this one is a link to.
 	alias string
+	// inShell is the set's.
+	inShell Truth
 }
 
 // Vendor: the unit's own file is the distribution's.
@@ -214,7 +224,7 @@ func (s *Set) Load(name string) *Unit {
 	if u := s.units[name]; u != nil {
 		return u
 	}
-	u := &Unit{Name: name}
+	u := &Unit{Name: name, inShell: s.inShell}
 	s.units[name] = u
 	if !s.loadFile(u, name) {
 		if template := templateOf(name); template != "" {
@@ -231,7 +241,7 @@ func (s *Set) Load(name string) *Unit {
 // Shipped is a unit that the host's systemd has and this root has not: its text, with
 // the drop-ins that are in the root. file is where the host has it.
 func (s *Set) Shipped(name, file, text string) *Unit {
-	u := &Unit{Name: name, File: file, Settings: parse(file, []byte(text))}
+	u := &Unit{Name: name, File: file, Settings: parse(file, []byte(text)), inShell: s.inShell}
 	s.addDropIns(u, name)
 	return u
 }

@@ -3,6 +3,8 @@ package kmod
 import (
 	"bytes"
 	"cmp"
+	"iter"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -59,10 +61,8 @@ func (e bootEntry) rescue() bool {
 // commands "linux FILE ARGUMENT...". A kernel listed again with the same arguments,
 // as in a submenu, is one entry.
 func parseGrubMenu(file string, data []byte) (list []bootEntry) {
-	number := 0
-	for raw := range bytes.Lines(data) {
-		number++
-		fields := strings.Fields(cString(string(raw)))
+	for number, line := range grubLines(data) {
+		fields := strings.Fields(cString(line))
 		if len(fields) < 2 || !slices.Contains([]string{"linux", "linux16", "linuxefi"}, fields[0]) {
 			continue
 		}
@@ -75,6 +75,32 @@ func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 		}
 	}
 	return list
+}
+
+// grubLines are the lines of grub.cfg without their ends, with their numbers: one that
+// ends with a backslash, and is no comment, goes on in the next.
+func grubLines(data []byte) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		number, start, joined := 0, 0, ""
+		for raw := range bytes.Lines(data) {
+			if number++; joined == "" {
+				start = number
+			}
+			joined += strings.TrimRight(string(raw), "\r\n")
+			text, more := strings.CutSuffix(joined, `\`)
+			if more = more && !strings.HasSuffix(text, `\`) && !strings.HasPrefix(strings.TrimSpace(text), "#"); more {
+				joined = text
+				continue
+			}
+			if !yield(start, joined) {
+				return
+			}
+			joined = ""
+		}
+		if joined != "" {
+			yield(start, joined)
+		}
+	}
 }
 
 // kernel is the release of the entry's kernel: that in the name of the kernel's
@@ -120,18 +146,16 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 	if len(names) == 0 {
 		return
 	}
-	number := 0
-	for raw := range bytes.Lines(data) {
-		number++
-		if !bytes.HasPrefix(bytes.TrimLeft(raw, " \t"), []byte("set")) {
+	for number, line := range grubLines(data) {
+		if !strings.HasPrefix(strings.TrimLeft(line, " \t"), "set") {
 			continue
 		}
-		at := grubSet().FindSubmatch(raw)
+		at := grubSet().FindStringSubmatch(line)
 		if at == nil {
 			continue
 		}
-		if name := string(at[1]); names[name] && (name != kernelOpts || env[name].line == 0) {
-			value, _ := shellValue(strings.TrimRight(cString(string(raw[len(at[0]):])), "\r\n"), 0)
+		if name := at[1]; names[name] && (name != kernelOpts || env[name].line == 0) {
+			value, _ := shellValue(cString(line[len(at[0]):]), 0)
 			env["$"+name] = grubVariable{value, file, number}
 		}
 	}
@@ -239,41 +263,67 @@ func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bo
 	return list, len(list) == 1
 }
 
-// grubArguments begins an assignment of kernel arguments in a shell script.
-var grubArguments = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^(export\s+|[^#]*?[\s;])??(GRUB_CMDLINE_LINUX(?:_DEFAULT)?)(\+?)=`)
-})
+// Assignments in a line of a shell script, the variables of kernel arguments, and the
+// value of another one in theirs.
+var (
+	shellAssignments = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|^export\s+|[\s;])(\w+)(\+?)=`) })
+	grubArguments    = []string{"GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"}
+	shellReference   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{?(\w+)`) })
+	shellExpansion   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[^}]*\}`) })
+)
 
-// shellExpansion is the value of a variable in a shell.
-var shellExpansion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[^}]*\}`) })
-
-// grubDefaults are the kernel arguments in /etc/default/grub and what is read after it,
-// by the variable that has them.
+// grubDefaults are what /etc/default/grub and what is read after it assign, by variable;
+// those with "$" before their name take part in kernel arguments.
 type grubDefaults map[string][]bootArgument
+
+// arguments are those of the kernel.
+func (g grubDefaults) arguments() (list []bootArgument) {
+	for _, name := range slices.Sorted(maps.Keys(g)) {
+		if _, used := g["$"+name]; used || slices.Contains(grubArguments, name) {
+			list = append(list, g[name]...)
+		}
+	}
+	return list
+}
 
 // parse reads one file, a shell script that grub-mkconfig reads. Only plain assignments
 // count; one at the beginning of a line takes the place of those before it, unless it
-// has variables in it.
+// has variables or commands in it, whose words may be arguments.
 func (g grubDefaults) parse(file string, data []byte) []bootArgument {
-	number, value, name := 0, "", ""
+	number, name := 0, ""
 	var quote byte // that is open at the end of a line, or a backslash
+	add := func(text string) {
+		var value string
+		if value, quote = shellValue(text, quote); strings.Contains(text, "$(") || strings.Contains(text, "`") {
+			value, quote = strings.NewReplacer("$(", " ", "`", " ", `"`, " ", "'", " ", ")", " ", ";", " ", "|", " ").Replace(text), 0
+		}
+		g[name] = appendTokens(g[name], value, file, number)
+	}
 	for raw := range bytes.Lines(data) {
 		number++
 		text := strings.TrimRight(cString(string(raw)), "\r\n")
-		if quote == 0 {
-			at := grubArguments().FindStringSubmatch(text)
-			if at == nil {
-				continue
+		if quote != 0 {
+			add(text)
+			continue
+		}
+		for _, at := range shellAssignments().FindAllStringSubmatchIndex(text, maxListed) {
+			before := text[:at[0]]
+			if strings.Contains(before, "#") || quote != 0 {
+				break
 			}
-			if name = at[2]; at[3] == "" && (at[1] == "" || strings.HasPrefix(at[1], "export")) && !strings.Contains(text, "$") {
+			if strings.Count(before, `"`)%2 == 1 || strings.Count(before, "'")%2 == 1 {
+				continue // within a value
+			}
+			name = text[at[2]:at[3]]
+			if (at[2] == 0 || strings.HasPrefix(text, "export")) && at[4] == at[5] && !strings.ContainsAny(text, "$`") {
 				delete(g, name)
 			}
-			if text = text[len(at[0]):]; strings.Contains(text, "${") {
-				text = shellExpansion().ReplaceAllString(text, "")
+			if slices.Contains(grubArguments, name) {
+				for _, other := range shellReference().FindAllStringSubmatch(text, maxListed) {
+					g["$"+other[1]] = nil
+				}
 			}
-		}
-		if value, quote = shellValue(text, quote); value != "" {
-			g[name] = appendTokens(g[name], value, file, number)
+			add(shellExpansion().ReplaceAllString(text[at[1]:], ""))
 		}
 	}
 	return nil

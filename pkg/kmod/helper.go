@@ -54,18 +54,27 @@ func (h *host) readHelper() {
 // lower half of its capabilities lacks CAP_SYS_MODULE (kernel/umh.c, proc_cap_handler).
 // Only root may read it.
 func (h *host) helperConfined() *Evidence {
-	const sysctl, capSysModule = "sys/kernel/usermodehelper/bset", 16
-	text, err := kernelLine(h.proc, sysctl)
-	if err != nil {
+	text, err := kernelLine(h.proc, "sys/"+helperSet)
+	if err != nil || !confines(text) {
 		return nil
 	}
-	low, _, _ := strings.Cut(text, "\t")
-	set, err := strconv.ParseUint(low, 10, 32)
-	if err != nil || set&(1<<capSysModule) != 0 {
-		return nil
+	return &Evidence{File: "/proc/sys/" + helperSet, Line: 1, Text: printable(text), Cause: CauseLoadingDisabled, Effect: confinesEffect}
+}
+
+const (
+	helperSet      = "kernel/usermodehelper/bset"
+	confinesEffect = "takes the right to load modules from what the kernel runs"
+)
+
+// confines reports whether a set of capabilities lacks CAP_SYS_MODULE.
+func confines(set string) bool {
+	const capSysModule = 16
+	low := strings.Fields(set)
+	if len(low) == 0 {
+		return false
 	}
-	return &Evidence{File: "/proc/" + sysctl, Line: 1, Text: printable(text), Cause: CauseLoadingDisabled,
-		Effect: "takes the right to load modules from what the kernel runs"}
+	n, err := strconv.ParseUint(low[0], 0, 32)
+	return err == nil && n&(1<<capSysModule) == 0
 }
 
 // loaderOf is the program that a caller runs. systemd-modules-load runs none: it

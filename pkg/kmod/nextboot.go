@@ -217,9 +217,7 @@ func (h *host) gatherBootSources() bootSources {
 	grub := grubDefaults{}
 	grub.parse(defaultGrub, read(defaultGrub))
 	addHints(defaultGrubDir, ".cfg", grub.parse)
-	for _, name := range slices.Sorted(maps.Keys(grub)) {
-		s.hints = append(s.hints, grub[name]...)
-	}
+	s.hints = append(s.hints, grub.arguments()...)
 	for _, name := range otherLoaders {
 		s.hints = append(s.hints, parseOtherLoader(name, read(name))...)
 	}
@@ -476,6 +474,13 @@ func (h *host) nextSysctls(m Module, now replayed, next *NextBoot) {
 		if h.helperName != nil && *h.helperName != s.value {
 			pend(s, "is not in force in this boot")
 			h.helper = h.helperNamed(s.value, s.evidence(CauseLoadingDisabled, ""))
+		}
+	}
+	// What this one takes, no write gives back.
+	if writes := h.sysctlWrites(list, helperSet); len(writes) > 0 && h.helper.isModprobe != AnswerFalse {
+		if s := writes[len(writes)-1]; confines(s.value) {
+			pend(s, confinesEffect)
+			h.helper = loader{AnswerFalse, s.evidence(CauseLoadingDisabled, confinesEffect)}
 		}
 	}
 }

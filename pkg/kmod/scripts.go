@@ -84,14 +84,14 @@ var (
 // locks reports whether a command or script may end the loading of modules, or change
 // what the kernel runs for that.
 func locks(text string) bool {
-	return (strings.Contains(text, "modules_disabled") || strings.Contains(text, "kernel.modprobe") || strings.Contains(text, "kernel/modprobe")) && locking().MatchString(text)
+	return (strings.Contains(text, "modules_disabled") || strings.Contains(text, "kernel.modprobe") || strings.Contains(text, "kernel/modprobe") || strings.Contains(text, "usermodehelper")) && locking().MatchString(text)
 }
 
 const lockEffect = "may end the loading of modules at boot, or change what loads them"
 
 // locking is an assignment to these sysctls, or a redirection to their files.
 var locking = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`kernel[./](modules_disabled|modprobe)["']?\s*=\s*\S|(>|\btee\b)[^\n;|&]*/kernel/(modules_disabled|modprobe)\b`)
+	return regexp.MustCompile(`kernel[./](modules_disabled|modprobe|usermodehelper[./]bset)["']?\s*=\s*\S|(>|\btee\b)[^\n;|&]*/kernel/(modules_disabled|modprobe|usermodehelper/bset)\b`)
 })
 
 // about reports whether a script's text, or that of one of the administrator's that it

@@ -81,8 +81,10 @@ func (h *host) gatherUnits() {
 			Effect: "is not systemd: what loads modules at boot on this host is not known"}
 		return
 	}
-	units := systemdunit.Read(h.hostFiles, slices.Min(h.systemds))
-	words := h.cmdlineWords()
+	units := systemdunit.Read(h.hostFiles, h.systemds...)
+	words := slices.DeleteFunc(h.cmdlineWords(), func(w string) bool {
+		return (strings.HasPrefix(w, "systemd.mask=") || strings.HasPrefix(w, "systemd.wants=")) && h.lacksGenerator("systemd-debug-generator")
+	})
 	// A generator links rc-local.service in; its condition is whether there is a
 	// script (systemd-rc-local-generator(8)).
 	target, also := "", []string{"rc-local.service"}
@@ -124,6 +126,19 @@ func (h *host) gatherUnits() {
 		h.unitsErr = new(unreadable(units.ErrFile, units.Err))
 		h.notes = append(h.notes, Finding{Kind: FindingIncomplete, Evidence: []Evidence{*h.unitsErr}, Message: h.unitsErr.File + " " + h.unitsErr.Effect})
 	}
+}
+
+// lacksGenerator reports whether systemd does not run one of its own generators
+// (systemd.generator(7)): it is not there, or what takes its place is empty.
+func (h *host) lacksGenerator(name string) bool {
+	const own = "/usr/lib/systemd/system-generators"
+	for _, dir := range []string{"/run/systemd/system-generators", "/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators", own} {
+		st, err := h.Stat(path.Join(dir, name))
+		if target, linkErr := h.Readlink(path.Join(dir, name)); err == nil || linkErr == nil {
+			return target == "/dev/null" || err == nil && !runnable(st)
+		}
+	}
+	return h.has(own) == AnswerTrue && h.has(path.Join(own, name)) == AnswerFalse
 }
 
 // runlevels are the words of the kernel's command line that name the target of the
@@ -298,7 +313,7 @@ func (h *host) alsoStopped(unit loadUnit, words []string, whole bool) (list []Ev
 	if unit.runs != AnswerFalse {
 		return nil
 	}
-	units := systemdunit.Read(h.hostFiles, slices.Min(h.systemds))
+	units := systemdunit.Read(h.hostFiles, h.systemds...)
 	for range maxPending {
 		words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return unit.by.File == procCmdline && printable(w) == unit.by.Text })
 		units.Remove(unit.by.File)

@@ -1,6 +1,7 @@
 package verdict_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -903,5 +904,58 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: removed", whole(requested, file("etc/systemd/system/no-sctp.service", "[Service]\nType=oneshot\nExecStart=/sbin/rmmod sctp\n"), link("etc/systemd/system/multi-user.target.wants/no-sctp.service", "../no-sctp.service")), "unknown")
 	add("unit: ExecStop removes", oneshot("ExecStart=/sbin/modprobe sctp\nExecStop=/sbin/modprobe -r sctp", blacklisted), "loaded")
 	add("unit: two templates", oneshot("ExecStart=/sbin/modprobe dummy\nExecStart=/sbin/modprobe sctp", blacklisted), "onboot=unknown|blocked")
+	// The capabilities of what the kernel runs.
+	for value, want := range map[string]string{"4294901759 4294967295": "blocked", "0xfffeffff\t0": "blocked", "0 0": "blocked", "4294967295 255": "on-demand", "x": "on-demand"} {
+		conf := file("etc/sysctl.d/x.conf", "kernel.usermodehelper.bset = "+value+"\n")
+		add("helper: bset in sysctl.d: "+value, whole(conf), want+";autoload=true")
+		add("helper: bset in sysctl.d, asks: "+value, whole(conf, requested), "loaded")
+	}
+	add("helper: bset in /run", whole(file("run/sysctl.d/x.conf", "kernel.usermodehelper.bset=0 0\n")), "unknown")
+	add("helper: bset, sysctl does not run", whole(file("etc/sysctl.d/x.conf", "kernel.usermodehelper.bset=0 0\n"), file("etc/systemd/system/systemd-sysctl.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/none\n")), "on-demand")
+	for _, exec := range []string{"/sbin/sysctl -w 'kernel.usermodehelper.bset=0 0'", "/bin/sh -c 'echo 0 0 > /proc/sys/kernel/usermodehelper/bset'"} {
+		add("lock: "+exec, oneshot("ExecStart="+exec), "unknown")
+	}
+	// Lines of grub.cfg that go on in the next one.
+	for text, want := range map[string]string{
+		"linux /vmlinuz-" + release + " ro \\\n  module_blacklist=sctp\n": "blocked", "linux \\\n/vmlinuz-" + release + " ro module_black\\\nlist=sctp\n": "blocked",
+		"# x \\\nlinux /vmlinuz-" + release + " ro module_blacklist=sctp\n": "blocked", "set a=\"ro \\\nmodule_blacklist=sctp\"\nlinux /vmlinuz-" + release + " $a\n": "blocked",
+		"linux /vmlinuz-" + release + " ro \\\\\n module_blacklist=sctp\n": "loaded",
+	} {
+		add("arguments: menu: "+text, whole(requested, file("boot/grub/grub.cfg", "menuentry x {\n"+text+"}\n")), want)
+	}
+	// What a shell makes of /etc/default/grub.
+	for text, want := range map[string]string{
+		"GRUB_CMDLINE_LINUX=`echo module_blacklist=sctp`": "unknown", "GRUB_CMDLINE_LINUX=\"ro $(echo module_blacklist=sctp)\"": "unknown", "GRUB_CMDLINE_LINUX=$(echo \"module_blacklist=sctp\")": "unknown",
+		"GRUB_CMDLINE_LINUX=module_blacklist=sctp\nGRUB_CMDLINE_LINUX=`echo $GRUB_CMDLINE_LINUX ro`": "unknown", "GRUB_CMDLINE_LINUX=ro; GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX module_blacklist=sctp\"": "unknown",
+		"GRUB_CMDLINE_LINUX=ro GRUB_CMDLINE_LINUX+=' module_blacklist=sctp'": "unknown", "HARDEN=\"module_blacklist=sctp\"\nGRUB_CMDLINE_LINUX=\"ro $HARDEN\"": "unknown", "HARDEN='module_blacklist=sctp'\nGRUB_CMDLINE_LINUX+=\" ${HARDEN}\"": "unknown",
+		"HARDEN=module_blacklist=sctp\nGRUB_CMDLINE_LINUX=ro": "loaded", "GRUB_DISTRIBUTOR=`( . /etc/os-release; echo ${NAME:-x} ) 2>/dev/null || echo Debian`\nGRUB_CMDLINE_LINUX=\"root=x b=1\"\n# module_blacklist=sctp": "loaded",
+		"GRUB_CMDLINE_LINUX=\"a b=1\"\nGRUB_CMDLINE_LINUX_DEFAULT=\"c \\\n d=1 \\\n module_blacklist=sctp\"": "unknown", "GRUB_CMDLINE_LINUX=\"a b=1\"\nX=\"module_blacklist=sctp\"": "loaded",
+	} {
+		add("arguments: default/grub: "+text, whole(requested, file("etc/default/grub", text+"\n")), want)
+	}
+	// The prefix "|" of a command, which systemd knows from 258 on.
+	for systemd, want := range map[int]string{0: "unknown", 239: "blocked", 252: "blocked", 257: "blocked", 258: "loaded", 260: "loaded"} {
+		for _, exec := range []string{"|/sbin/modprobe sctp", "|-/sbin/modprobe sctp", "-|/sbin/modprobe sctp"} {
+			add(fmt.Sprint("unit: ", exec, ", systemd ", systemd), with(oneshot("ExecStart="+exec, blacklisted), func(c *hostcase.Case) { c.Systemd = systemd }), want)
+		}
+		add(fmt.Sprint("unit: modules-load in a shell, systemd ", systemd), with(dropin("[Service]\nExecStart=\nExecStart=|/usr/lib/systemd/systemd-modules-load\n"), func(c *hostcase.Case) { c.Systemd = systemd }), map[string]string{"blocked": "on-demand"}[want]+"|unknown|"+want)
+	}
+	// Escapes in commands.
+	for exec, want := range map[string]string{
+		`/sbin/modprobe \x73ctp`: "loaded", `/sbin/modprobe\x20sctp`: "onboot=blocked|unknown", `/sbin/modprobe s\143tp`: "loaded", `/sbin/modprobe "sc\u0074p"`: "loaded", `/bin/sh -c "modprobe\x20sctp"`: "loaded", `/bin/sh -c modprobe\ssctp`: "loaded",
+		`/bin/sh -c 'modprobe\tsctp'`: "loaded", `/sbin/modprobe sctp\x00`: "unknown", `/sbin/modprobe sctp\q`: "unknown", `/\x73bin/modprobe sctp`: "loaded", `/bin/true \; /sbin/modprobe sctp`: "onboot=blocked|unknown", `/bin/true ; /sbin/modprobe \x73\x63\x74\x70`: "loaded",
+		`/sbin/modprobe 'sc\'tp'`: "blocked", `/bin/sh -c 'echo \x24; modprobe sctp'`: "unknown",
+	} {
+		add("unit: escapes: "+exec, oneshot("ExecStart="+exec, blacklisted), want)
+	}
+	// Masks by an argument are the work of a generator.
+	generators := func(es ...hostcase.Entry) *hostcase.Case {
+		return cmdline("ro systemd.mask=systemd-modules-load.service", append(es, requested, file("usr/lib/systemd/system-generators/systemd-fstab-generator", elf))...)
+	}
+	debugGenerator := file("usr/lib/systemd/system-generators/systemd-debug-generator", elf)
+	add("mask: by an argument", generators(debugGenerator), "on-demand")
+	add("mask: by an argument, no generator", generators(), "loaded")
+	add("mask: by an argument, the generator is masked", generators(debugGenerator, link("etc/systemd/system-generators/systemd-debug-generator", "/dev/null")), "loaded")
+	add("mask: by an argument, the generator is replaced", generators(debugGenerator, file("etc/systemd/system-generators/systemd-debug-generator", elf)), "on-demand")
 	return list
 }
