@@ -283,12 +283,13 @@ type decided struct {
 // files, whose other lines may keep those of further files from taking part.
 func (ev *evaluation) explainEmptied() []Evidence {
 	var found evidenceSet
-	if len(ev.stops) == 0 {
+	vendor := source{file: "/etc/modprobe.d/" + ev.host.target + "-blacklist.conf"}
+	if has := ev.modprobeSet.byPath()[vendor.file]; len(ev.stops) == 0 && (has == nil || len(has.data) == 0) {
 		return nil
 	}
 	other := *ev
 	for _, files := range []bool{true, false} {
-		gone := map[source]bool{{file: "/etc/modprobe.d/" + ev.host.target + "-blacklist.conf"}: true}
+		gone := map[source]bool{vendor: true}
 		for n := range maxListed {
 			before := len(gone)
 			for _, e := range slices.Concat(ev.stops, found.list) {

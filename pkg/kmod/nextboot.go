@@ -29,8 +29,9 @@ type NextBoot struct {
 	Known    bool
 	Autoload Decision
 	BootLoad BootLoad
-	// Stops is what stops the module in a boot in which nothing is loaded yet, and
-	// Emptied is for that what Inspection.Emptied is for this boot.
+	// Stops is what stops the module in a boot in which nothing is loaded yet, and in one
+	// without the files in /run, and Emptied is for these what Inspection.Emptied is for
+	// this boot.
 	Stops, Emptied []Evidence
 	// Kernel is another kernel that the next boot brings or may bring, and that has
 	// no such module; "" if there is none. KernelBy is its index. KernelChosen: it
@@ -132,7 +133,7 @@ func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
 	fresh := *h
 	fresh.nothingLoaded, fresh.problems = true, slices.Clip(h.problems)
 	then := replay(&fresh, m)
-	next.Stops, next.Emptied = slices.Concat(then.boot.Decision.Evidence, then.autoload.Evidence, then.autoloadIPv6.Evidence), then.emptied
+	next.stops(then)
 	for _, d := range [][2]Decision{{now.boot.Decision, then.boot.Decision}, {now.autoload, then.autoload}} {
 		if !next.Known || d[0].Allowed == d[1].Allowed || len(d[1].Evidence) == 0 {
 			continue
@@ -145,6 +146,12 @@ func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
 		}
 		return
 	}
+}
+
+// stops adds what stops the module in a boot that may come.
+func (next *NextBoot) stops(then replayed) {
+	next.Stops = slices.Concat(next.Stops, then.boot.Decision.Evidence, then.autoload.Evidence, then.autoloadIPv6.Evidence)
+	next.Emptied = append(next.Emptied, then.emptied...)
 }
 
 // loadsLate reports whether something may load the target after modules-load.d was read.
@@ -622,6 +629,7 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 	other.gatherConfigs()
 	other.gatherUnits()
 	then := replay(&other, m)
+	next.stops(then)
 	if then.autoload.Allowed == now.autoload.Allowed && then.boot.Requested == now.boot.Requested && then.boot.Decision.Allowed == now.boot.Decision.Allowed {
 		return
 	}

@@ -218,3 +218,42 @@ func doSteps(t *testing.T, tree fstest.MapFS, r verdict.Report) {
 		}
 	}
 }
+
+// TestStepsOnceOnHiddenLines: what a step, or the next boot, uncovers is named at once:
+// lines that stop nothing as long as the kernel package's file, or one in /run, has
+// another.
+func TestStepsOnceOnHiddenLines(t *testing.T) {
+	const permits = "install sctp /sbin/modprobe -i sctp\n"
+	stops := file("etc/modprobe.d/zz.conf", "install sctp /bin/false\n")
+	for name, entries := range map[string][]hostcase.Entry{
+		"the package's file":             {file("etc/modprobe.d/sctp-blacklist.conf", permits), stops},
+		"the package's file, blacklist":  {file("etc/modprobe.d/sctp-blacklist.conf", permits+"blacklist sctp\n"), stops},
+		"a file in /run":                 {file("run/modprobe.d/a.conf", permits), stops},
+		"a file in /run, blacklist":      {file("run/modprobe.d/a.conf", permits), stops, blacklisted},
+		"an empty file in /run":          {file("run/modprobe.d/sctp.conf", ""), file("usr/lib/modprobe.d/sctp.conf", "blacklist sctp\n")},
+		"a file in /run, all are copies": {file("run/modprobe.d/sctp.conf", "blacklist sctp\n"), file("usr/lib/modprobe.d/sctp.conf", "install sctp /bin/true\n")},
+	} {
+		for _, id := range []string{"ID=rhel\nVERSION_ID=9.6\n", "ID=rhcos\nVERSION_ID=4.18\n"} {
+			t.Run(name+" "+id, func(t *testing.T) {
+				tree := whole(append(slices.Clone(entries), file("etc/os-release", id))...).FS()
+				judge := func() verdict.Report {
+					i, err := kmod.Inspect(t.Context(), kmod.Options{FS: tree, KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return verdict.Judge(verdict.Facts{Inspection: i})
+				}
+				before := judge()
+				doSteps(t, tree, before)
+				for file := range tree { // the next boot
+					if strings.HasPrefix(file, "run/") {
+						delete(tree, file)
+					}
+				}
+				if after := judge(); after.OnBoot != verdict.OnBootLoaded {
+					t.Errorf("%s\nleft\n%s", describe("before", before), describe("after", after))
+				}
+			})
+		}
+	}
+}
