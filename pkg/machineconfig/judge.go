@@ -217,6 +217,9 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	if err != nil {
 		return e, err
 	}
+	if line := alongWith(pool.Configs); line != "" && report.OnBoot != verdict.OnBootLoaded {
+		unread = append(unread, "whether the boot loads the module of this line is not known: "+clip(line))
+	}
 	if names := root.addConditions(pool.Configs); len(names) > 0 {
 		_, other, err := judge()
 		if err != nil {
@@ -254,6 +257,29 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	}
 	e.conclude(unread)
 	return e, nil
+}
+
+// bringsAlong is a line of modprobe.d by which another module brings sctp along.
+var bringsAlong = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*(?:softdep|install)[ \t]+([^\s]+)[ \t].*\bsctp\b.*`)
+})
+
+// alongWith is such a line of a module that is not in the delivered index, "" if there is
+// none.
+func alongWith(configs []Config) string {
+	for _, c := range configs {
+		for _, f := range c.Files {
+			if !strings.Contains(f.Path, "/modprobe.d/") {
+				continue
+			}
+			for _, m := range bringsAlong().FindAllSubmatch(f.Contents, -1) {
+				if name := string(m[1]); !strings.HasPrefix(name, "sctp") && !strings.HasPrefix(name, "net-pf-") && name != "libcrc32c" {
+					return string(m[0])
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // conclude fills in Enabled and Message.
