@@ -81,24 +81,25 @@ func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 // ends with a backslash, and is no comment, goes on in the next.
 func grubLines(data []byte) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
-		number, start, joined := 0, 0, ""
+		number, start, comment := 0, 0, false
+		var joined []byte
 		for raw := range bytes.Lines(data) {
-			if number++; joined == "" {
-				start = number
+			if number++; len(joined) == 0 {
+				start, comment = number, bytes.HasPrefix(bytes.TrimSpace(raw), []byte("#"))
 			}
-			joined += strings.TrimRight(string(raw), "\r\n")
-			text, more := strings.CutSuffix(joined, `\`)
-			if more = more && !strings.HasSuffix(text, `\`) && !strings.HasPrefix(strings.TrimSpace(text), "#"); more {
+			joined = append(joined, bytes.TrimRight(raw, "\r\n")...)
+			text, more := bytes.CutSuffix(joined, []byte(`\`))
+			if more && !comment && !bytes.HasSuffix(text, []byte(`\`)) {
 				joined = text
 				continue
 			}
-			if !yield(start, joined) {
+			if !yield(start, string(joined)) {
 				return
 			}
-			joined = ""
+			joined = joined[:0]
 		}
-		if joined != "" {
-			yield(start, joined)
+		if len(joined) > 0 {
+			yield(start, string(joined))
 		}
 	}
 }

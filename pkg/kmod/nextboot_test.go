@@ -192,6 +192,22 @@ func FuzzBootFiles(f *testing.F) {
 	})
 }
 
+// A command of many lines costs as much as its text, not its square.
+func TestGrubLinesLong(t *testing.T) {
+	const lines = 100_000
+	data := []byte("linux /vmlinuz-1 \\\n" + strings.Repeat("a\\\n", lines) + "sctp=1\n")
+	allocs := testing.AllocsPerRun(1, func() {
+		for number, line := range grubLines(data) {
+			if number != 1 || len(line) != len("linux /vmlinuz-1 ")+lines+len("sctp=1") {
+				t.Errorf("line %d has %d bytes", number, len(line))
+			}
+		}
+	})
+	if allocs > 1000 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 func FuzzCompareReleases(f *testing.F) {
 	f.Add("5.14.0-427.el9.x86_64", "5.14.0-611.el9.x86_64+debug")
 	f.Add("1.0~rc1", "1.0")
