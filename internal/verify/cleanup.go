@@ -48,15 +48,11 @@ func sweep(ctx context.Context, c kubernetes.Interface, progress func(string)) e
 // remove deletes the namespace and waits until it is gone.
 func (r *run) remove(ctx context.Context) error {
 	r.opts.Progress("deleting namespace " + r.namespace)
-	waiting := ""
-	failed := func(err error) error {
-		return fmt.Errorf("namespace %s was not deleted (the next run deletes it when its time is over): %w%s", r.namespace, err, waiting)
-	}
 	// The namespace controller begins five seconds after the request
 	// (namespaceDeletionGracePeriod). Pods take longest to end, so they are deleted
 	// now. A refusal is ignored.
 	_ = r.c.CoreV1().Pods(r.namespace).DeleteCollection(ctx, metav1.DeleteOptions{}, metav1.ListOptions{})
-	said := time.Now()
+	said, waiting := time.Now(), ""
 	var last error
 	err := wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
 		err := r.c.CoreV1().Namespaces().Delete(ctx, r.namespace, metav1.DeleteOptions{})
@@ -78,7 +74,7 @@ func (r *run) remove(ctx context.Context) error {
 		return false, nil
 	})
 	if err != nil {
-		return failed(last)
+		return fmt.Errorf("namespace %s was not deleted (the next run deletes it when its time is over): %w%s", r.namespace, last, waiting)
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func judge(r *Result, ports map[string][]int32, late step) []Finding {
 	j := &judgement{r: r, late: late, out: []Finding{}, podOK: r.reached(PathPod)}
 	j.nodes()
 	j.pods()
-	j.services(ports)
+	j.services(j.wrongPorts(ports))
 	j.untold()
 	j.loadBalancer()
 	j.policy()
@@ -143,7 +143,7 @@ func details(nodes []*Node) (out []string) {
 	return out
 }
 
-// podFindings adds a finding for each way in which pods fail to reach each other.
+// podFinding is the finding about pods that fail to reach each other in this way.
 func podFinding(o wire.Outcome) (kind, message, fix string) {
 	switch o {
 	case wire.Dropped:
@@ -220,11 +220,11 @@ func (p *Path) text() string {
 	return s
 }
 
-// services distinguishes a Service with a wrong port, and nodes that do not serve
-// Services at all, from single paths that fail. ports are the endpoints' ports by
-// node, as the API server has them.
-func (j *judgement) services(ports map[string][]int32) {
-	wrong := map[string]bool{}
+// wrongPorts adds findings about Services that send to a port on which nobody
+// listens, and returns their nodes. ports are the endpoints' ports by node, as the
+// API server has them.
+func (j *judgement) wrongPorts(ports map[string][]int32) (wrong map[string]bool) {
+	wrong = map[string]bool{}
 	for _, n := range j.r.Nodes {
 		for _, port := range ports[n.Name] {
 			if port != EchoPort && !wrong[n.Name] {
@@ -235,6 +235,12 @@ func (j *judgement) services(ports map[string][]int32) {
 			}
 		}
 	}
+	return wrong
+}
+
+// services distinguishes nodes that do not serve Services at all from single paths
+// that fail. Services with a wrong port, by their nodes, are explained already.
+func (j *judgement) services(wrong map[string]bool) {
 	for _, c := range []struct {
 		kind  PathKind
 		where func(Path) string
@@ -524,7 +530,7 @@ func (r *Result) reached(kind PathKind) connected {
 	return out
 }
 
-// families of a list of addresses, by address.
+// family of an address.
 func family(address string) string {
 	if strings.Contains(address, ":") {
 		return "IPv6"

@@ -74,7 +74,8 @@ func (r *run) paths() []planned {
 				continue
 			}
 			// Each node's port is tried for the pod on it, and for one
-			// elsewhere, to which it forwards.
+			// elsewhere, to which it forwards. A Service has node ports of the
+			// families of its cluster addresses.
 			ends := []*Node{to}
 			if far := r.far(peers, i); far != to {
 				ends = append(ends, far)
@@ -82,7 +83,7 @@ func (r *run) paths() []planned {
 			for _, a := range to.Addresses {
 				for _, end := range ends {
 					s := r.services[end.Index]
-					if s != nil && serves(s, a) && hasFamily(end.PodAddresses, a) && hasFamily(to.PodAddresses, a) && hasFamily(from.PodAddresses, a) {
+					if s != nil && hasFamily(s.Spec.ClusterIPs, a) && hasFamily(end.PodAddresses, a) && hasFamily(to.PodAddresses, a) && hasFamily(from.PodAddresses, a) {
 						add(PathNodePort, end, to, a, s.Spec.Ports[0].NodePort, servicePatience)
 					}
 				}
@@ -124,10 +125,6 @@ func next(all []*Node, n *Node) *Node {
 func hasFamily(addresses []string, like string) bool {
 	return slices.ContainsFunc(addresses, func(a string) bool { return family(a) == family(like) })
 }
-
-// serves reports whether a Service has the address's family, and so a node port of
-// it.
-func serves(s *corev1.Service, address string) bool { return hasFamily(s.Spec.ClusterIPs, address) }
 
 // jobs divides the paths from one node among clients, groups whole, and sets what
 // each path needs: the direct paths to the nodes that it goes to and through, if

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -199,30 +200,17 @@ const parallel = 16
 
 // each calls do for each node, several at a time, until one fails.
 func each(ctx context.Context, nodes []*Node, do func(context.Context, *Node) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	slots := make(chan struct{}, parallel)
-	var all sync.WaitGroup
-	var first sync.Once
-	var failed error
+	all, ctx := errgroup.WithContext(ctx)
+	all.SetLimit(parallel)
 	for _, n := range nodes {
-		slots <- struct{}{}
-		if ctx.Err() != nil {
-			break
-		}
-		all.Go(func() {
-			defer func() { <-slots }()
-			if err := do(ctx, n); err != nil {
-				first.Do(func() { failed = err })
-				cancel(err)
+		all.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
 			}
+			return do(ctx, n)
 		})
 	}
-	all.Wait()
-	if failed != nil {
-		return failed
-	}
-	return context.Cause(ctx)
+	return all.Wait()
 }
 
 // isRefused reports whether the API server has answered so that a retry has no
