@@ -119,8 +119,8 @@ func checks() []check {
 				for _, s := range v.Services {
 					if len(s.Refused) > 0 {
 						found(Finding{
-							Object:  Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name},
-							Message: "the load balancer does not take its SCTP ports", Evidence: s.Refused,
+							Object: s.object(), Evidence: s.Refused,
+							Message: "the load balancer does not take its SCTP ports",
 						})
 					}
 				}

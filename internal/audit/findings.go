@@ -158,6 +158,7 @@ func Kinds() []Kind {
 
 // examine runs all checks that have what they need.
 func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
+	findings, unseen = []Finding{}, []Unseen{}
 	for _, u := range s.Unseen {
 		u.NotChecked = []Kind{}
 		unseen = append(unseen, u)
@@ -172,7 +173,6 @@ func examine(s *Snapshot) (findings []Finding, unseen []Unseen) {
 			unseen = append(unseen, Unseen{Source: SourceConfigs, Why: "pool " + p.Name + ": " + why, NotChecked: []Kind{PoolUndoesSCTP, PoolStuck, PoolProgressing}})
 		}
 	}
-	findings = []Finding{}
 	v := newView(s)
 	for _, c := range checks() {
 		blind := false

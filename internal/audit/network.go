@@ -99,7 +99,7 @@ func unserved(v *view, found report) {
 		if s.Type == corev1.ServiceTypeExternalName {
 			continue
 		}
-		f := Finding{Object: Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}}
+		f := Finding{Object: s.object()}
 		outside := s.Type == corev1.ServiceTypeNodePort || s.Type == corev1.ServiceTypeLoadBalancer
 		cilium := v.Network.Cilium
 		switch {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -84,7 +85,7 @@ type PoolRow struct {
 func Examine(s *Snapshot) Result {
 	r := Result{
 		APIVersion: APIVersion, Kind: ResultKind, Time: s.Time.UTC().Truncate(time.Second),
-		Nodes: make([]NodeRow, 0, len(s.Nodes)), Pools: []PoolRow{}, Unseen: []Unseen{},
+		Nodes: make([]NodeRow, 0, len(s.Nodes)), Pools: []PoolRow{},
 	}
 	for i := range s.Nodes {
 		row := s.Nodes[i].row()
@@ -107,11 +108,9 @@ func Examine(s *Snapshot) Result {
 		}
 		r.Pools = append(r.Pools, row)
 	}
-	findings, unseen := examine(s)
-	r.Findings = findings
-	for _, u := range unseen {
+	r.Findings, r.Unseen = examine(s)
+	for _, u := range r.Unseen {
 		r.Summary.Undecoded += u.Objects
-		r.Unseen = append(r.Unseen, u)
 	}
 	r.count()
 	return r
@@ -136,11 +135,8 @@ func (r *Result) count() {
 func (n *Node) row() NodeRow {
 	row := NodeRow{
 		Name: n.Name, Pool: n.Pool, Ready: n.SCTP(),
-		OnBoot: verdict.OnBoot(n.OnBoot), Module: kmod.StateUnknown,
+		OnBoot: cmp.Or(verdict.OnBoot(n.OnBoot), verdict.OnBootUnknown), Module: kmod.StateUnknown,
 		Reason: n.Reason, Message: n.Message,
-	}
-	if row.OnBoot == "" {
-		row.OnBoot = verdict.OnBootUnknown
 	}
 	if n.Report != nil && !n.Stale() {
 		row.Module = n.Report.Module.State

@@ -37,7 +37,7 @@ func endpointsOnUnreadyNodes(v *view, found report) {
 			if more := len(bad) - mostEvidence; more > 0 {
 				bad = append(bad[:mostEvidence], fmt.Sprintf("and %d further endpoints", more))
 			}
-			found(Finding{Object: Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, Message: message, Evidence: bad})
+			found(Finding{Object: s.object(), Message: message, Evidence: bad})
 		}
 	}
 }
@@ -51,8 +51,12 @@ func servicesWithoutEndpoints(v *view, found report) {
 		if n := len(s.Endpoints); n > 0 {
 			message = fmt.Sprintf("none of its SCTP endpoints is ready (%d)", n)
 		}
-		found(Finding{Object: Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}, Message: message, Evidence: s.portTexts()})
+		found(Finding{Object: s.object(), Message: message, Evidence: s.portTexts()})
 	}
+}
+
+func (s *Service) object() Object {
+	return Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}
 }
 
 // portTexts are its SCTP ports.
@@ -66,18 +70,17 @@ func (s *Service) portTexts() []string {
 
 func unsuitableServices(v *view, found report) {
 	for _, s := range v.Services {
-		o := Object{Kind: "Service", Namespace: s.Namespace, Name: s.Name}
 		ports := s.portTexts()
 		switch {
 		case s.Type == corev1.ServiceTypeExternalName:
 			found(Finding{
-				Object: o, Evidence: ports,
+				Object: s.object(), Evidence: ports,
 				Message: "an ExternalName Service carries no traffic, its SCTP ports have no effect",
 				Fix:     "address the name itself: an ExternalName is an alias in DNS, and has no ports",
 			})
 		case s.Type == corev1.ServiceTypeLoadBalancer && len(s.Addresses) == 0:
 			found(Finding{
-				Object: o, Evidence: append(ports, "status.loadBalancer is empty"),
+				Object: s.object(), Evidence: append(ports, "status.loadBalancer is empty"),
 				Message: "no load balancer serves it: many providers do not support SCTP",
 			})
 		}

@@ -433,10 +433,7 @@ func agentPod(p *corev1.Pod) *AgentPod {
 	}
 	for _, s := range p.Status.ContainerStatuses {
 		if w := s.State.Waiting; w != nil && w.Reason != "" {
-			out.Trouble = w.Reason
-			if w.Message != "" {
-				out.Trouble += ": " + w.Message
-			}
+			out.Trouble = strings.TrimSuffix(w.Reason+": "+w.Message, ": ")
 		}
 	}
 	if out.Ready {

@@ -198,70 +198,42 @@ func podsThatWait(v *view, found report) {
 	for _, group := range podsByOwner(pods) {
 		p := group[0]
 		wanted, besides := p.Waits.wants(v.Keys)
-		var without, tainted, behind []*Node // behind taints, without SCTP
-		fit, with, works, kept := 0, 0, 0, 0
-		for i := range v.Nodes {
-			n := &v.Nodes[i]
-			if !p.Waits.fits(n) {
-				continue
-			}
-			if p.Waits.taint(n) != nil {
-				tainted = append(tainted, n)
-				if p.Waits.has(n) {
-					kept++
-				} else {
-					behind = append(behind, n)
-				}
-				continue
-			}
-			fit++
-			if n.Ready == string(kmod.AnswerTrue) {
-				works++
-			}
-			if p.Waits.has(n) {
-				with++
-			} else {
-				without = append(without, n)
-			}
-		}
+		c := v.choiceOf(p.Waits)
 		looked := ""
 		if v.SomeNodes {
 			looked = " looked at"
 		}
-		if fit == 0 {
-			without = behind
-		}
 		var message, fix string
-		if len(without) > 0 {
-			fix = without[0].remedy()
+		if len(c.without) > 0 {
+			fix = c.without[0].remedy()
 		}
 		switch {
 		case !p.Waits.ForSCTP:
-			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s%s do)", works, cluster.Count(fit, "node"), looked)
-			without, fix = nil, ""
-		case fit == 0 && len(tainted) > 0:
-			if kept > 0 || fix == "" {
+			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s%s do)", c.works, cluster.Count(c.fit, "node"), looked)
+			c.without, fix = nil, ""
+		case c.fit == 0 && len(c.tainted) > 0:
+			if c.kept > 0 || fix == "" {
 				fix = "tolerate the taint, or remove it"
 			} else {
 				fix = "tolerate the taint, or remove it; and " + fix
 			}
-			message = fmt.Sprintf("waits for %s, and each node%s with the other labels that it selects has a taint that it does not tolerate (%d with SCTP)", wanted, looked, kept)
-		case fit == 0:
+			message = fmt.Sprintf("waits for %s, and each node%s with the other labels that it selects has a taint that it does not tolerate (%d with SCTP)", wanted, looked, c.kept)
+		case c.fit == 0:
 			fix = "add a node with these labels; " + autoscalers
 			message = fmt.Sprintf("waits for %s, and no node%s has the other labels that it selects", wanted, looked)
-		case with == 0:
-			message = fmt.Sprintf("waits for %s: of %s%s that it could use, none has it", wanted, cluster.Count(fit, "node"), looked)
+		case c.with == 0:
+			message = fmt.Sprintf("waits for %s: of %s%s that it could use, none has it", wanted, cluster.Count(c.fit, "node"), looked)
 			fix = cmp.Or(fix, "enable SCTP on one of them") + "; " + autoscalers
-			if kept > 0 {
-				message += fmt.Sprintf(", and %s with it has a taint that it does not tolerate", cluster.Count(kept, "node"))
+			if c.kept > 0 {
+				message += fmt.Sprintf(", and %s with it has a taint that it does not tolerate", cluster.Count(c.kept, "node"))
 				fix = "tolerate the taint, or " + fix
 			}
 		default:
-			message = fmt.Sprintf("waits for %s: of %s%s that it could use, %d with it cannot take it for another reason", wanted, cluster.Count(fit, "node"), looked, with)
+			message = fmt.Sprintf("waits for %s: of %s%s that it could use, %d with it cannot take it for another reason", wanted, cluster.Count(c.fit, "node"), looked, c.with)
 		}
-		evidence := append(lines(groupNodes(without)), labelsOf(without, besides)...)
-		if with == 0 {
-			evidence = append(evidence, p.Waits.taintsOf(tainted)...)
+		evidence := append(lines(groupNodes(c.without)), labelsOf(c.without, besides)...)
+		if c.with == 0 {
+			evidence = append(evidence, p.Waits.taintsOf(c.tainted)...)
 		}
 		evidence = append(evidence, "scheduler: "+p.Waits.Scheduler)
 		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...), Fix: fix}
@@ -273,33 +245,78 @@ func podsThatWait(v *view, found report) {
 	}
 }
 
+// choice is which nodes there are for a pod that waits.
+type choice struct {
+	// fit counts those that it could use; works, those of them on which SCTP works,
+	// and with, those that have the labels about SCTP that it selects.
+	fit, works, with int
+	// tainted are those that would fit but for a taint; kept counts those of them
+	// that have the labels about SCTP.
+	tainted []*Node
+	kept    int
+	// without are those that fit, else those that are tainted, without these labels.
+	without []*Node
+}
+
+func (v *view) choiceOf(w *Waiting) (c choice) {
+	var behind []*Node
+	for i := range v.Nodes {
+		n := &v.Nodes[i]
+		switch {
+		case !w.fits(n):
+			continue
+		case w.taint(n) == nil:
+			c.fit++
+			if n.Ready == string(kmod.AnswerTrue) {
+				c.works++
+			}
+			if w.has(n) {
+				c.with++
+			} else {
+				c.without = append(c.without, n)
+			}
+		default:
+			c.tainted = append(c.tainted, n)
+			if w.has(n) {
+				c.kept++
+			} else {
+				behind = append(behind, n)
+			}
+		}
+	}
+	if c.fit == 0 {
+		c.without = behind
+	}
+	return c
+}
+
 // taintsOf is which taints keep the pod off nodes.
-func (w *Waiting) taintsOf(list []*Node) (out []string) {
-	names := map[string][]string{}
-	for _, n := range list {
-		text := "taint " + w.taint(n).ToString()
-		names[text] = append(names[text], n.Name)
-	}
-	for _, text := range slices.Sorted(maps.Keys(names)) {
-		out = append(out, text+": "+cluster.FirstNames(names[text], 1))
-	}
-	return out
+func (w *Waiting) taintsOf(list []*Node) []string {
+	return byText(list, func(n *Node) string { return "taint " + w.taint(n).ToString() })
 }
 
 // labelsOf is which values of some labels nodes have.
 func labelsOf(list []*Node, keys []string) (out []string) {
 	for _, key := range keys {
-		names := map[string][]string{}
-		for _, n := range list {
-			text := "without the label " + key
+		out = append(out, byText(list, func(n *Node) string {
 			if value, found := n.Labels[key]; found {
-				text = "label " + key + "=" + value
+				return "label " + key + "=" + value
 			}
-			names[text] = append(names[text], n.Name)
-		}
-		for _, text := range slices.Sorted(maps.Keys(names)) {
-			out = append(out, text+": "+cluster.FirstNames(names[text], 1))
-		}
+			return "without the label " + key
+		})...)
+	}
+	return out
+}
+
+// byText is each text that there is about nodes, and which it is about.
+func byText(list []*Node, text func(*Node) string) (out []string) {
+	names := map[string][]string{}
+	for _, n := range list {
+		is := text(n)
+		names[is] = append(names[is], n.Name)
+	}
+	for _, is := range slices.Sorted(maps.Keys(names)) {
+		out = append(out, is+": "+cluster.FirstNames(names[is], 1))
 	}
 	return out
 }
