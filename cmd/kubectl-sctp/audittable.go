@@ -98,7 +98,11 @@ func printNames(w io.Writer, p terminal.Palette, r audit.Result) error {
 // a long output leaves the cursor.
 func printSummary(t *terminal.Writer, s audit.Summary) {
 	t.Line("%s: %d ready, %d not ready, %d unknown", cluster.Count(s.Nodes, "node"), s.Ready, s.NotReady, s.Unknown)
-	t.Line("%s", findingsText(t.Palette, s))
+	if s.Critical+s.Warnings+s.Infos == 0 {
+		t.Line("%s", t.Good("Nothing found."))
+	} else {
+		t.Line("Findings: %d critical, %d warnings, %d infos.", s.Critical, s.Warnings, s.Infos)
+	}
 	if s.Undecoded > 0 {
 		t.Line("%s", t.Warn(fmt.Sprintf("Not decoded, and so not judged: %d (see \"Not seen\").", s.Undecoded)))
 	}
@@ -160,13 +164,6 @@ func printFleet(t *terminal.Writer, groups []audit.NodeGroup) {
 			}
 			return groups[row].Note()
 		})
-}
-
-func findingsText(p terminal.Palette, s audit.Summary) string {
-	if s.Critical+s.Warnings+s.Infos == 0 {
-		return p.Good("Nothing found.")
-	}
-	return fmt.Sprintf("Findings: %d critical, %d warnings, %d infos.", s.Critical, s.Warnings, s.Infos)
 }
 
 // runs are the parts of a list in which all have the same key.

@@ -236,20 +236,17 @@ func printCleanup(w io.Writer, p terminal.Palette, found []cleanup.Node) error {
 	return t.Err
 }
 
-// ask asks a question, and returns when the context ends: a read from a terminal
-// cannot be interrupted, so its goroutine stays.
+// ask asks a question.
 func ask(ctx context.Context, in io.Reader, out io.Writer, question string) (bool, error) {
 	fmt.Fprintf(out, "%s [y/N] ", question)
-	answer := make(chan string, 1)
-	go func() {
+	line, err := until(ctx, "the answer", func() (string, error) {
 		line, _ := bufio.NewReader(in).ReadString('\n') // an end of input is a no
-		answer <- strings.ToLower(strings.TrimSpace(line))
-	}()
-	select {
-	case a := <-answer:
-		return a == "y" || a == "yes", nil
-	case <-ctx.Done():
+		return line, nil
+	})
+	if err != nil {
 		fmt.Fprintln(out)
-		return false, context.Cause(ctx)
+		return false, err
 	}
+	a := strings.ToLower(strings.TrimSpace(line))
+	return a == "y" || a == "yes", nil
 }

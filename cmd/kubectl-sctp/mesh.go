@@ -52,13 +52,7 @@ seen or have concluded, or the command failed or was misused.`,
 			if err != nil {
 				return err
 			}
-			stderr := cmd.ErrOrStderr()
-			start := time.Now()
-			opts.Progress = func(what string) {
-				if !quiet {
-					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), what)
-				}
-			}
+			opts.Progress = progress(cmd.ErrOrStderr(), quiet)
 			ctx, cancel := context.WithTimeoutCause(cmd.Context(), timeout, fmt.Errorf("not done within %v", timeout))
 			defer cancel()
 			r, err := meshview.Collect(ctx, client.Kube, opts)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -99,6 +100,16 @@ func (o *outputFlags) Print(w io.Writer, value any, forms map[command.Output]for
 		return forms["html"](terminal.Filter(w), terminal.Palette{}) // a browser shows what a terminal acts on
 	}
 	return o.Output.Print(w, value, forms[o.Output])
+}
+
+// progress prints what a command that takes its time is doing.
+func progress(stderr io.Writer, quiet bool) func(what string) {
+	start := time.Now()
+	return func(what string) {
+		if !quiet {
+			fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), what)
+		}
+	}
 }
 
 // encoded is JSON as an object of kubectl's printers. That of Go's templates

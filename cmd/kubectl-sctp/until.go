@@ -6,7 +6,8 @@ import (
 )
 
 // until reads a file and ends with its context: a FIFO without a writer, and a
-// terminal as standard input, block for as long as they like.
+// terminal as standard input, block for as long as they like. Such a read cannot be
+// interrupted: its goroutine stays.
 func until[T any](ctx context.Context, name string, read func() (T, error)) (T, error) {
 	type result struct {
 		value T

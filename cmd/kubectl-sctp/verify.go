@@ -69,13 +69,13 @@ failed or was misused.`,
 				return errors.New("--timeout must be at least 10s, and --path-timeout 100ms")
 			}
 			for _, s := range secrets {
-				namespace, name, _ := strings.Cut(s, "/")
-				if namespace == "" || name == "" || strings.Contains(name, "/") {
+				namespace, name, ok := namespaced(s)
+				if !ok {
 					return fmt.Errorf("--image-pull-secret wants NAMESPACE/NAME, not %q", s)
 				}
 				opts.PullSecrets = append(opts.PullSecrets, verify.SecretName{Namespace: namespace, Name: name})
 			}
-			if namespace, name, _ := strings.Cut(opts.Network, "/"); opts.Network != "" && (namespace == "" || name == "" || strings.Contains(name, "/")) {
+			if _, _, ok := namespaced(opts.Network); opts.Network != "" && !ok {
 				return fmt.Errorf("--network wants NAMESPACE/NAME, not %q", opts.Network)
 			}
 			client, keys, err := connect.open(cmd.ErrOrStderr())
@@ -83,13 +83,7 @@ failed or was misused.`,
 				return err
 			}
 			opts.Keys = keys
-			stderr := cmd.ErrOrStderr()
-			start := time.Now()
-			opts.Progress = func(what string) {
-				if !quiet {
-					fmt.Fprintf(stderr, "%5.1fs %s\n", time.Since(start).Seconds(), terminal.Visible(what))
-				}
-			}
+			opts.Progress = progress(cmd.ErrOrStderr(), quiet)
 			r, err := verify.Run(cmd.Context(), client.Kube, opts)
 			if r == nil {
 				return err
@@ -123,36 +117,19 @@ failed or was misused.`,
 	return cmd
 }
 
+// namespaced takes NAMESPACE/NAME apart.
+func namespaced(s string) (namespace, name string, ok bool) {
+	namespace, name, _ = strings.Cut(s, "/")
+	return namespace, name, namespace != "" && name != "" && !strings.Contains(name, "/")
+}
+
 // short is an outcome in a cell of the matrix.
 func short(o wire.Outcome) string {
-	switch o {
-	case wire.OK:
-		return "ok"
-	case wire.Refused:
-		return "REFUSED"
-	case wire.NoRoute:
-		return "NOROUTE"
-	case wire.Dropped:
-		return "DROPPED"
-	case wire.OneWay:
-		return "ONE-WAY"
-	case wire.NetworkDown:
-		return "DOWN"
-	case wire.Lost, wire.Corrupt:
-		return "LOST"
-	case wire.PathDown:
-		return "PATHDOWN"
-	case wire.ModuleMissing:
-		return "NOMOD"
-	case wire.Denied:
-		return "DENIED"
-	case wire.NotTried:
-		return "untried"
-	case wire.Blocked:
-		return "blocked"
-	default:
-		return "?"
-	}
+	return cmp.Or(map[wire.Outcome]string{
+		wire.OK: "ok", wire.NotTried: "untried", wire.Blocked: "blocked",
+		wire.Refused: "REFUSED", wire.NoRoute: "NOROUTE", wire.Dropped: "DROPPED", wire.OneWay: "ONE-WAY", wire.NetworkDown: "DOWN",
+		wire.Lost: "LOST", wire.Corrupt: "LOST", wire.PathDown: "PATHDOWN", wire.ModuleMissing: "NOMOD", wire.Denied: "DENIED",
+	}[o], "?")
 }
 
 // cellWidth and cells per block keep a matrix within the terminal.
@@ -310,10 +287,7 @@ func printMatrix(t *terminal.Writer, r *verify.Result, kind verify.PathKind, fam
 		if path.Kind != kind || path.Family != family {
 			continue
 		}
-		at := pair{path.From, path.To}
-		if path.Via != "" {
-			at.to = path.Via
-		}
+		at := pair{path.From, cmp.Or(path.Via, path.To)}
 		old, found := cells[at]
 		if !found || old.Outcome == wire.OK || old.Outcome == wire.NotTried && path.Outcome != wire.OK {
 			cells[at] = path
@@ -335,23 +309,18 @@ func printMatrix(t *terminal.Writer, r *verify.Result, kind verify.PathKind, fam
 			line := fmt.Sprintf("%6d", from.Index)
 			for _, to := range block {
 				path, found := cells[pair{from.Name, to.Name}]
-				cell := "-"
-				var paint func(string) string
+				cell, paint := short(path.Outcome), t.Bad
 				switch {
 				case !found:
-					paint = func(s string) string { return s }
-				case path.Outcome == wire.NotTried:
-					cell, paint = short(path.Outcome), t.Warn
+					cell, paint = "-", func(s string) string { return s }
 				case path.Outcome == wire.OK && kind == verify.PathDenied:
-					cell, paint = "OPEN", t.Bad
+					cell = "OPEN"
 				case path.Outcome == wire.OK:
 					cell, paint = rtt(path.RTTMicros), t.Good
-				case path.Outcome == wire.Unknown:
-					cell, paint = short(path.Outcome), t.Warn
+				case path.Outcome == wire.NotTried, path.Outcome == wire.Unknown:
+					paint = t.Warn
 				case path.Good():
-					cell, paint = short(path.Outcome), t.Good
-				default:
-					cell, paint = short(path.Outcome), t.Bad
+					paint = t.Good
 				}
 				line += strings.Repeat(" ", max(1, cellWidth-len(cell))) + paint(cell)
 			}
