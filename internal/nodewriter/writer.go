@@ -318,29 +318,9 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 		w.mu.Unlock()
 	}
 
-	written := n
-	if p.apply {
-		written, err = w.client.apply(ctx, want, cond)
-		if classify(err) == Forbidden && !w.carryOld && carry(k, want, n) {
-			// Perhaps an admission policy that knows one prefix only: better
-			// the new keys beside the old ones than none.
-			refused := err
-			if written, err = w.client.apply(ctx, want, cond); err == nil {
-				w.carryOld = true
-				w.cfg.Log.Warn("keys of another prefix may not be removed by the agent; kubectl sctp cleanup can", "error", refused.Error())
-			}
-		}
-		if err != nil {
-			return 0, err
-		}
-		// Somebody may have written in between: look again.
-		left := diff(k, written, want, nil, nil)
-		p.removeLabels, p.removeAnnotations = left.removeLabels, left.removeAnnotations
-	}
-	if len(p.removeLabels)+len(p.removeAnnotations) > 0 {
-		if written, err = w.client.remove(ctx, p.removeLabels, p.removeAnnotations); err != nil {
-			return 0, err
-		}
+	written, err := w.write(ctx, n, p, want, cond)
+	if err != nil {
+		return 0, err
 	}
 	if written != n {
 		outcome := Applied
@@ -355,26 +335,57 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 		w.transition(*report, said, written)
 	}
 
+	w.remember(written, &applied{want, cond}, seq, report.Ready)
+	if report.Ready == kmod.AnswerTrue {
+		return 0, w.untaint(ctx, written)
+	}
+	return 0, nil
+}
+
+// write writes what the plan has, and returns the Node as it is then.
+func (w *Writer) write(ctx context.Context, n *node, p plan, want nodelabel.Metadata, cond *Condition) (written *node, err error) {
+	written = n
+	if p.apply {
+		written, err = w.client.apply(ctx, want, cond)
+		if classify(err) == Forbidden && !w.carryOld && carry(w.cfg.Keys, want, n) {
+			// Perhaps an admission policy that knows one prefix only: better
+			// the new keys beside the old ones than none.
+			refused := err
+			if written, err = w.client.apply(ctx, want, cond); err == nil {
+				w.carryOld = true
+				w.cfg.Log.Warn("keys of another prefix may not be removed by the agent; kubectl sctp cleanup can", "error", refused.Error())
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Somebody may have written in between: look again.
+		p = diff(w.cfg.Keys, written, want, nil, nil)
+	}
+	if len(p.removeLabels)+len(p.removeAnnotations) > 0 {
+		return w.client.remove(ctx, p.removeLabels, p.removeAnnotations)
+	}
+	return written, nil
+}
+
+// remember notes that the Node has caught up with a report.
+func (w *Writer) remember(written *node, memory *applied, seq uint64, ready kmod.Answer) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	// Only the watch knows which Node there is: the one that was written may be
 	// gone by now.
 	if w.node != nil && w.node.Metadata.UID == written.Metadata.UID && written.newer(w.node) {
 		w.node = written
 	}
-	w.memory, w.memoryUID = &applied{want, cond}, written.Metadata.UID
+	w.memory, w.memoryUID = memory, written.Metadata.UID
 	if w.done < seq {
 		w.done = seq
 		close(w.caughtUp)
 		w.caughtUp = make(chan struct{})
 	}
-	if report.Ready == kmod.AnswerTrue || report.Ready == kmod.AnswerFalse {
+	if ready == kmod.AnswerTrue || ready == kmod.AnswerFalse {
 		w.concluded = true
 	}
-	w.mu.Unlock()
-	if report.Ready == kmod.AnswerTrue {
-		return 0, w.untaint(ctx, written)
-	}
-	return 0, nil
 }
 
 // sameVerdict reports whether two sets are the same to schedulers.
