@@ -411,25 +411,13 @@ func (doc *document) end(text []byte) error {
 	if doc.depth == 0 {
 		doc.documents++
 	}
-	if !strings.HasSuffix(doc.Kind, "List") {
-		if doc.list {
-			return errors.New("a list without its kind: the file may be cut short")
-		}
-		o, resource, err := doc.d.object(text, doc.head)
-		if err != nil {
-			doc.d.isBroken(resource, doc.name, err)
-		}
-		if o == nil || err != nil {
-			return nil
-		}
-		if doc.namespace != "" && o.namespace == doc.namespace {
-			doc.d.coverageOf(resource).some[o.namespace] = true
-		} else {
-			doc.single = append(doc.single, place{resource, o.namespace, o.name})
-		}
+	switch isList := strings.HasSuffix(doc.Kind, "List"); {
+	case !isList && doc.list:
+		return errors.New("a list without its kind: the file may be cut short")
+	case !isList:
+		doc.byItself(text)
 		return nil
-	}
-	if doc.depth == maxNesting {
+	case doc.depth == maxNesting:
 		return fmt.Errorf("lists nested more than %d deep", maxNesting)
 	}
 	var items []json.RawMessage
@@ -439,6 +427,26 @@ func (doc *document) end(text []byte) error {
 	for _, item := range append(doc.unnamed, items...) {
 		doc.item(item)
 	}
+	doc.cover(whole.Metadata)
+	return nil
+}
+
+// byItself takes an object that is in no list.
+func (doc *document) byItself(text []byte) {
+	o, resource, err := doc.d.object(text, doc.head)
+	switch {
+	case err != nil:
+		doc.d.isBroken(resource, doc.name, err)
+	case o == nil:
+	case doc.namespace != "" && o.namespace == doc.namespace:
+		doc.d.coverageOf(resource).some[o.namespace] = true
+	default:
+		doc.single = append(doc.single, place{resource, o.namespace, o.name})
+	}
+}
+
+// cover notes what a list has all objects of.
+func (doc *document) cover(metadata json.RawMessage) {
 	in, of := doc.in, doc.of
 	if of == nil {
 		of, in = map[schema.GroupResource]bool{}, map[string]bool{}
@@ -452,7 +460,7 @@ func (doc *document) end(text []byte) error {
 		in[doc.namespace] = true
 	}
 	var list struct{ Continue, ResourceVersion string }
-	_ = json.Unmarshal(whole.Metadata, &list)                      // of a list that an API server wrote
+	_ = json.Unmarshal(metadata, &list)                            // of a list that an API server wrote
 	revision, _ := strconv.ParseUint(list.ResourceVersion, 10, 64) // kubectl's own has none
 	for resource := range of {
 		c := doc.d.coverageOf(resource)
@@ -477,7 +485,6 @@ func (doc *document) end(text []byte) error {
 		o := doc.d.objects[at.resource][at.namespace+"/"+at.name]
 		o.listed = max(o.listed, revision)
 	}
-	return nil
 }
 
 // unused are the fields of objects that are not needed and take most of their text;
