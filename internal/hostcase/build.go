@@ -166,16 +166,9 @@ const bootTime = 1700000000
 
 func (c *Case) kernel() (tree []Entry) {
 	zeroOne := map[bool]string{false: "0\n", true: "1\n"}
-	helper := "/sbin/modprobe\n"
-	switch {
-	case c.NoHelper:
-		helper = "\n"
-	case c.Helper != "":
-		helper = c.Helper + "\n"
-	}
-	denied := c.Denied
-	if denied == "" {
-		denied = "(null)"
+	helper := cmp.Or(c.Helper, "/sbin/modprobe")
+	if c.NoHelper {
+		helper = ""
 	}
 	files := map[string]string{
 		"proc/cmdline":                                  c.Cmdline,
@@ -183,9 +176,9 @@ func (c *Case) kernel() (tree []Entry) {
 		"proc/stat":                                     fmt.Sprintf("btime %d\n", bootTime),
 		"proc/sys/kernel/osrelease":                     Release + "\n",
 		"proc/sys/kernel/modules_disabled":              zeroOne[c.ModulesDisabled],
-		"proc/sys/kernel/modprobe":                      helper,
+		"proc/sys/kernel/modprobe":                      helper + "\n",
 		"proc/sys/kernel/random/boot_id":                "11111111-2222-3333-4444-555555555555\n",
-		"sys/module/kernel/parameters/module_blacklist": denied + "\n",
+		"sys/module/kernel/parameters/module_blacklist": cmp.Or(c.Denied, "(null)") + "\n",
 	}
 	for _, name := range c.Live {
 		files["sys/module/"+name+"/initstate"] = "live\n"

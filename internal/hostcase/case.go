@@ -244,11 +244,10 @@ func (c *Case) parseLine(line string) error {
 	case "no-helper":
 		c.NoHelper = true
 	case "kernel":
-		words := strings.Fields(rest)
-		if len(words) == 0 {
-			return fmt.Errorf("%q: no release", line)
+		if err = need(1); err != nil {
+			return err
 		}
-		c.Kernels = append(c.Kernels, Kernel{words[0], words[1:]})
+		c.Kernels = append(c.Kernels, Kernel{fields[0], fields[1:]})
 	case "helper":
 		c.Helper = rest
 	case "denied":

@@ -107,7 +107,6 @@ func (v *Vec) Clear() {
 // labels.
 type Histogram struct {
 	registry *Registry
-	labels   []string
 	bounds   []float64
 	series   []*observations
 }
@@ -127,7 +126,7 @@ func (r *Registry) NewHistogram(name, help string, bounds ...float64) *Histogram
 
 // NewHistogramVec adds a histogram with labels.
 func (r *Registry) NewHistogramVec(name, help string, labels []string, bounds ...float64) *Histogram {
-	h := &Histogram{registry: r, labels: labels, bounds: bounds}
+	h := &Histogram{registry: r, bounds: bounds}
 	bucket := append(slices.Clone(labels), "le")
 	r.write = append(r.write, func(b *bytes.Buffer) {
 		if len(h.series) > 0 {

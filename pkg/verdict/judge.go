@@ -239,17 +239,13 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 
 	// Everything that stops a caller: a socket always counts, boot only if
 	// something requests the module.
-	var asked []kmod.Decision
-	asked = append(asked, i.Autoload)
+	asked := []kmod.Decision{i.Autoload}
 	if boot.Requested != kmod.AnswerFalse {
 		asked = append(asked, boot.Decision)
 	}
 	first := kmod.Decision{Allowed: kmod.AnswerTrue}
 	for _, d := range asked {
-		if d.Allowed == kmod.AnswerTrue || d.Cause == kmod.CauseNone {
-			continue
-		}
-		if d.Cause.Before(first.Cause) {
+		if d.Allowed != kmod.AnswerTrue && d.Cause.Before(first.Cause) {
 			first = d
 		}
 	}

@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"slices"
@@ -273,7 +274,7 @@ func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 	options := ""
 	for _, file := range written {
 		if file != VendorBlacklist {
-			options += inShellOr(" --empty %s", " --empty FILE", file)
+			options += cmp.Or(inShell(" --empty %s", file), " --empty FILE")
 		}
 	}
 	if ask {

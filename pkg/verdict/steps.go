@@ -199,12 +199,6 @@ func inShell(format string, names ...string) string {
 	return fmt.Sprintf(format, quoted...)
 }
 
-// inShellOr is inShell for one name, with the text to use where it gives no
-// command.
-func inShellOr(format, otherwise, name string) string {
-	return cmp.Or(inShell(format, name), otherwise)
-}
-
 // quote makes one word of a POSIX shell.
 func quote(s string) string {
 	plain := func(r rune) bool {

@@ -26,8 +26,6 @@ func warnings(f Facts, i *kmod.Inspection, elsewhere string, r Report) []Warning
 		case !i.State.InKernel() && r.OnBoot == OnBootLoaded:
 			add(ReasonPendingReboot, "%s is not loaded; the next boot will load it (%s)", i.Module, where(nextInspection(i).BootLoad.RequestedBy))
 		}
-	}
-	if i != nil {
 		w = append(w, nextBootWarnings(i)...)
 	}
 	if elsewhere != "" {
