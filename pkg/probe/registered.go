@@ -2,6 +2,7 @@ package probe
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -24,9 +25,7 @@ import (
 // The file is that of proc_register in net/core/sock.c: a protocol's name,
 // padded, then numbers. "SCTPv6" is a line of its own and no proof of "SCTP".
 func Registered(proc string) (bool, error) {
-	if proc == "" {
-		proc = "/proc"
-	}
+	proc = cmp.Or(proc, "/proc")
 	// /proc/net is a link to self/net, which needs not exist in a host's
 	// /proc seen from another PID namespace; process 1 is always there.
 	f, err := os.Open(filepath.Join(proc, "net/protocols"))

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,9 +35,8 @@ func Run(ctx context.Context, opts Options) result.Result {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Suite == "" {
-		o.Suite = result.SuiteQuick
-	}
+	o.Suite = cmp.Or(o.Suite, result.SuiteQuick)
+	o.Proc, o.Sys = cmp.Or(o.Proc, "/proc"), cmp.Or(o.Sys, "/sys")
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 		if o.Suite == result.SuiteFull {
@@ -45,12 +45,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.LoadTimeout <= 0 {
 		o.LoadTimeout = DefaultLoadTimeout
-	}
-	if o.Proc == "" {
-		o.Proc = "/proc"
-	}
-	if o.Sys == "" {
-		o.Sys = "/sys"
 	}
 	return o
 }
@@ -245,7 +239,7 @@ func (r *run) gate(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			r.result.Notes = append(r.result.Notes, fmt.Sprintf("not probed: the module is %q, neither loaded nor absent", state))
+			r.note("not probed: the module is %q, neither loaded nor absent", state)
 			return nil
 		}
 		select {
