@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"runtime/debug"
 	"time"
 
@@ -169,19 +171,18 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if f.listen == "" {
 		return a.Run(ctx)
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	served := make(chan struct{})
+	return runServing(ctx, f.listen, a.Handler(writer.Concluded), a.Run)
+}
+
+// runServing runs something while it serves on an address; each ends the other.
+func runServing(ctx context.Context, address string, h http.Handler, run func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	served := make(chan error, 1)
 	go func() {
-		defer close(served)
-		if err := httpserver.Serve(ctx, f.listen, a.Handler(writer.Concluded)); err != nil {
-			cancel(err)
-		}
+		defer cancel()
+		served <- httpserver.Serve(ctx, address, h)
 	}()
-	err = a.Run(ctx)
-	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
-		err = cause
-	}
-	cancel(nil)
-	<-served
-	return err
+	err := run(ctx)
+	cancel()
+	return cmp.Or(err, <-served)
 }

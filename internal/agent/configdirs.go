@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -344,10 +345,6 @@ func relevantConfig(dir, name string) bool {
 // of modprobe.d and modules-load.d, of systemd's units and what else may run at
 // boot, the running kernel's module index, and what the next boot differs by.
 func WatchHost(host kmod.Options) ConfigDirs {
-	root := host.Root
-	if root == "" {
-		root = "/"
-	}
 	release := host.KernelRelease
 	if release == "" {
 		var u unix.Utsname
@@ -359,5 +356,5 @@ func WatchHost(host kmod.Options) ConfigDirs {
 	if release != "" {
 		dirs = append(dirs, filepath.Join(modulesDir, release))
 	}
-	return ConfigDirs{Root: root, Dirs: dirs, Subdir: kmod.ConfigSubdir, Relevant: relevantConfig}
+	return ConfigDirs{Root: cmp.Or(host.Root, "/"), Dirs: dirs, Subdir: kmod.ConfigSubdir, Relevant: relevantConfig}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -62,10 +63,7 @@ func (f FeatureFile) Write(r verdict.Report) error {
 			fmt.Fprintf(&want, "sctp.on-boot=%s\n", r.OnBoot)
 		}
 	}
-	lifetime := f.Lifetime
-	if lifetime == 0 {
-		lifetime = 3 * DefaultResync
-	}
+	lifetime := cmp.Or(f.Lifetime, 3*DefaultResync)
 	now := time.Now()
 	// A clock that was set back must not make it live longer.
 	if left := expires.Sub(now); bytes.Equal(before, want.Bytes()) && left > lifetime*2/3 && left <= lifetime {
