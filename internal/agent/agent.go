@@ -93,7 +93,7 @@ type Agent struct {
 	cfg  Config
 	fire chan string
 	// progress is when the loop last began again, in nanoseconds of the monotonic
-	// clock since start; busy: it is assessing.
+	// clock since start, and period how long it waits at most until it does again.
 	start    time.Time
 	progress atomic.Int64
 	period   atomic.Int64

@@ -28,8 +28,8 @@ func (x *Builder) Bytes() []byte {
 	out.Write(make([]byte, 12))
 	root := x.write(&out, slices.Sorted(maps.Keys(x.values)), 0)
 	b := out.Bytes()
-	binary.BigEndian.PutUint32(b[0:], 0xB007F457)
-	binary.BigEndian.PutUint32(b[4:], 0x00020001)
+	binary.BigEndian.PutUint32(b[0:], indexMagic)
+	binary.BigEndian.PutUint32(b[4:], indexMajor<<16|1)
 	binary.BigEndian.PutUint32(b[8:], root)
 	return b
 }
@@ -68,25 +68,25 @@ func (x *Builder) write(out *bytes.Buffer, keys []string, depth int) uint32 {
 	}
 	offset := uint32(out.Len())
 	if prefix != "" {
-		offset |= 0x80000000
+		offset |= indexNodePrefix
 		out.WriteString(prefix + "\x00")
 	}
 	if children != nil {
-		offset |= 0x20000000
+		offset |= indexNodeChildren
 		out.Write([]byte{first, last})
 		binary.Write(out, binary.BigEndian, children)
 	}
 	if len(values) > 0 {
-		offset |= 0x40000000
+		offset |= indexNodeValues
 		binary.Write(out, binary.BigEndian, uint32(len(values)))
 		for _, v := range values {
 			binary.Write(out, binary.BigEndian, v.priority)
 			out.WriteString(v.value + "\x00")
 		}
 	}
-	if offset>>28 == 0 {
+	if offset&^indexNodeMask == 0 {
 		// An empty index still has a root node.
-		offset |= 0x80000000
+		offset |= indexNodePrefix
 		out.WriteByte(0)
 	}
 	return offset

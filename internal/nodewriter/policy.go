@@ -93,8 +93,8 @@ func (w *Writer) Unconfined() bool {
 
 const unconfinedMessage = "no admission policy confines the agent: its token can label every node; check that the policy sctp-agent names the agent's namespace and account"
 
-// warned is the report with what the writer alone knows.
-func warned(r verdict.Report) verdict.Report {
+// unconfinedReport is the report with what the writer alone knows.
+func unconfinedReport(r verdict.Report) verdict.Report {
 	r.Warnings = append(slices.Clip(r.Warnings), verdict.Warning{Reason: verdict.ReasonPolicyConfinesNobody, Message: unconfinedMessage})
 	return r
 }

@@ -285,7 +285,7 @@ func (w *Writer) reconcile(ctx context.Context, fight *fightWatch) (wait time.Du
 		return 0, nil // follow or Publish will wake us
 	}
 	if unconfined {
-		report = new(warned(*report))
+		report = new(unconfinedReport(*report))
 	}
 	now := time.Now()
 	k := w.cfg.Keys

@@ -43,7 +43,7 @@ type lag struct {
 }
 
 // leastSilence is the time in which a packet is sent three times
-// (socket.retransmit: after 200 and again 400 ms) and the last one can be
+// (retransmit: after 200 and again 400 ms) and the last one can be
 // answered. Less proves nothing: loopback does lose packets.
 const leastSilence = 800 * time.Millisecond
 

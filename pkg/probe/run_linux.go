@@ -90,7 +90,7 @@ func (r *run) task() task {
 	return task{
 		Suite:   r.opts.Suite,
 		Timeout: r.opts.Timeout - margin,
-		// Long enough for a packet to be sent three times (socket.retransmit), and
+		// Long enough for a packet to be sent three times (retransmit), and
 		// short enough that a check which gets no answer to its first packet
 		// reports it before the end, however slow the steps before were.
 		Step: r.opts.Timeout / 2,
