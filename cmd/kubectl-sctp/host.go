@@ -42,8 +42,8 @@ Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if opts.KmodVersion < 0 || opts.SystemdVersion < 0 {
-				return fmt.Errorf("--kmod-version and --systemd-version want a positive number")
+			if err := command.RuleVersions(opts.KmodVersion, opts.SystemdVersion); err != nil {
+				return err
 			}
 			dump, err := hostdump.Open(cmd.Context(), args[0])
 			if err != nil {

@@ -50,6 +50,9 @@ does not, 2 unknown, or the command was misused.`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
+			if err := command.RuleVersions(host.KmodVersion, host.SystemdVersion); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("check") {
 				// --check takes one file; a shell's pattern makes more.
 				var only []string

@@ -51,6 +51,7 @@ func TestMachineConfig(t *testing.T) {
 		{"one pool of several", "", []string{"--check", enables, remote, "--role", "worker"}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n"}, ""},
 		{"for programs", "", []string{"--check", enables, undoes, "-o", "json"}, command.ExitNo, []string{`"enabled": "false"`, `"config": "75-the-hardening`}, ""},
 		{"a pool that nothing is for", "", []string{"--check", remote, "--role", "worker"}, command.ExitUnknown, nil, `no MachineConfig applies to pool "worker" in ` + remote},
+		{"a version that no kmod has", "", []string{"--check", enables, "--kmod-version", "-3"}, command.ExitUnknown, nil, "want a positive number"},
 		{"no such file", "", []string{"--check", filepath.Join(dir, "none.yaml")}, command.ExitUnknown, nil, "none.yaml"},
 		{"no MachineConfig", "kind: ConfigMap", []string{"--check", "-"}, command.ExitUnknown, nil, "standard input"},
 		{"a file without --check", "", []string{enables}, command.ExitUnknown, nil, "files are judged with --check"},

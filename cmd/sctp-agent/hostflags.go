@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/assess"
+	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
@@ -64,8 +65,5 @@ func (f *hostFlags) options() (assess.Options, error) {
 	if f.timeout < 0 {
 		return opts, fmt.Errorf("--timeout %v: want more than 0, or 0 for the default", f.timeout)
 	}
-	if f.host.KmodVersion < 0 || f.host.SystemdVersion < 0 {
-		return opts, fmt.Errorf("--kmod-version and --systemd-version want a positive number")
-	}
-	return opts, nil
+	return opts, command.RuleVersions(f.host.KmodVersion, f.host.SystemdVersion)
 }

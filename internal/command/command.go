@@ -83,3 +83,12 @@ func Answered(a kmod.Answer) error {
 		return Exit(ExitUnknown)
 	}
 }
+
+// RuleVersions refuses versions of kmod and systemd, whose rules a command applies,
+// that do not exist; 0 means the default.
+func RuleVersions(kmod, systemd int) error {
+	if kmod < 0 || systemd < 0 {
+		return errors.New("--kmod-version and --systemd-version want a positive number")
+	}
+	return nil
+}
