@@ -38,10 +38,16 @@ func harmless(key string) bool {
 		"ConfigurationDirectory", "ConfigurationDirectoryMode", "NoNewPrivileges", "PrivateTmp", "PrivateNetwork",
 		"ProtectHome", "ProtectHostname", "ProtectClock", "ProtectControlGroups", "ProtectKernelLogs",
 		"ProtectKernelTunables", "ReadWritePaths", "LockPersonality", "RestrictRealtime", "RestrictSUIDSGID",
-		"MemoryDenyWriteExecute", "KeyringMode":
+		"MemoryDenyWriteExecute", "KeyringMode", "TimeoutStartFailureMode", "TimeoutStopFailureMode", "RestartMode",
+		"FailureActionExitStatus", "SuccessActionExitStatus", "RebootArgument", "ReloadSignal", "IgnoreSIGPIPE", "CoredumpFilter",
+		"LogExtraFields", "LogFilterPatterns", "TTYRows", "TTYColumns", "UtmpIdentifier", "UtmpMode", "TimerSlackNSec", "CPUQuotaPeriodSec",
+		"CPUSchedulingResetOnFork", "NUMAPolicy", "NUMAMask", "AllowedMemoryNodes", "MemoryZSwapMax", "MemoryPressureWatch", "ManagedOOMSwap",
+		"ManagedOOMMemoryPressure", "ManagedOOMPreference", "IPAddressAllow", "IPAddressDeny", "RestrictAddressFamilies", "DeviceAllow",
+		"DevicePolicy", "ProtectProc", "RestrictNamespaces", "LimitNICE", "LimitSIGPENDING", "LimitMSGQUEUE", "LimitLOCKS",
+		"LimitRTTIME", "FileDescriptorStorePreserve", "SetLoginEnvironment":
 		return true
 	}
-	return strings.HasPrefix(key, "X-")
+	return strings.HasPrefix(key, "X-") || strings.HasPrefix(key, "Startup") || strings.HasPrefix(key, "IOReadBandwidth") || strings.HasPrefix(key, "IOWriteBandwidth")
 }
 
 // modprobeOptions is the variable whose options modprobe takes before its own
@@ -160,7 +166,8 @@ func (s *Set) hinders(v Setting) bool {
 		data, _, err := s.read(name)
 		return err != nil && !(optional && hostroot.Absent(err)) || bytes.Contains(data, []byte(modprobeOptions))
 	case key == "WorkingDirectory":
-		return v.Value != "/" && !strings.HasPrefix(v.Value, "-")
+		_, err := s.files.Stat(v.Value)
+		return err != nil && !strings.HasPrefix(v.Value, "-")
 	case key == "User":
 		return v.Value != "root"
 	case key == "AmbientCapabilities", key == "ProtectSystem":

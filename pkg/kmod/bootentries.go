@@ -63,13 +63,22 @@ func (e bootEntry) rescue() bool {
 func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 	for number, line := range grubLines(data) {
 		fields := strings.Fields(cString(line))
-		if len(fields) < 2 || !slices.Contains([]string{"linux", "linux16", "linuxefi"}, fields[0]) {
+		command := slices.IndexFunc(fields, func(f string) bool { return f == "linux" || f == "linux16" || f == "linuxefi" })
+		if command < 0 || command+1 >= len(fields) || command > 0 && !slices.Contains([]string{"{", ";", "then", "else"}, fields[command-1]) {
 			continue
 		}
-		if at := slices.IndexFunc(fields, func(f string) bool { return f[0] == '#' }); at > 1 {
-			fields = fields[:at] // a comment
+		if fields = fields[command:]; len(fields) > 2 {
+			if at := slices.IndexFunc(fields, func(f string) bool { return f[0] == '#' }); at > 1 {
+				fields = fields[:at] // a comment
+			}
 		}
-		e := bootEntry{id: file, file: file, linux: fields[1], options: []logicalLine{{number: number, text: strings.Join(fields[2:], " ")}}}
+		text := strings.Join(fields[2:], " ")
+		if !strings.ContainsAny(text, `"'`) {
+			text, _, _ = strings.Cut(text, ";")
+		} else if !strings.Contains(text, `"`) {
+			text = strings.ReplaceAll(text, "'", `"`) // GRUB takes either away
+		}
+		e := bootEntry{id: file, file: file, linux: fields[1], options: []logicalLine{{number: number, text: text}}}
 		if len(list) < maxBootEntries && !slices.ContainsFunc(list, func(o bootEntry) bool { return o.linux == e.linux && o.options[0].text == e.options[0].text }) {
 			list = append(list, e)
 		}

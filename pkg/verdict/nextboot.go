@@ -75,6 +75,6 @@ func (p Platform) moduleFor(i *kmod.Inspection, release string) string {
 	case i.Userland.OSTree:
 		return p.installModule(&other)[0].Text
 	default:
-		return fmt.Sprintf("install the package %s (%s %s)", name, p.install, name)
+		return fmt.Sprintf("install the package %s (%s %s)", name, p.installer(release), name)
 	}
 }

@@ -606,6 +606,9 @@ func strangeHosts() (list []strangeHost) {
 	packaged("image mode rt", "ID=rhel\nVERSION_ID=9.6\n", "5.14.0-570.el9.x86_64+rt", "add the package kernel-rt-modules-extra to the image", file("run/ostree-booted", ""))
 	packaged("sles", "ID=\"sles\"\nVERSION_ID=15.6\n", "6.4.0-150600.23.7-default", "kernel-default")
 	packaged("leap", "ID=\"opensuse-leap\"\nVERSION_ID=15.6\n", "6.4.0-150600.23.7-rt", "kernel-rt")
+	for release, command := range map[string]string{"3.10.0-1160.119.1.el7.x86_64": "yum install kernel-3", "5.10.239-236.958.amzn2.x86_64": "yum install kernel-5", "5.14.0-427.13.1.el9_4.x86_64": "dnf install kernel-modules-extra-5"} {
+		add("platform: "+command, lacks(map[bool]string{true: "ID=amzn\nVERSION_ID=2\n", false: "ID=rhel\n"}[strings.Contains(release, "amzn")], release), "reason=ModuleMissing;commands~="+command)
+	}
 	add("platform: fcos", lacks("ID=fedora\nVARIANT_ID=coreos\n", "6.8.5-301.fc40.x86_64", file("run/ostree-booted", "")), "reason=ModuleMissing;commands~=rpm-ostree install kernel-modules-extra")
 
 	// Who writes a file.
@@ -920,6 +923,8 @@ func strangeHosts() (list []strangeHost) {
 		"linux /vmlinuz-" + release + " ro \\\n  module_blacklist=sctp\n": "blocked", "linux \\\n/vmlinuz-" + release + " ro module_black\\\nlist=sctp\n": "blocked",
 		"# x \\\nlinux /vmlinuz-" + release + " ro module_blacklist=sctp\n": "blocked", "set a=\"ro \\\nmodule_blacklist=sctp\"\nlinux /vmlinuz-" + release + " $a\n": "blocked",
 		"linux /vmlinuz-" + release + " ro \\\\\n module_blacklist=sctp\n": "loaded",
+		"linux /vmlinuz-" + release + " ro 'module_blacklist=sctp'\n":      "blocked", "linux /vmlinuz-" + release + " ro module_blacklist=sctp; initrd /x\n": "blocked",
+		"if true; then linux /vmlinuz-" + release + " ro module_blacklist=sctp ; fi\n": "blocked", "linux /vmlinuz-" + release + " ro; echo module_blacklist=sctp\n": "loaded",
 	} {
 		add("arguments: menu: "+text, whole(requested, file("boot/grub/grub.cfg", "menuentry x {\n"+text+"}\n")), want)
 	}
@@ -947,6 +952,11 @@ func strangeHosts() (list []strangeHost) {
 		`/sbin/modprobe 'sc\'tp'`: "blocked", `/bin/sh -c 'echo \x24; modprobe sctp'`: "unknown",
 	} {
 		add("unit: escapes: "+exec, oneshot("ExecStart="+exec, blacklisted), want)
+	}
+	// Settings that change nothing, and those of which that is not known.
+	for setting, want := range map[string]string{"TimeoutStopFailureMode=abort": "loaded", "RestartMode=direct": "loaded", "StartupCPUWeight=10": "loaded", "WorkingDirectory=/etc": "loaded", "WorkingDirectory=/nowhere": "unknown", "SecureBits=noroot": "unknown", "New=x": "unknown"} {
+		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted), want)
+		add("unit: all have "+setting, oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, file("usr/lib/systemd/system/service.d/10-x.conf", "[Service]\n"+setting+"\n")), want)
 	}
 	// Masks by an argument are the work of a generator.
 	generators := func(es ...hostcase.Entry) *hostcase.Case {

@@ -168,6 +168,14 @@ func Platforms() []Platform {
 	}
 }
 
+// installer is the command that installs a package; RHEL 7 and Amazon Linux 2 have no dnf.
+func (p Platform) installer(release string) string {
+	if strings.Contains(release, ".el7") || strings.Contains(release, ".amzn2.") {
+		return strings.Replace(p.install, "dnf", "yum", 1)
+	}
+	return p.install
+}
+
 // PlatformOf is the row of the table for a host. Distributions that share a row
 // keep their own os-release ID as the name.
 func PlatformOf(u kmod.Userland) Platform {
@@ -187,7 +195,25 @@ func PlatformOf(u kmod.Userland) Platform {
 // variant of the kernel. The variant is at the end of the release
 // ("5.14.0-570.el9.x86_64+rt", +64k, +debug), or in RHEL 8's real-time kernel in
 // its middle ("4.18.0-513.rt7.295.el8.x86_64").
+//
+// RHEL 7 has it in the kernel's own package, and ELRepo names its kernels after their
+// branch.
 func redHatPackage(_ kmod.Userland, release string) string {
+	if strings.Contains(release, ".elrepo.") {
+		name := "kernel-ml-"
+		for _, longTerm := range []string{"4.4.", "5.4.", "6.1."} {
+			if strings.HasPrefix(release, longTerm) {
+				name = "kernel-lt-"
+			}
+		}
+		if !strings.Contains(release, ".el7.") {
+			name += "modules-extra-"
+		}
+		return name + release
+	}
+	if strings.Contains(release, ".el7.") {
+		return map[bool]string{true: "kernel-rt-", false: "kernel-"}[strings.Contains(release, ".rt")] + release
+	}
 	base, variant, _ := strings.Cut(release, "+")
 	if strings.Contains(base, ".rt") {
 		variant = strings.TrimSuffix("rt-"+variant, "-")

@@ -137,7 +137,7 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		step.Command = "bootc upgrade"
 	default:
 		step.Text = fmt.Sprintf("install the package %s%s", name, otherwise(i))
-		step.Command = inShell(p.install+" %s", name)
+		step.Command = inShell(p.installer(i.Kernel.Release)+" %s", name)
 		then = p.takeEffect(i)
 	}
 	steps := []Remedy{step}
@@ -146,7 +146,7 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 			steps = append(steps, s)
 		}
 	}
-	if p.blacklists && !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == VendorBlacklist }) {
+	if p.blacklists && strings.Contains(name, "modules-extra") && !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == VendorBlacklist }) {
 		steps = append(steps, Remedy{
 			Action: ActionEmptyFile, File: VendorBlacklist, Command: inShell(": > %s", VendorBlacklist),
 			Text: "empty " + VendorBlacklist + ", which that package brings",
