@@ -125,8 +125,12 @@ func (e bootEntry) kernel() string {
 	return e.version
 }
 
-// savedDefault is how grub.cfg boots the entry that grubenv names.
-var savedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default="?\$\{?saved_entry`) })
+// savedDefault is how grub.cfg boots the entry that grubenv names, and namedDefault how
+// it names one itself.
+var (
+	savedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default="?\$\{?saved_entry`) })
+	namedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default=["']?([^"'$\n]*[^"'$\n\d][^"'$\n]*)`) })
+)
 
 // grubVariable is a line of GRUB's environment block, or one of grub.cfg that sets a
 // variable.
@@ -178,7 +182,7 @@ var grubReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCom
 
 // parseGrubEnvironment reads grubenv: lines NAME=VALUE, with backslashes before a
 // newline and a backslash (grub-core/lib/envblk.c).
-func parseGrubEnvironment(data []byte) map[string]grubVariable {
+func parseGrubEnvironment(file string, data []byte) map[string]grubVariable {
 	env := map[string]grubVariable{}
 	number := 0
 	for raw := range bytes.Lines(data) {
@@ -187,7 +191,7 @@ func parseGrubEnvironment(data []byte) map[string]grubVariable {
 		if !ok || strings.HasPrefix(name, "#") || len(env) >= maxListed {
 			continue
 		}
-		env[name] = grubVariable{strings.ReplaceAll(value, `\\`, `\`), grubEnvironment, number}
+		env[name] = grubVariable{strings.ReplaceAll(value, `\\`, `\`), file, number}
 	}
 	return env
 }
@@ -255,7 +259,20 @@ func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bo
 				return []bootEntry{e}, true
 			}
 		}
-		return entries, false // a number, or an entry of grub.cfg
+		// An entry of grub.cfg, whose name has its kernel in it, or a number.
+		longest := 0
+		for _, e := range entries {
+			if k := e.kernel(); !e.rescue() && len(k) >= max(longest, 1) && strings.Contains(want, k) {
+				if len(k) > longest {
+					list, longest = nil, len(k)
+				}
+				list = append(list, e)
+			}
+		}
+		if len(list) > 0 {
+			return list, len(list) == 1
+		}
+		return entries, false
 	}
 	if list = slices.DeleteFunc(slices.Clone(entries), bootEntry.rescue); len(list) == 0 {
 		list = entries

@@ -46,21 +46,21 @@ type NextBoot struct {
 
 // Where the next boot's arguments are.
 const (
-	bootDir         = "/boot"
-	bootEntriesDir  = "/boot/loader/entries"
-	grubEnvironment = "/boot/grub2/grubenv"
-	defaultGrub     = "/etc/default/grub"
-	defaultGrubDir  = "/etc/default/grub.d" // Debian and Ubuntu
-	kernelCmdline   = "/etc/kernel/cmdline"
-	vendorCmdline   = "/usr/lib/kernel/cmdline" // where that is not there
-	bootcKargs      = "/usr/lib/bootc/kargs.d"
-	stagedOSTree    = "/run/ostree/staged-deployment"
+	bootDir        = "/boot"
+	bootEntriesDir = "/boot/loader/entries"
+	defaultGrub    = "/etc/default/grub"
+	defaultGrubDir = "/etc/default/grub.d" // Debian and Ubuntu
+	kernelCmdline  = "/etc/kernel/cmdline"
+	vendorCmdline  = "/usr/lib/kernel/cmdline" // where that is not there
+	bootcKargs     = "/usr/lib/bootc/kargs.d"
+	stagedOSTree   = "/run/ostree/staged-deployment"
 )
 
 var (
 	// grubMenus are GRUB's own configuration. Where it has entries of the Boot
 	// Loader Specification, it has no others.
-	grubMenus = []string{"/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"}
+	grubMenus        = []string{"/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"}
+	grubEnvironments = []string{"/boot/grub2/grubenv", "/boot/grub/grubenv"}
 	// cmdlines are files of arguments alone: kernel-install(8), and the Raspberry
 	// Pi's firmware.
 	cmdlines = []string{kernelCmdline, vendorCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
@@ -195,21 +195,29 @@ func (h *host) gatherBootSources() bootSources {
 				entries = append(entries, parseBootEntry(printableName(name), data))
 			}
 		}
-		takesSaved, menus := true, map[string][]byte{}
+		takesSaved, named, menus := true, "", map[string][]byte{}
 		for _, name := range grubMenus {
 			data := read(name)
 			menus[name] = data
 			entries = append(entries, parseGrubMenu(name, data)...)
 			takesSaved = takesSaved && (!bytes.Contains(data, []byte("default=")) || savedDefault().Match(data))
+			if at := namedDefault().FindSubmatch(data); at != nil {
+				named = string(at[1])
+			}
 		}
 		if len(entries) > 0 {
-			s.env = parseGrubEnvironment(read(grubEnvironment))
+			for _, name := range grubEnvironments {
+				if data := read(name); len(data) > 0 {
+					s.env = parseGrubEnvironment(name, data)
+					break
+				}
+			}
 			for _, name := range grubMenus {
 				addGrubSets(s.env, entries, name, menus[name])
 			}
 		}
 		if !takesSaved {
-			delete(s.env, "saved_entry") // GRUB_DEFAULT= in /etc/default/grub is another one
+			s.env["saved_entry"] = grubVariable{value: named} // GRUB_DEFAULT= in /etc/default/grub is another one
 		}
 		s.entries, s.sure = defaultEntries(entries, s.env)
 		// What could not be read may be the one.

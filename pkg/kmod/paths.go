@@ -88,5 +88,5 @@ func (o Options) NextBootDirs() []string {
 
 // NextBootFiles lists single files that decide what is different in the next boot.
 func NextBootFiles() []string {
-	return slices.Concat([]string{grubEnvironment, defaultGrub, stagedOSTree}, cmdlines, grubMenus)
+	return slices.Concat([]string{defaultGrub, stagedOSTree}, grubEnvironments, cmdlines, grubMenus)
 }

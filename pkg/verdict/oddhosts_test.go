@@ -928,6 +928,21 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		add("arguments: menu: "+text, whole(requested, file("boot/grub/grub.cfg", "menuentry x {\n"+text+"}\n")), want)
 	}
+	// The entry that grub.cfg or its environment names, by its kernel.
+	pinned := func(def, saved string) *hostcase.Case {
+		entry := func(r string) string {
+			return "menuentry 'Ubuntu, with Linux " + r + "' $menuentry_id_option 'gnulinux-" + r + "-advanced-x' {\n linux /boot/vmlinuz-" + r + " ro\n}\nmenuentry 'Ubuntu, with Linux " + r + " (recovery mode)' {\n linux /boot/vmlinuz-" + r + " ro recovery\n}\n"
+		}
+		return withKernels(whole(requested, file("boot/grub/grubenv", "# GRUB Environment Block\n"+saved+"\n"),
+			file("boot/grub/grub.cfg", "if [ \"${next_entry}\" ] ; then\n   set default=\"${next_entry}\"\nelse\n   set default=\""+def+"\"\nfi\n"+entry(newer)+entry(release)+entry(newest))), kernel(newer, "dummy"), kernel(newest, "libcrc32c", "sctp"))
+	}
+	old := func(r string) string { return "gnulinux-advanced-x>gnulinux-" + r + "-advanced-x" }
+	for _, x := range [][3]string{
+		{"${saved_entry}", "saved_entry=" + old(newer), "onboot=unknown|blocked"}, {"${saved_entry}", "saved_entry=" + old(release), "loaded"}, {"${saved_entry}", "saved_entry=" + old(release) + "\nnext_entry=" + old(newer), "onboot=unknown|blocked"},
+		{"Advanced options for Ubuntu>Ubuntu, with Linux " + newer, "", "onboot=unknown|blocked"}, {"Advanced options for Ubuntu>Ubuntu, with Linux " + newest, "saved_entry=" + old(newer), "loaded"}, {"0", "saved_entry=" + old(newer), "loaded"}, {"0", "", "loaded"},
+	} {
+		add("next kernel: the default is "+x[0]+", "+x[1], pinned(x[0], x[1]), x[2])
+	}
 	// What a shell makes of /etc/default/grub.
 	for text, want := range map[string]string{
 		"GRUB_CMDLINE_LINUX=`echo module_blacklist=sctp`": "unknown", "GRUB_CMDLINE_LINUX=\"ro $(echo module_blacklist=sctp)\"": "unknown", "GRUB_CMDLINE_LINUX=$(echo \"module_blacklist=sctp\")": "unknown",
