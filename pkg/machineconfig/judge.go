@@ -217,7 +217,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		return e, err
 	}
 	if line := alongWith(pool.Configs); line != "" && report.OnBoot != verdict.OnBootLoaded {
-		unread = append(unread, "whether the boot loads the module of this line is not known: "+clip(line))
+		unread = append(unread, "whether the boot loads the other module of this line is not known: "+clip(line))
 	}
 	if names := root.addConditions(pool.Configs); len(names) > 0 {
 		_, other, err := judge()
@@ -258,22 +258,31 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	return e, nil
 }
 
-// bringsAlong is a line of modprobe.d by which another module brings sctp along.
+// bringsAlong is a line of modprobe.d by which another module brings sctp along, or of a
+// unit that loads another one first.
 var bringsAlong = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?m)^[ \t]*(?:softdep|install)[ \t]+([^\s]+)[ \t].*\bsctp\b.*`)
+	return regexp.MustCompile(`(?m)^[ \t]*(?:softdep|install)[ \t]+([^\s]+)[ \t].*\bsctp\b.*|^.*modprobe[ \t]+(?:-\w+[ \t]+)*([^\s;&|]+).*&&.*\bsctp\b.*`)
 })
 
-// alongWith is such a line of a module that is not in the delivered index, "" if there is
-// none.
+// alongWith is such a line about a module that is not in the delivered index, "" if there
+// is none.
 func alongWith(configs []Config) string {
 	for _, c := range configs {
+		var texts []string
 		for _, f := range c.Files {
-			if !strings.Contains(f.Path, "/modprobe.d/") {
-				continue
+			if strings.Contains(f.Path, "/modprobe.d/") {
+				texts = append(texts, string(f.Contents))
 			}
-			for _, m := range bringsAlong().FindAllSubmatch(f.Contents, -1) {
-				if name := string(m[1]); !strings.HasPrefix(name, "sctp") && !strings.HasPrefix(name, "net-pf-") && name != "libcrc32c" {
-					return string(m[0])
+		}
+		for _, u := range c.Units {
+			if u.Enabled != nil && *u.Enabled || len(u.DropIns) > 0 {
+				texts = append(texts, u.texts()...)
+			}
+		}
+		for _, text := range texts {
+			for _, m := range bringsAlong().FindAllStringSubmatch(text, -1) {
+				if name := m[1] + m[2]; !strings.HasPrefix(name, "sctp") && !strings.HasPrefix(name, "net-pf-") && name != "libcrc32c" {
+					return m[0]
 				}
 			}
 		}

@@ -235,6 +235,8 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "softdep br_netfilter post: sctp"},
 		{"a command of another module", []string{object("b", file("/etc/modprobe.d/b.conf", "data:,install%20br_netfilter%20/sbin/modprobe%20-i%20br_netfilter%3B%20/sbin/modprobe%20sctp"))},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "br_netfilter"},
+		{"a unit that loads another module first", []string{unit("b", `"name":"l.service","enabled":true,"contents":"[Service]\nType=oneshot\nExecStart=/bin/sh -c 'modprobe -v br_netfilter && modprobe sctp'\n[Install]\nWantedBy=multi-user.target\n"`)},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "br_netfilter"},
 		{"a soft dependency of another module, beside a request", []string{enabling, object("b", file("/etc/modprobe.d/b.conf", "data:,softdep%20br_netfilter%20post:%20sctp"))},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"a command that loads it after all", []string{enabling, object("b", file("/etc/modprobe.d/b.conf", "data:,install%20sctp%20/sbin/modprobe%20-i%20sctp%20%26%26%20/usr/bin/logger%20sctp"))},
