@@ -98,7 +98,7 @@ func TestNotLookedAt(t *testing.T) {
 			t.Errorf("the contract lists %s as not looked at, and the code has it", name)
 		}
 	}
-	for _, name := range []string{bootEntriesDir, grubEnvironment, defaultGrub, defaultGrubDir, kernelCmdline, bootcKargs, grubMenus[0], grubMenus[1]} {
+	for _, name := range []string{bootEntriesDir, grubEnvironments[0], defaultGrub, defaultGrubDir, kernelCmdline, bootcKargs, grubMenus[0], grubMenus[1]} {
 		if !strings.Contains(string(contract), "`"+name+"`") {
 			t.Errorf("the contract does not list %s as looked at", name)
 		}
@@ -149,7 +149,7 @@ func FuzzBootEntry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, entry, env []byte) {
 		e := parseBootEntry("/boot/loader/entries/x.conf", entry)
 		lines := 1 + strings.Count(string(entry), "\n")
-		variables := parseGrubEnvironment(env)
+		variables := parseGrubEnvironment("", env)
 		if len(variables) > maxListed {
 			t.Fatalf("%d variables", len(variables))
 		}
