@@ -3,7 +3,9 @@ package probe
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/netip"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -100,7 +102,10 @@ func proveStreams(ctx context.Context, e *env) error {
 		}
 	}
 	err = a.client.Send(ctx, []byte{0}, sctp.SendInfo{Stream: streams}, netip.AddrPort{})
-	if err != unix.EINVAL {
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled): // no answer
+		return stopped(result.StageSend, err, "send on stream %d of %d", streams, streams)
+	case err != unix.EINVAL:
 		return wrong("sending on stream %d of %d gave %v, not EINVAL", streams, streams, err)
 	}
 	return a.shutdown(ctx)
