@@ -2,6 +2,7 @@ package verdict_test
 
 import (
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"path"
 	"slices"
@@ -70,13 +71,7 @@ func TestStepsOnceOnPiledUpRoots(t *testing.T) {
 			c.Entries = append(c.Entries, hostcase.Entry{Kind: hostcase.File, Path: piledUpFiles[i], Content: content.String()})
 		}
 		tree := c.FS()
-		judge := func() verdict.Report {
-			i, err := kmod.Inspect(t.Context(), kmod.Options{FS: tree, KmodVersion: c.Kmod, SystemdVersion: c.Systemd}, kmod.SCTP())
-			if err != nil {
-				t.Fatal(err)
-			}
-			return verdict.Judge(verdict.Facts{Inspection: i})
-		}
+		judge := func() verdict.Report { return judged(t, tree, c.Kmod, c.Systemd) }
 		before := judge()
 		if before.Policy.Autoload.Allowed != kmod.AnswerTrue || before.Policy.ModulesLoad.Allowed != kmod.AnswerTrue {
 			stopped++
@@ -111,13 +106,7 @@ func TestStepsOnceOnStoppedUnits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tree := whole(append(entries, requested, blacklisted)...).FS()
-			judge := func() verdict.Report {
-				i, err := kmod.Inspect(t.Context(), kmod.Options{FS: tree, KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return verdict.Judge(verdict.Facts{Inspection: i})
-			}
+			judge := func() verdict.Report { return judged(t, tree, 30, 252) }
 			before := judge()
 			doSteps(t, tree, before)
 			if after := judge(); before.OnBoot == verdict.OnBootLoaded || after.OnBoot != verdict.OnBootLoaded {
@@ -136,13 +125,7 @@ func TestStepsOnceOnArguments(t *testing.T) {
 		"module_blacklist=sctp modprobe.blacklist=sctp systemd.mask=systemd-modules-load systemd.mask=systemd-modules-load.service",
 	} {
 		t.Run(line, func(t *testing.T) {
-			judge := func(line string) verdict.Report {
-				i, err := kmod.Inspect(t.Context(), kmod.Options{FS: cmdline(line, requested).FS(), KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
-				if err != nil {
-					t.Fatal(err)
-				}
-				return verdict.Judge(verdict.Facts{Inspection: i})
-			}
+			judge := func(line string) verdict.Report { return judged(t, cmdline(line, requested).FS(), 30, 252) }
 			before, left := judge(line), ""
 			for token := range strings.FieldsSeq(line) {
 				for _, step := range before.Remedies {
@@ -236,13 +219,7 @@ func TestStepsOnceOnHiddenLines(t *testing.T) {
 		for _, id := range []string{"ID=rhel\nVERSION_ID=9.6\n", "ID=rhcos\nVERSION_ID=4.18\n"} {
 			t.Run(name+" "+id, func(t *testing.T) {
 				tree := whole(append(slices.Clone(entries), file("etc/os-release", id))...).FS()
-				judge := func() verdict.Report {
-					i, err := kmod.Inspect(t.Context(), kmod.Options{FS: tree, KmodVersion: 30, SystemdVersion: 252}, kmod.SCTP())
-					if err != nil {
-						t.Fatal(err)
-					}
-					return verdict.Judge(verdict.Facts{Inspection: i})
-				}
+				judge := func() verdict.Report { return judged(t, tree, 30, 252) }
 				before := judge()
 				doSteps(t, tree, before)
 				for file := range tree { // the next boot
@@ -256,4 +233,14 @@ func TestStepsOnceOnHiddenLines(t *testing.T) {
 			})
 		}
 	}
+}
+
+// judged is the report about a host that has these versions of kmod and systemd.
+func judged(t *testing.T, tree fs.FS, kmodVersion, systemdVersion int) verdict.Report {
+	t.Helper()
+	i, err := kmod.Inspect(t.Context(), kmod.Options{FS: tree, KmodVersion: kmodVersion, SystemdVersion: systemdVersion}, kmod.SCTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verdict.Judge(verdict.Facts{Inspection: i})
 }

@@ -196,16 +196,11 @@ func PlatformOf(u kmod.Userland) Platform {
 // ("5.14.0-570.el9.x86_64+rt", +64k, +debug), or in RHEL 8's real-time kernel in
 // its middle ("4.18.0-513.rt7.295.el8.x86_64").
 //
-// RHEL 7 has it in the kernel's own package, and ELRepo names its kernels after their
-// branch.
+// RHEL 7 has it in the kernel's own package. ELRepo names its packages after their
+// branch, mainline or long-term, which the release does not tell.
 func redHatPackage(_ kmod.Userland, release string) string {
 	if strings.Contains(release, ".elrepo.") {
-		name := "kernel-ml-"
-		for _, longTerm := range []string{"4.4.", "5.4.", "6.1."} {
-			if strings.HasPrefix(release, longTerm) {
-				name = "kernel-lt-"
-			}
-		}
+		name := "kernel-[lm][lt]-" // what dnf and yum take for kernel-lt and kernel-ml
 		if !strings.Contains(release, ".el7.") {
 			name += "modules-extra-"
 		}
