@@ -33,6 +33,7 @@ var plugin = sync.OnceValues(func() (string, error) {
 	}
 	build := exec.Command("go", "build", "-o", dir, "./cmd/kubectl-sctp")
 	build.Dir = "../.."
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building kubectl-sctp: %w\n%s", err, out)
 	}
