@@ -45,11 +45,10 @@ func systemdModulesLoad(line string, systemd int) []request {
 	return reqs
 }
 
-// systemdNames splits a list at its commas. In later versions a backslash quotes the
-// next byte, or is an error at the end (src/basic/extract-word.c); in 252 it is not
-// yet so, in 257 it is.
+// systemdNames splits a list at its commas. A backslash quotes the next byte, or is
+// an error at the end (src/basic/extract-word.c), in 247 and 257, not in 252.
 func systemdNames(value string, systemd int) (names []string, ok bool) {
-	if systemd <= 252 {
+	if systemd <= 252 && systemd != 247 {
 		return strings.Split(value, ","), true
 	}
 	var b strings.Builder
