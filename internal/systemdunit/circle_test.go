@@ -85,3 +85,22 @@ func TestCircles(t *testing.T) {
 		})
 	}
 }
+
+// What else a unit brings along is in doubt, if what it requires cannot be read: here
+// because it is a directory.
+func TestUnreadableRequirement(t *testing.T) {
+	root, err := hostroot.FromFS(fstest.MapFS{
+		"usr/lib/systemd/system/multi-user.target": {Data: []byte("[Unit]\nWants=a.service\n")},
+		"etc/systemd/system/a.service":             {Data: []byte("[Unit]\nBindsTo=w.path b.service\n[Service]\nExecStart=/bin/x\n")},
+		"etc/systemd/system/b.service":             {Data: []byte("[Service]\nExecStart=/bin/x\n")},
+		"run/systemd/system/w.path":                {Mode: fs.ModeDir | 0o755},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range Read(root, 247).Started("multi-user.target") {
+		if u.Name == "b.service" && u.Perhaps == "" {
+			t.Error("b.service is started surely")
+		}
+	}
+}

@@ -99,7 +99,7 @@ func (s *Set) doubt(u *Unit) *Setting {
 		}
 		other := s.Load(s.aliasOf(v.Value))
 		missing := other.File == "" && !slices.Contains(early, v.Value) // not all of a host is in each root
-		if other.Masked || missing || s.doubt(other) != nil {
+		if other.Masked || other.Err != nil || missing || s.doubt(other) != nil {
 			by = &v
 			break
 		}
