@@ -129,7 +129,7 @@ func (e bootEntry) kernel() string {
 // it names one itself.
 var (
 	savedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default="?\$\{?saved_entry`) })
-	namedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default=["']?([^"'$\n]*[^"'$\n\d][^"'$\n]*)`) })
+	namedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default=["']?([^"'$\n]+)`) })
 )
 
 // grubVariable is a line of GRUB's environment block, or one of grub.cfg that sets a
@@ -246,14 +246,20 @@ func (e bootEntry) argument(key string) string {
 	return ""
 }
 
+// defaultName is the name, the title or the number of the entry that GRUB is told to
+// boot, "" if it is the first.
+func defaultName(env map[string]grubVariable) string {
+	name := strings.TrimSuffix(cmp.Or(env["next_entry"].value, env["saved_entry"].value), ".conf")
+	if name == "0" {
+		return ""
+	}
+	return name
+}
+
 // defaultEntries are the entries that the next boot may take; sure: there is
 // exactly one.
 func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bootEntry, sure bool) {
-	for _, name := range []string{"next_entry", "saved_entry"} {
-		want := strings.TrimSuffix(env[name].value, ".conf")
-		if want == "" {
-			continue
-		}
+	if want := defaultName(env); want != "" {
 		for _, e := range entries {
 			if e.id == want || e.title == want {
 				return []bootEntry{e}, true

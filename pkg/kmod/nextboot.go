@@ -540,6 +540,7 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 	case !s.staged:
 		release = h.newestKernel()
 		dir = moduleDir(release)
+		h.anyKernel(s, next)
 	}
 	if release == "" || release == h.kern.Release && !h.otherDeployment(s) || strings.ContainsAny(release, "/\x00") {
 		return
@@ -553,6 +554,33 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 		// Not this boot's deployment, or another way to it.
 	case has == AnswerFalse, has == AnswerUnknown && chosen && isRelease(release):
 		next.Kernel, next.KernelChosen, next.KernelBy = printable(release), chosen, by
+	}
+}
+
+// anyKernel looks at the kernels of all entries where GRUB's default is one that is not
+// known which: a number, say.
+func (h *host) anyKernel(s bootSources, next *NextBoot) {
+	name, seen := defaultName(s.env), map[string]bool{h.kern.Release: true}
+	if name == "" {
+		return
+	}
+	for _, e := range s.entries {
+		release, dir := h.entryKernel(e)
+		if release == "" || seen[release] || strings.ContainsAny(release, "/\x00") {
+			continue
+		}
+		if seen[release] = true; len(seen) > maxKernels {
+			next.Pending, next.Known = append(next.Pending, Evidence{File: e.file, Effect: "has more kernels than are looked at"}), false
+			return
+		}
+		if has, by := h.kernelHas(dir); has != AnswerUnknown && (has == AnswerTrue) == (h.state == StateAbsent) {
+			verb := "does not list"
+			if has == AnswerTrue {
+				verb = "lists"
+			}
+			by.Effect = fmt.Sprintf("%s %s, and the default of GRUB, %q, may be this kernel", verb, h.target, printable(name))
+			next.Pending, next.Known = append(next.Pending, by), false
+		}
 	}
 }
 
