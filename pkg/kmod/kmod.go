@@ -187,6 +187,9 @@ type BootLoad struct {
 	// not run, or may not; nil where it does, or where the root has no units.
 	Unit   UnitState
 	NotRun *Evidence
+	// Doubts are settings that may keep the unit from loading modules once nothing
+	// surely does.
+	Doubts []Evidence
 	// LoadedBy holds the commands of other units that load the module, or may.
 	LoadedBy []Evidence
 	// Requested reports whether modules-load.d, modules_load= or a unit asks for

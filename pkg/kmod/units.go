@@ -46,9 +46,10 @@ type loadUnit struct {
 	// runs: it asks for what modules-load.d names. Assumed where a root has no
 	// units at all.
 	runs Answer
-	// by is why it does not, or may not; also is what would stop it without that.
-	by   Evidence
-	also []Evidence
+	// by is why it does not, or may not; also is what would stop it without that, and
+	// doubts are the settings that then may.
+	by           Evidence
+	also, doubts []Evidence
 	// other: another init is started, or less than the whole system. What else may
 	// load modules then is not known.
 	other bool
@@ -119,7 +120,7 @@ func (h *host) gatherUnits() {
 	h.locked = nil
 	h.askedArguments = argumentConditions(units.Load(modulesLoadUnit))
 	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
-	h.loadUnit.also = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
+	h.loadUnit.also, h.loadUnit.doubts = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
 	h.gatherCommands(units, words, services)
 	h.gatherMentions()
 	if units.Err != nil {
@@ -308,22 +309,30 @@ func volatileRoot(key, value string) bool {
 }
 
 // alsoStopped is what would keep systemd-modules-load from running if one thing after
-// the other were taken away.
-func (h *host) alsoStopped(unit loadUnit, words []string, whole bool) (list []Evidence) {
-	if unit.runs != AnswerFalse {
-		return nil
-	}
-	units := systemdunit.Read(h.hostFiles, h.systemds...)
+// the other were taken away, and the settings that may.
+func (h *host) alsoStopped(unit loadUnit, words []string, whole bool) (stops, doubts []Evidence) {
+	var units *systemdunit.Set
 	for range maxPending {
+		switch by := unit.by; {
+		case unit.runs == AnswerFalse && units != nil:
+			stops = append(stops, by)
+		case unit.runs == AnswerFalse:
+		case unit.runs == AnswerUnknown && by.Line > 0 && by.File != procCmdline:
+			doubts = append(doubts, by)
+		default:
+			return stops, doubts
+		}
+		if units == nil {
+			units = systemdunit.Read(h.hostFiles, h.systemds...)
+		}
 		words = slices.DeleteFunc(slices.Clone(words), func(w string) bool { return unit.by.File == procCmdline && printable(w) == unit.by.Text })
 		units.Remove(unit.by.File)
 		before := unit.by
-		if unit = h.readLoadUnit(units, words, whole); unit.runs != AnswerFalse || unit.by == before || unit.by.File == shippedUnit {
+		if unit = h.readLoadUnit(units, words, whole); unit.by == before || unit.by.File == shippedUnit {
 			break
 		}
-		list = append(list, unit.by)
 	}
-	return list
+	return stops, doubts
 }
 
 // unitStarts finds out whether the unit's commands read modules-load.d, and what
@@ -554,6 +563,7 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 	if h.builtin {
 		return boot
 	}
+	boot.Doubts = h.loadUnit.doubts
 	switch h.loadUnit.runs {
 	case AnswerFalse:
 		boot.NotRun = &h.loadUnit.by

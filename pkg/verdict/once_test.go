@@ -102,6 +102,8 @@ func TestStepsOnceOnStoppedUnits(t *testing.T) {
 		"masks that systemctl does not remove": {file("usr/local/lib/systemd/system/"+unit, ""), file("usr/local/lib/systemd/system/"+unit+".d/a.conf", "[Unit]\nConditionPathExists=/etc/none\n"), link("etc/systemd/system.control/"+unit, "/dev/null")},
 		"link and drop-in":                     {link(units+"sysinit.target.wants/"+unit, "/dev/null"), condition("a.conf")},
 		"commands replaced":                    {file(units+unit+".d/a.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n"), condition("b.conf")},
+		"all services restricted":              {file(units+"service.d/a.conf", "[Service]\nProtectKernelModules=yes\n")},
+		"restricted twice, masked":             {file(units+"service.d/a.conf", "[Service]\nCapabilityBoundingSet=~CAP_SYS_MODULE\n"), file(units+unit+".d/b.conf", "[Service]\nUser=nobody\n"), link("run/systemd/system/"+unit, "/dev/null")},
 		"edited and drop-in":                   {file(units+unit, "[Service]\nType=oneshot\nExecStart=/bin/true\n"), condition("z.conf")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,6 +115,16 @@ func TestStepsOnceOnStoppedUnits(t *testing.T) {
 				t.Errorf("%s\nleft\n%s", describe("before", before), describe("after", after))
 			}
 		})
+	}
+}
+
+// What stops the unit is named beside a package that has the module.
+func TestMissingModuleAndMaskedUnit(t *testing.T) {
+	c := whole(link("etc/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/os-release", "ID=rhel\nVERSION_ID=9.6\n"))
+	c.Modules, c.Aliases = nil, nil
+	r := judged(t, c.FS(), 30, 252)
+	if r.Remedies[0].Action != verdict.ActionInstallModule || !slices.ContainsFunc(r.Remedies, func(s verdict.Remedy) bool { return s.Command == "systemctl unmask systemd-modules-load.service" }) {
+		t.Errorf("%+v", r.Remedies)
 	}
 }
 

@@ -108,11 +108,15 @@ func readable(f Facts, i *kmod.Inspection) Remedy {
 				}
 				return Remedy{Action: ActionAllow, File: e.File, Text: text}
 			default:
-				return Remedy{Action: ActionRestoreFile, File: e.File, Text: "look at " + e.File + " on the host, and fix or remove it"}
+				return lookAt(e.File)
 			}
 		}
 	}
 	return Remedy{Action: ActionAllow, Text: "give the agent the right to read /proc and /sys, then retry"}
+}
+
+func lookAt(file string) Remedy {
+	return Remedy{Action: ActionRestoreFile, File: file, Text: "look at " + file + " on the host, and fix or remove it"}
 }
 
 // installModule is where the module comes from, and what else is needed for the
@@ -142,7 +146,7 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 	}
 	steps := []Remedy{step}
 	for _, s := range undoings(i, p.undo) {
-		if s.Action != ActionRestoreFile { // of the module, which the package brings
+		if !strings.HasPrefix(strings.TrimPrefix(s.File, "/usr"), "/lib/modules/") { // the package brings that
 			steps = append(steps, s)
 		}
 	}
@@ -271,6 +275,7 @@ func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 			steps = append(steps, p.emptyFile(i, e.File, target))
 		}
 	}
+	steps = append(steps, doubtful(i)...)
 	options := ""
 	for _, file := range written {
 		if file != VendorBlacklist {
@@ -374,7 +379,17 @@ func undoings(i *kmod.Inspection, undo func(kmod.Userland, kmod.Evidence) Remedy
 			out = append(out, step)
 		}
 	}
-	return out
+	return append(out, doubtful(i)...)
+}
+
+// doubtful are the steps for settings of units that may be in the way.
+func doubtful(i *kmod.Inspection) (steps []Remedy) {
+	for _, e := range i.BootLoad.Doubts {
+		if step := lookAt(e.File); !slices.Contains(steps, step) {
+			steps = append(steps, step)
+		}
+	}
+	return steps
 }
 
 // stops is the evidence of all that has to be taken away, each line once: what
