@@ -32,7 +32,7 @@ func (p *Program) Main(m *testing.M, name string) int {
 	}
 	defer os.RemoveAll(dir)
 	p.Path = filepath.Join(dir, name)
-	build := exec.Command("go", "build", "-o", p.Path, ".")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", p.Path, ".")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		panic(string(out))
