@@ -71,7 +71,12 @@ func (r kernelRoot) open(name string, flags uint64) (*os.File, error) {
 		return nil, err
 	}
 	defer dir.Close()
-	fd, err := unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	var fd int
+	for { // it gives up on ".." while anything on the machine is renamed or mounted
+		if fd, err = unix.Openat2(int(dir.Fd()), name, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}); err != unix.EAGAIN {
+			break
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
