@@ -130,12 +130,31 @@ func (s *Set) findAliases() map[string][]string {
 	return aliases
 }
 
+// entry is what a directory has under a unit's name. A link to the same name in one of
+// the directories does not count since 246, wherever it leads (src/shared/unit-file.c,
+// unit_file_build_name_map).
+func (s *Set) entry(d unitDir, name string) (mode fs.FileMode, ok bool) {
+	mode, ok = d.entries[name]
+	if !ok || mode&fs.ModeSymlink == 0 || s.systemd < 246 {
+		return mode, ok
+	}
+	link, err := s.files.Readlink(path.Join(d.path, name))
+	if err != nil || path.Base(link) != name {
+		return mode, true
+	}
+	if !path.IsAbs(link) {
+		link = path.Join(d.path, link)
+	}
+	dir := path.Dir(path.Clean(link))
+	return mode, !slices.Contains(Dirs(), dir) && !slices.Contains(Dirs(), "/usr"+dir)
+}
+
 // aliasOf follows the links of a name to the unit that it is an alias of.
 func (s *Set) aliasOf(name string) string {
 	for range 8 {
 		target := name
 		for _, d := range s.dirs {
-			mode, ok := d.entries[name]
+			mode, ok := s.entry(d, name)
 			if !ok {
 				continue
 			}
@@ -263,7 +282,7 @@ func (s *Set) addDropIns(u *Unit, name string) {
 // loadFile reads the unit's own file of the first directory that has one.
 func (s *Set) loadFile(u *Unit, name string) bool {
 	for _, d := range s.dirs {
-		mode, ok := d.entries[name]
+		mode, ok := s.entry(d, name)
 		if !ok || s.removed[path.Join(d.path, name)] {
 			continue
 		}
