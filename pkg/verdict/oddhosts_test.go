@@ -741,6 +741,7 @@ func strangeHosts() (list []strangeHost) {
 	for install, want := range map[string]string{"/bin/true": "false", "/sbin/modprobe -i sctp": "true", "/opt/none": "false"} {
 		add("part: install "+install, some(file("etc/modprobe.d/x.conf", "install sctp "+install+"\n")), "autoload="+want)
 	}
+	add("unit: a package's drop-in requires what nothing starts", whole(requested, file("usr/lib/systemd/system/systemd-modules-load.service.d/x.conf", "[Unit]\nRequisite=t.service\n"), file("usr/lib/systemd/system/t.service", "[Service]\nExecStart=/bin/true\n")), "onboot=unknown")
 	add("part: drop-in", some(requested, file("etc/systemd/system/systemd-modules-load.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/none\n")), "onboot=on-demand;boot=false")
 	add("part: drop-in that holds", some(requested, file("etc/systemd/system/systemd-modules-load.service.d/x.conf", "[Unit]\nConditionPathExists=/etc/modules-load.d\n")), "loaded")
 	add("part: link replaced", some(requested, link("etc/systemd/system/sysinit.target.wants/systemd-modules-load.service", "/dev/null")), "on-demand")
