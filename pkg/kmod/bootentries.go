@@ -129,7 +129,7 @@ func (e bootEntry) kernel() string {
 // it names one itself.
 var (
 	savedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default="?\$\{?saved_entry`) })
-	namedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default=["']?([^"'$\n]+)`) })
+	namedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default=(?:["']([^"'$\n]+)|([^"'$;\s]+))`) })
 )
 
 // grubVariable is a line of GRUB's environment block, or one of grub.cfg that sets a

@@ -202,7 +202,7 @@ func (h *host) gatherBootSources() bootSources {
 			entries = append(entries, parseGrubMenu(name, data)...)
 			takesSaved = takesSaved && (!bytes.Contains(data, []byte("default=")) || savedDefault().Match(data))
 			if at := namedDefault().FindSubmatch(data); at != nil {
-				named = string(at[1])
+				named = string(at[1]) + string(at[2])
 			}
 		}
 		if len(entries) > 0 {

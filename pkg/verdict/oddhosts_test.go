@@ -941,7 +941,7 @@ func strangeHosts() (list []strangeHost) {
 	for _, x := range [][3]string{
 		{"${saved_entry}", "saved_entry=" + old(newer), "onboot=unknown|blocked"}, {"${saved_entry}", "saved_entry=" + old(release), "loaded"}, {"${saved_entry}", "saved_entry=" + old(release) + "\nnext_entry=" + old(newer), "onboot=unknown|blocked"},
 		{"Advanced options for Ubuntu>Ubuntu, with Linux " + newer, "", "onboot=unknown|blocked"}, {"Advanced options for Ubuntu>Ubuntu, with Linux " + newest, "saved_entry=" + old(newer), "loaded"}, {"0", "saved_entry=" + old(newer), "loaded"}, {"0", "", "loaded"},
-		{"1>2", "", "onboot=unknown"}, {"2", "", "onboot=unknown"}, {"${saved_entry}", "saved_entry=1>4", "onboot=unknown"}, {"${saved_entry}", "saved_entry=0", "loaded"}, {"${saved_entry}", "saved_entry=" + old(newer) + "\nnext_entry=0", "loaded"},
+		{"1>2", "", "onboot=unknown"}, {`"; set default=0 ; : "`, "", "loaded"}, {"2", "", "onboot=unknown"}, {"${saved_entry}", "saved_entry=1>4", "onboot=unknown"}, {"${saved_entry}", "saved_entry=0", "loaded"}, {"${saved_entry}", "saved_entry=" + old(newer) + "\nnext_entry=0", "loaded"},
 	} {
 		add("next kernel: the default is "+x[0]+", "+x[1], pinned(x[0], x[1]), x[2])
 	}
