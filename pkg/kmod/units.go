@@ -317,7 +317,7 @@ func (h *host) alsoStopped(unit loadUnit, words []string, whole bool) (stops, do
 		case unit.runs == AnswerFalse && units != nil:
 			stops = append(stops, by)
 		case unit.runs == AnswerFalse:
-		case unit.runs == AnswerUnknown && by.Line > 0 && by.File != procCmdline:
+		case unit.runs == AnswerUnknown && by.Line > 0 && by.File != procCmdline && by.File != shippedUnit && by.File != strings.TrimPrefix(shippedUnit, "/usr"):
 			doubts = append(doubts, by)
 		default:
 			return stops, doubts

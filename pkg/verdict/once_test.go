@@ -103,16 +103,19 @@ func TestStepsOnceOnStoppedUnits(t *testing.T) {
 		"link and drop-in":                     {link(units+"sysinit.target.wants/"+unit, "/dev/null"), condition("a.conf")},
 		"commands replaced":                    {file(units+unit+".d/a.conf", "[Service]\nExecStart=\nExecStart=/bin/true\n"), condition("b.conf")},
 		"all services restricted":              {file(units+"service.d/a.conf", "[Service]\nProtectKernelModules=yes\n")},
+		"restricted twice":                     {file(units+"service.d/a.conf", "[Service]\nProtectKernelModules=yes\n"), file(units+unit+".d/b.conf", "[Service]\nUser=nobody\n")},
 		"restricted twice, masked":             {file(units+"service.d/a.conf", "[Service]\nCapabilityBoundingSet=~CAP_SYS_MODULE\n"), file(units+unit+".d/b.conf", "[Service]\nUser=nobody\n"), link("run/systemd/system/"+unit, "/dev/null")},
 		"edited and drop-in":                   {file(units+unit, "[Service]\nType=oneshot\nExecStart=/bin/true\n"), condition("z.conf")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tree := whole(append(entries, requested, blacklisted)...).FS()
-			judge := func() verdict.Report { return judged(t, tree, 30, 252) }
-			before := judge()
-			doSteps(t, tree, before)
-			if after := judge(); before.OnBoot == verdict.OnBootLoaded || after.OnBoot != verdict.OnBootLoaded {
-				t.Errorf("%s\nleft\n%s", describe("before", before), describe("after", after))
+			for _, others := range [][]hostcase.Entry{{requested, blacklisted}, {requested}, {blacklisted}, nil} {
+				tree := whole(slices.Concat(entries, others)...).FS()
+				judge := func() verdict.Report { return judged(t, tree, 30, 252) }
+				before := judge()
+				doSteps(t, tree, before)
+				if after := judge(); before.OnBoot == verdict.OnBootLoaded || after.OnBoot != verdict.OnBootLoaded {
+					t.Errorf("%s\nleft\n%s", describe("before", before), describe("after", after))
+				}
 			}
 		})
 	}

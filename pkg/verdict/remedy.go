@@ -67,7 +67,11 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 		if f.Probe.Attempted && i.State.InKernel() {
 			return one(ActionRetry, "retry when the node is less busy, or give the probe more time with --timeout; if the message stays the same, fix the cause in it", "")
 		}
-		return []Remedy{readable(f, i)}
+		first := readable(f, i)
+		if steps := doubtful(i); slices.Contains(steps, first) {
+			return steps
+		}
+		return []Remedy{first}
 	default:
 		return nil
 	}
