@@ -131,11 +131,11 @@ func (s *Set) findAliases() map[string][]string {
 }
 
 // entry is what a directory has under a unit's name. A link to the same name in one of
-// the directories does not count since 246, wherever it leads (src/shared/unit-file.c,
-// unit_file_build_name_map).
+// the directories does not count, wherever it leads (src/shared/unit-file.c,
+// unit_file_build_name_map; seen from 247 on).
 func (s *Set) entry(d unitDir, name string) (mode fs.FileMode, ok bool) {
 	mode, ok = d.entries[name]
-	if !ok || mode&fs.ModeSymlink == 0 || s.systemd < 246 {
+	if !ok || mode&fs.ModeSymlink == 0 || s.systemd < 247 {
 		return mode, ok
 	}
 	link, err := s.files.Readlink(path.Join(d.path, name))
