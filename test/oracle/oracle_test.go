@@ -35,6 +35,21 @@ func place(t *testing.T) string {
 	return dir
 }
 
+// newRoot is a root for the programs of a version.
+func newRoot(t *testing.T, v Version) *Root {
+	t.Helper()
+	dir := place(t)
+	tools, err := Prepare(t.Context(), v, filepath.Join(dir, "programs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := tools.NewRoot(filepath.Join(dir, "root"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
 // TestGenerated holds the library against the real modprobe and
 // systemd-modules-load on a slice of the generated roots; kmod-oracle runs
 // many more. 100 % is the bar.
@@ -111,14 +126,7 @@ func TestCases(t *testing.T) {
 	}
 	roots := map[Version]*Root{}
 	for _, v := range Versions {
-		dir := place(t)
-		tools, err := Prepare(t.Context(), v, filepath.Join(dir, "programs"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if roots[v], err = tools.NewRoot(filepath.Join(dir, "root")); err != nil {
-			t.Fatal(err)
-		}
+		roots[v] = newRoot(t, v)
 	}
 	for _, name := range names {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".case"), func(t *testing.T) {

@@ -27,15 +27,7 @@ func TestSysctl(t *testing.T) {
 		}
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
-			dir := place(t)
-			tools, err := Prepare(t.Context(), v, filepath.Join(dir, "programs"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			root, err := tools.NewRoot(filepath.Join(dir, "root"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			root := newRoot(t, v)
 			seen := map[string]int{}
 			for n := range roots {
 				c := generateSysctls(v, n)

@@ -1,10 +1,6 @@
 package oracle
 
 import (
-	"math/rand/v2"
-	"path"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -47,36 +43,27 @@ func TestUnits(t *testing.T) {
 // not count, and any other does, whatever is there.
 func TestLinksToUnits(t *testing.T) {
 	needPrograms(t)
-	const lib, etc = "usr/lib/systemd/system/", "etc/systemd/system/"
-	unit := func(dir string) hostcase.Entry {
-		return hostcase.Entry{Kind: hostcase.File, Path: dir + "a.service", Content: "[Service]\nExecStart=/bin/x /" + dir + "\n"}
+	const lib = shippedUnits + "/"
+	unit := func(name, text string) hostcase.Entry {
+		return hostcase.Entry{Kind: hostcase.File, Path: name, Content: text}
 	}
 	for _, v := range Versions {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
-			dir := place(t)
-			tools, err := Prepare(t.Context(), v, filepath.Join(dir, "programs"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			root, err := tools.NewRoot(filepath.Join(dir, "root"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			root := newRoot(t, v)
 			for target, runs := range map[string]string{
-				"/usr/lib/systemd/system/a.service": "/bin/x /run/systemd/system/", "../system.control/a.service": "/bin/x /run/systemd/system/",
+				"/usr/lib/systemd/system/a.service": "/bin/run", "../system.control/a.service": "/bin/run",
 				"/opt/a.service": "", "nowhere.service": "", "/dev/null": "",
 			} {
-				g := &unitGenerator{generator: generator{Rand: rand.New(rand.NewPCG(1, 1)), c: &hostcase.Case{Kmod: v.Kmod, Systemd: v.Systemd}}, taken: map[string]bool{}}
-				g.shipped()
-				c := g.c
-				c.Entries = slices.DeleteFunc(c.Entries, func(e hostcase.Entry) bool {
-					name := path.Base(e.Path)
-					return path.Ext(name) != ".target" && name != modulesLoadUnit
-				})
-				c.Entries = append(c.Entries, unit(lib), unit("run/systemd/system/"),
-					hostcase.Entry{Kind: hostcase.Link, Path: lib + "multi-user.target.wants/a.service", Content: "../a.service"},
-					hostcase.Entry{Kind: hostcase.Link, Path: etc + "a.service", Content: target})
+				c := &hostcase.Case{Kmod: v.Kmod, Systemd: v.Systemd, Entries: []hostcase.Entry{
+					unit(lib+"sysinit.target", "[Unit]\n"), unit(lib+"shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
+					unit(lib+"basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
+					unit(lib+"multi-user.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"),
+					{Kind: hostcase.Link, Path: lib + "default.target", Content: "multi-user.target"},
+					unit(lib+"a.service", "[Service]\nExecStart=/bin/lib\n"), unit("run/systemd/system/a.service", "[Service]\nExecStart=/bin/run\n"),
+					{Kind: hostcase.Link, Path: lib + "multi-user.target.wants/a.service", Content: "../a.service"},
+					{Kind: hostcase.Link, Path: "etc/systemd/system/a.service", Content: target},
+				}}
 				wrong, real, _, err := root.compareUnits(t.Context(), c)
 				if err != nil {
 					t.Fatal(err)
