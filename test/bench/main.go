@@ -176,6 +176,7 @@ func (s *subject) start(ctx context.Context, extra ...string) (*exec.Cmd, error)
 	cmd.Env = append(os.Environ(), "NODE_NAME="+s.node, "KUBERNETES_NAMESPACE="+account)
 	if !s.worker { // which logs all that it does
 		cmd.Stderr = os.Stderr
+		cmd.Env = append(cmd.Env, "GODEBUG=disablethp=1", "GOMAXPROCS=1") // the DaemonSet's
 	}
 	return cmd, cmd.Start()
 }
