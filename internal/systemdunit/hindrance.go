@@ -86,7 +86,7 @@ func (s *Set) doubt(u *Unit) *Setting {
 		by = &v
 	}
 	for _, v := range u.Settings {
-		if v.Section == "Unit" && v.Key == "Requisite" && v.Value != "" || v.Key == badHeader {
+		if v.Section == "Unit" && v.Key == "Requisite" && v.Value != "" || v.Key == badLine {
 			by = &v
 		}
 	}

@@ -47,7 +47,7 @@ func (s *Set) links(name string, links map[string]string, seen map[string]bool) 
 // installs are the names of a setting of [Install].
 func (u *Unit) installs(key string) (names []string) {
 	for _, v := range u.Values("Install", key) {
-		for _, word := range strings.Fields(v.Value) {
+		for _, word := range words(v.Value) {
 			if name, ok := u.expand(word); ok && !strings.Contains(name, "/") {
 				names = append(names, name)
 			}

@@ -16,7 +16,7 @@ func (s *Set) ManagerHindrance() (by Setting, found bool) {
 		if err != nil {
 			continue
 		}
-		for _, v := range parse(file, data) {
+		for _, v := range s.parse(file, data) {
 			switch {
 			case v.Section != managerSection:
 			case v.Key == "CapabilityBoundingSet" && takesModules(v.Value),

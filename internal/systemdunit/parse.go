@@ -1,8 +1,11 @@
 package systemdunit
 
 import (
+	"path"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // Setting is one assignment of a unit file.
@@ -19,55 +22,97 @@ type Setting struct {
 // Ignored: the failure of a command is ignored (systemd.service(5), the prefix
 // "-").
 func (v Setting) Ignored() bool {
-	prefix := strings.TrimLeft(v.Value, "-@:+!|")
-	return strings.Contains(strings.TrimSuffix(v.Value, prefix), "-")
+	return strings.Contains(prefixes(strings.TrimLeft(v.Value, `"'`), true), "-")
 }
 
 // parse reads a unit file (systemd.syntax(7)): sections, assignments, comments of
 // whole lines, and lines that end with a backslash and continue in the next one,
 // comments in between left out.
-func parse(file string, data []byte) (list []Setting) {
+func (s *Set) parse(file string, data []byte) (list []Setting) {
 	section, joined, start := "", "", 0
-	open := false
+	open, hidden := false, false // the line before goes on; it is a comment and goes on
+	text := strings.TrimPrefix(string(data), "\ufeff")
+	if strings.ContainsAny(text, "\r\x00") {
+		text = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\n").Replace(text) // all end a line
+	}
 	number := 0
-	for line := range strings.Lines(strings.TrimPrefix(string(data), "\ufeff")) {
+	for line := range strings.SplitSeq(text, "\n") {
 		number++
-		text := strings.TrimRight(line, "\r\n")
-		trimmed := strings.TrimSpace(text)
-		if trimmed != "" && (trimmed[0] == '#' || trimmed[0] == ';') {
+		more := (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1 // two are one that is no end
+		trimmed := strings.Trim(line, blanks)
+		comment := trimmed != "" && (trimmed[0] == '#' || trimmed[0] == ';')
+		if s.systemd < skipsComments && (open && comment || hidden && !comment && trimmed != "") {
+			list = append(list, Setting{Section: section, Key: badLine, Value: line, File: file, Line: number, Vendor: vendor(file)})
+		}
+		if hidden = comment && more; comment {
 			continue
 		}
 		if !open {
 			joined, start = "", number
 		}
-		var more bool
-		if text, more = strings.CutSuffix(text, "\\"); more {
-			joined, open = joined+text+" ", true
+		if joined, open = joined+line, more; more {
+			joined = joined[:len(joined)-1] + " "
 			continue
 		}
-		joined, open = joined+text, false
-		list, section = assign(list, section, joined, file, start)
+		list, section = s.assign(list, section, joined, file, start)
 	}
 	if open {
-		list, _ = assign(list, section, joined, file, start)
+		list, _ = s.assign(list, section, joined, file, start)
 	}
 	return list
 }
 
-// badHeader is a section header without its closing bracket: systemd does not load
-// such a file.
-const badHeader = "section header"
+// blanks are what systemd takes for white space.
+const blanks = " \t\n\r"
 
-func assign(list []Setting, section, line, file string, number int) ([]Setting, string) {
-	line = strings.TrimSpace(line)
-	if name, ok := strings.CutPrefix(line, "["); ok {
-		if !strings.HasSuffix(name, "]") {
-			list = append(list, Setting{Section: section, Key: badHeader, Value: line, File: file, Line: number, Vendor: vendor(file)})
+// words are what white space separates.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(blanks, r) })
+}
+
+// badLine is a line because of which systemd does not load a file, as a section header
+// without its closing bracket and bytes that are not UTF-8, or that not all of its
+// versions read alike.
+const badLine = "line"
+
+// The versions of systemd in which a comment no longer goes on in the next line and a
+// line needs no "=", and in which there is no ".include" any more.
+const (
+	skipsComments = 240
+	noInclude     = 247
+)
+
+// Broken is a line of the unit's files because of which not all that is there counts.
+func (u *Unit) Broken() (by Setting, found bool) {
+	at := slices.IndexFunc(u.Settings, func(v Setting) bool { return v.Key == badLine })
+	if at < 0 {
+		return by, false
+	}
+	return u.Settings[at], true
+}
+
+func (s *Set) assign(list []Setting, section, line, file string, number int) ([]Setting, string) {
+	line = strings.Trim(line, blanks)
+	bad := !utf8.ValidString(line)
+	if name, ok := strings.CutPrefix(line, "["); ok && !bad {
+		if bad = !strings.HasSuffix(name, "]"); !bad {
+			return list, strings.TrimSuffix(name, "]")
 		}
-		return list, strings.TrimSuffix(name, "]")
 	}
 	key, value, ok := strings.Cut(line, "=")
-	key = strings.TrimSpace(key)
+	if other, is := strings.CutPrefix(line, ".include "); is && s.systemd < noInclude {
+		if other = strings.Trim(other, blanks); !path.IsAbs(other) {
+			other = path.Join(path.Dir(file), other)
+		}
+		if data, _, err := s.read(other); err == nil {
+			list = append(list, s.parse(other, data)...)
+		}
+		bad = true
+	}
+	if bad || s.systemd < skipsComments && !ok && line != "" {
+		return append(list, Setting{Section: section, Key: badLine, Value: line, File: file, Line: number, Vendor: vendor(file)}), section
+	}
+	key = strings.Trim(key, blanks)
 	// Nothing else is needed, and a host has hundreds of units.
 	switch section {
 	case "Unit", "Service", "Timer", "Path", "Socket", "Install", managerSection:
@@ -78,7 +123,7 @@ func assign(list []Setting, section, line, file string, number int) ([]Setting, 
 		return list, section
 	}
 	return append(list, Setting{
-		Section: section, Key: key, Value: strings.TrimSpace(value),
+		Section: section, Key: key, Value: strings.Trim(value, blanks),
 		File: file, Line: number, Vendor: vendor(file),
 	}), section
 }
@@ -111,12 +156,8 @@ func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 	ok = true
 	end := func() {
 		if len(args) > 0 {
-			prefixes := "-@:+!"
-			if u.inShell != No {
-				prefixes += "|"
-			}
-			program := strings.TrimLeft(args[0], prefixes)
-			if program == "" || program[0] != '/' && strings.Contains(program, "/") {
+			program := strings.TrimPrefix(args[0], prefixes(args[0], u.inShell != No))
+			if !validProgram(program) {
 				commands, ok, value, args = nil, false, "", nil // the whole line is ignored
 				return
 			}
@@ -143,6 +184,40 @@ func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 	}
 	end()
 	return commands, ok
+}
+
+// prefixes are those of a command's first word (systemd.service(5), Table 1): each once,
+// "+" alone of those about privileges, "!" twice.
+func prefixes(word string, inShell bool) string {
+	n := 0
+	for n < len(word) {
+		before := word[:n]
+		switch c := word[n]; {
+		case c == '-' || c == '@' || c == ':' || c == '|' && inShell:
+			if strings.IndexByte(before, c) >= 0 {
+				return before
+			}
+		case c == '+':
+			if strings.ContainsAny(before, "+!") {
+				return before
+			}
+		case c == '!':
+			if strings.Contains(before, "+") || strings.Count(before, "!") == 2 {
+				return before
+			}
+		default:
+			return before
+		}
+		n++
+	}
+	return word
+}
+
+// validProgram reports whether systemd takes a word for the name of a program
+// (src/core/load-fragment.c, config_parse_exec).
+func validProgram(name string) bool {
+	return name != "" && !strings.HasSuffix(name, "/") && (name[0] == '/' || !strings.Contains(name, "/")) &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || strings.ContainsRune("\"'\\", r) })
 }
 
 func cutWord(s string) (word, rest string, quoted, ok bool) {
@@ -229,6 +304,14 @@ func (u *Unit) expand(s string) (string, bool) {
 		}
 		left = rest[1:]
 	}
+}
+
+// byName replaces the specifiers that are of the unit's name, if systemd knows it by
+// this one.
+func (u *Unit) byName(s string) string {
+	name := strings.TrimSuffix(u.Name, path.Ext(u.Name))
+	prefix, _, _ := strings.Cut(name, "@")
+	return strings.NewReplacer("%%", "%%", "%n", u.Name, "%N", name, "%p", prefix).Replace(s)
 }
 
 // instance is what follows the "@" in a unit's name.

@@ -260,7 +260,7 @@ func (s *Set) Load(name string) *Unit {
 // Shipped is a unit that the host's systemd has and this root has not: its text, with
 // the drop-ins that are in the root. file is where the host has it.
 func (s *Set) Shipped(name, file, text string) *Unit {
-	u := &Unit{Name: name, File: file, Settings: parse(file, []byte(text)), inShell: s.inShell}
+	u := &Unit{Name: name, File: file, Settings: s.parse(file, []byte(text)), inShell: s.inShell}
 	s.addDropIns(u, name)
 	return u
 }
@@ -275,7 +275,7 @@ func (s *Set) addDropIns(u *Unit, name string) {
 			}
 			continue
 		}
-		u.Settings = append(u.Settings, parse(file, data)...)
+		u.Settings = append(u.Settings, s.parse(file, data)...)
 	}
 }
 
@@ -300,7 +300,7 @@ func (s *Set) loadFile(u *Unit, name string) bool {
 			u.Err = err
 			s.fail(u.File, err)
 		default:
-			u.Settings, u.Changed = parse(u.File, data), changed
+			u.Settings, u.Changed = s.parse(u.File, data), changed
 		}
 		return true
 	}
@@ -479,8 +479,13 @@ func (s *Set) named(u *Unit, keys ...string) (list []Setting) {
 		if v.Section != "Unit" && v.Key != "Sockets" || !slices.Contains(keys, v.Key) {
 			continue
 		}
-		for _, name := range strings.Fields(v.Value) {
-			if text, ok := u.expand(name); ok {
+		for _, name := range words(v.Value) {
+			text, ok := u.expand(name)
+			if !ok {
+				text, ok = u.expand(u.byName(name))
+				v.perhaps = true
+			}
+			if ok {
 				v.Value = text
 				list = append(list, s.instances(u, v)...)
 			}
@@ -590,7 +595,7 @@ func (u *Unit) triggers() (names []string) {
 			switch {
 			case v.Vendor:
 			case v.Section == "Unit" && (v.Key == "OnSuccess" || v.Key == "OnFailure"):
-				names = append(names, strings.Fields(v.Value)...)
+				names = append(names, words(v.Value)...)
 			case v.Section == "Service" && strings.HasPrefix(v.Key, "Exec") && strings.Contains(v.Value, "systemctl") && strings.Contains(v.Value, "start"):
 				for _, word := range strings.FieldsFunc(v.Value, func(r rune) bool { return strings.ContainsRune(" \t;&|'\"", r) }) {
 					if path.Ext(word) == "" {

@@ -255,6 +255,9 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	case !pulled && whole && !partial:
 		return unclear(UnitUnknown, Evidence{File: u.File, Effect: "is not linked from sysinit.target.wants: what starts it at boot is not known"})
 	}
+	if by, ok := u.Broken(); ok {
+		return unclear(UnitUnknown, settingEvidence(by, "keeps systemd from reading the whole file"))
+	}
 	state, runs, changed := h.unitStarts(u)
 	held, by := units.Conditions(u, words)
 	if strings.HasPrefix(by.Value, "|") && by.Vendor && len(systemdModulesLoad(h.cmdline, slices.Min(h.systemds))) == 0 {

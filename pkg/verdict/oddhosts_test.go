@@ -655,6 +655,27 @@ func strangeHosts() (list []strangeHost) {
 
 	// Units.
 	modulesLoad := "/usr/lib/systemd/systemd-modules-load"
+	// What a line of a unit file is to systemd; that of 239 (RHEL 8) differs.
+	read := func(systemd int, text string, extra ...hostcase.Entry) *hostcase.Case {
+		return with(unit(text, extra...), func(c *hostcase.Case) { c.Systemd = systemd })
+	}
+	const service = "[Service]\nType=oneshot\n"
+	for line, want := range map[string]string{
+		"ExecStart=--/sbin/modprobe sctp\n": "on-demand", "ExecStart=+!/sbin/modprobe sctp\n": "on-demand", "ExecStart=!!!/sbin/modprobe sctp\n": "on-demand", "ExecStart=!-!/sbin/modprobe sctp\n": "loaded",
+		"ExecStart=/sbin/modprobe/ sctp\n": "on-demand", "\u00a0ExecStart=/sbin/modprobe sctp\n": "on-demand", "ExecStart=/sbin/modprobe sctp \xff\n": "on-demand|unknown",
+		"ExecStartPre=-/bin/echo a\\\\\nUser=nobody\nExecStart=/sbin/modprobe sctp\n": "unknown", "ExecStart=/sbin/modprobe sctp\rUser=nobody\n": "unknown",
+		"ExecStart=/sbin/modprobe sctp\x00User=nobody\n": "unknown", "# a \\\n# b\nExecStart=/sbin/modprobe sctp\n": "loaded", "# a \\\nExecStart=/sbin/modprobe sctp\n": "loaded", "junk\nExecStart=/sbin/modprobe sctp\n": "loaded",
+	} {
+		add(fmt.Sprintf("unit: the line %q", line), read(252, service+line), "onboot="+want)
+	}
+	add("unit: a description in Latin-1", read(252, "[Unit]\nDescription=caf\xe9\n"+service+"ExecStart=/sbin/modprobe sctp\n"), "onboot=on-demand|unknown")
+	add("unit: a name in Wants=", read(252, "[Unit]\nWants=%N-2.service\n"+service+"ExecStart=/bin/true\n", file("etc/systemd/system/load-sctp-2.service", service+"ExecStart=/sbin/modprobe sctp\n")), "onboot=loaded|unknown")
+	add("unit: 239 reads on in a comment", read(239, service+"# a \\\nExecStart=/sbin/modprobe sctp\n"), "onboot=on-demand|unknown")
+	add("unit: 239 reads on in a comment alone", read(239, service+"# a \\\n# b\nExecStart=/sbin/modprobe sctp\n"), "loaded")
+	add("unit: 239 needs an equals sign", read(239, service+"junk\nExecStart=/sbin/modprobe sctp\n"), "onboot=on-demand|unknown")
+	add("unit: 239 includes a unit", read(239, ".include /usr/lib/x.service\n[Service]\nType=oneshot\n", file("usr/lib/x.service", service+"ExecStart=/sbin/modprobe sctp\n")), "onboot=loaded|unknown")
+	add("unit: 239 includes the vendor's", with(whole(requested, file("etc/systemd/system/systemd-modules-load.service", ".include /usr/lib/systemd/system/systemd-modules-load.service\n[Service]\nTimeoutSec=5min\n")), func(c *hostcase.Case) { c.Systemd = 239 }), "onboot=loaded|unknown")
+
 	add("unit: drop-in names what is not there", dropin("[Service]\nExecStart=\nExecStart=/usr/libexec/systemd-modules-load\n"), "onboot=on-demand;boot=false")
 	add("unit: replaced names what is not there", whole(requested, file("etc/systemd/system/systemd-modules-load.service", strings.Replace(modulesLoadUnit, modulesLoad, "/opt/systemd-modules-load", 1))), "onboot=on-demand;boot=false")
 	add("unit: drop-in names the other path", dropin("[Service]\nExecStart=\nExecStart=/lib/systemd/systemd-modules-load\n"), "loaded")

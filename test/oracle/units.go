@@ -217,7 +217,8 @@ func (g *unitGenerator) unitSetting() string {
 		return "Requisite=" + names
 	case "odd":
 		return pick(&g.generator, "Wants=", "wants="+names, "Wants: "+names, "Wants=\""+names+"\"", "Wants=%n", "Wants=%p.target", "Wants=t@%i.service",
-			"#Wants="+names, "; Wants="+names, " # Wants="+names, "[Unit", "=x", "Wants=a.service # b.service", "X-Wants="+names, "[Service]\n[Unit]\nWants="+names, "\\\nWants="+names)
+			"#Wants="+names, "; Wants="+names, " # Wants="+names, "[Unit", "=x", "Wants=a.service # b.service", "X-Wants="+names, "[Service]\n[Unit]\nWants="+names, "\\\nWants="+names,
+			"Description=x \\\\\nWants="+names, "Description=caf\xe9\nWants="+names, "\u00a0Wants="+names, "Wants="+names+"\rAfter=x", "Wants=%n-%p.service %N.target")
 	}
 	return pick(&g.generator, "Description=x", "Documentation=man:x(1)", "DefaultDependencies=no", "OnFailure="+names, "StopWhenUnneeded=no", "Unknown=x")
 }
@@ -227,7 +228,8 @@ func (g *unitGenerator) serviceSetting() string {
 }
 
 func (g *unitGenerator) execStart() string {
-	args := []string{pick(&g.generator, "/bin/one", "/bin/two", "/usr/bin/three", "-/bin/four", "+/bin/five", "!!/bin/six", ":/bin/seven", "/sbin/modprobe", "modprobe", "@/bin/eight nine", "bin/x", "- /bin/x")}
+	args := []string{pick(&g.generator, "/bin/one", "/bin/two", "/usr/bin/three", "-/bin/four", "+/bin/five", "!!/bin/six", ":/bin/seven", "/sbin/modprobe", "modprobe", "@/bin/eight nine", "bin/x", "- /bin/x",
+		"--/bin/x", "+!/bin/x", "!-!/bin/nine", "!!!/bin/x", "/bin/x/", "'-/bin/ten'", "/bin/x\x0by")}
 	for range g.IntN(3) {
 		args = append(args, pick(&g.generator, "a", "-b", "sctp", "'a b'", "\"c d\"", "e\\x20f", "%i", "%I", "%%", "%n", "$X", "${Y}", "a;b", "\\\n", "x'y z'", "\\;", "%p", "$$"))
 	}
