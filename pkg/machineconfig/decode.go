@@ -49,8 +49,8 @@ type Config struct {
 	Unread []Unread
 	// Notes are what else is worth knowing before it is applied.
 	Notes []string
-	// modes are those with more than permissions.
-	modes []string
+	// unfit is what Ignition takes and the machine-config-operator does not.
+	unfit []string
 }
 
 // HostFile is a decoded file.
@@ -294,8 +294,13 @@ func (d *decoder) machineConfig(o value) {
 	if kernel := spec.KernelType; !slices.Contains([]string{"", "default", "realtime", "64k-pages"}, kernel) {
 		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("the machine-config-operator refuses it: kernelType %s", clip(kernel))})
 	}
-	for _, mode := range c.modes { // 644, which is 01204
-		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("the machine-config-operator refuses it: %s is more than 0777", mode)})
+	for _, why := range c.unfit {
+		c.Unread = append(c.Unread, Unread{Err: errors.New("the machine-config-operator refuses it: " + why)})
+	}
+	for _, f := range c.Files {
+		if f.Err != nil {
+			c.Unread = append(c.Unread, Unread{f.Path, fmt.Errorf("the machine-config-operator cannot write it: %w", f.Err)})
+		}
 	}
 	c.Files = slices.DeleteFunc(c.Files, func(f HostFile) bool {
 		refused := f.noSource && relevant(f.Path)
@@ -374,13 +379,16 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	}
 	for _, f := range ign.Storage.Files {
 		if f.Mode > int(fs.ModePerm) {
-			c.modes = append(c.modes, fmt.Sprintf("mode 0%o of %s", f.Mode, clip(f.Path)))
+			c.unfit = append(c.unfit, fmt.Sprintf("mode 0%o of %s is more than 0777", f.Mode, clip(f.Path))) // 644, which is 01204
 		}
 		file := HostFile{Path: f.Path, Keeps: f.Contents.Source == nil && !strings.HasPrefix(ign.Ignition.Version, "2.")}
 		file.noSource = f.Contents.Source != nil && *f.Contents.Source == "" && !strings.HasPrefix(ign.Ignition.Version, "2.")
 		file.Contents, file.Err = f.Contents.decode()
-		if file.Err == nil && appends(f.Append) {
-			file.Err, file.Keeps = errors.New("it appends to whatever the host has"), false
+		if appends(f.Append) {
+			c.unfit = append(c.unfit, clip(f.Path)+" has an append section") // which those of other configurations do not replace
+			if file.Err == nil {
+				file.Err, file.Keeps = errors.New("it appends to whatever the host has"), false
+			}
 		}
 		if f.Overwrite != nil && !*f.Overwrite && relevant(f.Path) {
 			c.Notes = append(c.Notes, "overwrite is false: Ignition fails on a new node that already has "+clip(f.Path))
@@ -436,6 +444,13 @@ func (ign *ignition) refused() (why []string) {
 	}
 	for _, f := range ign.Storage.Files {
 		once("path", f.Path)
+		if source := f.Contents.Source; source == nil && f.Overwrite != nil && *f.Overwrite && !strings.HasPrefix(version, "2.") {
+			why = append(why, "overwrite is true, and there is no source, of "+clip(f.Path))
+		} else if source != nil && strings.HasPrefix(strings.ToLower(*source), "data:") {
+			if _, err := decodeDataURL(*source); err != nil {
+				why = append(why, fmt.Sprintf("%v, of %s", err, clip(f.Path)))
+			}
+		}
 	}
 	for _, l := range ign.Storage.Links {
 		once("path", l.Path)
@@ -513,31 +528,42 @@ func gunzip(data []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, maxContents+1))
 }
 
+// mediaType and urlText are what may stand before, and after, the comma of a data URL
+// for Ignition and the machine-config-operator (github.com/vincent-petithory/dataurl,
+// lex.go), which take no blanks and no line breaks.
+var (
+	mediaType = sync.OnceValue(func() *regexp.Regexp {
+		const token = "[!#$%&'*+.0-9A-Z^_`a-z{|}~-]"
+		return regexp.MustCompile(`^(?:(?:text|image|audio|video|application|message|multipart|[xX]-)` + token + `*/` + token + `*)?(?:;` + token + `+=(?:` + token + `+|"[^"\\]*"))*(?:;base64)?$`)
+	})
+	urlText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^[^\\x00- <>#\"{}|\\\\^\\[\\]`\\x7f-\\x{10ffff}]*$") })
+)
+
 // decodeDataURL reads a URL of RFC 2397: data:[<mediatype>][;base64],<data>.
 func decodeDataURL(source string) ([]byte, error) {
-	scheme, rest, found := strings.Cut(source, ":")
-	if !found || !strings.EqualFold(scheme, "data") {
+	rest, found := strings.CutPrefix(source, "data:")
+	if !found {
 		return nil, fmt.Errorf("its contents are elsewhere: %s", clip(source))
 	}
-	mediaType, encoded, found := strings.Cut(rest, ",")
+	kind, encoded, found := strings.Cut(rest, ",")
 	if !found {
 		return nil, fmt.Errorf("not a data URL (no comma): %s", clip(source))
+	}
+	if !mediaType().MatchString(kind) || !urlText().MatchString(encoded) {
+		return nil, fmt.Errorf("a data URL with what must be escaped, or is no media type: %s", clip(source))
+	}
+	if strings.HasSuffix(kind, ";base64") {
+		data, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("data URL: %w", err)
+		}
+		return data, nil
 	}
 	data, err := url.PathUnescape(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("data URL: %w", err)
 	}
-	if !strings.HasSuffix(strings.ToLower(mediaType), ";base64") {
-		return []byte(data), nil
-	}
-	// White space comes in with YAML's folded strings; padding is often left
-	// out.
-	data = strings.TrimRight(strings.Join(strings.Fields(data), ""), "=")
-	out, err := base64.RawStdEncoding.DecodeString(data)
-	if err != nil {
-		return nil, fmt.Errorf("data URL: %w", err)
-	}
-	return out, nil
+	return []byte(data), nil
 }
 
 // clip bounds foreign text in messages, and makes it printable.
