@@ -431,20 +431,24 @@ func (ign *ignition) refused() (why []string) {
 	switch {
 	case version == "":
 		return []string{"it has no ignition.version"}
-	case !strings.HasPrefix(version, "2.") && !strings.HasPrefix(version, "3."):
+	case !specification().MatchString(version):
 		return []string{"ignition.version " + clip(version)}
 	}
+	spec2 := version[0] == '2'
 	seen := map[string]bool{}
 	once := func(what, name string) {
-		if key := what + " " + name; !strings.HasPrefix(version, "2.") && seen[key] {
+		if key := what + " " + name; !spec2 && seen[key] {
 			why = append(why, "two entries of "+what+" "+clip(name))
 		} else {
 			seen[key] = true
 		}
+		if what == "path" && !spec2 && (!path.IsAbs(name) || path.Clean(name) != name) {
+			why = append(why, clip(name)+" is not the plain path of a file")
+		}
 	}
 	for _, f := range ign.Storage.Files {
 		once("path", f.Path)
-		if source := f.Contents.Source; source == nil && f.Overwrite != nil && *f.Overwrite && !strings.HasPrefix(version, "2.") {
+		if source := f.Contents.Source; source == nil && f.Overwrite != nil && *f.Overwrite && !spec2 {
 			why = append(why, "overwrite is true, and there is no source, of "+clip(f.Path))
 		} else if source != nil && strings.HasPrefix(strings.ToLower(*source), "data:") {
 			if _, err := decodeDataURL(*source); err != nil {
@@ -455,15 +459,68 @@ func (ign *ignition) refused() (why []string) {
 	for _, l := range ign.Storage.Links {
 		once("path", l.Path)
 	}
+	read := func(name string, text *string) {
+		if text == nil || *text == "" {
+			return
+		}
+		if line := refusedLine(*text); line != "" {
+			why = append(why, fmt.Sprintf("line %s of unit %s", clip(line), clip(name)))
+		}
+		if seen["path "+unitConfigDir+name] && !spec2 {
+			why = append(why, "a file has the path of unit "+clip(name))
+		}
+	}
 	for _, u := range ign.Systemd.Units {
 		once("unit", u.Name)
+		if !slices.Contains(unitTypes, path.Ext(u.Name)) {
+			why = append(why, clip(u.Name)+" is not the name of a unit")
+		}
+		read(u.Name, u.Contents)
 		for _, d := range u.DropIns {
 			if path.Ext(d.Name) != ".conf" {
 				why = append(why, fmt.Sprintf("drop-in %s of unit %s is not called .conf", clip(d.Name), clip(u.Name)))
 			}
+			read(u.Name+".d/"+d.Name, d.Contents)
 		}
 	}
 	return why
+}
+
+// specification matches the versions of Ignition's configuration that there are.
+var specification = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[23]\.[0-9]\.0$`) })
+
+// unitTypes are the suffixes that Ignition takes for those of units.
+var unitTypes = strings.Fields(".service .socket .device .mount .automount .swap .target .path .timer .snapshot .slice .scope")
+
+// refusedLine is the first line of a unit that Ignition cannot read
+// (github.com/coreos/go-systemd, unit/deserialize.go), "" if there is none.
+func refusedLine(text string) string {
+	const maxLine = 2048
+	section, open, hidden := false, false, false // in one; the value, the comment goes on
+	for line := range strings.SplitSeq(text, "\n") {
+		trimmed := strings.TrimSpace(line)
+		more := strings.HasSuffix(strings.TrimSuffix(line, "\r"), `\`)
+		switch {
+		case len(line) > maxLine:
+			return line
+		case hidden, trimmed != "" && !open && (trimmed[0] == '#' || trimmed[0] == ';'):
+			hidden = strings.HasSuffix(strings.TrimSuffix(line, " "), `\`)
+		case open:
+			open = trimmed != "" && more
+		case trimmed == "":
+		case trimmed[0] == '[':
+			if section = true; strings.IndexByte(trimmed, ']') != len(trimmed)-1 {
+				return line
+			}
+		case section:
+			_, value, ok := strings.Cut(line, "=")
+			if !ok {
+				return line
+			}
+			open = strings.TrimSpace(value) != "" && more
+		}
+	}
+	return ""
 }
 
 // runs reports whether a unit of the configuration names a file.
