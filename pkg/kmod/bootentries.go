@@ -58,13 +58,16 @@ func (e bootEntry) rescue() bool {
 }
 
 // parseGrubMenu finds the kernels of grub.cfg, as grub-mkconfig writes it: the
-// commands "linux FILE ARGUMENT...". A kernel listed again with the same arguments,
-// as in a submenu, is one entry.
+// commands "linux FILE ARGUMENT...", and where Xen boots the kernel, "module2 FILE
+// ARGUMENT...". A kernel listed again with the same arguments, as in a submenu, is one
+// entry.
 func parseGrubMenu(file string, data []byte) (list []bootEntry) {
 	for number, line := range grubLines(data) {
 		fields := strings.Fields(cString(line))
-		command := slices.IndexFunc(fields, func(f string) bool { return f == "linux" || f == "linux16" || f == "linuxefi" })
-		if command < 0 || command+1 >= len(fields) || command > 0 && !slices.Contains([]string{"{", ";", "then", "else"}, fields[command-1]) {
+		command := slices.IndexFunc(fields, func(f string) bool {
+			return f == "linux" || f == "linux16" || f == "linuxefi" || f == "module" || f == "module2"
+		})
+		if command < 0 || command+1 >= len(fields) || fields[command][0] == 'm' && !strings.HasPrefix(path.Base(fields[command+1]), "vmlinu") || command > 0 && !slices.Contains([]string{"{", ";", "then", "else"}, fields[command-1]) {
 			continue
 		}
 		if fields = fields[command:]; len(fields) > 2 {

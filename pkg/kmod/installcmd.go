@@ -50,6 +50,9 @@ func (p *process) runInstall(m *module, rule *commandRule) error {
 		}
 		p.kern.unsure = append(p.kern.unsure, rule.evidence(CauseCustomInstall,
 			"a command of its own replaces loading "+printable(m.name)+"; "+why))
+		if removes().MatchString(rule.command) {
+			delete(p.kern.inserted, m.name) // again
+		}
 	}
 	if p.kern.commandsFail {
 		return errCommand

@@ -196,10 +196,12 @@ func (h *host) gatherBootSources() bootSources {
 			}
 		}
 		takesSaved, named, menus := true, "", map[string][]byte{}
+		files, takesFiles := len(entries), false
 		for _, name := range grubMenus {
 			data := read(name)
 			menus[name] = data
 			entries = append(entries, parseGrubMenu(name, data)...)
+			takesFiles = takesFiles || bytes.Contains(data, []byte("blscfg"))
 			takesSaved = takesSaved && (!bytes.Contains(data, []byte("default=")) || savedDefault().Match(data))
 			if at := namedDefault().FindSubmatch(data); at != nil {
 				named = string(at[1]) + string(at[2])
@@ -220,6 +222,9 @@ func (h *host) gatherBootSources() bootSources {
 			s.env["saved_entry"] = grubVariable{value: named} // GRUB_DEFAULT= in /etc/default/grub is another one
 		}
 		s.entries, s.sure = defaultEntries(entries, s.env)
+		if files > 0 && files < len(entries) && !takesFiles {
+			s.entries, s.sure = entries, false // GRUB has a menu and does not read the files: they are another loader's, or old
+		}
 		// What could not be read may be the one.
 		s.sure = s.sure && len(s.unseen) == 0
 	}

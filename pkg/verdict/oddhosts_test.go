@@ -453,7 +453,12 @@ func strangeHosts() (list []strangeHost) {
 	}
 	add("arguments: menu", whole(requested, menu("module_blacklist=sctp quiet", "")), "blocked")
 	add("arguments: menu without", cmdline("module_blacklist=sctp", requested, menu("quiet", "")), "loaded")
-	add("arguments: menu with xen", whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n\tmultiboot2 /boot/xen.gz\n\tmodule2 /boot/vmlinuz-"+release+" root=x module_blacklist=sctp\n}\n")), "onboot=unknown|loaded|blocked")
+	add("arguments: menu with xen", whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n\tmultiboot2 /boot/xen.gz\n\tmodule2 /boot/vmlinuz-"+release+" root=x module_blacklist=sctp\n\tmodule2 --nounzip /boot/initrd.img-"+release+"\n}\n")), "blocked")
+	add("arguments: menu with xen and without", whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n\tmultiboot2 /boot/xen.gz\n\tmodule2 /boot/vmlinuz-"+release+" root=x module_blacklist=sctp\n}\nmenuentry 'y' {\n\tlinux /boot/vmlinuz-"+release+" root=x\n}\n")), "unknown")
+	add("arguments: entries that GRUB does not read", whole(requested, entry("a", release, "ro module_blacklist=sctp"), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nmenuentry 'x' {\n\tlinux /vmlinuz-"+release+" ro\n}\n")), "unknown")
+	add("arguments: entries that GRUB reads, beside others", whole(requested, entry("a", release, "ro module_blacklist=sctp"), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\nmenuentry 'x' {\n\tlinux /vmlinuz-"+release+" ro\n}\n")), "blocked")
+	add("install: loads it and removes it", whole(requested, file("etc/modprobe.d/i.conf", "install sctp /sbin/modprobe -i sctp && /sbin/modprobe -r sctp\n")), "unknown")
+	add("install: loads it, and rmmod", whole(requested, link("usr/sbin/rmmod", "../bin/kmod"), file("etc/modprobe.d/i.conf", "install sctp /sbin/modprobe -i sctp; /sbin/rmmod sctp\n")), "unknown")
 	add("arguments: menu of the EFI", whole(requested, file("boot/efi/EFI/debian/grub.cfg", "search.fs_uuid x root\nconfigfile /boot/grub/grub.cfg\n")), "loaded")
 	add("arguments: saved entry by number", whole(requested, entry("a", release, "ro"), entry("b", release, arg), saved("1")), "unknown")
 	add("arguments: saved entry by title", whole(requested, file("boot/loader/entries/a.conf", "title One\nlinux /vmlinuz-"+release+"\noptions ro\n"), file("boot/loader/entries/b.conf", "title Two\nlinux /vmlinuz-"+release+"\noptions "+arg+"\n"), saved("One")), "loaded")
