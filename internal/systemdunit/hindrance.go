@@ -19,8 +19,8 @@ func harmless(key string) bool {
 		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
 		"PropagatesStopTo", "StopPropagatedFrom", "RequiresMountsFor", "WantsMountsFor", "SurviveFinalKillSignal",
 		"JobTimeoutSec", "JobRunningTimeoutSec", "JobTimeoutAction", "FailureAction", "SuccessAction",
-		"RemainAfterExit", "ExitType", "PIDFile", "GuessMainPID", "NotifyAccess",
-		"FileDescriptorStoreMax", "ExecReload", "ExecStop", "ExecStopPost", "RestartSec", "RestartSteps",
+		"ExitType", "PIDFile", "GuessMainPID", "NotifyAccess",
+		"FileDescriptorStoreMax", "ExecReload", "RestartSec", "RestartSteps",
 		"RestartMaxDelaySec", "RestartForceExitStatus", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
 		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
 		"OOMPolicy", "StandardInput", "StandardOutput", "StandardError", "SyslogIdentifier", "SyslogFacility",
@@ -147,6 +147,24 @@ func (s *Set) refused(u *Unit) *Setting {
 	return nil
 }
 
+// Ends reports whether a unit ends by itself as soon as its commands have been run:
+// systemd then runs those that stop it (systemd.service(5), RemainAfterExit=).
+func (u *Unit) Ends() bool {
+	ends := false
+	for _, v := range u.Values("Service", "Type") {
+		ends = v.Value == "oneshot"
+	}
+	for _, v := range u.Values("Service", "ExecStart") {
+		list, _ := u.Commands(v.Value)
+		ends = ends || len(list) > 0 && path.Base(list[len(list)-1][0]) == "modprobe"
+	}
+	remains := false
+	for _, v := range u.Values("Service", "RemainAfterExit") {
+		remains = isYes(v.Value)
+	}
+	return ends && !remains
+}
+
 func (s *Set) hinders(v Setting) bool {
 	switch key := v.Key; {
 	case v.Section == "Install", key == "Type", key == "Restart", key == "DefaultDependencies",
@@ -157,7 +175,7 @@ func (s *Set) hinders(v Setting) bool {
 	case v.Value == "", isNo(v.Value):
 		return false
 	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Sockets", key == "Upholds", key == "OnSuccess", key == "OnFailure",
-		key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost", key == "BusName":
+		key == "ExecCondition", key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost", key == "ExecStop", key == "ExecStopPost", key == "RemainAfterExit", key == "BusName":
 		return false
 	case key == "Environment":
 		return strings.Contains(v.Value, modprobeOptions)

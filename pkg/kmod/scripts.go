@@ -25,14 +25,15 @@ func loads(text string) bool {
 	for _, other := range []string{"modprobe.d", "kernel/modprobe", "kernel.modprobe"} {
 		text = strings.ReplaceAll(text, other, "")
 	}
-	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod") || strings.Contains(text, "kmod load")
+	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod") ||
+		strings.Contains(text, "kmod load") || strings.Contains(text, "kmod insert") || strings.Contains(text, "kmod remove")
 }
 
 // removes is what may remove a module, and loadsVariable what loads one that a
 // variable or a list names. Few hosts have a command that is looked at so closely.
 var (
 	removes = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`rmmod|modprobe\b[^\n;|&]*\s(-[a-zA-Z]*r[a-zA-Z]*|--rem\w*)\b`)
+		return regexp.MustCompile(`rmmod|kmod remove|modprobe\b[^\n;|&]*\s(-[a-zA-Z]*r[a-zA-Z]*|--rem\w*)\b`)
 	})
 	loadsVariable = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*[$%]|xargs\b[^\n;|&]*(modprobe|insmod)`)

@@ -433,7 +433,14 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 			section = "Socket"
 		}
 		var before [][]string
-		for _, key := range []string{"ExecStartPre", "ExecStart", "ExecStartPost"} {
+		keys := []string{"ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost"}
+		if u.Ends() {
+			keys = append(keys, "ExecStop", "ExecStopPost")
+		}
+		for _, key := range keys {
+			if key == "ExecStop" || key == "ExecStopPost" {
+				before = nil // whatever these did
+			}
 			for _, v := range u.Values(section, key) {
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
@@ -459,6 +466,8 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 						switch {
 						case !sure || !direct(args) || h.scriptAbout(u, args):
 							c.doubt = notRun
+						case strings.HasPrefix(key, "ExecStop"):
+							c.doubt = "it is run when the unit ends, or fails"
 						case hindered:
 							c.doubt = hindrance.Key + "=" + hindrance.Value + " may prevent that"
 						case h.manager != nil:

@@ -681,6 +681,16 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: 239 includes a unit", read(239, ".include /usr/lib/x.service\n[Service]\nType=oneshot\n", file("usr/lib/x.service", service+"ExecStart=/sbin/modprobe sctp\n")), "onboot=loaded|unknown")
 	add("unit: 239 includes the vendor's", with(whole(requested, file("etc/systemd/system/systemd-modules-load.service", ".include /usr/lib/systemd/system/systemd-modules-load.service\n[Service]\nTimeoutSec=5min\n")), func(c *hostcase.Case) { c.Systemd = 239 }), "onboot=loaded|unknown")
 
+	// What stops a unit is run at boot where nothing of it remains.
+	const removesIt = "ExecStop=/sbin/modprobe -r sctp"
+	add("unit: oneshot, removed at once", oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit=no\n"+removesIt), "unknown")
+	add("unit: oneshot, removed when it is stopped", oneshot("ExecStart=/sbin/modprobe sctp\n"+removesIt), "loaded")
+	add("unit: oneshot, another one removed at once", oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit=no\nExecStop=/sbin/modprobe -r dccp"), "loaded")
+	add("unit: simple, removed at once", unit("[Service]\nExecStart=/sbin/modprobe sctp\nExecStopPost=/sbin/modprobe -r sctp\n"), "unknown")
+	add("unit: a daemon, removed when it is stopped", unit("[Service]\nExecStartPre=/sbin/modprobe sctp\nExecStart=/usr/bin/true --for-ever\n"+removesIt+"\n"), "loaded")
+	add("unit: loaded by a condition", oneshot("ExecCondition=/sbin/modprobe sctp\nExecStart=/bin/true"), "onboot=loaded|unknown")
+	add("unit: kmod insert", oneshot("ExecStart=/usr/bin/kmod insert sctp"), "onboot=loaded|unknown")
+
 	add("unit: drop-in names what is not there", dropin("[Service]\nExecStart=\nExecStart=/usr/libexec/systemd-modules-load\n"), "onboot=on-demand;boot=false")
 	add("unit: replaced names what is not there", whole(requested, file("etc/systemd/system/systemd-modules-load.service", strings.Replace(modulesLoadUnit, modulesLoad, "/opt/systemd-modules-load", 1))), "onboot=on-demand;boot=false")
 	add("unit: drop-in names the other path", dropin("[Service]\nExecStart=\nExecStart=/lib/systemd/systemd-modules-load\n"), "loaded")
