@@ -118,7 +118,7 @@ func (c *auditCommand) run(cmd *cobra.Command, args []string) error {
 		return auditFiles(ctx, cmd.InOrStdin(), cmd.ErrOrStderr(), append(c.files, args...), c.connect.prefix, c.opts) // -f takes one file; a shell's pattern makes more
 	}
 	if len(c.files) == 0 {
-		client, keys, err := c.connect.open(cmd.ErrOrStderr())
+		client, keys, err := c.connect.open(cmd.Context(), cmd.ErrOrStderr())
 		if err != nil {
 			return err
 		}

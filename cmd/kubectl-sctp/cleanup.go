@@ -59,7 +59,7 @@ interrupted or misused.`,
 			if timeout <= 0 {
 				return errors.New("--timeout must be more than 0")
 			}
-			client, keys, err := connect.open(cmd.ErrOrStderr())
+			client, keys, err := connect.open(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

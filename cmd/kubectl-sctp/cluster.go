@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 
@@ -41,18 +42,18 @@ func (f *clusterFlags) register(cmd *cobra.Command) {
 const unconfigured = "http://localhost:8080"
 
 // open sends nothing yet. Warnings of the API server go to this writer.
-func (f *clusterFlags) open(warnings io.Writer) (*cluster.Client, nodelabel.Keys, error) {
+func (f *clusterFlags) open(ctx context.Context, warnings io.Writer) (*cluster.Client, nodelabel.Keys, error) {
 	keys, err := nodelabel.NewKeys(f.prefix)
 	if err != nil {
 		return nil, keys, fmt.Errorf("--prefix: %w", err)
 	}
-	cfg, err := f.kubectl.ToRESTConfig()
+	file := f.kubectl.ToRawKubeConfigLoader().ConfigAccess().GetDefaultFilename()
+	cfg, err := until(ctx, file, f.kubectl.ToRESTConfig)
 	if err != nil {
-		return nil, keys, fmt.Errorf("find the API server (kubeconfig %s): %w", f.kubectl.ToRawKubeConfigLoader().ConfigAccess().GetDefaultFilename(), err)
+		return nil, keys, fmt.Errorf("find the API server (kubeconfig %s): %w", file, err)
 	}
 	if cfg.Host == unconfigured && *f.kubectl.APIServer == "" {
-		return nil, keys, fmt.Errorf("no kubeconfig names an API server (looked at %s): set KUBECONFIG, or give --kubeconfig FILE",
-			f.kubectl.ToRawKubeConfigLoader().ConfigAccess().GetDefaultFilename())
+		return nil, keys, fmt.Errorf("no API server is configured (kubeconfig %s): give --context NAME or --kubeconfig FILE, or set KUBECONFIG", file)
 	}
 	client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, warnings)
 	return client, keys, err

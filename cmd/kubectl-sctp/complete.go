@@ -56,7 +56,7 @@ func completeObjects[L runtime.Object](cmd *cobra.Command, connect *clusterFlags
 	register(cmd, flag, func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
-		client, _, err := connect.open(cmd.ErrOrStderr())
+		client, _, err := connect.open(ctx, cmd.ErrOrStderr())
 		var names []string
 		if err == nil {
 			err = cluster.List(ctx, flag+"s", "", list(client), metav1.ListOptions{}, func(object runtime.Object) { names = append(names, object.(metav1.Object).GetName()) })

@@ -179,7 +179,7 @@ func FuzzForeignResults(f *testing.F) {
 				if err := cmd.ParseFlags(args); err != nil {
 					t.Fatal(err)
 				}
-				if err := o.parse(); err != nil {
+				if err := o.parse(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				received := onTerminal(t, func(w *os.File) error { return o.Print(w, p.value, p.forms) })

@@ -33,6 +33,7 @@ func TestExitCodes(t *testing.T) {
 		{"a form that does not exist", []string{"audit", "-o", "xml"}, 2, "", "json"},
 		{"a severity that does not exist", []string{"audit", "--fail-on", "all"}, 2, "", `want "critical", "warning", "info" or "never"`},
 		{"a file that does not exist", []string{"audit", "--kubeconfig", "/does/not/exist"}, 2, "", "/does/not/exist"},
+		{"an empty kubeconfig", []string{"audit", "--kubeconfig", os.DevNull}, 2, "", "no API server is configured (kubeconfig /dev/null): give --context NAME"},
 		{"help", []string{"audit", "--help"}, 0, "Usage:\n  kubectl sctp audit [flags]\n", ""},
 		{"the flag", []string{"--version"}, 0, "kubectl sctp version devel\n", ""},
 		{"no command", nil, 0, "Available Commands:\n  audit ", ""},

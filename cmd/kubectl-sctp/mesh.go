@@ -48,7 +48,7 @@ seen or have concluded, or the command failed or was misused.`,
 			if timeout <= 0 || opts.Timeout <= 0 {
 				return errors.New("--timeout and --agent-timeout must be more than 0")
 			}
-			client, keys, err := connect.open(cmd.ErrOrStderr())
+			client, keys, err := connect.open(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func (o *outputFlags) register(cmd *cobra.Command, also ...command.Output) {
 	}
 	completeValues(cmd, "output", append(values, o.templates.AllowedFormats()...)...)
 	completeFiles(cmd, "template")
-	cmd.PreRunE = func(*cobra.Command, []string) error { return o.parse() }
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return o.parse(cmd.Context()) }
 }
 
 func (o *outputFlags) want() string {
@@ -72,7 +73,7 @@ func (o *outputFlags) Set(s string) error {
 }
 
 // parse parses the template. Without -o, --template is one of Go, as for kubectl.
-func (o *outputFlags) parse() error {
+func (o *outputFlags) parse(ctx context.Context) error {
 	template := *o.templates.TemplateArgument != ""
 	if template && o.Output == "table" {
 		o.Output = "go-template"
@@ -84,7 +85,8 @@ func (o *outputFlags) parse() error {
 		return nil
 	}
 	var err error
-	if o.template, err = o.templates.ToPrinter(string(o.Output)); err != nil {
+	read := func() (printers.ResourcePrinter, error) { return o.templates.ToPrinter(string(o.Output)) }
+	if o.template, err = until(ctx, "the template", read); err != nil {
 		return fmt.Errorf("-o %s: %w", o.Output, err)
 	}
 	return nil

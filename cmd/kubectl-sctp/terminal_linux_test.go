@@ -64,7 +64,7 @@ func TestTemplateOnTerminal(t *testing.T) {
 	if err := cmd.ParseFlags([]string{"-o", `jsonpath={.kind}{"\t"}{.text}{"\n"}`}); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.parse(); err != nil {
+	if err := o.parse(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	value := map[string]string{"kind": "K", "text": "a\x1b[2J"}

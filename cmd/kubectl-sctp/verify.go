@@ -78,7 +78,7 @@ failed or was misused.`,
 			if _, _, ok := namespaced(opts.Network); opts.Network != "" && !ok {
 				return fmt.Errorf("--network wants NAMESPACE/NAME, not %q", opts.Network)
 			}
-			client, keys, err := connect.open(cmd.ErrOrStderr())
+			client, keys, err := connect.open(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
 			}

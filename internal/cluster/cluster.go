@@ -43,6 +43,9 @@ func Connect(cfg *rest.Config, product, version string, warnings io.Writer) (*Cl
 	if err != nil {
 		return nil, fmt.Errorf("set up the connection to the API server: %w", err)
 	}
+	if cfg.ExecProvider != nil || cfg.AuthProvider != nil {
+		httpClient.Transport = credentials{httpClient.Transport}
+	}
 	kube, err := kubernetes.NewForConfigAndClient(cfg, httpClient)
 	if err != nil {
 		return nil, fmt.Errorf("the API server's address %q: %w", cfg.Host, err)

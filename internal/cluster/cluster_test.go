@@ -142,14 +142,32 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
-// Credentials that cannot be had are not an API server that does not answer.
+// Credentials that cannot be had are not an API server that does not answer, and a
+// plugin that hangs keeps no request beyond its deadline.
 func TestCredentialPlugin(t *testing.T) {
-	c := connect(t, &rest.Config{Host: "127.0.0.1:1", ExecProvider: &clientcmdapi.ExecConfig{
-		Command: "/does/not/exist/plugin", APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
-	}})
-	_, err := names(t, c)
-	if err == nil || !strings.Contains(err.Error(), "list pods in namespace a b: getting credentials: exec: ") || !strings.Contains(err.Error(), "/does/not/exist/plugin") {
-		t.Error(err)
+	plugin := func(command string, args ...string) *rest.Config {
+		return &rest.Config{ExecProvider: &clientcmdapi.ExecConfig{
+			Command: command, Args: args, APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		}}
+	}
+	token := `{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","status":{"token":"t"}}`
+	oidc := &rest.Config{AuthProvider: &clientcmdapi.AuthProviderConfig{Name: "oidc", Config: map[string]string{
+		"idp-issuer-url": "https://127.0.0.1:1", "client-id": "c", "refresh-token": "r", "id-token": "no JWT",
+	}}}
+	for _, c := range []struct {
+		cfg     *rest.Config
+		timeout time.Duration
+		want    string
+	}{
+		{plugin("/does/not/exist/plugin"), time.Minute, "getting credentials: exec: fork/exec /does/not/exist/plugin: "},
+		{plugin("sleep", "2"), 10 * time.Millisecond, "getting credentials: context deadline exceeded"},
+		{plugin("echo", token), time.Minute, "no answer from the API server at 127.0.0.1:1: dial"},
+		{oidc, time.Minute, "getting credentials: ID Token is not a valid JWT"},
+	} {
+		c.cfg.Host, c.cfg.Timeout = "https://127.0.0.1:1", c.timeout
+		if _, err := names(t, connect(t, c.cfg)); err == nil || !strings.HasPrefix(err.Error(), "list pods in namespace a b: "+c.want) {
+			t.Errorf("%v, want %q", err, c.want)
+		}
 	}
 }
 

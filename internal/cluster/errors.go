@@ -50,7 +50,7 @@ func reason(err error, right string) string {
 	switch {
 	case errors.As(err, &unsent):
 		// client-go names what it was about to do, were it not for these.
-		if strings.HasPrefix(unsent.Err.Error(), "getting credentials: ") {
+		if strings.HasPrefix(unsent.Err.Error(), gettingCredentials) {
 			return unsent.Err.Error()
 		}
 		host := unsent.URL
