@@ -65,11 +65,10 @@ func nextBootWarnings(i *kmod.Inspection) (list []Warning) {
 func (p Platform) moduleFor(i *kmod.Inspection, release string) string {
 	other := *i
 	other.Kernel.Release = release
-	if p.packages == nil {
-		return p.installModule(&other)[0].Text
-	}
-	name := p.packages(i.Userland, release)
+	name := p.packageOf(i.Userland, release)
 	switch {
+	case name == "":
+		return p.installModule(&other)[0].Text
 	case p.layer != "":
 		return fmt.Sprintf("install the package %s %s", name, p.layer)
 	case i.Userland.OSTree:

@@ -146,7 +146,7 @@ func Platforms() []Platform {
 		},
 		{
 			Name: "ubuntu", Source: "https://packages.ubuntu.com/noble/linux-modules-extra-aws", matches: id("ubuntu"),
-			packages: func(_ kmod.Userland, release string) string { return "linux-modules-extra-" + release },
+			packages: ubuntuPackage,
 			install:  "apt-get install", argumentAt: "/etc/default/grub or /etc/default/grub.d (then run update-grub)",
 		},
 		{
@@ -191,14 +191,38 @@ func PlatformOf(u kmod.Userland) Platform {
 	return Platform{}
 }
 
+// packageOf names the package that has the module for a kernel, "" where none is known.
+func (p Platform) packageOf(u kmod.Userland, release string) string {
+	if p.packages == nil {
+		return ""
+	}
+	return p.packages(u, release)
+}
+
+// ubuntuPackage: Ubuntu's own kernels have a number of their ABI and a flavour
+// ("6.8.0-1030-aws"); mainline builds, whose number begins with 0, and others have no
+// package of this name.
+func ubuntuPackage(_ kmod.Userland, release string) string {
+	version, rest, _ := strings.Cut(release, "-")
+	abi, flavour, _ := strings.Cut(rest, "-")
+	if n, err := strconv.Atoi(abi); err != nil || n == 0 || abi[0] == '0' || flavour == "" || strings.Count(version, ".") != 2 {
+		return ""
+	}
+	return "linux-modules-extra-" + release
+}
+
 // redHatPackage: sctp is in kernel-modules-extra, which has a variant for each
 // variant of the kernel. The variant is at the end of the release
 // ("5.14.0-570.el9.x86_64+rt", +64k, +debug), or in RHEL 8's real-time kernel in
 // its middle ("4.18.0-513.rt7.295.el8.x86_64").
 //
 // RHEL 7 has it in the kernel's own package. ELRepo names its packages after their
-// branch, mainline or long-term, which the release does not tell.
+// branch, mainline or long-term, which the release does not tell. A kernel without the
+// mark of a distribution is in no package of one.
 func redHatPackage(_ kmod.Userland, release string) string {
+	if !strings.Contains(release, ".el") && !strings.Contains(release, ".fc") {
+		return ""
+	}
 	if strings.Contains(release, ".elrepo.") {
 		name := "kernel-[lm][lt]-" // what dnf and yum take for kernel-lt and kernel-ml
 		if !strings.Contains(release, ".el7.") {
@@ -220,13 +244,17 @@ func redHatPackage(_ kmod.Userland, release string) string {
 }
 
 // oraclePackage: UEK 7 (Linux 5.15) put the module into a package of its own;
-// before, it is in the kernel's.
+// before, it is in the kernel's. The kernel with pages of 64 KiB has ".64k" at the end
+// of its release, and packages of its own.
 func oraclePackage(u kmod.Userland, release string) string {
+	base, large := strings.CutSuffix(release, ".64k")
 	switch {
 	case !strings.Contains(release, "uek"):
 		return redHatPackage(u, release)
 	case olderThan(release, 5, 15):
 		return "kernel-uek-" + release
+	case large:
+		return "kernel-uek64k-modules-extra-" + base
 	default:
 		return "kernel-uek-modules-extra-" + release
 	}
@@ -236,7 +264,10 @@ func oraclePackage(u kmod.Userland, release string) string {
 // Linux 2023 names its packages after the kernel's series, except for the first,
 // 6.1.
 func amazonPackage(u kmod.Userland, release string) string {
-	if u.VersionID == "2" {
+	switch {
+	case !strings.Contains(release, ".amzn"):
+		return ""
+	case u.VersionID == "2":
 		return "kernel-" + release
 	}
 	series := ""
@@ -252,7 +283,7 @@ func amazonPackage(u kmod.Userland, release string) string {
 // and the package NAME-base, made for small images, lacks the module.
 func susePackage(_ kmod.Userland, release string) string {
 	if at := strings.LastIndexByte(release, '-'); at >= 0 {
-		if flavour := release[at+1:]; flavour != "" && (flavour[0] < '0' || flavour[0] > '9') {
+		if flavour := release[at+1:]; strings.Trim(flavour, "0123456789.") != "" {
 			return "kernel-" + flavour
 		}
 	}

@@ -127,13 +127,13 @@ func lookAt(file string) Remedy {
 // boot that has it to load it.
 func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 	step := Remedy{Action: ActionInstallModule, Text: p.missing}
-	if p.packages == nil {
+	name := p.packageOf(i.Userland, i.Kernel.Release)
+	if name == "" {
 		if p.missing == "" {
 			step.Text = fmt.Sprintf("use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel %s%s", i.Kernel.Release, otherwise(i))
 		}
 		return []Remedy{step}
 	}
-	name := p.packages(i.Userland, i.Kernel.Release)
 	then := p.rebootStep("then reboot")
 	switch {
 	case p.layer != "":
