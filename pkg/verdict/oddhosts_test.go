@@ -681,6 +681,14 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: 239 includes a unit", read(239, ".include /usr/lib/x.service\n[Service]\nType=oneshot\n", file("usr/lib/x.service", service+"ExecStart=/sbin/modprobe sctp\n")), "onboot=loaded|unknown")
 	add("unit: 239 includes the vendor's", with(whole(requested, file("etc/systemd/system/systemd-modules-load.service", ".include /usr/lib/systemd/system/systemd-modules-load.service\n[Service]\nTimeoutSec=5min\n")), func(c *hostcase.Case) { c.Systemd = 239 }), "onboot=loaded|unknown")
 
+	// Without the module, what else is in its way is among the steps, whether its package is known or not.
+	for text, wants := range map[string]string{
+		"ID=debian\n": "comment out line 1 of /etc/modprobe.d/b.conf", "ID=flatcar\n": "comment out line 1 of /etc/modprobe.d/b.conf", "ID=ubuntu\n": "comment out line 1 of /etc/modprobe.d/b.conf",
+		"ID=rhcos\nOPENSHIFT_VERSION=4.16\n": "as one MachineConfig", "ID=talos\n": "machine.kernel.modules", "ID=bottlerocket\n": "kernel.modules.sctp.autoload", "ID=cos\n": "modprobe sctp", "ID=nixos\n": "boot.blacklistedKernelModules",
+	} {
+		add("no module: and a blacklist, "+text, noSCTP(of(text, blacklisted)), "reason=ModuleMissing;remedy~="+wants+";remedy~!=modules.dep.bin from")
+	}
+
 	// What stops a unit is run at boot where nothing of it remains.
 	const removesIt = "ExecStop=/sbin/modprobe -r sctp"
 	add("unit: oneshot, removed at once", oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit=no\n"+removesIt), "unknown")

@@ -132,7 +132,7 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		if p.missing == "" {
 			step.Text = fmt.Sprintf("use a kernel built with CONFIG_IP_SCTP, or install the package that holds sctp.ko for kernel %s%s", i.Kernel.Release, otherwise(i))
 		}
-		return []Remedy{step}
+		return append([]Remedy{step}, slices.DeleteFunc(p.atBoot(nextInspection(i)), broughtAlong)...)
 	}
 	then := p.rebootStep("then reboot")
 	switch {
@@ -148,12 +148,7 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		step.Command = inShell(p.installer(i.Kernel.Release)+" %s", name)
 		then = p.takeEffect(i)
 	}
-	steps := []Remedy{step}
-	for _, s := range undoings(i, p.undo) {
-		if !strings.HasPrefix(strings.TrimPrefix(s.File, "/usr"), "/lib/modules/") { // the package brings that
-			steps = append(steps, s)
-		}
-	}
+	steps := append([]Remedy{step}, slices.DeleteFunc(undoings(i, p.undo), broughtAlong)...)
 	if p.blacklists && strings.Contains(name, "modules-extra") && !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == VendorBlacklist }) {
 		steps = append(steps, Remedy{
 			Action: ActionEmptyFile, File: VendorBlacklist, Command: inShell(": > %s", VendorBlacklist),
@@ -164,6 +159,11 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		steps = append(steps, request(i.Module))
 	}
 	return append(steps, then)
+}
+
+// broughtAlong: the step is about a file that comes with the module.
+func broughtAlong(s Remedy) bool {
+	return strings.HasPrefix(strings.TrimPrefix(s.File, "/usr"), "/lib/modules/")
 }
 
 // otherwise is what helps where the module is on disk, or a reboot away.
