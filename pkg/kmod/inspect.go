@@ -14,8 +14,9 @@ import (
 // What cannot be read makes the answers it could change [AnswerUnknown], with the
 // file in their evidence. An error is returned only if there can be no answer: the
 // host root cannot be opened, the module has no valid name, or ctx has ended.
-// Inspect returns as soon as ctx ends, even if a file system does not answer; the
-// calls that wait for it end later by themselves; until then opts.FS is in use.
+// Inspect returns as soon as ctx ends, even if a file system does not answer (other
+// than the directory opts.Root itself); the calls that wait for it end later by
+// themselves; until then opts.FS is in use.
 func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -23,24 +24,37 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	if m.Name == "" || m.Name != moduleName(m.Name) || strings.ContainsAny(m.Name, "/ \t\r\n\x00") {
 		return nil, fmt.Errorf("inspect module %q: %w", m.Name, ErrModuleName)
 	}
-	// The roots are opened by the caller's thread, which may have a mount
+	// The live roots are opened by the caller's thread, which may have a mount
 	// namespace of its own.
-	files, err := opts.open(ctx)
-	if err != nil {
-		return nil, err
+	open := opts.openFS
+	if opts.FS == nil {
+		files, err := opts.openLive(ctx)
+		if err != nil {
+			return nil, err
+		}
+		open = func(context.Context) (hostFiles, error) { return files, nil }
 	}
-	done := make(chan *Inspection, 1)
+	type result struct {
+		*Inspection
+		err error
+	}
+	done := make(chan result, 1)
 	go func() {
+		files, err := open(ctx)
+		if err != nil {
+			done <- result{nil, err}
+			return
+		}
 		defer files.Close()
-		done <- inspect(ctx, files, opts, m)
+		done <- result{inspect(ctx, files, opts, m), nil}
 	}()
 	select {
-	case ins := <-done:
+	case r := <-done:
 		// It may have been cut short.
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		return ins, nil
+		return r.Inspection, r.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -60,11 +60,8 @@ func (f hostFiles) Close() error {
 	return errors.Join(f.Tree.Close(), f.proc.Close(), f.sys.Close())
 }
 
-// open opens what the options name, until ctx ends.
-func (o Options) open(ctx context.Context) (hostFiles, error) {
-	if o.FS == nil {
-		return o.openLive(ctx)
-	}
+// openFS opens the given file system, until ctx ends.
+func (o Options) openFS(ctx context.Context) (hostFiles, error) {
 	tree, err := hostroot.FromFS(o.FS)
 	if err != nil {
 		return hostFiles{}, rootError("the given file system", err)
