@@ -94,6 +94,9 @@ does not, 2 unknown, or the command was misused.`,
 	flags.StringArrayVar(&check, "check", nil, `judge the MachineConfigs in these files ("-": standard input) instead of printing one`)
 	flags.IntVar(&host.KmodVersion, "kmod-version", 0, "version of kmod whose rules apply to --check (default: that of RHEL 9)")
 	flags.IntVar(&host.SystemdVersion, "systemd-version", 0, "version of systemd whose rules apply to --check (default: that of the RHEL with this kmod)")
+	for _, flag := range []string{"format", "include-diag", "empty"} {
+		cmd.MarkFlagsMutuallyExclusive("check", flag)
+	}
 	output.register(cmd)
 	completeValues(cmd, "format", "machineconfig", "butane", "modprobe.d")
 	completeFiles(cmd, "check")

@@ -38,6 +38,7 @@ func TestExitCodes(t *testing.T) {
 		{"the flag", []string{"--version"}, 0, "kubectl sctp version devel\n", ""},
 		{"no command", nil, 0, "Available Commands:\n  audit ", ""},
 		{"namespaces, and all of them", []string{"audit", "-A", "-n", "x"}, 2, "", "[all-namespaces namespace]"},
+		{"a check of sctp_diag, which is none", []string{"machineconfig", "--check", "x", "--include-diag"}, 2, "", "[check include-diag]"},
 		{"version", []string{"version"}, 0, "kubectl-sctp devel\ncommit   ", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
