@@ -88,6 +88,32 @@ func locks(text string) bool {
 	return (strings.Contains(text, "modules_disabled") || strings.Contains(text, "kernel.modprobe") || strings.Contains(text, "kernel/modprobe") || strings.Contains(text, "usermodehelper")) && locking().MatchString(text)
 }
 
+// loadsSysctls is sysctl(8) that reads files: those that it names, or /etc/sysctl.conf.
+var loadsSysctls = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\bsysctl\b[^\n;|&]*\s(-[a-zA-Z]*p|--load|--system)\b[^\n;|&]*`)
+})
+
+// locksByFile reports whether a command or script has sysctls set that systemd-sysctl
+// does not set, by which the loading of modules may end.
+func (h *host) locksByFile(text string) bool {
+	if !strings.Contains(text, "sysctl") {
+		return false
+	}
+	const usual, linked = "/etc/sysctl.conf", "/etc/sysctl.d/99-sysctl.conf"
+	for _, command := range loadsSysctls().FindAllString(text, maxScripts) {
+		for _, name := range append(named().FindAllString(command, maxListed), usual) {
+			st, err := h.Stat(name)
+			if other, errOther := h.Stat(linked); err != nil || errOther == nil && other.ID == st.ID {
+				continue // systemd-sysctl reads it
+			}
+			if locks(withoutComments(h.script(name, true))) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 const lockEffect = "may end the loading of modules at boot, or change what loads them"
 
 // locking is an assignment to these sysctls, or a redirection to their files.
@@ -100,7 +126,7 @@ var locking = sync.OnceValue(func() *regexp.Regexp {
 // unless a package of the distribution has it.
 func (h *host) about(name string, data []byte, args []string, depth int) bool {
 	text := withoutComments(data)
-	if h.locked == nil && !packaged(name) && locks(text) {
+	if h.locked == nil && !packaged(name) && (locks(text) || h.locksByFile(text)) {
 		h.locked = &Evidence{File: printableName(name), Effect: lockEffect}
 	}
 	own := !strings.HasPrefix(name, "/usr/") && !systemV(name) || strings.HasPrefix(name, "/usr/local/")

@@ -445,7 +445,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
 					args = withoutEnv(args)
-					if h.locked == nil && slices.ContainsFunc(args, locks) {
+					if h.locked == nil && (slices.ContainsFunc(args, locks) || h.locksByFile(strings.Join(args, " "))) {
 						h.locked = new(source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}.evidence(CauseNone, lockEffect))
 					}
 					if c := (unitCommand{args: args, before: before, early: u.Early()}); h.concerns(u, args, sure) {

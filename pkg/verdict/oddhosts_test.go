@@ -689,6 +689,17 @@ func strangeHosts() (list []strangeHost) {
 		add("no module: and a blacklist, "+text, noSCTP(of(text, blacklisted)), "reason=ModuleMissing;remedy~="+wants+";remedy~!=modules.dep.bin from")
 	}
 
+	// sysctl(8) reads /etc/sysctl.conf, which systemd-sysctl reads where it is linked.
+	locksModules := file("etc/sysctl.conf", "# kernel.modprobe=x\nkernel.modules_disabled = 1\n")
+	program := file("usr/sbin/sysctl", elf)
+	add("sysctl: nobody reads the file", oneshot("ExecStart=/sbin/sysctl -w vm.swappiness=1", locksModules, program), "on-demand")
+	add("sysctl: -p", oneshot("ExecStart=/sbin/sysctl -p", locksModules, program), "unknown")
+	add("sysctl: -qp in a shell", oneshot("ExecStart=/bin/sh -c 'sleep 1; sysctl -qp'", locksModules, program), "unknown")
+	add("sysctl: --system in a script", oneshot("ExecStart=/opt/tune", locksModules, program, file("opt/tune", "#!/bin/sh\nsysctl --system\n")), "unknown")
+	add("sysctl: another file", oneshot("ExecStart=/sbin/sysctl --load /etc/lock.conf", program, file("etc/lock.conf", "kernel.modprobe=/bin/false\n")), "unknown")
+	add("sysctl: --system, of nothing about modules", oneshot("ExecStart=/sbin/sysctl --system", file("etc/sysctl.conf", "vm.swappiness=1\n"), program), "on-demand")
+	add("sysctl: --system, of a file that is linked", oneshot("ExecStart=/sbin/sysctl --system", locksModules, program, link("etc/sysctl.d/99-sysctl.conf", "../sysctl.conf")), "blocked")
+
 	// What stops a unit is run at boot where nothing of it remains.
 	const removesIt = "ExecStop=/sbin/modprobe -r sctp"
 	add("unit: oneshot, removed at once", oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit=no\n"+removesIt), "unknown")
