@@ -66,12 +66,12 @@ has SCTP, and so never causes the module to be loaded.`,
 	}
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	set := cmd.Flags()
-	set.StringVar(&f.identity.Node, "node-name", os.Getenv("NODE_NAME"), "name of this Node (default: NODE_NAME)")
-	set.StringVar(&f.identity.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the pod and the Service (default: POD_NAMESPACE)")
-	set.StringVar(&f.identity.Pod, "pod-name", os.Getenv("POD_NAME"), "name of this pod (default: POD_NAME)")
-	set.StringVar(&f.identity.UID, "pod-uid", os.Getenv("POD_UID"), "UID of this pod (default: POD_UID)")
-	set.StringVar(&f.address, "pod-ip", os.Getenv("POD_IP"), "address of this pod, to probe from and to listen on (default: POD_IP)")
-	set.StringVar(&f.identity.Account, "service-account", cmp.Or(os.Getenv("SERVICE_ACCOUNT"), "sctp-mesh"), "service account of all pods of the mesh (default: SERVICE_ACCOUNT)")
+	set.StringVar(&f.identity.Node, "node-name", os.Getenv("NODE_NAME"), "name of this Node (environment NODE_NAME)")
+	set.StringVar(&f.identity.Namespace, "namespace", os.Getenv("POD_NAMESPACE"), "namespace of the pod and the Service (environment POD_NAMESPACE)")
+	set.StringVar(&f.identity.Pod, "pod-name", os.Getenv("POD_NAME"), "name of this pod (environment POD_NAME)")
+	set.StringVar(&f.identity.UID, "pod-uid", os.Getenv("POD_UID"), "UID of this pod (environment POD_UID)")
+	set.StringVar(&f.address, "pod-ip", os.Getenv("POD_IP"), "address of this pod, to probe from and to listen on (environment POD_IP)")
+	set.StringVar(&f.identity.Account, "service-account", cmp.Or(os.Getenv("SERVICE_ACCOUNT"), "sctp-mesh"), "service account of all pods of the mesh (environment SERVICE_ACCOUNT)")
 	set.StringVar(&f.service, "service", "sctp-mesh", "headless Service whose pods are the peers")
 	set.Uint16Var(&f.port, "port", 9476, "port of the mesh: echoes over SCTP, and questions over TCP")
 	set.StringVar(&f.listen, "listen", ":9477", "address of /mesh, /metrics and /healthz")
