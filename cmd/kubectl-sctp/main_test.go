@@ -35,6 +35,8 @@ func TestExitCodes(t *testing.T) {
 		{"a file that does not exist", []string{"audit", "--kubeconfig", "/does/not/exist"}, 2, "", "/does/not/exist"},
 		{"an empty kubeconfig", []string{"audit", "--kubeconfig", os.DevNull}, 2, "", "no API server is configured (kubeconfig /dev/null): give --context NAME"},
 		{"help", []string{"audit", "--help"}, 0, "Usage:\n  kubectl sctp audit [flags]\n", ""},
+		{"help for a command", []string{"help", "audit"}, 0, "Usage:\n  kubectl sctp audit [flags]\n", ""},
+		{"help for none", []string{"help", "aduit"}, 2, "", "kubectl-sctp: unknown command \"aduit\" for \"kubectl sctp\": did you mean \"audit\"?\n"},
 		{"the flag", []string{"--version"}, 0, "kubectl sctp version devel\n", ""},
 		{"no command", nil, 0, "Available Commands:\n  audit ", ""},
 		{"namespaces, and all of them", []string{"audit", "-A", "-n", "x"}, 2, "", "[all-namespaces namespace]"},

@@ -18,6 +18,15 @@ func NoSuchCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), didYouMean(cmd, cmd, args[0], ""))
 }
 
+// noSuchTopic is the Args of the command "help".
+func noSuchTopic(cmd *cobra.Command, args []string) error {
+	_, rest, err := cmd.Root().Find(args)
+	if err != nil {
+		return err
+	}
+	return NoSuchCommand(cmd.Root(), rest)
+}
+
 // unknownFlag adds to the error of a flag that does not exist what may be meant.
 func unknownFlag(cmd *cobra.Command, err error) error {
 	unknown, ok := errors.AsType[*pflag.NotExistError](err)
