@@ -228,6 +228,17 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 			unread = append(unread, "a unit's condition is about what only the host may have: "+strings.Join(names, ", "))
 		}
 	}
+	if arg := initramfsBlacklist(pool.Configs); arg != "" {
+		root.mustPut("/run/modprobe.d/initramfsblacklist.conf", []byte("blacklist "+kmod.SCTP().Name+"\n"))
+		_, other, err := judge()
+		if err != nil {
+			return e, err
+		}
+		if other.OnBoot != report.OnBoot {
+			report = other
+			unread = append(unread, "newer versions of dracut make a blacklist of it that stays in force, and those of the nodes may: the kernel argument "+clip(arg))
+		}
+	}
 
 	e.OnBoot = report.OnBoot
 	lines := report.Policy.ModulesLoad.Evidence
@@ -284,6 +295,20 @@ func alongWith(configs []Config) string {
 				if name := m[1] + m[2]; !strings.HasPrefix(name, "sctp") && !strings.HasPrefix(name, "net-pf-") && name != "libcrc32c" {
 					return m[0]
 				}
+			}
+		}
+	}
+	return ""
+}
+
+// initramfsBlacklist is a kernel argument by which dracut keeps the module from being
+// loaded in the initial RAM disk (dracut.cmdline(7)), "" if there is none.
+func initramfsBlacklist(configs []Config) string {
+	for _, c := range configs {
+		for _, arg := range strings.Fields(strings.Join(c.KernelArguments, " ")) {
+			key, value, _ := strings.Cut(strings.Trim(arg, `"`), "=")
+			if (key == "rd.driver.blacklist" || key == "rdblacklist") && slices.Contains(strings.Split(value, ","), kmod.SCTP().Name) {
+				return arg
 			}
 		}
 	}

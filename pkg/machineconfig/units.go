@@ -79,6 +79,9 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 			}
 		}
 		if u.Masked != nil && *u.Masked {
+			if u.Enabled != nil && *u.Enabled && u.Contents != nil && *u.Contents != "" {
+				cannot(u, u.enabledBy, " is masked, and to be enabled: systemctl fails, and with it the machine-config-daemon")
+			}
 			put(u, u.Name, u.maskedBy, symlink("/dev/null"))
 		}
 	}
