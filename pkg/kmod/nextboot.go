@@ -563,15 +563,16 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 }
 
 // anyKernel looks at the kernels of all entries where GRUB's default is one that is not
-// known which: a number, say.
+// known which: a number, say. Without a name it is the first, which may be a newer one of
+// another flavour.
 func (h *host) anyKernel(s bootSources, next *NextBoot) {
 	name, seen := defaultName(s.env), map[string]bool{h.kern.Release: true}
-	if name == "" {
-		return
-	}
 	for _, e := range s.entries {
 		release, dir := h.entryKernel(e)
 		if release == "" || seen[release] || strings.ContainsAny(release, "/\x00") {
+			continue
+		}
+		if name == "" && (!isRelease(release) || flavour(release) == flavour(h.kern.Release) || compareReleases(release, h.kern.Release) < 0) {
 			continue
 		}
 		if seen[release] = true; len(seen) > maxKernels {
@@ -583,7 +584,11 @@ func (h *host) anyKernel(s bootSources, next *NextBoot) {
 			if has == AnswerTrue {
 				verb = "lists"
 			}
-			by.Effect = fmt.Sprintf("%s %s, and the default of GRUB, %q, may be this kernel", verb, h.target, printable(name))
+			which := "the boot loader's default"
+			if name != "" {
+				which = fmt.Sprintf("the default of GRUB, %q,", printable(name))
+			}
+			by.Effect = fmt.Sprintf("%s %s, and %s may be this kernel", verb, h.target, which)
 			next.Pending, next.Known = append(next.Pending, by), false
 		}
 	}

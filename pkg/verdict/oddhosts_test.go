@@ -298,6 +298,11 @@ func strangeHosts() (list []strangeHost) {
 	add("next kernel: newest has, middle lacks", withKernels(whole(requested), kernel(newer, "dummy"), kernel(newest, "libcrc32c", "sctp")), "loaded")
 	add("next kernel: newest has, default middle lacks", withKernels(whole(requested, entry("b", newer, "ro"), entry("c", newest, "ro"), saved("b")), kernel(newer, "dummy"), kernel(newest, "libcrc32c", "sctp")), "onboot=unknown|blocked")
 	add("next kernel: other flavour", withKernels(whole(requested), kernel(newer+"+debug", "dummy")), "loaded")
+	const uek, olderUEK = "6.12.0-100.el9uek.x86_64", "4.18.0-100.el9uek.x86_64"
+	add("next kernel: one of another flavour, newer, lacks", withKernels(whole(requested, entry("a", release, "ro"), entry("b", uek, "ro")), kernel(uek, "dummy")), "unknown")
+	add("next kernel: one of another flavour, newer, has", withKernels(whole(requested, entry("a", release, "ro"), entry("b", uek, "ro")), kernel(uek, "libcrc32c", "sctp")), "loaded")
+	add("next kernel: one of another flavour, older, lacks", withKernels(whole(requested, entry("a", release, "ro"), entry("b", olderUEK, "ro")), kernel(olderUEK, "dummy")), "loaded")
+	add("next kernel: one of another flavour, newer, lacks and is not the default", withKernels(whole(requested, entry("a", release, "ro"), entry("b", uek, "ro"), saved("a")), kernel(uek, "dummy")), "loaded")
 	add("next kernel: default kernel has no module directory", whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("b")), "onboot=unknown|blocked")
 	add("next kernel: default kernel by next_entry", withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), file("boot/grub2/grubenv", "saved_entry=a\nnext_entry=b\n")), kernel(newer, "dummy")), "onboot=unknown|blocked")
 	deployment := func(modules ...string) *hostcase.Case {
