@@ -13,6 +13,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add("apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata: {name: a, labels: {x: y}}\n")
 	f.Add(`{"kind":"PodList","apiVersion":"v1","items":[{"metadata":{"name":"a","namespace":"b"}}]}`)
 	f.Add("kind: Node\nmetadata: {name: a}\n---\nkind: List\nitems: [[]]\n")
+	f.Add("apiVersion: 1\nitems:\n- kind: Node\n  metadata: {name: a}\n") // no version, after the items
 	f.Fuzz(func(t *testing.T, text string) {
 		d, err := Open(t.Context(), strings.NewReader(text), []string{"-"})
 		if err != nil {

@@ -383,6 +383,7 @@ func (doc *document) item(text json.RawMessage) {
 	}
 	doc.of[resource] = true
 	doc.has = append(doc.has, place{resource, o.namespace, o.name})
+	doc.d.coverageOf(resource).some[o.namespace] = true // more, if the list can be read to its end
 	if o.namespace != "" {
 		doc.in[o.namespace] = true
 	}

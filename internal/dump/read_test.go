@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -121,6 +123,32 @@ metadata:
 	} {
 		if d, err := Open(t.Context(), strings.NewReader(text), []string{"-"}); err == nil {
 			t.Errorf("%s: nodes %q", name, names(t, d, "/api/v1/nodes"))
+		}
+	}
+}
+
+// The items of a list that cannot be read to its end are some of its objects: of the
+// others nothing is known.
+func TestListWithoutReadableEnd(t *testing.T) {
+	dir := t.TempDir()
+	const item = "items:\n- apiVersion: v1\n  kind: Node\n  metadata: {name: a}\n"
+	for name, text := range map[string]string{
+		"version":   "apiVersion: 1\nkind: List\n" + item,
+		"after":     item + "kind: List\napiVersion: 1\n",
+		"cut short": "apiVersion: v1\n" + item,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "list.yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(t.Context(), nil, []string{dir})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := names(t, d, "/api/v1/nodes"); got != "a" {
+			t.Errorf("%s: nodes %q", name, got)
+		}
+		if len(d.Partial()) != 1 || len(d.Broken())+len(d.Unread()) != 1 {
+			t.Errorf("%s: partial %v, broken %v, unread %v", name, d.Partial(), d.Broken(), d.Unread())
 		}
 	}
 }
