@@ -42,6 +42,9 @@ Exit status: 1 not ready, 2 unknown, or the command failed or was misused.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := command.KernelRelease(opts.KernelRelease); err != nil {
+				return err
+			}
 			if err := command.RuleVersions(opts.KmodVersion, opts.SystemdVersion); err != nil {
 				return err
 			}

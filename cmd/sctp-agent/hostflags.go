@@ -65,5 +65,8 @@ func (f *hostFlags) options() (assess.Options, error) {
 	if f.timeout < 0 {
 		return opts, fmt.Errorf("--timeout %v: want more than 0, or 0 for the default", f.timeout)
 	}
+	if err := command.KernelRelease(f.host.KernelRelease); err != nil {
+		return opts, err
+	}
 	return opts, command.RuleVersions(f.host.KmodVersion, f.host.SystemdVersion)
 }

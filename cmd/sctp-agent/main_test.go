@@ -107,6 +107,7 @@ func TestExitCodes(t *testing.T) {
 		{"a command that does not exist", []string{"chekc"}, 2, `unknown command "chekc" for "sctp-agent": did you mean "check"?`},
 		{"a form that does not exist", []string{"check", "-o", "xml"}, 2, "json"},
 		{"an autoload policy that does not exist", []string{"check", "--autoload", "yes"}, 2, `want "never" or "allow"`},
+		{"a release that names no directory", []string{"check", "--kernel-release", "../../x"}, 2, "as uname -r prints it"},
 		{"a suite that does not exist", []string{"check", "--suite", "all"}, 2, `want "quick" or "full"`},
 		{"less than no time", []string{"check", "--timeout", "-1s"}, 2, "--timeout -1s: want more than 0, or 0 for the default"},
 		{"no time at all is the default", []string{"check", "--timeout", "0", "--root", missing, "--kernel-release", "9.9.9-none"}, 1, ""},

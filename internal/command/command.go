@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -86,6 +87,15 @@ func Answered(a kmod.Answer) error {
 	default:
 		return Exit(ExitUnknown)
 	}
+}
+
+// KernelRelease refuses what is no release of a kernel, which is the name of a
+// directory; "" means the default.
+func KernelRelease(release string) error {
+	if release == "." || release == ".." || strings.ContainsAny(release, "/\x00") {
+		return fmt.Errorf("--kernel-release %q: want a kernel's release, as uname -r prints it", release)
+	}
+	return nil
 }
 
 // RuleVersions refuses versions of kmod and systemd, whose rules a command applies,

@@ -149,6 +149,8 @@ func conclude(f Facts, i *kmod.Inspection, elsewhere string) conclusion {
 			return concludeNotLoaded(i)
 		}
 		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("%s is not in the kernel, and what would load it is decided elsewhere: %s", i.Module, elsewhere)}
+	case i.State == kmod.StateUnknown && elsewhere != "":
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read in /proc/modules and /sys/module", i.Module)}
 	case i.State == kmod.StateUnknown:
 		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, because(i))}
 	default:

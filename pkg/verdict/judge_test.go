@@ -451,6 +451,12 @@ func TestJudge(t *testing.T) {
 			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootOnDemand, remedy: []string{"read"},
 		},
 		{
+			story: "the state may not be read, and the root is a container's",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State, i.Userland.Container = kmod.StateUnknown, "/.dockerenv" })},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, warnings: []Reason{ReasonHostRootIncomplete},
+			says: []string{"could not be read in /proc/modules"}, remedy: []string{"right to read /proc and /sys"},
+		},
+		{
 			story: "no such root",
 			facts: Facts{InspectionError: errors.New("open /nowhere: no such file or directory")},
 			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, says: []string{"/nowhere"}, remedy: []string{"--root"},

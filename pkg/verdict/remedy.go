@@ -104,7 +104,7 @@ func readable(f Facts, i *kmod.Inspection) Remedy {
 			switch {
 			case e.Cause == kmod.CauseVersionsDiffer || d.Cause == kmod.CauseVersionsDiffer:
 				return Remedy{Action: ActionExamine, Text: "name the host's version of kmod with --kmod-version (\"modprobe --version\" on the host prints it)", Command: "modprobe --version"}
-			case e.Cause != kmod.CauseUnreadable:
+			case e.Cause != kmod.CauseUnreadable, e.File == "/": // that it is a container's is no fault of it
 			case strings.Contains(e.Effect, "denied") || strings.Contains(e.Effect, "not permitted"):
 				text := "give the agent the right to read " + e.File + ", or run it as root"
 				if confined(f) {
