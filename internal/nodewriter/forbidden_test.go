@@ -28,10 +28,11 @@ type restarting struct {
 func (r *restarting) RoundTrip(req *http.Request) (*http.Response, error) {
 	r.mu.Lock()
 	away := r.away
-	if !away && r.until.IsZero() {
+	policy := req.URL.Query().Has("dryRun") // what is to be refused, whenever it is asked
+	if !away && !policy && r.until.IsZero() {
 		r.until = time.Now().Add(r.refuses)
 	}
-	refused := time.Now().Before(r.until)
+	refused := policy || time.Now().Before(r.until)
 	r.mu.Unlock()
 	switch {
 	case away:
