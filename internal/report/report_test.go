@@ -73,7 +73,7 @@ func TestMachineConfigOnlyWhereItHelps(t *testing.T) {
 	}{
 		{"blacklisted RHCOS", rhcos(nil), true},
 		{"blacklisted Fedora", rhcos(func(i *kmod.Inspection) { i.Userland = kmod.Userland{ID: "fedora"} }), false},
-		{"RHCOS without the module", rhcos(func(i *kmod.Inspection) { i.State = kmod.StateAbsent }), false},
+		{"RHCOS without the module, blacklisted, too", rhcos(func(i *kmod.Inspection) { i.State = kmod.StateAbsent }), true},
 		{"RHCOS with both files, not rebooted", rhcos(func(i *kmod.Inspection) {
 			allowed := kmod.Decision{Allowed: kmod.AnswerTrue}
 			i.Autoload, i.BootLoad = allowed, kmod.BootLoad{Requested: kmod.AnswerTrue, Decision: allowed}
