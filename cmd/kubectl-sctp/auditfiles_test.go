@@ -264,7 +264,7 @@ func TestAuditLists(t *testing.T) {
 	}
 	for _, x := range []struct{ args, says []string }{
 		{[]string{"-f", at("none.yaml")}, []string{"none.yaml", "no Kubernetes objects"}},
-		{[]string{"-f", at("cut.yaml")}, []string{"cut.yaml", "no Kubernetes objects"}},
+		{[]string{"-f", at("cut.yaml")}, []string{"cut.yaml", "not whole Kubernetes objects"}},
 		{[]string{"-f", at("absent.yaml")}, []string{"absent.yaml"}},
 		{[]string{"-f", at("pods.txt")}, []string{"list nodes: not in the files (kubectl get nodes -o yaml)"}},
 		{[]string{"-f", at("nodes.yaml"), "--watch"}, []string{"--watch"}},

@@ -61,7 +61,7 @@ interrupted or misused.`,
 			}
 			client, keys, err := connect.open(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
-				return err
+				return interrupted(cmd.Context(), err)
 			}
 			if cmd.Flags().Changed("prefix") {
 				opts.Keys = &keys
@@ -69,7 +69,7 @@ interrupted or misused.`,
 			c := cleaner{client, opts, timeout, cmd.ErrOrStderr()}
 			found, err := c.find(cmd.Context())
 			if err != nil {
-				return c.interrupted(cmd.Context(), err)
+				return interrupted(cmd.Context(), err)
 			}
 			err = output.Print(cmd.OutOrStdout(), found, map[command.Output]form{
 				"table": func(w io.Writer, p terminal.Palette) error { return printCleanup(w, p, found.Items) },
@@ -82,7 +82,7 @@ interrupted or misused.`,
 			}
 			if !ignoreAgents && !dryRun {
 				if err := c.refuse(cmd.Context()); err != nil {
-					return c.interrupted(cmd.Context(), err)
+					return interrupted(cmd.Context(), err)
 				}
 			}
 			if !yes {
@@ -92,7 +92,7 @@ interrupted or misused.`,
 				}
 				agreed, err := ask(cmd.Context(), cmd.InOrStdin(), cmd.ErrOrStderr(), fmt.Sprintf("Remove all of this from %s?", cluster.Count(len(found.Items), "node")))
 				if err != nil {
-					return c.interrupted(cmd.Context(), err)
+					return interrupted(cmd.Context(), err)
 				}
 				if !agreed {
 					return command.Exit(command.ExitNo)
@@ -148,7 +148,7 @@ func (c cleaner) refuse(ctx context.Context) error {
 }
 
 // interrupted is the error for Ctrl-C before anything was removed, else err.
-func (c cleaner) interrupted(ctx context.Context, err error) error {
+func interrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted: nothing was removed")
 	}

@@ -171,8 +171,8 @@ func (d *Dump) oneOfMany(ctx context.Context, name string, r io.Reader, depth in
 	return err
 }
 
-// errObjects: a file's text is not objects.
-var errObjects = errors.New("no Kubernetes objects")
+// errObjects: a file's text is not objects, or not to its end.
+var errObjects = errors.New("not whole Kubernetes objects")
 
 // Unread are the files of a dump that could not be read, each with why.
 func (d *Dump) Unread() []string { return d.unread }

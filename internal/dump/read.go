@@ -67,11 +67,14 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 	}
 	switch {
 	case limited.err != nil:
-		return fmt.Errorf("%s: %w", name, hostroot.Bare(limited.err))
+		err = hostroot.Bare(limited.err)
 	case err != nil:
-		return fmt.Errorf("%s: %w: %w", name, errObjects, err)
+		err = fmt.Errorf("%w: %w", errObjects, err)
 	}
-	return nil
+	if err != nil && !d.alone { // else Open names it
+		err = fmt.Errorf("%s: %w", name, err)
+	}
+	return err
 }
 
 // limitedReader fails where more is read than is kept of one file, or of all.
