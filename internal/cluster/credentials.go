@@ -20,27 +20,25 @@ const gettingCredentials = "getting credentials: "
 func (c credentials) RoundTrip(r *http.Request) (*http.Response, error) {
 	var connects atomic.Bool
 	traced := r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GetConn: func(string) { connects.Store(true) }}))
-	type answer struct {
-		*http.Response
-		err error
-	}
-	done := make(chan answer, 1)
+	var (
+		response *http.Response
+		err      error
+		done     = make(chan struct{})
+	)
 	go func() {
-		response, err := c.transport.RoundTrip(traced)
-		done <- answer{response, err}
+		defer close(done)
+		response, err = c.transport.RoundTrip(traced)
 	}()
-	var a answer
 	select {
-	case a = <-done:
+	case <-done:
 	case <-r.Context().Done():
-		if connects.Load() {
-			a = <-done // the connection ends with the context, too
-		} else {
-			a.err = context.Cause(r.Context())
+		if !connects.Load() {
+			return nil, fmt.Errorf(gettingCredentials+"%w", context.Cause(r.Context()))
 		}
+		<-done // the connection ends with the context, too
 	}
-	if a.err != nil && !connects.Load() && !strings.HasPrefix(a.err.Error(), gettingCredentials) {
-		a.err = fmt.Errorf(gettingCredentials+"%w", a.err)
+	if err != nil && !connects.Load() && !strings.HasPrefix(err.Error(), gettingCredentials) {
+		err = fmt.Errorf(gettingCredentials+"%w", err)
 	}
-	return a.Response, a.err
+	return response, err
 }

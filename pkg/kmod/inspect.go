@@ -26,13 +26,12 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	}
 	// The live roots are opened by the caller's thread, which may have a mount
 	// namespace of its own.
-	open := opts.openFS
+	var files hostFiles
 	if opts.FS == nil {
-		files, err := opts.openLive(ctx)
-		if err != nil {
+		var err error
+		if files, err = opts.openLive(ctx); err != nil {
 			return nil, err
 		}
-		open = func(context.Context) (hostFiles, error) { return files, nil }
 	}
 	type result struct {
 		*Inspection
@@ -40,10 +39,12 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		files, err := open(ctx)
-		if err != nil {
-			done <- result{nil, err}
-			return
+		if opts.FS != nil {
+			var err error
+			if files, err = opts.openFS(ctx); err != nil {
+				done <- result{nil, err}
+				return
+			}
 		}
 		defer files.Close()
 		done <- result{inspect(ctx, files, opts, m), nil}
