@@ -15,6 +15,7 @@ func FuzzUnit(f *testing.F) {
 	f.Add([]byte("[Unit]\nWants=a@b.service\nConditionPathExists=|!/etc/x\n[Service]\nExecStart=-/bin/sh -c \"modprobe sctp\" ; /bin/x %i\n"))
 	f.Add([]byte("[Service]\nExecStart=\\\n# comment\n  /sbin/modprobe \\\n sctp\\"))
 	f.Add([]byte("[Service\nExecStart=@:+!! %\n=\n["))
+	f.Add([]byte("[Service]\x00\x87\rExecStart=\\\r\n/bin/x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tree, err := hostroot.FromFS(fstest.MapFS{
 			"etc/systemd/system/a@.service":            {Data: data},
@@ -48,6 +49,24 @@ func FuzzUnit(f *testing.F) {
 			set.Conditions(u, strings.Fields(string(data)))
 		}
 	})
+}
+
+// TestIncludes: a unit file that includes itself ends, and takes no more memory than a
+// few files.
+func TestIncludes(t *testing.T) {
+	const file = "/etc/systemd/system/default.target"
+	text := ".include " + file + "\n.include " + file + "\n[Unit]\n" + strings.Repeat("Wants=\n", 1000) + "Wants=a.service\n"
+	tree, err := hostroot.FromFS(fstest.MapFS{
+		strings.TrimPrefix(file, "/"): {Data: []byte(text)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := Read(tree, 239)
+	u := set.Load("default.target")
+	if _, broken := u.Broken(); len(u.Settings) > 20_000 || !broken || set.Err != nil {
+		t.Errorf("%d settings, in doubt: %v: %v", len(u.Settings), broken, set.Err)
+	}
 }
 
 // TestCommands: command lines as units have them (systemd.service(5)).

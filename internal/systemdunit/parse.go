@@ -1,6 +1,7 @@
 package systemdunit
 
 import (
+	"iter"
 	"path"
 	"slices"
 	"strconv"
@@ -31,13 +32,7 @@ func (v Setting) Ignored() bool {
 func (s *Set) parse(file string, data []byte) (list []Setting) {
 	section, joined, start := "", "", 0
 	open, hidden := false, false // the line before goes on; it is a comment and goes on
-	text := strings.TrimPrefix(string(data), "\ufeff")
-	if strings.ContainsAny(text, "\r\x00") {
-		text = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\x00", "\n").Replace(text) // all end a line
-	}
-	number := 0
-	for line := range strings.SplitSeq(text, "\n") {
-		number++
+	for number, line := range lines(strings.TrimPrefix(string(data), "\ufeff")) {
 		more := (len(line)-len(strings.TrimRight(line, `\`)))%2 == 1 // two are one that is no end
 		trimmed := strings.Trim(line, blanks)
 		comment := trimmed != "" && (trimmed[0] == '#' || trimmed[0] == ';')
@@ -60,6 +55,23 @@ func (s *Set) parse(file string, data []byte) (list []Setting) {
 		list, _ = s.assign(list, section, joined, file, start)
 	}
 	return list
+}
+
+// lines goes through a text's lines with their numbers, as editors count them. For
+// systemd a CR and a NUL end a line, too.
+func lines(text string) iter.Seq2[int, string] {
+	return func(yield func(int, string) bool) {
+		number := 0
+		for whole := range strings.SplitSeq(text, "\n") {
+			number++
+			whole = strings.ReplaceAll(strings.TrimSuffix(whole, "\r"), "\x00", "\r")
+			for line := range strings.SplitSeq(whole, "\r") {
+				if !yield(number, line) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // blanks are what systemd takes for white space.
@@ -104,8 +116,10 @@ func (s *Set) assign(list []Setting, section, line, file string, number int) ([]
 		if other = strings.Trim(other, blanks); !path.IsAbs(other) {
 			other = path.Join(path.Dir(file), other)
 		}
-		if data, _, err := s.read(other); err == nil {
-			list = append(list, s.parse(other, data)...)
+		if s.includes++; s.includes <= maxIncludes {
+			if data, _, err := s.read(other); err == nil {
+				list = append(list, s.parse(other, data)...)
+			}
 		}
 		bad = true
 	}

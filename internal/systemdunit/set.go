@@ -29,6 +29,8 @@ const (
 	maxFile  = 64 << 10 // of one unit file
 	maxFiles = 800      // that are read
 	maxUnits = 500      // that a boot starts
+	// maxIncludes are followed: a file may name itself.
+	maxIncludes = 16
 )
 
 var errTooMany = errors.New("more units than any real host has")
@@ -50,6 +52,8 @@ type Set struct {
 	inShell Truth
 	dirs    []unitDir
 	left    int // files that may still be read
+	// includes are those that were followed.
+	includes int
 	// Err is the first thing that could not be read, and ErrFile which.
 	Err     error
 	ErrFile string
