@@ -15,6 +15,7 @@ func FuzzUnit(f *testing.F) {
 	f.Add([]byte("[Unit]\nWants=a@b.service\nConditionPathExists=|!/etc/x\n[Service]\nExecStart=-/bin/sh -c \"modprobe sctp\" ; /bin/x %i\n"))
 	f.Add([]byte("[Service]\nExecStart=\\\n# comment\n  /sbin/modprobe \\\n sctp\\"))
 	f.Add([]byte("[Service\nExecStart=@:+!! %\n=\n["))
+	f.Add([]byte(".include x\n.include a@b.service\n[Unit]\n# \\\nx"))
 	f.Add([]byte("[Service]\x00\x87\rExecStart=\\\r\n/bin/x"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		tree, err := hostroot.FromFS(fstest.MapFS{
@@ -27,7 +28,7 @@ func FuzzUnit(f *testing.F) {
 			t.Fatal(err)
 		}
 		lines := 1 + bytes.Count(data, []byte("\n"))
-		set := Read(tree, 252)
+		set := Read(tree, 239+13*(len(data)%2)) // RHEL 8's, or Debian 12's
 		units := append(set.Started(""), set.Load("a@b.service"))
 		if len(units) > maxUnits+1 {
 			t.Fatalf("%d units", len(units))
