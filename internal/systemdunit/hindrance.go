@@ -31,7 +31,7 @@ func harmless(key string) bool {
 		"CPUSchedulingPolicy", "CPUSchedulingPriority", "CPUAccounting", "CPUWeight", "CPUShares", "CPUQuota",
 		"CPUAffinity", "AllowedCPUs", "MemoryAccounting", "MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax",
 		"MemoryLimit", "MemorySwapMax", "TasksAccounting", "TasksMax", "IOAccounting", "IOWeight",
-		"BlockIOAccounting", "BlockIOWeight", "IPAccounting", "IOSchedulingClass", "IOSchedulingPriority", "Slice",
+		"BlockIOAccounting", "BlockIOWeight", "IPAccounting", "IOSchedulingClass", "IOSchedulingPriority",
 		"Delegate", "KillMode", "KillSignal", "FinalKillSignal", "RestartKillSignal", "SendSIGKILL", "SendSIGHUP",
 		"RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve", "StateDirectory",
 		"StateDirectoryMode", "CacheDirectory", "CacheDirectoryMode", "LogsDirectory", "LogsDirectoryMode",
@@ -91,14 +91,16 @@ func (s *Set) doubt(u *Unit) *Setting {
 		}
 	}
 	for _, v := range s.required(u) {
-		if !slices.Contains(kinds, path.Ext(v.Value)) {
-			if !v.Vendor && path.Ext(v.Value) != ".slice" && v.Value != "-.mount" {
-				by = &v // a device, say, which may not be there
-			}
+		if slices.Contains(perpetual, v.Value) {
 			continue
 		}
 		other := s.Load(s.aliasOf(v.Value))
 		missing := other.File == "" && !slices.Contains(early, v.Value) // not all of a host is in each root
+		if kind := path.Ext(v.Value); kind == ".slice" {
+			missing = strings.Contains("-"+strings.TrimSuffix(v.Value, kind)+"-", "--") // systemd makes the others
+		} else if !slices.Contains(kinds, kind) {
+			missing = !v.Vendor // a device, say, which may not be there
+		}
 		if other.Masked || other.Err != nil || missing || s.doubt(other) != nil {
 			by = &v
 			break
@@ -106,6 +108,30 @@ func (s *Set) doubt(u *Unit) *Setting {
 	}
 	s.doubts[u.Name] = by
 	return by
+}
+
+// perpetual are the units that systemd has whatever files of them there are
+// (src/core/slice.c, mount.c and scope.c).
+var perpetual = []string{"-.slice", "system.slice", "-.mount", "init.scope"}
+
+// inSlice is the slice that a unit is in, which it requires (systemd.slice(5)), if
+// that is no perpetual one.
+func (s *Set) inSlice(u *Unit) (list []Setting) {
+	name, isSlice := strings.CutSuffix(u.Name, ".slice")
+	prefix, _, isInstance := strings.Cut(u.Name, "@")
+	switch dash := strings.LastIndexByte(name, '-'); {
+	case isSlice && dash > 0:
+		list = []Setting{{Key: "Slice", Value: name[:dash] + ".slice", File: u.File}}
+	case isSlice:
+	case isInstance:
+		list = []Setting{{Key: "Slice", Value: "system-" + strings.ReplaceAll(prefix, "-", `\x2d`) + ".slice", File: u.File}}
+	}
+	for _, v := range s.named(u, "Slice") {
+		if path.Ext(v.Value) == ".slice" {
+			list = []Setting{v} // the last one counts
+		}
+	}
+	return list
 }
 
 // refused is why systemd refuses to load a service (src/core/service.c,
@@ -168,7 +194,7 @@ func (u *Unit) Ends() bool {
 func (s *Set) hinders(v Setting) bool {
 	switch key := v.Key; {
 	case v.Section == "Install", key == "Type", key == "Restart", key == "DefaultDependencies",
-		key == "Requires", key == "BindsTo", key == "Conflicts", key == "Before", key == "After", key == "Requisite":
+		key == "Requires", key == "BindsTo", key == "Slice", key == "Conflicts", key == "Before", key == "After", key == "Requisite":
 		return false // see doubt
 	case key == "CapabilityBoundingSet":
 		return takesModules(v.Value)

@@ -480,7 +480,7 @@ func (s *Set) linked(u *Unit, suffix string) (list []Setting) {
 // cannot be cleared (systemd.unit(5)).
 func (s *Set) named(u *Unit, keys ...string) (list []Setting) {
 	for _, v := range u.Settings {
-		if v.Section != "Unit" && v.Key != "Sockets" || !slices.Contains(keys, v.Key) {
+		if v.Section != "Unit" && v.Key != "Sockets" && v.Key != "Slice" || !slices.Contains(keys, v.Key) {
 			continue
 		}
 		for _, name := range words(v.Value) {
@@ -555,7 +555,7 @@ func (u *Unit) Early() bool {
 
 // required are the units without which a unit is not started.
 func (s *Set) required(u *Unit) []Setting {
-	list := s.named(u, "Requires", "BindsTo")
+	list := append(s.named(u, "Requires", "BindsTo"), s.inSlice(u)...)
 	for _, v := range s.linked(u, ".requires") {
 		v.Key = "Requires"
 		list = append(list, v)

@@ -275,7 +275,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	}
 	// The distribution's own settings of the unit let it run; what another package
 	// adds may not.
-	if by, ok := units.Hindrance(u); ok && (!by.Vendor || slices.Contains([]string{"Conflicts", "Before", "Restart", "ExecStart", "Requires", "Requisite", "BindsTo"}, by.Key)) {
+	if by, ok := units.Hindrance(u); ok && (!by.Vendor || slices.Contains([]string{"Conflicts", "Before", "Restart", "ExecStart", "Requires", "Requisite", "BindsTo", "Slice"}, by.Key)) {
 		return unclear(state, settingEvidence(by, "may keep "+modulesLoadUnit+" from loading modules"))
 	}
 	for _, v := range slices.Concat(u.Values("Service", "ExecCondition"), u.Values("Service", "ExecStartPre")) {

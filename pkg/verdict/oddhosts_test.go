@@ -941,6 +941,27 @@ func strangeHosts() (list []strangeHost) {
 		add("unit: "+requires, unit("[Unit]\n"+requires+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), want)
 		add("condition: "+requires, dropin("[Unit]\n"+requires+"\n"), want)
 	}
+	// What a unit requires, or is in, and what is masked: systemd 257 does not start it, 252 does,
+	// but for units that systemd has by itself.
+	for _, x := range [][3]string{
+		{"Requires=foo.slice", "foo.slice", "unknown"}, {"Requires=foo-bar.slice", "foo.slice", "unknown"}, {"Slice=foo.slice", "foo.slice", "unknown"}, {"Slice=foo-bar.slice", "foo.slice", "unknown"},
+		{"Slice=system-%p.slice", "system-load\\x2dsctp.slice", "loaded"}, {"Slice=foo--bar.slice", "x.slice", "unknown"}, {"Slice=foo.slice\nSlice=bar.slice\nSlice=\nSlice=x", "foo.slice", "loaded"},
+		{"Slice=foo.slice", "foo-bar.slice", "loaded"}, {"Slice=foo-bar.slice", "system.slice", "loaded"}, {"Requires=-.mount", "-.mount", "loaded"}, {"Description=x", "system.slice", "loaded"},
+	} {
+		section, masked := "[Unit]\n", link("etc/systemd/system/"+x[1], "/dev/null")
+		if strings.HasPrefix(x[0], "Slice=") {
+			section = "[Service]\n"
+		}
+		add("unit: "+x[0]+", masked "+x[1], unit(section+x[0]+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted, masked), x[2])
+		add("condition: "+x[0]+", masked "+x[1], dropin(section+x[0]+"\n", masked), x[2])
+	}
+	for masked, want := range map[string]string{"x.mount": "unknown", "x.swap": "unknown", "y.mount": "loaded"} {
+		add("unit: a package's requires x.mount and x.swap, masked "+masked, whole(requested, blacklisted, link("etc/systemd/system/"+masked, "/dev/null"), link("etc/systemd/system/multi-user.target.wants/l.service", "/usr/lib/systemd/system/l.service"),
+			file("usr/lib/systemd/system/l.service", "[Unit]\nRequires=x.mount x.swap\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n")), want)
+	}
+	for masked, want := range map[string]string{`system-modprobe.slice`: "unknown", "system-x.slice": "loaded"} {
+		add("unit: an instance, masked "+masked, whole(link("etc/systemd/system/"+masked, "/dev/null"), link("etc/systemd/system/multi-user.target.wants/modprobe@sctp.service", "/usr/lib/systemd/system/modprobe@.service")), want)
+	}
 	for _, argument := range []string{"emergency", "systemd.run=/bin/true"} {
 		add("arguments: with a unit that loads, "+argument, with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "ro " + argument + "\n" }), "unknown")
 	}

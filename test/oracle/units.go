@@ -91,6 +91,7 @@ func (g *unitGenerator) unitName() string {
 		"a.service": 12, "b.service": 10, "x-y.service": 4, "x-y-z.service": 4, "t@1.service": 5, "t@a-b.service": 3, "t@.service": 1, "more.target": 6,
 		"w.service": 3, "w.timer": 3, "w.path": 2, "w.socket": 2,
 		modulesLoadUnit: 8, "modprobe@sctp.service": 4, "alias.service": 4, "nowhere.service": 2, "nowhere.target": 1, "c.service": 4,
+		"s.slice": 2, "s-t.slice": 2, "system-t.slice": 2, "m.mount": 1,
 	})
 }
 
@@ -224,7 +225,8 @@ func (g *unitGenerator) unitSetting() string {
 }
 
 func (g *unitGenerator) serviceSetting() string {
-	return pick(&g.generator, "Type=bogus", "User=nobody", "Environment=A=b", "ExecStartPre=/bin/true", "RemainAfterExit=yes", "ExecStart=", "Restart=always", "Type=simple", "TimeoutSec=x")
+	return pick(&g.generator, "Type=bogus", "User=nobody", "Environment=A=b", "ExecStartPre=/bin/true", "RemainAfterExit=yes", "ExecStart=", "Restart=always", "Type=simple", "TimeoutSec=x",
+		"Slice="+pick(&g.generator, "s.slice", "s-t.slice", "s-t-u.slice", "system-t.slice", "system-%p.slice", "a.service", "s", ""))
 }
 
 func (g *unitGenerator) execStart() string {
