@@ -23,7 +23,7 @@ type Setting struct {
 // Ignored: the failure of a command is ignored (systemd.service(5), the prefix
 // "-").
 func (v Setting) Ignored() bool {
-	return strings.Contains(prefixes(strings.TrimLeft(v.Value, `"'`), true), "-")
+	return strings.Contains(prefixes(strings.TrimLeft(v.Value, `"'`), sincePipe), "-")
 }
 
 // parse reads a unit file (systemd.syntax(7)): sections, assignments, comments of
@@ -170,7 +170,7 @@ func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 	ok = true
 	end := func() {
 		if len(args) > 0 {
-			program := strings.TrimPrefix(args[0], prefixes(args[0], u.inShell != No))
+			program := strings.TrimPrefix(args[0], prefixes(args[0], u.latest))
 			if !validProgram(program) {
 				commands, ok, value, args = nil, false, "", nil // the whole line is ignored
 				return
@@ -179,7 +179,7 @@ func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 			if strings.Contains(prefix, "@") && len(args) > 1 {
 				args = args[1:] // the program's argv[0] stood there
 			}
-			ok = ok && (u.inShell == Yes || !strings.Contains(prefix, "|"))
+			ok = ok && prefixes(prefix, u.systemd) == prefix
 			args[0] = program
 			commands = append(commands, args)
 		}
@@ -200,14 +200,21 @@ func (u *Unit) Commands(value string) (commands [][]string, ok bool) {
 	return commands, ok
 }
 
+// The versions of systemd that brought prefixes of commands; before, these are part of
+// the name, which is no valid one then.
+const (
+	sinceColon = 244
+	sincePipe  = 258
+)
+
 // prefixes are those of a command's first word (systemd.service(5), Table 1): each once,
 // "+" alone of those about privileges, "!" twice.
-func prefixes(word string, inShell bool) string {
+func prefixes(word string, systemd int) string {
 	n := 0
 	for n < len(word) {
 		before := word[:n]
 		switch c := word[n]; {
-		case c == '-' || c == '@' || c == ':' || c == '|' && inShell:
+		case c == '-' || c == '@' || c == ':' && systemd >= sinceColon || c == '|' && systemd >= sincePipe:
 			if strings.IndexByte(before, c) >= 0 {
 				return before
 			}

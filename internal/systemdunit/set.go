@@ -46,12 +46,10 @@ type Files interface {
 // Set is the units of one host.
 type Set struct {
 	files Files
-	// systemd is the earliest version whose rules may apply; inShell says whether they
-	// know the prefix "|" of commands.
-	systemd int
-	inShell Truth
-	dirs    []unitDir
-	left    int // files that may still be read
+	// systemd is the earliest version whose rules may apply, latest the last one.
+	systemd, latest int
+	dirs            []unitDir
+	left            int // files that may still be read
 	// includes are those that were followed.
 	includes int
 	// Err is the first thing that could not be read, and ErrFile which.
@@ -76,14 +74,7 @@ type unitDir struct {
 
 // Read lists the directories of units, which one of the versions of systemd reads.
 func Read(files Files, systemd ...int) *Set {
-	const inShell = 258
-	s := &Set{files: files, systemd: slices.Min(systemd), left: maxFiles, units: map[string]*Unit{}}
-	switch {
-	case s.systemd >= inShell:
-		s.inShell = Yes
-	case slices.Max(systemd) < inShell:
-		s.inShell = No
-	}
+	s := &Set{files: files, systemd: slices.Min(systemd), latest: slices.Max(systemd), left: maxFiles, units: map[string]*Unit{}}
 	seen := map[hostroot.ID]bool{}
 	for _, dir := range Dirs() {
 		st, err := files.Stat(dir)
@@ -221,8 +212,8 @@ type Unit struct {
 	Perhaps string
 	// alias is another name that this one is a link to.
 	alias string
-	// inShell is the set's.
-	inShell Truth
+	// systemd and latest are the set's.
+	systemd, latest int
 }
 
 // Vendor: the unit's own file is the distribution's.
@@ -247,7 +238,7 @@ func (s *Set) Load(name string) *Unit {
 	if u := s.units[name]; u != nil {
 		return u
 	}
-	u := &Unit{Name: name, inShell: s.inShell}
+	u := &Unit{Name: name, systemd: s.systemd, latest: s.latest}
 	s.units[name] = u
 	if !s.loadFile(u, name) {
 		if template := templateOf(name); template != "" {
@@ -264,7 +255,7 @@ func (s *Set) Load(name string) *Unit {
 // Shipped is a unit that the host's systemd has and this root has not: its text, with
 // the drop-ins that are in the root. file is where the host has it.
 func (s *Set) Shipped(name, file, text string) *Unit {
-	u := &Unit{Name: name, File: file, Settings: s.parse(file, []byte(text)), inShell: s.inShell}
+	u := &Unit{Name: name, File: file, Settings: s.parse(file, []byte(text)), systemd: s.systemd, latest: s.latest}
 	s.addDropIns(u, name)
 	return u
 }

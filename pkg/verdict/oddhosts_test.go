@@ -1043,6 +1043,12 @@ func strangeHosts() (list []strangeHost) {
 		}
 		add(fmt.Sprint("unit: modules-load in a shell, systemd ", systemd), with(dropin("[Service]\nExecStart=\nExecStart=|/usr/lib/systemd/systemd-modules-load\n"), func(c *hostcase.Case) { c.Systemd = systemd }), map[string]string{"blocked": "on-demand"}[want]+"|unknown|"+want)
 	}
+	// The prefix ":", which systemd knows from 244 on: 239 does not load the unit (src/core/load-fragment.c, config_parse_exec).
+	for systemd, want := range map[int]string{0: "unknown", 239: "blocked", 247: "loaded", 252: "loaded"} {
+		for _, exec := range []string{":/sbin/modprobe sctp", "-:/sbin/modprobe sctp", ":-/sbin/modprobe sctp"} {
+			add(fmt.Sprint("unit: ", exec, ", systemd ", systemd), with(oneshot("ExecStart="+exec, blacklisted), func(c *hostcase.Case) { c.Systemd = systemd }), want)
+		}
+	}
 	// Escapes in commands.
 	for exec, want := range map[string]string{
 		`/sbin/modprobe \x73ctp`: "loaded", `/sbin/modprobe\x20sctp`: "onboot=blocked|unknown", `/sbin/modprobe s\143tp`: "loaded", `/sbin/modprobe "sc\u0074p"`: "loaded", `/bin/sh -c "modprobe\x20sctp"`: "loaded", `/bin/sh -c modprobe\ssctp`: "loaded",
