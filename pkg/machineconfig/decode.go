@@ -51,6 +51,8 @@ type Config struct {
 	Notes []string
 	// unfit is what Ignition takes and the machine-config-operator does not.
 	unfit []string
+	// firstBoot is a section that only a node's first boot applies, "" if there is none.
+	firstBoot string
 }
 
 // HostFile is a decoded file.
@@ -88,7 +90,10 @@ func (u *Unit) texts() []string {
 }
 
 // Link is a symbolic link.
-type Link struct{ Path, Target string }
+type Link struct {
+	Path, Target string
+	overwrite    bool
+}
 
 // Unread is something that stayed unknown.
 type Unread struct {
@@ -131,9 +136,23 @@ type ignition struct {
 		} `json:"config"`
 	} `json:"ignition"`
 	KernelArguments struct {
-		ShouldExist []string `json:"shouldExist"`
+		ShouldExist    []string `json:"shouldExist"`
+		ShouldNotExist []string `json:"shouldNotExist"`
 	} `json:"kernelArguments"`
+	Passwd struct {
+		Groups []json.RawMessage `json:"groups"`
+		Users  []struct {
+			Name string `json:"name"`
+		} `json:"users"`
+	} `json:"passwd"`
 	Storage struct {
+		Disks       []json.RawMessage `json:"disks"`
+		Raid        []json.RawMessage `json:"raid"`
+		Filesystems []json.RawMessage `json:"filesystems"`
+		Directories []struct {
+			Path      string `json:"path"`
+			Overwrite bool   `json:"overwrite"`
+		} `json:"directories"`
 		Files []struct {
 			Path      string          `json:"path"`
 			Mode      int             `json:"mode"`
@@ -142,9 +161,10 @@ type ignition struct {
 			Append    json.RawMessage `json:"append"` // a list in 3.x, a boolean in 2.x
 		} `json:"files"`
 		Links []struct {
-			Path   string `json:"path"`
-			Target string `json:"target"`
-			Hard   bool   `json:"hard"`
+			Path      string `json:"path"`
+			Target    string `json:"target"`
+			Hard      bool   `json:"hard"`
+			Overwrite bool   `json:"overwrite"`
 		} `json:"links"`
 	} `json:"storage"`
 	Systemd struct {
@@ -258,7 +278,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		if err != nil {
 			return err
 		}
-		c.Name = source
+		c.Name, c.firstBoot = source, "" // all of it is for a first boot
 		d.configs = append(d.configs, c)
 	}
 	return nil
@@ -280,6 +300,7 @@ func (d *decoder) machineConfig(o value) {
 		KernelArguments []string        `json:"kernelArguments"`
 		OSImageURL      string          `json:"osImageURL"`
 		KernelType      string          `json:"kernelType"`
+		FIPS            bool            `json:"fips"`
 	}
 	var c Config
 	err := unmarshal(o.Metadata, "metadata", &meta)
@@ -333,13 +354,11 @@ func (d *decoder) machineConfig(o value) {
 	if spec.OSImageURL != "" && c.RenderedFor == "" && meta.Annotations[generatedBy] == "" {
 		c.Notes = append(c.Notes, "it sets osImageURL: the files of that image are not judged")
 	}
-	if len(c.KernelArguments) > 0 {
-		c.Notes = append(c.Notes, "the machine-config-operator does not apply Ignition's kernelArguments to nodes that exist: set spec.kernelArguments")
+	if c.firstBoot == "" && spec.FIPS {
+		c.firstBoot = "spec.fips"
 	}
-	for _, l := range c.Links {
-		if relevant(l.Path) {
-			c.Notes = append(c.Notes, "the machine-config-operator does not change links on nodes that exist: "+clip(l.Path))
-		}
+	if len(c.KernelArguments) > 0 || slices.ContainsFunc(c.Links, func(l Link) bool { return relevant(l.Path) }) {
+		c.Notes = append(c.Notes, c.refusedLater())
 	}
 	c.KernelArguments = append(c.KernelArguments, spec.KernelArguments...)
 	d.configs = append(d.configs, c)
@@ -405,10 +424,15 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		case l.Hard:
 			c.Unread = append(c.Unread, Unread{Path: l.Path, Err: fmt.Errorf("a hard link to %s, whose contents are the host's", l.Target)})
 		default:
-			c.Links = append(c.Links, Link{l.Path, l.Target})
+			c.Links = append(c.Links, Link{l.Path, l.Target, l.Overwrite})
 		}
 	}
-	c.KernelArguments = ign.KernelArguments.ShouldExist
+	for _, d := range ign.Storage.Directories {
+		if d.Overwrite && relevant(d.Path+"/") {
+			c.Unread = append(c.Unread, Unread{Path: d.Path, Err: errors.New("a directory in place of what the host has")})
+		}
+	}
+	c.KernelArguments, c.firstBoot = ign.KernelArguments.ShouldExist, ign.firstBoot()
 	for _, u := range ign.Systemd.Units {
 		unit := Unit{Name: u.Name, Contents: u.Contents, Enabled: u.Enabled, Masked: u.Mask, DropIns: map[string]string{}}
 		if u.Enable {
@@ -422,6 +446,43 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		c.Units = append(c.Units, unit)
 	}
 	return c, nil
+}
+
+// firstBoot is the name of a section that the machine-config-operator refuses on nodes
+// that were not installed with it (isConfigReconcilable, in its
+// pkg/controller/common/reconcile.go): its controller, and until OpenShift 4.14 its daemon.
+func (ign *ignition) firstBoot() string {
+	s := &ign.Storage
+	switch {
+	case len(s.Links) > 0:
+		return "storage.links"
+	case len(ign.KernelArguments.ShouldExist)+len(ign.KernelArguments.ShouldNotExist) > 0:
+		return "Ignition's kernelArguments"
+	case len(s.Directories) > 0:
+		return "storage.directories"
+	case len(s.Disks)+len(s.Raid)+len(s.Filesystems) > 0:
+		return "storage.disks, raid or filesystems"
+	case len(ign.Passwd.Groups) > 0:
+		return "passwd.groups"
+	}
+	for _, u := range ign.Passwd.Users {
+		if u.Name != "core" {
+			return "a user that is not core"
+		}
+	}
+	return ""
+}
+
+// refusedLater is what becomes of such a section.
+func (c *Config) refusedLater() string {
+	advice := ""
+	switch c.firstBoot {
+	case "storage.links":
+		advice = ": write an empty file in place of a link to /dev/null"
+	case "Ignition's kernelArguments":
+		advice = ": use spec.kernelArguments"
+	}
+	return "only a node's first boot applies " + c.firstBoot + "; on nodes that exist the machine-config-operator refuses the whole MachineConfig" + advice
 }
 
 // refused is what the specification forbids, of what is decoded here. Of

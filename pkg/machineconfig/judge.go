@@ -6,6 +6,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path"
 	"regexp"
@@ -266,7 +267,31 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		}
 	}
 	e.conclude(unread)
+	if rest, why := pool.withoutFirstBoot(); len(why) > 0 && e.Enabled != kmod.AnswerUnknown {
+		other, err := Judge(ctx, rest, host)
+		if err != nil {
+			return e, err
+		}
+		if other.OnBoot != e.OnBoot {
+			e.conclude(why)
+		}
+	}
 	return e, nil
+}
+
+// withoutFirstBoot is the pool as nodes have it that were installed before those of its
+// configurations of which only a first boot applies something, and why. A rendered
+// configuration is one that the nodes have, or can take.
+func (p *Pool) withoutFirstBoot() (rest Pool, why []string) {
+	rest.Role = p.Role
+	for _, c := range p.Configs {
+		if c.firstBoot == "" || c.RenderedFor != "" {
+			rest.Configs = append(rest.Configs, c)
+		} else {
+			why = append(why, fmt.Sprintf("%s %s: %s", Kind, c.Name, c.refusedLater()))
+		}
+	}
+	return rest, why
 }
 
 // bringsAlong is a line of modprobe.d by which another module brings sctp along, or of a
@@ -321,7 +346,7 @@ func (e *Effect) conclude(unread []string) {
 		// What was not read may have any effect.
 		e.Enabled, e.OnBoot = kmod.AnswerUnknown, verdict.OnBootUnknown
 		e.Message = "not all of it could be read"
-		e.Notes = append(unread, e.Notes...)
+		e.Notes = append(slices.Clip(unread), slices.DeleteFunc(e.Notes, func(note string) bool { return slices.Contains(unread, note) })...)
 		return
 	}
 	switch e.OnBoot {
@@ -443,6 +468,10 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 			}
 		}
 		for _, l := range c.Links {
+			at := root.parents(l.Path)
+			if n := root.FS[at]; n != nil && from[at] == "" && !l.overwrite && (n.Mode&fs.ModeSymlink == 0 || string(n.Data) != l.Target) {
+				cannot(c, l.Path, errors.New("a new node has it, and overwrite is not true: Ignition fails"))
+			}
 			place(l.Path, symlink(l.Target))
 		}
 	}

@@ -208,8 +208,32 @@ func TestJudge(t *testing.T) {
 		{"nothing to do with sctp", []string{object("a", file("/etc/motd", "data:,sctp"))},
 			kmod.AnswerFalse, verdict.OnBootBlocked, "sctp-blacklist.conf"},
 		{"other names, same effect: the vendor's file linked to /dev/null", []string{machineConfig("a", "worker",
-			`"storage":{"files":[`+file("/etc/modules-load.d/telco.conf", "data:,sctp%0A")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null"}]}`, "")},
-			kmod.AnswerTrue, verdict.OnBootLoaded, "telco.conf"},
+			`"storage":{"files":[`+file("/etc/modules-load.d/telco.conf", "data:,sctp%0A")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null","overwrite":true}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "only a node's first boot applies storage.links"},
+		{"the same, rendered: nodes have it", []string{rendered("rendered-worker-1", "worker", file(load, "data:,sctp")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null","overwrite":true}`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "refuses the whole MachineConfig"},
+		{"a link in place of what a new node has", []string{rendered("rendered-worker-1", "worker", file(load, "data:,sctp")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null"}`)},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "overwrite is not true: Ignition fails"},
+		{"a link of modules-load.d", []string{machineConfig("a", "worker", `"storage":{"files":[`+file(empty, "data:,")+`,`+file("/etc/x", "data:,sctp")+`],"links":[{"path":"/etc/modules-load.d/x.conf","target":"/etc/x"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig a: only a node's first boot"},
+		{"a link beside the files, of no concern", []string{machineConfig("a", "worker", `"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`],"links":[{"path":"/etc/localtime","target":"../usr/share/zoneinfo/UTC"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "storage.links"},
+		{"the same in a MachineConfig of its own", []string{enabling, machineConfig("a", "worker", `"storage":{"links":[{"path":"/etc/localtime","target":"../usr/share/zoneinfo/UTC"}]}`, "")},
+			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
+		{"a directory beside the files", []string{machineConfig("a", "worker", `"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`],"directories":[{"path":"/opt/x"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "storage.directories"},
+		{"a directory that takes all files away", []string{enabling, machineConfig("a", "worker", `"storage":{"directories":[{"path":"/etc/modprobe.d","overwrite":true}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "a directory in place of"},
+		{"a disk beside the files", []string{machineConfig("a", "worker", `"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`],"disks":[{"device":"/dev/sdb"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "storage.disks"},
+		{"disks and users of others", []string{enabling, machineConfig("a", "worker", `"storage":{"disks":[{"device":"/dev/sdb"}],"filesystems":[{"device":"/dev/sdb1"}]},"passwd":{"users":[{"name":"x"}]}`, `,"fips":true`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
+		{"a user beside the files", []string{machineConfig("a", "worker", `"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`]},"passwd":{"users":[{"name":"core","sshAuthorizedKeys":["x"]},{"name":"telco"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "a user that is not core"},
+		{"the user core beside the files", []string{machineConfig("a", "worker", `"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`]},"passwd":{"users":[{"name":"core","sshAuthorizedKeys":["x"]}]}`, "")},
+			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
+		{"FIPS beside the files", []string{machineConfig("a", "worker", `"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`]}`, `,"fips":true`)},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "spec.fips"},
 		{"a hard link, to whatever the host has there", []string{enabling, machineConfig("a", "worker",
 			`"storage":{"links":[{"path":"/etc/modprobe.d/x.conf","target":"/etc/x.conf","hard":true}]}`, "")},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "hard link to /etc/x.conf"},
@@ -342,7 +366,7 @@ func TestJudge(t *testing.T) {
 		{"masked, and not any more", []string{enabling, unit("m", `"name":"systemd-modules-load.service","mask":true`), unit("n", `"name":"systemd-modules-load.service","mask":false`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"masked by a link", []string{enabling, machineConfig("m", "worker", `"storage":{"links":[{"path":"/etc/systemd/system/systemd-modules-load.service","target":"/dev/null"}]}`, "")},
-			kmod.AnswerFalse, verdict.OnBootOnDemand, "(MachineConfig m)"},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig m: only a node's first boot applies storage.links"},
 		{"masked by a kernel argument", []string{enabling, machineConfig("m", "worker", "", `,"kernelArguments":["systemd.mask=systemd-modules-load.service"]`)},
 			kmod.AnswerFalse, verdict.OnBootOnDemand, "(MachineConfig m)"},
 		{"a drop-in whose condition fails", []string{enabling, unit("m", `"name":"systemd-modules-load.service","dropins":[{"name":"x.conf","contents":"[Unit]\nConditionPathExists=/etc/never\n"}]`)},
@@ -376,7 +400,7 @@ func TestJudge(t *testing.T) {
 		{"a unit behind a program that every node has", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nType=oneshot\nExecStart=/bin/sh -c 'podman ps && modprobe sctp'\n[Install]\nWantedBy=multi-user.target\n"`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "sctp.service:3"},
 		{"another default target", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n"`),
-			machineConfig("l", "worker", `"storage":{"links":[{"path":"/etc/systemd/system/default.target","target":"/usr/lib/systemd/system/graphical.target"}]}`, "")},
+			machineConfig("l", "worker", `"storage":{"links":[{"path":"/etc/systemd/system/default.target","target":"/usr/lib/systemd/system/graphical.target","overwrite":true}]}`, "")},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "sctp.service:2"},
 		{"a link in place of a directory", []string{object("a", file(empty, "data:,"), file("/etc/x/sctp.conf", "data:,sctp")),
 			machineConfig("l", "worker", `"storage":{"links":[{"path":"/etc/modules-load.d","target":"/etc/x"}]}`, "")},
@@ -461,7 +485,9 @@ func TestJudge(t *testing.T) {
 		{"a drop-in that systemd does not read", []string{enabling, unit("a", `"name":"x.service","dropins":[{"name":"10-x","contents":"[Service]\nUser=x\n"}]`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "drop-in 10-x of unit x.service"},
 		{"Ignition's kernel arguments", []string{object("a", file(empty, "data:,")), machineConfig("args", "worker", `"kernelArguments":{"shouldExist":["modules_load=sctp"]}`, "")},
-			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig args: the machine-config-operator does not apply"},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig args: only a node's first boot applies Ignition's kernelArguments"},
+		{"Ignition's kernel arguments that are taken away, beside the files", []string{machineConfig("a", "worker", `"kernelArguments":{"shouldNotExist":["quiet"]},"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "use spec.kernelArguments"},
 		{"disabled, which does nothing to a unit without [Install]", []string{enabling, unit("m", `"name":"systemd-modules-load.service","enabled":false`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 	} {
@@ -499,6 +525,18 @@ func TestJudge(t *testing.T) {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
 		})
+	}
+}
+
+// TestIgnitionAlone: all of a plain Ignition configuration is for a node's first boot.
+func TestIgnitionAlone(t *testing.T) {
+	configs, err := Decode(strings.NewReader(`{"ignition":{"version":"3.4.0"},"kernelArguments":{"shouldExist":["modules_load=sctp"]},
+		"storage":{"links":[{"path":"`+verdict.VendorBlacklist+`","target":"/dev/null","overwrite":true}]}}`), "input")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := enabledBy(t, configs); got != " true" {
+		t.Errorf("got %s", got)
 	}
 }
 
