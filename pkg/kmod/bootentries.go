@@ -8,6 +8,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -20,6 +21,8 @@ type bootEntry struct {
 	linux          string
 	options        []logicalLine
 	unified        bool // it has a kernel that brings its own arguments
+	// menu: it is of grub.cfg; blscfg: a grub.cfg reads its file.
+	menu, blscfg bool
 }
 
 // parseBootEntry reads one: lines of a key, blanks and a value. An entry may have
@@ -57,36 +60,313 @@ func (e bootEntry) rescue() bool {
 		len(e.options) == 1 && slices.ContainsFunc(strings.Fields(e.options[0].text), func(w string) bool { return w == "single" || w == "recovery" })
 }
 
-// parseGrubMenu finds the kernels of grub.cfg, as grub-mkconfig writes it: the
+// grubItem is an entry of GRUB's menu, a submenu, or the place of the entries that
+// blscfg reads.
+type grubItem struct {
+	title, id      string
+	kernels        []bootEntry
+	items          []*grubItem
+	submenu, files bool
+	maybe          bool // a condition decides whether it is there
+}
+
+// grubMenu is what a grub.cfg has in it.
+type grubMenu struct {
+	file    string
+	kernels []bootEntry // each once
+	items   []*grubItem // nil where the file cannot be followed
+	// wants is the default that it sets, corrected what it makes of some;
+	// next: the environment's next_entry is before it; vague: it may be another;
+	// counts: it is another after boots that failed.
+	wants               string
+	corrected           map[string]string
+	next, vague, counts bool
+	// sources are the names of other files that it reads.
+	sources []string
+}
+
+var (
+	grubWord       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^\s'"\\{])+`) })
+	grubDefault    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*(?:set\s+)?default=`) })
+	anyDefault     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bdefault=`) })
+	grubCorrection = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`if \[ "x\$default" = '([^']*)' \]; then default='([^']*)'; fi;`)
+	})
+)
+
+// parseGrubMenu reads grub.cfg, as grub-mkconfig writes it: kernels are those of the
 // commands "linux FILE ARGUMENT...", and where Xen boots the kernel, "module2 FILE
-// ARGUMENT...". A kernel listed again with the same arguments, as in a submenu, is one
-// entry.
-func parseGrubMenu(file string, data []byte) (list []bootEntry) {
+// ARGUMENT...".
+func parseGrubMenu(file string, data []byte) *grubMenu {
+	m := &grubMenu{file: file, corrected: map[string]string{}}
+	root := &grubItem{submenu: true}
+	open, count := []*grubItem{root}, 0 // blocks; nil is a function's
+	var conditions []string             // "" if it holds, as far as the default is concerned
+	follows := true
 	for number, line := range grubLines(data) {
-		fields := strings.Fields(cString(line))
-		command := slices.IndexFunc(fields, func(f string) bool {
-			return f == "linux" || f == "linux16" || f == "linuxefi" || f == "module" || f == "module2"
-		})
-		if command < 0 || command+1 >= len(fields) || fields[command][0] == 'm' && !strings.HasPrefix(path.Base(fields[command+1]), "vmlinu") || command > 0 && !slices.Contains([]string{"{", ";", "then", "else"}, fields[command-1]) {
+		line = strings.TrimSpace(cString(line))
+		fields := strings.Fields(line)
+		if len(fields) == 0 || line[0] == '#' {
 			continue
 		}
-		if fields = fields[command:]; len(fields) > 2 {
-			if at := slices.IndexFunc(fields, func(f string) bool { return f[0] == '#' }); at > 1 {
-				fields = fields[:at] // a comment
+		last, within := fields[len(fields)-1], open[len(open)-1]
+		add := func(item *grubItem) {
+			item.maybe = len(conditions) > 0
+			if count++; within == nil || !within.submenu || count > maxGrubItems {
+				follows = false
+				return
+			}
+			within.items = append(within.items, item)
+		}
+		oneLine := false
+		switch first := strings.TrimSuffix(fields[0], ";"); first {
+		case "if", "for", "while", "until":
+			if last = strings.TrimSuffix(last, ";"); last != "fi" && last != "done" {
+				conditions = append(conditions, line)
+			}
+		case "elif":
+			follows = follows && len(conditions) > 0
+			conditions = append(conditions[:max(len(conditions)-1, 0)], line)
+		case "else":
+			if n := len(conditions) - 1; n >= 0 && conditions[n] == nextEntry {
+				conditions[n] = ""
+			}
+		case "fi", "done":
+			follows = follows && len(conditions) > 0
+			conditions = conditions[:max(len(conditions)-1, 0)]
+		case "menuentry", "submenu":
+			item := grubItemOf(line)
+			add(item)
+			open = append(open, item)
+			oneLine = last == "}"
+			follows = follows && (last == "{" || oneLine)
+		case "}":
+			follows = follows && len(open) > 1
+			open = open[:max(len(open)-1, 1)]
+		case "blscfg", "bls_import":
+			follows = follows && len(fields) == 1
+			add(&grubItem{files: true})
+		case "source", ".", "configfile":
+			if within == nil || within.submenu {
+				m.sources = append(m.sources, path.Base(strings.Trim(last, `"'`)))
+			}
+		default:
+			if last == "{" {
+				open = append(open, nil)
 			}
 		}
-		text := strings.Join(fields[2:], " ")
-		if !strings.ContainsAny(text, `"'`) {
-			text, _, _ = strings.Cut(text, ";")
-		} else if !strings.Contains(text, `"`) {
-			text = strings.ReplaceAll(text, "'", `"`) // GRUB takes either away
+		m.setsDefault(line, conditions)
+		if e, ok := grubKernel(file, number, fields); ok {
+			if item := open[len(open)-1]; item != nil && !item.submenu && len(item.kernels) < maxBootEntries {
+				item.kernels = append(item.kernels, e)
+			}
+			if len(m.kernels) < maxBootEntries && !slices.ContainsFunc(m.kernels, e.same) {
+				m.kernels = append(m.kernels, e)
+			}
 		}
-		e := bootEntry{id: file, file: file, linux: fields[1], options: []logicalLine{{number: number, text: text}}}
-		if len(list) < maxBootEntries && !slices.ContainsFunc(list, func(o bootEntry) bool { return o.linux == e.linux && o.options[0].text == e.options[0].text }) {
-			list = append(list, e)
+		if oneLine {
+			open = open[:max(len(open)-1, 1)]
 		}
 	}
-	return list
+	if follows && len(open) == 1 && len(conditions) == 0 {
+		m.items = root.items
+	}
+	return m
+}
+
+// grubItemOf reads the line that begins an entry or a submenu:
+// menuentry 'TITLE' OPTION... $menuentry_id_option 'ID' {
+func grubItemOf(line string) *grubItem {
+	words := grubWord().FindAllString(line, maxListed)
+	item := &grubItem{submenu: words[0] == "submenu"}
+	for i, word := range words {
+		value, _ := shellValue(word, 0)
+		switch {
+		case i == 1:
+			item.title, item.id = value, cmp.Or(item.id, value)
+		case i > 1 && (words[i-1] == "--id" || words[i-1] == "$menuentry_id_option"):
+			item.id = value
+		case strings.HasPrefix(value, "--id="):
+			item.id = value[len("--id="):]
+		}
+	}
+	return item
+}
+
+const (
+	nextEntry  = "next_entry"
+	savedEntry = "saved_entry"
+)
+
+// setsDefault looks for the default in a line of grub.cfg. It is that of the last line
+// that sets it: those under other conditions than that there is a next_entry are vague.
+func (m *grubMenu) setsDefault(line string, conditions []string) {
+	if !strings.Contains(line, "default=") {
+		return
+	}
+	if c := grubCorrection().FindAllStringSubmatch(line, maxListed); c != nil {
+		for _, c := range c {
+			m.corrected[c[1]] = c[2]
+		}
+		return
+	}
+	at := grubDefault().FindString(line)
+	value, _ := shellValue(line[len(at):], 0)
+	name := strings.Trim(value, "${}")
+	uncertain := slices.ContainsFunc(conditions, func(c string) bool { return c != "" })
+	switch n := len(anyDefault().FindAllString(line, 2)); {
+	case n == 0:
+	case at == "" || n > 1:
+		m.vague = true
+	case name == nextEntry && uncertain:
+		m.next, conditions[len(conditions)-1] = true, nextEntry
+	case slices.ContainsFunc(conditions, func(c string) bool { return strings.Contains(c, bootCounter) }):
+		m.counts = true
+	case uncertain || strings.Contains(value, "$") && name != savedEntry:
+		m.vague = m.vague || value != m.wants
+	default:
+		m.wants = value
+	}
+}
+
+// bootCounter is the variable of GRUB by which boots that failed are counted.
+const bootCounter = "boot_counter"
+
+// grubKernel is the kernel of a line of grub.cfg, if it has one.
+func grubKernel(file string, number int, fields []string) (e bootEntry, ok bool) {
+	command := slices.IndexFunc(fields, func(f string) bool {
+		return f == "linux" || f == "linux16" || f == "linuxefi" || f == "module" || f == "module2"
+	})
+	if command < 0 || command+1 >= len(fields) || fields[command][0] == 'm' && !strings.HasPrefix(path.Base(fields[command+1]), "vmlinu") || command > 0 && !slices.Contains([]string{"{", ";", "then", "else"}, fields[command-1]) {
+		return e, false
+	}
+	if fields = fields[command:]; len(fields) > 2 {
+		if at := slices.IndexFunc(fields, func(f string) bool { return f[0] == '#' }); at > 1 {
+			fields = fields[:at] // a comment
+		}
+	}
+	text := strings.Join(fields[2:], " ")
+	if !strings.ContainsAny(text, `"'`) {
+		text, _, _ = strings.Cut(text, ";")
+	} else if !strings.Contains(text, `"`) {
+		text = strings.ReplaceAll(text, "'", `"`) // GRUB takes either away
+	}
+	return bootEntry{id: file, file: file, linux: fields[1], menu: true, options: []logicalLine{{number: number, text: text}}}, true
+}
+
+// same: both have one kernel, with the same arguments, as in a menu and its submenu.
+func (e bootEntry) same(o bootEntry) bool {
+	return e.linux == o.linux && slices.EqualFunc(e.options, o.options, func(a, b logicalLine) bool { return a.text == b.text })
+}
+
+// wanted is the default of the menu, by GRUB's environment block; known: it can be no
+// other.
+func (m *grubMenu) wanted(env map[string]grubVariable) (want string, known bool) {
+	want = m.wants
+	if strings.Trim(want, "${}") == savedEntry {
+		want = env[savedEntry].value
+	}
+	if next := env[nextEntry].value; m.next && next != "" {
+		want = next
+	}
+	if other, ok := m.corrected[want]; ok {
+		want = other
+	}
+	return want, !m.vague && (!m.counts || env[bootCounter].value == "")
+}
+
+// chosen is the entry that GRUB boots by default; files are those that blscfg reads,
+// more says whether another file may have more of the menu.
+func (m *grubMenu) chosen(env map[string]grubVariable, files []bootEntry, more bool) (e bootEntry, ok bool) {
+	want, ok := m.wanted(env)
+	if !ok {
+		return e, false
+	}
+	var items []*grubItem
+	searches := false // as GRUB does that has blscfg
+	for _, item := range m.items {
+		if !item.files {
+			items = append(items, item)
+			continue
+		}
+		searches = true
+		files = slices.DeleteFunc(slices.Clone(files), func(e bootEntry) bool { return e.linux == "" })
+		slices.SortFunc(files, func(a, b bootEntry) int { return compareIDs(b.id, a.id) })
+		for i, e := range files {
+			// Until RHEL 8 their versions are compared first. Of two that are equal GRUB has one.
+			maybe := item.maybe || i > 0 && (compareIDs(files[i-1].id, e.id) == 0 || compareReleases(files[i-1].version, e.version) < 0)
+			items = append(items, &grubItem{title: cmp.Or(e.title, e.linux), id: e.id, kernels: []bootEntry{e}, maybe: maybe})
+		}
+	}
+	return pickGrubItem(items, want, searches, more)
+}
+
+// pickGrubItem follows the path of an entry, TITLE>TITLE, by ids or numbers, too
+// (get_entry_number in grub-core/normal/menu.c): what is not there is the first.
+func pickGrubItem(items []*grubItem, want string, searches, more bool) (e bootEntry, ok bool) {
+	head, rest := want, ""
+	for i := 0; i < len(want); i++ {
+		if want[i] == '>' && strings.HasPrefix(want[i+1:], ">") {
+			i++
+		} else if want[i] == '>' {
+			head, rest = want[:i], want[i+1:]
+			break
+		}
+	}
+	head = strings.ReplaceAll(head, ">>", ">")
+	digits := want[:len(want)-len(strings.TrimLeft(want, "0123456789"))]
+	id := func(i *grubItem) bool { return i.id == head }
+	title := func(i *grubItem) bool { return i.title == head }
+	at := -1
+	switch {
+	case searches:
+		if at = slices.IndexFunc(items, id); at < 0 {
+			at = slices.IndexFunc(items, title)
+		}
+	case digits == "":
+		at = slices.IndexFunc(items, func(i *grubItem) bool { return id(i) || title(i) })
+	}
+	named := at >= 0
+	if !named && digits != "" && (digits == want || !searches) {
+		if digits[0] == '0' && head != "0" {
+			return e, false // in another base
+		}
+		at, _ = strconv.Atoi(digits)
+	}
+	if at < 0 || at >= len(items) {
+		at = 0
+		if more && want != "" {
+			return e, false
+		}
+	}
+	if len(items) == 0 || items[at].maybe || !named && slices.ContainsFunc(items[:at], func(i *grubItem) bool { return i.maybe }) {
+		return e, false
+	}
+	switch item := items[at]; {
+	case item.submenu:
+		return pickGrubItem(item.items, rest, searches, false)
+	case len(item.kernels) == 0 || slices.ContainsFunc(item.kernels, func(e bootEntry) bool { return !e.same(item.kernels[0]) }):
+		return e, false
+	default:
+		return item.kernels[0], true
+	}
+}
+
+// compareIDs orders the names of entries as GRUB's blscfg does (split_cmp): they are
+// NAME-VERSION-RELEASE.
+func compareIDs(a, b string) int {
+	split := func(id string) (parts [3]string) {
+		name, release := id, ""
+		if i := strings.LastIndexByte(name, '-'); i >= 0 {
+			name, release = name[:i], name[i+1:]
+		}
+		if i := strings.LastIndexByte(name, '-'); i >= 0 {
+			return [3]string{name[:i], name[i+1:], release}
+		}
+		return [3]string{name, release, ""}
+	}
+	x, y := split(a), split(b)
+	return cmp.Or(compareReleases(x[0], y[0]), compareReleases(x[1], y[1]), compareReleases(x[2], y[2]))
 }
 
 // grubLines are the lines of grub.cfg without their ends, with their numbers: one that
@@ -128,13 +408,6 @@ func (e bootEntry) kernel() string {
 	return e.version
 }
 
-// savedDefault is how grub.cfg boots the entry that grubenv names, and namedDefault how
-// it names one itself.
-var (
-	savedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default="?\$\{?saved_entry`) })
-	namedDefault = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`default=(?:["']([^"'$\n]+)|([^"'$;\s]+))`) })
-)
-
 // grubVariable is a line of GRUB's environment block, or one of grub.cfg that sets a
 // variable.
 type grubVariable struct {
@@ -163,6 +436,7 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 	if len(names) == 0 {
 		return
 	}
+	names[defaultKernelOpts] = true
 	for number, line := range grubLines(data) {
 		if !strings.HasPrefix(strings.TrimLeft(line, " \t"), "set") {
 			continue
@@ -178,7 +452,10 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 	}
 }
 
-const kernelOpts = "kernelopts"
+const (
+	kernelOpts        = "kernelopts"
+	defaultKernelOpts = "default_kernelopts" // of entries without options
+)
 
 // grubReference is a variable's value in GRUB.
 var grubReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(\w+|\{\w+\})`) })
@@ -205,36 +482,47 @@ type bootArgument struct {
 	line        int
 }
 
-// arguments are the entry's, with GRUB's variables replaced ($kernelopts, $tuned_params).
-// known is false where there is no $kernelopts, and where the kernel has its own.
-func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, known bool) {
+// arguments are the entry's, with GRUB's variables replaced ($kernelopts, $tuned_params):
+// one that is set nowhere is empty. missing is one that may be set in a file that is not
+// read. known is false where there is such a one, and where the kernel has arguments of
+// its own.
+func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, missing string, known bool) {
 	if e.unified {
-		return nil, false
+		return nil, "", false
 	}
-	for _, o := range e.options {
+	options := e.options
+	if e.blscfg {
+		options = options[:min(1, len(options))] // the first that it finds
+	}
+	for _, o := range options {
 		for tok := range kernelTokens(o.text) {
-			from, known := bootArgument{tok, e.file, o.number}, true
+			from := bootArgument{tok, e.file, o.number}
 			if strings.Contains(tok, "$") {
-				from.token = grubReference().ReplaceAllStringFunc(tok, func(name string) string {
-					name = strings.Trim(name, "${}")
+				from.token = grubReference().ReplaceAllStringFunc(tok, func(reference string) string {
+					name := strings.Trim(reference, "${}")
 					v, ok := env["$"+name]
 					if !ok {
 						v, ok = env[name]
 					}
-					known = known && (ok || name != kernelOpts)
+					if !ok && name == kernelOpts && !e.menu && !e.blscfg || e.blscfg && reference[1] == '{' { // which blscfg does not know
+						missing = reference
+					}
 					if len(name)+3 >= len(tok) && ok {
 						from.file, from.line = v.file, v.line
+					}
+					if e.blscfg {
+						return v.value + " "
 					}
 					return v.value
 				})
 			}
-			if !known {
-				return nil, false
-			}
 			list = appendTokens(list, from.token, from.file, from.line)
 		}
 	}
-	return list, true
+	if v, ok := env["$"+defaultKernelOpts]; ok && e.blscfg && len(list) == 0 {
+		list = appendTokens(list, v.value, v.file, v.line)
+	}
+	return list, missing, missing == ""
 }
 
 // argument is the value of an argument of the entry's own.
@@ -249,20 +537,11 @@ func (e bootEntry) argument(key string) string {
 	return ""
 }
 
-// defaultName is the name, the title or the number of the entry that GRUB is told to
-// boot, "" if it is the first.
-func defaultName(env map[string]grubVariable) string {
-	name := strings.TrimSuffix(cmp.Or(env["next_entry"].value, env["saved_entry"].value), ".conf")
-	if name == "0" {
-		return ""
-	}
-	return name
-}
-
-// defaultEntries are the entries that the next boot may take; sure: there is
-// exactly one.
-func defaultEntries(entries []bootEntry, env map[string]grubVariable) (list []bootEntry, sure bool) {
-	if want := defaultName(env); want != "" {
+// defaultEntries are the entries that the next boot may take, where the menu does not
+// show which one, by the name, the title or the number of the one that GRUB is told to
+// boot; sure: there is exactly one.
+func defaultEntries(entries []bootEntry, want string) (list []bootEntry, sure bool) {
+	if want = strings.TrimSuffix(want, ".conf"); want != "" && want != "0" {
 		for _, e := range entries {
 			if e.id == want || e.title == want {
 				return []bootEntry{e}, true

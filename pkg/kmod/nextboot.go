@@ -54,6 +54,7 @@ const (
 	vendorCmdline  = "/usr/lib/kernel/cmdline" // where that is not there
 	bootcKargs     = "/usr/lib/bootc/kargs.d"
 	stagedOSTree   = "/run/ostree/staged-deployment"
+	grubESP        = "/boot/efi/EFI" // a grub.cfg for each vendor; until RHEL 8 the only one
 )
 
 var (
@@ -76,6 +77,8 @@ const (
 	maxBootEntries = 64
 	maxPending     = 16
 	maxKernels     = 64
+	maxGrubItems   = 256
+	maxVendors     = 8
 )
 
 // bootSources is where the next boot's arguments come from.
@@ -85,6 +88,7 @@ type bootSources struct {
 	entries        []bootEntry
 	sure, complete bool
 	env            map[string]grubVariable
+	want           string // what GRUB boots by default: a name, a title or a number, "" the first
 	// hints are arguments of files from which entries are made, and of a staged
 	// deployment.
 	hints  []bootArgument
@@ -195,36 +199,7 @@ func (h *host) gatherBootSources() bootSources {
 				entries = append(entries, parseBootEntry(printableName(name), data))
 			}
 		}
-		takesSaved, named, menus := true, "", map[string][]byte{}
-		files, takesFiles := len(entries), false
-		for _, name := range grubMenus {
-			data := read(name)
-			menus[name] = data
-			entries = append(entries, parseGrubMenu(name, data)...)
-			takesFiles = takesFiles || bytes.Contains(data, []byte("blscfg"))
-			takesSaved = takesSaved && (!bytes.Contains(data, []byte("default=")) || savedDefault().Match(data))
-			if at := namedDefault().FindSubmatch(data); at != nil {
-				named = string(at[1]) + string(at[2])
-			}
-		}
-		if len(entries) > 0 {
-			for _, name := range grubEnvironments {
-				if data := read(name); len(data) > 0 {
-					s.env = parseGrubEnvironment(name, data)
-					break
-				}
-			}
-			for _, name := range grubMenus {
-				addGrubSets(s.env, entries, name, menus[name])
-			}
-		}
-		if !takesSaved {
-			s.env["saved_entry"] = grubVariable{value: named} // GRUB_DEFAULT= in /etc/default/grub is another one
-		}
-		s.entries, s.sure = defaultEntries(entries, s.env)
-		if files > 0 && files < len(entries) && !takesFiles {
-			s.entries, s.sure = entries, false // GRUB has a menu and does not read the files: they are another loader's, or old
-		}
+		s.gatherMenus(h, entries, read)
 		// What could not be read may be the one.
 		s.sure = s.sure && len(s.unseen) == 0
 	}
@@ -274,6 +249,69 @@ func (h *host) gatherBootSources() bootSources {
 	return s
 }
 
+// gatherMenus reads GRUB's own configuration, and chooses among the entries of both.
+func (s *bootSources) gatherMenus(h *host, files []bootEntry, read func(name string) []byte) {
+	names := slices.Clone(grubMenus)
+	if !h.Automount(grubESP) {
+		vendors, _ := h.ReadDir(grubESP)
+		for _, e := range vendors[:min(len(vendors), maxVendors)] {
+			names = append(names, grubESP+"/"+e.Name+"/grub.cfg")
+		}
+	}
+	var menus []*grubMenu
+	texts := map[string][]byte{}
+	takesFiles := false
+	entries := files
+	for _, name := range names {
+		data := read(name)
+		if data == nil {
+			continue
+		}
+		menu := parseGrubMenu(printableName(name), data)
+		texts[name] = data
+		takesFiles = takesFiles || bytes.Contains(data, []byte("blscfg"))
+		if len(menu.items)+len(menu.kernels) > 0 { // else it leads to another one
+			menus, entries = append(menus, menu), append(entries, menu.kernels...)
+		}
+	}
+	for i := range files {
+		entries[i].blscfg = takesFiles
+	}
+	files = entries[:len(files)]
+	if len(entries) > 0 {
+		for _, name := range grubEnvironments {
+			if data := read(name); len(data) > 0 {
+				s.env = parseGrubEnvironment(name, data)
+				break
+			}
+		}
+		for _, name := range names {
+			addGrubSets(s.env, entries, name, texts[name])
+		}
+	}
+	s.want = cmp.Or(s.env[nextEntry].value, s.env[savedEntry].value)
+	var chosen []bootEntry
+	certain := true
+	for _, menu := range menus {
+		var known bool
+		s.want, known = menu.wanted(s.env)
+		certain = certain && known
+		more := slices.ContainsFunc(menu.sources, func(name string) bool { return h.has(path.Dir(menu.file)+"/"+name) != AnswerFalse })
+		if e, ok := menu.chosen(s.env, files, more); ok {
+			chosen = append(chosen, e)
+		}
+	}
+	switch {
+	case len(files) > 0 && len(files) < len(entries) && !takesFiles:
+		s.entries = entries // GRUB has a menu and does not read the files: they are another loader's, or old
+	case len(chosen) > 0 && len(chosen) == len(menus) && !slices.ContainsFunc(chosen, func(e bootEntry) bool { return !e.same(chosen[0]) }):
+		s.entries, s.sure = chosen[:1], true
+	default:
+		s.entries, s.sure = defaultEntries(entries, s.want)
+		s.sure = s.sure && certain
+	}
+}
+
 // nextArguments compares arguments, and gives h those of the next boot where they
 // are known.
 func (h *host) nextArguments(s bootSources, next *NextBoot) {
@@ -287,7 +325,11 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 	}
 	sure := s.sure || s.complete && h.agree(s)
 	for i, entry := range s.entries {
-		arguments, known := entry.arguments(s.env)
+		arguments, missing, known := entry.arguments(s.env)
+		if missing != "" && !h.builtin {
+			add(bootArgument{missing, entry.file, entry.options[0].number}, "is set in no file that was read")
+			next.Known = false
+		}
 		if !known {
 			continue
 		}
@@ -355,7 +397,7 @@ func (h *host) insists(key string) bool {
 func (h *host) agree(s bootSources) bool {
 	var first []string
 	for i, entry := range s.entries {
-		arguments, known := entry.arguments(s.env)
+		arguments, _, known := entry.arguments(s.env)
 		keys := slices.Sorted(maps.Keys(h.relevant(arguments)))
 		if i == 0 {
 			first = keys
@@ -566,7 +608,7 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 // known which: a number, say. Without a name it is the first, which may be a newer one of
 // another flavour.
 func (h *host) anyKernel(s bootSources, next *NextBoot) {
-	name, seen := defaultName(s.env), map[string]bool{h.kern.Release: true}
+	name, seen := s.want, map[string]bool{h.kern.Release: true}
 	for _, e := range s.entries {
 		release, dir := h.entryKernel(e)
 		if release == "" || seen[release] || strings.ContainsAny(release, "/\x00") {

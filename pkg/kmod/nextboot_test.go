@@ -153,7 +153,7 @@ func FuzzBootEntry(f *testing.F) {
 		if len(variables) > maxListed {
 			t.Fatalf("%d variables", len(variables))
 		}
-		list, _ := e.arguments(variables)
+		list, _, _ := e.arguments(variables)
 		for _, a := range list {
 			if a.token == "" || a.file == e.file && (a.line < 1 || a.line > lines) {
 				t.Fatalf("argument %+v of %d lines", a, lines)
@@ -162,11 +162,45 @@ func FuzzBootEntry(f *testing.F) {
 		if e.rescue() && e.kernel() == "" && e.version != "" {
 			t.Fatal("a version without a kernel")
 		}
-		entries, sure := defaultEntries([]bootEntry{e}, variables)
+		entries, sure := defaultEntries([]bootEntry{e}, variables[savedEntry].value)
 		if sure && len(entries) != 1 {
 			t.Fatalf("sure of %d entries", len(entries))
 		}
 	})
+}
+
+func FuzzGrubMenu(f *testing.F) {
+	f.Add([]byte("set default=\"1>0\"\nmenuentry 'a' --id b {\n linux /vmlinuz-1 ro\n}\nsubmenu c {\n menuentry d { linux /vmlinuz-2 ro }\n}\nblscfg\n"), "0")
+	f.Add([]byte("if [ \"${next_entry}\" ]; then\n set default=\"${next_entry}\"\nelse\n set default=\"${saved_entry}\"\nfi\nmenuentry x {\n}\n"), "x>>y")
+	f.Add([]byte("menuentry"), ">")
+	f.Fuzz(func(t *testing.T, data []byte, want string) {
+		m := parseGrubMenu("x", data)
+		if len(m.kernels) > maxBootEntries || len(m.items) > maxGrubItems {
+			t.Fatalf("%d kernels, %d items", len(m.kernels), len(m.items))
+		}
+		files := []bootEntry{{id: "a-1-2", linux: "/x"}, {id: want, linux: "/y"}}
+		env := map[string]grubVariable{savedEntry: {value: want}, nextEntry: {value: want}}
+		for _, more := range []bool{false, true} {
+			if e, ok := m.chosen(env, files, more); ok != (e.linux != "") {
+				t.Fatalf("%v: %+v", ok, e)
+			}
+		}
+	})
+}
+
+// TestCompareIDs: the order of entries is that of GRUB's blscfg.
+func TestCompareIDs(t *testing.T) {
+	order := []string{
+		"m-0-rescue", "m-4.18.0-553.el8_10.x86_64", "m-5.14.0-70.el9.x86_64", "m-5.14.0-427.el9.x86_64", "m-5.14.0-427.el9.x86_64+debug", "m-6.12.0-55.el10.x86_64",
+		"ostree-1-rhcos", "ostree-2-rhcos", "ostree-10-rhcos",
+	}
+	for i, a := range order {
+		for j, b := range order {
+			if got := compareIDs(a, b); (got < 0) != (i < j) || (got == 0) != (i == j) {
+				t.Errorf("%s and %s: %d", a, b, got)
+			}
+		}
+	}
 }
 
 func FuzzBootFiles(f *testing.F) {

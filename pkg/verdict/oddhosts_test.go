@@ -397,11 +397,24 @@ func strangeHosts() (list []strangeHost) {
 	for name, x := range map[string][3]string{
 		"tuned_params of grub.cfg": {"ro $tuned_params", "", "set tuned_params=\"module_blacklist=sctp\""}, "grub.cfg empties it": {"ro $tuned_params", "tuned_params=module_blacklist=sctp", "set tuned_params=\"\""},
 		"kernelopts of grub.cfg": {"$kernelopts", "", "  set kernelopts=\"root=x module_blacklist=sctp \""}, "kernelopts of both": {"$kernelopts", "kernelopts=ro", "set kernelopts=\"module_blacklist=sctp\""},
-		"in a word": {"ro module_blacklist=${names}", "names=dccp,sctp", ""}, "two in a word": {"$kernelopts$tuned_params", "kernelopts=ro\ntuned_params= module_blacklist=sctp", ""}, "of another name": {"ro $other", "", "set others=module_blacklist=sctp"},
+		"in a word": {"ro module_blacklist=$names", "names=dccp,sctp", ""}, "of the default": {"$none", "", "set default_kernelopts=\"ro module_blacklist=sctp\""}, "two in a word": {"$kernelopts$tuned_params", "kernelopts=ro\ntuned_params= module_blacklist=sctp", ""}, "of another name": {"ro $other", "", "set others=module_blacklist=sctp"},
 	} {
 		want := map[bool]string{true: "loaded", false: "blocked"}[slices.Contains([]string{"grub.cfg empties it", "kernelopts of both", "of another name"}, name)]
 		add("arguments: a variable, "+name, whole(requested, entry("a", release, x[0]), file("boot/grub2/grubenv", "saved_entry=a\n"+x[1]+"\n"), file("boot/grub2/grub.cfg", x[2]+"\nset default=\"${saved_entry}\"\nset saved_entry=x\nblscfg\n")), want)
 	}
+	// Variables that are set nowhere: GRUB takes them away.
+	for _, name := range []string{"$kernelopts", "$tuned_params", "ro $kernelopts quiet"} {
+		blscfg := file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")
+		add("arguments: not set: "+name, cmdline(arg, requested, entry("a", release, name), saved("a"), blscfg), "loaded")
+		add("arguments: not set, and this boot has none: "+name, whole(requested, entry("a", release, name), saved("a"), blscfg), "loaded")
+		add("arguments: not set in a menu: "+name, cmdline(arg, requested, file("boot/grub2/grub.cfg", "menuentry x {\n  linux /vmlinuz-"+release+" "+name+"\n}\n")), "loaded")
+	}
+	add("arguments: kernelopts of a file that was not found", whole(requested, entry("a", release, "$kernelopts"), saved("a")), "unknown;warnings~=set in no file that was read")
+	add("arguments: kernelopts of the EFI's file", whole(requested, entry("a", release, "$kernelopts"), saved("a"), file("boot/efi/EFI/redhat/grub.cfg", "set default=\"${saved_entry}\"\nset kernelopts=\""+arg+"\"\nblscfg\n")), "blocked")
+	add("arguments: braces, which blscfg does not know", whole(requested, entry("a", release, "ro ${tuned_params}"), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")), "unknown")
+	twice := strings.Replace(entry("a", release, "ro").Content, "options ro", "options ro\noptions "+arg, 1)
+	add("arguments: options twice, of which GRUB has the first", whole(requested, file("boot/loader/entries/a.conf", twice), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")), "loaded")
+	add("arguments: options twice", whole(requested, file("boot/loader/entries/a.conf", twice)), "blocked")
 	add("arguments: menu with a variable", whole(requested, file("boot/grub/grub.cfg", "set names=module_blacklist=sctp\nmenuentry x {\n  linux /vmlinuz-"+release+" ro $names\n}\n")), "blocked")
 	add("arguments: menu with a comment", whole(requested, file("boot/grub/grub.cfg", "menuentry x {\n  linux /vmlinuz-"+release+" ro # module_blacklist=sctp\n}\n")), "loaded")
 	for _, text := range []string{"readonly GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"", "if true; then GRUB_CMDLINE_LINUX=module_blacklist=sctp; fi", "GRUB_CMDLINE_LINUX=\"${GRUB_CMDLINE_LINUX:+$GRUB_CMDLINE_LINUX }module_blacklist=sctp\"",
@@ -440,7 +453,7 @@ func strangeHosts() (list []strangeHost) {
 		add("arguments: no more, beside "+image, cmdline(arg, requested, file(image, "MZ"), entry("a", release, "ro")), "unknown")
 		add("arguments: the same beside "+image, whole(requested, file(image, "MZ"), entry("a", release, "ro")), "loaded")
 	}
-	for by, want := range map[string]string{"\"${saved_entry}\"": "loaded", "$saved_entry": "loaded", "\"0\"": "unknown"} {
+	for by, want := range map[string]string{"\"${saved_entry}\"": "loaded", "$saved_entry": "loaded", "\"0\"": "blocked", "1": "loaded", "b": "blocked", "\"x (" + release + ")\"": "loaded", "none": "blocked"} {
 		add("arguments: the default is "+by, withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, arg), saved("a"), file("boot/grub2/grub.cfg", "if [ x ]; then\n set default=\"${next_entry}\"\nelse\n set default="+by+"\nfi\nblscfg\n")), newerHasIt), want)
 	}
 	for _, argument := range []string{"systemd.volatile", "systemd.volatile=overlay", "overlayroot=tmpfs:recurse=0", "boot=live", "boot=casper", "rd.live.image", "root=live:LABEL=x", "coreos.live.rootfs_url=http://x/y", "cos-img/filename=/cOS/active.img"} {
@@ -459,7 +472,7 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: menu", whole(requested, menu("module_blacklist=sctp quiet", "")), "blocked")
 	add("arguments: menu without", cmdline("module_blacklist=sctp", requested, menu("quiet", "")), "loaded")
 	add("arguments: menu with xen", whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n\tmultiboot2 /boot/xen.gz\n\tmodule2 /boot/vmlinuz-"+release+" root=x module_blacklist=sctp\n\tmodule2 --nounzip /boot/initrd.img-"+release+"\n}\n")), "blocked")
-	add("arguments: menu with xen and without", whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n\tmultiboot2 /boot/xen.gz\n\tmodule2 /boot/vmlinuz-"+release+" root=x module_blacklist=sctp\n}\nmenuentry 'y' {\n\tlinux /boot/vmlinuz-"+release+" root=x\n}\n")), "unknown")
+	add("arguments: menu with xen and without", whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n\tmultiboot2 /boot/xen.gz\n\tmodule2 /boot/vmlinuz-"+release+" root=x module_blacklist=sctp\n}\nmenuentry 'y' {\n\tlinux /boot/vmlinuz-"+release+" root=x\n}\n")), "blocked")
 	add("arguments: entries that GRUB does not read", whole(requested, entry("a", release, "ro module_blacklist=sctp"), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nmenuentry 'x' {\n\tlinux /vmlinuz-"+release+" ro\n}\n")), "unknown")
 	add("arguments: entries that GRUB reads, beside others", whole(requested, entry("a", release, "ro module_blacklist=sctp"), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\nmenuentry 'x' {\n\tlinux /vmlinuz-"+release+" ro\n}\n")), "blocked")
 	add("install: loads it and removes it", whole(requested, file("etc/modprobe.d/i.conf", "install sctp /sbin/modprobe -i sctp && /sbin/modprobe -r sctp\n")), "unknown")
@@ -1010,22 +1023,43 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		add("arguments: menu: "+text, whole(requested, file("boot/grub/grub.cfg", "menuentry x {\n"+text+"}\n")), want)
 	}
-	// The entry that grub.cfg or its environment names, by its kernel.
-	pinned := func(def, saved string) *hostcase.Case {
-		entry := func(r string) string {
-			return "menuentry 'Ubuntu, with Linux " + r + "' $menuentry_id_option 'gnulinux-" + r + "-advanced-x' {\n linux /boot/vmlinuz-" + r + " ro\n}\nmenuentry 'Ubuntu, with Linux " + r + " (recovery mode)' {\n linux /boot/vmlinuz-" + r + " ro recovery\n}\n"
-		}
-		return withKernels(whole(requested, file("boot/grub/grubenv", "# GRUB Environment Block\n"+saved+"\n"),
-			file("boot/grub/grub.cfg", "if [ \"${next_entry}\" ] ; then\n   set default=\"${next_entry}\"\nelse\n   set default=\""+def+"\"\nfi\n"+entry(newer)+entry(release)+entry(newest))), kernel(newer, "dummy"), kernel(newest, "libcrc32c", "sctp"))
+	// The entry that grub.cfg or its environment names.
+	grubEntry := func(r string) string {
+		return "  menuentry 'Ubuntu, with Linux " + r + "' --class x $menuentry_id_option 'gnulinux-" + r + "-advanced-x' {\n linux /boot/vmlinuz-" + r + " ro\n}\nmenuentry 'Ubuntu, with Linux " + r + " (recovery mode)' --id rec-" + r + " {\n linux /boot/vmlinuz-" + r + " ro recovery\n}\n"
+	}
+	pinned := func(def, saved string, more ...hostcase.Entry) *hostcase.Case {
+		simple := "menuentry 'Ubuntu' $menuentry_id_option 'gnulinux-simple-x' {\n linux /boot/vmlinuz-" + newest + " ro\n}\n"
+		return withKernels(whole(append(more, requested, file("boot/grub/grubenv", "# GRUB Environment Block\n"+saved+"\n"),
+			file("boot/grub/grub.cfg", "if [ \"${next_entry}\" ] ; then\n   set default=\"${next_entry}\"\nelse\n   set default=\""+def+"\"\nfi\nfunction gfxmode {\n  set gfxpayload=\"${1}\"\n}\n"+simple+
+				"submenu 'Advanced options for Ubuntu' $menuentry_id_option 'gnulinux-advanced-x' {\n"+grubEntry(newest)+grubEntry(newer)+grubEntry(release)+"}\n"+
+				"if [ \"x$default\" = 'Ubuntu, with Linux "+newer+"' ]; then default='Advanced options for Ubuntu>Ubuntu, with Linux "+newer+"'; fi;\n"+
+				"if [ \"$grub_platform\" = \"efi\" ]; then\n  menuentry 'UEFI' {\n    fwsetup\n  }\nfi\nif [ -f ${config_directory}/custom.cfg ]; then\n  source ${config_directory}/custom.cfg\nfi\n"))...), kernel(newer, "dummy"), kernel(newest, "libcrc32c", "sctp"))
 	}
 	old := func(r string) string { return "gnulinux-advanced-x>gnulinux-" + r + "-advanced-x" }
+	const lacking = "onboot=unknown|blocked"
 	for _, x := range [][3]string{
-		{"${saved_entry}", "saved_entry=" + old(newer), "onboot=unknown|blocked"}, {"${saved_entry}", "saved_entry=" + old(release), "loaded"}, {"${saved_entry}", "saved_entry=" + old(release) + "\nnext_entry=" + old(newer), "onboot=unknown|blocked"},
-		{"Advanced options for Ubuntu>Ubuntu, with Linux " + newer, "", "onboot=unknown|blocked"}, {"Advanced options for Ubuntu>Ubuntu, with Linux " + newest, "saved_entry=" + old(newer), "loaded"}, {"0", "saved_entry=" + old(newer), "loaded"}, {"0", "", "loaded"},
-		{"1>2", "", "onboot=unknown"}, {`"; set default=0 ; : "`, "", "loaded"}, {"2", "", "onboot=unknown"}, {"${saved_entry}", "saved_entry=1>4", "onboot=unknown"}, {"${saved_entry}", "saved_entry=0", "loaded"}, {"${saved_entry}", "saved_entry=" + old(newer) + "\nnext_entry=0", "loaded"},
+		{"${saved_entry}", "saved_entry=" + old(newer), lacking}, {"${saved_entry}", "saved_entry=" + old(release), "loaded"}, {"${saved_entry}", "saved_entry=" + old(release) + "\nnext_entry=" + old(newer), lacking},
+		{"Advanced options for Ubuntu>Ubuntu, with Linux " + newer, "", lacking}, {"Advanced options for Ubuntu>Ubuntu, with Linux " + newest, "saved_entry=" + old(newer), "loaded"}, {"0", "saved_entry=" + old(newer), "loaded"}, {"0", "", "loaded"}, {"Ubuntu, with Linux " + newer, "", lacking},
+		{"1>2", "", lacking}, {"1>4", "", "loaded"}, {"1>3", "", lacking}, {"1", "", "loaded"}, {"1>rec-" + newer, "", lacking}, {`"; set default=0 ; : "`, "", "loaded"}, {"7", "", "loaded"}, {"${saved_entry}", "saved_entry=1>4", "loaded"}, {"${saved_entry}", "saved_entry=1>2", lacking}, {"${saved_entry}", "saved_entry=0", "loaded"},
+		{"${saved_entry}", "saved_entry=" + old(newer) + "\nnext_entry=0", "loaded"}, {"gnulinux-advanced-x>gone", "", "loaded"}, {"gone", "", "loaded"}, {"${saved_entry}", "", "loaded"},
 	} {
 		add("next kernel: the default is "+x[0]+", "+x[1], pinned(x[0], x[1]), x[2])
 	}
+	isNewer := func(c *hostcase.Case) *hostcase.Case { return withKernels(c, kernel(newer, "dummy")) }
+	grubCfg := func(text string) hostcase.Entry { return file("boot/grub/grub.cfg", text) }
+	one := func(title, r string) string { return "menuentry '" + title + "' {\n linux /vmlinuz-" + r + " ro\n}\n" }
+	for text, want := range map[string]string{
+		"set default=0\n" + one("a", release) + one("b", newer): "loaded", "set default=1\n" + one("a", release) + one("b", newer): lacking, one("a", release) + one("b", newer): "loaded", one("b", newer) + one("a", release): lacking,
+		"set default=b\n" + one("a", release) + one("b", newer): lacking, "set default=1\nif [ x ]; then\n" + one("a", release) + "fi\n" + one("b", newer): "onboot=unknown", "set default=1\nmenuentry 'Windows' {\n chainloader +1\n}\n" + one("a", release) + one("b", newer): "loaded",
+		"set default=0\nif [ y ]; then\n set default=1\nfi\n" + one("a", release) + one("b", newer): "onboot=unknown", "set default=a\\\nb\n" + one("a", release) + one("ab", newer): lacking, "set default='it'\\''s'\n" + one("a", release) + strings.Replace(one("b", newer), "'b'", `'it'\''s'`, 1): lacking,
+		"set default=1\nmenuentry 'a' { linux /vmlinuz-" + release + " ro }\nmenuentry 'b' { linux /vmlinuz-" + newer + " ro }\n": lacking, "set default=1\n" + one("a", release) + "#" + one("x", "9") + one("b", newer): "onboot=unknown", "set default=\"c>>d\"\n" + one("a", release) + one("c>d", newer): lacking,
+	} {
+		add("next kernel: "+text, isNewer(whole(requested, grubCfg(text))), want)
+	}
+	counts := "if [ -n \"${boot_counter}\" -a \"${boot_success}\" = \"0\" ]; then\n if [ \"${boot_counter}\" = \"0\" -o \"${boot_counter}\" = \"-1\" ]; then\n  set default=1\n fi\nfi\n"
+	add("next kernel: boots are not counted", isNewer(whole(requested, grubCfg("set default=0\n"+counts+one("a", release)+one("b", newer)))), "loaded")
+	add("next kernel: boots are counted", isNewer(whole(requested, file("boot/grub/grubenv", "boot_counter=0\n"), grubCfg("set default=0\n"+counts+one("a", release)+one("b", newer)))), "onboot=unknown")
+	add("next kernel: the default may be in another file", withKernels(pinned("gone", "", file("boot/grub/custom.cfg", one("gone", newer)))), "onboot=unknown")
 	// What a shell makes of /etc/default/grub.
 	for text, want := range map[string]string{
 		"GRUB_CMDLINE_LINUX=`echo module_blacklist=sctp`": "unknown", "GRUB_CMDLINE_LINUX=\"ro $(echo module_blacklist=sctp)\"": "unknown", "GRUB_CMDLINE_LINUX=$(echo \"module_blacklist=sctp\")": "unknown",
