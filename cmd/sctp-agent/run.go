@@ -144,13 +144,15 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if f.nfdDir != "" {
 		outputs = append(outputs, agent.FeatureFile{Dir: f.nfdDir, Lifetime: 3 * f.resync}.Write)
 	}
+	watch := agent.NewHostWatch(opts.Host.Root)
+	opts.Host.Looked = watch.Looked
 	a := agent.New(agent.Config{
 		Assess: func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
 		Writer: writer,
 		// Modules that come and go, and files that decide and change.
 		Triggers: []agent.Trigger{
 			agent.ModuleEvents{Modules: []string{kmod.SCTP().Name, kmod.SCTPDiag().Name}},
-			agent.WatchHost(opts.Host),
+			watch,
 		},
 		Shutdown: shutdown,
 		Outputs:  outputs,

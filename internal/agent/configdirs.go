@@ -18,43 +18,55 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// ConfigDirs is the trigger of files that are written, replaced or removed in
-// directories that may themselves be made, removed or replaced (inotify(7)).
+// HostWatch is the trigger of the files that decide: what the last inspection has
+// looked at is written, replaced, removed, or made (inotify(7)).
 //
-// Each directory is watched, and the directory it is in (or, as long as that is
-// missing, the nearest one above that exists). inotify does not report a file
-// system that is mounted over one of these, nor fsnotify one that is unmounted; so
+// Each directory that it listed is watched, and the directory that a name is in (or, as
+// long as that is missing, the nearest one above that exists). inotify does not report a
+// file system that is mounted over one of these, nor fsnotify one that is unmounted; so
 // when mounts change (see watchMounts), it checks whether the directories are still
 // the same ones. A directory that this process may not read, and an automount that
-// nothing has used, are left out. What none of them sees (a link's target outside
-// these directories, a mount over a single file, a file system of another machine)
-// is left to the slow resync.
-type ConfigDirs struct {
-	// Root is the host's root; links are resolved inside it.
+// nothing has used, are left out. What none of them sees (a mount over a single file, a
+// file system of another machine) is left to the slow resync.
+type HostWatch struct {
+	// Root is the host's root.
 	Root string
-	// Dirs as the host names them ("/etc/modprobe.d").
-	Dirs []string
-	// Subdir, if set, reports whether a directory of this name in one of Dirs is to
-	// be watched as they are.
-	Subdir func(dir, name string) bool
-	// Relevant reports whether a file of this name matters.
-	Relevant func(dir, name string) bool
+
+	changed chan struct{}
+	mu      sync.Mutex
+	looked  kmod.Looked
+}
+
+// NewHostWatch watches nothing yet.
+func NewHostWatch(root string) *HostWatch {
+	return &HostWatch{Root: cmp.Or(root, "/"), changed: make(chan struct{}, 1)}
 }
 
 // Name of the trigger.
-func (ConfigDirs) Name() string { return "inotify" }
+func (*HostWatch) Name() string { return "inotify" }
+
+// Looked takes what an inspection has looked at.
+func (t *HostWatch) Looked(at kmod.Looked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slices.Equal(at.Names, t.looked.Names) && slices.Equal(at.Lists, t.looked.Lists) {
+		return
+	}
+	t.looked = at
+	select {
+	case t.changed <- struct{}{}:
+	default: // the watch has not seen the one before yet
+	}
+}
 
 // Run fires until ctx ends.
-func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
+func (t *HostWatch) Run(ctx context.Context, fire func(string)) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watching the configuration: %w", err)
 	}
 	defer w.Close()
-	s := dirWatch{ConfigDirs: t, w: w, watched: map[string]inode{}}
-	if err := s.scan(); err != nil {
-		return err
-	}
+	s := dirWatch{HostWatch: t, w: w, watched: map[string]inode{}}
 	mounts := make(chan struct{}, 1)
 	mountsCtx, stopMounts := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -62,9 +74,22 @@ func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
 	defer stopMounts()
 	// Without /proc the resync must do.
 	wg.Go(func() { _ = watchMounts(mountsCtx, mounts) })
-	// What happened before the watches were there.
-	fire("configuration watch started")
-	for {
+	for again := true; ; {
+		select {
+		case <-t.changed: // before what happens there
+			again = true
+		default:
+		}
+		if again {
+			again = false
+			switch added, err := s.scan(); {
+			case err != nil:
+				return err
+			case added: // and what happened before
+				fire("watching more of the host")
+				continue
+			}
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -75,15 +100,17 @@ func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				return fmt.Errorf("watching the configuration: %w", err)
 			}
-			if err := s.scan(); err != nil {
+			if _, err := s.scan(); err != nil {
 				return err
 			}
 			fire("inotify events lost")
+		case <-t.changed:
+			again = true
 		case <-mounts:
 			if s.unchanged() {
 				continue
 			}
-			if err := s.scan(); err != nil {
+			if _, err := s.scan(); err != nil {
 				return err
 			}
 			fire("mounts changed")
@@ -98,7 +125,7 @@ func (t ConfigDirs) Run(ctx context.Context, fire func(string)) error {
 					// one already, even with the same inode number.
 					s.forget(e.Name)
 				}
-				if err := s.scan(); err != nil {
+				if _, err := s.scan(); err != nil {
 					return err
 				}
 			}
@@ -115,27 +142,28 @@ type inode struct{ dev, ino uint64 }
 
 // dirWatch is the state of one run.
 type dirWatch struct {
-	ConfigDirs
+	*HostWatch
 	w *fsnotify.Watcher
 	// watched holds what is watched, by path on this side.
 	watched map[string]inode
-	// dirs are the directories themselves, resolved; steps are the names
-	// whose coming and going changes what is to be watched.
-	dirs  map[string]string // path → the host's name
-	steps map[string]bool
+	// lists are the directories of which every entry counts; steps are the names that
+	// count, and those on the way to them that are missing.
+	lists, steps map[string]bool
 }
 
-// scan watches what is there now. What is made below a directory before that is
-// watched goes unnoticed, so it looks again until nothing is new.
-func (s *dirWatch) scan() error {
+// scan watches what is there now, and reports whether that is more than before. What is
+// made below a directory before that is watched goes unnoticed, so it looks again until
+// nothing is new.
+func (s *dirWatch) scan() (more bool, err error) {
 	for {
 		for _, path := range s.ended() {
 			s.forget(path)
 		}
 		added, err := s.scanOnce()
 		if err != nil || !added {
-			return err
+			return more, err
 		}
+		more = true
 	}
 }
 
@@ -171,26 +199,30 @@ func (s *dirWatch) ended() (paths []string) {
 }
 
 func (s *dirWatch) scanOnce() (added bool, err error) {
-	s.dirs, s.steps = map[string]string{}, map[string]bool{}
+	s.mu.Lock()
+	looked := s.looked
+	s.mu.Unlock()
+	s.lists, s.steps = map[string]bool{}, map[string]bool{}
 	want := map[string]inode{}
 	root, err := hostroot.Open(s.Root)
 	if err != nil {
 		return false, fmt.Errorf("watching the configuration: %w", err)
 	}
 	defer root.Close()
-	for _, dir := range s.all(root) {
-		// What cannot be reached (no permission, a loop of links) is left to the slow
-		// resync; the others can be watched.
-		if path, err := s.path(root, dir); err == nil {
-			if id, ok := identify(path); ok {
-				want[path] = id
-				s.dirs[path] = dir
-			}
-			s.follow(path, want)
+	leftOut := leftOut(root)
+	for _, name := range looked.Names {
+		if !leftOut(name) {
+			s.follow(filepath.Join(s.Root, name), want)
 		}
-		// Where it is a link, the link too may be replaced.
-		if parent, err := s.path(root, filepath.Dir(dir)); err == nil {
-			s.follow(filepath.Join(parent, filepath.Base(dir)), want)
+	}
+	for _, dir := range looked.Lists {
+		path := filepath.Join(s.Root, dir)
+		if leftOut(dir + "/") {
+			continue
+		}
+		if id, ok := identify(path); ok {
+			want[path] = id
+			s.lists[path] = true
 		}
 	}
 	for path, id := range s.watched {
@@ -219,31 +251,20 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 	return added, nil
 }
 
-// all are the directories and those below them that count, without those below an
-// automount: to look there would mount something.
-func (s *dirWatch) all(root *hostroot.Tree) []string {
-	dirs := slices.DeleteFunc(slices.Clone(s.Dirs), func(dir string) bool {
-		top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
-		return root.Automount("/" + top)
-	})
-	if s.Subdir == nil {
-		return dirs
+// leftOut reports for names whether they are left out: they are in one of the directories
+// that systemd makes automounts of (systemd-gpt-auto-generator(8)) while nothing has used
+// it, and to look there would mount something.
+func leftOut(root *hostroot.Tree) func(name string) bool {
+	dirs := []string{"/proc", "/sys", "/dev", "/tmp"} // no files, or none that matters
+	left := func(name string) bool {
+		return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
 	}
-	for _, dir := range slices.Clone(dirs) {
-		entries, _ := root.ReadDir(dir) // perhaps not there, or not to be read
-		for _, e := range entries {
-			if s.Subdir(dir, e.Name) {
-				dirs = append(dirs, dir+"/"+e.Name)
-			}
+	for _, dir := range []string{"/boot", "/boot/efi", "/efi"} {
+		if !left(dir) && root.Automount(dir) {
+			dirs = append(dirs, dir)
 		}
 	}
-	return dirs
-}
-
-// path is that of a directory of the host on this side, links resolved.
-func (s *dirWatch) path(root *hostroot.Tree, dir string) (string, error) {
-	at, err := root.Resolve(dir)
-	return filepath.Join(s.Root, at), err
+	return left
 }
 
 // forget ends a watch, which may have ended already.
@@ -285,76 +306,18 @@ func identify(path string) (inode, bool) {
 	return inode{uint64(st.Dev), st.Ino}, true
 }
 
-// concerns reports whether an event matters, and whether the directories themselves
-// changed.
+// concerns reports whether an event matters, and whether it changes what is to be
+// watched.
 func (s *dirWatch) concerns(e fsnotify.Event) (what string, structural bool) {
-	if s.steps[e.Name] {
-		if e.Has(fsnotify.Write) || e.Op == fsnotify.Chmod {
-			if dir, ok := s.dirs[e.Name]; ok {
-				return dir + " changed", true
-			}
-			return "", false
-		}
-		return e.Name + " changed", true
-	}
-	if _, ok := s.watched[e.Name]; ok && (e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
-		return e.Name + " went away", true
-	}
-	if dir, ok := s.dirs[filepath.Dir(e.Name)]; ok {
-		name := filepath.Base(e.Name)
-		if s.Subdir != nil && s.Subdir(dir, name) {
-			return filepath.Join(dir, name) + " changed", true
-		}
-		if s.Relevant == nil || s.Relevant(dir, name) {
-			return filepath.Join(dir, name) + " changed", false
-		}
+	host := strings.TrimPrefix(e.Name, strings.TrimSuffix(s.Root, "/"))
+	_, watched := s.watched[e.Name]
+	switch dir, name := filepath.Split(e.Name); {
+	case s.steps[e.Name]:
+		return host + " changed", !e.Has(fsnotify.Write)
+	case watched && (e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)):
+		return host + " went away", true
+	case s.lists[filepath.Clean(dir)] && !strings.HasPrefix(name, "."): // as editors name what they write
+		return host + " changed", false
 	}
 	return "", false
-}
-
-// modulesDir holds one directory for each kernel's modules and their index.
-const modulesDir = "/lib/modules"
-
-// relevantConfig reports which files of modprobe.d(5), modules-load.d(5),
-// sysctl.d(5), the boot loader's entries, systemd's units and depmod(8)'s directory
-// matter, and that all do where scripts and rules are.
-func relevantConfig(dir, name string) bool {
-	switch {
-	case dir == "/etc/systemd":
-		return name == "system.conf"
-	case strings.HasSuffix(dir, "/system-generators"):
-		return true
-	case strings.Contains(dir, "/systemd/"):
-		return slices.Contains([]string{".service", ".target", ".timer", ".path", ".socket", ".conf", ".d", ".wants", ".requires"}, filepath.Ext(name))
-	case strings.HasPrefix(dir, modulesDir+"/"):
-		return strings.HasPrefix(name, "modules.")
-	case slices.Contains(kmod.NextBootFiles(), filepath.Join(dir, name)):
-		return true
-	case slices.ContainsFunc(kmod.NextBootFiles(), func(file string) bool { return filepath.Dir(file) == dir }):
-		return false
-	}
-	switch filepath.Base(dir) {
-	case "modprobe.d", "modules-load.d", "sysctl.d", "entries", "kargs.d", "grub.d":
-		// kmod before 33 also reads *.alias.
-		return slices.Contains([]string{".conf", ".alias", ".toml", ".cfg"}, filepath.Ext(name))
-	}
-	return true
-}
-
-// WatchHost is the trigger of everything on disk that decides: the directories
-// of modprobe.d and modules-load.d, of systemd's units and what else may run at
-// boot, the running kernel's module index, and what the next boot differs by.
-func WatchHost(host kmod.Options) ConfigDirs {
-	release := host.KernelRelease
-	if release == "" {
-		var u unix.Utsname
-		if unix.Uname(&u) == nil {
-			release = unix.ByteSliceToString(u.Release[:])
-		}
-	}
-	dirs := append(host.ConfigDirs(), host.NextBootDirs()...)
-	if release != "" {
-		dirs = append(dirs, filepath.Join(modulesDir, release))
-	}
-	return ConfigDirs{Root: cmp.Or(host.Root, "/"), Dirs: dirs, Subdir: kmod.ConfigSubdir, Relevant: relevantConfig}
 }

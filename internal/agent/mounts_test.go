@@ -38,9 +38,9 @@ func ownMounts(t *testing.T) bool {
 	return false
 }
 
-// TestConfigDirsUnderMounts: file systems come and go over the directories, and
+// TestHostWatchUnderMounts: file systems come and go over the directories, and
 // over what they are in. That is noticed, and what is there then is watched.
-func TestConfigDirsUnderMounts(t *testing.T) {
+func TestHostWatchUnderMounts(t *testing.T) {
 	if !ownMounts(t) {
 		return
 	}
@@ -121,7 +121,7 @@ func TestConfigDirsUnderMounts(t *testing.T) {
 			if tt.before != nil {
 				tt.before(t, root)
 			}
-			fired := startConfigDirs(t, root)
+			fired := startWatch(t, root, "/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", markDir)
 			// The other tests' mounts are noticed, too, and mean nothing here.
 			collect(fired, 2*mountPause)
 			tt.do(t, root)
@@ -158,8 +158,12 @@ func BenchmarkMountElsewhere(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer w.Close()
-	s := dirWatch{ConfigDirs: WatchHost(kmod.Options{Root: root}), w: w, watched: map[string]inode{}}
-	if err := s.scan(); err != nil {
+	watch := NewHostWatch(root)
+	if _, err := kmod.Inspect(b.Context(), kmod.Options{Root: root, Looked: watch.Looked}, kmod.SCTP()); err != nil {
+		b.Fatal(err)
+	}
+	s := dirWatch{HostWatch: watch, w: w, watched: map[string]inode{}}
+	if _, err := s.scan(); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

@@ -41,7 +41,9 @@ func Assess(ctx context.Context, opts Options) verdict.Report {
 	}
 	if facts.Inspection != nil && facts.Inspection.State.InKernel() {
 		// It is for a warning about a module that works (ss --sctp).
-		facts.Diag, _ = kmod.Inspect(ctx, opts.Host, kmod.SCTPDiag())
+		host := opts.Host
+		host.Looked = nil // it looks at little else
+		facts.Diag, _ = kmod.Inspect(ctx, host, kmod.SCTPDiag())
 	}
 	if opts.ModulesLoadUnit != nil {
 		facts.ModulesLoadUnit = opts.ModulesLoadUnit(ctx)

@@ -358,6 +358,31 @@ func (t *Tree) Automount(name string) bool {
 	return err == nil && t.source.automount(at)
 }
 
+// Looked are the names that were looked at, there or not, and the directories that were
+// listed, all without links, sorted. The links on the way are among the names.
+func (t *Tree) Looked() (names, lists []string) {
+	seen := map[string]bool{}
+	for name := range t.looks {
+		seen[name] = true
+	}
+	for name := range t.links {
+		seen[name] = true
+	}
+	for _, w := range t.ways {
+		seen[w.at] = true
+	}
+	delete(seen, ".")
+	for name := range seen {
+		names = append(names, "/"+name)
+	}
+	for dir := range t.lists {
+		lists = append(lists, path.Join("/", dir))
+	}
+	slices.Sort(names)
+	slices.Sort(lists)
+	return names, lists
+}
+
 // Close leaves a file system to the caller, if it is the caller's.
 func (t *Tree) Close() error { return t.source.Close() }
 

@@ -80,32 +80,14 @@ func ExampleOptions_kmodVersion() {
 	}
 }
 
-func ExampleOptions_ConfigDirs() {
-	for _, dir := range (kmod.Options{}).ConfigDirs() {
-		fmt.Println(dir)
+// What to watch to know when the answers may have changed.
+func ExampleOptions_looked() {
+	_, err := kmod.Inspect(context.Background(), kmod.Options{Root: "/host", Looked: func(at kmod.Looked) {
+		for _, dir := range at.Lists {
+			fmt.Println(dir)
+		}
+	}}, kmod.SCTP())
+	if err != nil {
+		log.Fatal(err)
 	}
-	// Output:
-	// /etc/modprobe.d
-	// /run/modprobe.d
-	// /usr/local/lib/modprobe.d
-	// /usr/lib/modprobe.d
-	// /lib/modprobe.d
-	// /etc/modules-load.d
-	// /run/modules-load.d
-	// /usr/local/lib/modules-load.d
-	// /usr/lib/modules-load.d
-	// /lib/modules-load.d
-	// /etc/systemd/system.control
-	// /etc/systemd/system
-	// /etc/systemd/system.attached
-	// /run/systemd/system
-	// /usr/local/lib/systemd/system
-	// /usr/lib/systemd/system
-	// /lib/systemd/system
-	// /etc/systemd
-	// /etc/systemd/system.conf.d
-	// /etc/cron.d
-	// /etc/udev/rules.d
-	// /etc/containers/systemd
-	// /etc/systemd/system-generators
 }

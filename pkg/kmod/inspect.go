@@ -47,7 +47,12 @@ func Inspect(ctx context.Context, opts Options, m Module) (*Inspection, error) {
 			}
 		}
 		defer files.Close()
-		done <- result{inspect(ctx, files, opts, m), nil}
+		ins := inspect(ctx, files, opts, m)
+		if opts.Looked != nil && ctx.Err() == nil {
+			names, lists := files.Looked()
+			opts.Looked(Looked{names, lists})
+		}
+		done <- result{ins, nil}
 	}()
 	select {
 	case r := <-done:

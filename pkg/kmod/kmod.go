@@ -66,6 +66,18 @@ type Options struct {
 	// SystemdVersion is the major version of systemd whose rules apply; 0
 	// detects it in the host root.
 	SystemdVersion int
+	// Looked, if set, is called at the end of an inspection with what it has looked at.
+	Looked func(Looked) `json:"-"`
+}
+
+// Looked is what an inspection has looked at in the host's root: what to watch for
+// changes, as nothing else decides.
+type Looked struct {
+	// Names of files, directories and links that were looked at, there or not. Those of
+	// links on the way are among them, and the others are without links.
+	Names []string
+	// Lists are the directories of which the list of entries was read.
+	Lists []string
 }
 
 // Module names what is asked for, and how the kernel asks for it.

@@ -1,12 +1,6 @@
 package kmod
 
-import (
-	"path"
-	"slices"
-	"strings"
-
-	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
-)
+import "path"
 
 // This file is the one place that knows where a host keeps what decides.
 
@@ -53,40 +47,4 @@ func (h *host) softdepFiles(kmod int) []string {
 		files = append(files, path.Join(h.moddir, "modules.weakdep"))
 	}
 	return files
-}
-
-// ConfigDirs lists the directories whose files decide whether a module may be
-// loaded and is asked for, for every version of kmod and systemd, as the host
-// names them: what to watch for changes. Some may not exist.
-func (o Options) ConfigDirs() []string {
-	dirs := modprobeDirs(latestKmod)
-	dirs = append(dirs, modulesLoadDirs(earliestSystemd)...)
-	dirs = append(dirs, systemdunit.Dirs()...)
-	dirs = append(dirs, "/etc/systemd", "/etc/systemd/system.conf.d")
-	// Of mentionDirs, what administrators write today.
-	return append(dirs, "/etc/cron.d", "/etc/udev/rules.d", "/etc/containers/systemd", "/etc/systemd/system-generators")
-}
-
-// ConfigSubdir reports whether a directory of this name in one of
-// [Options.ConfigDirs] has such files, too: drop-ins of units, and links to them.
-// Those of packages, a hundred on a host, are not among them: they are installed
-// and removed with the package, which changes the directory.
-func ConfigSubdir(dir, name string) bool {
-	return slices.Contains(systemdunit.Dirs(), dir) && !strings.HasPrefix(dir, "/usr/lib/") && !strings.HasPrefix(dir, "/lib/") && slices.Contains([]string{".d", ".wants", ".requires", ".upholds"}, path.Ext(name))
-}
-
-// NextBootDirs lists, as [Options.ConfigDirs] does, the directories whose files
-// decide what is different in the next boot. Do not look below /boot where it is an
-// automount that nothing has used.
-func (o Options) NextBootDirs() []string {
-	dirs := append(sysctlDirs(earliestSystemd), bootEntriesDir, bootcKargs, defaultGrubDir, path.Dir(moduleDir("x")))
-	for _, name := range NextBootFiles() {
-		dirs = append(dirs, path.Dir(name))
-	}
-	return dirs
-}
-
-// NextBootFiles lists single files that decide what is different in the next boot.
-func NextBootFiles() []string {
-	return slices.Concat([]string{defaultGrub, stagedOSTree}, grubEnvironments, cmdlines, grubMenus)
 }

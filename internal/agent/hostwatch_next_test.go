@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -17,25 +18,42 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// TestWatchHost: the files by which the next boot differs are watched, also where
-// none of them existed.
-func TestWatchHost(t *testing.T) {
+// TestWhatIsReadIsWatched: whatever an inspection goes by is watched, also where it did
+// not exist.
+func TestWhatIsReadIsWatched(t *testing.T) {
 	root := t.TempDir()
-	w := WatchHost(kmod.Options{Root: root, KernelRelease: "6.1.0"})
-	fired := make(chan string, 100)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	if err := os.MkdirAll(root+markDir, 0o755); err != nil {
-		t.Fatal(err)
+	write := func(name, text string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(root+name), 0o755), os.WriteFile(root+name, []byte(text), 0o755)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	go func() { done <- w.Run(ctx, func(why string) { fired <- why }) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
+	const units = "/usr/lib/systemd/system"
+	for name, text := range map[string]string{
+		"/usr/lib/systemd/systemd": "\x7fELF", units + "/systemd-modules-load.service": "[Service]\nExecStart=/usr/lib/systemd/systemd-modules-load\n", "/lib/modules/6.1.0/modules.order": "",
+		units + "/sysinit.target": "[Unit]", units + "/basic.target": "[Unit]", units + "/multi-user.target": "[Unit]", units + "/default.target": "[Unit]\nWants=multi-user.target\n",
+		"/etc/systemd/system/x.service": "[Unit]\nConditionPathExists=!/etc/no-sctp\n[Service]\nType=oneshot\nEnvironmentFile=-/etc/default/x\nExecStart=/opt/x/load\nExecStart=/sbin/sysctl -p\nExecStart=/sbin/modprobe sctp\n",
+		"/opt/x/load":                   "#!/bin/sh\n/usr/local/sbin/more\n", "/etc/modprobe.d/x.conf": "install sctp /opt/y/load\n", "/boot/loader/entries/x.conf": "linux /boot/vmlinuz-6.1.0\n",
+		"/etc/modules": "x\n", "/etc/kernel/x": "", markDir + "/x": "",
+	} {
+		write(name, text)
+	}
+	for name, target := range map[string]string{
+		"/sbin": "usr/sbin", "/usr/sbin/init": "../lib/systemd/systemd", "/etc/modules-load.d/modules.conf": "../modules", "/usr/sbin/modprobe": "/opt/kmod/kmod",
+		"/etc/systemd/system/multi-user.target.wants/x.service": "../x.service",
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(root+name), 0o755), os.Symlink(target, root+name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := NewHostWatch(root)
+	fired := run(t, w, func() {
+		if _, err := kmod.Inspect(context.WithoutCancel(t.Context()), kmod.Options{Root: root, KernelRelease: "6.1.0", Looked: w.Looked}, kmod.SCTP()); err != nil {
 			t.Error(err)
 		}
+		look := w.looked // and the mark's directory
+		w.Looked(kmod.Looked{Names: look.Names, Lists: append(slices.Clone(look.Lists), markDir)})
 	})
-	<-fired
 	for _, file := range []string{
 		"/boot/loader/entries/x.conf", "/boot/grub2/grubenv", "/etc/default/grub", "/etc/kernel/cmdline", "/usr/lib/kernel/cmdline",
 		"/etc/systemd/system.conf", "/etc/systemd/system.conf.d/x.conf",
@@ -43,19 +61,24 @@ func TestWatchHost(t *testing.T) {
 		"/lib/modules/6.2.0/modules.dep.bin",
 		"/etc/systemd/system/systemd-modules-load.service", "/etc/systemd/system/multi-user.target.wants/load.service",
 		"/etc/systemd/system/basic.target.requires/load.service", "/etc/systemd/system/systemd-.service.d/x.conf",
-		"/run/systemd/system/service.d/x.conf", "/usr/local/lib/systemd/system/load.service.d/x.conf",
-		"/usr/lib/systemd/system/load.service", "/etc/systemd/system.control/load.service.d/50.conf",
+		"/run/systemd/system/service.d/x.conf", "/usr/local/lib/systemd/system/x.service.d/x.conf",
+		"/usr/lib/systemd/system/load.service", "/etc/systemd/system.control/x.service.d/50.conf",
 		"/etc/udev/rules.d/90-sctp.rules", "/etc/cron.d/sctp", "/etc/containers/systemd/sctp.container", "/etc/systemd/system-generators/sctp",
+		"/etc/sysctl.conf", "/etc/modules", "/etc/crontab", "/etc/rc3.d/S99x", "/etc/network/interfaces", "/etc/network/if-up.d/x", "/etc/NetworkManager/dispatcher.d/x", "/etc/cloud/cloud.cfg",
+		"/var/lib/cloud/instance/user-data.txt", "/var/lib/cloud/scripts/per-boot/x", "/oem/grub.cfg", "/boot/extlinux/extlinux.conf", "/boot/efi/loader/entries/x.conf", "/efi/EFI/Linux/x.efi",
+		"/etc/no-sctp", "/etc/default/x", "/opt/x/load", "/usr/local/sbin/more", "/opt/kmod/kmod", "/usr/sbin/sysctl", "/etc/os-release", "/run/systemd/generator.early/systemd-modules-load.service",
 	} {
 		if err := os.MkdirAll(filepath.Dir(root+file), 0o755); err != nil {
 			t.Fatal(err)
 		}
 		handled(t, fired, root)
-		if err := os.WriteFile(root+file, []byte("x"), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		before, err := os.ReadFile(root + file)
+		write(file, string(before)+"\n")
 		if got := handled(t, fired, root); len(got) == 0 && file != "/lib/modules/6.2.0/modules.dep.bin" {
 			t.Errorf("nothing is fired when %s is written", file)
+		}
+		if err != nil {
+			_ = os.Remove(root + file)
 		}
 	}
 }
@@ -67,7 +90,9 @@ func scanner(t *testing.T, root string, dirs ...string) *dirWatch {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Close() })
-	return &dirWatch{ConfigDirs: ConfigDirs{Root: root, Dirs: dirs}, w: w, watched: map[string]inode{}}
+	watch := NewHostWatch(root)
+	look(t, watch, dirs...)
+	return &dirWatch{HostWatch: watch, w: w, watched: map[string]inode{}}
 }
 
 // TestWatchWithoutPermission: a directory that the agent may not read keeps it from
@@ -95,7 +120,8 @@ func TestWatchWithoutPermission(t *testing.T) {
 			failed <- err
 			return
 		}
-		failed <- s.scan()
+		_, err := s.scan()
+		failed <- err
 	}()
 	if err := <-failed; err != nil {
 		t.Fatal(err)
@@ -118,7 +144,7 @@ func TestWatchLoop(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := scanner(t, root, "/etc/modprobe.d", "/etc/modules-load.d")
-	if err := s.scan(); err != nil {
+	if _, err := s.scan(); err != nil {
 		t.Fatal(err)
 	}
 	if _, ok := s.watched[root+"/etc/modules-load.d"]; !ok {
@@ -134,7 +160,9 @@ func TestWatchLoop(t *testing.T) {
 func TestWatchNoAutomount(t *testing.T) {
 	const rootOfChild = "TEST_WATCH_ROOT"
 	if root := os.Getenv(rootOfChild); root != "" {
-		if err := scanner(t, root, (kmod.Options{}).NextBootDirs()...).scan(); err != nil {
+		s := scanner(t, root)
+		s.looked = kmod.Looked{Names: []string{"/boot", "/boot/loader/entries/x.conf"}, Lists: []string{"/boot/loader/entries"}}
+		if _, err := s.scan(); err != nil {
 			t.Fatal(err)
 		}
 		return

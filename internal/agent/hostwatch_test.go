@@ -9,11 +9,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
 // Whatever an administrator or a package manager does to the directories is
 // noticed at once; what does not matter is not.
-func TestConfigDirs(t *testing.T) {
+func TestHostWatch(t *testing.T) {
 	must := func(t *testing.T, err error) {
 		t.Helper()
 		if err != nil {
@@ -103,7 +106,7 @@ func TestConfigDirs(t *testing.T) {
 			if tt.before != nil {
 				tt.before(t, root)
 			}
-			fired := startConfigDirs(t, root)
+			fired := startWatch(t, root, "/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", markDir)
 			tt.do(t, root)
 			if tt.want != "" {
 				await(t, fired, tt.want)
@@ -127,7 +130,7 @@ func TestConfigDirs(t *testing.T) {
 // A directory that is removed and made again before the agent has heard of it may
 // have the inode number of the first one (ext4 reuses it), and is watched
 // nevertheless.
-func TestConfigDirMadeAgain(t *testing.T) {
+func TestHostWatchMadeAgain(t *testing.T) {
 	root := t.TempDir()
 	dir := root + "/modprobe.d"
 	must := func(err error) {
@@ -147,7 +150,8 @@ func TestConfigDirMadeAgain(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	w := ConfigDirs{Root: root, Dirs: []string{"/modprobe.d", markDir}, Relevant: relevantConfig}
+	w := NewHostWatch(root)
+	look(t, w, "/modprobe.d", markDir)
 	go func() { done <- w.Run(ctx, func(why string) { first(); fired <- why }) }()
 	<-fired
 	handled(t, fired, root)
@@ -160,16 +164,30 @@ func TestConfigDirMadeAgain(t *testing.T) {
 	must(<-done)
 }
 
-func startConfigDirs(t *testing.T, root string) chan string {
+// startWatch watches directories, which are listed again whenever something is fired, as
+// by an inspection.
+func startWatch(t *testing.T, root string, dirs ...string) chan string {
+	t.Helper()
+	if err := os.MkdirAll(root+markDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := NewHostWatch(root)
+	return run(t, w, func() { look(t, w, dirs...) })
+}
+
+// run runs a watch, with something that looks at the host at first, and whenever it fires.
+func run(t *testing.T, w *HostWatch, look func()) chan string {
 	t.Helper()
 	fired := make(chan string, 100)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	if err := os.MkdirAll(root+markDir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	w := ConfigDirs{Root: root, Dirs: []string{"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", markDir}, Relevant: relevantConfig}
-	go func() { done <- w.Run(ctx, func(why string) { fired <- why }) }()
+	look()
+	go func() {
+		done <- w.Run(ctx, func(why string) {
+			look()
+			fired <- why
+		})
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -178,6 +196,23 @@ func startConfigDirs(t *testing.T, root string) chan string {
 	})
 	<-fired
 	return fired
+}
+
+// look lists directories.
+func look(t *testing.T, w *HostWatch, dirs ...string) {
+	t.Helper()
+	tree, err := hostroot.Open(w.Root)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer tree.Close()
+	for _, dir := range dirs {
+		_, _ = tree.ReadDir(dir) // which may not be there
+	}
+	var at kmod.Looked
+	at.Names, at.Lists = tree.Looked()
+	w.Looked(at)
 }
 
 // await waits until something with this text is fired. It normally comes at once:
@@ -199,7 +234,7 @@ func await(t *testing.T, fired chan string, want string) {
 }
 
 // markDir is a directory that is there and watched all the time.
-const markDir = modulesDir + "/6.1.0"
+const markDir = "/lib/modules/6.1.0"
 
 // handled is what is fired of all that was done before, when the watch has heard of
 // all of it: inotify(7) gives events in the order in which they happened, so it
