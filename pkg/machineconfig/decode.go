@@ -53,6 +53,8 @@ type Config struct {
 	unfit []string
 	// firstBoot is a section that only a node's first boot applies, "" if there is none.
 	firstBoot string
+	// beside are notes on what else the stream has.
+	beside []string
 }
 
 // HostFile is a decoded file.
@@ -111,6 +113,7 @@ type value struct {
 	Items    json.RawMessage `json:"items"`
 	Spec     json.RawMessage `json:"spec"`
 	Ignition json.RawMessage `json:"ignition"`
+	Variant  string          `json:"variant"` // of Butane
 }
 
 // metadata is that of a MachineConfig.
@@ -214,6 +217,7 @@ func Decode(r io.Reader, source string) ([]Config, error) {
 	}
 	switch {
 	case d.broken < len(d.configs):
+		d.configs[0].beside = d.beside
 		return d.configs, nil
 	case d.err != nil:
 		return nil, fmt.Errorf("%s: %w", source, d.err)
@@ -229,6 +233,7 @@ type decoder struct {
 	configs []Config
 	broken  int   // of them that could not be decoded at all
 	err     error // the first thing that was passed over, or broken
+	beside  []string
 }
 
 func (d *decoder) fail(err error) {
@@ -280,9 +285,27 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		}
 		c.Name, c.firstBoot = source, "" // all of it is for a first boot
 		d.configs = append(d.configs, c)
+	case o.Kind == "" && o.Variant != "":
+		d.passOver("a Butane configuration is not looked into: give what butane makes of it")
+	case !strings.HasPrefix(o.Kind, Kind) && bytes.Contains(raw, []byte(Kind)) && embedded().Match(raw):
+		d.passOver(clip(o.Kind) + ": a MachineConfig in it is not looked into: give that alone")
 	}
 	return nil
 }
+
+// passOver notes what is not looked into.
+func (d *decoder) passOver(what string) {
+	d.fail(errors.New(what))
+	if !slices.Contains(d.beside, what) {
+		d.beside = append(d.beside, what)
+	}
+}
+
+// embedded finds a MachineConfig in another object: in the text of a ConfigMap for hosted
+// control planes, or in a policy's templates.
+var embedded = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`"kind":\s*"` + Kind + `"|kind: ["']?` + Kind + `\b[^A-Za-z]|\\"kind\\":\s*\\"` + Kind + `\\"`)
+})
 
 // renderedName is what the machine-config-operator calls what it renders:
 // rendered-POOL-HASH.

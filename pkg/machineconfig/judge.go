@@ -257,6 +257,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		for _, note := range c.Notes {
 			e.Notes = append(e.Notes, fmt.Sprintf("%s %s: %s", Kind, c.Name, note))
 		}
+		e.Notes = append(e.Notes, c.beside...)
 	}
 	if pool.leftOut != nil {
 		unread = append(unread, fmt.Sprintf("%s %s was left out, and has what the other MachineConfigs of the pool do not have: give all of the pool's, or %[2]s alone", Kind, pool.leftOut.Name))

@@ -748,6 +748,12 @@ func TestDecode(t *testing.T) {
 		"nothing":            {"", nil, "no MachineConfig"},
 		"another kind":       {"kind: Pod\n", nil, "no MachineConfig"},
 		"not yaml":           {"\t: {{{", nil, "document 1"},
+		"in a ConfigMap":     {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n    metadata:\n", nil, "ConfigMap: a MachineConfig in it is not looked into"},
+		"JSON in one":        {`{"kind":"ConfigMap","data":{"config":"{\"kind\": \"MachineConfig\"}"}}`, nil, "not looked into"},
+		"in a policy":        {`{"kind":"Policy","spec":{"x":[{"objectDefinition":{"kind":"MachineConfig"}}]}}`, nil, "Policy: a MachineConfig in it"},
+		"its pool":           {`{"kind":"MachineConfigPool","status":{"configuration":{"source":[{"kind":"MachineConfig"}]}}}`, nil, "no MachineConfig"},
+		"another's name":     {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfigPool\n", nil, "no MachineConfig"},
+		"butane":             {"variant: openshift\nversion: 4.14.0\n", nil, "what butane makes of it"},
 		"a scalar":           {"sctp", nil, "not a manifest"},
 		"a number as a path": {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
 		"lists in lists":     {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
@@ -771,6 +777,18 @@ func TestDecode(t *testing.T) {
 				t.Errorf("got %v, want %v", names, c.names)
 			}
 		})
+	}
+}
+
+// What is passed over beside MachineConfigs is noted, if it has one in it.
+func TestDecodeBeside(t *testing.T) {
+	configs, err := Decode(strings.NewReader("kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n---\nkind: Pod\n---\n"+documented), "input")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Judge(t.Context(), Pools(configs)[0], Host{})
+	if err != nil || e.Enabled != kmod.AnswerTrue || !slices.Equal(e.Notes, []string{"ConfigMap: a MachineConfig in it is not looked into: give that alone"}) {
+		t.Errorf("%s, %q, %v", e.Enabled, e.Notes, err)
 	}
 }
 
