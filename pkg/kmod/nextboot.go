@@ -54,7 +54,11 @@ const (
 	vendorCmdline  = "/usr/lib/kernel/cmdline" // where that is not there
 	bootcKargs     = "/usr/lib/bootc/kargs.d"
 	stagedOSTree   = "/run/ostree/staged-deployment"
-	grubESP        = "/boot/efi/EFI" // a grub.cfg for each vendor; until RHEL 8 the only one
+	// A file that transactional-update writes with each snapshot that it makes the default
+	// (set_reboot_level in its sbin/transactional-update), and zypper of other systems, too.
+	rebootNeeded        = "/run/reboot-needed"
+	transactionalUpdate = "/usr/sbin/transactional-update"
+	grubESP             = "/boot/efi/EFI" // a grub.cfg for each vendor; until RHEL 8 the only one
 )
 
 var (
@@ -113,6 +117,9 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	}
 	if h.otherDeployment(sources) {
 		next.Pending, next.Known = append(next.Pending, Evidence{File: sources.entries[0].file, Effect: "is the default, another deployment of OSTree, which has an /etc of its own"}), false
+	}
+	if !h.builtin && h.has(transactionalUpdate) == AnswerTrue && h.has(rebootNeeded) != AnswerFalse {
+		next.Pending, next.Known = append(next.Pending, Evidence{File: rebootNeeded, Effect: "is there: the next boot may bring another snapshot of transactional-update"}), false
 	}
 	if !h.builtin {
 		nh.nextSysctls(m, now, &next)
@@ -584,7 +591,11 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 	case s.sure:
 		release, dir = h.entryKernel(s.entries[0])
 		chosen = true
-	case !s.staged:
+	}
+	switch ostree := s.sure && strings.HasPrefix(s.entries[0].id, "ostree-"); {
+	case isRelease(release) || s.staged || ostree:
+	default: // the default kernel's file does not have its release in its name
+		chosen = false
 		release = h.newestKernel()
 		dir = moduleDir(release)
 		h.anyKernel(s, next)

@@ -305,6 +305,12 @@ func strangeHosts() (list []strangeHost) {
 	add("next kernel: one of another flavour, newer, lacks and is not the default", withKernels(whole(requested, entry("a", release, "ro"), entry("b", uek, "ro"), saved("a")), kernel(uek, "dummy")), "loaded")
 	add("next kernel: default kernel has no module directory", whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), saved("b")), "onboot=unknown|blocked")
 	add("next kernel: default kernel by next_entry", withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, "ro"), file("boot/grub2/grubenv", "saved_entry=a\nnext_entry=b\n")), kernel(newer, "dummy")), "onboot=unknown|blocked")
+	transactional := file("usr/sbin/transactional-update", "#!/bin/bash\n")
+	add("next snapshot: transactional-update has made one", whole(requested, transactional, file("run/reboot-needed", "reboot")), "unknown;warnings~=/run/reboot-needed")
+	add("next snapshot: none", whole(requested, transactional), "loaded")
+	add("next snapshot: no such system", whole(requested, file("run/reboot-needed", "")), "loaded")
+	add("next kernel: the only one has no release in its name, running lacks, newer has", withKernels(noSCTP(whole(requested, file("boot/grub/grub.cfg", "menuentry 'Arch' {\n linux /vmlinuz-linux ro\n}\n"))), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|loaded")
+	add("next kernel: the only one has no release in its name, newer lacks", withKernels(whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n linux /vmlinuz ro\n}\n")), kernel(newer, "dummy")), "onboot=unknown")
 	deployment := func(modules ...string) *hostcase.Case {
 		const dir = "sysroot/ostree/deploy/rhcos/deploy/abc.0"
 		c := withKernels(whole(requested, file("run/ostree-booted", ""), link("ostree", "sysroot/ostree"), link("sysroot/ostree/boot.1", "boot.1.1"), link("sysroot/ostree/boot.1.1/rhcos/fff/0", "../../../deploy/rhcos/deploy/abc.0"),
