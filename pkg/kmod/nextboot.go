@@ -58,7 +58,9 @@ const (
 	// (set_reboot_level in its sbin/transactional-update), and zypper of other systems, too.
 	rebootNeeded        = "/run/reboot-needed"
 	transactionalUpdate = "/usr/sbin/transactional-update"
-	grubESP             = "/boot/efi/EFI" // a grub.cfg for each vendor; until RHEL 8 the only one
+	// Where it is, the menu of /boot is not the one that is booted (proxmox-boot-tool).
+	proxmoxBoot = "/etc/kernel/proxmox-boot-uuids"
+	grubESP     = "/boot/efi/EFI" // a grub.cfg for each vendor; until RHEL 8 the only one
 )
 
 var (
@@ -94,10 +96,11 @@ type bootSources struct {
 	env            map[string]grubVariable
 	want           string // what GRUB boots by default: a name, a title or a number, "" the first
 	// hints are arguments of files from which entries are made, and of a staged
-	// deployment.
-	hints  []bootArgument
-	staged bool
-	unseen []string
+	// deployment; elsewhere is the first file of another boot loader that has some.
+	hints     []bootArgument
+	elsewhere string
+	staged    bool
+	unseen    []string
 }
 
 // nextBoot looks for what differs in the next boot, and judges by it.
@@ -220,21 +223,31 @@ func (h *host) gatherBootSources() bootSources {
 	grub.parse(defaultGrub, read(defaultGrub))
 	addHints(defaultGrubDir, ".cfg", grub.parse)
 	s.hints = append(s.hints, grub.arguments()...)
-	for _, name := range otherLoaders {
-		s.hints = append(s.hints, parseOtherLoader(name, read(name))...)
+	other := func(name string, list []bootArgument) []bootArgument {
+		if s.elsewhere == "" && len(list) > 0 {
+			s.elsewhere = name
+		}
+		return list
 	}
-	// Kernels that bring their own arguments, which are not read.
+	otherLoader := func(name string, data []byte) []bootArgument { return other(name, parseOtherLoader(name, data)) }
+	for _, name := range otherLoaders {
+		s.hints = append(s.hints, otherLoader(name, read(name))...)
+	}
+	// Kernels that bring their own arguments, and other boot loaders beside GRUB, which are not read.
 	images := func(esp string) bool {
 		if len(s.entries) == 0 {
 			return false
 		}
+		if h.has(esp+"/EFI/systemd") == AnswerTrue && slices.ContainsFunc(s.entries, func(e bootEntry) bool { return e.menu }) {
+			return true // systemd-boot, which does not read GRUB's menu
+		}
 		list, _ := h.ReadDir(esp + "/EFI/Linux")
 		return slices.ContainsFunc(list, func(e hostroot.Entry) bool { return strings.HasSuffix(e.Name, ".efi") })
 	}
-	unified := images(bootDir)
+	unified := images(bootDir) || len(s.entries) > 0 && h.has(proxmoxBoot) == AnswerTrue
 	for _, esp := range esps {
 		if !h.Automount(esp) && h.has(esp) == AnswerTrue {
-			addHints(esp+"/loader/entries", ".conf", parseOtherLoader)
+			addHints(esp+"/loader/entries", ".conf", otherLoader)
 			unified = unified || images(esp)
 		}
 	}
@@ -245,9 +258,15 @@ func (h *host) gatherBootSources() bootSources {
 		if name == vendorCmdline && h.has(kernelCmdline) != AnswerFalse {
 			continue
 		}
-		if !strings.HasPrefix(name, bootDir+"/") || len(s.unseen) == 0 || s.unseen[0] != bootDir {
-			s.hints = append(s.hints, parseKernelCmdline(name, read(name))...)
+		inBoot := strings.HasPrefix(name, bootDir+"/")
+		if inBoot && len(s.unseen) > 0 && s.unseen[0] == bootDir {
+			continue
 		}
+		list := parseKernelCmdline(name, read(name))
+		if inBoot {
+			list = other(name, list)
+		}
+		s.hints = append(s.hints, list...)
 	}
 	addHints(bootcKargs, ".toml", func(file string, data []byte) []bootArgument { return parseKargs(file, data, h.kern.Machine) })
 	if s.sure {
@@ -259,7 +278,7 @@ func (h *host) gatherBootSources() bootSources {
 // gatherMenus reads GRUB's own configuration, and chooses among the entries of both.
 func (s *bootSources) gatherMenus(h *host, files []bootEntry, read func(name string) []byte) {
 	names := slices.Clone(grubMenus)
-	if !h.Automount(grubESP) {
+	if !h.Automount(path.Dir(grubESP)) {
 		vendors, _ := h.ReadDir(grubESP)
 		for _, e := range vendors[:min(len(vendors), maxVendors)] {
 			names = append(names, grubESP+"/"+e.Name+"/grub.cfg")
@@ -301,9 +320,14 @@ func (s *bootSources) gatherMenus(h *host, files []bootEntry, read func(name str
 	certain := true
 	for _, menu := range menus {
 		var known bool
+		more := false
+		for _, name := range menu.sources {
+			name = path.Dir(menu.file) + "/" + name
+			more = more || h.has(name) != AnswerFalse
+			menu.vague = menu.vague || anyDefault().Match(read(name))
+		}
 		s.want, known = menu.wanted(s.env)
 		certain = certain && known
-		more := slices.ContainsFunc(menu.sources, func(name string) bool { return h.has(path.Dir(menu.file)+"/"+name) != AnswerFalse })
 		if e, ok := menu.chosen(s.env, files, more); ok {
 			chosen = append(chosen, e)
 		}
@@ -368,7 +392,14 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			next.Known = false
 		}
 	}
-	for key, a := range ordered(h.relevant(s.hints)) {
+	hints := h.relevant(s.hints)
+	for key, a := range ordered(now) {
+		if _, ok := hints[key]; !ok && len(s.entries) == 0 && s.elsewhere != "" {
+			add(bootArgument{file: s.elsewhere}, "does not have the argument "+printable(a.token)+" of this boot")
+			next.Known = false
+		}
+	}
+	for key, a := range ordered(hints) {
 		if _, ok := now[key]; !ok {
 			add(a, notNow)
 			// Only what the boot loader has counts, until its configuration is

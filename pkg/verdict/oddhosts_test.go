@@ -387,6 +387,18 @@ func strangeHosts() (list []strangeHost) {
 		add("arguments: "+name+" beside the entry", whole(requested, entry("a", release, "ro"), file(name, text)), "loaded;warnings~="+name)
 		add("arguments: "+name+" without", whole(requested, file(name, strings.Replace(text, "module_blacklist=sctp", "quiet", 1))), "loaded;warnings~!="+name)
 	}
+	for name, text := range map[string]string{
+		"boot/firmware/cmdline.txt": "console=serial0 root=x rootwait\n", "boot/extlinux/extlinux.conf": "LABEL x\n  APPEND ro\n", "oem/grub.cfg": "set linux_append=\"quiet\"\n", "efi/loader/entries/a.conf": "options ro\n",
+	} {
+		add("arguments: gone from "+name, cmdline(arg, requested, file(name, text)), "unknown;warnings~="+name)
+		add("arguments: gone from "+name+", and the entry has it", cmdline(arg, requested, file(name, text), entry("a", release, arg)), "blocked")
+		add("arguments: of this boot and of "+name, cmdline(arg, requested, file(name, strings.Replace(strings.Replace(text, "ro\n", arg+"\n", 1), "quiet", arg, 1)), file("boot/cmdline.txt", arg+"\n")), "blocked")
+	}
+	grubMenu := file("boot/grub/grub.cfg", "set default=0\nmenuentry x {\n linux /vmlinuz-"+release+" ro\n}\n")
+	for _, other := range []string{"etc/kernel/proxmox-boot-uuids", "boot/efi/EFI/systemd/systemd-bootx64.efi", "efi/EFI/systemd/systemd-bootx64.efi", "boot/EFI/systemd/systemd-bootx64.efi"} {
+		add("arguments: a menu, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", arg+"\n")), "unknown")
+		add("arguments: the same everywhere, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", "ro\n")), "loaded")
+	}
 	add("arguments: default/grub commented", whole(requested, file("etc/default/grub", "#GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n")), "loaded")
 	add("arguments: default/grub single quotes", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT='quiet modprobe.blacklist=sctp'\n")), "unknown")
 	add("arguments: kernel/cmdline", whole(requested, file("etc/kernel/cmdline", "root=x module_blacklist=sctp\n")), "unknown")
@@ -1065,6 +1077,8 @@ func strangeHosts() (list []strangeHost) {
 	counts := "if [ -n \"${boot_counter}\" -a \"${boot_success}\" = \"0\" ]; then\n if [ \"${boot_counter}\" = \"0\" -o \"${boot_counter}\" = \"-1\" ]; then\n  set default=1\n fi\nfi\n"
 	add("next kernel: boots are not counted", isNewer(whole(requested, grubCfg("set default=0\n"+counts+one("a", release)+one("b", newer)))), "loaded")
 	add("next kernel: boots are counted", isNewer(whole(requested, file("boot/grub/grubenv", "boot_counter=0\n"), grubCfg("set default=0\n"+counts+one("a", release)+one("b", newer)))), "onboot=unknown")
+	add("next kernel: another file sets the default, differs", whole(requested, file("boot/grub/custom.cfg", "set default=1\n"), grubCfg("set default=0\nmenuentry a {\n linux /vmlinuz-"+release+" ro\n}\nmenuentry b {\n linux /vmlinuz-"+release+" "+arg+"\n}\nsource $prefix/custom.cfg\n")), "unknown")
+	add("next kernel: another file, without a default", whole(requested, file("boot/grub/custom.cfg", "set x=1\n"), grubCfg("set default=0\nmenuentry a {\n linux /vmlinuz-"+release+" ro\n}\nmenuentry b {\n linux /vmlinuz-"+release+" "+arg+"\n}\nsource $prefix/custom.cfg\n")), "loaded")
 	add("next kernel: the default may be in another file", withKernels(pinned("gone", "", file("boot/grub/custom.cfg", one("gone", newer)))), "onboot=unknown")
 	// What a shell makes of /etc/default/grub.
 	for text, want := range map[string]string{
