@@ -87,8 +87,6 @@ type grubMenu struct {
 
 var (
 	grubWord       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^\s'"\\{])+`) })
-	grubDefault    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*(?:set\s+)?default=`) })
-	anyDefault     = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\bdefault=`) })
 	grubCorrection = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`if \[ "x\$default" = '([^']*)' \]; then default='([^']*)'; fi;`)
 	})
@@ -201,22 +199,24 @@ const (
 // setsDefault looks for the default in a line of grub.cfg. It is that of the last line
 // that sets it: those under other conditions than that there is a next_entry are vague.
 func (m *grubMenu) setsDefault(line string, conditions []string) {
-	if !strings.Contains(line, "default=") {
+	n := defaults(line)
+	if n == 0 {
 		return
 	}
-	if c := grubCorrection().FindAllStringSubmatch(line, maxListed); c != nil {
-		for _, c := range c {
-			m.corrected[c[1]] = c[2]
+	if strings.HasPrefix(line, `if [ "x$default" =`) {
+		if list := grubCorrection().FindAllStringSubmatch(line, maxListed); len(list) == n {
+			for _, c := range list {
+				m.corrected[c[1]] = c[2]
+			}
+			return
 		}
-		return
 	}
-	at := grubDefault().FindString(line)
-	value, _ := shellValue(line[len(at):], 0)
+	text, at := strings.CutPrefix(strings.TrimLeft(strings.TrimPrefix(line, "set "), " \t"), "default=")
+	value, _ := shellValue(text, 0)
 	name := strings.Trim(value, "${}")
 	uncertain := slices.ContainsFunc(conditions, func(c string) bool { return c != "" })
-	switch n := len(anyDefault().FindAllString(line, 2)); {
-	case n == 0:
-	case at == "" || n > 1:
+	switch {
+	case !at || n > 1:
 		m.vague = true
 	case name == nextEntry && uncertain:
 		m.next, conditions[len(conditions)-1] = true, nextEntry
@@ -227,6 +227,11 @@ func (m *grubMenu) setsDefault(line string, conditions []string) {
 	default:
 		m.wants = value
 	}
+}
+
+// defaults counts what sets the default, and no variable of a longer name.
+func defaults(text string) int {
+	return strings.Count(text, "default=") - strings.Count(text, "_default=")
 }
 
 // bootCounter is the variable of GRUB by which boots that failed are counted.

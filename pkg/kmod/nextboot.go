@@ -324,7 +324,7 @@ func (s *bootSources) gatherMenus(h *host, files []bootEntry, read func(name str
 		for _, name := range menu.sources {
 			name = path.Dir(menu.file) + "/" + name
 			more = more || h.has(name) != AnswerFalse
-			menu.vague = menu.vague || anyDefault().Match(read(name))
+			menu.vague = menu.vague || defaults(string(read(name))) > 0
 		}
 		s.want, known = menu.wanted(s.env)
 		certain = certain && known
