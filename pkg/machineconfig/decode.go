@@ -419,6 +419,9 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 			c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("it refers to another configuration, which was not read: %s", clip(*r.Source))})
 		}
 	}
+	if version := ign.Ignition.Version; specification().MatchString(version) && !ofOperator().MatchString(version) {
+		c.unfit = append(c.unfit, "ignition.version "+version)
+	}
 	for _, f := range ign.Storage.Files {
 		if f.Mode > int(fs.ModePerm) {
 			c.unfit = append(c.unfit, fmt.Sprintf("mode 0%o of %s is more than 0777", f.Mode, clip(f.Path))) // 644, which is 01204
@@ -570,8 +573,12 @@ func (ign *ignition) refused() (why []string) {
 	return why
 }
 
-// specification matches the versions of Ignition's configuration that there are.
-var specification = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[23]\.[0-9]\.0$`) })
+// The versions of Ignition's configuration that there are, and of them those of the
+// machine-config-operator (IgnParseWrapper), which takes 3.5 from OpenShift 4.19 on.
+var (
+	specification = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(2\.[0-4]|3\.[0-6])\.0$`) })
+	ofOperator    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(2\.[0-2]|3\.[0-5])\.0$`) })
+)
 
 // unitTypes are the suffixes that Ignition takes for those of units.
 var unitTypes = strings.Fields(".service .socket .device .mount .automount .swap .target .path .timer .snapshot .slice .scope")
