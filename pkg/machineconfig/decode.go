@@ -311,6 +311,10 @@ var embedded = sync.OnceValue(func() *regexp.Regexp {
 // rendered-POOL-HASH.
 var renderedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^rendered-(.+)-[0-9a-f]{32}$`) })
 
+// extensions are those of the machine-config-operator (SupportedExtensions), in any
+// release: a package is none.
+var extensions = strings.Fields("ipsec kerberos kernel-devel sandboxed-containers sysstat two-node-ha usbguard wasm")
+
 // generatedBy is the annotation of what the machine-config-operator makes.
 const generatedBy = "machineconfiguration.openshift.io/generated-by-controller-version"
 
@@ -324,6 +328,7 @@ func (d *decoder) machineConfig(o value) {
 		OSImageURL      string          `json:"osImageURL"`
 		KernelType      string          `json:"kernelType"`
 		FIPS            bool            `json:"fips"`
+		Extensions      []string        `json:"extensions"`
 	}
 	var c Config
 	err := unmarshal(o.Metadata, "metadata", &meta)
@@ -337,6 +342,11 @@ func (d *decoder) machineConfig(o value) {
 	}
 	if kernel := spec.KernelType; !slices.Contains([]string{"", "default", "realtime", "64k-pages"}, kernel) {
 		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("the machine-config-operator refuses it: kernelType %s", clip(kernel))})
+	}
+	for _, name := range spec.Extensions {
+		if !slices.Contains(extensions, name) && len(spec.Config) > 0 {
+			c.unfit = append(c.unfit, "extension "+clip(name))
+		}
 	}
 	for _, why := range c.unfit {
 		c.Unread = append(c.Unread, Unread{Err: errors.New("the machine-config-operator refuses it: " + why)})
