@@ -41,7 +41,7 @@ causes the module to be loaded unless --autoload=allow is given.`,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newCheckCommand(), newRunCommand(), command.NewVersion("sctp-agent"),
+		newCheckCommand(), newRunCommand(), newAssessCommand(), command.NewVersion("sctp-agent"),
 		newPeerCommand("verify-listen", "echo SCTP messages", peer.Listen),
 		newPeerCommand("verify-dial", "try paths", peer.Dial),
 		newPeerCommand("verify-client", "follow a Service", peer.Client),

@@ -23,7 +23,7 @@ import (
 const (
 	// mostOwnMemory of a running agent at rest, in bytes: anonymous, besides its
 	// program's file.
-	mostOwnMemory = 4_300_000
+	mostOwnMemory = 3_500_000
 	// The heap has its lasting size after some assessments.
 	assessments, resync = 4, 5 * time.Second
 )

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/agent"
-	"github.com/sctp-agent/sctp-agent/internal/assess"
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/command"
 	"github.com/sctp-agent/sctp-agent/internal/httpserver"
@@ -22,6 +21,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
+	"github.com/sctp-agent/sctp-agent/pkg/probe"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
@@ -108,9 +108,6 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("--prefix: %w", err)
 	}
-	// An assessment takes three megabytes in small pieces. Collected early they
-	// leave fewer holes in the heap, which stays at its size from the first on.
-	debug.SetGCPercent(25)
 	build := buildinfo.Current()
 	conn, err := kubeconn.Open(f.kubeconfig, "sctp-agent/"+build.Version+" ("+build.Platform+")")
 	if err != nil {
@@ -134,20 +131,18 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	var shutdown agent.ShutdownWatch
 	if f.bus != "" {
 		shutdown = agent.Logind{Bus: f.bus}
-		opts.ModulesLoadUnit = func(ctx context.Context) string {
-			ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-			defer cancel()
-			return agent.ModulesLoadUnit(ctx, f.bus)
-		}
 	}
 	var outputs []func(verdict.Report) error
 	if f.nfdDir != "" {
 		outputs = append(outputs, agent.FeatureFile{Dir: f.nfdDir, Lifetime: 3 * f.resync}.Write)
 	}
 	watch := agent.NewHostWatch(opts.Host.Root)
-	opts.Host.Looked = watch.Looked
+	assessor := assessor{
+		assessment: assessment{Options: opts, SystemBus: f.bus}, looked: watch.Looked,
+		program: probe.Self, alone: make(chan struct{}, 1),
+	}
 	a := agent.New(agent.Config{
-		Assess: func(ctx context.Context) verdict.Report { return assess.Assess(ctx, opts) },
+		Assess: assessor.assess,
 		Writer: writer,
 		// Modules that come and go, and files that decide and change.
 		Triggers: []agent.Trigger{

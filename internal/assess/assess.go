@@ -22,7 +22,7 @@ type Options struct {
 	// ModulesLoadUnit returns how systemd-modules-load.service failed, "" if it did
 	// not, or that is not known. Optional: nil where there is no access to the
 	// host's system bus.
-	ModulesLoadUnit func(context.Context) string
+	ModulesLoadUnit func(context.Context) string `json:"-"`
 }
 
 // Assess makes an assessment. It always has a report: what could not be found

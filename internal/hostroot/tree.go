@@ -359,7 +359,8 @@ func (t *Tree) Automount(name string) bool {
 }
 
 // Looked are the names that were looked at, there or not, and the directories that were
-// listed, all without links, sorted. The links on the way are among the names.
+// listed, all without links, sorted. The links on the way are among the names. Left out
+// are names that the list of their directory has, unless others are below them.
 func (t *Tree) Looked() (names, lists []string) {
 	seen := map[string]bool{}
 	for name := range t.looks {
@@ -372,8 +373,16 @@ func (t *Tree) Looked() (names, lists []string) {
 		seen[w.at] = true
 	}
 	delete(seen, ".")
+	above := map[string]bool{}
 	for name := range seen {
-		names = append(names, "/"+name)
+		above[path.Dir(name)] = true
+	}
+	for name := range seen {
+		_, listed := t.lists[path.Dir(name)]
+		_, lists := t.lists[name]
+		if !listed || lists || above[name] || strings.HasPrefix(path.Base(name), ".") {
+			names = append(names, "/"+name)
+		}
 	}
 	for dir := range t.lists {
 		lists = append(lists, path.Join("/", dir))

@@ -73,8 +73,9 @@ type Options struct {
 // Looked is what an inspection has looked at in the host's root: what to watch for
 // changes, as nothing else decides.
 type Looked struct {
-	// Names of files, directories and links that were looked at, there or not. Those of
-	// links on the way are among them, and the others are without links.
+	// Names of files, directories and links that were looked at, there or not, except
+	// those that Lists have. Those of links on the way are among them, and the others are
+	// without links.
 	Names []string
 	// Lists are the directories of which the list of entries was read.
 	Lists []string

@@ -342,10 +342,11 @@ func usage(pid int) used {
 	}
 	b, _ = os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if _, after, ok := strings.Cut(string(b), ") "); ok {
-		if f := strings.Fields(after); len(f) > 12 {
-			user, _ := strconv.ParseInt(f[11], 10, 64)
-			system, _ := strconv.ParseInt(f[12], 10, 64)
-			u.ticks = user + system
+		if f := strings.Fields(after); len(f) > 14 {
+			for _, field := range f[11:15] { // utime, stime, and those of processes that it waited for
+				ticks, _ := strconv.ParseInt(field, 10, 64)
+				u.ticks += ticks
+			}
 		}
 	}
 	return u
