@@ -233,13 +233,14 @@ func (h *host) gatherBootSources() bootSources {
 	for _, name := range otherLoaders {
 		s.hints = append(s.hints, otherLoader(name, read(name))...)
 	}
-	// Kernels that bring their own arguments, and other boot loaders beside GRUB, which are not read.
+	// Kernels that bring their own arguments, and other boot loaders, which do not read GRUB's menu.
+	menu := slices.ContainsFunc(s.entries, func(e bootEntry) bool { return e.menu })
 	images := func(esp string) bool {
 		if len(s.entries) == 0 {
 			return false
 		}
-		if h.has(esp+"/EFI/systemd") == AnswerTrue && slices.ContainsFunc(s.entries, func(e bootEntry) bool { return e.menu }) {
-			return true // systemd-boot, which does not read GRUB's menu
+		if menu && h.has(esp+"/EFI/systemd") == AnswerTrue {
+			return true
 		}
 		list, _ := h.ReadDir(esp + "/EFI/Linux")
 		return slices.ContainsFunc(list, func(e hostroot.Entry) bool { return strings.HasSuffix(e.Name, ".efi") })
@@ -250,9 +251,6 @@ func (h *host) gatherBootSources() bootSources {
 			addHints(esp+"/loader/entries", ".conf", otherLoader)
 			unified = unified || images(esp)
 		}
-	}
-	if unified {
-		s.sure, s.complete = false, false
 	}
 	for _, name := range cmdlines {
 		if name == vendorCmdline && h.has(kernelCmdline) != AnswerFalse {
@@ -267,6 +265,9 @@ func (h *host) gatherBootSources() bootSources {
 			list = other(name, list)
 		}
 		s.hints = append(s.hints, list...)
+	}
+	if unified || menu && s.elsewhere != "" {
+		s.sure, s.complete = false, false
 	}
 	addHints(bootcKargs, ".toml", func(file string, data []byte) []bootArgument { return parseKargs(file, data, h.kern.Machine) })
 	if s.sure {

@@ -395,6 +395,8 @@ func strangeHosts() (list []strangeHost) {
 		add("arguments: of this boot and of "+name, cmdline(arg, requested, file(name, strings.Replace(strings.Replace(text, "ro\n", arg+"\n", 1), "quiet", arg, 1)), file("boot/cmdline.txt", arg+"\n")), "blocked")
 	}
 	grubMenu := file("boot/grub/grub.cfg", "set default=0\nmenuentry x {\n linux /vmlinuz-"+release+" ro\n}\n")
+	add("arguments: a menu, and extlinux", whole(requested, grubMenu, file("boot/extlinux/extlinux.conf", "LABEL x\n APPEND ro "+arg+"\n")), "unknown")
+	add("arguments: the same in a menu and in extlinux", whole(requested, grubMenu, file("boot/extlinux/extlinux.conf", "LABEL x\n APPEND ro\n")), "loaded")
 	for _, other := range []string{"etc/kernel/proxmox-boot-uuids", "boot/efi/EFI/systemd/systemd-bootx64.efi", "efi/EFI/systemd/systemd-bootx64.efi", "boot/EFI/systemd/systemd-bootx64.efi"} {
 		add("arguments: a menu, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", arg+"\n")), "unknown")
 		add("arguments: the same everywhere, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", "ro\n")), "loaded")
