@@ -51,11 +51,15 @@ type Config struct {
 	Notes []string
 	// unfit is what Ignition takes and the machine-config-operator does not.
 	unfit []string
-	// firstBoot is a section that only a node's first boot applies, "" if there is none.
-	firstBoot string
+	// firstBoot is what only a node's first boot applies.
+	firstBoot []firstBootPart
 	// beside are notes on what else the stream has.
 	beside []string
 }
+
+// firstBootPart is something that the machine-config-operator refuses on nodes that were
+// not installed with it: a section, and what it is about.
+type firstBootPart struct{ section, name string }
 
 // HostFile is a decoded file.
 type HostFile struct {
@@ -143,15 +147,13 @@ type ignition struct {
 		ShouldNotExist []string `json:"shouldNotExist"`
 	} `json:"kernelArguments"`
 	Passwd struct {
-		Groups []json.RawMessage `json:"groups"`
-		Users  []struct {
-			Name string `json:"name"`
-		} `json:"users"`
+		Groups []device `json:"groups"`
+		Users  []device `json:"users"`
 	} `json:"passwd"`
 	Storage struct {
-		Disks       []json.RawMessage `json:"disks"`
-		Raid        []json.RawMessage `json:"raid"`
-		Filesystems []json.RawMessage `json:"filesystems"`
+		Disks       []device `json:"disks"`
+		Raid        []device `json:"raid"`
+		Filesystems []device `json:"filesystems"`
 		Directories []struct {
 			Path      string `json:"path"`
 			Overwrite bool   `json:"overwrite"`
@@ -180,6 +182,12 @@ type ignition struct {
 			DropIns  []dropIn `json:"dropins"`
 		} `json:"units"`
 	} `json:"systemd"`
+}
+
+// device is a part of a configuration of which the name suffices.
+type device struct {
+	Name   string `json:"name"`
+	Device string `json:"device"`
 }
 
 type dropIn struct {
@@ -283,7 +291,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		if err != nil {
 			return err
 		}
-		c.Name, c.firstBoot = source, "" // all of it is for a first boot
+		c.Name, c.firstBoot = source, nil // all of it is for a first boot
 		d.configs = append(d.configs, c)
 	case o.Kind == "" && o.Variant != "":
 		d.passOver("a Butane configuration is not looked into: give what butane makes of it")
@@ -387,8 +395,8 @@ func (d *decoder) machineConfig(o value) {
 	if spec.OSImageURL != "" && c.RenderedFor == "" && meta.Annotations[generatedBy] == "" {
 		c.Notes = append(c.Notes, "it sets osImageURL: the files of that image are not judged")
 	}
-	if c.firstBoot == "" && spec.FIPS {
-		c.firstBoot = "spec.fips"
+	if spec.FIPS {
+		c.firstBoot = append(c.firstBoot, firstBootPart{"spec.fips", ""})
 	}
 	if len(c.KernelArguments) > 0 || slices.ContainsFunc(c.Links, func(l Link) bool { return relevant(l.Path) }) {
 		c.Notes = append(c.Notes, c.refusedLater())
@@ -484,41 +492,49 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	return c, nil
 }
 
-// firstBoot is the name of a section that the machine-config-operator refuses on nodes
-// that were not installed with it (isConfigReconcilable, in its
-// pkg/controller/common/reconcile.go): its controller, and until OpenShift 4.14 its daemon.
-func (ign *ignition) firstBoot() string {
+// firstBoot is what the machine-config-operator refuses on nodes that were not installed
+// with it (isConfigReconcilable, in its pkg/controller/common/reconcile.go): its
+// controller, and until OpenShift 4.14 its daemon.
+func (ign *ignition) firstBoot() (list []firstBootPart) {
 	s := &ign.Storage
-	switch {
-	case len(s.Links) > 0:
-		return "storage.links"
-	case len(ign.KernelArguments.ShouldExist)+len(ign.KernelArguments.ShouldNotExist) > 0:
-		return "Ignition's kernelArguments"
-	case len(s.Directories) > 0:
-		return "storage.directories"
-	case len(s.Disks)+len(s.Raid)+len(s.Filesystems) > 0:
-		return "storage.disks, raid or filesystems"
-	case len(ign.Passwd.Groups) > 0:
-		return "passwd.groups"
+	for _, l := range s.Links {
+		list = append(list, firstBootPart{storageLinks, l.Path})
+	}
+	for _, arg := range slices.Concat(ign.KernelArguments.ShouldExist, ign.KernelArguments.ShouldNotExist) {
+		list = append(list, firstBootPart{ignitionArguments, arg})
+	}
+	for _, d := range s.Directories {
+		list = append(list, firstBootPart{"storage.directories", d.Path})
+	}
+	for _, d := range slices.Concat(s.Disks, s.Raid, s.Filesystems) {
+		list = append(list, firstBootPart{"storage.disks, raid or filesystems", d.Name + d.Device})
+	}
+	for _, g := range ign.Passwd.Groups {
+		list = append(list, firstBootPart{"passwd.groups", g.Name})
 	}
 	for _, u := range ign.Passwd.Users {
 		if u.Name != "core" {
-			return "a user that is not core"
+			list = append(list, firstBootPart{"a user that is not core", u.Name})
 		}
 	}
-	return ""
+	return list
 }
 
-// refusedLater is what becomes of such a section.
+const (
+	storageLinks      = "storage.links"
+	ignitionArguments = "Ignition's kernelArguments"
+)
+
+// refusedLater is what becomes of that.
 func (c *Config) refusedLater() string {
-	advice := ""
-	switch c.firstBoot {
-	case "storage.links":
+	section, advice := c.firstBoot[0].section, ""
+	switch section {
+	case storageLinks:
 		advice = ": write an empty file in place of a link to /dev/null"
-	case "Ignition's kernelArguments":
+	case ignitionArguments:
 		advice = ": use spec.kernelArguments"
 	}
-	return "only a node's first boot applies " + c.firstBoot + "; on nodes that exist the machine-config-operator refuses the whole MachineConfig" + advice
+	return "only a node's first boot applies " + section + "; on nodes that exist the machine-config-operator refuses the whole MachineConfig" + advice
 }
 
 // refused is what the specification forbids, of what is decoded here. Of

@@ -79,6 +79,11 @@ func Pools(configs []Config, custom ...string) []Pool {
 			}
 			continue
 		}
+		for i, c := range p.Configs {
+			if of := rendered[role]; len(of) > 0 && !slices.ContainsFunc(of, func(r Config) bool { return !r.hasFirstBoot(c) }) {
+				p.Configs[i].firstBoot = nil // nodes were installed with it
+			}
+		}
 		if of := rendered[role]; len(of) > 0 && !slices.ContainsFunc(of, p.has) {
 			p.leftOut = &of[len(of)-1]
 		}
@@ -102,6 +107,12 @@ func (p *Pool) has(rendered Config) bool {
 		}
 	}
 	return true
+}
+
+// hasFirstBoot reports whether a rendered configuration has what another one has for a
+// first boot alone.
+func (c *Config) hasFirstBoot(other Config) bool {
+	return !slices.ContainsFunc(other.firstBoot, func(p firstBootPart) bool { return !slices.Contains(c.firstBoot, p) })
 }
 
 // parts names what the configuration has that may bear on a module.
@@ -286,7 +297,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 func (p *Pool) withoutFirstBoot() (rest Pool, why []string) {
 	rest.Role = p.Role
 	for _, c := range p.Configs {
-		if c.firstBoot == "" || c.RenderedFor != "" {
+		if len(c.firstBoot) == 0 || c.RenderedFor != "" {
 			rest.Configs = append(rest.Configs, c)
 		} else {
 			why = append(why, fmt.Sprintf("%s %s: %s", Kind, c.Name, c.refusedLater()))

@@ -876,6 +876,34 @@ func TestRendered(t *testing.T) {
 	}
 }
 
+// TestInstalledWith: what all rendered configurations of a pool have, its nodes were
+// installed with; the operator does not take it later.
+func TestInstalledWith(t *testing.T) {
+	linked := machineConfig("a", "worker", `"storage":{"files":[`+file(verdict.VendorBlacklist, "data:,")+`,`+file(verdict.LoadRequest, "data:,sctp")+`],"links":[{"path":"/etc/localtime","target":"x"}]}`, "")
+	with := func(name string) string {
+		return rendered(name, "worker", file(verdict.VendorBlacklist, "data:,"), file(verdict.LoadRequest, "data:,sctp")+`],"links":[{"path":"/etc/localtime","target":"x"}`)
+	}
+	without := rendered("rendered-worker-0", "worker")
+	for name, c := range map[string]struct {
+		objects []string
+		want    string
+	}{
+		"alone":                     {[]string{linked}, "worker unknown"},
+		"all rendered have it":      {[]string{linked, with("rendered-worker-1"), with("rendered-worker-2")}, "worker true"},
+		"one does not have it":      {[]string{linked, with("rendered-worker-1"), without}, "worker unknown"},
+		"another pool's has it":     {[]string{linked, strings.ReplaceAll(with("rendered-worker-1"), "worker", "infra")}, "infra true, worker unknown"},
+		"a rendered one of its own": {[]string{with("rendered-worker-1")}, "worker true"},
+	} {
+		configs, err := Decode(strings.NewReader(strings.Join(c.objects, "\n")), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := enabledBy(t, configs); got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
+		}
+	}
+}
+
 // TestLeftOut: a rendered configuration that other MachineConfigs of its pool keep
 // from being judged is named, if it has more than they have: what the pool has is
 // not known then.
