@@ -424,7 +424,7 @@ type grubVariable struct {
 var grubSet = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*set\s+(\w+)=`) })
 
 // addGrubSets adds what grub.cfg sets of the variables that entries use, under their names
-// with "$": names without it are the environment block's, which has the entry to be booted
+// with "$", or under a condition with "?": names without them are the environment block's, which has the entry to be booted
 // under some that grub.cfg only clears. Of a variable that is set in both, the block's
 // $kernelopts is in force, and grub.cfg's of all others.
 func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, data []byte) {
@@ -442,8 +442,16 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 		return
 	}
 	names[defaultKernelOpts] = true
+	conditions := 0
 	for number, line := range grubLines(data) {
-		if !strings.HasPrefix(strings.TrimLeft(line, " \t"), "set") {
+		text := strings.TrimSpace(line)
+		switch end := strings.TrimSuffix(text, ";"); {
+		case end == "fi":
+			conditions--
+		case strings.HasPrefix(text, "if ") && !strings.HasSuffix(end, "fi"):
+			conditions++
+		}
+		if !strings.HasPrefix(text, "set") {
 			continue
 		}
 		at := grubSet().FindStringSubmatch(line)
@@ -452,7 +460,11 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 		}
 		if name := at[1]; names[name] && (name != kernelOpts || env[name].line == 0) {
 			value, _ := shellValue(cString(line[len(at[0]):]), 0)
-			env["$"+name] = grubVariable{value, file, number}
+			sign := "$"
+			if conditions > 0 && name != kernelOpts { // of which that is a default
+				sign = "?"
+			}
+			env[sign+name] = grubVariable{value, file, number}
 		}
 	}
 }
@@ -485,6 +497,7 @@ func parseGrubEnvironment(file string, data []byte) map[string]grubVariable {
 type bootArgument struct {
 	token, file string
 	line        int
+	maybe       bool // GRUB has it under a condition
 }
 
 // arguments are the entry's, with GRUB's variables replaced ($kernelopts, $tuned_params):
@@ -501,7 +514,7 @@ func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, 
 	}
 	for _, o := range options {
 		for tok := range kernelTokens(o.text) {
-			from := bootArgument{tok, e.file, o.number}
+			from := bootArgument{token: tok, file: e.file, line: o.number}
 			if strings.Contains(tok, "$") {
 				from.token = grubReference().ReplaceAllStringFunc(tok, func(reference string) string {
 					name := strings.Trim(reference, "${}")
@@ -511,6 +524,11 @@ func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, 
 					}
 					if !ok && name == kernelOpts && !e.menu && !e.blscfg || e.blscfg && reference[1] == '{' { // which blscfg does not know
 						missing = reference
+					}
+					if v, ok := env["?"+name]; ok {
+						for tok := range kernelTokens(v.value) {
+							list = append(list, bootArgument{tok, v.file, v.line, true})
+						}
 					}
 					if len(name)+3 >= len(tok) && ok {
 						from.file, from.line = v.file, v.line
@@ -763,7 +781,7 @@ func parseStaged(file string, data []byte) (list []bootArgument) {
 
 func appendTokens(list []bootArgument, text, file string, line int) []bootArgument {
 	for tok := range kernelTokens(text) {
-		list = append(list, bootArgument{tok, file, line})
+		list = append(list, bootArgument{token: tok, file: file, line: line})
 	}
 	return list
 }

@@ -359,7 +359,7 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 	for i, entry := range s.entries {
 		arguments, missing, known := entry.arguments(s.env)
 		if missing != "" && !h.builtin {
-			add(bootArgument{missing, entry.file, entry.options[0].number}, "is set in no file that was read")
+			add(bootArgument{token: missing, file: entry.file, line: entry.options[0].number}, "is set in no file that was read")
 			next.Known = false
 		}
 		if !known {
@@ -368,7 +368,10 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 		then := h.relevant(arguments)
 		differs := false
 		for key, a := range ordered(then) {
-			if _, ok := now[key]; !ok {
+			if a.maybe {
+				add(a, "is an argument of GRUB's under a condition")
+				next.Known = false
+			} else if _, ok := now[key]; !ok {
 				add(a, notNow)
 				differs = true
 				// Some versions of dracut make a file in /run of it.
@@ -437,6 +440,7 @@ func (h *host) agree(s bootSources) bool {
 	var first []string
 	for i, entry := range s.entries {
 		arguments, _, known := entry.arguments(s.env)
+		known = known && !slices.ContainsFunc(arguments, func(a bootArgument) bool { return a.maybe && len(h.relevant([]bootArgument{a})) > 0 })
 		keys := slices.Sorted(maps.Keys(h.relevant(arguments)))
 		if i == 0 {
 			first = keys

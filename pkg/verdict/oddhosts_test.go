@@ -429,6 +429,13 @@ func strangeHosts() (list []strangeHost) {
 		add("arguments: not set, and this boot has none: "+name, whole(requested, entry("a", release, name), saved("a"), blscfg), "loaded")
 		add("arguments: not set in a menu: "+name, cmdline(arg, requested, file("boot/grub2/grub.cfg", "menuentry x {\n  linux /vmlinuz-"+release+" "+name+"\n}\n")), "loaded")
 	}
+	conditional := func(value string) hostcase.Entry {
+		return file("boot/grub2/grub.cfg", "set x=\"\"\nif [ -f /x ]; then\n  set x=\""+value+"\"\nfi\nset default=\"${saved_entry}\"\nblscfg\n")
+	}
+	add("arguments: under a condition", whole(requested, entry("a", release, "ro $x"), saved("a"), conditional(arg)), "unknown;warnings~=under a condition")
+	add("arguments: under a condition, of no concern", whole(requested, entry("a", release, "ro $x"), saved("a"), conditional("ignition.firstboot")), "loaded;warnings~!=under a condition")
+	add("arguments: under a condition, of no entry", whole(requested, entry("a", release, "ro"), saved("a"), conditional(arg)), "loaded")
+	add("arguments: under a condition, all entries", withKernels(whole(requested, entry("a", release, "ro $x"), entry("b", newer, "ro $x"), conditional(arg)), newerHasIt), "unknown")
 	add("arguments: kernelopts of a file that was not found", whole(requested, entry("a", release, "$kernelopts"), saved("a")), "unknown;warnings~=set in no file that was read")
 	add("arguments: kernelopts of the EFI's file", whole(requested, entry("a", release, "$kernelopts"), saved("a"), file("boot/efi/EFI/redhat/grub.cfg", "set default=\"${saved_entry}\"\nset kernelopts=\""+arg+"\"\nblscfg\n")), "blocked")
 	add("arguments: braces, which blscfg does not know", whole(requested, entry("a", release, "ro ${tuned_params}"), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")), "unknown")
