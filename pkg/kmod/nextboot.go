@@ -628,6 +628,9 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 		release, dir = h.entryKernel(s.entries[0])
 		chosen = true
 	}
+	if s.sure && strings.HasPrefix(release, "0-rescue") && !h.builtin {
+		next.Pending, next.Known = append(next.Pending, Evidence{File: s.entries[0].file, Effect: "is the default, a rescue kernel: which release it is is not known"}), false
+	}
 	switch ostree := s.sure && strings.HasPrefix(s.entries[0].id, "ostree-"); {
 	case isRelease(release) || s.staged || ostree:
 	default: // the default kernel's file does not have its release in its name

@@ -310,6 +310,7 @@ func strangeHosts() (list []strangeHost) {
 	add("next snapshot: none", whole(requested, transactional), "loaded")
 	add("next snapshot: no such system", whole(requested, file("run/reboot-needed", "")), "loaded")
 	add("next kernel: the only one has no release in its name, running lacks, newer has", withKernels(noSCTP(whole(requested, file("boot/grub/grub.cfg", "menuentry 'Arch' {\n linux /vmlinuz-linux ro\n}\n"))), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|loaded")
+	add("next kernel: a rescue kernel", whole(requested, entry("a", release, "ro"), entry("m-0-rescue", "0-rescue-m", "ro"), saved("m-0-rescue")), "unknown;warnings~=rescue")
 	add("next kernel: the only one has no release in its name, newer lacks", withKernels(whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n linux /vmlinuz ro\n}\n")), kernel(newer, "dummy")), "onboot=unknown")
 	deployment := func(modules ...string) *hostcase.Case {
 		const dir = "sysroot/ostree/deploy/rhcos/deploy/abc.0"

@@ -79,6 +79,8 @@ func Platforms() []Platform {
 	}
 	const grubby = "grubby --update-kernel=ALL --remove-args="
 	const redHatArticle = "https://access.redhat.com/articles/3760101"
+	// Of SUSE's systems with systemd-boot or GRUB's entries of its kind.
+	const sdbootutil = ", or with sdbootutil in /etc/kernel/cmdline (then run sdbootutil update-all-entries)"
 	redHat := func(name, source string) Platform {
 		return Platform{
 			Name: name, Source: source, matches: id(name),
@@ -153,12 +155,12 @@ func Platforms() []Platform {
 			Name: "sl-micro", Source: "https://documentation.suse.com/sle-micro/6.0/html/Micro-transactional-updates/index.html",
 			matches: id("sl-micro", "sle-micro", "opensuse-microos", "opensuse-leap-micro"),
 			// /usr is a read-only snapshot, the next one is prepared and booted.
-			packages: susePackage, install: "transactional-update pkg install", layer: "into the next snapshot", argumentAt: "/etc/default/grub (then run transactional-update grub.cfg)",
+			packages: susePackage, install: "transactional-update pkg install", layer: "into the next snapshot", argumentAt: "/etc/default/grub (then run transactional-update grub.cfg)" + sdbootutil,
 		},
 		{
 			Name: "sles", Source: "https://documentation.suse.com/sles/15-SP6/html/SLES-all/cha-mod.html",
 			matches:  func(u kmod.Userland) bool { return u.ID == "sles" || strings.HasPrefix(u.ID, "opensuse") },
-			packages: susePackage, install: "zypper install", argumentAt: "/etc/default/grub (then run grub2-mkconfig -o /boot/grub2/grub.cfg)",
+			packages: susePackage, install: "zypper install", argumentAt: "/etc/default/grub (then run grub2-mkconfig -o /boot/grub2/grub.cfg)" + sdbootutil,
 		},
 		{
 			Source:     "https://www.freedesktop.org/software/systemd/man/latest/modules-load.d.html",
