@@ -178,6 +178,7 @@ func end(p *corev1.Pod, message string) {
 // connection, it says what it can say and leaves nothing behind; or the next
 // one takes it away.
 func TestVerifyTidies(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	bin := program(t, "kubectl-sctp")
 	cp := controlPlane(t, controlplane.Options{AuditPolicy: controlplane.AuditMetadata})
 	if err := cp.StartComponent(t.Context(), controlplane.ControllerManager); err != nil {

@@ -50,6 +50,7 @@ type host struct {
 // blacklists keep from SCTP, do what the documented one's do at the next boot,
 // by the real systemd-modules-load, modprobe and kernel.
 func TestMachineConfigOnAHost(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	bin := program(t, "kubectl-sctp")

@@ -15,6 +15,7 @@ import (
 // TestPeers has the listener and the client of verify tell apart, on a real
 // kernel, whatever a network between two namespaces can do to packets.
 func TestPeers(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	ctx := t.Context()
 	bin, err := guest.Program("/bin/sctp-agent", program(t, "sctp-agent"))
 	if err != nil {
