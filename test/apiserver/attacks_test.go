@@ -280,6 +280,7 @@ func isDryRun(e controlplane.AuditEvent) bool { return strings.Contains(e.Reques
 // "namespace:" leaves it, says that nobody confines it; one that is confined asks
 // once, is refused, and says nothing. The Nodes have nothing of the questions.
 func TestPolicyConfinesNobody(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := sharedCluster(t)
 	for _, o := range []string{
 		`{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"moved"}}`,

@@ -51,6 +51,7 @@ const recovers = 75 * time.Second
 // The whole agent, with facts that the test makes up, through an API server
 // that is killed, paused, killed at the start, and comes back each time.
 func TestAPIServerAway(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := ownCluster(t, controlplane.Options{})
 	c.makeNode(t, "away")
 	before := c.others(t, "away")
@@ -283,6 +284,7 @@ func TestWatchCutEverySecond(t *testing.T) {
 
 // A token that expires is read again from its file, at once after a refusal.
 func TestTokenExpires(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := sharedCluster(t)
 	c.makeNode(t, "expires")
 	file := filepath.Join(t.TempDir(), "token")

@@ -208,6 +208,7 @@ func TestForeignEditIsPutBack(t *testing.T) {
 // A writer that insists is noticed, and not fought at full speed; the verdict
 // itself is never held back by that.
 func TestFight(t *testing.T) {
+	t.Parallel() // most of it is waiting
 	c := sharedCluster(t)
 	c.makeNode(t, "fight")
 	w := c.startWriter(t, "fight", func(cfg *nodewriter.Config) { cfg.Events = true })
