@@ -286,6 +286,7 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		}
 		if other.OnBoot != e.OnBoot {
 			e.conclude(why)
+			e.Message = "new nodes and nodes that exist differ"
 		}
 	}
 	return e, nil

@@ -209,7 +209,7 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerFalse, verdict.OnBootBlocked, "sctp-blacklist.conf"},
 		{"other names, same effect: the vendor's file linked to /dev/null", []string{machineConfig("a", "worker",
 			`"storage":{"files":[`+file("/etc/modules-load.d/telco.conf", "data:,sctp%0A")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null","overwrite":true}]}`, "")},
-			kmod.AnswerUnknown, verdict.OnBootUnknown, "only a node's first boot applies storage.links"},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "new nodes and nodes that exist differ: MachineConfig a: only a node's first boot applies storage.links"},
 		{"the same, rendered: nodes have it", []string{rendered("rendered-worker-1", "worker", file(load, "data:,sctp")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null","overwrite":true}`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "refuses the whole MachineConfig"},
 		{"a link in place of what a new node has", []string{rendered("rendered-worker-1", "worker", file(load, "data:,sctp")+`],"links":[{"path":"/etc/modprobe.d/sctp-blacklist.conf","target":"/dev/null"}`)},
