@@ -420,9 +420,6 @@ type grubVariable struct {
 	line        int
 }
 
-// grubSet begins the command of grub.cfg that sets a variable.
-var grubSet = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*set\s+(\w+)=`) })
-
 // addGrubSets adds what grub.cfg sets of the variables that entries use, under their names
 // with "$", or under a condition with "?": names without them are the environment block's, which has the entry to be booted
 // under some that grub.cfg only clears. Of a variable that is set in both, the block's
@@ -442,7 +439,7 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 		return
 	}
 	names[defaultKernelOpts] = true
-	conditions := 0
+	conditions, found := 0, 0
 	for number, line := range grubLines(data) {
 		text := strings.TrimSpace(line)
 		switch end := strings.TrimSuffix(text, ";"); {
@@ -451,19 +448,33 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 		case strings.HasPrefix(text, "if ") && !strings.HasSuffix(end, "fi"):
 			conditions++
 		}
-		if !strings.HasPrefix(text, "set") {
-			continue
-		}
-		at := grubSet().FindStringSubmatch(line)
-		if at == nil {
-			continue
-		}
-		if name := at[1]; names[name] && (name != kernelOpts || env[name].line == 0) {
-			value, _ := shellValue(cString(line[len(at[0]):]), 0)
+		for at := range len(text) {
+			if text[at] != '=' || text[0] == '#' {
+				continue
+			}
+			start := at
+			for start > 0 && (isLetter(text[start-1]) || isDigit(text[start-1]) || text[start-1] == '_') {
+				start--
+			}
+			name := text[start:at]
+			if !names[name] || name == kernelOpts && env[name].line > 0 {
+				continue
+			}
+			if found++; found > maxGrubItems {
+				return
+			}
+			before := strings.TrimRight(text[:start], " \t")
+			before = strings.TrimRight(strings.TrimSuffix(before, "set"), " \t")
 			sign := "$"
-			if conditions > 0 && name != kernelOpts { // of which that is a default
+			switch words := strings.Fields(before); {
+			case len(words) > 0 && (strings.HasSuffix(before, ";") || slices.Contains([]string{"then", "else", "do", "{"}, words[len(words)-1])):
+				sign = "?"
+			case before != "":
+				continue // an argument of another command
+			case conditions > 0 && name != kernelOpts: // of which that is a default
 				sign = "?"
 			}
+			value, _ := shellValue(cString(text[at+1:]), 0)
 			env[sign+name] = grubVariable{value, file, number}
 		}
 	}

@@ -418,9 +418,9 @@ func strangeHosts() (list []strangeHost) {
 	for name, x := range map[string][3]string{
 		"tuned_params of grub.cfg": {"ro $tuned_params", "", "set tuned_params=\"module_blacklist=sctp\""}, "grub.cfg empties it": {"ro $tuned_params", "tuned_params=module_blacklist=sctp", "set tuned_params=\"\""},
 		"kernelopts of grub.cfg": {"$kernelopts", "", "  set kernelopts=\"root=x module_blacklist=sctp \""}, "kernelopts of both": {"$kernelopts", "kernelopts=ro", "set kernelopts=\"module_blacklist=sctp\""},
-		"in a word": {"ro module_blacklist=$names", "names=dccp,sctp", ""}, "of the default": {"$none", "", "set default_kernelopts=\"ro module_blacklist=sctp\""}, "two in a word": {"$kernelopts$tuned_params", "kernelopts=ro\ntuned_params= module_blacklist=sctp", ""}, "of another name": {"ro $other", "", "set others=module_blacklist=sctp"},
+		"in a word": {"ro module_blacklist=$names", "names=dccp,sctp", ""}, "of the default": {"$none", "", "set default_kernelopts=\"ro module_blacklist=sctp\""}, "two in a word": {"$kernelopts$tuned_params", "kernelopts=ro\ntuned_params= module_blacklist=sctp", ""}, "of another name": {"ro $other", "", "set others=module_blacklist=sctp"}, "without set": {"ro $x", "", "x=\"module_blacklist=sctp\""}, "with a tab": {"ro $x", "", "set\tx=module_blacklist=sctp"}, "in a comment": {"ro $x", "", "# set x=module_blacklist=sctp"}, "as an argument": {"ro $x", "", "echo x=module_blacklist=sctp"},
 	} {
-		want := map[bool]string{true: "loaded", false: "blocked"}[slices.Contains([]string{"grub.cfg empties it", "kernelopts of both", "of another name"}, name)]
+		want := map[bool]string{true: "loaded", false: "blocked"}[slices.Contains([]string{"grub.cfg empties it", "kernelopts of both", "of another name", "in a comment", "as an argument"}, name)]
 		add("arguments: a variable, "+name, whole(requested, entry("a", release, x[0]), file("boot/grub2/grubenv", "saved_entry=a\n"+x[1]+"\n"), file("boot/grub2/grub.cfg", x[2]+"\nset default=\"${saved_entry}\"\nset saved_entry=x\nblscfg\n")), want)
 	}
 	// Variables that are set nowhere: GRUB takes them away.
@@ -435,6 +435,7 @@ func strangeHosts() (list []strangeHost) {
 	}
 	add("arguments: under a condition", whole(requested, entry("a", release, "ro $x"), saved("a"), conditional(arg)), "unknown;warnings~=under a condition")
 	add("arguments: under a condition, of no concern", whole(requested, entry("a", release, "ro $x"), saved("a"), conditional("ignition.firstboot")), "loaded;warnings~!=under a condition")
+	add("arguments: under a condition, in one line", whole(requested, entry("a", release, "ro $x"), saved("a"), file("boot/grub2/grub.cfg", "if [ -f /x ]; then set x=\""+arg+"\"; fi\nset default=\"${saved_entry}\"\nblscfg\n")), "unknown")
 	add("arguments: under a condition, of no entry", whole(requested, entry("a", release, "ro"), saved("a"), conditional(arg)), "loaded")
 	add("arguments: under a condition, all entries", withKernels(whole(requested, entry("a", release, "ro $x"), entry("b", newer, "ro $x"), conditional(arg)), newerHasIt), "unknown")
 	add("arguments: kernelopts of a file that was not found", whole(requested, entry("a", release, "$kernelopts"), saved("a")), "unknown;warnings~=set in no file that was read")
