@@ -101,13 +101,50 @@ func (s *Set) doubt(u *Unit) *Setting {
 		} else if !slices.Contains(kinds, kind) {
 			missing = !v.Vendor // a device, say, which may not be there
 		}
-		if other.Masked || other.Err != nil || missing || s.doubt(other) != nil {
+		if other.Masked || other.Err != nil || missing || s.doubt(other) != nil || s.failsBefore(other, u, v.Key) {
 			by = &v
 			break
 		}
 	}
 	s.doubts[u.Name] = by
 	return by
+}
+
+// failsBefore reports whether a unit that another one requires by a setting surely fails, and the
+// other one waits for it: it is not started then. One that is bound to it needs it to
+// be running, besides.
+func (s *Set) failsBefore(u, other *Unit, setting string) bool {
+	named := func(of *Unit, key, name string) bool {
+		return slices.ContainsFunc(s.named(of, key), func(v Setting) bool { return s.aliasOf(v.Value) == name })
+	}
+	if !named(other, "After", u.Name) && !named(u, "Before", other.Name) {
+		return false
+	}
+	holds := func(prefix string) bool {
+		var list []Setting
+		for _, v := range u.Settings {
+			if v.Section == "Unit" && strings.HasPrefix(v.Key, prefix) && strings.Contains(v.Value, "/") {
+				list = append(list, v)
+			}
+		}
+		all, _ := s.conditions(list, prefix, nil)
+		return all != No
+	}
+	runs, oneshot := holds("Condition"), u.kind() == "oneshot"
+	if setting == "BindsTo" && (!runs || oneshot && !u.remains()) {
+		return true
+	}
+	commands := u.Values("Service", "ExecStartPre")
+	if oneshot {
+		commands = append(commands, u.Values("Service", "ExecStart")...)
+	}
+	return runs && (!holds("Assert") || slices.ContainsFunc(commands, func(v Setting) bool {
+		list, _ := u.Commands(v.Value)
+		return !v.Ignored() && slices.ContainsFunc(list, func(args []string) bool {
+			_, err := s.files.Stat(args[0])
+			return path.Base(args[0]) == "false" || path.IsAbs(args[0]) && hostroot.Absent(err) && !s.partial()
+		})
+	}))
 }
 
 // perpetual are the units that systemd has whatever files of them there are
@@ -140,12 +177,7 @@ func (s *Set) refused(u *Unit) *Setting {
 	if path.Ext(u.Name) != ".service" || u.File == "" || u.Masked || u.alias != "" {
 		return nil
 	}
-	kind, commands := "simple", 0
-	for _, v := range u.Values("Service", "Type") {
-		if slices.Contains([]string{"simple", "exec", "forking", "oneshot", "dbus", "notify", "notify-reload", "idle"}, v.Value) {
-			kind = v.Value
-		}
-	}
+	kind, commands := u.kind(), 0
 	for _, v := range u.Settings {
 		if list, _ := u.Commands(v.Value); v.Section == "Service" && v.Key == "ExecStart" && v.Value != "" && len(list) == 0 {
 			return &v // no name of a program, which another ExecStart= does not make good
@@ -173,22 +205,35 @@ func (s *Set) refused(u *Unit) *Setting {
 	return nil
 }
 
-// Ends reports whether a unit ends by itself as soon as its commands have been run:
-// systemd then runs those that stop it (systemd.service(5), RemainAfterExit=).
-func (u *Unit) Ends() bool {
-	ends := false
+// kind is a service's type.
+func (u *Unit) kind() string {
+	kind := "simple"
 	for _, v := range u.Values("Service", "Type") {
-		ends = v.Value == "oneshot"
+		if slices.Contains([]string{"simple", "exec", "forking", "oneshot", "dbus", "notify", "notify-reload", "idle"}, v.Value) {
+			kind = v.Value
+		}
 	}
-	for _, v := range u.Values("Service", "ExecStart") {
-		list, _ := u.Commands(v.Value)
-		ends = ends || len(list) > 0 && path.Base(list[len(list)-1][0]) == "modprobe"
-	}
+	return kind
+}
+
+// remains reports whether a service counts as running when its commands have ended.
+func (u *Unit) remains() bool {
 	remains := false
 	for _, v := range u.Values("Service", "RemainAfterExit") {
 		remains = isYes(v.Value)
 	}
-	return ends && !remains
+	return remains
+}
+
+// Ends reports whether a unit ends by itself as soon as its commands have been run:
+// systemd then runs those that stop it (systemd.service(5), RemainAfterExit=).
+func (u *Unit) Ends() bool {
+	ends := u.kind() == "oneshot"
+	for _, v := range u.Values("Service", "ExecStart") {
+		list, _ := u.Commands(v.Value)
+		ends = ends || len(list) > 0 && path.Base(list[len(list)-1][0]) == "modprobe"
+	}
+	return ends && !u.remains()
 }
 
 func (s *Set) hinders(v Setting) bool {

@@ -1004,6 +1004,22 @@ func strangeHosts() (list []strangeHost) {
 	for masked, want := range map[string]string{`system-modprobe.slice`: "unknown", "system-x.slice": "loaded"} {
 		add("unit: an instance, masked "+masked, whole(link("etc/systemd/system/"+masked, "/dev/null"), link("etc/systemd/system/multi-user.target.wants/modprobe@sctp.service", "/usr/lib/systemd/system/modprobe@.service")), want)
 	}
+	// A unit that is required, and what systemd 252 made of it.
+	for _, x := range [][3]string{
+		{"Requires=f.service\nAfter=f.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n", "unknown"}, {"Requires=f.service", "[Service]\nType=oneshot\nExecStart=/bin/false\n", "loaded"},
+		{"Requires=f.service", "[Unit]\nBefore=systemd-modules-load.service load-sctp.service\n[Service]\nType=oneshot\nExecStart=/bin/false\n", "unknown"},
+		{"Requires=f.service\nAfter=f.service", "[Service]\nType=oneshot\nExecStart=-/bin/false\nExecStart=/bin/true\n", "loaded"}, {"Requires=f.service\nAfter=f.service", "[Service]\nExecStart=/bin/none\n", "loaded"},
+		{"Requires=f.service\nAfter=f.service", "[Service]\nExecStartPre=/bin/none\nExecStart=/bin/true\n", "unknown"}, {"Requires=f.service\nAfter=f.service", "[Unit]\nAssertPathExists=/etc/none\n[Service]\nExecStart=/bin/true\n", "unknown"},
+		{"Requires=f.service\nAfter=f.service", "[Unit]\nConditionPathExists=/etc/none\n[Service]\nType=oneshot\nExecStart=/bin/false\n", "loaded"},
+		{"BindsTo=f.service\nAfter=f.service", "[Unit]\nConditionPathExists=/etc/none\n[Service]\nExecStart=/bin/true\n", "unknown"}, {"BindsTo=f.service\nAfter=f.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n", "unknown"},
+		{"BindsTo=f.service\nAfter=f.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n", "loaded"}, {"Requires=sysinit.target -.mount\nAfter=sysinit.target", "[Unit]\n", "loaded"},
+	} {
+		f := file("etc/systemd/system/f.service", strings.Replace("[Unit]\nDefaultDependencies=no\n"+x[1], "no\n[Unit]", "no", 1))
+		add("unit: "+x[0]+": "+x[1], unit("[Unit]\n"+x[0]+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted, f), x[2])
+		if !strings.Contains(x[0], "sysinit") {
+			add("condition: "+x[0]+": "+x[1], dropin("[Unit]\n"+x[0]+"\n", f), x[2])
+		}
+	}
 	for _, argument := range []string{"emergency", "systemd.run=/bin/true"} {
 		add("arguments: with a unit that loads, "+argument, with(oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), func(c *hostcase.Case) { c.Cmdline = "ro " + argument + "\n" }), "unknown")
 	}
