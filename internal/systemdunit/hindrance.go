@@ -99,7 +99,7 @@ func (s *Set) doubt(u *Unit) *Setting {
 		if kind := path.Ext(v.Value); kind == ".slice" {
 			missing = strings.Contains("-"+strings.TrimSuffix(v.Value, kind)+"-", "--") // systemd makes the others
 		} else if !slices.Contains(kinds, kind) {
-			missing = !v.Vendor // a device, say, which may not be there
+			missing = missing || !v.Vendor // a device, say, which may not be there
 		}
 		if other.Masked || other.Err != nil || missing || s.doubt(other) != nil || s.failsBefore(other, u, v.Key) {
 			by = &v

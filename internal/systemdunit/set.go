@@ -178,16 +178,6 @@ func (s *Set) isAlias(name, target string) bool {
 		slices.ContainsFunc(s.dirs, func(d unitDir) bool { _, ok := d.entries[target]; return ok })
 }
 
-// names are those of directories that add to a unit, without their suffixes: its
-// own, its template's, and its other names.
-func (s *Set) names(name string) []string {
-	names := []string{name}
-	if template := templateOf(name); template != "" {
-		names = append(names, template)
-	}
-	return append(names, s.aliases[name]...)
-}
-
 // Empty reports whether the root has no directory of units.
 func (s *Set) Empty() bool { return len(s.dirs) == 0 }
 
@@ -327,36 +317,50 @@ func templateOf(name string) string {
 	return prefix + "@" + rest[dot:]
 }
 
-// dropInNames are the names of directories for drop-ins of a unit, without ".d":
-// its own, its template's, and those of its name cut after each "-".
-func dropInNames(name string) []string {
+// dirNames are the names of directories that add to a unit, without their suffixes: its
+// own, its template's, and those of its name cut after each "-"
+// (src/shared/dropin.c, unit_file_find_dirs).
+func dirNames(name string) []string {
 	names := []string{name}
 	if template := templateOf(name); template != "" {
-		names = append(names, template)
+		names = append(names, dirNames(template)...)
 	}
-	dot := strings.LastIndexByte(name, '.')
-	if dot < 0 {
+	kind := path.Ext(name)
+	prefix, instance, _ := strings.Cut(strings.TrimSuffix(name, kind), "@")
+	dash := strings.LastIndexByte(strings.TrimSuffix(prefix, "-"), '-')
+	if dash <= 0 {
 		return names
 	}
-	for prefix := name[:dot]; ; {
-		dash := strings.LastIndexByte(strings.TrimRight(prefix, "-"), '-')
-		if dash < 0 {
-			return names
-		}
-		prefix = prefix[:dash+1]
-		names = append(names, prefix+name[dot:])
+	if prefix = prefix[:dash+1]; instance != "" {
+		prefix += "@" + instance
 	}
+	return append(names, dirNames(prefix+kind)...)
+}
+
+// eachDir goes through the directories that add to a unit, first wins, with which of the
+// unit's names it is that they are of, "" for all units of its type
+// (src/shared/dropin.c, unit_file_find_dropin_paths).
+func (s *Set) eachDir(unit, suffix string, take func(name, dir string)) {
+	try := func(name string, subs ...string) {
+		for _, d := range s.dirs {
+			for _, sub := range subs {
+				if _, ok := d.entries[sub+suffix]; ok {
+					take(name, path.Join(d.path, sub+suffix))
+				}
+			}
+		}
+	}
+	for _, name := range append([]string{unit}, s.aliases[unit]...) {
+		try(name, dirNames(name)...)
+	}
+	try("", strings.TrimPrefix(path.Ext(unit), "."))
 }
 
 // dropIns are the drop-ins of a unit in the order of reading: by name over all
 // directories, of one name the first.
 func (s *Set) dropIns(name string) (files []string) {
 	taken := map[string]bool{}
-	take := func(d unitDir, sub string) {
-		if _, ok := d.entries[sub]; !ok {
-			return
-		}
-		dir := path.Join(d.path, sub)
+	s.eachDir(name, ".d", func(_, dir string) {
 		entries, err := s.files.ReadDir(dir)
 		if err != nil {
 			s.fail(dir, err)
@@ -368,20 +372,7 @@ func (s *Set) dropIns(name string) (files []string) {
 				files = append(files, path.Join(dir, e.Name))
 			}
 		}
-	}
-	names := dropInNames(name)
-	for _, alias := range s.aliases[name] {
-		names = append(names, dropInNames(alias)...)
-	}
-	for _, d := range s.dirs {
-		for _, n := range names {
-			take(d, n+".d")
-		}
-	}
-	kind := path.Ext(name)
-	for _, d := range s.dirs {
-		take(d, strings.TrimPrefix(kind, ".")+".d")
-	}
+	})
 	slices.SortStableFunc(files, func(a, b string) int { return strings.Compare(path.Base(a), path.Base(b)) })
 	return files
 }
@@ -434,32 +425,26 @@ func (s *Set) WantedBy(name string) (links []string) {
 func (s *Set) linked(u *Unit, suffix string) (list []Setting) {
 	files, masked := map[string]string{}, map[string]bool{}
 	var order []string
-	for _, name := range s.names(u.Name) {
-		taken := map[string]bool{}
-		for _, d := range s.dirs {
-			if _, ok := d.entries[name+suffix]; !ok {
+	taken := map[[2]string]bool{}
+	s.eachDir(u.Name, suffix, func(name, dir string) {
+		entries, err := s.files.ReadDir(dir)
+		if err != nil {
+			s.fail(dir, err)
+			return
+		}
+		for _, e := range entries {
+			if taken[[2]string{name, e.Name}] {
 				continue
 			}
-			dir := path.Join(d.path, name+suffix)
-			entries, err := s.files.ReadDir(dir)
-			if err != nil {
-				s.fail(dir, err)
-				continue
-			}
-			for _, e := range entries {
-				if taken[e.Name] {
-					continue
-				}
-				taken[e.Name] = true
-				if target, err := s.files.Readlink(path.Join(dir, e.Name)); err != nil || target == "/dev/null" {
-					masked[e.Name] = true
-				} else if files[e.Name] == "" {
-					files[e.Name] = path.Join(dir, e.Name)
-					order = append(order, e.Name)
-				}
+			taken[[2]string{name, e.Name}] = true
+			if target, err := s.files.Readlink(path.Join(dir, e.Name)); err != nil || target == "/dev/null" {
+				masked[e.Name] = true
+			} else if files[e.Name] == "" {
+				files[e.Name] = path.Join(dir, e.Name)
+				order = append(order, e.Name)
 			}
 		}
-	}
+	})
 	for _, name := range order {
 		file := files[name]
 		list = append(list, s.instances(u, Setting{Value: name, File: file, Vendor: vendor(file), perhaps: masked[name]})...)
@@ -789,7 +774,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 		u := s.Load(name)
 		for _, v := range s.named(u, "Conflicts") {
 			other := s.aliasOf(v.Value)
-			if _, there := brings[other]; there && other != name {
+			if _, there := brings[other]; (there || !slices.Contains(kinds, path.Ext(other))) && other != name {
 				s.against[other], s.against[name] = v, v
 			}
 		}

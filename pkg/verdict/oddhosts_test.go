@@ -998,11 +998,20 @@ func strangeHosts() (list []strangeHost) {
 		add("condition: "+x[0]+", masked "+x[1], dropin(section+x[0]+"\n", masked), x[2])
 	}
 	for masked, want := range map[string]string{"x.mount": "unknown", "x.swap": "unknown", "y.mount": "loaded"} {
-		add("unit: a package's requires x.mount and x.swap, masked "+masked, whole(requested, blacklisted, link("etc/systemd/system/"+masked, "/dev/null"), link("etc/systemd/system/multi-user.target.wants/l.service", "/usr/lib/systemd/system/l.service"),
-			file("usr/lib/systemd/system/l.service", "[Unit]\nRequires=x.mount x.swap\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n")), want)
+		const units = "usr/lib/systemd/system/"
+		add("unit: a package's requires x.mount and x.swap, masked "+masked, whole(requested, blacklisted, link("etc/systemd/system/"+masked, "/dev/null"), link("etc/systemd/system/multi-user.target.wants/l.service", "/"+units+"l.service"),
+			file(units+"x.mount", "[Mount]\nWhat=x\nWhere=/x\n"), file(units+"x.swap", "[Swap]\nWhat=/x\n"), file(units+"l.service", "[Unit]\nRequires=x.mount x.swap\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n")), want)
 	}
 	for masked, want := range map[string]string{`system-modprobe.slice`: "unknown", "system-x.slice": "loaded"} {
 		add("unit: an instance, masked "+masked, whole(link("etc/systemd/system/"+masked, "/dev/null"), link("etc/systemd/system/multi-user.target.wants/modprobe@sctp.service", "/usr/lib/systemd/system/modprobe@.service")), want)
+	}
+	// Directories of names cut after a "-", and of all units of a type.
+	for dir, want := range map[string]string{"multi-.target.wants": "loaded", "target.wants": "unknown", "multi-user-.target.wants": "blocked", "-.target.wants": "blocked"} {
+		add("unit: in "+dir, whole(blacklisted, file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/"+dir+"/l.service", "../l.service")), want)
+	}
+	for dir, want := range map[string]string{"load-@sctp.service.d": "blocked", "load-@.service.d": "blocked", "load-.service.d": "blocked", "load-module@s-.service.d": "loaded", "load-module@.service.d": "blocked"} {
+		add("unit: an instance, "+dir, whole(blacklisted, file("etc/systemd/system/load-module@.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/load-module@s-ctp.service", "../load-module@.service"),
+			file("etc/systemd/system/"+strings.Replace(dir, "@sctp", "@s-ctp", 1)+"/x.conf", "[Unit]\nConditionPathExists=/etc/none\n")), want)
 	}
 	// A unit that is required, and what systemd 252 made of it.
 	for _, x := range [][3]string{

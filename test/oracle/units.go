@@ -75,7 +75,7 @@ func (g *unitGenerator) shipped() {
 		g.put(hostcase.Link, path.Join(shippedUnits, "sysinit.target.wants", modulesLoadUnit), "../"+modulesLoadUnit)
 	}
 	ship("modprobe@.service", "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=-/sbin/modprobe -abq %i\n")
-	for _, name := range []string{"a.service", "b.service", "x-y.service", "x-y-z.service", "t@.service", "more.target", "w.service", "w.timer", "w.path", "w.socket"} {
+	for _, name := range []string{"a.service", "b.service", "x-y.service", "x-y-z.service", "t@.service", "x-t@.service", "more.target", "w.service", "w.timer", "w.path", "w.socket"} {
 		if g.chance(70) {
 			ship(name, g.unit(name))
 		}
@@ -88,7 +88,7 @@ func (g *unitGenerator) shipped() {
 // unitName is one that exists, or may.
 func (g *unitGenerator) unitName() string {
 	return g.weighted(map[string]int{
-		"a.service": 12, "b.service": 10, "x-y.service": 4, "x-y-z.service": 4, "t@1.service": 5, "t@a-b.service": 3, "t@.service": 1, "more.target": 6,
+		"a.service": 12, "b.service": 10, "x-y.service": 4, "x-y-z.service": 4, "t@1.service": 5, "t@a-b.service": 3, "t@.service": 1, "x-t@1.service": 3, "more.target": 6,
 		"w.service": 3, "w.timer": 3, "w.path": 2, "w.socket": 2,
 		modulesLoadUnit: 8, "modprobe@sctp.service": 4, "alias.service": 4, "nowhere.service": 2, "nowhere.target": 1, "c.service": 4,
 		"s.slice": 2, "s-t.slice": 2, "system-t.slice": 2, "m.mount": 1,
@@ -116,11 +116,11 @@ func (g *unitGenerator) change() {
 	case "drop-in":
 		of := name
 		if g.chance(25) {
-			of = pick(&g.generator, "service", "target", "x-.service", "x-y-.service", "t@.service", "systemd-.service", "systemd-modules-.service", "-.service")
+			of = pick(&g.generator, "service", "target", "x-.service", "x-y-.service", "t@.service", "x-t@.service", "x-@.service", "x-@1.service", "t@a-.service", "systemd-.service", "systemd-modules-.service", "-.service")
 		}
 		g.put(hostcase.File, path.Join(dir, of+".d", pick(&g.generator, "10.conf", "20.conf", "override.conf", "Z.conf", "x.cnf", ".h.conf")), g.dropIn())
 	case "pull":
-		by := pick(&g.generator, "multi-user.target", "multi-user.target", "multi-user.target", "graphical.target", "default.target", "sysinit.target", "basic.target", "more.target", "a.service", "b.service", "t@1.service", "t@.service", "alias.service")
+		by := pick(&g.generator, "multi-user.target", "multi-user.target", "multi-user.target", "graphical.target", "default.target", "sysinit.target", "basic.target", "more.target", "a.service", "b.service", "t@1.service", "t@.service", "alias.service", "multi-.target", "target", "x-.service", "x-@.service", "service")
 		kind := g.weighted(map[string]int{".wants": 12, ".requires": 3, ".upholds": 1})
 		link := path.Join(dir, by+kind, name)
 		switch g.IntN(12) {
