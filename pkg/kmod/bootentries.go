@@ -21,8 +21,10 @@ type bootEntry struct {
 	linux          string
 	options        []logicalLine
 	unified        bool // it has a kernel that brings its own arguments
-	// menu: it is of grub.cfg; blscfg: a grub.cfg reads its file.
-	menu, blscfg bool
+	// menu: it is of grub.cfg; blscfg: a grub.cfg reads its file, and ends at a line
+	// without a value, before which there are so many options.
+	menu, blscfg, ends bool
+	before             int
 }
 
 // parseBootEntry reads one: lines of a key, blanks and a value. An entry may have
@@ -36,6 +38,9 @@ func parseBootEntry(file string, data []byte) bootEntry {
 		key, value := line, ""
 		if i := strings.IndexAny(line, " \t"); i >= 0 {
 			key, value = line[:i], strings.TrimSpace(line[i:])
+		}
+		if value == "" && !e.ends && !strings.HasPrefix(line, "#") {
+			e.ends, e.before = true, len(e.options)
 		}
 		switch key {
 		case "title":
@@ -250,13 +255,18 @@ func grubKernel(file string, number int, fields []string) (e bootEntry, ok bool)
 			fields = fields[:at] // a comment
 		}
 	}
-	text := strings.Join(fields[2:], " ")
+	text := grubCommand(strings.Join(fields[2:], " "))
+	return bootEntry{id: file, file: file, linux: fields[1], menu: true, options: []logicalLine{{number: number, text: text}}}, true
+}
+
+// grubCommand is what is left of a command's arguments where GRUB reads them.
+func grubCommand(text string) string {
 	if !strings.ContainsAny(text, `"'`) {
 		text, _, _ = strings.Cut(text, ";")
 	} else if !strings.Contains(text, `"`) {
 		text = strings.ReplaceAll(text, "'", `"`) // GRUB takes either away
 	}
-	return bootEntry{id: file, file: file, linux: fields[1], menu: true, options: []logicalLine{{number: number, text: text}}}, true
+	return text
 }
 
 // same: both have one kernel, with the same arguments, as in a menu and its submenu.
@@ -521,10 +531,17 @@ func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, 
 	}
 	options := e.options
 	if e.blscfg {
+		if e.ends {
+			options = options[:e.before]
+		}
 		options = options[:min(1, len(options))] // the first that it finds
 	}
 	for _, o := range options {
-		for tok := range kernelTokens(o.text) {
+		text := o.text
+		if e.blscfg {
+			text = grubCommand(text)
+		}
+		for tok := range kernelTokens(text) {
 			from := bootArgument{token: tok, file: e.file, line: o.number}
 			if strings.Contains(tok, "$") {
 				from.token = grubReference().ReplaceAllStringFunc(tok, func(reference string) string {

@@ -442,6 +442,13 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: kernelopts of the EFI's file", whole(requested, entry("a", release, "$kernelopts"), saved("a"), file("boot/efi/EFI/redhat/grub.cfg", "set default=\"${saved_entry}\"\nset kernelopts=\""+arg+"\"\nblscfg\n")), "blocked")
 	add("arguments: braces, which blscfg does not know", whole(requested, entry("a", release, "ro ${tuned_params}"), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")), "unknown")
 	twice := strings.Replace(entry("a", release, "ro").Content, "options ro", "options ro\noptions "+arg, 1)
+	for options, want := range map[string]string{"ro 'module_blacklist=sctp'": "blocked", "ro quiet; module_blacklist=sctp": "loaded"} {
+		add("arguments: as GRUB reads them: "+options, whole(requested, entry("a", release, options), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")), want)
+	}
+	for text, want := range map[string]string{"linux /vmlinuz-" + release + "\n\noptions " + arg + "\n": "loaded", "linux /vmlinuz-" + release + "\n#\noptions " + arg + "\n\n": "blocked"} {
+		add("arguments: an empty line, at which GRUB ends: "+text, whole(requested, file("boot/loader/entries/a.conf", text), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")), want)
+		add("arguments: an empty line: "+text, whole(requested, file("boot/loader/entries/a.conf", text)), "blocked")
+	}
 	add("arguments: options twice, of which GRUB has the first", whole(requested, file("boot/loader/entries/a.conf", twice), saved("a"), file("boot/grub2/grub.cfg", "set default=\"${saved_entry}\"\nblscfg\n")), "loaded")
 	add("arguments: options twice", whole(requested, file("boot/loader/entries/a.conf", twice)), "blocked")
 	add("arguments: menu with a variable", whole(requested, file("boot/grub/grub.cfg", "set names=module_blacklist=sctp\nmenuentry x {\n  linux /vmlinuz-"+release+" ro $names\n}\n")), "blocked")
