@@ -44,7 +44,8 @@ func harmless(key string) bool {
 		"CPUSchedulingResetOnFork", "NUMAPolicy", "NUMAMask", "AllowedMemoryNodes", "MemoryZSwapMax", "MemoryPressureWatch", "ManagedOOMSwap",
 		"ManagedOOMMemoryPressure", "ManagedOOMPreference", "IPAddressAllow", "IPAddressDeny", "RestrictAddressFamilies", "DeviceAllow",
 		"DevicePolicy", "ProtectProc", "RestrictNamespaces", "LimitNICE", "LimitSIGPENDING", "LimitMSGQUEUE", "LimitLOCKS",
-		"LimitRTTIME", "FileDescriptorStorePreserve", "SetLoginEnvironment":
+		"LimitRTTIME", "FileDescriptorStorePreserve", "SetLoginEnvironment", "JoinsNamespaceOf", "PrivateMounts", "MountFlags", "PrivateIPC",
+		"StandardInputText", "StandardInputData", "TimeoutCleanSec", "DelegateSubgroup", "DisableControllers", "MemoryKSM", "IODeviceWeight":
 		return true
 	}
 	return strings.HasPrefix(key, "X-") || strings.HasPrefix(key, "Startup") || strings.HasPrefix(key, "IOReadBandwidth") || strings.HasPrefix(key, "IOWriteBandwidth")

@@ -1155,7 +1155,7 @@ func strangeHosts() (list []strangeHost) {
 		add("unit: escapes: "+exec, oneshot("ExecStart="+exec, blacklisted), want)
 	}
 	// Settings that change nothing, and those of which that is not known.
-	for setting, want := range map[string]string{"TimeoutStopFailureMode=abort": "loaded", "RestartMode=direct": "loaded", "StartupCPUWeight=10": "loaded", "WorkingDirectory=/etc": "loaded", "WorkingDirectory=/nowhere": "unknown", "SecureBits=noroot": "unknown", "New=x": "unknown"} {
+	for setting, want := range map[string]string{"TimeoutStopFailureMode=abort": "loaded", "RestartMode=direct": "loaded", "StartupCPUWeight=10": "loaded", "PrivateMounts=yes": "loaded", "MountFlags=slave": "loaded", "PrivateIPC=yes": "loaded", "DelegateSubgroup=x": "loaded", "WorkingDirectory=/etc": "loaded", "WorkingDirectory=/nowhere": "unknown", "SecureBits=noroot": "unknown", "New=x": "unknown"} {
 		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted), want)
 		add("unit: all have "+setting, oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, file("usr/lib/systemd/system/service.d/10-x.conf", "[Service]\n"+setting+"\n")), want)
 	}
