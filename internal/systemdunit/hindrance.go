@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -23,10 +24,10 @@ func harmless(key string) bool {
 		"FileDescriptorStoreMax", "ExecReload", "RestartSec", "RestartSteps",
 		"RestartMaxDelaySec", "RestartForceExitStatus", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
 		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
-		"OOMPolicy", "StandardInput", "StandardOutput", "StandardError", "SyslogIdentifier", "SyslogFacility",
+		"OOMPolicy", "SyslogIdentifier", "SyslogFacility",
 		"SyslogLevel", "SyslogLevelPrefix", "LogLevelMax", "LogRateLimitIntervalSec", "LogRateLimitBurst",
 		"TTYPath", "TTYReset", "TTYVHangup", "TTYVTDisallocate", "PassEnvironment", "UnsetEnvironment", "UMask",
-		"Group", "SupplementaryGroups", "Nice", "OOMScoreAdjust", "LimitNOFILE", "LimitNPROC", "LimitCORE",
+		"Nice", "OOMScoreAdjust", "LimitNOFILE", "LimitNPROC", "LimitCORE",
 		"LimitMEMLOCK", "LimitSTACK", "LimitAS", "LimitDATA", "LimitFSIZE", "LimitRSS", "LimitRTPRIO", "LimitCPU",
 		"CPUSchedulingPolicy", "CPUSchedulingPriority", "CPUAccounting", "CPUWeight", "CPUShares", "CPUQuota",
 		"CPUAffinity", "AllowedCPUs", "MemoryAccounting", "MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax",
@@ -258,12 +259,42 @@ func (s *Set) hinders(v Setting) bool {
 	case key == "WorkingDirectory":
 		_, err := s.files.Stat(v.Value)
 		return err != nil && !strings.HasPrefix(v.Value, "-")
+	case key == "Group", key == "SupplementaryGroups":
+		return slices.ContainsFunc(words(v.Value), func(name string) bool { return !s.hasGroup(name) })
+	case key == "StandardInput", key == "StandardOutput", key == "StandardError":
+		return s.lacksFile(v)
 	case key == "User":
 		return v.Value != "root"
 	case key == "AmbientCapabilities", key == "ProtectSystem":
 		return false // they add, and make files read-only
 	}
 	return true
+}
+
+// hasGroup reports whether the host surely has a group: without it, a service is not run
+// (systemd.exec(5), 216/GROUP).
+func (s *Set) hasGroup(name string) bool {
+	if _, err := strconv.ParseUint(name, 10, 32); err == nil || name == "root" {
+		return true
+	}
+	return slices.ContainsFunc([]string{"/etc/group", "/usr/lib/group"}, func(file string) bool { // the second with nss-altfiles
+		data, _, err := s.read(file)
+		return err == nil && bytes.Contains(append([]byte("\n"), data...), []byte("\n"+name+":"))
+	})
+}
+
+// lacksFile reports whether what a service is to read from or write to is not there, as
+// far as that is a file (208/STDIN and 209/STDOUT).
+func (s *Set) lacksFile(v Setting) bool {
+	how, name, ok := strings.Cut(v.Value, ":")
+	if !ok || !slices.Contains([]string{"file", "append", "truncate"}, how) {
+		return how == "socket" || how == "fd"
+	}
+	if v.Key != "StandardInput" {
+		name = path.Dir(name)
+	}
+	_, err := s.files.Stat(name)
+	return err != nil
 }
 
 // takesModules says whether a CapabilityBoundingSet= takes CAP_SYS_MODULE away.

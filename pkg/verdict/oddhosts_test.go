@@ -1154,6 +1154,14 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		add("unit: escapes: "+exec, oneshot("ExecStart="+exec, blacklisted), want)
 	}
+	// What systemd 252 did not run, and what it did.
+	for setting, want := range map[string]string{
+		"Group=nosuch": "unknown", "Group=wheel": "loaded", "Group=alt": "loaded", "Group=whee": "unknown", "Group=10": "loaded", "SupplementaryGroups=wheel nosuch": "unknown", "SupplementaryGroups=wheel alt": "loaded",
+		"StandardOutput=file:/nowhere/x": "unknown", "StandardError=append:/etc/x": "loaded", "StandardOutput=truncate:/nowhere/x": "unknown", "StandardInput=file:/etc/x": "unknown", "StandardInput=file:/etc/group": "loaded",
+		"StandardOutput=bogus": "loaded", "StandardOutput=journal+console": "loaded", "StandardInput=socket": "unknown", "StandardInput=data": "loaded", "StandardInput=null": "loaded",
+	} {
+		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted, file("etc/group", "root:x:0:\nwheel:x:10:a\n"), file("usr/lib/group", "alt:x:11:\n")), want)
+	}
 	// Settings that change nothing, and those of which that is not known.
 	for setting, want := range map[string]string{"TimeoutStopFailureMode=abort": "loaded", "RestartMode=direct": "loaded", "StartupCPUWeight=10": "loaded", "PrivateMounts=yes": "loaded", "MountFlags=slave": "loaded", "PrivateIPC=yes": "loaded", "DelegateSubgroup=x": "loaded", "WorkingDirectory=/etc": "loaded", "WorkingDirectory=/nowhere": "unknown", "SecureBits=noroot": "unknown", "New=x": "unknown"} {
 		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted), want)
