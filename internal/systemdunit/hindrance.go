@@ -20,9 +20,9 @@ func harmless(key string) bool {
 		"RefuseManualStop", "AllowIsolate", "CollectMode", "PropagatesReloadTo", "ReloadPropagatedFrom",
 		"PropagatesStopTo", "StopPropagatedFrom", "RequiresMountsFor", "WantsMountsFor", "SurviveFinalKillSignal",
 		"JobTimeoutSec", "JobRunningTimeoutSec", "JobTimeoutAction", "FailureAction", "SuccessAction",
-		"ExitType", "PIDFile", "GuessMainPID", "NotifyAccess",
+		"PIDFile", "GuessMainPID", "NotifyAccess",
 		"FileDescriptorStoreMax", "ExecReload", "RestartSec", "RestartSteps",
-		"RestartMaxDelaySec", "RestartForceExitStatus", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
+		"RestartMaxDelaySec", "RestartPreventExitStatus", "TimeoutSec", "TimeoutStartSec",
 		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
 		"OOMPolicy", "SyslogIdentifier", "SyslogFacility",
 		"SyslogLevel", "SyslogLevelPrefix", "LogLevelMax", "LogRateLimitIntervalSec", "LogRateLimitBurst",
@@ -190,11 +190,14 @@ func (s *Set) refused(u *Unit) *Setting {
 		list, _ := u.Commands(v.Value)
 		commands += len(list)
 	}
-	restart := Setting{}
+	var restart, exit Setting
 	for _, v := range u.Values("Service", "Restart") {
 		restart = v
 	}
-	switch {
+	for _, v := range u.Values("Service", "ExitType") {
+		exit = v
+	}
+	switch force := u.Values("Service", "RestartForceExitStatus"); {
 	case kind == "dbus" && len(u.Values("Service", "BusName")) == 0:
 		return &Setting{Section: "Service", Key: "BusName", File: u.File}
 	case commands == 0:
@@ -203,6 +206,10 @@ func (s *Set) refused(u *Unit) *Setting {
 		return &start[len(start)-1]
 	case kind == "oneshot" && (restart.Value == "always" || restart.Value == "on-success"):
 		return &restart
+	case kind == "oneshot" && len(force) > 0:
+		return &force[0]
+	case kind == "oneshot" && exit.Value == "cgroup":
+		return &exit
 	}
 	return nil
 }
@@ -240,7 +247,7 @@ func (u *Unit) Ends() bool {
 
 func (s *Set) hinders(v Setting) bool {
 	switch key := v.Key; {
-	case v.Section == "Install", key == "Type", key == "Restart", key == "DefaultDependencies",
+	case v.Section == "Install", key == "Type", key == "Restart", key == "RestartForceExitStatus", key == "ExitType", key == "DefaultDependencies",
 		key == "Requires", key == "BindsTo", key == "Slice", key == "Conflicts", key == "Before", key == "After", key == "Requisite":
 		return false // see doubt
 	case key == "CapabilityBoundingSet":

@@ -1158,6 +1158,7 @@ func strangeHosts() (list []strangeHost) {
 	for setting, want := range map[string]string{
 		"Group=nosuch": "unknown", "Group=wheel": "loaded", "Group=alt": "loaded", "Group=whee": "unknown", "Group=10": "loaded", "SupplementaryGroups=wheel nosuch": "unknown", "SupplementaryGroups=wheel alt": "loaded",
 		"StandardOutput=file:/nowhere/x": "unknown", "StandardError=append:/etc/x": "loaded", "StandardOutput=truncate:/nowhere/x": "unknown", "StandardInput=file:/etc/x": "unknown", "StandardInput=file:/etc/group": "loaded",
+		"RestartForceExitStatus=1": "unknown", "ExitType=cgroup": "unknown", "ExitType=main": "loaded", "Type=exec\nExitType=cgroup\nRestartForceExitStatus=1": "loaded", "Restart=on-failure": "loaded",
 		"StandardOutput=bogus": "loaded", "StandardOutput=journal+console": "loaded", "StandardInput=socket": "unknown", "StandardInput=data": "loaded", "StandardInput=null": "loaded",
 	} {
 		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted, file("etc/group", "root:x:0:\nwheel:x:10:a\n"), file("usr/lib/group", "alt:x:11:\n")), want)
