@@ -1154,6 +1154,9 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		add("unit: escapes: "+exec, oneshot("ExecStart="+exec, blacklisted), want)
 	}
+	for capability, want := range map[string]string{"CAP_SYS_MODULE": "loaded", "cap_net_admin": "loaded", "!CAP_SYS_MODULE": "blocked", "CAP_SYS_MODULES": "unknown"} {
+		add("unit: ConditionCapability="+capability, unit("[Unit]\nConditionCapability="+capability+"\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), want)
+	}
 	// What systemd 252 did not run, and what it did.
 	for setting, want := range map[string]string{
 		"Group=nosuch": "unknown", "Group=wheel": "loaded", "Group=alt": "loaded", "Group=whee": "unknown", "Group=10": "loaded", "SupplementaryGroups=wheel nosuch": "unknown", "SupplementaryGroups=wheel alt": "loaded",
