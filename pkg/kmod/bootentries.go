@@ -106,6 +106,8 @@ func parseGrubMenu(file string, data []byte) *grubMenu {
 	open, count := []*grubItem{root}, 0 // blocks; nil is a function's
 	var conditions []string             // "" if it holds, as far as the default is concerned
 	follows := true
+	// Else submenus have none.
+	exported := !bytes.Contains(data, []byte(idOption[1:]+"=")) || bytes.Contains(data, []byte("export "+idOption[1:]))
 	for number, line := range grubLines(data) {
 		line = strings.TrimSpace(cString(line))
 		fields := strings.Fields(line)
@@ -142,7 +144,7 @@ func parseGrubMenu(file string, data []byte) *grubMenu {
 			add(item)
 			open = append(open, item)
 			oneLine = last == "}"
-			follows = follows && (last == "{" || oneLine)
+			follows = follows && (last == "{" || oneLine) && (exported || !strings.Contains(line, idOption))
 		case "}":
 			follows = follows && len(open) > 1
 			open = open[:max(len(open)-1, 1)]
@@ -159,6 +161,9 @@ func parseGrubMenu(file string, data []byte) *grubMenu {
 			}
 		}
 		m.setsDefault(line, conditions)
+		if quoteOpen(line) {
+			follows, m.vague = false, true // the next lines are no commands
+		}
 		if e, ok := grubKernel(file, number, fields); ok {
 			if item := open[len(open)-1]; item != nil && !item.submenu && len(item.kernels) < maxBootEntries {
 				item.kernels = append(item.kernels, e)
@@ -187,7 +192,7 @@ func grubItemOf(line string) *grubItem {
 		switch {
 		case i == 1:
 			item.title, item.id = value, cmp.Or(item.id, value)
-		case i > 1 && (words[i-1] == "--id" || words[i-1] == "$menuentry_id_option"):
+		case i > 1 && (words[i-1] == "--id" || words[i-1] == idOption):
 			item.id = value
 		case strings.HasPrefix(value, "--id="):
 			item.id = value[len("--id="):]
@@ -199,7 +204,26 @@ func grubItemOf(line string) *grubItem {
 const (
 	nextEntry  = "next_entry"
 	savedEntry = "saved_entry"
+	idOption   = "$menuentry_id_option"
 )
+
+// quoteOpen reports whether a line of a shell ends within quotes.
+func quoteOpen(line string) bool {
+	open := byte(0)
+	for i := 0; i < len(line); i++ {
+		switch c := line[i]; {
+		case c == '\\' && open != '\'':
+			i++
+		case c == open:
+			open = 0
+		case open == 0 && (c == '"' || c == '\''):
+			open = c
+		case open == 0 && c == '#' && (i == 0 || isBlank(line[i-1])):
+			return false
+		}
+	}
+	return open != 0
+}
 
 // setsDefault looks for the default in a line of grub.cfg. It is that of the last line
 // that sets it: those under other conditions than that there is a next_entry are vague.
@@ -229,6 +253,9 @@ func (m *grubMenu) setsDefault(line string, conditions []string) {
 		m.counts = true
 	case uncertain || strings.Contains(value, "$") && name != savedEntry:
 		m.vague = m.vague || value != m.wants
+	case len(conditions) == 0:
+		m.wants, m.next, m.vague, m.counts = value, false, false, false
+		clear(m.corrected)
 	default:
 		m.wants = value
 	}
