@@ -26,11 +26,11 @@ func harmless(key string) bool {
 		"TimeoutStopSec", "TimeoutAbortSec", "RuntimeMaxSec", "WatchdogSec", "SuccessExitStatus", "NonBlocking",
 		"OOMPolicy", "SyslogIdentifier", "SyslogFacility",
 		"SyslogLevel", "SyslogLevelPrefix", "LogLevelMax", "LogRateLimitIntervalSec", "LogRateLimitBurst",
-		"TTYPath", "TTYReset", "TTYVHangup", "TTYVTDisallocate", "PassEnvironment", "UnsetEnvironment", "UMask",
+		"TTYReset", "TTYVHangup", "TTYVTDisallocate", "PassEnvironment", "UnsetEnvironment", "UMask",
 		"Nice", "OOMScoreAdjust", "LimitNOFILE", "LimitNPROC", "LimitCORE",
-		"LimitMEMLOCK", "LimitSTACK", "LimitAS", "LimitDATA", "LimitFSIZE", "LimitRSS", "LimitRTPRIO", "LimitCPU",
+		"LimitMEMLOCK", "LimitFSIZE", "LimitRSS", "LimitRTPRIO", "LimitCPU",
 		"CPUSchedulingPolicy", "CPUSchedulingPriority", "CPUAccounting", "CPUWeight", "CPUShares", "CPUQuota",
-		"CPUAffinity", "AllowedCPUs", "MemoryAccounting", "MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax",
+		"AllowedCPUs", "MemoryAccounting", "MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax",
 		"MemoryLimit", "MemorySwapMax", "TasksAccounting", "TasksMax", "IOAccounting", "IOWeight",
 		"BlockIOAccounting", "BlockIOWeight", "IPAccounting", "IOSchedulingClass", "IOSchedulingPriority",
 		"Delegate", "KillMode", "KillSignal", "FinalKillSignal", "RestartKillSignal", "SendSIGKILL", "SendSIGHUP",
@@ -42,7 +42,7 @@ func harmless(key string) bool {
 		"MemoryDenyWriteExecute", "KeyringMode", "TimeoutStartFailureMode", "TimeoutStopFailureMode", "RestartMode",
 		"FailureActionExitStatus", "SuccessActionExitStatus", "RebootArgument", "ReloadSignal", "IgnoreSIGPIPE", "CoredumpFilter",
 		"LogExtraFields", "LogFilterPatterns", "TTYRows", "TTYColumns", "UtmpIdentifier", "UtmpMode", "TimerSlackNSec", "CPUQuotaPeriodSec",
-		"CPUSchedulingResetOnFork", "NUMAPolicy", "NUMAMask", "AllowedMemoryNodes", "MemoryZSwapMax", "MemoryPressureWatch", "ManagedOOMSwap",
+		"CPUSchedulingResetOnFork", "AllowedMemoryNodes", "MemoryZSwapMax", "MemoryPressureWatch", "ManagedOOMSwap",
 		"ManagedOOMMemoryPressure", "ManagedOOMPreference", "IPAddressAllow", "IPAddressDeny", "RestrictAddressFamilies", "DeviceAllow",
 		"DevicePolicy", "ProtectProc", "RestrictNamespaces", "LimitNICE", "LimitSIGPENDING", "LimitMSGQUEUE", "LimitLOCKS",
 		"LimitRTTIME", "FileDescriptorStorePreserve", "SetLoginEnvironment", "JoinsNamespaceOf", "PrivateMounts", "MountFlags", "PrivateIPC",
@@ -252,6 +252,8 @@ func (s *Set) hinders(v Setting) bool {
 		return false // see doubt
 	case key == "CapabilityBoundingSet":
 		return takesModules(v.Value)
+	case key == "User":
+		return v.Value != "" && v.Value != "root" && v.Value != "0"
 	case v.Value == "", isNo(v.Value):
 		return false
 	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Sockets", key == "Upholds", key == "OnSuccess", key == "OnFailure",
@@ -270,8 +272,6 @@ func (s *Set) hinders(v Setting) bool {
 		return slices.ContainsFunc(words(v.Value), func(name string) bool { return !s.hasGroup(name) })
 	case key == "StandardInput", key == "StandardOutput", key == "StandardError":
 		return s.lacksFile(v)
-	case key == "User":
-		return v.Value != "root"
 	case key == "AmbientCapabilities", key == "ProtectSystem":
 		return false // they add, and make files read-only
 	}

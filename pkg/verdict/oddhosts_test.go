@@ -1159,6 +1159,7 @@ func strangeHosts() (list []strangeHost) {
 	}
 	// What systemd 252 did not run, and what it did.
 	for setting, want := range map[string]string{
+		"User=n": "unknown", "User=0": "loaded", "User=root": "loaded", "LimitAS=1": "unknown", "LimitNOFILE=1024": "loaded", "CPUAffinity=999": "unknown", "TTYPath=/dev/nosuch": "unknown",
 		"Group=nosuch": "unknown", "Group=wheel": "loaded", "Group=alt": "loaded", "Group=whee": "unknown", "Group=10": "loaded", "SupplementaryGroups=wheel nosuch": "unknown", "SupplementaryGroups=wheel alt": "loaded",
 		"StandardOutput=file:/nowhere/x": "unknown", "StandardError=append:/etc/x": "loaded", "StandardOutput=truncate:/nowhere/x": "unknown", "StandardInput=file:/etc/x": "unknown", "StandardInput=file:/etc/group": "loaded",
 		"RestartForceExitStatus=1": "unknown", "ExitType=cgroup": "unknown", "ExitType=main": "loaded", "Type=exec\nExitType=cgroup\nRestartForceExitStatus=1": "loaded", "Restart=on-failure": "loaded",
