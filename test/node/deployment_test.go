@@ -139,6 +139,7 @@ func TestDeployment(t *testing.T) {
 		t.Errorf("the startup taint is still there: %+v", d.get(ctx).Spec.Taints)
 	}
 	d.stage("the condition under kubelet's updates", func() { d.checkConditionStays(ctx) })
+	d.stage("pods come and go, and nothing is assessed", func() { d.checkRest(ctx) })
 	d.checkFeatures(ctx, map[string]string{"sctp.ready": "true", "sctp.reason": string(verdict.ReasonProbePassed), "sctp.on-boot": "loaded"}, true)
 
 	d.stage("rolling update", func() {
@@ -498,6 +499,29 @@ func (d *deployment) checkConditionStays(ctx context.Context) {
 		beats[conditionOf(n, corev1.NodeReady).LastHeartbeatTime] = true
 		return len(beats) > 2, fmt.Sprint(len(beats))
 	})
+}
+
+// checkRest: what kubelet, the container runtime and systemd write for each pod that comes
+// and goes is nothing that decides.
+func (d *deployment) checkRest(ctx context.Context) {
+	d.Helper()
+	fired := func() string {
+		d.Helper()
+		script := fmt.Sprintf(`exec 3<>/dev/tcp/%s/9475; printf 'GET /metrics HTTP/1.0\r\n\r\n' >&3; grep '^sctp_agent_triggers_total' <&3`, d.agentPod(ctx).Status.PodIP)
+		out, err := d.node.Run(ctx, "bash", "-c", script)
+		if err != nil {
+			d.Fatal(err)
+		}
+		return out
+	}
+	before := fired()
+	for range 2 {
+		d.run(ctx, "-n", metav1.NamespaceDefault, "rollout", "restart", "deployment/amf")
+		d.run(ctx, "-n", metav1.NamespaceDefault, "rollout", "status", "deployment/amf", "--timeout=10m")
+	}
+	if after := fired(); after != before || !strings.Contains(after, "inotify") {
+		d.Errorf("what started assessments:\n%safterwards:\n%s", before, after)
+	}
 }
 
 // nodeFeatures are the labels that node-feature-discovery would give the Node:
