@@ -28,6 +28,11 @@ func TestGrubMenus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	dir, err := os.MkdirTemp(root, "menus-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	menus := 2000
 	if testing.Short() {
 		menus = 100
@@ -36,7 +41,7 @@ func TestGrubMenus(t *testing.T) {
 	for seed := range menus {
 		g := grubMenus{r: rand.New(rand.NewPCG(uint64(seed), 1))}
 		menu, env := g.menu(), g.environment()
-		real, err := bootedByGrub(t.Context(), root, t.TempDir(), menu, env)
+		real, err := bootedByGrub(t.Context(), root, dir, menu, env)
 		if err != nil {
 			t.Fatalf("%v\n%s%s", err, menu, env)
 		}
@@ -74,23 +79,18 @@ func TestGrubMenus(t *testing.T) {
 var booted = regexp.MustCompile(`BOOTS [^\r\n]*`)
 
 // bootedByGrub is the line that the entry prints which GRUB boots by default, "" if none
-// was booted.
+// was booted. dir is in root.
 func bootedByGrub(ctx context.Context, root, dir, menu, env string) (string, error) {
-	const here = "/grub-under-test"
-	at := filepath.Join(root, here)
-	if err := os.MkdirAll(at, 0o755); err != nil {
-		return "", err
-	}
 	for name, text := range map[string]string{
 		"grub.cfg": "function linux { echo BOOTS $1 $2 $3 $4; exit; }\nset timeout=0\n" + menu, "grubenv": env,
 	} {
-		if err := os.WriteFile(filepath.Join(at, name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return "", err
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // where none is booted, it waits for a key
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "/usr/bin/grub-emu", "-d", here, "-r", "host")
+	cmd := exec.CommandContext(ctx, "/usr/bin/grub-emu", "-d", strings.TrimPrefix(dir, root), "-r", "host")
 	cmd.Dir, cmd.Env = "/", []string{"TERM=dumb"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root}
 	out, err := cmd.CombinedOutput()
