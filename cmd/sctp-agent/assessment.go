@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -29,6 +28,8 @@ const (
 	assessMargin = time.Second
 	// busTimeout bounds its question to systemd.
 	busTimeout = 2 * time.Second
+	// hung is why that process does not end, as far as anybody can tell from here.
+	hung = "most likely a file system of the host does not answer"
 )
 
 // assessment is what run asks of that process, as JSON on its standard input.
@@ -72,7 +73,7 @@ func (a *assessor) ask(ctx context.Context) (got assessed, err error) {
 	select {
 	case a.alone <- struct{}{}:
 	case <-ctx.Done():
-		return got, errors.New("the one before hangs in the kernel, and has not ended")
+		return got, fmt.Errorf("the one before has not ended: %s", hung)
 	}
 	cmd, out, err := a.start(ctx)
 	if err != nil {
@@ -97,7 +98,7 @@ func (a *assessor) ask(ctx context.Context) (got assessed, err error) {
 	case err := <-answered:
 		return answer, err
 	case <-ctx.Done():
-		return got, fmt.Errorf("it does not end: %w", ctx.Err())
+		return got, fmt.Errorf("it does not end: %s: %w", hung, ctx.Err())
 	}
 }
 

@@ -118,7 +118,7 @@ func TestAssessProcessHangs(t *testing.T) {
 		t.Errorf("%s: %s", r.Ready, r.Message)
 	}
 	a.alone <- struct{}{} // the process was killed, and has ended
-	if r := a.assess(ctx); r.Ready != kmod.AnswerUnknown || !strings.Contains(r.Message, "the one before hangs") {
+	if r := a.assess(ctx); r.Ready != kmod.AnswerUnknown || !strings.Contains(r.Message, "the one before has not ended") {
 		t.Errorf("%s: %s", r.Ready, r.Message)
 	}
 	<-a.alone

@@ -3,18 +3,17 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"syscall"
 	"testing"
 
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
+	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -172,26 +171,7 @@ func TestWatchNoAutomount(t *testing.T) {
 	if err := os.Mkdir(boot, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	daemon := exec.CommandContext(t.Context(), "sleep", "1000") // its process group is autofs' daemon
-	daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = daemon.Process.Kill(); _ = daemon.Wait() })
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_DIRECT); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(pipe[0]) })
-	err := unix.Mount("test", boot, "autofs", 0, fmt.Sprintf("fd=%d,pgrp=%d,minproto=5,maxproto=5,direct", pipe[1], daemon.Process.Pid))
-	unix.Close(pipe[1])
-	switch {
-	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENODEV): // no right to, no autofs in this kernel
-		t.Skipf("autofs cannot be mounted here: %v", err)
-	case err != nil:
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(boot, unix.MNT_DETACH) })
+	requests := hostcase.Automount(t, boot)
 
 	child := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestWatchNoAutomount$")
 	child.Env = append(os.Environ(), rootOfChild+"="+root)
@@ -200,7 +180,7 @@ func TestWatchNoAutomount(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- child.Wait() }()
-	poll := []unix.PollFd{{Fd: int32(pipe[0]), Events: unix.POLLIN}}
+	poll := []unix.PollFd{{Fd: int32(requests), Events: unix.POLLIN}}
 	for {
 		if n, err := unix.Poll(poll, 100); err == nil && n > 0 && poll[0].Revents&unix.POLLIN != 0 {
 			t.Error("the daemon was asked to mount")
