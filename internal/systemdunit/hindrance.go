@@ -27,11 +27,11 @@ func harmless(key string) bool {
 		"OOMPolicy", "SyslogIdentifier", "SyslogFacility",
 		"SyslogLevel", "SyslogLevelPrefix", "LogLevelMax", "LogRateLimitIntervalSec", "LogRateLimitBurst",
 		"TTYReset", "TTYVHangup", "TTYVTDisallocate", "PassEnvironment", "UnsetEnvironment", "UMask",
-		"Nice", "OOMScoreAdjust", "LimitNOFILE", "LimitNPROC", "LimitCORE",
+		"Nice", "OOMScoreAdjust", "LimitNPROC", "LimitCORE",
 		"LimitMEMLOCK", "LimitFSIZE", "LimitRSS", "LimitRTPRIO", "LimitCPU",
 		"CPUSchedulingPolicy", "CPUSchedulingPriority", "CPUAccounting", "CPUWeight", "CPUShares", "CPUQuota",
-		"AllowedCPUs", "MemoryAccounting", "MemoryMin", "MemoryLow", "MemoryHigh", "MemoryMax",
-		"MemoryLimit", "MemorySwapMax", "TasksAccounting", "TasksMax", "IOAccounting", "IOWeight",
+		"AllowedCPUs", "MemoryAccounting", "MemoryMin", "MemoryLow", "MemoryHigh",
+		"MemorySwapMax", "TasksAccounting", "TasksMax", "IOAccounting", "IOWeight",
 		"BlockIOAccounting", "BlockIOWeight", "IPAccounting", "IOSchedulingClass", "IOSchedulingPriority",
 		"Delegate", "KillMode", "KillSignal", "FinalKillSignal", "RestartKillSignal", "SendSIGKILL", "SendSIGHUP",
 		"RuntimeDirectory", "RuntimeDirectoryMode", "RuntimeDirectoryPreserve", "StateDirectory",
@@ -112,9 +112,9 @@ func (s *Set) doubt(u *Unit) *Setting {
 	return by
 }
 
-// failsBefore reports whether a unit that another one requires by a setting surely fails, and the
-// other one waits for it: it is not started then. One that is bound to it needs it to
-// be running, besides.
+// failsBefore reports whether a unit that another one requires by a setting fails, or may
+// fail by a script of the host's own, and the other one waits for it: it is not started
+// then. One that is bound to it needs it to be running, besides.
 func (s *Set) failsBefore(u, other *Unit, setting string) bool {
 	named := func(of *Unit, key, name string) bool {
 		return slices.ContainsFunc(s.named(of, key), func(v Setting) bool { return s.aliasOf(v.Value) == name })
@@ -144,9 +144,16 @@ func (s *Set) failsBefore(u, other *Unit, setting string) bool {
 		list, _ := u.Commands(v.Value)
 		return !v.Ignored() && slices.ContainsFunc(list, func(args []string) bool {
 			_, err := s.files.Stat(args[0])
-			return path.Base(args[0]) == "false" || path.IsAbs(args[0]) && hostroot.Absent(err) && !s.partial()
+			return path.Base(args[0]) == "false" || path.IsAbs(args[0]) && hostroot.Absent(err) && !s.partial() || !v.Vendor && ownProgram(args[0])
 		})
 	}))
+}
+
+// ownProgram reports whether a program is no distribution's, or a shell, which does
+// anything.
+func ownProgram(name string) bool {
+	dir, base := path.Split(name)
+	return !slices.Contains([]string{"/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/"}, dir) && !strings.HasPrefix(dir, "/usr/lib") || strings.HasSuffix(base, "sh")
 }
 
 // perpetual are the units that systemd has whatever files of them there are
@@ -254,7 +261,9 @@ func (s *Set) hinders(v Setting) bool {
 		return takesModules(v.Value)
 	case key == "User":
 		return v.Value != "" && v.Value != "root" && v.Value != "0"
-	case v.Value == "", isNo(v.Value):
+	case key == "LimitNOFILE", key == "MemoryMax", key == "MemoryLimit":
+		return scarce(v.Value)
+	case v.Value == "", isNo(v.Value) && (harmless(key) || !strings.HasPrefix(key, "Limit")):
 		return false
 	case strings.HasPrefix(key, "Condition"), strings.HasPrefix(key, "Assert"), key == "Wants", key == "Sockets", key == "Upholds", key == "OnSuccess", key == "OnFailure",
 		key == "ExecCondition", key == "ExecStartPre", key == "ExecStart", key == "ExecStartPost", key == "ExecStop", key == "ExecStopPost", key == "RemainAfterExit", key == "BusName":
@@ -302,6 +311,14 @@ func (s *Set) lacksFile(v Setting) bool {
 	}
 	_, err := s.files.Stat(name)
 	return err != nil
+}
+
+// scarce reports whether a limit, of files or of bytes, has at most two digits and no
+// unit: no program starts with so little.
+func scarce(value string) bool {
+	soft, _, _ := strings.Cut(value, ":")
+	_, err := strconv.ParseUint(soft, 10, 64)
+	return err == nil && len(soft) <= 2
 }
 
 // takesModules says whether a CapabilityBoundingSet= takes CAP_SYS_MODULE away.

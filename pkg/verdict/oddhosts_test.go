@@ -1028,6 +1028,8 @@ func strangeHosts() (list []strangeHost) {
 		{"Requires=f.service\nAfter=f.service", "[Service]\nExecStartPre=/bin/none\nExecStart=/bin/true\n", "unknown"}, {"Requires=f.service\nAfter=f.service", "[Unit]\nAssertPathExists=/etc/none\n[Service]\nExecStart=/bin/true\n", "unknown"},
 		{"Requires=f.service\nAfter=f.service", "[Unit]\nConditionPathExists=/etc/none\n[Service]\nType=oneshot\nExecStart=/bin/false\n", "loaded"},
 		{"BindsTo=f.service\nAfter=f.service", "[Unit]\nConditionPathExists=/etc/none\n[Service]\nExecStart=/bin/true\n", "unknown"}, {"BindsTo=f.service\nAfter=f.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n", "unknown"},
+		{"Requires=f.service\nAfter=f.service", "[Service]\nType=oneshot\nExecStart=/etc/systemd/system/f.service\n", "unknown"}, {"Requires=f.service\nAfter=f.service", "[Service]\nType=oneshot\nExecStart=-/etc/systemd/system/f.service\n", "loaded"},
+		{"Requires=f.service\nAfter=f.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'exit 1'\n", "unknown"}, {"Requires=f.service\nAfter=f.service", "[Service]\nExecStart=/etc/systemd/system/f.service\n", "loaded"},
 		{"BindsTo=f.service\nAfter=f.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n", "loaded"}, {"Requires=sysinit.target -.mount\nAfter=sysinit.target", "[Unit]\n", "loaded"},
 	} {
 		f := file("etc/systemd/system/f.service", strings.Replace("[Unit]\nDefaultDependencies=no\n"+x[1], "no\n[Unit]", "no", 1))
@@ -1159,7 +1161,8 @@ func strangeHosts() (list []strangeHost) {
 	}
 	// What systemd 252 did not run, and what it did.
 	for setting, want := range map[string]string{
-		"User=n": "unknown", "User=0": "loaded", "User=root": "loaded", "LimitAS=1": "unknown", "LimitNOFILE=1024": "loaded", "CPUAffinity=999": "unknown", "TTYPath=/dev/nosuch": "unknown",
+		"User=n": "unknown", "User=0": "loaded", "User=root": "loaded", "LimitAS=1": "unknown", "LimitNOFILE=1024": "loaded", "LimitNOFILE=0": "unknown", "LimitNOFILE=3:1024": "unknown", "LimitNOFILE=infinity": "loaded",
+		"LimitAS=0": "unknown", "LimitCORE=0": "loaded", "MemoryMax=0": "unknown", "MemoryMax=50%": "loaded", "MemoryMax=1G": "loaded", "CPUAffinity=999": "unknown", "TTYPath=/dev/nosuch": "unknown",
 		"Group=nosuch": "unknown", "Group=wheel": "loaded", "Group=alt": "loaded", "Group=whee": "unknown", "Group=10": "loaded", "SupplementaryGroups=wheel nosuch": "unknown", "SupplementaryGroups=wheel alt": "loaded",
 		"StandardOutput=file:/nowhere/x": "unknown", "StandardError=append:/etc/x": "loaded", "StandardOutput=truncate:/nowhere/x": "unknown", "StandardInput=file:/etc/x": "unknown", "StandardInput=file:/etc/group": "loaded",
 		"RestartForceExitStatus=1": "unknown", "ExitType=cgroup": "unknown", "ExitType=main": "loaded", "Type=exec\nExitType=cgroup\nRestartForceExitStatus=1": "loaded", "Restart=on-failure": "loaded",
