@@ -1,40 +1,76 @@
 package hostcase
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// Automount makes dir a mount point of autofs until the test ends, and returns what
-// its daemon would read: a request for each process that enters it, which waits until
-// then. The caller is no part of the daemon's process group, whose members may enter.
-// The test is skipped where autofs cannot be mounted.
-func Automount(tb testing.TB, dir string) (requests int) {
-	tb.Helper()
-	daemon := exec.CommandContext(tb.Context(), "sleep", "1000")
+// Automounted runs a test in a process of its own, in which it returns a host root whose
+// directory boot is a mount point of autofs. In the test itself, which then has nothing
+// more to do, it returns false. The test fails if the process asks to have boot mounted,
+// for which it would wait for ever, and is skipped where autofs cannot be mounted.
+func Automounted(t *testing.T) (root string, ok bool) {
+	const variable = "TEST_AUTOMOUNTED_ROOT"
+	if root := os.Getenv(variable); root != "" {
+		return root, true
+	}
+	root = t.TempDir()
+	boot := filepath.Join(root, "boot")
+	if err := os.Mkdir(boot, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	daemon := exec.CommandContext(t.Context(), "sleep", "1000") // its process group is autofs' daemon
 	daemon.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := daemon.Start(); err != nil {
-		tb.Fatal(err)
+		t.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = daemon.Process.Kill(); _ = daemon.Wait() })
+	t.Cleanup(func() { _ = daemon.Process.Kill(); _ = daemon.Wait() })
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_DIRECT); err != nil {
-		tb.Fatal(err)
+		t.Fatal(err)
 	}
-	tb.Cleanup(func() { unix.Close(pipe[0]) }) // what waits is released
-	err := unix.Mount("test", dir, "autofs", 0, fmt.Sprintf("fd=%d,pgrp=%d,minproto=5,maxproto=5,direct", pipe[1], daemon.Process.Pid))
+	t.Cleanup(func() { unix.Close(pipe[0]) })
+	err := unix.Mount("test", boot, "autofs", 0, fmt.Sprintf("fd=%d,pgrp=%d,minproto=5,maxproto=5,direct", pipe[1], daemon.Process.Pid))
 	unix.Close(pipe[1])
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.ENODEV): // no right to, no autofs in this kernel
-		tb.Skipf("autofs cannot be mounted here: %v", err)
+		t.Skipf("autofs cannot be mounted here: %v", err)
 	case err != nil:
-		tb.Fatal(err)
+		t.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	return pipe[0]
+	t.Cleanup(func() { _ = unix.Unmount(boot, unix.MNT_DETACH) })
+
+	var output bytes.Buffer
+	child := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$")
+	child.Env = append(os.Environ(), variable+"="+root)
+	child.Stdout, child.Stderr = &output, &output
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- child.Wait() }()
+	for poll := []unix.PollFd{{Fd: int32(pipe[0]), Events: unix.POLLIN}}; ; {
+		if n, err := unix.Poll(poll, 100); err == nil && n > 0 && poll[0].Revents&unix.POLLIN != 0 {
+			t.Error("the daemon was asked to mount")
+			_ = child.Process.Kill()
+			<-done
+			return "", false
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("%v: %s", err, &output)
+			}
+			return "", false
+		default:
+		}
+	}
 }

@@ -80,11 +80,36 @@ func (d *directory) handle(name string) (fd int, err error) {
 	if !ok {
 		var parent int
 		if parent, h.err = d.handle(path.Dir(name)); h.err == nil {
-			h.fd, h.err = unix.Openat(parent, path.Base(name), unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+			h.fd, h.err = enter(parent, path.Base(name))
 		}
 		d.dirs[name] = h
 	}
 	return h.fd, h.err
+}
+
+// enter opens a directory for looks below it. A mount point of autofs is refused: to open
+// it with O_PATH alone mounts nothing (open(2)), but a look below it does.
+func enter(parent int, name string) (fd int, err error) {
+	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err = unix.Openat2(parent, name, &unix.OpenHow{Flags: flags, Resolve: unix.RESOLVE_NO_XDEV})
+	if err != unix.EXDEV && err != unix.ENOSYS && err != unix.EPERM {
+		return fd, err
+	}
+	// Another file system begins here, or openat2(2), of Linux 5.6, cannot be used.
+	if fd, err = unix.Openat(parent, name, flags, 0); err != nil {
+		return -1, err
+	}
+	var st unix.Statfs_t
+	if unix.Fstatfs(fd, &st) == nil && st.Type == unix.AUTOFS_SUPER_MAGIC {
+		unix.Close(fd)
+		return -1, ErrAutomount
+	}
+	return fd, nil
+}
+
+func (d *directory) automount(name string) bool {
+	_, err := d.handle(name)
+	return err == ErrAutomount
 }
 
 func (d *directory) lstat(name string) (Info, error) {
@@ -209,11 +234,11 @@ func read(p []byte, call func() (int, error)) (int, error) {
 // (1), name and NUL (getdents64(2)).
 func (d *directory) list(name string, most int) (entries []Entry, err error) {
 	const lengthAt, kindAt, nameAt = 16, 18, 19
-	parent, err := d.handle(path.Dir(name))
+	dir, err := d.handle(name)
 	if err != nil {
 		return nil, err
 	}
-	fd, err := unix.Openat(parent, path.Base(name), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}

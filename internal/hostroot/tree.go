@@ -352,7 +352,7 @@ func (t *Tree) MayHave(name string) bool {
 }
 
 // Automount reports whether a name is a mount point of autofs that nothing has
-// used: a look below it would mount something, and may wait for a server.
+// used; see ErrAutomount.
 func (t *Tree) Automount(name string) bool {
 	at, _, err := t.resolve(name)
 	return err == nil && t.source.automount(at)
