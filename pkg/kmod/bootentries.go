@@ -843,10 +843,20 @@ func appendTokens(list []bootArgument, text, file string, line int) []bootArgume
 
 // compareReleases orders versions of kernels as rpm does (rpmvercmp), and except
 // for unusual characters as "sort -V": runs of digits by their number, others by
-// their bytes, and a number after letters.
+// their bytes, a number after letters, and "~" before all, the end included.
 func compareReleases(a, b string) int {
 	for {
 		a, b = strings.TrimLeftFunc(a, separates), strings.TrimLeftFunc(b, separates)
+		earlyA, earlyB := strings.HasPrefix(a, "~"), strings.HasPrefix(b, "~")
+		switch {
+		case earlyA && earlyB:
+			a, b = a[1:], b[1:]
+			continue
+		case earlyA:
+			return -1
+		case earlyB:
+			return 1
+		}
 		if a == "" || b == "" {
 			return len(a) - len(b)
 		}
@@ -873,7 +883,7 @@ func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }
 
-func separates(r rune) bool { return r >= 0x80 || !isDigit(byte(r)) && !isLetter(byte(r)) }
+func separates(r rune) bool { return r >= 0x80 || r != '~' && !isDigit(byte(r)) && !isLetter(byte(r)) }
 
 // run is the digits, or the letters, that s begins with.
 func run(s string) string {

@@ -23,6 +23,8 @@ func TestCompareReleases(t *testing.T) {
 		"6.8.0-31-generic",
 		"6.12.0-55.el10.x86_64",
 		"6.12.10-200.fc41.x86_64",
+		"6.13.0~rc1",
+		"6.13.0",
 	}
 	for i, a := range order {
 		for j, b := range order {
