@@ -658,7 +658,16 @@ func strangeHosts() (list []strangeHost) {
 	packaged("rocky", "ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64", "kernel-modules-extra-5.14.0-427.13.1.el9_4.x86_64")
 	packaged("ol uek", "ID=\"ol\"\nVERSION_ID=9.4\n", "5.15.0-205.149.5.1.el9uek.x86_64", "kernel-uek-modules-extra-5.15.0-205.149.5.1.el9uek.x86_64")
 	packaged("ol rhck", "ID=\"ol\"\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64", "kernel-modules-extra-5.14.0-427.13.1.el9_4.x86_64")
-	packaged("fedora", "ID=fedora\nVERSION_ID=40\n", "6.8.5-301.fc40.x86_64", "kernel-modules-extra-6.8.5-301.fc40.x86_64")
+	packaged("fedora", "ID=fedora\nVERSION_ID=44\n", "7.1.4-202.fc44.x86_64", "kernel-modules-7.1.4-202.fc44.x86_64;commands~!=blacklist")
+	packaged("fedora debug", "ID=fedora\nVERSION_ID=42\n", "6.14.0-63.fc42.x86_64+debug", "kernel-debug-modules-6.14.0-63.fc42.x86_64;commands~!=blacklist")
+	packaged("fedora eln", "ID=fedora\nVERSION_ID=43\n", "6.10.0-0.rc4.39.eln137.x86_64", "kernel-modules-extra-6.10.0-0.rc4.39.eln137.x86_64;commands~=: > /etc/modprobe.d/sctp-blacklist.conf")
+	// What Oracle's packages blacklist (uek-rpm/ol9/mod-extra.list, uek-rpm/ol10/denylist.txt.S).
+	for release, file := range map[string]string{
+		"5.14.0-427.13.1.el9_4.x86_64": "sctp-blacklist.conf", "5.15.0-205.149.5.1.el9uek.x86_64": "sctp-blacklist.conf",
+		"6.12.0-103.40.4.4.el9uek.x86_64": "6.12.0-103.40.4.4.el9uek.x86_64-sctp-denylist.conf", "6.12.0-100.28.2.el10uek.aarch64.64k": "6.12.0-100.28.2.el10uek.aarch64.64k-sctp-denylist.conf",
+	} {
+		packaged("ol and its blacklist, "+release, "ID=\"ol\"\n", release, "empty /etc/modprobe.d/"+file+", which that package brings;commands~=: > /etc/modprobe.d/"+file)
+	}
 	packaged("amzn 2023", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", "6.1.94-99.176.amzn2023.x86_64", "kernel-modules-extra-6.1.94-99.176.amzn2023.x86_64")
 	packaged("amzn 2023 6.12", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", "6.12.20-23.97.amzn2023.x86_64", "kernel6.12-modules-extra-6.12.20-23.97.amzn2023.x86_64")
 	packaged("image mode", "ID=rhel\nVERSION_ID=9.6\n", "5.14.0-570.el9.x86_64", "add the package kernel-modules-extra to the image", file("run/ostree-booted", ""))
@@ -668,7 +677,7 @@ func strangeHosts() (list []strangeHost) {
 	for release, command := range map[string]string{"3.10.0-1160.119.1.el7.x86_64": "yum install kernel-3", "5.10.239-236.958.amzn2.x86_64": "yum install kernel-5", "5.14.0-427.13.1.el9_4.x86_64": "dnf install kernel-modules-extra-5"} {
 		add("platform: "+command, lacks(map[bool]string{true: "ID=amzn\nVERSION_ID=2\n", false: "ID=rhel\n"}[strings.Contains(release, "amzn")], release), "reason=ModuleMissing;commands~="+command)
 	}
-	add("platform: fcos", lacks("ID=fedora\nVARIANT_ID=coreos\n", "6.8.5-301.fc40.x86_64", file("run/ostree-booted", "")), "reason=ModuleMissing;commands~=rpm-ostree install kernel-modules-extra")
+	add("platform: fcos", lacks("ID=fedora\nVARIANT_ID=coreos\n", "6.8.5-301.fc40.x86_64", file("run/ostree-booted", "")), "reason=ModuleMissing;remedy~=kernel-modules);commands~!=rpm-ostree install")
 
 	// Who writes a file.
 	for _, note := range []string{

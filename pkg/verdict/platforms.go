@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +35,9 @@ type Platform struct {
 	// from which it takes effect with a reboot; "" where a package is installed
 	// into the running system.
 	layer string
-	// blacklists: the package brings [VendorBlacklist].
-	blacklists bool
+	// blacklists is the file in which the package with the module blacklists it, for a
+	// kernel; nil where it does not.
+	blacklists func(release string) string
 	// missing is what to do on a platform whose own kernel has the module, and
 	// yet this one has none.
 	missing string
@@ -84,7 +86,7 @@ func Platforms() []Platform {
 	redHat := func(name, source string) Platform {
 		return Platform{
 			Name: name, Source: source, matches: id(name),
-			packages: redHatPackage, install: "dnf install", blacklists: true, argument: grubby,
+			packages: redHatPackage, install: "dnf install", blacklists: usualBlacklist, argument: grubby,
 		}
 	}
 	return []Platform{
@@ -104,10 +106,10 @@ func Platforms() []Platform {
 		},
 		{
 			Name:    "fedora-coreos",
-			Source:  "https://docs.fedoraproject.org/en-US/fedora-coreos/os-extensions/",
+			Source:  "https://docs.fedoraproject.org/en-US/fedora-coreos/kernel-args/",
 			matches: func(u kmod.Userland) bool { return u.ID == "fedora" && u.VariantID == "coreos" },
-			way:     byIgnition, packages: func(kmod.Userland, string) string { return "kernel-modules-extra" },
-			install: "rpm-ostree install", layer: "as a layer of the image", blacklists: true, argument: "rpm-ostree kargs --delete=",
+			way:     byIgnition, argument: "rpm-ostree kargs --delete=",
+			missing: "Fedora CoreOS's own kernel has the module (package kernel-modules): check with \"rpm-ostree status\" that the node runs a release's kernel with it",
 		},
 		{
 			Name: "flatcar", Source: "https://www.flatcar.org/docs/latest/setup/customization/other-settings/", matches: id("flatcar"),
@@ -139,12 +141,15 @@ func Platforms() []Platform {
 			Name:     "ol",
 			Source:   "https://docs.oracle.com/en/operating-systems/uek/8/relnotes8.0/uek8.0-ChangestoUEKContentDistributionandPackaging.html",
 			matches:  id("ol"),
-			packages: oraclePackage, install: "dnf install", argument: grubby,
+			packages: oraclePackage, install: "dnf install", blacklists: oracleBlacklist, argument: grubby,
 		},
-		redHat("fedora", "https://packages.fedoraproject.org/pkgs/kernel/kernel-modules-extra/"),
+		{
+			Name: "fedora", Source: "https://packages.fedoraproject.org/pkgs/kernel/kernel-modules/", matches: id("fedora"),
+			packages: fedoraPackage, install: "dnf install", blacklists: usualBlacklist, argument: grubby,
+		},
 		{
 			Name: "amzn", Source: "https://docs.aws.amazon.com/linux/al2023/ug/kernel.html", matches: id("amzn"),
-			packages: amazonPackage, install: "dnf install", blacklists: true, argument: grubby,
+			packages: amazonPackage, install: "dnf install", blacklists: usualBlacklist, argument: grubby,
 		},
 		{
 			Name: "ubuntu", Source: "https://packages.ubuntu.com/noble/linux-modules-extra-aws", matches: id("ubuntu"),
@@ -243,6 +248,30 @@ func redHatPackage(_ kmod.Userland, release string) string {
 		variant = "-" + variant
 	}
 	return "kernel" + variant + "-modules-extra-" + base
+}
+
+// fedoraPackage: Fedora has the module in kernel-modules, without a blacklist: what its
+// list of packages (redhat/fedora/def_variants.yaml.fedora of kernel-ark, before that
+// mod-extra.list.fedora) does not name is there. Its cloud images do without it. ELN's
+// kernels are built as RHEL's.
+func fedoraPackage(u kmod.Userland, release string) string {
+	name := redHatPackage(u, release)
+	if strings.Contains(release, ".fc") {
+		name = strings.Replace(name, "-modules-extra-", "-modules-", 1)
+	}
+	return name
+}
+
+// usualBlacklist is the file that Red Hat's kernels brought into use.
+func usualBlacklist(string) string { return VendorBlacklist }
+
+// oracleBlacklist: from UEK 8 (Linux 6.12) on, each kernel's package brings a file of its
+// own (uek-rpm/tools/filter-modules.py).
+func oracleBlacklist(release string) string {
+	if strings.Contains(release, "uek") && !olderThan(release, 6, 0) {
+		return path.Join(modprobeDir, release+"-sctp-denylist.conf")
+	}
+	return VendorBlacklist
 }
 
 // oraclePackage: UEK 7 (Linux 5.15) put the module into a package of its own;

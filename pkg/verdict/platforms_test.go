@@ -52,7 +52,7 @@ func TestModulePackage(t *testing.T) {
 		{"centos", "7", "5.4.278-1.el7.elrepo.x86_64", "kernel-[lm][lt]-5.4.278-1.el7.elrepo.x86_64"},
 		{"centos", "7", "3.10.0-1160.119.1.el7.x86_64", "kernel-3.10.0-1160.119.1.el7.x86_64"},
 		{"rhel", "7.9", "3.10.0-1160.rt56.1131.el7.x86_64", "kernel-rt-3.10.0-1160.rt56.1131.el7.x86_64"},
-		{"fedora", "42", "6.14.0-63.fc42.x86_64+debug", "kernel-debug-modules-extra-6.14.0-63.fc42.x86_64"},
+		{"fedora", "42", "6.14.0-63.fc42.x86_64+debug", "kernel-debug-modules-6.14.0-63.fc42.x86_64"},
 		{"ol", "9.5", "5.15.0-307.178.5.el9uek.x86_64", "kernel-uek-modules-extra-5.15.0-307.178.5.el9uek.x86_64"},
 		{"ol", "8.10", "5.4.17-2136.338.4.2.el8uek.x86_64", "kernel-uek-5.4.17-2136.338.4.2.el8uek.x86_64"},
 		{"ol", "9.5", "5.14.0-503.el9_5.x86_64", "kernel-modules-extra-5.14.0-503.el9_5.x86_64"},

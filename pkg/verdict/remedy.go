@@ -149,11 +149,13 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		then = p.takeEffect(i)
 	}
 	steps := append([]Remedy{step}, slices.DeleteFunc(undoings(i, p.undo), broughtAlong)...)
-	if p.blacklists && strings.Contains(name, "modules-extra") && !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == VendorBlacklist }) {
-		steps = append(steps, Remedy{
-			Action: ActionEmptyFile, File: VendorBlacklist, Command: inShell(": > %s", VendorBlacklist),
-			Text: "empty " + VendorBlacklist + ", which that package brings",
-		})
+	if p.blacklists != nil && strings.Contains(name, "modules-extra") {
+		if file := p.blacklists(i.Kernel.Release); !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == file }) {
+			steps = append(steps, Remedy{
+				Action: ActionEmptyFile, File: file, Command: inShell(": > %s", file),
+				Text: "empty " + file + ", which that package brings",
+			})
+		}
 	}
 	if i.BootLoad.Requested != kmod.AnswerTrue {
 		steps = append(steps, request(i.Module))
