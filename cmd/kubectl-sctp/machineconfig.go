@@ -132,6 +132,9 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 			return fmt.Errorf("no MachineConfig applies to pool %q in %s", role, strings.Join(names, ", "))
 		}
 	}
+	if len(effects.Items) == 0 { // MachineConfigPools alone
+		return fmt.Errorf("no MachineConfig and no Ignition configuration in %s", strings.Join(names, ", "))
+	}
 	err := output.Print(out, effects, map[command.Output]form{
 		"table": func(w io.Writer, p terminal.Palette) error { return printEffects(w, p, effects.Items, ofRole) },
 	})

@@ -53,6 +53,7 @@ func TestMachineConfig(t *testing.T) {
 		{"a pool that nothing is for", "", []string{"--check", remote, "--role", "worker"}, command.ExitUnknown, nil, `no MachineConfig applies to pool "worker" in ` + remote},
 		{"a version that no kmod has", "", []string{"--check", enables, "--kmod-version", "-3"}, command.ExitUnknown, nil, "want a positive number"},
 		{"no such file", "", []string{"--check", filepath.Join(dir, "none.yaml")}, command.ExitUnknown, nil, "none.yaml"},
+		{"only its pool", "kind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}", []string{"--check", "-"}, command.ExitUnknown, nil, "no MachineConfig and no Ignition configuration in -"},
 		{"no MachineConfig", "kind: ConfigMap", []string{"--check", "-"}, command.ExitUnknown, nil, "standard input"},
 		{"a file without --check", "", []string{enables}, command.ExitUnknown, nil, "files are judged with --check"},
 		{"another form of what is to be applied", "", []string{"-o", "json"}, command.ExitUnknown, nil, "-o is for --check"},

@@ -55,6 +55,12 @@ type Config struct {
 	firstBoot []firstBootPart
 	// beside are notes on what else the stream has.
 	beside []string
+	// ofOperator: it is a MachineConfig; labels are its own.
+	ofOperator bool
+	labels     map[string]string
+	// selects is not nil for a MachineConfigPool, of which nothing else is set but
+	// its name.
+	selects *selector
 }
 
 // firstBootPart is something that the machine-config-operator refuses on nodes that were
@@ -201,9 +207,10 @@ type resource struct {
 }
 
 // Decode reads MachineConfigs, Lists of them and plain Ignition configurations
-// from a stream of YAML documents or JSON values. Other objects in the stream
-// are passed over; a stream that holds none of these is an error. source names
-// the stream in errors.
+// from a stream of YAML documents or JSON values. A MachineConfigPool becomes a
+// configuration that does nothing, by which [Pools] knows what the pool selects.
+// Other objects in the stream are passed over; a stream that holds none of these
+// is an error. source names the stream in errors.
 func Decode(r io.Reader, source string) ([]Config, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -223,12 +230,15 @@ func Decode(r io.Reader, source string) ([]Config, error) {
 			return nil, fmt.Errorf("%s: document %d: %w", source, n, err)
 		}
 	}
+	first := slices.IndexFunc(d.configs, func(c Config) bool { return c.selects == nil })
 	switch {
-	case d.broken < len(d.configs):
-		d.configs[0].beside = d.beside
+	case first >= 0 && d.broken < len(d.configs):
+		d.configs[first].beside = d.beside
 		return d.configs, nil
 	case d.err != nil:
 		return nil, fmt.Errorf("%s: %w", source, d.err)
+	case len(d.configs) > 0: // pools, of which the configurations may be elsewhere
+		return d.configs, nil
 	}
 	return nil, fmt.Errorf("%s: no MachineConfig and no Ignition configuration in it", source)
 }
@@ -273,7 +283,9 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 	switch {
 	case o.Kind == Kind:
 		d.machineConfig(o)
-	case o.Kind == "List" || o.Kind == Kind+"List":
+	case o.Kind == poolKind:
+		return d.pool(o)
+	case o.Kind == "List" || o.Kind == Kind+"List" || o.Kind == poolKind+"List":
 		if depth == maxNesting {
 			return fmt.Errorf("lists nested more than %d deep", maxNesting)
 		}
@@ -376,20 +388,17 @@ func (d *decoder) machineConfig(o value) {
 		d.broken++
 		d.fail(fmt.Errorf("%s %s: %w", Kind, meta.Name, err))
 	}
-	c.Name, c.Role = meta.Name, meta.Labels[RoleLabel]
+	c.Name, c.Role, c.ofOperator, c.labels = meta.Name, meta.Labels[RoleLabel], true, meta.Labels
 	if c.Role == "" {
 		// What copies the object may leave out its owner.
 		if name := renderedName().FindStringSubmatch(c.Name); name != nil {
 			c.RenderedFor = name[1]
 		}
 		for _, owner := range meta.Owners {
-			if owner.Kind == Kind+"Pool" {
+			if owner.Kind == poolKind {
 				c.RenderedFor = owner.Name
 			}
 		}
-	}
-	if c.Role == "" && c.RenderedFor == "" {
-		c.Notes = append(c.Notes, "it has no label "+RoleLabel+": no pool takes it")
 	}
 	// What the operator itself makes has the release's image.
 	if spec.OSImageURL != "" && c.RenderedFor == "" && meta.Annotations[generatedBy] == "" {

@@ -1,7 +1,6 @@
 package machineconfig
 
 import (
-	"cmp"
 	"context"
 	"embed"
 	"errors"
@@ -48,31 +47,50 @@ func inherits(role string) bool {
 // for each change.
 //
 // There is a pool for each role that the configurations name, and for each of
-// custom, which need not have configurations of its own.
+// custom, which need not have configurations of its own. Of a MachineConfigPool
+// that is given, what it selects counts instead; a role of which there is none
+// is no pool then, if another one selects it.
 func Pools(configs []Config, custom ...string) []Pool {
-	own, rendered, roles := map[string][]Config{}, map[string][]Config{}, map[string]bool{}
+	given, roles := map[string]*selector{}, map[string]bool{}
 	for _, role := range custom {
 		roles[role] = true
 	}
 	for _, c := range configs {
-		role := cmp.Or(c.RenderedFor, c.Role)
-		roles[role] = true
-		if c.RenderedFor != "" {
-			rendered[role] = append(rendered[role], c)
-		} else {
-			own[role] = append(own[role], c)
+		if c.selects != nil {
+			given[c.Name], roles[c.Name] = c.selects, true
 		}
 	}
-	for _, list := range own {
-		slices.SortStableFunc(list, func(a, b Config) int { return strings.Compare(a.Name, b.Name) })
+	var own []Config
+	rendered := map[string][]Config{}
+	for _, c := range configs {
+		switch {
+		case c.selects != nil:
+		case c.RenderedFor != "":
+			rendered[c.RenderedFor] = append(rendered[c.RenderedFor], c)
+			roles[c.RenderedFor] = true
+		default:
+			own = append(own, c)
+			selected := slices.ContainsFunc(slices.Collect(maps.Values(given)), func(s *selector) bool { return s.takes(c) })
+			if !selected || c.Role != "" && !inherits(c.Role) {
+				roles[c.Role] = true
+			}
+		}
 	}
+	slices.SortStableFunc(own, func(a, b Config) int { return strings.Compare(a.Name, b.Name) })
 	var out []Pool
 	for _, role := range slices.Sorted(maps.Keys(roles)) {
 		p := Pool{Role: role}
-		if inherits(role) {
-			p.Configs = append(p.Configs, own[worker]...)
+		for _, ofWorker := range []bool{true, false} {
+			for _, c := range own {
+				takes := c.Role == role || ofWorker && inherits(role)
+				if s := given[role]; s != nil {
+					takes = s.takes(c)
+				}
+				if takes && ofWorker == (c.Role == worker) {
+					p.Configs = append(p.Configs, c)
+				}
+			}
 		}
-		p.Configs = append(p.Configs, own[role]...)
 		if len(p.Configs) == 0 {
 			for _, c := range rendered[role] {
 				out = append(out, Pool{Role: role, Configs: []Config{c}})
@@ -263,6 +281,11 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 		}
 	}
 	for _, c := range pool.Configs {
+		if noRole := "it has no label " + RoleLabel + ": no pool takes it that selects by role, as OpenShift's do"; pool.Role == "" && c.ofOperator {
+			if e.Notes = append(e.Notes, fmt.Sprintf("%s %s: %s", Kind, c.Name, noRole)); report.OnBoot == verdict.OnBootLoaded {
+				unread = append(unread, e.Notes[len(e.Notes)-1])
+			}
+		}
 		e.Configs = append(e.Configs, c.Name)
 		e.Notes = append(e.Notes, unitNotes(c, inspection.BootLoad.LoadedBy)...)
 		for _, note := range c.Notes {

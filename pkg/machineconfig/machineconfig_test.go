@@ -752,20 +752,21 @@ func TestDecode(t *testing.T) {
 		"an array":           {"[" + documented + "]", []string{"load-sctp-module"}, ""},
 		"other shapes": {`{"kind":"List","items":[{"kind":"A","spec":"text","items":{}},{"kind":"B","spec":{"kernelArguments":"x","config":7}},{"metadata":{"labels":[]}},` + documented + `]}`,
 			[]string{"load-sctp-module"}, ""},
-		"other documents":    {"just text\n---\n7\n---\n" + documented, []string{"load-sctp-module"}, ""},
-		"an ignition file":   {plain, []string{"input"}, ""},
-		"nothing":            {"", nil, "no MachineConfig"},
-		"another kind":       {"kind: Pod\n", nil, "no MachineConfig"},
-		"not yaml":           {"\t: {{{", nil, "document 1"},
-		"in a ConfigMap":     {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n    metadata:\n", nil, "ConfigMap: a MachineConfig in it is not looked into"},
-		"JSON in one":        {`{"kind":"ConfigMap","data":{"config":"{\"kind\": \"MachineConfig\"}"}}`, nil, "not looked into"},
-		"in a policy":        {`{"kind":"Policy","spec":{"x":[{"objectDefinition":{"kind":"MachineConfig"}}]}}`, nil, "Policy: a MachineConfig in it"},
-		"its pool":           {`{"kind":"MachineConfigPool","status":{"configuration":{"source":[{"kind":"MachineConfig"}]}}}`, nil, "no MachineConfig"},
-		"another's name":     {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfigPool\n", nil, "no MachineConfig"},
-		"butane":             {"variant: openshift\nversion: 4.14.0\n", nil, "what butane makes of it"},
-		"a scalar":           {"sctp", nil, "not a manifest"},
-		"a number as a path": {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
-		"lists in lists":     {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
+		"other documents":     {"just text\n---\n7\n---\n" + documented, []string{"load-sctp-module"}, ""},
+		"an ignition file":    {plain, []string{"input"}, ""},
+		"nothing":             {"", nil, "no MachineConfig"},
+		"another kind":        {"kind: Pod\n", nil, "no MachineConfig"},
+		"not yaml":            {"\t: {{{", nil, "document 1"},
+		"in a ConfigMap":      {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n    metadata:\n", nil, "ConfigMap: a MachineConfig in it is not looked into"},
+		"JSON in one":         {`{"kind":"ConfigMap","data":{"config":"{\"kind\": \"MachineConfig\"}"}}`, nil, "not looked into"},
+		"in a policy":         {`{"kind":"Policy","spec":{"x":[{"objectDefinition":{"kind":"MachineConfig"}}]}}`, nil, "Policy: a MachineConfig in it"},
+		"its pool":            {`{"kind":"MachineConfigPool","status":{"configuration":{"source":[{"kind":"MachineConfig"}]}}}`, nil, "no MachineConfig"},
+		"a pool that selects": {"kind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}\n", []string{"a"}, ""},
+		"another's name":      {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfigPool\n", nil, "no MachineConfig"},
+		"butane":              {"variant: openshift\nversion: 4.14.0\n", nil, "what butane makes of it"},
+		"a scalar":            {"sctp", nil, "not a manifest"},
+		"a number as a path":  {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
+		"lists in lists":      {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			configs, err := Decode(strings.NewReader(c.text), "input")
@@ -834,6 +835,56 @@ func rendered(name, pool string, files ...string) string {
 
 // TestRendered: "oc get machineconfig -o yaml" prints what the operator has
 // rendered beside its sources, for every pool and every change there was.
+// A MachineConfigPool takes what it selects (label selectors of the API, and
+// getMachineConfigsForPool of the machine-config-operator), whatever the names say.
+func TestSelectors(t *testing.T) {
+	labelled := func(labels string) string {
+		return strings.Replace(documented, `"`+RoleLabel+`":"worker"`, labels, 1)
+	}
+	role := func(name string) string { return labelled(`"` + RoleLabel + `":"` + name + `"`) }
+	pool := func(name, selector string) string {
+		return `{"kind":"MachineConfigPool","metadata":{"name":"` + name + `"},"spec":{"machineConfigSelector":{` + selector + `}}}`
+	}
+	roles := func(operator, values string) string {
+		return `"matchExpressions":[{"key":"` + RoleLabel + `","operator":"` + operator + `","values":[` + values + `]}]`
+	}
+	worker, motd := pool("worker", `"matchLabels":{"`+RoleLabel+`":"worker"}`), machineConfig("00-worker", "worker", "", "")
+	for name, c := range map[string]struct {
+		objects []string
+		want    string
+	}{
+		"no pool":                              {[]string{role("rt"), motd}, "rt true, worker false"},
+		"as documented":                        {[]string{pool("rt", roles("In", `"worker","rt"`)), role("rt"), motd}, "rt true, worker false"},
+		"a custom pool inherits":               {[]string{pool("rt", roles("In", `"worker","rt"`)), role("worker"), worker}, "rt true, worker true"},
+		"one that does not":                    {[]string{pool("rt", `"matchLabels":{"`+RoleLabel+`":"rt"}`), role("worker"), machineConfig("motd", "rt", "", "")}, "rt false, worker true"},
+		"by a role of another name":            {[]string{pool("rt", roles("In", `"worker","rt","telco"`)), role("telco"), motd}, "rt true, worker false"},
+		"that is a pool, too":                  {[]string{pool("rt", roles("In", `"worker","rt","telco"`)), pool("telco", roles("In", `"telco"`)), role("telco"), motd}, "rt true, telco true, worker false"},
+		"the masters' too":                     {[]string{pool("rt", roles("In", `"master","worker","rt"`)), role("master"), motd}, "master true, rt true, worker false"},
+		"by another label":                     {[]string{pool("rt", `"matchLabels":{"sctp":"yes"}`), labelled(`"sctp":"yes"`), motd}, "rt true, worker false"},
+		"by another value":                     {[]string{pool("rt", `"matchLabels":{"sctp":"no"}`), labelled(`"sctp":"yes"`), motd}, " unknown, worker false"},
+		"all but the masters'":                 {[]string{pool("rt", roles("NotIn", `"master"`)), role("worker")}, "rt true, worker true"},
+		"all but the workers'":                 {[]string{pool("rt", roles("NotIn", `"worker"`)), role("worker"), machineConfig("a", "rt", "", "")}, "rt false, worker true"},
+		"those that have a label":              {[]string{pool("rt", roles("Exists", "")), role("worker")}, "rt true, worker true"},
+		"those that have not":                  {[]string{pool("rt", roles("DoesNotExist", "")), labelled(`"sctp":"yes"`)}, "rt true"},
+		"a pool that is patched":               {[]string{`{"kind":"MachineConfigPool","metadata":{"name":"worker"},"spec":{"paused":true}}`, role("worker")}, "worker true"},
+		"a list of pools":                      {[]string{`{"kind":"MachineConfigPoolList","items":[` + strings.Replace(pool("rt", roles("In", `"worker","telco"`)), `"kind":"MachineConfigPool",`, "", 1) + `]}`, role("telco")}, "rt true"},
+		"pools alone":                          {[]string{worker}, ""},
+		"a MachineConfig that no pool takes":   {[]string{labelled(`"sctp":"yes"`)}, " unknown"},
+		"one that has no labels, and does not": {[]string{`{"kind":"MachineConfig","metadata":{"name":"a"},"spec":{"kernelArguments":["quiet"]}}`}, " false"},
+		"what a rendered one is made from":     {[]string{pool("rt", roles("In", `"worker","telco"`)), role("telco"), rendered("rendered-rt-1", "rt", file(verdict.VendorBlacklist, "data:,"), file(verdict.LoadRequest, "data:,sctp"))}, "rt true"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			configs, err := Decode(strings.NewReader(strings.Join(c.objects, "\n")), "stream")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := enabledBy(t, configs); got != c.want {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
 func TestRendered(t *testing.T) {
 	enabling := []string{file(verdict.VendorBlacklist, "data:,"), file(verdict.LoadRequest, "data:,sctp")}
 	old, now := rendered("rendered-worker-1", "worker"), rendered("rendered-worker-2", "worker", enabling...)
