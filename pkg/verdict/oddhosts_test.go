@@ -631,6 +631,7 @@ func strangeHosts() (list []strangeHost) {
 	add("platform: cos loaded", loaded(of("ID=cos\n")), "unknown")
 	add("platform: cos", of("ID=cos\n"), "onboot=on-demand|unknown")
 	add("platform: talos", of("ID=talos\n"), "onboot=on-demand|unknown;remedy~=machine.kernel.modules")
+	add("platform: talos, an argument", with(of("ID=talos\n"), func(c *hostcase.Case) { c.Cmdline, c.Denied = "talos.platform=metal module_blacklist=sctp\n", "sctp" }), "blocked;remedy~=image's schematic (then run talosctl upgrade)")
 	add("platform: talos loaded", loaded(of("ID=talos\n")), "unknown;warnings~!=LoadedOnDemandOnly")
 	add("platform: bottlerocket", of("ID=bottlerocket\n", file("etc/modprobe.d/sctp.conf", "install sctp /bin/true\n")), "onboot=blocked|unknown;commands~=apiclient set kernel.modules.sctp.allowed=true")
 	lacks := func(id, release string, extra ...hostcase.Entry) *hostcase.Case {

@@ -118,8 +118,10 @@ func Platforms() []Platform {
 		{
 			Name: "talos", Source: "https://www.talos.dev/latest/reference/configuration/v1alpha1/config/", matches: id("talos"),
 			way: byTalosConfig, bootSource: "machine.kernel.modules of the machine configuration",
-			missing:    "upgrade to a Talos release whose kernel has the module, or add a system extension that brings it",
-			argumentAt: "machine.install.extraKernelArgs of the machine configuration", reboot: "talosctl -n NODE reboot",
+			missing: "upgrade to a Talos release whose kernel has the module, or add a system extension that brings it",
+			// A unified kernel image has its arguments in it; both need an upgrade
+			// (https://docs.siderolabs.com/talos/v1.11/platform-specific-installations).
+			argumentAt: "machine.install.extraKernelArgs of the machine configuration where GRUB boots, else customization.extraKernelArgs of the image's schematic (then run talosctl upgrade)", reboot: "talosctl -n NODE reboot",
 		},
 		{
 			Name: "bottlerocket", Source: "https://bottlerocket.dev/en/os/latest/api/settings/kernel/", matches: id("bottlerocket"),
