@@ -2,6 +2,7 @@ package machineconfig
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
@@ -204,7 +205,14 @@ type dropIn struct {
 type resource struct {
 	Source      *string `json:"source"`
 	Compression string  `json:"compression"`
+	Redacted    string  `json:"_REDACTED"`
 }
+
+// redacted is the field that the machine-config-operator's mco-sanitize puts in place of
+// contents of files, units and drop-ins (devex/cmd/mco-sanitize/redactor.go).
+const redacted = "_REDACTED"
+
+var errRedacted = errors.New("its contents were redacted (mco-sanitize): ask for the MachineConfig itself")
 
 // Decode reads MachineConfigs, Lists of them and plain Ignition configurations
 // from a stream of YAML documents or JSON values. A MachineConfigPool becomes a
@@ -308,7 +316,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 	case o.Kind == "" && o.Variant != "":
 		d.passOver("a Butane configuration is not looked into: give what butane makes of it")
 	case !strings.HasPrefix(o.Kind, Kind) && bytes.Contains(raw, []byte(Kind)) && embedded().Match(raw):
-		d.passOver(clip(o.Kind) + ": a MachineConfig in it is not looked into: give that alone")
+		d.passOver(cmp.Or(clip(o.Kind), "an object without a kind") + ": a MachineConfig in it is not looked into: give that alone")
 	}
 	return nil
 }
@@ -435,6 +443,9 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	}
 	var ign ignition
 	if err := json.Unmarshal(raw, &ign); err != nil {
+		if bytes.Contains(raw, []byte(`"`+redacted+`"`)) {
+			err = errRedacted
+		}
 		return c, err
 	}
 	for _, why := range ign.refused() {
@@ -461,6 +472,10 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 			if file.Err == nil {
 				file.Err, file.Keeps = errors.New("it appends to whatever the host has"), false
 			}
+		}
+		if f.Contents.Redacted != "" && relevant(f.Path) {
+			c.Unread = append(c.Unread, Unread{Path: f.Path, Err: errRedacted})
+			continue
 		}
 		if f.Overwrite != nil && !*f.Overwrite && relevant(f.Path) {
 			c.Notes = append(c.Notes, "overwrite is false: Ignition fails on a new node that already has "+clip(f.Path))
