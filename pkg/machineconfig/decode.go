@@ -282,7 +282,11 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 			return fmt.Errorf("not a manifest: %w", err)
 		}
 	default:
-		d.fail(fmt.Errorf("not a manifest: %s", clip(string(raw))))
+		text := string(raw)
+		if raw[0] == '"' {
+			_ = json.Unmarshal(raw, &text) // it has been read once
+		}
+		d.fail(fmt.Errorf("not a manifest: %s", clip(text)))
 		return nil
 	}
 	if o.Kind == "" {
@@ -579,7 +583,9 @@ func (ign *ignition) refused() (why []string) {
 		} else {
 			seen[key] = true
 		}
-		if what == "path" && !spec2 && (!path.IsAbs(name) || path.Clean(name) != name) {
+		if what == "path" && name == "" {
+			why = append(why, "a file or link without a path (is the input whole?)")
+		} else if what == "path" && !spec2 && (!path.IsAbs(name) || path.Clean(name) != name) {
 			why = append(why, clip(name)+" is not the plain path of a file")
 		}
 	}
