@@ -320,7 +320,7 @@ func checks() []check {
 		},
 		{
 			kind: SCTPUnused, severity: Info,
-			title: "Nodes that have SCTP and no workload that uses it",
+			title: "Nodes that have SCTP and no workload that declares it",
 			fix:   "if nobody needs SCTP, do not load the module, to reduce the attack surface",
 			needs: []Source{SourcePods, SourceServices, SourceSlices, SourcePolicies},
 			all:   []Source{SourcePods, SourceServices, SourcePolicies},
@@ -330,7 +330,7 @@ func checks() []check {
 				}
 				eachNode(func(n *Node, found nodeReport) {
 					if r := n.Report; r != nil && !n.Stale() && r.Module.State == kmod.StateLoaded {
-						found("", "the module is loaded, and no pod, Service or NetworkPolicy of the cluster uses SCTP")
+						found("", "the module is loaded, and no pod, Service or NetworkPolicy of the cluster declares SCTP (clients, and pods on other networks, need not)")
 					}
 				})(v, found)
 			},
