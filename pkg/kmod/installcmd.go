@@ -1,10 +1,13 @@
 package kmod
 
 import (
+	"cmp"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
@@ -66,8 +69,8 @@ type shellWord struct {
 	operator, quoted, redirect bool
 }
 
-// shellWords splits a command of plain words, quotes, ";", "&&", "||", parentheses,
-// redirections to /dev/null and a comment. ok is false for anything else the
+// shellWords splits a command of plain words, quotes, values of variables, ";", "&&",
+// "||", parentheses, redirections to /dev/null and a comment. ok is false for anything else the
 // shell would interpret.
 func shellWords(s string) (words []shellWord, ok bool) {
 	i := 0
@@ -118,6 +121,14 @@ func nullRedirect(s string) (n int, ok bool) {
 	return 0, false
 }
 
+// expansion is a variable's or parameter's value, in whose place a word has expanded,
+// which is in no word of a shell.
+var expansion = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[A-Za-z_][A-Za-z0-9_]*\})`)
+})
+
+const expanded = "\x00"
+
 func shellWordAt(s string) (word string, n int, ok bool) {
 	var b strings.Builder
 	for n < len(s) {
@@ -133,12 +144,24 @@ func shellWordAt(s string) (word string, n int, ok bool) {
 				return "", 0, false
 			}
 			quoted := s[n+1 : n+1+end]
-			if c == '"' && strings.ContainsAny(quoted, "$`\\") {
-				return "", 0, false
+			if c == '"' {
+				if strings.ContainsAny(quoted, "`\\") {
+					return "", 0, false
+				}
+				if quoted = expansion().ReplaceAllLiteralString(quoted, expanded); strings.Contains(quoted, "$") {
+					return "", 0, false
+				}
 			}
 			b.WriteString(quoted)
 			n += end + 2
-		case '$', '`', '(', '{', '}', '<', '>', '*', '?', '[', '~', '!', '\\', '\n':
+		case '$':
+			variable := expansion().FindString(s[n:])
+			if !strings.HasPrefix(s[n:], cmp.Or(variable, "none")) {
+				return "", 0, false
+			}
+			b.WriteString(expanded)
+			n += len(variable)
+		case '`', '(', '{', '}', '<', '>', '*', '?', '[', '~', '!', '\\', '\n':
 			return "", 0, false
 		default:
 			b.WriteByte(c)
@@ -262,12 +285,15 @@ func (h *host) program(word string) (name string, found bool) {
 // runnable says whether execve(2) takes a file for a program.
 func runnable(st hostroot.Info) bool { return st.Mode.IsRegular() && st.Mode&0o111 != 0 }
 
+// harmless reports whether a program, or what a shell has of that name, loads nothing.
 func harmless(name string) bool {
-	switch name {
-	case "/bin/true", "/usr/bin/true", "true", ":", "/bin/false", "/usr/bin/false", "false", "exit",
-		"echo", "/bin/echo", "/usr/bin/echo", "printf", "/usr/bin/printf", "logger", "/bin/logger", "/usr/bin/logger",
-		"cat", "/bin/cat", "/usr/bin/cat", "date", "/bin/date", "/usr/bin/date", "touch", "/bin/touch", "/usr/bin/touch":
-		return true
+	dir, base := path.Split(name)
+	switch base {
+	case ":", "exit":
+		return dir == ""
+	case "true", "false", "echo", "printf", "logger", "cat", "date", "touch":
+		store, of := strings.CutPrefix(dir, "/nix/store/") // of which a package of NixOS has a directory
+		return slices.Contains([]string{"", "/bin/", "/usr/bin/", "/run/current-system/sw/bin/"}, dir) || of && strings.HasSuffix(store, "/bin/") && strings.Count(store, "/") == 2
 	}
 	return false
 }
@@ -286,6 +312,9 @@ func (p *process) command(args []string) (effect commandEffect, leave leaving) {
 	name := args[0]
 	if !path.IsAbs(name) && strings.Contains(name, "/") {
 		return commandUnknown, stays // what it is depends on where the caller is
+	}
+	if !harmless(path.Clean(name)) && slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, expanded) }) {
+		return commandUnknown, stays
 	}
 	if name == "exec" {
 		if len(args) == 1 {
@@ -333,6 +362,9 @@ func (p *process) command(args []string) (effect commandEffect, leave leaving) {
 		if st, err := p.host.Stat(file); !builtin(name) && (!found && p.host.hasInit() || err == nil && !runnable(st)) {
 			return commandFails, stays // 127, 126
 		}
+		if path.IsAbs(name) {
+			return p.script(name), stays
+		}
 		return commandUnknown, stays
 	}
 	switch path.Base(name) {
@@ -354,6 +386,35 @@ func (p *process) command(args []string) (effect commandEffect, leave leaving) {
 		return commandFails, leaves
 	}
 	return commandHarmless, stays
+}
+
+// script follows a script in which each line is commands of its own, as hardening
+// packages have in place of modules.
+func (p *process) script(name string) commandEffect {
+	first, text, _ := strings.Cut(string(p.host.script(name, false)), "\n")
+	shell := strings.Trim(strings.TrimPrefix(first, "#!"), " \t")
+	if _, found := p.host.program(shell); !found || !path.IsAbs(shell) || !isShell(shell) || p.nesting >= maxNesting || !p.host.spend(moduleCost*len(text)) {
+		return commandUnknown
+	}
+	whole := &shellNode{kind: ";"}
+	for line := range strings.Lines(text) {
+		words, ok := shellWords(strings.TrimSuffix(line, "\n"))
+		if !ok {
+			return commandUnknown
+		}
+		if len(words) == 0 {
+			continue
+		}
+		parser := shellParser{words: words}
+		whole.parts = append(whole.parts, parser.list(""))
+		if parser.bad || parser.unknown { // perhaps it goes on in the next line
+			return commandUnknown
+		}
+	}
+	p.nesting++
+	effect, _ := p.run(whole)
+	p.nesting--
+	return effect
 }
 
 // programAlone is a command that runs a program, not what a shell has of that name.

@@ -850,6 +850,37 @@ func strangeHosts() (list []strangeHost) {
 	for command, want := range map[string]string{"disabled": "false", "/etc/hosts": "false", "/bin//true": "false", "off; /sbin/modprobe -i sctp": "true", "exec /bin/false": "unknown|false", "gate=1": "unknown|false", ". /etc/none; modprobe -i sctp": "unknown", "eval modprobe -i sctp": "unknown", "gate": "unknown"} {
 		add("install: "+command, whole(file("etc/hosts", "x"), file("usr/local/bin/gate", elf), file("etc/modprobe.d/x.conf", "install sctp "+command+"\n")), "autoload="+want+";modprobe="+want)
 	}
+	// Scripts that hardening packages have in place of modules (security-misc of Kicksecure),
+	// and others.
+	for text, want := range map[string]string{
+		"#!/bin/bash\n\n## Alerts user that a module is disabled.\n\necho \"$0: ALERT: disabled by default. See /etc/modprobe.d/30.conf for details. | args: $@\" >&2\n\nexit 1\n": "false",
+		"#!/bin/sh\nlogger -t modprobe \"blocked $MODPROBE_MODULE\"\n":                   "false",
+		"#! /bin/sh\nexit 0\nmodprobe -i sctp\n":                                         "false",
+		"#!/bin/sh\n/opt/gate 2>&1\n":                                                    "unknown", // itself
+		"#!/bin/sh\n/sbin/modprobe --ignore-install sctp\n":                              "true",
+		"#!/bin/sh\necho x &&\n/sbin/modprobe -i sctp\n":                                 "unknown",
+		"#!/bin/sh\nif [ -f /etc/x ]; then\n  exit 1\nfi\nexec /sbin/modprobe -i sctp\n": "unknown",
+		"#!/bin/sh\ntest -f /etc/x && exit 1\n":                                          "unknown",
+		"#!/bin/sh\necho 'a\nexit 1\n'; modprobe -i sctp\n":                              "unknown",
+		"#!/bin/sh\ncat <<X\nexit 1\nX\nmodprobe -i sctp\n":                              "unknown",
+		"#!/bin/sh\nmodprobe() { exit 1; }\nmodprobe -i sctp\n":                          "unknown",
+		"#!/bin/sh -e\nfalse\nmodprobe -i sctp\n":                                        "unknown",
+		"#!/bin/sh\r\nexit 1\r\n":                                                        "unknown|false",
+		"#!/opt/none/sh\nmodprobe -i sctp\n":                                             "unknown|false",
+		"#!/usr/bin/python3\nexit 1\n":                                                   "unknown",
+		"exit 1\n":                                                                       "unknown|false",
+	} {
+		add("install: a script: "+text, whole(file("opt/gate", text), file("etc/modprobe.d/x.conf", "install sctp /opt/gate\n")), "autoload="+want+";modprobe="+want)
+	}
+	// What NixOS' boot.extraModprobeConfig has of coreutils and util-linux.
+	coreutils := "/nix/store/5xv0-coreutils-9.5/bin/"
+	for command, want := range map[string]string{
+		coreutils + "false": "false", coreutils + "true": "false", "/bin/sh -c '/run/current-system/sw/bin/logger -t modulejail \"blocked: sctp\" 2>/dev/null; exit 0'": "false",
+		"/nix/store/5xv0-gate/bin/gate": "unknown", "/nix/store/5xv0-gate/lib/x/bin/true": "unknown", "/nix/store/gone-coreutils-9.5/bin/true": "false",
+	} {
+		add("install: "+command, whole(file("nix/store/5xv0-coreutils-9.5/bin/coreutils", elf), link("nix/store/5xv0-coreutils-9.5/bin/false", "coreutils"), link("nix/store/5xv0-coreutils-9.5/bin/true", "coreutils"),
+			file("nix/store/5xv0-gate/bin/gate", elf), file("nix/store/5xv0-gate/lib/x/bin/true", elf), file("run/current-system/sw/bin/logger", elf), file("etc/modprobe.d/nixos.conf", "install sctp "+command+"\n")), "autoload="+want+";modprobe="+want)
+	}
 	const loadScript = "#!/bin/sh\nmodprobe sctp\n"
 	// Roots without all of the host, and what only looks like a load.
 	some := func(es ...hostcase.Entry) *hostcase.Case { c := whole(); c.Entries = es; return c }
