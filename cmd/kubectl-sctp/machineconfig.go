@@ -107,12 +107,20 @@ does not, 2 unknown, or the command was misused.`,
 // checkMachineConfigs judges the pools that the files' configurations make up.
 func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *outputFlags, names, only []string, host machineconfig.Host) error {
 	var configs []machineconfig.Config
+	var other error // of a directory's files, some are about other objects
 	for _, name := range names {
 		more, err := until(ctx, name, func() ([]machineconfig.Config, error) { return decodeFile(stdin, name) })
+		if errors.Is(err, machineconfig.ErrNoConfig) {
+			other = err
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		configs = append(configs, more...)
+	}
+	if len(configs) == 0 && other != nil {
+		return other
 	}
 	effects := machineconfig.Effects{APIVersion: verdict.APIVersion, Kind: machineconfig.EffectsKind, Items: []machineconfig.Effect{}}
 	ofRole := map[string]int{} // of one pool there may be several rendered ones

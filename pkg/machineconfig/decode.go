@@ -214,11 +214,15 @@ const redacted = "_REDACTED"
 
 var errRedacted = errors.New("its contents were redacted (mco-sanitize): ask for the MachineConfig itself")
 
+// ErrNoConfig is that a stream of objects has none that is decoded.
+var ErrNoConfig = errors.New("no MachineConfig and no Ignition configuration in it")
+
 // Decode reads MachineConfigs, Lists of them and plain Ignition configurations
 // from a stream of YAML documents or JSON values. A MachineConfigPool becomes a
 // configuration that does nothing, by which [Pools] knows what the pool selects.
 // Other objects in the stream are passed over; a stream that holds none of these
-// is an error. source names the stream in errors.
+// is an error, which is [ErrNoConfig] where it has other objects alone. source
+// names the stream in errors.
 func Decode(r io.Reader, source string) ([]Config, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	if err != nil {
@@ -247,8 +251,10 @@ func Decode(r io.Reader, source string) ([]Config, error) {
 		return nil, fmt.Errorf("%s: %w", source, d.err)
 	case len(d.configs) > 0: // pools, of which the configurations may be elsewhere
 		return d.configs, nil
+	case d.others:
+		return nil, fmt.Errorf("%s: %w", source, ErrNoConfig)
 	}
-	return nil, fmt.Errorf("%s: no MachineConfig and no Ignition configuration in it", source)
+	return nil, fmt.Errorf("%s: %s: it has no objects", source, ErrNoConfig.Error())
 }
 
 // maxNesting bounds Lists of Lists.
@@ -258,6 +264,7 @@ const maxNesting = 3
 type decoder struct {
 	configs []Config
 	broken  int   // of them that could not be decoded at all
+	others  bool  // there are objects that are not decoded
 	err     error // the first thing that was passed over, or broken
 	beside  []string
 }
@@ -321,6 +328,8 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		d.passOver("a Butane configuration is not looked into: give what butane makes of it")
 	case !strings.HasPrefix(o.Kind, Kind) && bytes.Contains(raw, []byte(Kind)) && embedded().Match(raw):
 		d.passOver(cmp.Or(clip(o.Kind), "an object without a kind") + ": a MachineConfig in it is not looked into: give that alone")
+	case o.Kind != "":
+		d.others = true
 	}
 	return nil
 }
@@ -506,6 +515,9 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 	}
 	c.KernelArguments, c.firstBoot = ign.KernelArguments.ShouldExist, ign.firstBoot()
 	for _, u := range ign.Systemd.Units {
+		if u.Name == "" {
+			continue // refused
+		}
 		unit := Unit{Name: u.Name, Contents: u.Contents, Enabled: u.Enabled, Masked: u.Mask, DropIns: map[string]string{}}
 		if u.Enable {
 			unit.Enabled = &u.Enable
@@ -615,7 +627,9 @@ func (ign *ignition) refused() (why []string) {
 	}
 	for _, u := range ign.Systemd.Units {
 		once("unit", u.Name)
-		if !slices.Contains(unitTypes, path.Ext(u.Name)) {
+		if u.Name == "" {
+			why = append(why, "a unit without a name (is the input whole?)")
+		} else if !slices.Contains(unitTypes, path.Ext(u.Name)) {
 			why = append(why, clip(u.Name)+" is not the name of a unit")
 		}
 		read(u.Name, u.Contents)

@@ -34,6 +34,7 @@ func (d *decoder) pool(o value) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", poolKind, meta.Name, err)
 	}
+	d.others = true
 	if s := &spec.Selector; len(s.Labels)+len(s.Expressions) > 0 {
 		d.configs = append(d.configs, Config{Name: meta.Name, selects: s})
 	}
