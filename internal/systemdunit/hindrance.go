@@ -62,8 +62,18 @@ const modprobeOptions = "MODPROBE_OPTIONS"
 // with, or that conflicts with it (of those that Started has seen). A setting that
 // nothing is known of is one.
 func (s *Set) Hindrance(u *Unit) (by Setting, found bool) {
+	return s.HindranceOf(u, Setting{})
+}
+
+// HindranceOf is the same for one of the unit's commands, which may have more rights
+// than the others.
+func (s *Set) HindranceOf(u *Unit, command Setting) (by Setting, found bool) {
+	rights := ""
+	if list, _ := u.Commands(command.Value); len(list) == 1 {
+		rights = command.prefixes()
+	}
 	for _, v := range u.Settings {
-		if s.hinders(v) {
+		if s.hinders(v) && !s.lifted(v, rights) {
 			return v, true
 		}
 	}
@@ -71,6 +81,20 @@ func (s *Set) Hindrance(u *Unit) (by Setting, found bool) {
 		return *v, true
 	}
 	return Setting{}, false
+}
+
+// lifted reports whether a setting does not apply to a command with these prefixes: "+"
+// has all privileges, "!" only lifts the user (systemd.service(5), Table 1; the user has
+// to be there all the same: src/core/execute.c, get_fixed_user and apply_mount_namespace).
+func (s *Set) lifted(v Setting, rights string) bool {
+	switch v.Key {
+	case "User":
+		return (strings.Contains(rights, "+") || strings.Count(rights, "!") == 1) && s.hasName("passwd", v.Value)
+	case "CapabilityBoundingSet", "SecureBits", "SystemCallFilter", "SystemCallArchitectures", "SystemCallErrorNumber", "SystemCallLog", "ProtectKernelModules",
+		"PrivateDevices", "PrivateUsers", "AppArmorProfile", "SELinuxContext", "SmackProcessLabel", "InaccessiblePaths", "ReadOnlyPaths":
+		return strings.Contains(rights, "+")
+	}
+	return false
 }
 
 // doubt is why a boot that comes to a unit may not start it, nil if nothing is
@@ -293,8 +317,13 @@ func (s *Set) hasGroup(name string) bool {
 	if _, err := strconv.ParseUint(name, 10, 32); err == nil || name == "root" {
 		return true
 	}
-	return slices.ContainsFunc([]string{"/etc/group", "/usr/lib/group"}, func(file string) bool { // the second with nss-altfiles
-		data, _, err := s.read(file)
+	return s.hasName("group", name)
+}
+
+// hasName reports whether a line of the passwd or group file is that of a name.
+func (s *Set) hasName(file, name string) bool {
+	return slices.ContainsFunc([]string{"/etc/", "/usr/lib/"}, func(dir string) bool { // the second with nss-altfiles
+		data, _, err := s.read(dir + file)
 		return err == nil && bytes.Contains(append([]byte("\n"), data...), []byte("\n"+name+":"))
 	})
 }

@@ -22,9 +22,10 @@ type Setting struct {
 
 // Ignored: the failure of a command is ignored (systemd.service(5), the prefix
 // "-").
-func (v Setting) Ignored() bool {
-	return strings.Contains(prefixes(strings.TrimLeft(v.Value, `"'`), sincePipe), "-")
-}
+func (v Setting) Ignored() bool { return strings.Contains(v.prefixes(), "-") }
+
+// prefixes are those of the first command.
+func (v Setting) prefixes() string { return prefixes(strings.TrimLeft(v.Value, `"'`), sincePipe) }
 
 // parse reads a unit file (systemd.syntax(7)): sections, assignments, comments of
 // whole lines, and lines that end with a backslash and continue in the next one,

@@ -456,7 +456,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 							continue // with this boot's arguments
 						}
 						c.source = source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}
-						hindrance, hindered := units.Hindrance(u)
+						hindrance, hindered := units.HindranceOf(u, v)
 						if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
 							hindrance, hindered = condition[0], true
 						}

@@ -1211,6 +1211,17 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted, file("etc/group", "root:x:0:\nwheel:x:10:a\n"), file("usr/lib/group", "alt:x:11:\n")), want)
 	}
+	// Commands with more rights than the others of their unit, as units of daemons with a user of
+	// their own load what they need.
+	for text, want := range map[string]string{
+		"ExecStartPre=+/sbin/modprobe sctp\nUser=gnb": "loaded", "ExecStartPre=-+/sbin/modprobe sctp\nUser=gnb\nGroup=gnb": "loaded", "ExecStartPre=!/sbin/modprobe sctp\nUser=gnb": "loaded",
+		"ExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown", "ExecStartPre=!!/sbin/modprobe sctp\nUser=gnb": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nUser=gone": "unknown",
+		"ExecStartPre=+/sbin/modprobe sctp\nUser=gnb\nGroup=gone": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nUser=gnb\nCapabilityBoundingSet=CAP_NET_RAW\nProtectKernelModules=yes\nPrivateDevices=yes": "loaded",
+		"ExecStartPre=!/sbin/modprobe sctp\nUser=gnb\nProtectKernelModules=yes": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nRootDirectory=/srv": "unknown", "ExecStartPre=+/bin/true\nExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown",
+		"ExecStartPre=+/bin/true ; /sbin/modprobe sctp\nUser=gnb": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nSystemCallFilter=~@module\nUser=gnb": "loaded",
+	} {
+		add("unit: rights: "+text, unit("[Service]\n"+text+"\nExecStart=/usr/bin/true --for-ever\n", blacklisted, file("etc/passwd", "root:x:0:0::/root:/bin/sh\ngnb:x:990:990::/:/sbin/nologin\n"), file("etc/group", "root:x:0:\ngnb:x:990:\n")), want)
+	}
 	// Settings that change nothing, and those of which that is not known.
 	for setting, want := range map[string]string{"TimeoutStopFailureMode=abort": "loaded", "RestartMode=direct": "loaded", "StartupCPUWeight=10": "loaded", "PrivateMounts=yes": "loaded", "MountFlags=slave": "loaded", "PrivateIPC=yes": "loaded", "DelegateSubgroup=x": "loaded", "WorkingDirectory=/etc": "loaded", "WorkingDirectory=/nowhere": "unknown", "SecureBits=noroot": "unknown", "New=x": "unknown"} {
 		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted), want)
