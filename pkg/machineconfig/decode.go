@@ -317,6 +317,8 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 				return fmt.Errorf("item %d: %w", i, err)
 			}
 		}
+	case o.Kind == "" && len(o.Items) > 0: // oc writes it last
+		return errors.New("a list without its kind: the input may be cut short")
 	case o.Kind == "" && len(o.Ignition) > 0:
 		c, err := DecodeConfig(raw)
 		if err != nil {
