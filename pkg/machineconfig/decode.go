@@ -119,12 +119,13 @@ type Unread struct {
 // configuration: the fields that are there show which it is. Other objects with the
 // same fields are not decoded.
 type value struct {
-	Kind     string          `json:"kind"`
-	Metadata json.RawMessage `json:"metadata"`
-	Items    json.RawMessage `json:"items"`
-	Spec     json.RawMessage `json:"spec"`
-	Ignition json.RawMessage `json:"ignition"`
-	Variant  string          `json:"variant"` // of Butane
+	APIVersion string          `json:"apiVersion"`
+	Kind       string          `json:"kind"`
+	Metadata   json.RawMessage `json:"metadata"`
+	Items      json.RawMessage `json:"items"`
+	Spec       json.RawMessage `json:"spec"`
+	Ignition   json.RawMessage `json:"ignition"`
+	Variant    string          `json:"variant"` // of Butane
 }
 
 // metadata is that of a MachineConfig.
@@ -299,7 +300,10 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 	if o.Kind == "" {
 		o.Kind = kind
 	}
+	group, _, _ := strings.Cut(APIVersion, "/")
 	switch {
+	case (o.Kind == Kind || o.Kind == poolKind) && o.APIVersion != "" && !strings.HasPrefix(o.APIVersion, group+"/"):
+		d.passOver(fmt.Sprintf("%s of %s is not looked into: it is not of %s", o.Kind, clip(o.APIVersion), group))
 	case o.Kind == Kind:
 		d.machineConfig(o)
 	case o.Kind == poolKind:

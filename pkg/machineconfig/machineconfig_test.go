@@ -773,6 +773,8 @@ func TestDecode(t *testing.T) {
 		"its pool":            {`{"kind":"MachineConfigPool","status":{"configuration":{"source":[{"kind":"MachineConfig"}]}}}`, nil, "no MachineConfig"},
 		"a pool that selects": {"kind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}\n", []string{"a"}, ""},
 		"another's name":      {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfigPool\n", nil, "no MachineConfig"},
+		"of another API":      {"apiVersion: mco.in-cloud.io/v1alpha1\nkind: MachineConfig\nmetadata: {name: a}\n", nil, "input: MachineConfig of mco.in-cloud.io/v1alpha1 is not looked into: it is not of machineconfiguration.openshift.io"},
+		"a pool of another":   {"apiVersion: mco.in-cloud.io/v1alpha1\nkind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}\n", nil, "MachineConfigPool of mco.in-cloud.io/v1alpha1"},
 		"butane":              {"variant: openshift\nversion: 4.14.0\n", nil, "what butane makes of it"},
 		"a scalar":            {"sctp", nil, "not a manifest"},
 		"a number as a path":  {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
