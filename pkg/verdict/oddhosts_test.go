@@ -827,6 +827,11 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: sh sets it", oneshot("ExecStart=/bin/sh -c 'MODPROBE_OPTIONS=-b modprobe sctp'", blacklisted), "onboot=unknown|blocked")
 	add("unit: kubelet drop-in", whole(blacklisted, file("usr/lib/systemd/system/kubelet.service", "[Unit]\nDescription=k\n[Service]\nExecStart=/usr/bin/kubelet\nRestart=always\n"), file("usr/bin/kubelet", elf), link("etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service"),
 		file("etc/systemd/system/kubelet.service.d/10.conf", "[Service]\nExecStartPre=/sbin/modprobe sctp\n")), "loaded")
+	add("unit: its own log", oneshot("ExecStart=/sbin/modprobe sctp", blacklisted), "reason=ModuleLoadFailed;commands~=journalctl -b -u load-sctp\n")
+	add("unit: a drop-in, and the unit's log", whole(blacklisted, file("usr/lib/systemd/system/kubelet.service", "[Service]\nExecStart=/bin/true\n"), link("etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service"),
+		file("etc/systemd/system/kubelet.service.d/10.conf", "[Service]\nExecStartPre=/sbin/modprobe sctp\n")), "reason=ModuleLoadFailed;commands~=journalctl -b -u kubelet\n")
+	add("unit: an instance, and its log", whole(link("etc/systemd/system/multi-user.target.wants/modprobe@sctp.service", "/usr/lib/systemd/system/modprobe@.service")), "reason=ModuleLoadFailed;commands~=journalctl -b -u 'modprobe@*'\n")
+	add("unit: the log of modules-load.d", whole(requested), "reason=ModuleLoadFailed;commands~=journalctl -b -u systemd-modules-load\n")
 	add("unit: kubelet drop-in post", whole(blacklisted, file("usr/lib/systemd/system/kubelet.service", "[Unit]\nDescription=k\n[Service]\nExecStart=/usr/bin/kubelet\nRestart=always\n"), file("usr/bin/kubelet", elf), link("etc/systemd/system/multi-user.target.wants/kubelet.service", "/usr/lib/systemd/system/kubelet.service"),
 		file("etc/systemd/system/kubelet.service.d/10.conf", "[Service]\nExecStartPost=/sbin/modprobe sctp\n")), "onboot=loaded|unknown")
 	add("unit: unit in a condition that fails", unit("[Unit]\nConditionPathExists=/etc/none\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "blocked")

@@ -43,9 +43,10 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 		if stopsLater(i) {
 			return p.atBoot(nextInspection(i))
 		}
+		log := inShell("journalctl -b -u %s", loadingUnit(i))
 		return []Remedy{
 			loadModule("run \"modprobe "+i.Module+"\": it loads the module, if what stopped it was taken away since this boot, or shows the error", i.Module),
-			{Action: ActionExamine, Text: "see also \"journalctl -b -u systemd-modules-load\" and \"dmesg | grep -i sctp\"", Command: "journalctl -b -u systemd-modules-load"},
+			{Action: ActionExamine, Text: "see also \"" + cmp.Or(log, "journalctl -b") + "\" and \"dmesg | grep -i sctp\"", Command: log},
 		}
 	case ReasonProbeFailed:
 		return one(ActionExamine, "look for the kernel's messages with \"dmesg | grep -i sctp\" (in FIPS mode: net.sctp.cookie_hmac_alg must not be md5)", "dmesg | grep -i sctp")
@@ -75,6 +76,18 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	default:
 		return nil
 	}
+}
+
+// loadingUnit is the unit that is to load the module at boot.
+func loadingUnit(i *kmod.Inspection) string {
+	for _, e := range i.BootLoad.RequestedBy[:min(1, len(i.BootLoad.RequestedBy))] {
+		for _, name := range []string{e.File, path.Dir(e.File)} { // or a drop-in's directory
+			if name, ok := strings.CutSuffix(strings.TrimSuffix(path.Base(name), ".d"), ".service"); ok {
+				return strings.Replace(name, "@", "@*", 1)
+			}
+		}
+	}
+	return "systemd-modules-load"
 }
 
 func one(action Action, text, command string) []Remedy {
