@@ -57,9 +57,10 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 	default:
 		err = f.read(in)
 	}
-	// kubectl get KIND NAME prints one object, of which there may be others.
+	// kubectl get KIND NAME prints one object, of which there may be others, as in a
+	// file that is not whole.
 	for _, o := range f.single {
-		if c := d.coverageOf(o.resource); d.alone && f.documents == 1 {
+		if c := d.coverageOf(o.resource); d.alone && f.documents == 1 || err != nil {
 			c.some[o.namespace] = true
 		} else {
 			c.namespaces[o.namespace] = true
@@ -238,8 +239,11 @@ func (f *file) readYAML(in *bufio.Reader) error {
 		defer func() { failed = nil }()
 		return failed
 	}
-	endDocument := func() error {
+	endDocument := func(last bool) error {
 		err := endItems()
+		if err == nil && last && f.documents > 0 && lacksKind(text) {
+			return errors.New("the last document has no kind: the file may be cut short")
+		}
 		if err == nil && (doc.list || mayHold.Match(text)) {
 			for value, failed := range manifest.Values(text) {
 				if err = failed; err == nil {
@@ -264,7 +268,7 @@ func (f *file) readYAML(in *bufio.Reader) error {
 		dash := bytes.Equal(bare, []byte("-")) || bytes.HasPrefix(bare, []byte("- "))
 		switch {
 		case at == 0 && (bytes.Equal(bare, []byte("---")) || bytes.HasPrefix(bare, []byte("--- ")) || bytes.Equal(bare, []byte("..."))):
-			if err := endDocument(); err != nil {
+			if err := endDocument(false); err != nil {
 				return err
 			}
 			text = append(text, line[3:]...)
@@ -285,9 +289,32 @@ func (f *file) readYAML(in *bufio.Reader) error {
 			text = append(text, line...)
 		}
 		if err != nil {
-			return endDocument()
+			return endDocument(true)
 		}
 	}
+}
+
+// lacksKind reports whether a document of YAML has something else than comments, and
+// no kind. In flow style it has its end, or cannot be read.
+func lacksKind(text []byte) bool {
+	top := -1 // the column of its fields
+	for line := range bytes.Lines(text) {
+		bare := bytes.TrimLeft(line, " ")
+		if trimmed := bytes.TrimSpace(bare); len(trimmed) == 0 || trimmed[0] == '#' {
+			continue
+		}
+		if at := len(line) - len(bare); top < 0 {
+			if top = at; bare[0] == '{' {
+				return false
+			}
+		} else if at != top {
+			continue
+		}
+		if key, _, _ := bytes.Cut(bare, []byte(":")); string(bytes.Trim(key, `"' `)) == "kind" {
+			return false
+		}
+	}
+	return top >= 0
 }
 
 // kindField is a kind in a line of its own.

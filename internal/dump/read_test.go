@@ -115,11 +115,19 @@ metadata:
 		})
 	}
 
-	// A file that was cut short is an error, not a smaller cluster.
+	// A file that was cut short is an error, not a smaller cluster. A comment, and
+	// objects of other kinds, are no sign of it.
+	const documents = "kind: Node\napiVersion: v1\nmetadata: {name: a}\n---\n"
+	for _, end := range []string{"# end\n", "\n...\n", "\n\t\n  ", "apiVersion: v1\ndata: {}\nkind: Secret\n", `{"data": {}, "kind": "Secret"}`, `{a: b, kind: Secret}`} {
+		if _, err := Open(t.Context(), strings.NewReader(documents+end), []string{"-"}); err != nil {
+			t.Errorf("%q: %v", end, err)
+		}
+	}
 	cut := strings.LastIndex(block, "\nkind: List")
 	for name, text := range map[string]string{
 		"before its kind": block[:cut+1], "in an item": block[:cut-20], "JSON": string(whole[:len(whole)-30]), "null": `{"kind":"PodList","apiVersion":"v1","items":[null]}`,
-		"no list": `{"kind":"PodList","apiVersion":"v1","items":{"a":1}}`,
+		"no list": `{"kind":"PodList","apiVersion":"v1","items":{"a":1}}`, "a document after another": documents + "addressType: IPv4\napiVers",
+		"in another": documents + "addressType: IPv4\nendpoints:\n- targetRef:\n    kind: Pod\n",
 	} {
 		if d, err := Open(t.Context(), strings.NewReader(text), []string{"-"}); err == nil {
 			t.Errorf("%s: nodes %q", name, names(t, d, "/api/v1/nodes"))
@@ -136,6 +144,7 @@ func TestListWithoutReadableEnd(t *testing.T) {
 		"version":   "apiVersion: 1\nkind: List\n" + item,
 		"after":     item + "kind: List\napiVersion: 1\n",
 		"cut short": "apiVersion: v1\n" + item,
+		"documents": "apiVersion: v1\nkind: Node\nmetadata: {name: a}\n---\naddressType: IPv4\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, "list.yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
