@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sctp-agent/sctp-agent/internal/command"
+	"github.com/sctp-agent/sctp-agent/internal/tarball"
 	"github.com/sctp-agent/sctp-agent/internal/terminal"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/machineconfig"
@@ -109,7 +111,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 	var configs []machineconfig.Config
 	var other error // of a directory's files, some are about other objects
 	for _, name := range names {
-		more, err := until(ctx, name, func() ([]machineconfig.Config, error) { return decodeFile(stdin, name) })
+		more, err := until(ctx, name, func() ([]machineconfig.Config, error) { return decodeFile(ctx, stdin, name) })
 		if errors.Is(err, machineconfig.ErrNoConfig) {
 			other = err
 			continue
@@ -179,14 +181,28 @@ func printEffects(w io.Writer, p terminal.Palette, effects []machineconfig.Effec
 	return t.Err
 }
 
-func decodeFile(stdin io.Reader, name string) ([]machineconfig.Config, error) {
+// decodeFile reads a file, compressed or not; "-" is stdin.
+func decodeFile(ctx context.Context, stdin io.Reader, name string) ([]machineconfig.Config, error) {
+	source := name
 	if name == "-" {
-		return machineconfig.Decode(stdin, "standard input")
+		source = "standard input"
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return nil, fmt.Errorf("%s is a directory: give its files (%s)", name, filepath.Join(name, "*.yaml"))
+		}
+		stdin = f
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
+	in, err := tarball.Unpack(ctx, stdin)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", source, err)
+	case tarball.Is(in):
+		return nil, fmt.Errorf("%s is an archive: unpack it, and give its files", source)
 	}
-	defer f.Close()
-	return machineconfig.Decode(f, name)
+	return machineconfig.Decode(in, source)
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +39,12 @@ func TestMachineConfig(t *testing.T) {
 	namespace, nothing := write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: openshift-marketplace}\n"), write("nothing.yaml", "")
 	remote := write("remote.yaml", `{"apiVersion":"machineconfiguration.openshift.io/v1","kind":"MachineConfig","metadata":{"name":"z","labels":{"machineconfiguration.openshift.io/role":"master"}},
 "spec":{"config":{"ignition":{"version":"3.2.0","config":{"merge":[{"source":"https://example.com/more.ign"}]}}}}}`)
+	var gz, tape bytes.Buffer
+	z, tr := gzip.NewWriter(&gz), tar.NewWriter(&tape)
+	if err := errors.Join(compress(z, printed.Stdout), tr.WriteHeader(&tar.Header{Name: "a"}), tr.Close()); err != nil {
+		t.Fatal(err)
+	}
+	packed, cut, archive := write("enables.yaml.gz", gz.String()), write("cut.yaml.gz", gz.String()[:gz.Len()/2]), write("must-gather.tar", tape.String())
 	for _, c := range []struct {
 		name   string
 		stdin  string
@@ -56,6 +65,10 @@ func TestMachineConfig(t *testing.T) {
 		{"a directory's files, one of which is about something else", "", []string{"--check", namespace, enables}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n"}, ""},
 		{"one that is empty may have been something", "", []string{"--check", enables, nothing}, command.ExitUnknown, nil, "nothing.yaml: no MachineConfig and no Ignition configuration in it: it has no objects"},
 		{"files about something else", "", []string{"--check", namespace, namespace}, command.ExitUnknown, nil, "namespace.yaml: no MachineConfig and no Ignition configuration in it"},
+		{"compressed", "", []string{"--check", packed}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n"}, ""},
+		{"a file that lost its end", "", []string{"--check", cut}, command.ExitUnknown, nil, "cut.yaml.gz: unexpected EOF"},
+		{"an archive", "", []string{"--check", archive}, command.ExitUnknown, nil, "must-gather.tar is an archive: unpack it"},
+		{"a directory", "", []string{"--check", dir}, command.ExitUnknown, nil, dir + " is a directory: give its files (" + filepath.Join(dir, "*.yaml") + ")"},
 		{"no such file", "", []string{"--check", filepath.Join(dir, "none.yaml")}, command.ExitUnknown, nil, "none.yaml"},
 		{"only its pool", "kind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}", []string{"--check", "-"}, command.ExitUnknown, nil, "no MachineConfig and no Ignition configuration in -"},
 		{"no MachineConfig", "kind: ConfigMap", []string{"--check", "-"}, command.ExitUnknown, nil, "standard input"},
@@ -80,6 +93,11 @@ func TestMachineConfig(t *testing.T) {
 			}
 		})
 	}
+}
+
+func compress(z io.WriteCloser, text string) error {
+	_, err := io.WriteString(z, text)
+	return errors.Join(err, z.Close())
 }
 
 // TestRolesOfRenderedConfigs: a pool that has been rendered several times is judged
