@@ -72,6 +72,12 @@ func (s *Set) HindranceOf(u *Unit, command Setting) (by Setting, found bool) {
 	if list, _ := u.Commands(command.Value); len(list) == 1 {
 		rights = command.prefixes()
 	}
+	// Not documented any more, and in force (src/core/service.c, permissions_start_only).
+	for _, v := range u.Values("Service", "PermissionsStartOnly") {
+		if isYes(v.Value) && command.Key != "ExecStart" && command.Key != "" {
+			rights += "+"
+		}
+	}
 	for _, v := range u.Settings {
 		if s.hinders(v) && !s.lifted(v, rights) {
 			return v, true
@@ -279,8 +285,8 @@ func (u *Unit) Ends() bool {
 func (s *Set) hinders(v Setting) bool {
 	switch key := v.Key; {
 	case v.Section == "Install", key == "Type", key == "Restart", key == "RestartForceExitStatus", key == "ExitType", key == "DefaultDependencies",
-		key == "Requires", key == "BindsTo", key == "Slice", key == "Conflicts", key == "Before", key == "After", key == "Requisite":
-		return false // see doubt
+		key == "Requires", key == "BindsTo", key == "Slice", key == "Conflicts", key == "Before", key == "After", key == "Requisite", key == "PermissionsStartOnly":
+		return false // see doubt and HindranceOf
 	case key == "CapabilityBoundingSet":
 		return takesModules(v.Value)
 	case key == "User":

@@ -1224,6 +1224,7 @@ func strangeHosts() (list []strangeHost) {
 		"ExecStartPre=+/sbin/modprobe sctp\nUser=gnb\nGroup=gone": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nUser=gnb\nCapabilityBoundingSet=CAP_NET_RAW\nProtectKernelModules=yes\nPrivateDevices=yes": "loaded",
 		"ExecStartPre=!/sbin/modprobe sctp\nUser=gnb\nProtectKernelModules=yes": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nRootDirectory=/srv": "unknown", "ExecStartPre=+/bin/true\nExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown",
 		"ExecStartPre=+/bin/true ; /sbin/modprobe sctp\nUser=gnb": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nSystemCallFilter=~@module\nUser=gnb": "loaded",
+		"PermissionsStartOnly=true\nExecStartPre=/sbin/modprobe sctp\nUser=gnb\nGroup=gnb": "loaded", "PermissionsStartOnly=true\nExecStartPre=/sbin/modprobe sctp": "loaded", "PermissionsStartOnly=no\nExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown",
 	} {
 		add("unit: rights: "+text, unit("[Service]\n"+text+"\nExecStart=/usr/bin/true --for-ever\n", blacklisted, file("etc/passwd", "root:x:0:0::/root:/bin/sh\ngnb:x:990:990::/:/sbin/nologin\n"), file("etc/group", "root:x:0:\ngnb:x:990:\n")), want)
 	}
