@@ -217,7 +217,7 @@ var mentionDirs = []string{
 }
 
 var mentionFiles = []string{
-	"/etc/crontab", "/etc/network/interfaces", "/sbin/ifup-local",
+	"/etc/crontab", "/etc/network/interfaces", "/sbin/ifup-local", "/etc/rc.modules",
 	"/etc/cloud/cloud.cfg", "/var/lib/cloud/instance/cloud-config.txt", "/var/lib/cloud/instance/user-data.txt",
 }
 
