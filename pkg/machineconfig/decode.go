@@ -32,8 +32,8 @@ const (
 // Config is what one MachineConfig (or plain Ignition configuration) does to a
 // host, as far as it bears on a module.
 type Config struct {
-	// Name of the MachineConfig; for a plain Ignition configuration the name
-	// of its source.
+	// Name of the MachineConfig; for one without a name, and for a plain Ignition
+	// configuration, the name of its source.
 	Name string
 	// Role is the pool it is for, "" when it has no role label.
 	Role string
@@ -305,7 +305,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 	case (o.Kind == Kind || o.Kind == poolKind) && o.APIVersion != "" && !strings.HasPrefix(o.APIVersion, group+"/"):
 		d.passOver(fmt.Sprintf("%s of %s is not looked into: it is not of %s", o.Kind, clip(o.APIVersion), group))
 	case o.Kind == Kind:
-		d.machineConfig(o)
+		d.machineConfig(o, source)
 	case o.Kind == poolKind:
 		return d.pool(o)
 	case o.Kind == "List" || o.Kind == Kind+"List" || o.Kind == poolKind+"List":
@@ -367,7 +367,7 @@ const generatedBy = "machineconfiguration.openshift.io/generated-by-controller-v
 
 // machineConfig takes a MachineConfig. One that cannot be decoded makes its own
 // pool unknown, and no other.
-func (d *decoder) machineConfig(o value) {
+func (d *decoder) machineConfig(o value, source string) {
 	var meta metadata
 	var spec struct {
 		Config          json.RawMessage `json:"config"`
@@ -413,9 +413,9 @@ func (d *decoder) machineConfig(o value) {
 	if err != nil {
 		c = Config{Unread: []Unread{{Err: err}}}
 		d.broken++
-		d.fail(fmt.Errorf("%s %s: %w", Kind, meta.Name, err))
+		d.fail(fmt.Errorf("%s %s: %w", Kind, cmp.Or(meta.Name, "without a name"), err))
 	}
-	c.Name, c.Role, c.ofOperator, c.labels = meta.Name, meta.Labels[RoleLabel], true, meta.Labels
+	c.Name, c.Role, c.ofOperator, c.labels = cmp.Or(meta.Name, source), meta.Labels[RoleLabel], true, meta.Labels
 	if c.Role == "" {
 		// What copies the object may leave out its owner.
 		if name := renderedName().FindStringSubmatch(c.Name); name != nil {

@@ -802,6 +802,21 @@ func TestDecode(t *testing.T) {
 	}
 }
 
+// A MachineConfig of which another program writes the metadata, such as a remediation of
+// ComplianceAsCode (shared/templates/kernel_module_disabled), has the name of its source;
+// its lines are not the operating system's.
+func TestWithoutName(t *testing.T) {
+	configs, err := Decode(strings.NewReader(`{"kind":"MachineConfig","spec":{"config":{"ignition":{"version":"3.1.0"},"storage":{"files":[`+
+		file("/etc/modprobe.d/sctp.conf", "data:,install%20sctp%20/bin/false%0Ablacklist%20sctp%0A")+`]}}}}`), "remediation.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := Judge(t.Context(), Pools(configs)[0], Host{})
+	if want := "/etc/modprobe.d/sctp.conf:1: install sctp /bin/false (MachineConfig remediation.yaml)"; err != nil || e.Evidence[0].String() != want {
+		t.Errorf("%v, %v, want %s", e.Evidence, err, want)
+	}
+}
+
 // What is passed over beside MachineConfigs is noted, if it has one in it.
 func TestDecodeBeside(t *testing.T) {
 	configs, err := Decode(strings.NewReader("kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n---\nkind: Pod\n---\n"+documented), "input")
