@@ -648,7 +648,8 @@ func strangeHosts() (list []strangeHost) {
 	}
 	packaged("ubuntu aws", "ID=ubuntu\n", "6.8.0-1012-aws", "linux-modules-extra-6.8.0-1012-aws")
 	packaged("ubuntu kvm", "ID=ubuntu\n", "5.15.0-1050-kvm", "linux-modules-extra-5.15.0-1050-kvm")
-	packaged("ubuntu raspi", "ID=ubuntu\n", "6.8.0-1004-raspi", "linux-modules-extra-6.8.0-1004-raspi")
+	packaged("ubuntu raspi", "ID=ubuntu\nVERSION_ID=24.04\n", "6.8.0-1004-raspi", "install the package linux-modules-6.8.0-1004-raspi")
+	packaged("ubuntu 26.04", "ID=ubuntu\nVERSION_ID=\"26.04\"\n", "7.0.0-1006-aws", "install the package linux-modules-7.0.0-1006-aws")
 	packaged("ubuntu azure fde", "ID=ubuntu\n", "6.8.0-1004-azure-fde", "linux-modules-extra-6.8.0-1004-azure-fde")
 	packaged("rhel 9 rt", "ID=rhel\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64+rt", "kernel-rt-modules-extra-5.14.0-427.13.1.el9_4.x86_64")
 	packaged("rhel 9 rt debug", "ID=rhel\nVERSION_ID=9.4\n", "5.14.0-427.13.1.el9_4.x86_64+rt-debug", "kernel-rt-debug-modules-extra-5.14.0-427.13.1.el9_4.x86_64")

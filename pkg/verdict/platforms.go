@@ -211,11 +211,18 @@ func (p Platform) packageOf(u kmod.Userland, release string) string {
 // ubuntuPackage: Ubuntu's own kernels have a number of their ABI and a flavour
 // ("6.8.0-1030-aws"); mainline builds, whose number begins with 0, and others have no
 // package of this name.
-func ubuntuPackage(_ kmod.Userland, release string) string {
+//
+// Since Linux 7.0, and in 25.10 and later releases, linux-modules has all modules (for the
+// Raspberry Pi since 24.04, https://bugs.launchpad.net/bugs/2048862, as NVIDIA's).
+func ubuntuPackage(u kmod.Userland, release string) string {
 	version, rest, _ := strings.Cut(release, "-")
 	abi, flavour, _ := strings.Cut(rest, "-")
 	if n, err := strconv.Atoi(abi); err != nil || n == 0 || abi[0] == '0' || flavour == "" || strings.Count(version, ".") != 2 {
 		return ""
+	}
+	early := strings.HasPrefix(flavour, "raspi") || strings.HasPrefix(flavour, "nvidia")
+	if !olderThan(release, 7, 0) || u.VersionID >= "25.10" || early && !olderThan(release, 6, 8) {
+		return "linux-modules-" + release
 	}
 	return "linux-modules-extra-" + release
 }
