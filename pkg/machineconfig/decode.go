@@ -334,7 +334,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		d.passOver("a Butane configuration is not looked into: give what butane makes of it")
 	case !strings.HasPrefix(o.Kind, Kind) && bytes.Contains(raw, []byte(Kind)) && embedded().Match(raw):
 		d.passOver(cmp.Or(clip(o.Kind), "an object without a kind") + ": a MachineConfig in it is not looked into: give that alone")
-	case o.Kind != "":
+	case o.Kind != "" || o.APIVersion == "" && len(o.Metadata)+len(o.Spec) == 0: // a kustomization need not have a kind
 		d.others = true
 	}
 	return nil

@@ -764,6 +764,8 @@ func TestDecode(t *testing.T) {
 		"an ignition file":    {plain, []string{"input"}, ""},
 		"nothing":             {"", nil, "input: no MachineConfig and no Ignition configuration in it: it has no objects"},
 		"a list cut short":    {documented + "\n---\napiVersion: v1\nitems:\n- apiVersion: v1\n  kind: MachineConfig\n  metadata:\n    name: a\n", nil, "input: document 2: a list without its kind: the input may be cut short"},
+		"a kustomization":     {"resources:\n- mc.yaml\n", nil, "input: " + ErrNoConfig.Error()},
+		"cut before its kind": {"apiVersion: machineconfiguration.openshift.io/v1\n", nil, "it has no objects"},
 		"an empty list":       {"kind: List\nitems: []\n", nil, "it has no objects"},
 		"another kind":        {"kind: Pod\n", nil, ErrNoConfig.Error()},
 		"not yaml":            {"\t: {{{", nil, "document 1"},
