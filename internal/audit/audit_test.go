@@ -286,7 +286,7 @@ func TestFindings(t *testing.T) {
 		{"a load balancer that refuses", func(s *Snapshot) { s.Services[1].Refused = []string{"port 38412/SCTP: MixedProtocolNotSupported"} },
 			[]string{"LoadBalancerRefusesSCTP core/outside"}, "MixedProtocolNotSupported"},
 		{"nobody answers", func(s *Snapshot) { s.Services[0].Endpoints[0].Ready = false }, []string{"ServiceWithoutEndpoints core/amf"}, "none of its SCTP endpoints is ready (1)"},
-		{"nobody uses it", func(s *Snapshot) { s.Pods, s.Services, s.Policies = nil, nil, nil }, []string{"SCTPUnused worker-0"}, "the module is loaded"},
+		{"nobody uses it", func(s *Snapshot) { s.Pods, s.Services, s.Policies = nil, nil, nil }, []string{"SCTPUnused worker-0"}, "no pod, Service or NetworkPolicy of the cluster declares SCTP"},
 		{"nobody uses it in some namespaces", func(s *Snapshot) { s.Pods, s.Services, s.Policies, s.Narrowed = nil, nil, nil, true }, nil, ""},
 		{"a hosted control plane", func(s *Snapshot) {
 			s.Pools = nil
@@ -445,7 +445,7 @@ func TestFindings(t *testing.T) {
 		{"a policy for a name nobody has", func(s *Snapshot) { s.Policies[0].Spec.Ingress[0].Ports[1].Port.StrVal = "s1ap" },
 			[]string{"PolicyPortUnused core/ngap"}, "s1ap"},
 		{"a policy that selects others", func(s *Snapshot) { s.Policies[0].Spec.PodSelector.MatchLabels["app"] = "smf" },
-			[]string{"PolicyPortUnused core/ngap"}, "none of the pods it selects"},
+			[]string{"PolicyPortUnused core/ngap"}, "none of the pods it selects declares it"},
 		{"a policy for another protocol", func(s *Snapshot) {
 			p := &s.Policies[0].Spec.Ingress[0].Ports[0]
 			p.Port.IntVal, p.Protocol = 1, new(corev1.ProtocolTCP)

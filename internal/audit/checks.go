@@ -301,7 +301,7 @@ func checks() []check {
 		},
 		{
 			kind: PolicyPortUnused, severity: Info,
-			title: "NetworkPolicies that name SCTP ports nobody listens on",
+			title: "NetworkPolicies that name SCTP ports no pod declares",
 			fix:   "correct the port or its protocol, or declare the pods' containerPort (protocol: SCTP)",
 			needs: []Source{SourcePolicies, SourcePods, SourceSlices},
 			all:   []Source{SourcePods, SourceSlices},

@@ -26,7 +26,7 @@ func unusedPolicyPorts(v *view, found report) {
 			pods := v.selected(p.Namespace, p.Spec.PodSelector)
 			for _, port := range r.Ports {
 				if isSCTP(port) && !anyListens(pods, port) {
-					unused = append(unused, fmt.Sprintf("spec.ingress[%d] allows %s, and none of the pods it selects uses it", i, portText(port)))
+					unused = append(unused, fmt.Sprintf("spec.ingress[%d] allows %s, and none of the pods it selects declares it or gets it from a Service", i, portText(port)))
 				}
 			}
 		}
@@ -36,14 +36,14 @@ func unusedPolicyPorts(v *view, found report) {
 			}
 			for _, port := range r.Ports {
 				if isSCTP(port) && !anyListens(v.Pods, port) {
-					unused = append(unused, fmt.Sprintf("spec.egress[%d] allows %s, and no pod of the cluster uses it", i, portText(port)))
+					unused = append(unused, fmt.Sprintf("spec.egress[%d] allows %s, and no pod of the cluster declares it or gets it from a Service", i, portText(port)))
 				}
 			}
 		}
 		if len(unused) > 0 {
 			found(Finding{
 				Object:  Object{Kind: "NetworkPolicy", Namespace: p.Namespace, Name: p.Name},
-				Message: "names an SCTP port that nobody listens on", Evidence: unused,
+				Message: "names an SCTP port that no pod declares", Evidence: unused,
 			})
 		}
 	}
