@@ -232,7 +232,8 @@ func build(ctx context.Context, cache string, c Component, dst string, progress 
 	// errors themselves.
 	tmp := fmt.Sprintf("%s.%d.tmp", dst, os.Getpid())
 	defer os.Remove(tmp)
-	cmd := goCommand(ctx, src, "build", modules, "-v", "-trimpath", "-ldflags", c.ldflags(), "-o", tmp, c.pkg())
+	// The linker leaves out what debuggers read; so the compiler need not make it.
+	cmd := goCommand(ctx, src, "build", modules, "-v", "-trimpath", "-gcflags=all=-dwarf=false", "-ldflags", c.ldflags(), "-o", tmp, c.pkg())
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		return fmt.Errorf("building %s: %w", c, err)
