@@ -216,6 +216,10 @@ var mentionDirs = []string{
 	"/etc/containers/systemd", "/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators",
 }
 
+// tunedDirs have a directory for each profile of tuned that is the host's own
+// (tuned-profiles(7)), with the scripts that it runs.
+var tunedDirs = []string{"/etc/tuned", "/etc/tuned/profiles"}
+
 var mentionFiles = []string{
 	"/etc/crontab", "/etc/network/interfaces", "/sbin/ifup-local", "/etc/rc.modules",
 	"/etc/cloud/cloud.cfg", "/var/lib/cloud/instance/cloud-config.txt", "/var/lib/cloud/instance/user-data.txt",
@@ -228,7 +232,16 @@ func (h *host) gatherMentions() {
 	if !h.hasInit() {
 		files = append(files, "/etc/rc.local", "/etc/rc.d/rc.local") // the unit that runs them is not in the root
 	}
-	for _, dir := range mentionDirs {
+	dirs := slices.Clone(mentionDirs)
+	for _, parent := range tunedDirs {
+		profiles, _ := h.ReadDir(parent)
+		for _, e := range profiles {
+			if e.Mode.IsDir() {
+				dirs = append(dirs, path.Join(parent, e.Name))
+			}
+		}
+	}
+	for _, dir := range dirs {
 		entries, err := h.ReadDir(dir)
 		if err != nil {
 			continue

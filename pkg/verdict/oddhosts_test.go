@@ -849,6 +849,8 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: if-up.d", whole(blacklisted, file("etc/network/if-up.d/sctp", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: networkd-dispatcher", whole(blacklisted, file("etc/networkd-dispatcher/routable.d/sctp", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: udev in usr/lib", whole(blacklisted, file("usr/lib/udev/rules.d/99.rules", "ACTION==\"add\", RUN+=\"/sbin/modprobe sctp\"\n")), "onboot=unknown|blocked")
+	add("unit: tuned", whole(blacklisted, file("etc/tuned/ran/script.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/active_profile", "ran\n")), "unknown")
+	add("unit: tuned's new place", whole(blacklisted, file("etc/tuned/profiles/ran/load.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/profiles/ran/tuned.conf", "[script]\nscript=load.sh\n")), "unknown")
 	add("unit: rc.modules", whole(blacklisted, file("etc/rc.modules", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: cloud-init per boot", whole(blacklisted, file("var/lib/cloud/scripts/per-boot/x.sh", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
