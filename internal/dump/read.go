@@ -212,14 +212,11 @@ func (doc *document) rest(in *json.Decoder) error {
 	return err
 }
 
-// readYAML takes documents line by line. Of a list in block style, as kubectl and
-// oc write it, the items begin with a dash, all in the same column; nothing else of
-// a document is in that column or before it (YAML 1.2, 8.2.1).
+// readYAML takes documents, and the items of lists, one after the other.
 func (f *file) readYAML(in *bufio.Reader) error {
 	doc := document{file: f}
 	var text, item []byte // of the document without its items, and of one item
-	column := -1          // of the dashes, while there are items
-	begin := false        // the last line of the document was "items:"
+	var lines manifest.Lines
 	// An item that cannot be decoded is left out if another follows. The last one
 	// may be where the file was cut short.
 	var failed error
@@ -230,7 +227,7 @@ func (f *file) readYAML(in *bufio.Reader) error {
 			f.d.isBroken(resource, fmt.Sprintf("%s: item %d", f.name, doc.taken), failed)
 			doc.taken++
 		}
-		kind = cmp.Or(kindOfItem(item, column), doc.ofKind())
+		kind = cmp.Or(kindOfItem(item), doc.ofKind())
 		failed = doc.itemYAML(item, kind)
 		item = item[:0]
 	}
@@ -255,7 +252,7 @@ func (f *file) readYAML(in *bufio.Reader) error {
 				doc = document{file: f}
 			}
 		}
-		doc, text, column, begin = document{file: f}, text[:0], -1, false
+		doc, text = document{file: f}, text[:0]
 		return err
 	}
 	for {
@@ -263,29 +260,22 @@ func (f *file) readYAML(in *bufio.Reader) error {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		bare := bytes.TrimLeft(line, " ")
-		at, bare := len(line)-len(bare), bytes.TrimRight(bare, " \r\n")
-		dash := bytes.Equal(bare, []byte("-")) || bytes.HasPrefix(bare, []byte("- "))
-		switch {
-		case at == 0 && (bytes.Equal(bare, []byte("---")) || bytes.HasPrefix(bare, []byte("--- ")) || bytes.Equal(bare, []byte("..."))):
+		switch lines.Part(line) {
+		case manifest.NextDocument:
 			if err := endDocument(false); err != nil {
 				return err
 			}
 			text = append(text, line[3:]...)
-		case begin && dash:
-			begin, doc.list, column = false, true, at
-			item = append(item, line...)
-		case column >= 0 && (at > column || len(bare) == 0 || bare[0] == '#'):
-			item = append(item, line...)
-		case column >= 0 && at == column && dash:
+		case manifest.NextItem:
 			nextItem()
+			doc.list = true
+			item = append(item, line...)
+		case manifest.Item:
 			item = append(item, line...)
 		default:
 			if err := endItems(); err != nil {
 				return err
 			}
-			column = -1
-			begin = begin && (len(bare) == 0 || bare[0] == '#') || at == 0 && bytes.Equal(bare, []byte("items:"))
 			text = append(text, line...)
 		}
 		if err != nil {
@@ -320,9 +310,9 @@ func lacksKind(text []byte) bool {
 // kindField is a kind in a line of its own.
 var kindField = regexp.MustCompile(`^kind: ["']?(\w+)["']?\s*(?: #.*\n?)?$`)
 
-// kindOfItem reads the kind of an item whose dash is in this column, "" where it is
-// not in a line of its own.
-func kindOfItem(text []byte, column int) string {
+// kindOfItem reads the kind of an item, "" where it is not in a line of its own.
+func kindOfItem(text []byte) string {
+	column := bytes.IndexByte(text, '-')
 	for line := range bytes.Lines(text) {
 		if len(line) < column+2 {
 			continue

@@ -7,11 +7,10 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"unicode/utf16"
-
-	"sigs.k8s.io/yaml"
 )
 
 // UTF8 is text in UTF-8 and without its byte order mark. The ">" of Windows
@@ -84,6 +83,7 @@ func values(document []byte) iter.Seq2[json.RawMessage, error] {
 		if len(document) == 0 {
 			return
 		}
+		var broken error
 		if document[0] == '{' || document[0] == '[' {
 			decoder := json.NewDecoder(bytes.NewReader(document))
 			for first := true; ; first = false {
@@ -93,6 +93,7 @@ func values(document []byte) iter.Seq2[json.RawMessage, error] {
 					return
 				}
 				if err != nil && first {
+					broken = err
 					break // a mapping or a list of YAML may begin like that, too
 				}
 				if !yield(raw, err) || err != nil {
@@ -100,7 +101,10 @@ func values(document []byte) iter.Seq2[json.RawMessage, error] {
 				}
 			}
 		}
-		raw, err := yaml.YAMLToJSON(document)
+		raw, err := toJSON(document)
+		if err != nil && errors.Is(broken, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("JSON that is cut short: %w", broken)
+		}
 		yield(raw, err)
 	}
 }

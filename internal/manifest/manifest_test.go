@@ -34,6 +34,8 @@ func TestValues(t *testing.T) {
 		"half a character of UTF-16":    {"\xff\xfea\x00:\x00 \x001", `{"a":null}`, ""},
 		"only a mark of UTF-16":         {"\xff\xfe", "", ""},
 		"broken JSON after a value":     {`{"a":1}{"b":`, `{"a":1}`, "EOF"},
+		"JSON that is cut short":        {`{"a":[1,`, "", "JSON that is cut short"},
+		"YAML that is cut short":        {"{a: [1,", "", "yaml"},
 		"broken YAML after a document":  {"a: 1\n---\n\t: {{{\n---\nb: 2", `{"a":1}`, "yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,76 @@
+package manifest
+
+import (
+	"encoding/json"
+	"reflect"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"strings"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/yaml"
+)
+
+// FuzzList: the items of a list that are decoded one by one are those of the whole
+// document.
+func FuzzList(f *testing.F) {
+	for _, text := range []string{
+		"apiVersion: v1\nitems:\n- a: 1\n  b: |\n    - x\n\n    y\n# c\n- a: [1,\n   2]\n-\n  c: 3\nkind: List\nmetadata:\n  resourceVersion: \"\"\n",
+		"items: # all\n\n  # first\n  - a\n  - - b\n    - c\n  -\nkind: List\n", "items:\n- &x {a: 1}\n- *x\n", "items:\n- a\nitems:\n- b\n", "items:\n  - a\n- b\n",
+		"items:\n- a\nb: {\n", "items:\n- {a\n", "kind: List\nitems:\n-a\n", "x:\n  items:\n  - a\n", "items:\r\n- a: 1\r\n- b: 2\r\n", "items:\n- a: \"x\n\n  - y\"\n- |2\n   z\n", "- items:\n  - a\n", "items:\n- a # b\n # c\n- ? b\n  : c\n",
+		"items:\n- 1\n- 1.50\n- 0x10\n- 2001-01-01\n- null\n- ~\n- 'x'\n- <<: {a: b}\n",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		want, wantErr := yaml.YAMLToJSON([]byte(text))
+		got, err := toJSON([]byte(text))
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("%q: %v, and decoded whole: %v", text, err, wantErr)
+		}
+		var a, b any
+		if err == nil && (json.Unmarshal(got, &a) != nil || json.Unmarshal(want, &b) != nil || !reflect.DeepEqual(a, b)) {
+			t.Fatalf("%q: %s, and decoded whole: %s", text, got, want)
+		}
+	})
+}
+
+// TestListMemory: a list takes memory for its text, and not for a tree of all its items.
+func TestListMemory(t *testing.T) {
+	list := []byte("apiVersion: v1\nitems:\n" + strings.Repeat("- apiVersion: v1\n  kind: ConfigMap\n  data:\n    a: b\n    c: [1, 2, 3]\n", 5000) + "kind: List\n")
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	most := func(decode func([]byte) (json.RawMessage, error)) (peak uint64) {
+		runtime.GC()
+		metrics.Read(heap)
+		before := heap[0].Value.Uint64()
+		peak = before
+		done := make(chan error)
+		go func() {
+			_, err := decode(list)
+			done <- err
+		}()
+		for {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Fatal(err)
+				}
+				return peak - before
+			case <-time.After(time.Millisecond):
+				metrics.Read(heap)
+				peak = max(peak, heap[0].Value.Uint64())
+			}
+		}
+	}
+	one := most(toJSON)
+	var all uint64
+	for all < uint64(20*len(list)) { // unless this machine stood still
+		all = most(func(text []byte) (json.RawMessage, error) { return yaml.YAMLToJSON(text) })
+	}
+	if one > all/2 {
+		t.Errorf("%d kB, and decoded whole %d", one>>10, all>>10)
+	}
+}
