@@ -46,7 +46,7 @@ func (f *fileSystem) lstat(name string) (Info, error) {
 func (f *fileSystem) describe(name string, i fs.FileInfo) Info {
 	id, ok := f.ids[name]
 	switch {
-	case name == "dev/null":
+	case name == nullName:
 		id = nullDevice
 	case !ok:
 		id = ID{ino: uint64(len(f.ids) + 1)}

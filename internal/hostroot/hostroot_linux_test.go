@@ -215,6 +215,7 @@ func TestTreeResolvesAsTheKernelDoes(t *testing.T) {
 		"etc/outrel": up + outside[1:], "etc/null": "/dev/null", "etc/null2": "null", "etc/nullrel": "../dev/./null", "etc/nowhere": "/no/where", "etc/self": "self",
 		"etc/ping": "pong", "etc/pong": "/etc/ping", "etc/dir": "modprobe.d", "etc/slash": "modprobe.d/", "etc/fileslash": "a.conf/", "etc/filedot": "a.conf/.",
 		"etc/throughfile": "a.conf/../a.conf", "etc/dotdot": "dir/../a.conf", "etc/tofifo": "fifo", "etc/dirdir": "/etc/dir/b.conf", "etc/root": "/", "etc/dots": "..",
+		"etc/nullslash": "/dev/null/", "etc/nullpast": "/dev/null/../null", "etc/nullby": "../dev/x/../null", "etc/nulltwice": "/dev/../dev//null", "etc/tonullslash": "nullrel/",
 		"etc/longname": strings.Repeat("n", 300), "opt/0": "/etc/a.conf",
 	}
 	for i := 1; i <= 45; i++ {
@@ -235,6 +236,7 @@ func FuzzTree(f *testing.F) {
 	f.Add("/etc/x", "../b/./c", "..", "/a/b/c")
 	f.Add("b", "/d/c", "a", "/a")
 	f.Add("/dev/null", "a/", "file/..", "/c/b")
+	f.Add("dev/null", "/a/", "file/..", "/c/b")
 	f.Fuzz(func(t *testing.T, a, b, c, name string) {
 		dir := t.TempDir()
 		if err := os.MkdirAll(filepath.Join(dir, "d/e"), 0o755); err != nil {

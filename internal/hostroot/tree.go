@@ -172,8 +172,10 @@ func (t *Tree) follow(name string, limit int) (w way) {
 			w.at += "/" + component
 		}
 		if w.mode, w.err = t.typeOf(w.at); w.err != nil {
-			if rest != "" {
-				w.at = path.Join(w.at, rest)
+			if missing := path.Join(w.at, rest); missing == nullName && !leadsToNull(w.at, rest) {
+				w.at, w.err = missing, syscall.ENOTDIR
+			} else if rest != "" {
+				w.at = missing
 			}
 			return w
 		}
@@ -199,6 +201,24 @@ func (t *Tree) follow(name string, limit int) (w way) {
 		rest = target + "/" + rest
 	}
 	return w
+}
+
+const nullName = "dev/null"
+
+// leadsToNull reports whether what is left of a way leads to the null device from /dev, or
+// from the device itself, which is not there; on a host it is, and is no directory.
+func leadsToNull(at, rest string) bool {
+	for rest != "" {
+		if at == nullName {
+			return false
+		}
+		var component string
+		component, rest, _ = strings.Cut(rest, "/")
+		if at = path.Join(at, component); at != "." && at != "dev" && at != nullName {
+			return false
+		}
+	}
+	return at == nullName
 }
 
 // Resolve returns where in the root a name leads, links resolved, and where what is
@@ -287,7 +307,7 @@ func (t *Tree) Readlink(name string) (string, error) {
 func (t *Tree) Open(name string) (File, error) {
 	at, mode, err := t.resolve(name)
 	if err != nil {
-		if at == "dev/null" && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted)) {
+		if at == nullName && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotMounted)) {
 			err = ErrNullDevice
 		}
 		return nil, err
