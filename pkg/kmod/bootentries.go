@@ -460,8 +460,9 @@ type grubVariable struct {
 // addGrubSets adds what grub.cfg sets of the variables that entries use, under their names
 // with "$", or under a condition with "?": names without them are the environment block's, which has the entry to be booted
 // under some that grub.cfg only clears. Of a variable that is set in both, the block's
-// $kernelopts is in force, and grub.cfg's of all others.
-func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, data []byte) {
+// $kernelopts is in force, and grub.cfg's of all others. What "load_env -f FILE" reads is
+// set by grub.cfg: Photon OS and Azure Linux have their arguments in such files of /boot.
+func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, data []byte, read func(name string) []byte) {
 	names := map[string]bool{}
 	for _, e := range entries {
 		for _, o := range e.options {
@@ -476,7 +477,7 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 		return
 	}
 	names[defaultKernelOpts] = true
-	conditions, found := 0, 0
+	conditions, found, condition := 0, 0, ""
 	for number, line := range grubLines(data) {
 		text := strings.TrimSpace(line)
 		switch end := strings.TrimSuffix(text, ";"); {
@@ -484,6 +485,30 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 			conditions--
 		case strings.HasPrefix(text, "if ") && !strings.HasSuffix(end, "fi"):
 			conditions++
+			condition = text
+		}
+		if name := grubLoads(text); name != "" {
+			if found++; found > maxGrubItems {
+				return
+			}
+			at, sign := path.Join(bootDir, name), "$"
+			block := read(at)
+			if block == nil {
+				at = path.Join(path.Dir(file), name)
+				block = read(at)
+			}
+			switch named := strings.Contains(condition, name); {
+			case conditions > 0 && !named:
+				sign = "?"
+			case block == nil && conditions == 0:
+				env[notRead] = grubVariable{name, file, number}
+			}
+			for variable, v := range parseGrubEnvironment(at, block) {
+				if names[variable] && (variable != kernelOpts || env[kernelOpts].line == 0) {
+					env[sign+variable] = v
+				}
+			}
+			continue
 		}
 		for at := range len(text) {
 			if text[at] != '=' || text[0] == '#' {
@@ -520,7 +545,26 @@ func addGrubSets(env map[string]grubVariable, entries []bootEntry, file string, 
 const (
 	kernelOpts        = "kernelopts"
 	defaultKernelOpts = "default_kernelopts" // of entries without options
+	notRead           = "-f"                 // no variable's name: a file that grub.cfg loads was not found
 )
+
+// grubLoads is the name, without its directory, of the file that a line of grub.cfg loads
+// variables from (grub-core/commands/loadenv.c).
+func grubLoads(line string) string {
+	fields := strings.Fields(line)
+	if len(fields) < 2 || fields[0] != "load_env" {
+		return ""
+	}
+	for i, f := range fields[1:] {
+		if value, ok := strings.CutPrefix(f, "--file="); ok {
+			return path.Base(strings.Trim(value, `"';`))
+		}
+		if (f == "-f" || f == "--file") && i+2 < len(fields) {
+			return path.Base(strings.Trim(fields[i+2], `"';`))
+		}
+	}
+	return ""
+}
 
 // grubReference is a variable's value in GRUB.
 var grubReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(\w+|\{\w+\})`) })
@@ -577,7 +621,7 @@ func (e bootEntry) arguments(env map[string]grubVariable) (list []bootArgument, 
 					if !ok {
 						v, ok = env[name]
 					}
-					if !ok && name == kernelOpts && !e.menu && !e.blscfg || e.blscfg && reference[1] == '{' { // which blscfg does not know
+					if !ok && (name == kernelOpts && !e.menu && !e.blscfg || env[notRead].line > 0) || e.blscfg && reference[1] == '{' { // which blscfg does not know
 						missing = reference
 					}
 					if v, ok := env["?"+name]; ok {

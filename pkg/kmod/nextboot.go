@@ -313,7 +313,7 @@ func (s *bootSources) gatherMenus(h *host, files []bootEntry, read func(name str
 			}
 		}
 		for _, name := range names {
-			addGrubSets(s.env, entries, name, texts[name])
+			addGrubSets(s.env, entries, name, texts[name], read)
 		}
 	}
 	s.want = cmp.Or(s.env[nextEntry].value, s.env[savedEntry].value)

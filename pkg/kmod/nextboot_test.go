@@ -182,7 +182,7 @@ func FuzzGrubMenu(f *testing.F) {
 		}
 		files := []bootEntry{{id: "a-1-2", linux: "/x"}, {id: want, linux: "/y"}}
 		env := map[string]grubVariable{savedEntry: {value: want}, nextEntry: {value: want}}
-		addGrubSets(env, append(m.kernels, bootEntry{options: []logicalLine{{text: "$x ${kernelopts} $" + want}}}), "x", data)
+		addGrubSets(env, append(m.kernels, bootEntry{options: []logicalLine{{text: "$x ${kernelopts} $" + want}}}), "x", data, func(string) []byte { return data })
 		for _, more := range []bool{false, true} {
 			if e, ok := m.chosen(env, files, more); ok != (e.linux != "") {
 				t.Fatalf("%v: %+v", ok, e)

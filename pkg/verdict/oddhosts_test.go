@@ -430,6 +430,22 @@ func strangeHosts() (list []strangeHost) {
 		add("arguments: not set, and this boot has none: "+name, whole(requested, entry("a", release, name), saved("a"), blscfg), "loaded")
 		add("arguments: not set in a menu: "+name, cmdline(arg, requested, file("boot/grub2/grub.cfg", "menuentry x {\n  linux /vmlinuz-"+release+" "+name+"\n}\n")), "loaded")
 	}
+	// Variables of the files that Photon OS and CBL-Mariner load.
+	loads := func(now, photon, systemd string, es ...hostcase.Entry) *hostcase.Case {
+		c := cmdline(now, append(es, requested, file("boot/grub2/grub.cfg", "set default=0\nset bootprefix=/boot\nload_env -f $bootprefix/photon.cfg\nif [ -f $bootprefix/systemd.cfg ]; then\n    load_env --file \"${bootprefix}/systemd.cfg\"\nelse\n    set systemd_cmdline=net.ifnames=0\nfi\nset rootpartition=PARTUUID=x\n"+
+			"menuentry \"Photon\" {\n    linux $bootprefix/$photon_linux root=$rootpartition $photon_cmdline $systemd_cmdline\n    if [ -f $bootprefix/$photon_initrd ]; then\n        initrd $bootprefix/$photon_initrd\n    fi\n}\n"))...)
+		if photon != "" {
+			c.Entries = append(c.Entries, file("boot/linux.cfg", "# GRUB Environment Block\nphoton_cmdline=ro "+photon+"\nphoton_linux=vmlinuz-"+release+"\n"), link("boot/photon.cfg", "linux.cfg"))
+		}
+		if systemd != "" {
+			c.Entries = append(c.Entries, file("boot/systemd.cfg", "# GRUB Environment Block\nsystemd_cmdline=net.ifnames=0 "+systemd+"\n"))
+		}
+		return c
+	}
+	for _, x := range [][4]string{{"ro", "quiet", "", "loaded"}, {"ro", arg, "", "blocked"}, {"ro", "quiet", arg, "blocked"}, {arg, arg, "", "blocked"}, {arg, "quiet", "ro", "loaded"}, {"ro", "", "", "unknown"}} {
+		add("arguments: load_env -f, "+strings.Join(x[:], ", "), loads(x[0], x[1], x[2]), x[3])
+	}
+	add("arguments: load_env -f beside the menu", loads("ro", "", "", file("boot/grub2/photon.cfg", "photon_cmdline="+arg+"\n")), "blocked")
 	conditional := func(value string) hostcase.Entry {
 		return file("boot/grub2/grub.cfg", "set x=\"\"\nif [ -f /x ]; then\n  set x=\""+value+"\"\nfi\nset default=\"${saved_entry}\"\nblscfg\n")
 	}
