@@ -22,9 +22,9 @@ import (
 // file, so that a reviewer reads it in one go.
 const messagesFile = "testdata/messages.golden"
 
-// notShown are packages for tests, whose texts are for developers, and a list of
-// systemd's settings.
-var notShown = []string{"internal/hostcase", "internal/programtest", "internal/doctest", "internal/systemdunit/hindrance.go"}
+// notShown are packages for tests, whose texts are for developers, and code whose words
+// are GRUB's and systemd's.
+var notShown = []string{"internal/bootloader", "internal/hostcase", "internal/programtest", "internal/doctest", "internal/systemdunit/hindrance.go"}
 
 // sentence is text of at least two words; names, keys and formats are not.
 var sentence = regexp.MustCompile(`\pL{2}[\pL'),.:;"]* .*\pL{2}`)

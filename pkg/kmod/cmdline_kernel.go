@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
 )
 
 // maxCharp is the longest value that param_set_charp (kernel/params.c) takes.
@@ -20,11 +22,11 @@ const maxCharp = 1024
 // It serves when /sys/module/kernel/parameters/module_blacklist, which has the
 // kernel's own result, is not readable.
 func kernelBlacklist(line string) (value, token string) {
-	for tok := range kernelTokens(line) {
+	for tok := range kernelarg.Tokens(line) {
 		if tok == "--" {
 			break
 		}
-		param, val := splitKernelToken(tok)
+		param, val := kernelarg.Split(tok)
 		if strings.ReplaceAll(param, "-", "_") == "module_blacklist" && strings.Contains(tok, "=") && len(val) <= maxCharp {
 			value, token = val, tok
 		}
@@ -40,11 +42,11 @@ func initcallToken(line, function string) string {
 	if function == "" {
 		return ""
 	}
-	for tok := range kernelTokens(line) {
+	for tok := range kernelarg.Tokens(line) {
 		if tok == "--" {
 			break
 		}
-		param, val := splitKernelToken(tok)
+		param, val := kernelarg.Split(tok)
 		if strings.ReplaceAll(param, "-", "_") == "initcall_blacklist" && slices.Contains(strings.Split(val, ","), function) {
 			return tok
 		}
@@ -59,11 +61,11 @@ func initcallToken(line, function string) string {
 // process_sysctl_arg). Without such a token, a sysctl sets it later.
 func noModuleToken(line string) string {
 	var nomodule, sysctl string
-	for tok := range kernelTokens(line) {
+	for tok := range kernelarg.Tokens(line) {
 		if tok == "--" {
 			break
 		}
-		switch param, val := splitKernelToken(tok); strings.ReplaceAll(param, "/", ".") {
+		switch param, val := kernelarg.Split(tok); strings.ReplaceAll(param, "/", ".") {
 		case "nomodule":
 			if !kernelBool(val) {
 				tok = ""
@@ -87,11 +89,11 @@ func kernelBool(val string) bool {
 // if there is none (kernel/module/signing.c, sig_enforce; security/lockdown/lockdown.c,
 // lockdown_param).
 func signedOnlyToken(line string) string {
-	for tok := range kernelTokens(line) {
+	for tok := range kernelarg.Tokens(line) {
 		if tok == "--" {
 			break
 		}
-		switch param, val := splitKernelToken(tok); strings.ReplaceAll(param, "-", "_") {
+		switch param, val := kernelarg.Split(tok); strings.ReplaceAll(param, "-", "_") {
 		case "module.sig_enforce":
 			if kernelBool(val) {
 				return tok
@@ -103,47 +105,6 @@ func signedOnlyToken(line string) string {
 		}
 	}
 	return ""
-}
-
-// kernelTokens splits at blanks that are not inside double quotes.
-func kernelTokens(line string) func(yield func(string) bool) {
-	return func(yield func(string) bool) {
-		line = cString(line)
-		start, quoted := -1, false
-		for i := 0; i <= len(line); i++ {
-			end := i == len(line)
-			if end || isSpace(line[i]) && !quoted {
-				if start >= 0 && !yield(line[start:i]) {
-					return
-				}
-				start = -1
-				continue
-			}
-			if start < 0 {
-				start = i
-			}
-			if line[i] == '"' {
-				quoted = !quoted
-			}
-		}
-	}
-}
-
-func splitKernelToken(tok string) (param, value string) {
-	whole := strings.HasPrefix(tok, `"`)
-	if whole {
-		tok = tok[1:]
-	}
-	param, value, found := strings.Cut(tok, "=")
-	if !found {
-		return strings.TrimSuffix(param, `"`), ""
-	}
-	if strings.HasPrefix(value, `"`) {
-		value = strings.TrimSuffix(value[1:], `"`)
-	} else if whole {
-		value = strings.TrimSuffix(value, `"`)
-	}
-	return param, value
 }
 
 // deniedByKernel is the kernel's test of a module against module_blacklist=

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
 )
 
 // findings collects what is worth a warning besides the answers.
@@ -324,7 +325,7 @@ func (ev *evaluation) unusedRequests() []Finding {
 func (ev *evaluation) unusedTokens() []Finding {
 	target := ev.mod.Name
 	var list []Finding
-	for tok := range kernelTokens(ev.host.cmdline) {
+	for tok := range kernelarg.Tokens(ev.host.cmdline) {
 		e := Evidence{File: procCmdline, Line: 1, Text: printable(tok)}
 		key, value, ok := strings.Cut(strings.Trim(tok, `"'`), "=")
 		if !ok || !slices.ContainsFunc(strings.Split(value, ","), func(s string) bool { return bare(s) == target }) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
 	"github.com/sctp-agent/sctp-agent/internal/kmodindex"
 )
 
@@ -402,7 +403,7 @@ func (h *host) kernelRefusals(names []string) (list []Evidence) {
 			}
 		}
 		var tokens []string
-		for tok := range kernelTokens(left.cmdline) {
+		for tok := range kernelarg.Tokens(left.cmdline) {
 			if tok != token {
 				tokens = append(tokens, tok)
 			}

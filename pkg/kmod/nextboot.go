@@ -1,9 +1,7 @@
 package kmod
 
 import (
-	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -12,7 +10,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sctp-agent/sctp-agent/internal/bootloader"
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
 )
 
 // NextBoot is how, by the files, the next boot differs from this one for the
@@ -44,69 +44,23 @@ type NextBoot struct {
 	Unseen []string
 }
 
-// Where the next boot's arguments are.
 const (
-	bootDir        = "/boot"
-	bootEntriesDir = "/boot/loader/entries"
-	defaultGrub    = "/etc/default/grub"
-	defaultGrubDir = "/etc/default/grub.d" // Debian and Ubuntu
-	kernelCmdline  = "/etc/kernel/cmdline"
-	vendorCmdline  = "/usr/lib/kernel/cmdline" // where that is not there
-	bootcKargs     = "/usr/lib/bootc/kargs.d"
-	stagedOSTree   = "/run/ostree/staged-deployment"
 	// A file that transactional-update writes with each snapshot that it makes the default
 	// (set_reboot_level in its sbin/transactional-update), and zypper of other systems, too.
 	rebootNeeded        = "/run/reboot-needed"
 	transactionalUpdate = "/usr/sbin/transactional-update"
-	// Where it is, the menu of /boot is not the one that is booted (proxmox-boot-tool).
-	proxmoxBoot = "/etc/kernel/proxmox-boot-uuids"
-	grubESP     = "/boot/efi/EFI" // a grub.cfg for each vendor; until RHEL 8 the only one
-)
 
-var (
-	// grubMenus are GRUB's own configuration. Where it has entries of the Boot
-	// Loader Specification, it has no others.
-	grubMenus        = []string{"/boot/grub2/grub.cfg", "/boot/grub/grub.cfg"}
-	grubEnvironments = []string{"/boot/grub2/grubenv", "/boot/grub/grubenv"}
-	// cmdlines are files of arguments alone: kernel-install(8), and the Raspberry
-	// Pi's firmware.
-	cmdlines = []string{kernelCmdline, vendorCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
-	// otherLoaders are configurations of other boot loaders, of which not all is known:
-	// Flatcar's GRUB, extlinux; systemd-boot's are in esps.
-	otherLoaders = []string{"/oem/grub.cfg", "/usr/share/oem/grub.cfg", "/boot/extlinux/extlinux.conf"}
-	esps         = []string{"/efi", "/boot/efi"}
+	maxPending = 16
+	maxKernels = 64
 )
-
-// Limits on what is read of it.
-const (
-	maxBootFile    = 256 << 10
-	maxBootEntries = 64
-	maxPending     = 16
-	maxKernels     = 64
-	maxGrubItems   = 256
-	maxVendors     = 8
-)
-
-// bootSources is where the next boot's arguments come from.
-type bootSources struct {
-	// entries are those of which the next boot takes one; sure: the only one;
-	// complete: all could be read.
-	entries        []bootEntry
-	sure, complete bool
-	env            map[string]grubVariable
-	want           string // what GRUB boots by default: a name, a title or a number, "" the first
-	// hints are arguments of files from which entries are made, and of a staged
-	// deployment; elsewhere is the first file of another boot loader that has some.
-	hints     []bootArgument
-	elsewhere string
-	staged    bool
-	unseen    []string
-}
 
 // nextBoot looks for what differs in the next boot, and judges by it.
 func (h *host) nextBoot(m Module, now replayed) NextBoot {
-	sources := h.gatherBootSources()
-	next := NextBoot{Unseen: sources.unseen, Known: true}
+	sources := bootloader.Read(h.Tree, h.kern.Machine)
+	next := NextBoot{Known: true}
+	for _, name := range sources.Unseen {
+		next.Unseen = append(next.Unseen, printableName(name))
+	}
 	h.nextKernel(sources, &next)
 
 	nh := *h // with the next boot's arguments and sysctls
@@ -119,10 +73,10 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 		next.Pending, next.Known = append(next.Pending, *h.locked), false
 	}
 	if h.otherDeployment(sources) {
-		next.Pending, next.Known = append(next.Pending, Evidence{File: sources.entries[0].file, Effect: "is the default, another deployment of OSTree, which has an /etc of its own"}), false
+		next.doubt(sources.Entries[0].File, "is the default, another deployment of OSTree, which has an /etc of its own")
 	}
 	if !h.builtin && h.has(transactionalUpdate) == AnswerTrue && h.has(rebootNeeded) != AnswerFalse {
-		next.Pending, next.Known = append(next.Pending, Evidence{File: rebootNeeded, Effect: "is there: the next boot may bring another snapshot of transactional-update"}), false
+		next.doubt(rebootNeeded, "is there: the next boot may bring another snapshot of transactional-update")
 	}
 	if !h.builtin {
 		nh.nextSysctls(m, now, &next)
@@ -162,6 +116,11 @@ func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
 	}
 }
 
+// doubt: because of a file, the next boot is not known.
+func (next *NextBoot) doubt(file, effect string) {
+	next.Pending, next.Known = append(next.Pending, Evidence{File: printableName(file), Effect: effect}), false
+}
+
 // stops adds what stops the module in a boot that may come.
 func (next *NextBoot) stops(then replayed) {
 	next.Stops = slices.Concat(next.Stops, then.boot.Decision.Evidence, then.autoload.Evidence, then.autoloadIPv6.Evidence)
@@ -174,192 +133,22 @@ func (r replayed) loadsLate() bool {
 	return !early && (r.autoload.Allowed != AnswerFalse || r.boot.Allowed != AnswerFalse)
 }
 
-// gatherBootSources reads what there is.
-func (h *host) gatherBootSources() bootSources {
-	s := bootSources{env: map[string]grubVariable{}}
-	read := func(name string) []byte {
-		data, _, err := readFile(h.Tree, name, maxBootFile)
-		if err != nil && !hostroot.Absent(err) && !errors.Is(err, hostroot.ErrNotMounted) {
-			s.unseen = append(s.unseen, name)
-		}
-		return data
-	}
-	addHints := func(dir, suffix string, parse func(file string, data []byte) []bootArgument) {
-		list, _ := h.ReadDir(dir)
-		for i, e := range list {
-			if name := dir + "/" + e.Name; strings.HasSuffix(name, suffix) && i < maxBootEntries {
-				s.hints = append(s.hints, parse(printableName(name), read(name))...)
-			}
-		}
-	}
-	if h.Automount(bootDir) || h.has(bootDir) == AnswerUnknown {
-		s.unseen = append(s.unseen, bootDir)
-	} else {
-		var entries []bootEntry
-		list, err := h.ReadDir(bootEntriesDir)
-		if err != nil && !hostroot.Absent(err) {
-			s.unseen = append(s.unseen, bootEntriesDir)
-		}
-		for _, e := range list {
-			name := bootEntriesDir + "/" + e.Name
-			if !strings.HasSuffix(e.Name, ".conf") {
-				continue
-			}
-			if data := read(name); data != nil && len(entries) < maxBootEntries {
-				entries = append(entries, parseBootEntry(printableName(name), data))
-			}
-		}
-		s.gatherMenus(h, entries, read)
-		// What could not be read may be the one.
-		s.sure = s.sure && len(s.unseen) == 0
-	}
-	if data := read(stagedOSTree); data != nil {
-		s.staged, s.sure = true, false
-		s.hints = append(s.hints, parseStaged(stagedOSTree, data)...)
-	}
-	unseen := len(s.unseen)
-	s.complete = unseen == 0 && !s.staged
-	grub := grubDefaults{}
-	grub.parse(defaultGrub, read(defaultGrub))
-	addHints(defaultGrubDir, ".cfg", grub.parse)
-	s.hints = append(s.hints, grub.arguments()...)
-	other := func(name string, list []bootArgument) []bootArgument {
-		if s.elsewhere == "" && len(list) > 0 {
-			s.elsewhere = name
-		}
-		return list
-	}
-	otherLoader := func(name string, data []byte) []bootArgument { return other(name, parseOtherLoader(name, data)) }
-	for _, name := range otherLoaders {
-		s.hints = append(s.hints, otherLoader(name, read(name))...)
-	}
-	// Kernels that bring their own arguments, and other boot loaders, which do not read GRUB's menu.
-	menu := slices.ContainsFunc(s.entries, func(e bootEntry) bool { return e.menu })
-	images := func(esp string) bool {
-		if len(s.entries) == 0 {
-			return false
-		}
-		if menu && h.has(esp+"/EFI/systemd") == AnswerTrue {
-			return true
-		}
-		list, _ := h.ReadDir(esp + "/EFI/Linux")
-		return slices.ContainsFunc(list, func(e hostroot.Entry) bool { return strings.HasSuffix(e.Name, ".efi") })
-	}
-	unified := images(bootDir) || len(s.entries) > 0 && h.has(proxmoxBoot) == AnswerTrue
-	for _, esp := range esps {
-		if !h.Automount(esp) && h.has(esp) == AnswerTrue {
-			addHints(esp+"/loader/entries", ".conf", otherLoader)
-			unified = unified || images(esp)
-		}
-	}
-	for _, name := range cmdlines {
-		if name == vendorCmdline && h.has(kernelCmdline) != AnswerFalse {
-			continue
-		}
-		inBoot := strings.HasPrefix(name, bootDir+"/")
-		if inBoot && len(s.unseen) > 0 && s.unseen[0] == bootDir {
-			continue
-		}
-		list := parseKernelCmdline(name, read(name))
-		if inBoot {
-			list = other(name, list)
-		}
-		s.hints = append(s.hints, list...)
-	}
-	if unified || menu && s.elsewhere != "" {
-		s.sure, s.complete = false, false
-	}
-	addHints(bootcKargs, ".toml", func(file string, data []byte) []bootArgument { return parseKargs(file, data, h.kern.Machine) })
-	if s.sure {
-		s.unseen = s.unseen[:unseen] // entries are made from these; the boot uses the entry
-	}
-	return s
-}
-
-// gatherMenus reads GRUB's own configuration, and chooses among the entries of both.
-func (s *bootSources) gatherMenus(h *host, files []bootEntry, read func(name string) []byte) {
-	names := slices.Clone(grubMenus)
-	if !h.Automount(path.Dir(grubESP)) {
-		vendors, _ := h.ReadDir(grubESP)
-		for _, e := range vendors[:min(len(vendors), maxVendors)] {
-			names = append(names, grubESP+"/"+e.Name+"/grub.cfg")
-		}
-	}
-	var menus []*grubMenu
-	texts := map[string][]byte{}
-	takesFiles := false
-	entries := files
-	for _, name := range names {
-		data := read(name)
-		if data == nil {
-			continue
-		}
-		menu := parseGrubMenu(printableName(name), data)
-		texts[name] = data
-		takesFiles = takesFiles || bytes.Contains(data, []byte("blscfg"))
-		if len(menu.items)+len(menu.kernels) > 0 { // else it leads to another one
-			menus, entries = append(menus, menu), append(entries, menu.kernels...)
-		}
-	}
-	for i := range files {
-		entries[i].blscfg = takesFiles
-	}
-	files = entries[:len(files)]
-	if len(entries) > 0 {
-		for _, name := range grubEnvironments {
-			if data := read(name); len(data) > 0 {
-				s.env = parseGrubEnvironment(name, data)
-				break
-			}
-		}
-		for _, name := range names {
-			addGrubSets(s.env, entries, name, texts[name], read)
-		}
-	}
-	s.want = cmp.Or(s.env[nextEntry].value, s.env[savedEntry].value)
-	var chosen []bootEntry
-	certain := true
-	for _, menu := range menus {
-		var known bool
-		more := false
-		for _, name := range menu.sources {
-			name = path.Dir(menu.file) + "/" + name
-			more = more || h.has(name) != AnswerFalse
-			menu.vague = menu.vague || defaults(string(read(name))) > 0
-		}
-		s.want, known = menu.wanted(s.env)
-		certain = certain && known
-		if e, ok := menu.chosen(s.env, files, more); ok {
-			chosen = append(chosen, e)
-		}
-	}
-	switch {
-	case len(files) > 0 && len(files) < len(entries) && !takesFiles:
-		s.entries = entries // GRUB has a menu and does not read the files: they are another loader's, or old
-	case len(chosen) > 0 && len(chosen) == len(menus) && !slices.ContainsFunc(chosen, func(e bootEntry) bool { return !e.same(chosen[0]) }):
-		s.entries, s.sure = chosen[:1], true
-	default:
-		s.entries, s.sure = defaultEntries(entries, s.want)
-		s.sure = s.sure && certain
-	}
-}
-
 // nextArguments compares arguments, and gives h those of the next boot where they
 // are known.
-func (h *host) nextArguments(s bootSources, next *NextBoot) {
+func (h *host) nextArguments(s bootloader.Sources, next *NextBoot) {
 	const notNow = "is not among this boot's arguments"
-	now := h.relevant(appendTokens(nil, h.cmdline, procCmdline, 1))
-	add := func(a bootArgument, effect string) {
-		e := source{file: a.file, line: a.line, text: a.token}.evidence(CauseNone, effect)
+	now := h.relevant(bootloader.AppendArguments(nil, h.cmdline, procCmdline, 1))
+	add := func(a bootloader.Argument, effect string) {
+		e := source{file: printableName(a.File), line: a.Line, text: a.Token}.evidence(CauseNone, effect)
 		if !slices.Contains(next.Pending, e) {
 			next.Pending = append(next.Pending, e)
 		}
 	}
-	sure := s.sure || s.complete && h.agree(s)
-	for i, entry := range s.entries {
-		arguments, missing, known := entry.arguments(s.env)
+	sure := s.Sure || s.Complete && h.agree(s)
+	for i, entry := range s.Entries {
+		arguments, missing, known := s.Arguments(entry)
 		if missing != "" && !h.builtin {
-			add(bootArgument{token: missing, file: entry.file, line: entry.options[0].number}, "is set in no file that was read")
+			add(bootloader.Argument{Token: missing, File: entry.File, Line: entry.Line()}, "is set in no file that was read")
 			next.Known = false
 		}
 		if !known {
@@ -368,7 +157,7 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 		then := h.relevant(arguments)
 		differs := false
 		for key, a := range ordered(then) {
-			if a.maybe {
+			if a.Maybe {
 				add(a, "is an argument of GRUB's under a condition")
 				next.Known = false
 			} else if _, ok := now[key]; !ok {
@@ -380,11 +169,7 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 		}
 		for key, a := range ordered(now) {
 			if _, ok := then[key]; !ok && !strings.HasPrefix(key, "rd") {
-				at := bootArgument{file: entry.file}
-				if len(entry.options) > 0 {
-					at.line = entry.options[0].number
-				}
-				add(at, "does not have the argument "+printable(a.token)+" of this boot")
+				add(bootloader.Argument{File: entry.File, Line: entry.Line()}, "does not have the argument "+printable(a.Token)+" of this boot")
 				differs = true
 				next.Known = next.Known && signedOnlyToken(key) == "" // it may insist without that
 			}
@@ -396,10 +181,10 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 			next.Known = false
 		}
 	}
-	hints := h.relevant(s.hints)
+	hints := h.relevant(s.Hints)
 	for key, a := range ordered(now) {
-		if _, ok := hints[key]; !ok && len(s.entries) == 0 && s.elsewhere != "" {
-			add(bootArgument{file: s.elsewhere}, "does not have the argument "+printable(a.token)+" of this boot")
+		if _, ok := hints[key]; !ok && len(s.Entries) == 0 && s.Elsewhere != "" {
+			add(bootloader.Argument{File: s.Elsewhere}, "does not have the argument "+printable(a.Token)+" of this boot")
 			next.Known = false
 		}
 	}
@@ -415,9 +200,9 @@ func (h *host) nextArguments(s bootSources, next *NextBoot) {
 
 // takesSysctls reports whether an entry's kernel surely takes sysctls as arguments: Linux
 // does since 5.8, and distributions may have added that to earlier ones.
-func (h *host) takesSysctls(e bootEntry) bool {
+func (h *host) takesSysctls(e bootloader.Entry) bool {
 	release, _ := h.entryKernel(e)
-	return compareReleases(cmp.Or(release, h.kern.Release), "5.8") > 0
+	return bootloader.CompareReleases(cmp.Or(release, h.kern.Release), "5.8") > 0
 }
 
 // insists reports whether it is known what an argument does because of which the kernel
@@ -436,11 +221,11 @@ func (h *host) insists(key string) bool {
 
 // agree reports whether all entries have the same of what concerns the target: it does
 // not matter then which one is booted.
-func (h *host) agree(s bootSources) bool {
+func (h *host) agree(s bootloader.Sources) bool {
 	var first []string
-	for i, entry := range s.entries {
-		arguments, _, known := entry.arguments(s.env)
-		known = known && !slices.ContainsFunc(arguments, func(a bootArgument) bool { return a.maybe && len(h.relevant([]bootArgument{a})) > 0 })
+	for i, entry := range s.Entries {
+		arguments, _, known := s.Arguments(entry)
+		known = known && !slices.ContainsFunc(arguments, func(a bootloader.Argument) bool { return a.Maybe && len(h.relevant([]bootloader.Argument{a})) > 0 })
 		keys := slices.Sorted(maps.Keys(h.relevant(arguments)))
 		if i == 0 {
 			first = keys
@@ -449,14 +234,14 @@ func (h *host) agree(s bootSources) bool {
 			return false
 		}
 	}
-	return len(s.entries) > 0
+	return len(s.Entries) > 0
 }
 
 // bootWith gives the kernel other arguments.
-func (h *host) bootWith(arguments []bootArgument) {
+func (h *host) bootWith(arguments []bootloader.Argument) {
 	tokens := make([]string, len(arguments))
 	for i, a := range arguments {
-		tokens[i] = a.token
+		tokens[i] = a.Token
 	}
 	if noModuleToken(h.cmdline) != "" {
 		h.modulesDisabled = false
@@ -479,13 +264,13 @@ func (h *host) bootWith(arguments []bootArgument) {
 }
 
 // relevant are the arguments that concern the target, by what they do.
-func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
-	found := map[string]bootArgument{}
+func (h *host) relevant(arguments []bootloader.Argument) map[string]bootloader.Argument {
+	found := map[string]bootloader.Argument{}
 	for _, a := range arguments {
-		if len(found) >= maxListed || !h.spend(len(a.token)) {
+		if len(found) >= maxListed || !h.spend(len(a.Token)) {
 			break
 		}
-		param, value := splitKernelToken(a.token)
+		param, value := kernelarg.Split(a.Token)
 		key := strings.ReplaceAll(strings.ReplaceAll(param, "-", "_"), "/", ".")
 		if h.builtin && key != "initcall_blacklist" {
 			continue
@@ -498,11 +283,11 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 				}
 			}
 		case "initcall_blacklist":
-			if initcallToken(a.token, h.init) != "" {
+			if initcallToken(a.Token, h.init) != "" {
 				found[key] = a
 			}
 		case "module.sig_enforce", "lockdown":
-			if signedOnlyToken(a.token) != "" && h.allSigned() != AnswerTrue {
+			if signedOnlyToken(a.Token) != "" && h.allSigned() != AnswerTrue {
 				found[key+"="+value] = a
 			}
 		case "nomodule", "sysctl.kernel.modules_disabled", "sysctl.kernel.modprobe":
@@ -515,12 +300,12 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 		case "emergency", "init", "systemd.unit", "systemd.wants":
 			found[key+"="+value] = a
 		default:
-			if target := runlevels[a.token]; target != "" {
+			if target := runlevels[a.Token]; target != "" {
 				found["systemd.unit="+target] = a
 			}
-			word, _, _ := strings.Cut(a.token, "=")
-			if slices.Contains(h.askedArguments, a.token) || slices.Contains(h.askedArguments, word) {
-				found[a.token] = a
+			word, _, _ := strings.Cut(a.Token, "=")
+			if slices.Contains(h.askedArguments, a.Token) || slices.Contains(h.askedArguments, word) {
+				found[a.Token] = a
 			}
 		}
 	}
@@ -528,8 +313,8 @@ func (h *host) relevant(arguments []bootArgument) map[string]bootArgument {
 }
 
 // ordered goes through arguments in the order of their keys.
-func ordered(arguments map[string]bootArgument) iter.Seq2[string, bootArgument] {
-	return func(yield func(string, bootArgument) bool) {
+func ordered(arguments map[string]bootloader.Argument) iter.Seq2[string, bootloader.Argument] {
+	return func(yield func(string, bootloader.Argument) bool) {
 		for _, key := range slices.Sorted(maps.Keys(arguments)) {
 			if !yield(key, arguments[key]) {
 				return
@@ -607,7 +392,7 @@ const helperSysctl = "sysctl.kernel.modprobe="
 // there is none.
 func helperArgument(line string) Evidence {
 	e := Evidence{File: procCmdline, Line: 1, Cause: CauseLoadingDisabled}
-	for tok := range kernelTokens(line) {
+	for tok := range kernelarg.Tokens(line) {
 		if strings.HasPrefix(strings.ReplaceAll(tok, "/", "."), helperSysctl) {
 			e.Text = printable(tok)
 		}
@@ -617,22 +402,21 @@ func helperArgument(line string) Evidence {
 
 // nextKernel looks for the kernel of the next boot, if that decides: its index has no
 // such module, or it has the module, and the running kernel's has not.
-func (h *host) nextKernel(s bootSources, next *NextBoot) {
+func (h *host) nextKernel(s bootloader.Sources, next *NextBoot) {
 	release, dir, chosen := "", "", false
 	switch {
-	case s.staged && h.state == StateAbsent:
-		next.Known = false
-		next.Pending = append(next.Pending, Evidence{File: stagedOSTree, Effect: "is a deployment that the next boot brings: whether it has " + h.target + " is not known"})
+	case s.Staged && h.state == StateAbsent:
+		next.doubt(bootloader.StagedDeployment, "is a deployment that the next boot brings: whether it has "+h.target+" is not known")
 		return
-	case s.sure:
-		release, dir = h.entryKernel(s.entries[0])
+	case s.Sure:
+		release, dir = h.entryKernel(s.Entries[0])
 		chosen = true
 	}
-	if s.sure && strings.HasPrefix(release, "0-rescue") && !h.builtin {
-		next.Pending, next.Known = append(next.Pending, Evidence{File: s.entries[0].file, Effect: "is the default, a rescue kernel: which release it is is not known"}), false
+	if s.Sure && strings.HasPrefix(release, "0-rescue") && !h.builtin {
+		next.doubt(s.Entries[0].File, "is the default, a rescue kernel: which release it is is not known")
 	}
-	switch ostree := s.sure && strings.HasPrefix(s.entries[0].id, "ostree-"); {
-	case isRelease(release) || s.staged || ostree:
+	switch ostree := s.Sure && s.Entries[0].OSTree(); {
+	case bootloader.IsRelease(release) || s.Staged || ostree:
 	default: // the default kernel's file does not have its release in its name
 		chosen = false
 		release = h.newestKernel()
@@ -649,7 +433,7 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 		next.Pending, next.Known = append(next.Pending, by), false
 	case release == h.kern.Release:
 		// Not this boot's deployment, or another way to it.
-	case has == AnswerFalse, has == AnswerUnknown && chosen && isRelease(release):
+	case has == AnswerFalse, has == AnswerUnknown && chosen && bootloader.IsRelease(release):
 		next.Kernel, next.KernelChosen, next.KernelBy = printable(release), chosen, by
 	}
 }
@@ -657,18 +441,18 @@ func (h *host) nextKernel(s bootSources, next *NextBoot) {
 // anyKernel looks at the kernels of all entries where GRUB's default is one that is not
 // known which: a number, say. Without a name it is the first, which may be a newer one of
 // another flavour.
-func (h *host) anyKernel(s bootSources, next *NextBoot) {
-	name, seen := s.want, map[string]bool{h.kern.Release: true}
-	for _, e := range s.entries {
+func (h *host) anyKernel(s bootloader.Sources, next *NextBoot) {
+	name, seen := s.Want, map[string]bool{h.kern.Release: true}
+	for _, e := range s.Entries {
 		release, dir := h.entryKernel(e)
 		if release == "" || seen[release] || strings.ContainsAny(release, "/\x00") {
 			continue
 		}
-		if name == "" && (!isRelease(release) || flavour(release) == flavour(h.kern.Release) || compareReleases(release, h.kern.Release) < 0) {
+		if name == "" && (!bootloader.IsRelease(release) || bootloader.Flavour(release) == bootloader.Flavour(h.kern.Release) || bootloader.CompareReleases(release, h.kern.Release) < 0) {
 			continue
 		}
 		if seen[release] = true; len(seen) > maxKernels {
-			next.Pending, next.Known = append(next.Pending, Evidence{File: e.file, Effect: "has more kernels than are looked at"}), false
+			next.doubt(e.File, "has more kernels than are looked at")
 			return
 		}
 		if has, by := h.kernelHas(dir); has != AnswerUnknown && (has == AnswerTrue) == (h.state == StateAbsent) {
@@ -687,13 +471,13 @@ func (h *host) anyKernel(s bootSources, next *NextBoot) {
 }
 
 // otherDeployment: the default entry boots another deployment of OSTree than this boot's.
-func (h *host) otherDeployment(s bootSources) bool {
+func (h *host) otherDeployment(s bootloader.Sources) bool {
 	const argument = "ostree"
-	now := bootEntry{options: []logicalLine{{text: h.cmdline}}}.argument(argument)
-	if !s.sure || now == "" {
+	now := kernelarg.Value(h.cmdline, argument)
+	if !s.Sure || now == "" {
 		return false
 	}
-	then := s.entries[0].argument(argument)
+	then := s.Entries[0].Argument(argument)
 	is, err := h.Readlink(now)
 	if will, errThen := h.Readlink(then); err == nil && errThen == nil {
 		return is != will
@@ -702,20 +486,14 @@ func (h *host) otherDeployment(s bootSources) bool {
 	return path.Base(path.Dir(now)) != path.Base(path.Dir(then))
 }
 
-// isRelease tells a kernel's release from other names of a kernel's file.
-func isRelease(name string) bool {
-	major, minor, _ := strings.Cut(name, ".")
-	return strings.Trim(major, "0123456789") == "" && minor != "" && isDigit(minor[0])
-}
-
 // entryKernel is the release of an entry's kernel, and the directory of its modules:
 // those of OSTree are in the deployment that the entry names.
-func (h *host) entryKernel(e bootEntry) (release, dir string) {
-	release = e.kernel()
-	if deployment := e.argument("ostree"); deployment != "" {
+func (h *host) entryKernel(e bootloader.Entry) (release, dir string) {
+	release = e.Kernel()
+	if deployment := e.Argument("ostree"); deployment != "" {
 		return release, path.Join("/", deployment, "usr", moduleDir(release))
 	}
-	if strings.HasPrefix(e.id, "ostree-") {
+	if e.OSTree() {
 		return "", ""
 	}
 	return release, moduleDir(release)
@@ -828,7 +606,7 @@ func (h *host) newestKernel() string {
 	}
 	newest := h.kern.Release
 	for _, e := range entries {
-		if flavour(e.Name) != flavour(h.kern.Release) || compareReleases(e.Name, newest) <= 0 {
+		if bootloader.Flavour(e.Name) != bootloader.Flavour(h.kern.Release) || bootloader.CompareReleases(e.Name, newest) <= 0 {
 			continue
 		}
 		if st, err := h.Stat(path.Join(path.Dir(h.moddir), e.Name, indexDep)); err == nil && st.Mode.IsRegular() {

@@ -295,7 +295,7 @@ func bootCommands(data []byte) []byte {
 	var b bytes.Buffer
 	inside := false
 	for line := range bytes.Lines(data) {
-		if isLetter(line[0]) {
+		if line[0] >= 'a' && line[0] <= 'z' {
 			inside = bytes.HasPrefix(line, []byte("bootcmd:"))
 		}
 		if !inside {
