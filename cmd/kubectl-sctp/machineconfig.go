@@ -110,9 +110,13 @@ does not, 2 unknown, or the command was misused.`,
 func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, output *outputFlags, names, only []string, host machineconfig.Host) error {
 	var configs []machineconfig.Config
 	var other error // of a directory's files, some are about other objects
+	var notes []string
 	for _, name := range names {
 		more, err := until(ctx, name, func() ([]machineconfig.Config, error) { return decodeFile(ctx, stdin, name) })
 		if errors.Is(err, machineconfig.ErrNoConfig) {
+			if errors.As(err, new(machineconfig.NotLookedInto)) {
+				notes = append(notes, err.Error())
+			}
 			other = err
 			continue
 		}
@@ -122,6 +126,9 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 		configs = append(configs, more...)
 	}
 	if len(configs) == 0 && other != nil {
+		if len(notes) > 0 {
+			return errors.New(strings.Join(notes, "; "))
+		}
 		return other
 	}
 	effects := machineconfig.Effects{APIVersion: verdict.APIVersion, Kind: machineconfig.EffectsKind, Items: []machineconfig.Effect{}}
@@ -145,6 +152,7 @@ func checkMachineConfigs(ctx context.Context, stdin io.Reader, out io.Writer, ou
 	if len(effects.Items) == 0 { // MachineConfigPools alone
 		return fmt.Errorf("no MachineConfig and no Ignition configuration in %s", strings.Join(names, ", "))
 	}
+	effects.Items[0].Notes = append(effects.Items[0].Notes, notes...)
 	err := output.Print(out, effects, map[command.Output]form{
 		"table": func(w io.Writer, p terminal.Palette) error { return printEffects(w, p, effects.Items, ofRole) },
 	})

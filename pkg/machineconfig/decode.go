@@ -119,18 +119,34 @@ type Unread struct {
 // configuration: the fields that are there show which it is. Other objects with the
 // same fields are not decoded.
 type value struct {
-	APIVersion string          `json:"apiVersion"`
-	Kind       string          `json:"kind"`
-	Metadata   json.RawMessage `json:"metadata"`
-	Items      json.RawMessage `json:"items"`
-	Spec       json.RawMessage `json:"spec"`
-	Ignition   json.RawMessage `json:"ignition"`
-	Variant    string          `json:"variant"` // of Butane
+	APIVersion, Kind      string
+	Metadata, Items, Spec json.RawMessage
+	Ignition              json.RawMessage
+	Variant               string // of Butane
+}
+
+// fields decodes those fields of an object that it is given, by their exact names, as
+// the API server does: what "oc describe" prints has them in capitals. others are the
+// names of further ones.
+func fields(raw json.RawMessage, into map[string]any) (others []string, err error) {
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		if into[name] == nil {
+			others = append(others, name)
+		} else if err := json.Unmarshal(all[name], into[name]); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	return others, nil
 }
 
 // metadata is that of a MachineConfig.
 type metadata struct {
 	Name        string            `json:"name"`
+	Namespace   string            `json:"namespace"`
 	Labels      map[string]string `json:"labels"`
 	Annotations map[string]string `json:"annotations"`
 	Owners      []struct {
@@ -238,6 +254,8 @@ func Decode(r io.Reader, source string) ([]Config, error) {
 		n++
 		if err == nil {
 			err = d.take(raw, source, "", 0)
+		} else if bytes.Contains(text, []byte("{{")) {
+			err = fmt.Errorf("%w (it is a template: give what helm, or what else it is for, makes of it)", err)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: document %d: %w", source, n, err)
@@ -286,7 +304,10 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 	case '[': // as "jq .items" prints it
 		o = value{Kind: "List", Items: raw}
 	case '{':
-		if err := json.Unmarshal(raw, &o); err != nil {
+		_, err := fields(raw, map[string]any{
+			"apiVersion": &o.APIVersion, "kind": &o.Kind, "metadata": &o.Metadata, "items": &o.Items, "spec": &o.Spec, "ignition": &o.Ignition, "variant": &o.Variant,
+		})
+		if err != nil {
 			return fmt.Errorf("not a manifest: %w", err)
 		}
 	default:
@@ -332,17 +353,46 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		d.configs = append(d.configs, c)
 	case o.Kind == "" && o.Variant != "":
 		d.passOver("a Butane configuration is not looked into: give what butane makes of it")
-	case !strings.HasPrefix(o.Kind, Kind) && bytes.Contains(raw, []byte(Kind)) && embedded().Match(raw):
-		d.passOver(cmp.Or(clip(o.Kind), "an object without a kind") + ": a MachineConfig in it is not looked into: give that alone")
+	case !strings.HasPrefix(o.Kind, Kind) && o.Kind != "CustomResourceDefinition" && bytes.Contains(raw, []byte(Kind)) && embedded().Match(raw):
+		d.passOver(o.holder())
 	case o.Kind != "" || o.APIVersion == "" && len(o.Metadata)+len(o.Spec) == 0: // a kustomization need not have a kind
 		d.others = true
 	}
 	return nil
 }
 
+// holder is what to do with an object in which a MachineConfig is.
+func (o *value) holder() string {
+	var meta metadata
+	_ = json.Unmarshal(o.Metadata, &meta) // one without a name is called by its kind
+	what := cmp.Or(clip(o.Kind), "an object without a kind")
+	if meta.Name != "" {
+		what += " " + strings.TrimPrefix(clip(meta.Namespace)+"/"+clip(meta.Name), "/")
+	}
+	what += ": a MachineConfig in it is not looked into: "
+	switch o.Kind {
+	case "ConfigMap": // for a NodePool, if the key is "config"
+		return what + "give that alone (oc get configmap NAME -n NAMESPACE -o jsonpath='{.data.KEY}')"
+	case "Template":
+		return what + `give what "oc process" makes of it`
+	case "Kustomization":
+		return what + `give what "oc kustomize" makes of it`
+	}
+	return what + "give that alone"
+}
+
+// NotLookedInto is the error of [Decode] where the stream has no MachineConfig but what
+// is not looked into. It is an [ErrNoConfig].
+type NotLookedInto struct{ What string }
+
+func (e NotLookedInto) Error() string { return e.What }
+
+// Is reports whether it is to be taken for another error.
+func (e NotLookedInto) Is(other error) bool { return other == ErrNoConfig }
+
 // passOver notes what is not looked into.
 func (d *decoder) passOver(what string) {
-	d.fail(errors.New(what))
+	d.fail(NotLookedInto{what})
 	if !slices.Contains(d.beside, what) {
 		d.beside = append(d.beside, what)
 	}
@@ -370,17 +420,24 @@ const generatedBy = "machineconfiguration.openshift.io/generated-by-controller-v
 func (d *decoder) machineConfig(o value, source string) {
 	var meta metadata
 	var spec struct {
-		Config          json.RawMessage `json:"config"`
-		KernelArguments []string        `json:"kernelArguments"`
-		OSImageURL      string          `json:"osImageURL"`
-		KernelType      string          `json:"kernelType"`
-		FIPS            bool            `json:"fips"`
-		Extensions      []string        `json:"extensions"`
+		Config                 json.RawMessage
+		KernelArguments        []string
+		OSImageURL, KernelType string
+		FIPS                   bool
+		Extensions             []string
+		extensionsImage        json.RawMessage
 	}
 	var c Config
+	var others []string
 	err := unmarshal(o.Metadata, "metadata", &meta)
-	if err == nil {
-		err = unmarshal(o.Spec, "spec", &spec)
+	if err == nil && len(o.Spec) > 0 {
+		others, err = fields(o.Spec, map[string]any{
+			"config": &spec.Config, "kernelArguments": &spec.KernelArguments, "osImageURL": &spec.OSImageURL, "kernelType": &spec.KernelType,
+			"fips": &spec.FIPS, "extensions": &spec.Extensions, "baseOSExtensionsContainerImage": &spec.extensionsImage,
+		})
+		if err != nil {
+			err = fmt.Errorf("spec: %w", err)
+		}
 	}
 	if err == nil {
 		if c, err = DecodeConfig(spec.Config); err != nil {
@@ -430,6 +487,9 @@ func (d *decoder) machineConfig(o value, source string) {
 	// What the operator itself makes has the release's image.
 	if spec.OSImageURL != "" && c.RenderedFor == "" && meta.Annotations[generatedBy] == "" {
 		c.Notes = append(c.Notes, "it sets osImageURL: the files of that image are not judged")
+	}
+	for _, name := range others {
+		c.Notes = append(c.Notes, "spec."+clip(name)+" has no effect: a MachineConfig has no such field")
 	}
 	if spec.FIPS {
 		c.firstBoot = append(c.firstBoot, firstBootPart{"spec.fips", ""})
@@ -767,6 +827,9 @@ var (
 func decodeDataURL(source string) ([]byte, error) {
 	rest, found := strings.CutPrefix(source, "data:")
 	if !found {
+		if !strings.Contains(source, ":") {
+			return nil, fmt.Errorf(`not a URL, which Ignition refuses (contents begin with "data:,"): %s`, clip(source))
+		}
 		return nil, fmt.Errorf("its contents are elsewhere: %s", clip(source))
 	}
 	kind, encoded, found := strings.Cut(rest, ",")

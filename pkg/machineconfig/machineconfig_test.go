@@ -474,6 +474,10 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig rt: the machine-config-operator refuses it: kernelType rt"},
 		{"a package as an extension", []string{enabling, machineConfig("x", "worker", "", `,"extensions":["kernel-modules-extra"]`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig x: the machine-config-operator refuses it: extension kernel-modules-extra"},
+		{"contents that are no URL", []string{object("a", file(empty, "data:,"), file(load, "sctp"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, `contents begin with "data:,"`},
+		{"fields in the wrong place", []string{`{"kind":"MachineConfig","metadata":{"name":"a","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"ignition":{"version":"3.2.0"}},"storage":{}}}`},
+			kmod.AnswerFalse, verdict.OnBootBlocked, "MachineConfig a: spec.storage has no effect"},
 		{"an extension", []string{enabling, machineConfig("x", "worker", "", `,"extensions":["usbguard","kernel-devel"]`)}, kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"an empty configuration", []string{enabling, `{"kind":"MachineConfig","metadata":{"name":"b","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{},"kernelArguments":["quiet"]}}`},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
@@ -760,27 +764,32 @@ func TestDecode(t *testing.T) {
 		"an array":           {"[" + documented + "]", []string{"load-sctp-module"}, ""},
 		"other shapes": {`{"kind":"List","items":[{"kind":"A","spec":"text","items":{}},{"kind":"B","spec":{"kernelArguments":"x","config":7}},{"metadata":{"labels":[]}},` + documented + `]}`,
 			[]string{"load-sctp-module"}, ""},
-		"other documents":     {"just text\n---\n7\n---\n" + documented, []string{"load-sctp-module"}, ""},
-		"an ignition file":    {plain, []string{"input"}, ""},
-		"nothing":             {"", nil, "input: no MachineConfig and no Ignition configuration in it: it has no objects"},
-		"a list cut short":    {documented + "\n---\napiVersion: v1\nitems:\n- apiVersion: v1\n  kind: MachineConfig\n  metadata:\n    name: a\n", nil, "input: document 2: a list without its kind: the input may be cut short"},
-		"a kustomization":     {"resources:\n- mc.yaml\n", nil, "input: " + ErrNoConfig.Error()},
-		"cut before its kind": {"apiVersion: machineconfiguration.openshift.io/v1\n", nil, "it has no objects"},
-		"an empty list":       {"kind: List\nitems: []\n", nil, "it has no objects"},
-		"another kind":        {"kind: Pod\n", nil, ErrNoConfig.Error()},
-		"not yaml":            {"\t: {{{", nil, "document 1"},
-		"in a ConfigMap":      {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n    metadata:\n", nil, "ConfigMap: a MachineConfig in it is not looked into"},
-		"JSON in one":         {`{"kind":"ConfigMap","data":{"config":"{\"kind\": \"MachineConfig\"}"}}`, nil, "not looked into"},
-		"in a policy":         {`{"kind":"Policy","spec":{"x":[{"objectDefinition":{"kind":"MachineConfig"}}]}}`, nil, "Policy: a MachineConfig in it"},
-		"its pool":            {`{"kind":"MachineConfigPool","status":{"configuration":{"source":[{"kind":"MachineConfig"}]}}}`, nil, "no MachineConfig"},
-		"a pool that selects": {"kind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}\n", []string{"a"}, ""},
-		"another's name":      {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfigPool\n", nil, "no MachineConfig"},
-		"of another API":      {"apiVersion: mco.in-cloud.io/v1alpha1\nkind: MachineConfig\nmetadata: {name: a}\n", nil, "input: MachineConfig of mco.in-cloud.io/v1alpha1 is not looked into: it is not of machineconfiguration.openshift.io"},
-		"a pool of another":   {"apiVersion: mco.in-cloud.io/v1alpha1\nkind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}\n", nil, "MachineConfigPool of mco.in-cloud.io/v1alpha1"},
-		"butane":              {"variant: openshift\nversion: 4.14.0\n", nil, "what butane makes of it"},
-		"a scalar":            {"sctp", nil, "not a manifest"},
-		"a number as a path":  {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
-		"lists in lists":      {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
+		"other documents":      {"just text\n---\n7\n---\n" + documented, []string{"load-sctp-module"}, ""},
+		"an ignition file":     {plain, []string{"input"}, ""},
+		"nothing":              {"", nil, "input: no MachineConfig and no Ignition configuration in it: it has no objects"},
+		"a list cut short":     {documented + "\n---\napiVersion: v1\nitems:\n- apiVersion: v1\n  kind: MachineConfig\n  metadata:\n    name: a\n", nil, "input: document 2: a list without its kind: the input may be cut short"},
+		"a kustomization":      {"resources:\n- mc.yaml\n", nil, "input: " + ErrNoConfig.Error()},
+		"cut before its kind":  {"apiVersion: machineconfiguration.openshift.io/v1\n", nil, "it has no objects"},
+		"an empty list":        {"kind: List\nitems: []\n", nil, "it has no objects"},
+		"another kind":         {"kind: Pod\n", nil, ErrNoConfig.Error()},
+		"not yaml":             {"\t: {{{", nil, "document 1"},
+		"in a ConfigMap":       {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n    metadata:\n", nil, "ConfigMap: a MachineConfig in it is not looked into"},
+		"JSON in one":          {`{"kind":"ConfigMap","data":{"config":"{\"kind\": \"MachineConfig\"}"}}`, nil, "not looked into"},
+		"in a policy":          {`{"kind":"Policy","spec":{"x":[{"objectDefinition":{"kind":"MachineConfig"}}]}}`, nil, "Policy: a MachineConfig in it"},
+		"in a template":        {`{"kind":"Template","metadata":{"name":"a"},"objects":[{"kind":"MachineConfig"}]}`, nil, `Template a: a MachineConfig in it is not looked into: give what "oc process" makes`},
+		"in a patch":           {"kind: Kustomization\npatches:\n- target:\n    kind: MachineConfig\n", nil, `give what "oc kustomize" makes of it`},
+		"its definition":       {`{"kind":"CustomResourceDefinition","spec":{"names":{"kind":"MachineConfig"}}}`, nil, "input: " + ErrNoConfig.Error()},
+		"a chart's file":       {"{{- if .Values.sctp }}\nkind: MachineConfig\n{{- end }}\n", nil, "it is a template"},
+		"what describe prints": {"Name: a\nLabels: machineconfiguration.openshift.io/role=worker\nKind: MachineConfig\nSpec:\n  Config:\n", nil, "input: " + ErrNoConfig.Error()},
+		"its pool":             {`{"kind":"MachineConfigPool","status":{"configuration":{"source":[{"kind":"MachineConfig"}]}}}`, nil, "no MachineConfig"},
+		"a pool that selects":  {"kind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}\n", []string{"a"}, ""},
+		"another's name":       {"kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfigPool\n", nil, "no MachineConfig"},
+		"of another API":       {"apiVersion: mco.in-cloud.io/v1alpha1\nkind: MachineConfig\nmetadata: {name: a}\n", nil, "input: MachineConfig of mco.in-cloud.io/v1alpha1 is not looked into: it is not of machineconfiguration.openshift.io"},
+		"a pool of another":    {"apiVersion: mco.in-cloud.io/v1alpha1\nkind: MachineConfigPool\nmetadata: {name: a}\nspec: {machineConfigSelector: {matchLabels: {a: b}}}\n", nil, "MachineConfigPool of mco.in-cloud.io/v1alpha1"},
+		"butane":               {"variant: openshift\nversion: 4.14.0\n", nil, "what butane makes of it"},
+		"a scalar":             {"sctp", nil, "not a manifest"},
+		"a number as a path":   {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
+		"lists in lists":       {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			configs, err := Decode(strings.NewReader(c.text), "input")
@@ -821,12 +830,12 @@ func TestWithoutName(t *testing.T) {
 
 // What is passed over beside MachineConfigs is noted, if it has one in it.
 func TestDecodeBeside(t *testing.T) {
-	configs, err := Decode(strings.NewReader("kind: ConfigMap\ndata:\n  config: |\n    kind: MachineConfig\n---\nkind: Pod\n---\n"+documented), "input")
+	configs, err := Decode(strings.NewReader("kind: Policy\nmetadata: {name: sctp, namespace: core}\nspec:\n  policy-templates: [{objectDefinition: {kind: MachineConfig}}]\n---\nkind: Pod\n---\n"+documented), "input")
 	if err != nil {
 		t.Fatal(err)
 	}
 	e, err := Judge(t.Context(), Pools(configs)[0], Host{})
-	if err != nil || e.Enabled != kmod.AnswerTrue || !slices.Equal(e.Notes, []string{"ConfigMap: a MachineConfig in it is not looked into: give that alone"}) {
+	if err != nil || e.Enabled != kmod.AnswerTrue || !slices.Equal(e.Notes, []string{"Policy core/sctp: a MachineConfig in it is not looked into: give that alone"}) {
 		t.Errorf("%s, %q, %v", e.Enabled, e.Notes, err)
 	}
 }
