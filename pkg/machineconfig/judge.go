@@ -249,6 +249,9 @@ func Judge(ctx context.Context, pool Pool, host Host) (Effect, error) {
 	if line := alongWith(pool.Configs); line != "" && report.OnBoot != verdict.OnBootLoaded {
 		unread = append(unread, "whether the boot loads the other module of this line is not known: "+clip(line))
 	}
+	if !slices.ContainsFunc(report.Policy.Modprobe.Evidence, func(line kmod.Evidence) bool { return line.Cause == kmod.CauseDeniedByKernel }) {
+		unread = append(unread, root.unseenCommands(pool.Configs, report.OnBoot)...)
+	}
 	if names := root.addConditions(pool.Configs); len(names) > 0 {
 		_, other, err := judge()
 		if err != nil {
@@ -433,6 +436,10 @@ func unitNotes(c Config, judged []kmod.Evidence) []string {
 		}
 		for _, text := range u.texts() {
 			for _, line := range namesModule().FindAllString(text, -1) {
+				// Neither a file's name nor that of systemd's own unit is a command.
+				for strings.HasPrefix(line, "modprobe.d") || strings.HasPrefix(line, "modprobe@") {
+					line = namesModule().FindString(line[len("modprobe"):])
+				}
 				switch {
 				case strings.Contains(line, "modules_disabled"), strings.Contains(line, "kernel.modprobe"):
 					out = append(out, fmt.Sprintf("unit %s of %s %s runs a command that is not judged: %s", u.Name, Kind, c.Name, clip(line)))

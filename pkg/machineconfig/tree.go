@@ -75,6 +75,11 @@ func deliveredTree() tree {
 	for _, name := range []string{"bin", "sbin", "lib"} {
 		t.Add(name, symlink("usr/"+name))
 	}
+	// What is writable of a host that OSTree deploys is below /var (rpm-ostree,
+	// rust/src/composepost.rs).
+	for name, target := range map[string]string{"usr/local": "../var/usrlocal", "opt": "var/opt", "srv": "var/srv", "mnt": "var/mnt", "home": "var/home", "root": "var/roothome"} {
+		t.Add(name, symlink(target))
+	}
 	for name, text := range map[string]string{
 		"/proc/modules":                       "",
 		"/proc/sys/kernel/modprobe":           "/sbin/modprobe\n",

@@ -1,6 +1,7 @@
 package machineconfig
 
 import (
+	"cmp"
 	"fmt"
 	"path"
 	"regexp"
@@ -11,6 +12,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/memfs"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
+	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
 // mergedUnit is a unit as all configurations together have it, with the one that
@@ -165,6 +167,72 @@ func (t tree) addConditions(configs []Config) (names []string) {
 func (u *Unit) loads() bool {
 	return slices.ContainsFunc(u.texts(), namesModule().MatchString)
 }
+
+// What a unit runs at boot; of that, what may be a program or a script that no image of
+// the operating system has; and what is about loading a module.
+var (
+	startCommands = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^\s*Exec(?:Condition|StartPre|Start|StartPost)\s*=[-@:+!|\s]*(.*)`)
+	})
+	addedProgram = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?:^|[\s"';&|(])(/(?:usr/local|opt|var|etc|home|root)/(?:[\w.+@-]+/)*(?:s?bin/[\w.+@-]+|[\w.+@-]+\.(?:sh|bash|py|pl))|^/(?:usr/local|opt|var|etc|home|root)/[^\s"';&|]+)`)
+	})
+	aboutModules = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`sctp|modprobe|insmod|kmod|module`) })
+)
+
+// What writes files, with the names of those about modules; and what stops the module.
+var (
+	writesFiles = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`>|\b(?:rm|mv|cp|ln|sed|tee|install|truncate|unlink|perl|python3?)\b`)
+	})
+	moduleFiles = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(?:modprobe\.d|modules-load\.d)\b`) })
+	stopsModule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(?:blacklist|install)\s+sctp\b`) })
+)
+
+// unseenCommands are the commands of enabled units because of which it is not known what
+// boots bring: a program that no configuration has, and what may write files about
+// modules, which counts from the boot after that on.
+func (t tree) unseenCommands(configs []Config, onBoot verdict.OnBoot) (unread []string) {
+	list := mergeUnits(configs)
+	starts := func(u *mergedUnit) bool { // itself, or by its timer, path or socket
+		stem := strings.TrimSuffix(u.Name, path.Ext(u.Name))
+		return u.Masked == nil && slices.ContainsFunc(list, func(o *mergedUnit) bool {
+			return o.Enabled != nil && *o.Enabled && strings.TrimSuffix(o.Name, path.Ext(o.Name)) == stem
+		})
+	}
+	note := func(u *mergedUnit, what string) {
+		unread = append(unread, fmt.Sprintf("unit %s of %s %s %s", clip(u.Name), Kind, cmp.Or(u.contentsBy, u.enabledBy), what))
+	}
+	for _, u := range list {
+		if !starts(u) {
+			continue
+		}
+		for _, text := range u.texts() {
+			for _, command := range startCommands().FindAllStringSubmatch(strings.ReplaceAll(text, "\\\n", " "), -1) {
+				run := []string{command[1]}
+				for _, m := range addedProgram().FindAllStringSubmatch(command[1], -1) {
+					n := t.FS[t.parents(m[1])]
+					switch {
+					case n != nil:
+						run = append(run, string(n.Data))
+					case onBoot != verdict.OnBootLoaded && aboutModules().MatchString(u.Name+"\n"+text):
+						note(u, "runs what none of these MachineConfigs has: "+clip(m[1]))
+					}
+				}
+				for _, text := range run {
+					text = comments().ReplaceAllString(text, "")
+					if moduleFiles().MatchString(text) && writesFiles().MatchString(text) && strings.Contains(text, "sctp") && (onBoot != verdict.OnBootLoaded || stopsModule().MatchString(text)) {
+						note(u, "may change files about modules, which counts from the boot after that on: "+clip(command[1]))
+					}
+				}
+			}
+		}
+	}
+	return slices.Compact(unread)
+}
+
+// comments are lines of a script that are comments.
+var comments = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^\s*#.*$`) })
 
 // wantedBy is one of the units that links are of, if only the host has them.
 func wantedBy(units *systemdunit.Set, links map[string]string) (by string) {
