@@ -49,9 +49,9 @@ With --mesh it also asks the mesh's agents ("kubectl sctp mesh") which nodes and
 paths fail. That needs the right to get pods/proxy in their namespace.
 
 With -f it reads files in place of a cluster: must-gathers (directories or
-archives), the output of "oc adm inspect", of "kubectl get -o yaml" and -o json.
-Ages are as of the time of the dump. What the files do not contain is printed as
-not seen.
+archives), the output of "oc adm inspect", of "kubectl cluster-info dump", of
+"kubectl get -o yaml" and -o json. Ages are as of the time of the dump. What the
+files do not contain is printed as not seen.
 
 Exit status: 0 nothing found (at or above --fail-on), 1 something was, 2 nothing
 was found but not all could be seen, or the command failed or was misused.`,

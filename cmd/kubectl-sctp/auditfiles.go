@@ -76,16 +76,23 @@ func noteGaps(s *audit.Snapshot, gaps dump.Gaps) {
 		return
 	}
 	s.Narrowed = true
-	bring := "oc adm inspect ns/NAMESPACE, and audit -f with both"
-	if len(gaps.Missing) > 0 {
+	bring, agents := "oc adm inspect ns/NAMESPACE, and audit -f with both", "oc adm inspect ns/sctp-agent"
+	why := "workloads of other namespaces than " + cluster.FirstNames(gaps.Seen, most)
+	switch {
+	case !gaps.Inspected:
+		bring, agents = "kubectl get pods,services,endpointslices,networkpolicies -A -o yaml", "kubectl get pods -n sctp-agent -o yaml"
+	case len(gaps.Missing) > 0:
 		all := make([]string, len(gaps.Missing))
 		for i, name := range gaps.Missing {
 			all[i] = "ns/" + name
 		}
 		bring = "oc adm inspect " + strings.Join(all[:min(most, len(all))], " ") + ", and audit -f with both"
 	}
-	unseen(audit.SourceNamespaces, false, fmt.Sprintf("workloads of other namespaces than %s: a must-gather leaves application namespaces out (%s)", cluster.FirstNames(gaps.Seen, most), bring))
+	if gaps.Inspected {
+		why += ": a must-gather leaves application namespaces out"
+	}
+	unseen(audit.SourceNamespaces, false, fmt.Sprintf("%s (%s)", why, bring))
 	if !slices.ContainsFunc(s.Nodes, func(n audit.Node) bool { return n.Agent != nil }) {
-		unseen(audit.SourceAgents, false, "the agent's pods: their namespace is not in the files (oc adm inspect ns/sctp-agent)")
+		unseen(audit.SourceAgents, false, "the agent's pods: their namespace is not in the files ("+agents+")")
 	}
 }

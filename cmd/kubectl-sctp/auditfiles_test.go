@@ -568,6 +568,16 @@ func TestAuditNamespaceOfFiles(t *testing.T) {
 			t.Errorf("-n %s: exit status %d, %+v, %q, want %q", c.namespace, code, r.Summary, stderr, c.stderr)
 		}
 	}
+	// What brings the rest needs no oc where the cluster is no OpenShift.
+	for annotations, want := range map[string]string{"annotations: {": "kubectl get pods", "annotations: {machineconfiguration.openshift.io/currentConfig: a, ": "oc adm inspect"} {
+		r, _, _ := auditOf(t, strings.Replace(list(amf), "annotations: {", annotations, 1), "-f", "-")
+		for _, source := range []audit.Source{audit.SourceNamespaces, audit.SourceAgents} {
+			i := slices.IndexFunc(r.Unseen, func(u audit.Unseen) bool { return u.Source == source })
+			if i < 0 || !strings.Contains(r.Unseen[i].Why, "("+want) {
+				t.Errorf("%s: not seen %+v, want %q", source, r.Unseen, want)
+			}
+		}
+	}
 }
 
 // Files that are never written do not block the command.

@@ -44,6 +44,8 @@ type Dump struct {
 	shelves map[schema.GroupResource]*shelf
 	// openShift: the cluster has a machine-config-operator, which marks the Nodes.
 	openShift bool
+	// inspected: the files are where "oc adm inspect" writes them.
+	inspected bool
 	// coverage is the kinds of which the files have all objects.
 	coverage map[schema.GroupResource]*coverage
 	// alone: a file is read that was named by itself.

@@ -19,6 +19,8 @@ type Gaps struct {
 	Some bool
 	// Seen are those namespaces; Missing, others that the files name.
 	Seen, Missing []string
+	// Inspected: oc has written the files, or the cluster is an OpenShift.
+	Inspected bool
 	// Fewer are the resources that the files have for fewer namespaces than the
 	// others.
 	Fewer []string
@@ -40,7 +42,7 @@ func (d *Dump) Partial() (list []schema.GroupResource) {
 
 // Gaps compares what the files have of each kind.
 func (d *Dump) Gaps() Gaps {
-	var g Gaps
+	g := Gaps{Inspected: d.openShift || d.inspected}
 	all, namespaces := false, map[string]bool{}
 	for _, resource := range workloads {
 		if c := d.coverage[resource]; c != nil {

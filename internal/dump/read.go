@@ -38,7 +38,7 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 	in := bufio.NewReaderSize(limited, 64<<10)
 	f := file{d: d, name: name}
 	if m := inNamespace.FindStringSubmatch(name); m != nil {
-		f.namespace = m[1]
+		f.namespace, d.inspected = m[1], true
 	}
 	var err error
 	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
@@ -132,7 +132,13 @@ func (f *file) read(in *bufio.Reader) error {
 		if err := in.UnreadByte(); err != nil {
 			return err
 		}
-		if begin, _ := in.Peek(4096); !asJSON.Match(begin) {
+		switch begin, _ := in.Peek(4096); {
+		case bytes.HasPrefix(begin, logBegins):
+			if err := skipLog(in); err != nil {
+				return err
+			}
+			continue
+		case !asJSON.Match(begin):
 			return f.readYAML(in)
 		}
 		values := json.NewDecoder(in)
@@ -140,6 +146,26 @@ func (f *file) read(in *bufio.Reader) error {
 			return err
 		}
 		in = bufio.NewReader(io.MultiReader(values.Buffered(), in))
+	}
+}
+
+// logBegins and logEnds are around the log of a container in what "kubectl cluster-info
+// dump" prints between the lists (kubectl, pkg/cmd/clusterinfo/clusterinfo_dump.go). The
+// log need not end a line.
+var logBegins, logEnds = []byte("==== START logs for container "), []byte("==== END logs for container ")
+
+// skipLog reads on to the line after a log.
+func skipLog(in *bufio.Reader) error {
+	for {
+		line, err := in.ReadBytes('\n')
+		switch {
+		case bytes.Contains(line, logEnds):
+			return nil
+		case errors.Is(err, io.EOF):
+			return errors.New("a log without its end: the file may be cut short")
+		case err != nil:
+			return err
+		}
 	}
 }
 
@@ -259,6 +285,12 @@ func (f *file) readYAML(in *bufio.Reader) error {
 		line, err := in.ReadBytes('\n')
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
+		}
+		if bytes.HasPrefix(line, logBegins) {
+			if err := skipLog(in); err != nil {
+				return cmp.Or(endDocument(true), err)
+			}
+			continue
 		}
 		switch lines.Part(line) {
 		case manifest.NextDocument:

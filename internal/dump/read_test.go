@@ -83,6 +83,7 @@ metadata:
 		t.Fatal(err)
 	}
 	const nodes, pods = "atwo lines bitems:\n- kind: Pod\n\n# no comment\n---x\n", "core/p edge/q"
+	const log = "==== START logs for container main of pod core/p ====\n- {\n\t: kind: Pod\n{\"kind\":\"Node\"}\nno end==== END logs for container main of pod core/p ====\n"
 	indented := strings.Replace(strings.ReplaceAll(block, "\n", "\n  "), "apiVersion: v1\n  items:", "apiVersion: v1\nitems:", 1)
 	indented = strings.Replace(indented, "\n  kind: List\n  metadata:\n    resourceVersion: \"\"\n  ", "\nkind: List\nmetadata:\n  resourceVersion: \"\"\n", 1)
 	for name, c := range map[string]struct{ text, nodes, pods string }{
@@ -99,6 +100,8 @@ metadata:
 		"lists in a list":      {"apiVersion: v1\nitems:\n- apiVersion: v1\n  items:\n  - metadata: {name: a}\n  kind: NodeList\n- apiVersion: v1\n  kind: List\n  items: []\nkind: List\n", "a", "not in the files (kubectl get pods -A -o yaml)"},
 		"an empty list":        {"apiVersion: v1\nitems: []\nkind: PodList\n---\nkind: Node\napiVersion: v1\nmetadata: {name: a}\n", "a", ""},
 		"an object's items":    {"apiVersion: v1\nkind: Node\nmetadata:\n  name: a\nspec:\n  items:\n  - kind: Pod\n", "a", "not in the files (kubectl get pods -A -o yaml)"},
+		"logs between":         {`{"kind":"NodeList","apiVersion":"v1","items":[{"metadata":{"name":"a"}}]}` + "\n" + log + `{"kind":"PodList","apiVersion":"v1","items":[{"metadata":{"name":"p","namespace":"core"}}]}` + "\n" + log, "a", "core/p"},
+		"logs between, YAML":   {"apiVersion: v1\nitems:\n- metadata: {name: a}\nkind: NodeList\n" + log + "---\n" + block + log, "atwo lines bitems:\n- kind: Pod\n\n# no comment\n---x\n", pods},
 		"documents with items": {strings.Replace(block, "kind: List", "kind: List\n...", 1) + "---\nkind: Node\napiVersion: v1\nmetadata: {name: c}\n", nodes + " c", pods},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,6 +130,7 @@ metadata:
 	for name, text := range map[string]string{
 		"before its kind": block[:cut+1], "in an item": block[:cut-20], "JSON": string(whole[:len(whole)-30]), "null": `{"kind":"PodList","apiVersion":"v1","items":[null]}`,
 		"no list": `{"kind":"PodList","apiVersion":"v1","items":{"a":1}}`, "a document after another": documents + "addressType: IPv4\napiVers",
+		"a log": `{"kind":"NodeList","apiVersion":"v1","items":[{"metadata":{"name":"a"}}]}` + "\n" + log[:80], "a log, YAML": "apiVersion: v1\nitems: []\nkind: NodeList\n" + log[:80],
 		"in another": documents + "addressType: IPv4\nendpoints:\n- targetRef:\n    kind: Pod\n",
 	} {
 		if d, err := Open(t.Context(), strings.NewReader(text), []string{"-"}); err == nil {
