@@ -417,6 +417,27 @@ func TestFindings(t *testing.T) {
 				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 36412, Protocol: corev1.ProtocolSCTP}}
 			}), nodelabel.Keys{}, nil))
 		}, []string{"PodWaitsForSCTP core/smf-0"}, "2 of 3 nodes do"},
+		{"and its fix is not SCTP", func(s *Snapshot) {
+			s.Pods = append(s.Pods, *pod(pending("smf-0", func(p *corev1.Pod) {
+				p.Spec.Containers[0].Ports = []corev1.ContainerPort{{ContainerPort: 36412, Protocol: corev1.ProtocolSCTP}}
+			}), nodelabel.Keys{}, nil))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "the pod does not wait for SCTP"},
+		{"a pod for which there is no room on nodes with SCTP", func(s *Snapshot) { s.Pods = append(s.Pods, waitsForReady(nil)) },
+			[]string{"PodWaitsForSCTP core/smf-0"}, "see the scheduler's message; for a further node with SCTP: remove line 1"},
+		{"a pod that waits for a value that there is not", func(s *Snapshot) {
+			s.Pods = append(s.Pods, waitsForReady(func(p *corev1.Pod) { p.Spec.NodeSelector = map[string]string{nodelabel.Keys{}.Ready(): "True"} }))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "waits for a node with the label sctp-agent/ready=True, which no agent sets (true, false)"},
+		{"or for one of several", func(s *Snapshot) {
+			s.Pods = append(s.Pods, waitsForReady(func(p *corev1.Pod) {
+				p.Spec.NodeSelector = nil
+				p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{
+					{MatchExpressions: []corev1.NodeSelectorRequirement{{Key: nodelabel.Keys{}.OnBoot(), Operator: corev1.NodeSelectorOpIn, Values: []string{"yes", "enabled"}}}},
+				}}}}
+			}))
+		}, []string{"PodWaitsForSCTP core/smf-0"}, "which no agent sets (loaded, on-demand, blocked)"},
+		{"no agent anywhere", func(s *Snapshot) {
+			s.Pods, s.Services, s.Policies, s.Nodes = nil, nil, nil, []Node{{Name: "worker-0"}}
+		}, []string{"NodeWithoutAgent worker-0"}, "install the agent"},
 		{"pods of a Deployment on nodes without SCTP are one finding", func(s *Snapshot) {
 			s.Nodes[1].Ready, s.Nodes[2].Ready = "false", "false"
 			s.Nodes[1].Report, s.Nodes[2].Report = nil, nil

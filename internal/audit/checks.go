@@ -256,15 +256,21 @@ func checks() []check {
 			fix:   "see the DaemonSet's nodeSelector and tolerations, and the node's taints",
 			needs: []Source{SourcePods, SourceAgents},
 			all:   []Source{SourcePods},
-			find: eachNode(func(n *Node, found nodeReport) {
-				if n.Agent == nil && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
-					said := "it never reported"
-					if n.Ready != "" || n.Report != nil {
-						said = "its labels are not updated"
-					}
-					found("", "no agent's pod on the node; "+said, "label ready="+cmp.Or(n.Ready, "(absent)"))
+			find: func(v *view, found report) {
+				fix := ""
+				if !slices.ContainsFunc(v.Nodes, func(n Node) bool { return n.Agent != nil || n.Report != nil }) {
+					fix = "install the agent (docs/install.md), or give the labels of its pods (--agent-selector)"
 				}
-			}),
+				eachNode(func(n *Node, found nodeReport) {
+					if n.Agent == nil && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
+						said := "it never reported"
+						if n.Ready != "" || n.Report != nil {
+							said = "its labels are not updated"
+						}
+						found(fix, "no agent's pod on the node; "+said, "label ready="+cmp.Or(n.Ready, "(absent)"))
+					}
+				})(v, found)
+			},
 		},
 		{
 			kind: AgentNotReady, severity: Warning,

@@ -35,6 +35,9 @@ type NodeTerm struct {
 	// SCTP are the requirements on the agent's labels, Others all further ones, and
 	// Names those on the node's name (the only field that there is).
 	SCTP, Others, Names labels.Selector
+	// Never is a requirement on a label of the agent's that none of its values meets,
+	// with these values.
+	Never string
 }
 
 // waiting reads why a pod has no node, nil when the scheduler has not refused it.
@@ -124,7 +127,11 @@ func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys
 		}
 		term.SCTP = term.SCTP.Add(*r)
 		accepts := func(value string) bool { return r.Matches(labels.Set{e.Key: value}) }
-		asks = asks || slices.ContainsFunc(values.good, accepts) && !slices.ContainsFunc(values.bad, accepts)
+		good, bad := slices.ContainsFunc(values.good, accepts), slices.ContainsFunc(values.bad, accepts)
+		if !good && !bad && !r.Matches(labels.Set{}) {
+			term.Never = fmt.Sprintf("%s, which no agent sets (%s)", r, strings.Join(slices.Concat(values.good, values.bad), ", "))
+		}
+		asks = asks || good && !bad || term.Never != ""
 	}
 	return term, asks
 }
@@ -208,9 +215,12 @@ func podsThatWait(v *view, found report) {
 			fix = c.without[0].remedy()
 		}
 		switch {
+		case p.Waits.ForSCTP && !slices.ContainsFunc(p.Waits.Nodes, func(t NodeTerm) bool { return t.Never == "" }):
+			message = "waits for a node with the label " + p.Waits.Nodes[0].Never
+			c, fix = choice{}, "correct the pod's nodeSelector or affinity"
 		case !p.Waits.ForSCTP:
 			message = fmt.Sprintf("uses SCTP and has no node; it does not select nodes that have SCTP (%d of %s%s do)", c.works, cluster.Count(c.fit, "node"), looked)
-			c.without, fix = nil, ""
+			c.without, fix = nil, "see the scheduler's message: the pod does not wait for SCTP"
 		case c.fit == 0 && len(c.tainted) > 0:
 			if c.kept > 0 || fix == "" {
 				fix = "tolerate the taint, or remove it"
@@ -230,6 +240,10 @@ func podsThatWait(v *view, found report) {
 			}
 		default:
 			message = fmt.Sprintf("waits for %s: of %s%s that it could use, %d with it cannot take it for another reason", wanted, cluster.Count(c.fit, "node"), looked, c.with)
+			if fix != "" {
+				fix = "; for a further node with SCTP: " + fix
+			}
+			fix = "see the scheduler's message" + fix
 		}
 		evidence := append(lines(groupNodes(c.without)), labelsOf(c.without, besides)...)
 		if c.with == 0 {
