@@ -89,7 +89,7 @@ func Open(ctx context.Context, stdin io.Reader, names []string) (*Dump, error) {
 		}
 	}
 	if len(d.objects) == 0 {
-		err := fmt.Errorf("read %s: no Kubernetes objects of the kinds %s", strings.Join(names, ", "), strings.Join(kinds[:8], ", "))
+		err := fmt.Errorf("read %s: no Kubernetes objects of the kinds %s (of a sosreport: kubectl sctp host)", strings.Join(names, ", "), strings.Join(kinds[:8], ", "))
 		for _, broken := range d.broken {
 			return nil, fmt.Errorf("%w: %s", err, broken[0])
 		}

@@ -239,6 +239,16 @@ func (f *facts) lists(module string) bool {
 	return false
 }
 
+// compiledIn reports whether sctp is a part of the kernel's own image.
+func (f *facts) compiledIn() bool {
+	return f.sysctlsComplete && f.protocol && f.listed && !f.lists("sctp")
+}
+
+// withoutSCTP reports whether the kernel had no SCTP.
+func (f *facts) withoutSCTP() bool {
+	return f.sos && f.sysctlsComplete && !f.protocol && f.listed && !f.lists("sctp")
+}
+
 // releases names those whose modules are there, for a message.
 func (d *Dump) releases() string {
 	if len(d.facts.directoryReleases) == 0 {

@@ -210,6 +210,10 @@ func (h *hostFiles) makeIndexes(dir string) (needed []string) {
 	dep := text(h.base, path.Join(dir, "modules.dep"))
 	h.hasDep = has(h.base, path.Join(dir, "modules.dep"))
 	if !h.hasDep {
+		if h.facts.sysctlsComplete { // sctp is in the kernel, or it is not
+			h.makeBuiltin(dir, h.facts.compiledIn())
+			h.listedDirs[dir], h.listedDirs[path.Dir(dir)] = true, true
+		}
 		return nil
 	}
 	var deps kmodindex.Builder
@@ -241,7 +245,7 @@ func (h *hostFiles) makeIndexes(dir string) (needed []string) {
 	h.make(path.Join(dir, "modules.dep.bin"), string(deps.Bytes()))
 	h.makeAliases(dir)
 	h.make(path.Join(dir, "modules.symbols.bin"), string(new(kmodindex.Builder).Bytes()))
-	h.makeBuiltin(dir, h.facts.sysctlsComplete && h.facts.protocol && h.facts.listed && !h.facts.lists("sctp"))
+	h.makeBuiltin(dir, h.facts.compiledIn())
 	return needed
 }
 

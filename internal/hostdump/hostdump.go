@@ -94,7 +94,7 @@ const maxDepth = 3
 
 // find goes to the host's root.
 func (d *Dump) find() error {
-	level := []string{"."}
+	level, other := []string{"."}, "neither a sosreport (sos_commands) nor the root of a host (etc, and lib or usr)"
 	for depth := 0; depth <= maxDepth; depth++ {
 		var hosts, below []string
 		for _, name := range level {
@@ -102,6 +102,13 @@ func (d *Dump) find() error {
 			if err == nil && isHost(sub) {
 				hosts = append(hosts, name)
 				continue
+			}
+			switch {
+			case err != nil:
+			case has(sub, "basic-environment.txt"): // of SUSE's supportutils
+				other = "a supportconfig, which is not read: run \"sctp-agent check\" on the host, or give a sosreport"
+			case has(sub, "cluster-scoped-resources"):
+				other = "a must-gather, which \"kubectl sctp audit -f\" reads"
 			}
 			list, err := fs.ReadDir(d.files, name)
 			if err != nil && depth == 0 {
@@ -128,7 +135,7 @@ func (d *Dump) find() error {
 		d.facts = readFacts(d.files)
 		return nil
 	}
-	return errors.New("holds neither a sosreport (sos_commands) nor the root of a host (etc, and lib or usr)")
+	return errors.New("holds " + other)
 }
 
 // isHost reports whether a directory is a host's root or a sosreport's.
@@ -182,6 +189,9 @@ func (d *Dump) Assess(ctx context.Context, opts Options) (verdict.Report, error)
 			Reason:  verdict.ReasonInspectionIncomplete,
 			Message: "not in this copy of the host's files: " + strings.Join(slices.Compact(missing), ", ") + "; the answers that they could change are unknown",
 		})
+	}
+	if dep := path.Join("lib/modules", release, "modules.dep"); report.Reason == verdict.ReasonInspectionFailed && report.Module.State == kmod.StateUnknown && d.facts.withoutSCTP() && !has(d.files, dep) {
+		report.Message = "the module sctp is not in the kernel (lsmod, sysctl -a); whether it is on disk is not known: /" + dep + " is not in this copy of the host's files"
 	}
 	if report.Reason == verdict.ReasonInspectionFailed && report.Module.State.InKernel() {
 		report.Message = "the module sctp is in the kernel; that SCTP works cannot be proved from files"

@@ -154,6 +154,16 @@ func TestSosreport(t *testing.T) {
 			f.Data = bytes.ReplaceAll(f.Data, []byte("vm.swappiness = 60\n"), nil)
 		}, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "modules.builtin"},
 		{"no module list", rhel(), kmod.StateLoadable, func(m fstest.MapFS) { delete(m, "proc/modules") }, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "could not be read"},
+		{"no modules.dep, as of a CoreOS in a toolbox", rhel(blacklist), kmod.StateLoadable, func(m fstest.MapFS) {
+			maps.DeleteFunc(m, func(name string, _ *fstest.MapFile) bool {
+				return strings.HasPrefix(name, "lib/modules/") || strings.HasPrefix(name, "usr/lib/modules/")
+			})
+		}, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "the module sctp is not in the kernel (lsmod, sysctl -a); whether it is on disk is not known: /lib/modules/" + hostcase.Release + "/modules.dep"},
+		{"and a module that is loaded", loaded, kmod.StateLoaded, func(m fstest.MapFS) {
+			maps.DeleteFunc(m, func(name string, _ *fstest.MapFile) bool {
+				return strings.HasPrefix(name, "lib/modules/") || strings.HasPrefix(name, "usr/lib/modules/")
+			})
+		}, kmod.AnswerUnknown, verdict.ReasonInspectionFailed, "the module sctp is in the kernel"},
 		{"lsmod in its place", loaded, kmod.StateLoaded, func(m fstest.MapFS) {
 			maps.DeleteFunc(m, func(name string, _ *fstest.MapFile) bool {
 				return name == "proc/modules" || strings.HasPrefix(name, "sys/")
@@ -388,6 +398,12 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := hostdump.Open(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "sos_commands") {
 		t.Error(err)
+	}
+	for name, says := range map[string]string{"scc_worker/basic-environment.txt": "a supportconfig, which is not read", "must-gather/image/cluster-scoped-resources/core/nodes/a.yaml": `"kubectl sctp audit -f" reads`} {
+		files := fstest.MapFS{name: &fstest.MapFile{Data: []byte("x")}}
+		if _, err := hostdump.Open(t.Context(), write(t, "x.tar", pack(t, ".", files))); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	two := t.TempDir()
 	for _, name := range []string{"a", "b"} {
