@@ -16,8 +16,8 @@ import (
 )
 
 // NextBoot is how, by the files, the next boot differs from this one for the
-// module. Not looked at are copies in the initial RAM disk, what dracut loads in
-// it, tmpfiles.d and variables of the firmware.
+// module. Not looked at are copies in the initial RAM disk, what its scripts load,
+// tmpfiles.d and variables of the firmware.
 type NextBoot struct {
 	// Pending are arguments and sysctls that the next boot may have and this one
 	// has not, or the reverse, each with its line; and files in /run that decide

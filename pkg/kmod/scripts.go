@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
@@ -225,9 +226,53 @@ var mentionFiles = []string{
 	"/etc/cloud/cloud.cfg", "/var/lib/cloud/instance/cloud-config.txt", "/var/lib/cloud/instance/user-data.txt",
 }
 
+// moduleLists are files, or directories of them, in which scripts of packages find the names of
+// modules to load: in the words of a line, or in those of a variable. unit is the service that runs the
+// script, "" for what is made into the initial RAM disk, which loads them before the host's
+// root is there (initramfs-tools(7), dracut.conf(5), mkinitcpio(8)).
+var moduleLists = []struct{ name, variable, unit string }{
+	{"/etc/sysconfig/iptables-config", "IPTABLES_MODULES", "iptables.service"}, // RHEL's iptables-services
+	{"/etc/sysconfig/ip6tables-config", "IP6TABLES_MODULES", "ip6tables.service"},
+	{"/etc/default/ufw", "IPT_MODULES", "ufw.service"},
+	{"/etc/initramfs-tools/modules", "", ""},
+	{"/etc/dracut.conf", "force_drivers", ""}, {"/etc/dracut.conf.d", "force_drivers", ""}, {"/usr/lib/dracut/dracut.conf.d", "force_drivers", ""},
+	{"/etc/mkinitcpio.conf", "MODULES", ""}, {"/etc/mkinitcpio.conf.d", "MODULES", ""},
+}
+
+// gatherModuleLists keeps their lines that name the target.
+func (h *host) gatherModuleLists(services []*systemdunit.Unit) {
+	for _, list := range moduleLists {
+		if list.unit != "" && h.hasInit() && !slices.ContainsFunc(services, func(u *systemdunit.Unit) bool { return u.Name == list.unit }) {
+			continue
+		}
+		names := []string{list.name}
+		entries, _ := h.ReadDir(list.name)
+		for _, e := range entries {
+			if path.Ext(e.Name) == ".conf" {
+				names = append(names, path.Join(list.name, e.Name))
+			}
+		}
+		for _, name := range names {
+			number := 0
+			for raw := range bytes.Lines(h.script(name, true)) {
+				number++
+				text := strings.TrimSpace(string(raw))
+				words := strings.FieldsFunc(text, func(r rune) bool { return r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+				if len(words) == 0 || text[0] == '#' || list.variable != "" && words[0] != list.variable || list.variable == "" && words[0] != h.target {
+					continue
+				}
+				if slices.Contains(words, h.target) {
+					h.unitCommands = append(h.unitCommands, unitCommand{source: source{file: printableName(name), line: number, text: text}, args: []string{text}, doubt: notRun})
+				}
+			}
+		}
+	}
+}
+
 // gatherMentions keeps the lines of other files than units by which something
 // may load the target at boot, itself or by a script that it calls.
-func (h *host) gatherMentions() {
+func (h *host) gatherMentions(services []*systemdunit.Unit) {
+	h.gatherModuleLists(services)
 	files := slices.Clone(mentionFiles)
 	if !h.hasInit() {
 		files = append(files, "/etc/rc.local", "/etc/rc.d/rc.local") // the unit that runs them is not in the root

@@ -537,7 +537,6 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: sysctl.d hex", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 0x1\n")), "blocked")
 	add("arguments: sysctl.d with a comment after", whole(file("etc/sysctl.d/x.conf", "kernel.modules_disabled = 1 # off\n")), "blocked")
 	add("arguments: raspberry", whole(requested, file("boot/firmware/cmdline.txt", "root=x module_blacklist=sctp\n")), "unknown")
-	add("arguments: initramfs-tools modules", whole(blacklisted, file("etc/initramfs-tools/modules", "# x\nsctp\n")), "onboot=unknown|loaded|blocked")
 
 	// The unit's own conditions, which in systemd up to 247 do not know "modules_load".
 	early := func(c *hostcase.Case, entries ...hostcase.Entry) *hostcase.Case {
@@ -868,6 +867,22 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: tuned", whole(blacklisted, file("etc/tuned/ran/script.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/active_profile", "ran\n")), "unknown")
 	add("unit: tuned's new place", whole(blacklisted, file("etc/tuned/profiles/ran/load.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/profiles/ran/tuned.conf", "[script]\nscript=load.sh\n")), "unknown")
 	add("unit: rc.modules", whole(blacklisted, file("etc/rc.modules", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
+	// Lists of modules that a package's script, or the initial RAM disk, loads.
+	lists := func(name, text, wants string) *hostcase.Case {
+		return whole(blacklisted, file(name, "# sctp\n"+text+"\n"), file("usr/lib/systemd/system/iptables.service", "[Unit]\nBefore=network-pre.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/libexec/iptables/iptables.init start\n"),
+			file("usr/libexec/iptables/iptables.init", "#!/bin/bash\n[ -f \"$IPTABLES_CONFIG\" ] && . \"$IPTABLES_CONFIG\"\nfor mod in $IPTABLES_MODULES; do\n  modprobe $mod > /dev/null 2>&1\ndone\n"), link("etc/systemd/system/"+wants+".wants/iptables.service", "/usr/lib/systemd/system/iptables.service"))
+	}
+	for _, x := range [][4]string{
+		{"sysconfig/iptables-config", `IPTABLES_MODULES="nf_conntrack_ftp sctp"`, "multi-user.target", "unknown"}, {"sysconfig/iptables-config", `IPTABLES_MODULES="nf_conntrack_proto_sctp"`, "multi-user.target", "blocked"},
+		{"sysconfig/iptables-config", `IPTABLES_MODULES_UNLOAD="sctp"`, "multi-user.target", "blocked"}, {"sysconfig/iptables-config", `IPTABLES_MODULES="sctp"`, "other.target", "blocked"},
+		{"default/ufw", `IPT_MODULES="sctp"`, "multi-user.target", "blocked"}, {"initramfs-tools/modules", "sctp no_checksums=1", "", "unknown"}, {"initramfs-tools/modules", "dccp # sctp", "", "blocked"},
+		{"dracut.conf.d/x.conf", `force_drivers+=" dccp sctp "`, "", "unknown"}, {"dracut.conf", `force_drivers+=" sctp "`, "", "unknown"}, {"dracut.conf.d/x.conf", `omit_drivers+=" sctp "`, "", "blocked"}, {"dracut.conf.d/x.conf", `add_drivers+=" sctp "`, "", "blocked"}, {"dracut.conf.d/x", `force_drivers+=" sctp "`, "", "blocked"},
+		{"mkinitcpio.conf", "MODULES=(btrfs sctp)", "", "unknown"}, {"mkinitcpio.conf", "HOOKS=(sctp)", "", "blocked"},
+	} {
+		add("unit: a list, "+strings.Join(x[:3], ", "), lists("etc/"+x[0], x[1], x[2]), x[3])
+	}
+	add("unit: a list, of a service that sysinit.target starts", whole(blacklisted, file("etc/default/ufw", "IPT_MODULES=\"nf_nat_ftp sctp\"\n"), file("usr/lib/systemd/system/ufw.service", "[Unit]\nDefaultDependencies=no\nBefore=network-pre.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/lib/ufw/ufw-init start quiet\n"), link("etc/systemd/system/sysinit.target.wants/ufw.service", "/usr/lib/systemd/system/ufw.service")), "unknown;warnings~=etc/default/ufw")
+	add("unit: a list, and modules-load.d", whole(requested, file("etc/dracut.conf.d/x.conf", "force_drivers+=\" sctp \"\n")), "loaded")
 	add("unit: cloud-init per boot", whole(blacklisted, file("var/lib/cloud/scripts/per-boot/x.sh", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: rc.local not executable", whole(blacklisted, file("usr/lib/systemd/system/rc-local.service", "[Unit]\nConditionFileIsExecutable=/etc/rc.local\nAfter=network.target\n[Service]\nType=forking\nExecStart=/etc/rc.local start\nTimeoutSec=0\nRemainAfterExit=yes\n"), file("etc/rc.local", "modprobe sctp\n")), "blocked")
