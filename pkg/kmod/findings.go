@@ -278,11 +278,13 @@ func (ev *evaluation) unusedRequests() []Finding {
 		if len(words) == 0 {
 			continue
 		}
+		names, _, _ := strings.Cut(r.name, "#")
+		each := strings.FieldsFunc(names, func(r rune) bool { return r == ',' || r <= ' ' })
 		switch {
 		case len(words) == 1 && bare(words[0]) == target && strings.Contains(words[0], "#"),
 			len(words) > 1 && bare(words[0]) == target && strings.HasPrefix(words[1], "#"):
 			list = append(list, unused(r.evidence(CauseNone, ""), "a comment cannot follow a module's name here; the whole line is read as the name"))
-		case len(words) > 1 && (bare(words[0]) == target || bare(words[1]) == target):
+		case len(each) > 1 && slices.ContainsFunc(each, func(word string) bool { return bare(word) == target }):
 			list = append(list, unused(r.evidence(CauseNone, ""), "a line here is one module's name and nothing else"))
 		case len(words) == 1:
 			if why, ok := ev.whyMissed(r.name); ok {

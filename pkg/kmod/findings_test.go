@@ -41,6 +41,7 @@ func TestUnused(t *testing.T) {
 		"request glued to one":                    {entries: []hostcase.Entry{file(load, "sctp#x\n")}, want: []string{"/etc/modules-load.d/x.conf:1 a comment cannot follow"}},
 		"request with options":                    {entries: []hostcase.Entry{file(load, "sctp rto_min=1\n")}, want: []string{"/etc/modules-load.d/x.conf:1 nothing else"}},
 		"request of a command":                    {entries: []hostcase.Entry{file(load, "modprobe sctp\n")}, want: []string{"/etc/modules-load.d/x.conf:1 nothing else"}},
+		"request among others on a line":          {entries: []hostcase.Entry{file(load, "overlay br_netfilter sctp\ndummy,sctp\ndummy # not sctp\ndummy x # sctp\n")}, want: []string{"/etc/modules-load.d/x.conf:1 nothing else", "/etc/modules-load.d/x.conf:2 nothing else"}},
 		"request of a file":                       {entries: []hostcase.Entry{file(load, "sctp.ko\n")}, want: []string{"/etc/modules-load.d/x.conf:1 compared exactly"}},
 		"request, shadowed":                       {entries: []hostcase.Entry{file("usr/lib/modules-load.d/x.conf", "sctp\n"), file(load, "dummy\n")}, want: []string{"/usr/lib/modules-load.d/x.conf:1 takes the whole file's place"}},
 		"request without suffix":                  {entries: []hostcase.Entry{file("etc/modules-load.d/sctp", "sctp\n")}, want: []string{"/etc/modules-load.d/sctp:0 do not end in .conf"}},
