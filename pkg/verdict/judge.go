@@ -240,9 +240,10 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	}
 
 	// Everything that stops a caller: a socket always counts, boot only if
-	// something requests the module.
+	// something requests the module. A doubt about the boot alone is none about now.
 	asked := []kmod.Decision{i.Autoload}
-	if boot.Requested != kmod.AnswerFalse {
+	doubt := i.Autoload.Allowed == kmod.AnswerTrue && boot.Decision.Cause == kmod.CauseUnreadable && len(boot.Decision.Evidence) > 0 && !strings.HasPrefix(boot.Decision.Evidence[0].Effect, "could not be read")
+	if boot.Requested != kmod.AnswerFalse && !doubt {
 		asked = append(asked, boot.Decision)
 	}
 	first := kmod.Decision{Allowed: kmod.AnswerTrue}
@@ -254,6 +255,10 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	ask := ""
 	if boot.Requested == kmod.AnswerTrue {
 		ask = ", although " + where(boot.RequestedBy) + " asks for it"
+	}
+	if doubt && first.Cause == kmod.CauseNone {
+		e := boot.Decision.Evidence[0]
+		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("nothing stops a program from having %s loaded, and nothing has loaded it; what the next boot does is not known: %s %s", i.Module, e.Place(), e.Effect)}
 	}
 	switch first.Cause {
 	case kmod.CauseNone:

@@ -713,8 +713,8 @@ func strangeHosts() (list []strangeHost) {
 			Modules: whole().Modules, Aliases: whole().Aliases}
 	}
 	add("init: alpine with kmod, /etc/modules", openrc(file("etc/modules", "af_packet\nsctp\n")), "unknown")
-	add("init: alpine with kmod, nothing asks", openrc(), "onboot=unknown|on-demand")
-	add("init: alpine with kmod, modules-load.d", openrc(requested), "unknown")
+	add("init: alpine with kmod, nothing asks", openrc(), "unknown;reason=ModuleNotLoaded;commands~=echo sctp > /etc/modules-load.d/sctp-load.conf;remedy~!=fix or remove")
+	add("init: alpine with kmod, modules-load.d", openrc(requested), "unknown;reason=ModuleNotLoaded;commands=modprobe sctp\n;remedy~=make sure that the next boot loads it: /sbin/init is not systemd")
 	add("init: gentoo conf.d/modules", openrc(file("etc/conf.d/modules", "modules=\"sctp\"\n")), "unknown")
 	add("init: gentoo conf.d/modules blacklist", openrc(file("etc/conf.d/modules", "modules=\"sctp\"\n"), blacklisted), "onboot=unknown|blocked")
 	add("init: local.d", openrc(file("etc/local.d/sctp.start", "#!/bin/sh\nmodprobe sctp\n"), blacklisted), "unknown")

@@ -234,7 +234,10 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 	if ask {
 		steps = append(steps, request(i.Module))
 	}
-	switch {
+	switch boot := i.BootLoad.Decision; {
+	case len(steps) == 0 && boot.Cause == kmod.CauseUnreadable && len(boot.Evidence) > 0 && !i.State.InKernel():
+		e := boot.Evidence[0]
+		return []Remedy{loadModule(fmt.Sprintf("run \"modprobe %s\", and make sure that the next boot loads it: %s %s", i.Module, e.Place(), e.Effect), i.Module)}
 	case len(steps) == 0:
 		return []Remedy{p.rebootStep("reboot the node")}
 	case !i.State.InKernel():
