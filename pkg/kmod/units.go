@@ -297,6 +297,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 
 // volatileRoot reports whether an argument gives each boot a new root directory, or a new /etc
 // (systemd-volatile-root.service(8), overlayroot(8), live-boot(7), casper(7), dracut.cmdline(7)).
+// The last ones are those of Elemental, Harvester and Kairos.
 func volatileRoot(key, value string) bool {
 	switch key {
 	case "systemd.volatile":
@@ -308,7 +309,7 @@ func volatileRoot(key, value string) bool {
 	case "root":
 		return strings.HasPrefix(value, "live:")
 	}
-	return slices.Contains([]string{"rd.live.image", "coreos.liveiso", "coreos.live.rootfs_url", "cos-img/filename"}, key)
+	return slices.Contains([]string{"rd.live.image", "coreos.liveiso", "coreos.live.rootfs_url", "cos-img/filename", "elemental-img/filename", "elemental.image", "elemental.mode", "rd.immucore.uki"}, key)
 }
 
 // alsoStopped is what would keep systemd-modules-load from running if one thing after

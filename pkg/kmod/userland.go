@@ -1,6 +1,10 @@
 package kmod
 
-import "github.com/sctp-agent/sctp-agent/internal/hostroot"
+import (
+	"strings"
+
+	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+)
 
 // Userland is the kind of host: the distribution, and how it runs.
 type Userland struct {
@@ -13,6 +17,9 @@ type Userland struct {
 	// Container is the file that marks the root as a container's, "" if there
 	// is none.
 	Container string
+	// Volatile is the kernel argument that gives each boot a new root directory, or a new
+	// /etc, "" if there is none.
+	Volatile string
 	// Init says whether the root has an init: one without is not a whole host's.
 	Init Answer
 	// ModuleDirectory reports whether the root has the module directory of the
@@ -36,6 +43,12 @@ func (h *host) readUserland() Userland {
 	}
 	if !h.hasInit() {
 		u.Init = h.has(initPaths[0])
+	}
+	for _, w := range h.cmdlineWords() {
+		if key, value, _ := strings.Cut(w, "="); volatileRoot(key, value) {
+			u.Volatile = printable(w)
+			break
+		}
 	}
 	for _, name := range containerFiles {
 		if h.has(name) == AnswerTrue {

@@ -35,7 +35,7 @@ func rootElsewhere(i *kmod.Inspection) string {
 		return "the inspected root is a container's (" + u.Container + ")"
 	case u.ModuleDirectory != kmod.AnswerFalse || i.Kernel.Replaced:
 		return ""
-	case i.State == kmod.StateLoaded, PlatformOf(u).way == byNixOS, u.Init == kmod.AnswerFalse:
+	case i.State == kmod.StateLoaded, PlatformOf(u).way == byDeclaration, u.Init == kmod.AnswerFalse:
 		return "the inspected root has no module directory for kernel " + i.Kernel.Release
 	default:
 		return ""

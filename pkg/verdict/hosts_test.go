@@ -131,7 +131,7 @@ func follow(t *testing.T, root string, r verdict.Report) bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(r.Host.Traits, func(trait string) bool { return trait == verdict.TraitContainer }) && r.Host.Platform != "cos"
+	return !slices.ContainsFunc(r.Host.Traits, func(trait string) bool { return trait == verdict.TraitContainer }) && !slices.Contains([]string{"cos", "sle-micro-rancher"}, r.Host.Platform)
 }
 
 // describe is what an administrator reads.

@@ -508,10 +508,14 @@ func strangeHosts() (list []strangeHost) {
 	for by, want := range map[string]string{"\"${saved_entry}\"": "loaded", "$saved_entry": "loaded", "\"0\"": "blocked", "1": "loaded", "b": "blocked", "\"x (" + release + ")\"": "loaded", "none": "blocked"} {
 		add("arguments: the default is "+by, withKernels(whole(requested, entry("a", release, "ro"), entry("b", newer, arg), saved("a"), file("boot/grub2/grub.cfg", "if [ x ]; then\n set default=\"${next_entry}\"\nelse\n set default="+by+"\nfi\nblscfg\n")), newerHasIt), want)
 	}
-	for _, argument := range []string{"systemd.volatile", "systemd.volatile=overlay", "overlayroot=tmpfs:recurse=0", "boot=live", "boot=casper", "rd.live.image", "root=live:LABEL=x", "coreos.live.rootfs_url=http://x/y", "cos-img/filename=/cOS/active.img"} {
-		add("arguments: a new root, "+argument, cmdline("ro "+argument, requested), "unknown;autoload=true;warnings~="+argument)
-		add("arguments: a new root, nothing asks, "+argument, cmdline("ro "+argument), "unknown")
-		add("arguments: a new root, stopped, "+argument, cmdline("ro "+argument, blacklisted), "unknown;autoload=false")
+	conf := file("etc/modprobe.d/CIS.conf", "install sctp /bin/true\nblacklist sctp\n")
+	add("arguments: a new root, without the module", with(noSCTP(of("ID=sl-micro\n")), func(c *hostcase.Case) { c.Cmdline = "ro cos-img/filename=/cOS/active.img\n" }), "reason=ModuleMissing;remedy~=add the package kernel-427.el9.x86_64 to the image;commands~!=transactional-update")
+	for _, argument := range []string{"systemd.volatile", "systemd.volatile=overlay", "overlayroot=tmpfs:recurse=0", "boot=live", "boot=casper", "rd.live.image", "root=live:LABEL=x", "coreos.live.rootfs_url=http://x/y", "cos-img/filename=/cOS/active.img", "elemental-img/filename=/cOS/active.img", "elemental.mode=active elemental.image=active", "rd.immucore.uki"} {
+		argument, more, _ := strings.Cut(argument, " ")
+		add("arguments: a new root, "+argument, cmdline("ro "+argument+" "+more, requested), "unknown;autoload=true;warnings~="+argument)
+		add("arguments: a new root, nothing asks, "+argument, cmdline("ro "+argument), "unknown;commands~!=/etc/;remedy~=at each boot")
+		add("arguments: a new root, stopped, "+argument, cmdline("ro "+argument, blacklisted), "unknown;autoload=false;commands=modprobe sctp\n;remedy~=gone at the next boot ("+argument+")")
+		add("arguments: a new root, replaced, "+argument, cmdline("ro "+argument, conf), "unknown;commands=modprobe --ignore-install sctp\n")
 		add("arguments: a new root, denied, "+argument, cmdline(arg+" "+argument, requested), "blocked")
 	}
 	for _, argument := range []string{"systemd.volatile=no", "systemd.volatile=state", "overlayroot=disabled", "boot=local", "root=/dev/vda"} {
@@ -626,6 +630,16 @@ func strangeHosts() (list []strangeHost) {
 	add("container: no module directory, loaded", with(whole(requested), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil; c.Live = []string{"sctp"} }), "unknown")
 	add("container: an image without a host", bare(file("etc/passwd", "x")), "unknown")
 	add("container: an image without a host, loaded", loaded(bare(file("etc/passwd", "x"))), "unknown")
+	guix := func(c *hostcase.Case, es ...hostcase.Entry) *hostcase.Case {
+		c.Helper = "/gnu/store/1-modprobe/bin/modprobe"
+		c.Entries = append(c.Entries, append(es, file("etc/os-release", "ID=guix\nNAME=\"Guix System\"\n"), link("run/booted-system", "/gnu/store/1-system"), file("gnu/store/1-system/kernel/lib/modules/"+release+"/modules.dep.bin", "x"))...)
+		return c
+	}
+	for _, es := range [][]hostcase.Entry{nil, {link("sbin/init", "/gnu/store/1-init")}, {dir("lib"), requested, blacklisted}} {
+		add(fmt.Sprint("container: guix, ", es), guix(bare(), es...), "unknown;reason=ModuleNotLoaded;remedy~=kernel-module-loader-service-type;commands=guix system reconfigure FILE\n")
+		add(fmt.Sprint("container: guix, loaded, ", es), loaded(guix(bare(), es...)), "unknown")
+	}
+	add("container: guix with an argument", with(guix(bare()), func(c *hostcase.Case) { c.Cmdline, c.Denied = "module_blacklist=sctp\n", "sctp" }), "blocked;remedy~=kernel-arguments of the operating-system declaration")
 	add("container: guix", bare(file("etc/os-release", "ID=guix\nNAME=\"Guix System\"\n"), link("run/current-system", "/gnu/store/x-system"), link("run/booted-system", "/gnu/store/x-system")), "unknown")
 	add("container: nixos", bare(file("etc/os-release", "ID=nixos\n"), link("run/booted-system", "/nix/store/x")), "unknown")
 	add("container: monolithic host", with(whole(), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil }), "onboot=blocked|unknown")

@@ -26,6 +26,9 @@ type Platform struct {
 	// bootSource is what loads modules at boot and cannot be seen in the host's
 	// root, "" where modules-load.d and the command line are all there is.
 	bootSource string
+	// declare is how the declaration of a system asks for a module, %[1]s, and rebuild the
+	// command that applies it.
+	declare, rebuild string
 	// packages names the package that has the module for a kernel, "" where no
 	// package is known.
 	packages func(u kmod.Userland, release string) string
@@ -69,8 +72,8 @@ const (
 	// byStartup: /etc is empty memory at each boot; what starts then loads the
 	// module.
 	byStartup
-	// byNixOS: /etc is generated from configuration.nix.
-	byNixOS
+	// byDeclaration: /etc is generated from a declaration of the whole system.
+	byDeclaration
 )
 
 // Platforms is the table, in the order in which a host is compared with it. The
@@ -136,7 +139,16 @@ func Platforms() []Platform {
 		},
 		{
 			Name: "nixos", Source: "https://nixos.org/manual/nixos/stable/options#opt-boot.kernelModules", matches: id("nixos"),
-			way: byNixOS, missing: "use a kernel with CONFIG_IP_SCTP (boot.kernelPackages)", argumentAt: "boot.kernelParams",
+			way: byDeclaration, missing: "use a kernel with CONFIG_IP_SCTP (boot.kernelPackages)", argumentAt: "boot.kernelParams", rebuild: "nixos-rebuild switch",
+			declare: "set boot.kernelModules = [ \"%[1]s\" ] in configuration.nix, take %[1]s out of boot.blacklistedKernelModules and boot.extraModprobeConfig, and run \"nixos-rebuild switch\"",
+		},
+		{
+			// Its modules are below /run/booted-system, which its modprobe is told by a
+			// variable of the environment (gnu/services.scm, %modprobe-wrapper).
+			Name: "guix", Source: "https://guix.gnu.org/manual/en/html_node/Linux-Services.html", matches: id("guix"),
+			way: byDeclaration, missing: "use a kernel with CONFIG_IP_SCTP (the field kernel of the operating-system declaration)", rebuild: "guix system reconfigure FILE",
+			argumentAt: "the field kernel-arguments of the operating-system declaration (then run guix system reconfigure)",
+			declare:    "add \"%[1]s\" to kernel-module-loader-service-type among the services of the operating-system declaration, and run \"guix system reconfigure\" with its file",
 		},
 		redHat("rhel", redHatArticle), redHat("centos", redHatArticle), redHat("rocky", redHatArticle), redHat("almalinux", redHatArticle),
 		{

@@ -147,6 +147,10 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		}
 		return append([]Remedy{step}, slices.DeleteFunc(p.atBoot(nextInspection(i)), broughtAlong)...)
 	}
+	if i.Userland.Volatile != "" {
+		step.Text = fmt.Sprintf("add the package %s to the image that the root directory is made from", name)
+		return append([]Remedy{step}, p.atBoot(nextInspection(i))...)
+	}
 	then := p.rebootStep("then reboot")
 	switch {
 	case p.layer != "":
@@ -216,19 +220,12 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 			Command: fmt.Sprintf("apiclient set kernel.modules.%s.allowed=true kernel.modules.%s.autoload=true", i.Module, i.Module),
 		}, p.rebootStep("then reboot"))
 	case byStartup:
-		command := "modprobe " + i.Module
-		if i.ByName.Cause == kmod.CauseInstall || i.ByName.Cause == kmod.CauseCustomInstall {
-			command = "modprobe --ignore-install " + i.Module
-		}
-		return append(p.arguments(i), Remedy{
-			Action: ActionLoadModule, Command: command,
-			Text: fmt.Sprintf("run \"%s\" at each boot, by a start-up script or a privileged DaemonSet: /etc is empty memory when the node boots", command),
-		})
-	case byNixOS:
-		return append(p.arguments(i), Remedy{
-			Action: ActionChangeSettings, Command: "nixos-rebuild switch",
-			Text: fmt.Sprintf("set boot.kernelModules = [ \"%s\" ] in configuration.nix, take %s out of boot.blacklistedKernelModules and boot.extraModprobeConfig, and run \"nixos-rebuild switch\"", i.Module, i.Module),
-		})
+		return p.atEachBoot(i, "by a start-up script or a privileged DaemonSet: /etc is empty memory when the node boots")
+	case byDeclaration:
+		return append(p.arguments(i), Remedy{Action: ActionChangeSettings, Command: p.rebuild, Text: fmt.Sprintf(p.declare, i.Module)})
+	}
+	if i.Userland.Volatile != "" {
+		return p.atEachBoot(i, "by what makes the root directory (on Elemental, Harvester and Kairos: a file in /oem) or a privileged DaemonSet: what is written to it is gone at the next boot ("+i.Userland.Volatile+")")
 	}
 	steps := append(undoings(i, p.undo), pendingArguments(i)...)
 	if ask {
@@ -250,6 +247,15 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 		})
 	}
 	return steps
+}
+
+// atEachBoot is the step for a host that forgets at each boot what was written to /etc.
+func (p Platform) atEachBoot(i *kmod.Inspection, how string) []Remedy {
+	command := "modprobe " + i.Module
+	if i.ByName.Cause == kmod.CauseInstall || i.ByName.Cause == kmod.CauseCustomInstall {
+		command = "modprobe --ignore-install " + i.Module
+	}
+	return append(p.arguments(i), Remedy{Action: ActionLoadModule, Command: command, Text: fmt.Sprintf("run \"%s\" at each boot, %s", command, how)})
 }
 
 // pendingArguments are the steps for arguments that stop the module in a boot that may
