@@ -663,6 +663,11 @@ func strangeHosts() (list []strangeHost) {
 	add("platform: talos, an argument", with(of("ID=talos\n"), func(c *hostcase.Case) { c.Cmdline, c.Denied = "talos.platform=metal module_blacklist=sctp\n", "sctp" }), "blocked;remedy~=image's schematic (then run talosctl upgrade)")
 	add("platform: talos loaded", loaded(of("ID=talos\n")), "unknown;warnings~!=LoadedOnDemandOnly")
 	add("platform: bottlerocket", of("ID=bottlerocket\n", file("etc/modprobe.d/sctp.conf", "install sctp /bin/true\n")), "onboot=blocked|unknown;commands~=apiclient set kernel.modules.sctp.allowed=true")
+	for id, at := range map[string]string{"debian": "with the systemd-boot of Proxmox VE, in /etc/kernel/cmdline (then run proxmox-boot-tool refresh)", "raspbian": "on a Raspberry Pi in /boot/firmware/cmdline.txt", "ubuntu": "on a Raspberry Pi in /boot/firmware/cmdline.txt", "photon": "in the boot loader's configuration"} {
+		denied := func(c *hostcase.Case) { c.Cmdline, c.Denied = "ro module_blacklist=sctp\n", "sctp" }
+		add("platform: an argument, "+id, with(of("ID="+id+"\n"), denied), "blocked;platform="+id+";remedy~="+at)
+		add("platform: an argument on OSTree, "+id, with(of("ID="+id+"\n", file("run/ostree-booted", "")), denied), "blocked;platform="+id)
+	}
 	lacks := func(id, release string, extra ...hostcase.Entry) *hostcase.Case {
 		c := noSCTP(of(id, extra...))
 		c.Want["release"] = release

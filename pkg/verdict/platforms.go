@@ -86,6 +86,7 @@ func Platforms() []Platform {
 	const redHatArticle = "https://access.redhat.com/articles/3760101"
 	// Of SUSE's systems with systemd-boot or GRUB's entries of its kind.
 	const sdbootutil = ", or with sdbootutil in /etc/kernel/cmdline (then run sdbootutil update-all-entries)"
+	const updateGrub = "/etc/default/grub or /etc/default/grub.d (then run update-grub), on a Raspberry Pi in /boot/firmware/cmdline.txt"
 	redHat := func(name, source string) Platform {
 		return Platform{
 			Name: name, Source: source, matches: id(name),
@@ -168,7 +169,14 @@ func Platforms() []Platform {
 		{
 			Name: "ubuntu", Source: "https://packages.ubuntu.com/noble/linux-modules-extra-aws", matches: id("ubuntu"),
 			packages: ubuntuPackage,
-			install:  "apt-get install", argumentAt: "/etc/default/grub or /etc/default/grub.d (then run update-grub)",
+			install:  "apt-get install", argumentAt: updateGrub,
+		},
+		{
+			Name: "debian", Source: "https://manpages.debian.org/stable/grub2-common/update-grub.8.en.html",
+			// Proxmox VE and Raspberry Pi OS call themselves so, too. On OSTree, arguments
+			// are its own.
+			matches:    func(u kmod.Userland) bool { return (u.ID == "debian" || u.ID == "raspbian") && !u.OSTree },
+			argumentAt: updateGrub + "; with the systemd-boot of Proxmox VE, in /etc/kernel/cmdline (then run proxmox-boot-tool refresh)",
 		},
 		{
 			Name: "sl-micro", Source: "https://documentation.suse.com/sle-micro/6.0/html/Micro-transactional-updates/index.html",
@@ -204,7 +212,7 @@ func PlatformOf(u kmod.Userland) Platform {
 		if !p.matches(u) {
 			continue
 		}
-		if p.Name == "" || p.Name == "sles" || p.Name == "sl-micro" {
+		if slices.Contains([]string{"", "sles", "sl-micro", "debian"}, p.Name) {
 			p.Name = u.ID
 		}
 		return p
