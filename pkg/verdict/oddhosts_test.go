@@ -704,6 +704,11 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		packaged("ol and its blacklist, "+release, "ID=\"ol\"\n", release, "empty /etc/modprobe.d/"+file+", which that package brings;commands~=: > /etc/modprobe.d/"+file)
 	}
+	for _, r := range []string{"6.12.0-103.40.4.4.el9uek.x86_64", "6.12.0-90.1.1.el9uek.x86_64"} {
+		const each, name = "another such file: empty it, too, before the reboot", "platform: ol, a file of each kernel, "
+		add(name+r, of("ID=ol\n", file("etc/modprobe.d/"+r+"-sctp-denylist.conf", "# why\nblacklist sctp\n")), "blocked;remedy~="+each)
+		packaged("ol, a file of each kernel, to be installed, "+r, "ID=ol\n", r, each)
+	}
 	packaged("amzn 2023", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", "6.1.94-99.176.amzn2023.x86_64", "kernel-modules-extra-6.1.94-99.176.amzn2023.x86_64")
 	packaged("amzn 2023 6.12", "ID=\"amzn\"\nVERSION_ID=\"2023\"\n", "6.12.20-23.97.amzn2023.x86_64", "kernel6.12-modules-extra-6.12.20-23.97.amzn2023.x86_64")
 	packaged("image mode", "ID=rhel\nVERSION_ID=9.6\n", "5.14.0-570.el9.x86_64", "add the package kernel-modules-extra to the image", file("run/ostree-booted", ""))

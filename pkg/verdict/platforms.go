@@ -294,11 +294,14 @@ func fedoraPackage(u kmod.Userland, release string) string {
 // usualBlacklist is the file that Red Hat's kernels brought into use.
 func usualBlacklist(string) string { return VendorBlacklist }
 
+// denylist ends the name of the file that a kernel of UEK 8 brings.
+const denylist = "-sctp-denylist.conf"
+
 // oracleBlacklist: from UEK 8 (Linux 6.12) on, each kernel's package brings a file of its
 // own (uek-rpm/tools/filter-modules.py).
 func oracleBlacklist(release string) string {
 	if strings.Contains(release, "uek") && !olderThan(release, 6, 0) {
-		return path.Join(modprobeDir, release+"-sctp-denylist.conf")
+		return path.Join(modprobeDir, release+denylist)
 	}
 	return VendorBlacklist
 }

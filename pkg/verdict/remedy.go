@@ -170,7 +170,7 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		if file := p.blacklists(i.Kernel.Release); !slices.ContainsFunc(steps, func(s Remedy) bool { return s.File == file }) {
 			steps = append(steps, Remedy{
 				Action: ActionEmptyFile, File: file, Command: inShell(": > %s", file),
-				Text: "empty " + file + ", which that package brings",
+				Text: "empty " + file + ", which that package brings" + ofEachKernel(file),
 			})
 		}
 	}

@@ -138,10 +138,20 @@ func (p Platform) annotated(u kmod.Userland, step Remedy, e kmod.Evidence) Remed
 	if rules := hardening(u, p.Name, e); rules != nil {
 		step.Text += " [hardening rule " + strings.Join(rules, ", ") + "]"
 	}
+	step.Text += ofEachKernel(e.File)
 	if e.Notice != "" {
 		step.Text += fmt.Sprintf(", and change what writes the file (%q)", strings.TrimSpace(e.Notice))
 	}
 	return step
+}
+
+// ofEachKernel is what to know about a file that each kernel's package brings with a name of
+// its own (uek-rpm/tools/filter-modules.py of Oracle's UEK 8).
+func ofEachKernel(file string) string {
+	if strings.HasSuffix(file, denylist) {
+		return " (each later kernel's package brings another such file: empty it, too, before the reboot)"
+	}
+	return ""
 }
 
 func (p Platform) removeArgument(u kmod.Userland, e kmod.Evidence) Remedy {
