@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -49,12 +50,17 @@ type Dump struct {
 	// coverage is the kinds of which the files have all objects.
 	coverage map[schema.GroupResource]*coverage
 	// alone: a file is read that was named by itself.
-	alone   bool
-	read    int64
-	started time.Time // by the must-gather's own file
-	newest  time.Time // by the objects
-	unread  []string
-	broken  map[string][]string
+	alone bool
+	// reading is the file that is read; ids are the UIDs of namespaces that no cluster
+	// loses, with the file that has it; clusters is why the files are not of one.
+	reading  string
+	ids      map[string][2]string
+	clusters error
+	read     int64
+	started  time.Time // by the must-gather's own file
+	newest   time.Time // by the objects
+	unread   []string
+	broken   map[string][]string
 }
 
 // coverage is where the files have all objects of one kind; some is where they have
@@ -81,12 +87,15 @@ type object struct {
 func Open(ctx context.Context, stdin io.Reader, names []string) (*Dump, error) {
 	d := &Dump{
 		objects: map[schema.GroupResource]map[string]*object{}, coverage: map[schema.GroupResource]*coverage{}, sorted: map[schema.GroupResource][]*object{},
-		shelves: map[schema.GroupResource]*shelf{}, broken: map[string][]string{},
+		shelves: map[schema.GroupResource]*shelf{}, broken: map[string][]string{}, ids: map[string][2]string{},
 	}
 	for _, name := range names {
 		if err := d.open(ctx, stdin, name); err != nil {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
+	}
+	if d.clusters != nil {
+		return nil, fmt.Errorf("read %s: %w", strings.Join(names, ", "), d.clusters)
 	}
 	if len(d.objects) == 0 {
 		err := fmt.Errorf("read %s: no Kubernetes objects of the kinds %s (of a sosreport: kubectl sctp host)", strings.Join(names, ", "), strings.Join(kinds[:8], ", "))
@@ -280,6 +289,20 @@ func resourceOf(h head) (schema.GroupResource, bool) {
 	}
 	plural, _ := meta.UnsafeGuessKindToResource(gv.WithKind(h.Kind))
 	return plural.GroupResource(), true
+}
+
+// seeCluster notes which cluster an object is of. Nobody can delete these two namespaces
+// (kube-apiserver's admission plugin NamespaceLifecycle).
+func (d *Dump) seeCluster(o *object, metadata map[string]any) {
+	uid, _ := metadata["uid"].(string)
+	if uid == "" || o.name != metav1.NamespaceSystem && o.name != metav1.NamespaceDefault {
+		return
+	}
+	if old, found := d.ids[o.name]; !found {
+		d.ids[o.name] = [2]string{uid, d.reading}
+	} else if old[0] != uid && d.clusters == nil {
+		d.clusters = fmt.Errorf("the files are of several clusters, name those of one: %s and %s have namespace %s with different UIDs", old[1], d.reading, o.name)
+	}
 }
 
 // seeTimes keeps the newest time at which the object was written.

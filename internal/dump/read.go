@@ -37,6 +37,7 @@ func (d *Dump) documentsOf(name string, r io.Reader) error {
 	limited := &limitedReader{d: d, r: r, left: maxFile}
 	in := bufio.NewReaderSize(limited, 64<<10)
 	f := file{d: d, name: name}
+	d.reading = name
 	if m := inNamespace.FindStringSubmatch(name); m != nil {
 		f.namespace, d.inspected = m[1], true
 	}
@@ -592,6 +593,9 @@ func (d *Dump) object(text json.RawMessage, h head) (*object, schema.GroupResour
 	revision, _ := metadata["resourceVersion"].(string)
 	o.revision, _ = strconv.ParseUint(revision, 10, 64)
 	d.seeTimes(metadata, whole)
+	if h.Kind == "Namespace" {
+		d.seeCluster(o, metadata)
+	}
 	delete(metadata, "managedFields") // a third of a pod
 	if h.Kind == "EndpointSlice" && strings.HasSuffix(h.APIVersion, "/v1beta1") {
 		nameNodes(whole["endpoints"])

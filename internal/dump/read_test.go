@@ -2,10 +2,12 @@ package dump
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -162,6 +164,34 @@ func TestListWithoutReadableEnd(t *testing.T) {
 		}
 		if len(d.Partial()) != 1 || len(d.Broken())+len(d.Unread()) != 1 {
 			t.Errorf("%s: partial %v, broken %v, unread %v", name, d.Partial(), d.Broken(), d.Unread())
+		}
+	}
+}
+
+// The files of two clusters are not one cluster's. A namespace that was made again is.
+func TestSeveralClusters(t *testing.T) {
+	namespace := func(name, uid string) string {
+		return "apiVersion: v1\nkind: Namespace\nmetadata: {name: " + name + ", uid: " + uid + "}\n"
+	}
+	for name, c := range map[string]struct {
+		files []string
+		err   string
+	}{
+		"one":                  {[]string{namespace("kube-system", "a"), namespace("kube-system", "a"), namespace("default", "b")}, ""},
+		"one, made again":      {[]string{namespace("core", "a"), namespace("core", "b")}, ""},
+		"one without an UID":   {[]string{namespace("kube-system", "a"), namespace("kube-system", "''")}, ""},
+		"two":                  {[]string{namespace("kube-system", "a"), namespace("kube-system", "b")}, "0/x.yaml and 1/x.yaml have namespace kube-system with different UIDs"},
+		"two, in another list": {[]string{namespace("default", "a"), "apiVersion: v1\nkind: List\nitems:\n- " + strings.ReplaceAll(namespace("default", "b"), "\n", "\n  ")}, "several clusters"},
+	} {
+		dir := t.TempDir()
+		for i, text := range c.files {
+			at := filepath.Join(dir, strconv.Itoa(i))
+			if err := errors.Join(os.Mkdir(at, 0o700), os.WriteFile(filepath.Join(at, "x.yaml"), []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := Open(t.Context(), nil, []string{dir}); (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
+			t.Errorf("%s: %v, want %q", name, err, c.err)
 		}
 	}
 }
