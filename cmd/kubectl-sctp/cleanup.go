@@ -51,7 +51,7 @@ Exit status: 0 everything is removed, or there was nothing; 1 something is left
 interrupted or misused.`,
 		Example: `  kubectl sctp cleanup             # show, then ask
   kubectl sctp cleanup --yes`,
-		Args: cobra.NoArgs,
+		Args: noArguments("nodes are chosen with -l"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if yes && dryRun {
 				return errors.New("--yes and --dry-run exclude each other")

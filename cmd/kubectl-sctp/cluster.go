@@ -58,3 +58,13 @@ func (f *clusterFlags) open(ctx context.Context, warnings io.Writer) (*cluster.C
 	client, err := cluster.Connect(cfg, "kubectl-sctp", buildinfo.Current().Version, warnings)
 	return client, keys, err
 }
+
+// noArguments refuses arguments, and names what is meant instead.
+func noArguments(instead string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return fmt.Errorf("unexpected argument %q (%s)", args[0], instead)
+		}
+		return nil
+	}
+}

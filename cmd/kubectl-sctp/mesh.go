@@ -43,7 +43,7 @@ seen or have concluded, or the command failed or was misused.`,
 		Example: `  kubectl sctp mesh
   kubectl sctp mesh -o html > mesh.html
   kubectl sctp audit --mesh`,
-		Args: cobra.NoArgs,
+		Args: noArguments("the namespace of the mesh is given with -n"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if timeout <= 0 || opts.Timeout <= 0 {
 				return errors.New("--timeout and --agent-timeout must be more than 0")

@@ -62,7 +62,7 @@ failed or was misused.`,
 		Example: `  kubectl sctp verify
   kubectl sctp verify --node worker-0 --node worker-1 --network-policy
   kubectl sctp verify -o html > verify.html`,
-		Args: cobra.NoArgs,
+		Args: noArguments("nodes are named with --node"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// In less, no path works.
 			if opts.Timeout < 10*time.Second || opts.PathTimeout < 100*time.Millisecond {

@@ -103,12 +103,12 @@ func TestPrintVerifyOfManyNodes(t *testing.T) {
 // What cannot work is refused before anything is asked of a cluster.
 func TestVerifyArguments(t *testing.T) {
 	for want, args := range map[string][]string{
-		"--timeout must be at least 10s":                  {"--timeout", "9s"},
-		"--path-timeout 100ms":                            {"--path-timeout", "500us"},
-		`--network wants NAMESPACE/NAME, not "a/b/c"`:     {"--network", "a/b/c"},
-		`--network wants NAMESPACE/NAME, not "/b"`:        {"--network", "/b"},
-		`--image-pull-secret wants NAMESPACE/NAME, not "`: {"--image-pull-secret", "regcred"},
-		`unknown command "worker-0"`:                      {"worker-0"},
+		"--timeout must be at least 10s":                               {"--timeout", "9s"},
+		"--path-timeout 100ms":                                         {"--path-timeout", "500us"},
+		`--network wants NAMESPACE/NAME, not "a/b/c"`:                  {"--network", "a/b/c"},
+		`--network wants NAMESPACE/NAME, not "/b"`:                     {"--network", "/b"},
+		`--image-pull-secret wants NAMESPACE/NAME, not "`:              {"--image-pull-secret", "regcred"},
+		`unexpected argument "worker-0" (nodes are named with --node)`: {"worker-0"},
 	} {
 		if _, _, err := execute(t.Context(), append([]string{"verify", "--kubeconfig", "/does/not/exist"}, args...)...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %s", args, err, want)
