@@ -39,6 +39,7 @@ func TestMachineConfig(t *testing.T) {
 	kustomization := write("kustomization.yaml", "resources:\n- enables.yaml\n- namespace.yaml\n")
 	namespace, nothing := write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: openshift-marketplace}\n"), write("nothing.yaml", "")
 	policy := write("policy.yaml", "kind: Policy\nmetadata: {name: p}\nspec:\n  policy-templates: [{objectDefinition: {kind: MachineConfig}}]\n")
+	tuned := write("tuned.yaml", "kind: Tuned\nmetadata: {name: t}\nspec:\n  profile: [{data: \"[modules]\\nsctp=+r\"}]\n")
 	remote := write("remote.yaml", `{"apiVersion":"machineconfiguration.openshift.io/v1","kind":"MachineConfig","metadata":{"name":"z","labels":{"machineconfiguration.openshift.io/role":"master"}},
 "spec":{"config":{"ignition":{"version":"3.2.0","config":{"merge":[{"source":"https://example.com/more.ign"}]}}}}}`)
 	var gz, tape bytes.Buffer
@@ -66,6 +67,7 @@ func TestMachineConfig(t *testing.T) {
 		{"a version that no kmod has", "", []string{"--check", enables, "--kmod-version", "-3"}, command.ExitUnknown, nil, "want a positive number"},
 		{"a directory's files, one of which is about something else", "", []string{"--check", kustomization, namespace, enables}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n"}, ""},
 		{"one of which has one in another object", "", []string{"--check", policy, enables}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n", "policy.yaml: Policy p: a"}, ""},
+		{"one of which is for TuneD", "", []string{"--check", tuned, enables}, command.ExitYes, []string{"pool worker: ENABLES SCTP\n", "tuned.yaml: Tuned t mentions sctp"}, ""},
 		{"and no other", "", []string{"--check", policy, namespace}, command.ExitUnknown, nil, "policy.yaml: Policy p: a MachineConfig in it is not looked into"},
 		{"one that is empty may have been something", "", []string{"--check", enables, nothing}, command.ExitUnknown, nil, "nothing.yaml: no MachineConfig and no Ignition configuration in it: it has no objects"},
 		{"files about something else", "", []string{"--check", namespace, namespace}, command.ExitUnknown, nil, "namespace.yaml: no MachineConfig and no Ignition configuration in it"},

@@ -270,6 +270,8 @@ func Decode(r io.Reader, source string) ([]Config, error) {
 		return nil, fmt.Errorf("%s: %w", source, d.err)
 	case len(d.configs) > 0: // pools, of which the configurations may be elsewhere
 		return d.configs, nil
+	case len(d.beside) > 0:
+		return nil, fmt.Errorf("%s: %w", source, NotLookedInto{strings.Join(d.beside, "; ")})
 	case d.others:
 		return nil, fmt.Errorf("%s: %w", source, ErrNoConfig)
 	}
@@ -357,19 +359,31 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		d.passOver(o.holder())
 	case o.Kind != "" || o.APIVersion == "" && len(o.Metadata)+len(o.Spec) == 0: // a kustomization need not have a kind
 		d.others = true
+		if slices.Contains(tuning, o.Kind) && bytes.Contains(raw, []byte("sctp")) {
+			d.beside = append(d.beside, o.called()+" mentions sctp, and is not judged")
+		}
 	}
 	return nil
 }
 
-// holder is what to do with an object in which a MachineConfig is.
-func (o *value) holder() string {
+// tuning are kinds, besides MachineConfigs, by which nodes get other modules, kernel
+// arguments or images.
+var tuning = strings.Fields("MachineOSConfig PerformanceProfile Tuned")
+
+// called is the object's kind and name.
+func (o *value) called() string {
 	var meta metadata
 	_ = json.Unmarshal(o.Metadata, &meta) // one without a name is called by its kind
 	what := cmp.Or(clip(o.Kind), "an object without a kind")
 	if meta.Name != "" {
 		what += " " + strings.TrimPrefix(clip(meta.Namespace)+"/"+clip(meta.Name), "/")
 	}
-	what += ": a MachineConfig in it is not looked into: "
+	return what
+}
+
+// holder is what to do with an object in which a MachineConfig is.
+func (o *value) holder() string {
+	what := o.called() + ": a MachineConfig in it is not looked into: "
 	switch o.Kind {
 	case "ConfigMap": // for a NodePool, if the key is "config"
 		return what + "give that alone (oc get configmap NAME -n NAMESPACE -o jsonpath='{.data.KEY}')"

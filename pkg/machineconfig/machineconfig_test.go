@@ -484,6 +484,8 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "has: /opt/modules/load.sh"},
 		{"one of a unit that nothing starts", []string{unit("a", `"name":"sctp.service","contents":"[Service]\nExecStart=/usr/local/bin/load.sh\n[Install]\nWantedBy=multi-user.target\n"`)},
 			kmod.AnswerFalse, verdict.OnBootBlocked, ""},
+		{"one beside another module's command", []string{unit("a", `"name":"kubelet.service","enabled":true,"contents":"[Service]\nExecStartPre=/usr/sbin/modprobe br_netfilter\nExecStart=/usr/local/bin/kubenswrapper\n[Install]\nWantedBy=multi-user.target\n"`)},
+			kmod.AnswerFalse, verdict.OnBootBlocked, ""},
 		{"one of another concern", []string{unit("a", `"name":"x.service","enabled":true,"contents":"[Service]\nExecStart=/usr/local/bin/ntp.sh /var/lib/x\n[Install]\nWantedBy=multi-user.target\n"`)},
 			kmod.AnswerFalse, verdict.OnBootBlocked, ""},
 		{"one where the kernel refuses", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/local/bin/load.sh\n[Install]\nWantedBy=multi-user.target\n"`),
@@ -858,12 +860,12 @@ func TestWithoutName(t *testing.T) {
 
 // What is passed over beside MachineConfigs is noted, if it has one in it.
 func TestDecodeBeside(t *testing.T) {
-	configs, err := Decode(strings.NewReader("kind: Policy\nmetadata: {name: sctp, namespace: core}\nspec:\n  policy-templates: [{objectDefinition: {kind: MachineConfig}}]\n---\nkind: Pod\n---\n"+documented), "input")
+	configs, err := Decode(strings.NewReader("kind: Tuned\nmetadata: {name: t}\nspec: {profile: [{data: \"[modules]\\nsctp=+r\"}]}\n---\nkind: Tuned\n---\nkind: Policy\nmetadata: {name: sctp, namespace: core}\nspec:\n  policy-templates: [{objectDefinition: {kind: MachineConfig}}]\n---\nkind: Pod\n---\n"+documented), "input")
 	if err != nil {
 		t.Fatal(err)
 	}
 	e, err := Judge(t.Context(), Pools(configs)[0], Host{})
-	if err != nil || e.Enabled != kmod.AnswerTrue || !slices.Equal(e.Notes, []string{"Policy core/sctp: a MachineConfig in it is not looked into: give that alone"}) {
+	if err != nil || e.Enabled != kmod.AnswerTrue || !slices.Equal(e.Notes, []string{"Tuned t mentions sctp, and is not judged", "Policy core/sctp: a MachineConfig in it is not looked into: give that alone"}) {
 		t.Errorf("%s, %q, %v", e.Enabled, e.Notes, err)
 	}
 }

@@ -169,7 +169,7 @@ func (u *Unit) loads() bool {
 }
 
 // What a unit runs at boot; of that, what may be a program or a script that no image of
-// the operating system has; and what is about loading a module.
+// the operating system has; and the names of what is about loading modules.
 var (
 	startCommands = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?m)^\s*Exec(?:Condition|StartPre|Start|StartPost)\s*=[-@:+!|\s]*(.*)`)
@@ -215,7 +215,7 @@ func (t tree) unseenCommands(configs []Config, onBoot verdict.OnBoot) (unread []
 					switch {
 					case n != nil:
 						run = append(run, string(n.Data))
-					case onBoot != verdict.OnBootLoaded && aboutModules().MatchString(u.Name+"\n"+text):
+					case onBoot != verdict.OnBootLoaded && (aboutModules().MatchString(u.Name+"\n"+m[1]) || strings.Contains(text, "sctp")):
 						note(u, "runs what none of these MachineConfigs has: "+clip(m[1]))
 					}
 				}
