@@ -125,9 +125,11 @@ func (d *deployment) awaitVersion(ctx context.Context, version string) {
 func (d *deployment) checkVersion(ctx context.Context, version string) {
 	d.Helper()
 	d.awaitCondition(ctx, corev1.ConditionTrue, verdict.ReasonProbePassed)
-	if platform := d.report(ctx).Host.Platform; (platform != "") != (version != firstVersion) {
-		d.Errorf("%s: the report's platform is %q", version, platform)
-	}
+	// Its pod is ready before it has written anything.
+	d.await(ctx, "a report of "+version, func() (bool, string) {
+		platform := d.report(ctx).Host.Platform
+		return (platform != "") == (version != firstVersion), fmt.Sprintf("one whose platform is %q", platform)
+	})
 	owners := map[string][]string{}
 	for _, m := range d.get(ctx).ManagedFields {
 		var fields struct {
