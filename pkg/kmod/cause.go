@@ -34,6 +34,9 @@ const (
 	// CauseUnreadable: a file or directory that decides could not be read. The
 	// answer is Unknown.
 	CauseUnreadable Cause = "unreadable"
+	// CauseUnclear: what a file, a unit or an argument does at boot is not known. The
+	// answer is Unknown.
+	CauseUnclear Cause = "unclear"
 	// CauseVersionsDiffer: the host's kmod version is not known, and the versions
 	// disagree about this host. The answer is Unknown.
 	CauseVersionsDiffer Cause = "versions-differ"
@@ -42,7 +45,7 @@ const (
 // causes are all but CauseNone, in the order in which they act on a load.
 var causes = []Cause{
 	CauseMissing, CauseDeniedByKernel, CauseLoadingDisabled, CauseInstall, CauseAlias,
-	CauseBlacklist, CauseUnit, CauseCustomInstall, CauseUnreadable, CauseVersionsDiffer,
+	CauseBlacklist, CauseUnit, CauseCustomInstall, CauseUnreadable, CauseUnclear, CauseVersionsDiffer,
 }
 
 // Causes lists the causes in the order in which they act on a load: of several,

@@ -144,7 +144,7 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 		inserted, unsure = false, nil
 	case h.kernelRefuses(h.target) != nil:
 		// Whatever the program is.
-	case inserted || l.by.Cause != CauseUnreadable:
+	case inserted || l.by.Cause != CauseUnreadable && l.by.Cause != CauseUnclear:
 		// Another program than modprobe is not bound to modprobe.d.
 		inserted, unsure = false, append(unsure, l.by)
 	}

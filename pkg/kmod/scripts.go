@@ -310,7 +310,7 @@ func (h *host) gatherMentions(services []*systemdunit.Unit) {
 			data = bootCommands(data)
 		}
 		if text := withoutComments(data); strings.Contains(name, "/system-generators/") && strings.Contains(text, modulesLoadProgram) && h.loadUnit.runs == AnswerTrue {
-			h.loadUnit = loadUnit{state: UnitUnknown, runs: AnswerUnknown, by: Evidence{File: printableName(name), Cause: CauseUnreadable,
+			h.loadUnit = loadUnit{state: UnitUnknown, runs: AnswerUnknown, by: Evidence{File: printableName(name), Cause: CauseUnclear,
 				Effect: "may change " + modulesLoadUnit + " at boot: " + notRun}}
 		}
 		if !h.about(name, data, nil, maxScripts) {

@@ -78,7 +78,7 @@ func (h *host) gatherUnits() {
 	systemd := h.hasSystemd()
 	if systemd == AnswerFalse {
 		h.loadUnit.runs, h.loadUnit.other = AnswerUnknown, true
-		h.loadUnit.by = Evidence{File: initPaths[0], Cause: CauseUnreadable,
+		h.loadUnit.by = Evidence{File: initPaths[0], Cause: CauseUnclear,
 			Effect: "is not systemd: what loads modules at boot on this host is not known"}
 		return
 	}
@@ -103,7 +103,7 @@ func (h *host) gatherUnits() {
 		case key == "systemd.mask":
 			units.Mask(unitName(value), procCmdline)
 		case key == "systemd.setenv" && strings.HasPrefix(value, "MODPROBE_OPTIONS="):
-			h.manager = &Evidence{File: procCmdline, Line: 1, Text: printable(w), Cause: CauseUnreadable}
+			h.manager = &Evidence{File: procCmdline, Line: 1, Text: printable(w), Cause: CauseUnclear}
 		}
 	}
 	sysctls := units.Load("systemd-sysctl.service")
@@ -111,7 +111,7 @@ func (h *host) gatherUnits() {
 	h.noSysctls = sysctls.Masked || held == systemdunit.No
 	if by, ok := units.ManagerHindrance(); ok {
 		e := settingEvidence(by, "may keep what systemd and the kernel start from loading modules")
-		e.Cause = CauseUnreadable
+		e.Cause = CauseUnclear
 		if h.manager = &e; by.Key == "CapabilityBoundingSet" && h.helper.isModprobe == AnswerTrue {
 			h.helper = loader{AnswerUnknown, e} // systemd sets the capabilities of the kernel's helper, too
 		}
@@ -211,7 +211,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 		return loadUnit{state: state, runs: AnswerFalse, by: e}
 	}
 	unclear := func(state UnitState, e Evidence) loadUnit {
-		e.Cause = CauseUnreadable
+		e.Cause = cmp.Or(e.Cause, CauseUnclear)
 		return loadUnit{state: state, runs: AnswerUnknown, by: e}
 	}
 	for _, w := range words {
@@ -633,7 +633,7 @@ func (ev *evaluation) broughtAlong() (list []Evidence) {
 		fresh.nothingLoaded = true
 		kern := fresh.newKernel()
 		if fresh.newProcess(ev.cfg, kern).modulesLoad(name); kern.inserted[h.target] || len(kern.unsure) > 0 {
-			e.Cause, e.Effect = CauseUnreadable, "brings "+h.target+" along with "+printable(name)+", which this boot has loaded"
+			e.Cause, e.Effect = CauseUnclear, "brings "+h.target+" along with "+printable(name)+", which this boot has loaded"
 			list = append(list, e)
 		}
 	}
@@ -717,7 +717,7 @@ func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidenc
 			if removes().MatchString(text) {
 				what, removed = "may remove ", true
 			}
-			e := c.evidence(CauseUnreadable, what+h.target+" at boot: "+c.doubt)
+			e := c.evidence(CauseUnclear, what+h.target+" at boot: "+c.doubt)
 			unsure = append(unsure, e)
 			boot.LoadedBy = append(boot.LoadedBy, e)
 		}

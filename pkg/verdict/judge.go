@@ -242,7 +242,7 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	// Everything that stops a caller: a socket always counts, boot only if
 	// something requests the module. A doubt about the boot alone is none about now.
 	asked := []kmod.Decision{i.Autoload}
-	doubt := i.Autoload.Allowed == kmod.AnswerTrue && boot.Decision.Cause == kmod.CauseUnreadable && len(boot.Decision.Evidence) > 0 && !strings.HasPrefix(boot.Decision.Evidence[0].Effect, "could not be read")
+	doubt := i.Autoload.Allowed == kmod.AnswerTrue && boot.Decision.Cause == kmod.CauseUnclear
 	if boot.Requested != kmod.AnswerFalse && !doubt {
 		asked = append(asked, boot.Decision)
 	}
@@ -256,12 +256,12 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	if boot.Requested == kmod.AnswerTrue {
 		ask = ", although " + where(boot.RequestedBy) + " asks for it"
 	}
-	if doubt && first.Cause == kmod.CauseNone {
-		e := boot.Decision.Evidence[0]
-		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("nothing stops a program from having %s loaded, and nothing has loaded it; what the next boot does is not known: %s %s", i.Module, e.Place(), e.Effect)}
-	}
 	switch first.Cause {
 	case kmod.CauseNone:
+		if doubt {
+			e := boot.Decision.Evidence[0]
+			return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("nothing stops a program from having %s loaded, and nothing has loaded it; what the next boot does is not known: %s %s", i.Module, e.Place(), e.Effect)}
+		}
 		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("nothing stops %s from being loaded, and nothing has loaded it", i.Module)}
 	case kmod.CauseMissing:
 		return conclusion{ReasonModuleMissing, fmt.Sprintf("the module index of kernel %s does not lead to %s%s", i.Kernel.Release, i.Module, by(first))}
@@ -282,6 +282,8 @@ func concludeNotLoaded(i *kmod.Inspection) conclusion {
 		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("nothing loads %s at boot%s%s", i.Module, by(first), ask)}
 	case kmod.CauseCustomInstall:
 		return conclusion{ReasonModuleInstallOverridden, fmt.Sprintf("an install command of unknown effect replaces loading %s%s%s", i.Module, by(first), ask)}
+	case kmod.CauseUnclear:
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether %s can be loaded is not known%s", i.Module, by(first))}
 	case kmod.CauseVersionsDiffer:
 		return conclusion{ReasonInspectionFailed, fmt.Sprintf("the host's kmod version is not known, and the versions disagree about %s%s (set --kmod-version)", i.Module, by(first))}
 	default:

@@ -553,11 +553,11 @@ func checkReport(t *testing.T, f Facts, r Report) {
 // break: ready only with a proof, the first cause in the order of loading.
 func TestJudgeEveryCombination(t *testing.T) {
 	causes := []kmod.Cause{kmod.CauseNone, kmod.CauseMissing, kmod.CauseDeniedByKernel, kmod.CauseLoadingDisabled, kmod.CauseInstall, kmod.CauseAlias,
-		kmod.CauseBlacklist, kmod.CauseCustomInstall, kmod.CauseUnreadable, kmod.CauseVersionsDiffer}
+		kmod.CauseBlacklist, kmod.CauseCustomInstall, kmod.CauseUnreadable, kmod.CauseUnclear, kmod.CauseVersionsDiffer}
 	reasons := map[kmod.Cause]Reason{
 		kmod.CauseMissing: ReasonModuleMissing, kmod.CauseDeniedByKernel: ReasonModuleDeniedByKernel, kmod.CauseLoadingDisabled: ReasonModuleLoadingDisabled,
 		kmod.CauseInstall: ReasonModuleInstallOverridden, kmod.CauseAlias: ReasonModuleAliasDisabled, kmod.CauseBlacklist: ReasonModuleBlacklisted,
-		kmod.CauseCustomInstall: ReasonModuleInstallOverridden, kmod.CauseUnreadable: ReasonInspectionFailed, kmod.CauseVersionsDiffer: ReasonInspectionFailed,
+		kmod.CauseCustomInstall: ReasonModuleInstallOverridden, kmod.CauseUnreadable: ReasonInspectionFailed, kmod.CauseUnclear: ReasonInspectionFailed, kmod.CauseVersionsDiffer: ReasonInspectionFailed,
 		kmod.CauseNone: ReasonModuleNotLoaded,
 	}
 	decide := func(c kmod.Cause) kmod.Decision {
@@ -595,7 +595,7 @@ func TestJudgeEveryCombination(t *testing.T) {
 								first = boot
 							}
 							want := reasons[first]
-							if auto == kmod.CauseNone && boot == kmod.CauseUnreadable {
+							if auto == kmod.CauseNone && boot == kmod.CauseUnclear {
 								want = ReasonModuleNotLoaded // a doubt about the next boot
 							}
 							if asked == kmod.AnswerTrue && boot == kmod.CauseNone {

@@ -117,7 +117,7 @@ func readable(f Facts, i *kmod.Inspection) Remedy {
 			switch {
 			case e.Cause == kmod.CauseVersionsDiffer || d.Cause == kmod.CauseVersionsDiffer:
 				return Remedy{Action: ActionExamine, Text: "name the host's version of kmod with --kmod-version (\"modprobe --version\" on the host prints it)", Command: "modprobe --version"}
-			case e.Cause != kmod.CauseUnreadable, e.File == "/": // that it is a container's is no fault of it
+			case e.Cause != kmod.CauseUnreadable && e.Cause != kmod.CauseUnclear, e.File == "/": // that it is a container's is no fault of it
 			case strings.Contains(e.Effect, "denied") || strings.Contains(e.Effect, "not permitted"):
 				text := "give the agent the right to read " + e.File + ", or run it as root"
 				if confined(f) {
@@ -232,7 +232,7 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 		steps = append(steps, request(i.Module))
 	}
 	switch boot := i.BootLoad.Decision; {
-	case len(steps) == 0 && boot.Cause == kmod.CauseUnreadable && len(boot.Evidence) > 0 && !i.State.InKernel():
+	case len(steps) == 0 && boot.Cause == kmod.CauseUnclear && !i.State.InKernel():
 		e := boot.Evidence[0]
 		return []Remedy{loadModule(fmt.Sprintf("run \"modprobe %s\", and make sure that the next boot loads it: %s %s", i.Module, e.Place(), e.Effect), i.Module)}
 	case len(steps) == 0:
@@ -452,7 +452,7 @@ func stopsLater(i *kmod.Inspection) bool {
 // could not be read: its content is not known.
 func stopsBoot(e kmod.Evidence) bool {
 	switch e.Cause {
-	case kmod.CauseNone, kmod.CauseUnreadable, kmod.CauseVersionsDiffer:
+	case kmod.CauseNone, kmod.CauseUnreadable, kmod.CauseUnclear, kmod.CauseVersionsDiffer:
 		return false
 	case kmod.CauseLoadingDisabled:
 		return e.File == procCmdline

@@ -113,7 +113,7 @@ func Compare(host, copy verdict.Report) (known, unknown int, wrong []string) {
 		default:
 			unknown++
 			if !slices.ContainsFunc(evidence, func(e kmod.Evidence) bool {
-				return e.Cause == kmod.CauseUnreadable && e.File != "" || strings.Contains(e.Effect, "not in this copy")
+				return (e.Cause == kmod.CauseUnreadable || e.Cause == kmod.CauseUnclear) && e.File != "" || strings.Contains(e.Effect, "not in this copy")
 			}) {
 				wrong = append(wrong, fmt.Sprintf("%s: unknown by its copy, and no missing file is named: %v", name, evidence))
 			}
