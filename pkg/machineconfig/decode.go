@@ -13,6 +13,7 @@ import (
 	"maps"
 	"net/url"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -223,6 +224,9 @@ type resource struct {
 	Source      *string `json:"source"`
 	Compression string  `json:"compression"`
 	Redacted    string  `json:"_REDACTED"`
+	// Butane's, in the place of a source.
+	Inline json.RawMessage `json:"inline"`
+	Local  json.RawMessage `json:"local"`
 }
 
 // redacted is the field that the machine-config-operator's mco-sanitize puts in place of
@@ -482,6 +486,7 @@ func (d *decoder) machineConfig(o value, source string) {
 		return refused
 	})
 	if err != nil {
+		err = inWords(err)
 		c = Config{Unread: []Unread{{Err: err}}}
 		d.broken++
 		d.fail(fmt.Errorf("%s %s: %w", Kind, cmp.Or(meta.Name, "without a name"), err))
@@ -513,6 +518,17 @@ func (d *decoder) machineConfig(o value, source string) {
 	}
 	c.KernelArguments = append(c.KernelArguments, spec.KernelArguments...)
 	d.configs = append(d.configs, c)
+}
+
+// inWords is the error of a value of a wrong type, without Go's words for it.
+func inWords(err error) error {
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return err
+	}
+	before, _, _ := strings.Cut(err.Error(), "json: ")
+	want := map[reflect.Kind]string{reflect.String: "string", reflect.Bool: "bool", reflect.Int: "number", reflect.Slice: "array"}[wrong.Type.Kind()]
+	return fmt.Errorf("%s%s is of the type %s, want %s", before, cmp.Or(wrong.Field, "it"), wrong.Value, cmp.Or(want, "object"))
 }
 
 // unmarshal decodes a field that may be absent.
@@ -569,6 +585,9 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		if f.Contents.Redacted != "" && relevant(f.Path) {
 			c.Unread = append(c.Unread, Unread{Path: f.Path, Err: errRedacted})
 			continue
+		}
+		if len(f.Contents.Inline)+len(f.Contents.Local) > 0 {
+			c.Notes = append(c.Notes, "contents.inline and contents.local are Butane's, and have no effect here: give a source (data:,…), or what butane makes of it: "+clip(f.Path))
 		}
 		if f.Overwrite != nil && !*f.Overwrite && relevant(f.Path) {
 			c.Notes = append(c.Notes, "overwrite is false: Ignition fails on a new node that already has "+clip(f.Path))

@@ -438,6 +438,8 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "its contents are elsewhere"},
 		{"a file without contents", []string{object("a", `{"path":"`+empty+`","mode":420}`, file(load, "data:,sctp"))},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "has no contents"},
+		{"contents as Butane has them", []string{object("a", `{"path":"`+empty+`","contents":{"inline":""}}`, file(load, "data:,sctp"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig a: contents.inline and contents.local are Butane's"},
 		{"a file without contents, of no concern", []string{enabling, object("a", `{"path":"/etc/x","mode":420}`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"a file without contents, of specification 2", []string{`{"kind":"MachineConfig","metadata":{"name":"old","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"ignition":{"version":"2.2.0"},
@@ -819,6 +821,8 @@ func TestDecode(t *testing.T) {
 		"butane":               {"variant: openshift\nversion: 4.14.0\n", nil, "what butane makes of it"},
 		"a scalar":             {"sctp", nil, "not a manifest"},
 		"a number as a path":   {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"path":7}]}}}}`, nil, "MachineConfig n"},
+		"a mode in quotes":     {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"mode":"0644"}]}}}}`, nil, "input: MachineConfig n: spec.config: storage.files.mode is of the type string, want number"},
+		"arguments in a row":   {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"kernelArguments":"quiet"}}`, nil, "spec: kernelArguments: it is of the type string, want array"},
 		"lists in lists":       {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
 	} {
 		t.Run(name, func(t *testing.T) {
