@@ -130,7 +130,7 @@ func (h *host) about(name string, data []byte, args []string, depth int) bool {
 	if h.locked == nil && !packaged(name) && (locks(text) || h.locksByFile(text)) {
 		h.locked = &Evidence{File: printableName(name), Effect: lockEffect}
 	}
-	own := !strings.HasPrefix(name, "/usr/") && !systemV(name) || strings.HasPrefix(name, "/usr/local/")
+	own := !packaged(name) && !systemV(name)
 	if loads(text) && (strings.Contains(text, h.target) ||
 		slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||
 		own && loadsVariable().MatchString(text)) {

@@ -449,7 +449,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 					if h.locked == nil && (slices.ContainsFunc(args, locks) || h.locksByFile(strings.Join(args, " "))) {
 						h.locked = new(source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}.evidence(CauseNone, lockEffect))
 					}
-					if c := (unitCommand{args: args, before: before, early: u.Early()}); h.concerns(u, args, sure) {
+					if c := (unitCommand{args: args, before: before, early: u.Early()}); h.concerns(u, v, args, sure) {
 						if !sure || !direct(args) || strings.Contains(strings.Join(args, " "), h.target) {
 							h.askedArguments = append(h.askedArguments, asked...)
 						}
@@ -546,11 +546,11 @@ func withoutEnv(args []string) []string {
 	return rest
 }
 
-// concerns reports whether a command of a unit may load the target or remove it. sure:
+// concerns reports whether a command of a unit, v, may load the target or remove it. sure:
 // its words are those that it is run with.
-func (h *host) concerns(u *systemdunit.Unit, args []string, sure bool) bool {
+func (h *host) concerns(u *systemdunit.Unit, v systemdunit.Setting, args []string, sure bool) bool {
 	text := strings.Join(args, " ")
-	if loads(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text)) {
+	if loads(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text) && (!v.Vendor || h.inEnvironment(u))) {
 		return true
 	}
 	// A second systemd-modules-load, with files of its own, or where the usual one does
@@ -559,6 +559,16 @@ func (h *host) concerns(u *systemdunit.Unit, args []string, sure bool) bool {
 		return true
 	}
 	return h.scriptAbout(u, args)
+}
+
+// inEnvironment reports whether a variable of a unit may name the target.
+func (h *host) inEnvironment(u *systemdunit.Unit) bool {
+	named := func(v systemdunit.Setting) bool { return strings.Contains(v.Value, h.target) }
+	file := func(v systemdunit.Setting) bool {
+		name := strings.TrimPrefix(v.Value, "-")
+		return strings.ContainsAny(name, "%*?[") || h.has(name) == AnswerUnknown || strings.Contains(withoutComments(h.script(name, true)), h.target)
+	}
+	return slices.ContainsFunc(u.Values("Service", "Environment"), named) || slices.ContainsFunc(u.Values("Service", "EnvironmentFile"), file)
 }
 
 // direct reports whether a command is modprobe or insmod, or a shell that may run

@@ -891,6 +891,20 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: tuned", whole(blacklisted, file("etc/tuned/ran/script.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/active_profile", "ran\n")), "unknown")
 	add("unit: tuned's new place", whole(blacklisted, file("etc/tuned/profiles/ran/load.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/profiles/ran/tuned.conf", "[script]\nscript=load.sh\n")), "unknown")
 	add("unit: rc.modules", whole(blacklisted, file("etc/rc.modules", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
+	// Variables in the commands of packages, as those of Debian's watchdog and dpdk.
+	const watchdog = "[Service]\nType=oneshot\nEnvironmentFile=/etc/default/watchdog\nExecStartPre=/bin/sh -c '[ -z \"${watchdog_module}\" ] || [ \"${watchdog_module}\" = \"none\" ] || /sbin/modprobe $watchdog_module'\nExecStart=/bin/true\n"
+	for _, x := range [][4]string{
+		{"usr/lib", watchdog, "# not sctp\nwatchdog_module=\"none\"\n", "blocked"}, {"usr/lib", watchdog, "watchdog_module=\"sctp\"\n", "unknown"}, {"usr/lib", watchdog, "", "blocked"}, {"etc", watchdog, "watchdog_module=\"none\"\n", "unknown"}, {"usr/local/lib", watchdog, "", "unknown"},
+		{"usr/lib", strings.Replace(watchdog, "/etc/default/watchdog", "/etc/default/%p", 1), "", "unknown"}, {"usr/lib", strings.Replace(watchdog, "EnvironmentFile=/etc/default/watchdog", "Environment=watchdog_module=sctp", 1), "", "unknown"},
+		{"usr/lib", "[Service]\nType=oneshot\nExecStart=/lib/dpdk/dpdk-init start\n", "", "blocked"}, {"usr/lib", "[Service]\nType=oneshot\nExecStart=/usr/lib/dpdk/dpdk-init start\n", "", "blocked"}, {"usr/lib", "[Service]\nType=oneshot\nExecStart=/opt/dpdk-init start\n", "", "unknown"},
+	} {
+		load := file("usr/lib/dpdk/dpdk-init", "#!/bin/sh\nfor MOD in $MODS; do\n  modprobe -q \"$MOD\" || true\ndone\n")
+		c := whole(blacklisted, load, file("opt/dpdk-init", load.Content), file(x[0]+"/systemd/system/x.service", x[1]), link("etc/systemd/system/multi-user.target.wants/x.service", "/"+x[0]+"/systemd/system/x.service"))
+		if x[2] != "" {
+			c.Entries = append(c.Entries, file("etc/default/watchdog", x[2]))
+		}
+		add("unit: a package's variable, "+strings.Join(x[:3], ", "), c, x[3])
+	}
 	// Lists of modules that a package's script, or the initial RAM disk, loads.
 	lists := func(name, text, wants string) *hostcase.Case {
 		return whole(blacklisted, file(name, "# sctp\n"+text+"\n"), file("usr/lib/systemd/system/iptables.service", "[Unit]\nBefore=network-pre.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/usr/libexec/iptables/iptables.init start\n"),
