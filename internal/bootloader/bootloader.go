@@ -40,9 +40,13 @@ var (
 	// Pi's firmware.
 	cmdlines = []string{kernelCmdline, vendorCmdline, "/boot/firmware/cmdline.txt", "/boot/cmdline.txt"}
 	// otherLoaders are configurations of other boot loaders, of which not all is known:
-	// Flatcar's GRUB, extlinux; systemd-boot's are in esps.
-	otherLoaders = []string{"/oem/grub.cfg", "/usr/share/oem/grub.cfg", "/boot/extlinux/extlinux.conf"}
-	esps         = []string{"/efi", "/boot/efi"}
+	// Flatcar's GRUB, extlinux, U-Boot of Armbian and BeagleBoard; systemd-boot's are in esps.
+	otherLoaders = []string{"/oem/grub.cfg", "/usr/share/oem/grub.cfg", "/boot/extlinux/extlinux.conf", "/boot/armbianEnv.txt", "/boot/uEnv.txt"}
+	// sources are what other configurations and unified images are made from: ukify(1), zipl(8),
+	// u-boot-update(8), flash-kernel(8), mkinitcpio(8).
+	sources    = []string{"/etc/kernel/uki.conf", "/etc/zipl.conf", "/etc/default/u-boot", "/etc/default/flash-kernel"}
+	cmdlineDir = "/etc/cmdline.d"
+	esps       = []string{"/efi", "/boot/efi"}
 )
 
 // Limits on what is read of it.
@@ -136,6 +140,10 @@ func Read(tree *hostroot.Tree, machine string) Sources {
 		}
 	}
 	addHints(grubDir, ".cfg", grub.parse)
+	addHints(cmdlineDir, ".conf", parseKernelCmdline)
+	for _, name := range sources {
+		s.Hints = append(s.Hints, parseOtherLoader(name, r.read(name))...)
+	}
 	s.Hints = append(s.Hints, grub.arguments()...)
 	other := func(name string, list []Argument) []Argument {
 		if s.Elsewhere == "" && len(list) > 0 {

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"iter"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -23,17 +24,21 @@ func lines(data []byte) iter.Seq2[int, string] {
 	}
 }
 
+// assigned are the variables of kernel arguments in files of otherLoaders and sources.
+var assigned = []string{"set linux_append", "extraargs", "cmdline", "Cmdline", "parameters", "U_BOOT_PARAMETERS", "LINUX_KERNEL_CMDLINE"}
+
 // parseOtherLoader reads the lines of kernel arguments of an entry of the Boot Loader
-// Specification, of extlinux, or of Flatcar's grub.cfg.
+// Specification, of extlinux, or of a file that assigns them to a variable.
 func parseOtherLoader(file string, data []byte) (list []Argument) {
 	for number, text := range lines(data) {
 		text = strings.TrimSpace(text)
-		rest, ok := strings.CutPrefix(text, "set linux_append=")
+		name, rest, ok := strings.Cut(text, "=")
+		ok = ok && slices.Contains(assigned, strings.TrimSpace(name))
 		if key, value, _ := strings.Cut(strings.ReplaceAll(text, "\t", " "), " "); key == "options" || strings.EqualFold(key, "append") {
 			rest, ok = value, true
 		}
 		if ok {
-			list = AppendArguments(list, strings.Trim(rest, `"`), file, number)
+			list = AppendArguments(list, strings.Trim(rest, ` "`), file, number)
 		}
 	}
 	return list

@@ -383,13 +383,15 @@ func strangeHosts() (list []strangeHost) {
 	for name, text := range map[string]string{
 		"oem/grub.cfg": "set linux_append=\"$linux_append module_blacklist=sctp\"\n", "boot/extlinux/extlinux.conf": "LABEL x\n  LINUX /vmlinuz\n  APPEND ro module_blacklist=sctp\n",
 		"efi/loader/entries/a.conf": "title x\noptions ro module_blacklist=sctp\n", "boot/efi/loader/entries/a.conf": "options\tro\noptions\tmodule_blacklist=sctp\n",
+		"boot/armbianEnv.txt": "verbosity=1\nextraargs=cma=64M module_blacklist=sctp\n", "boot/uEnv.txt": "uname_r=6.1\ncmdline=coherent_pool=1M module_blacklist=sctp\n", "etc/cmdline.d/security.conf": "# why\nmodule_blacklist=sctp\n", "etc/kernel/uki.conf": "[UKI]\nCmdline=root=x module_blacklist=sctp\n",
+		"etc/zipl.conf": "[linux]\n\tparameters = \"root=x module_blacklist=sctp\"\n", "etc/default/u-boot": "U_BOOT_PARAMETERS=\"ro module_blacklist=sctp\"\n", "etc/default/flash-kernel": "LINUX_KERNEL_CMDLINE=\"module_blacklist=sctp\"\n",
 	} {
 		add("arguments: "+name, whole(requested, file(name, text)), "unknown;warnings~="+name)
 		add("arguments: "+name+" beside the entry", whole(requested, entry("a", release, "ro"), file(name, text)), "loaded;warnings~="+name)
 		add("arguments: "+name+" without", whole(requested, file(name, strings.Replace(text, "module_blacklist=sctp", "quiet", 1))), "loaded;warnings~!="+name)
 	}
 	for name, text := range map[string]string{
-		"boot/firmware/cmdline.txt": "console=serial0 root=x rootwait\n", "boot/extlinux/extlinux.conf": "LABEL x\n  APPEND ro\n", "oem/grub.cfg": "set linux_append=\"quiet\"\n", "efi/loader/entries/a.conf": "options ro\n",
+		"boot/firmware/cmdline.txt": "console=serial0 root=x rootwait\n", "boot/extlinux/extlinux.conf": "LABEL x\n  APPEND ro\n", "oem/grub.cfg": "set linux_append=\"quiet\"\n", "efi/loader/entries/a.conf": "options ro\n", "boot/uEnv.txt": "cmdline=ro\n",
 	} {
 		add("arguments: gone from "+name, cmdline(arg, requested, file(name, text)), "unknown;warnings~="+name)
 		add("arguments: gone from "+name+", and the entry has it", cmdline(arg, requested, file(name, text), entry("a", release, arg)), "blocked")
@@ -402,6 +404,7 @@ func strangeHosts() (list []strangeHost) {
 		add("arguments: a menu, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", arg+"\n")), "unknown")
 		add("arguments: the same everywhere, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", "ro\n")), "loaded")
 	}
+	add("arguments: other files, commented", whole(requested, file("etc/cmdline.d/a.conf", "#module_blacklist=sctp\n"), file("etc/cmdline.d/a", "module_blacklist=sctp\n"), file("etc/default/u-boot", "#U_BOOT_PARAMETERS=\"module_blacklist=sctp\"\n"), file("etc/zipl.conf", "# parameters = module_blacklist=sctp\n")), "loaded")
 	add("arguments: default/grub commented", whole(requested, file("etc/default/grub", "#GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n")), "loaded")
 	add("arguments: default/grub single quotes", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT='quiet modprobe.blacklist=sctp'\n")), "unknown")
 	add("arguments: kernel/cmdline", whole(requested, file("etc/kernel/cmdline", "root=x module_blacklist=sctp\n")), "unknown")
