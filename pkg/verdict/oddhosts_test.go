@@ -364,6 +364,16 @@ func strangeHosts() (list []strangeHost) {
 	add("arguments: default/grub export", whole(requested, file("etc/default/grub", "export GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n")), "unknown")
 	add("arguments: default/grub with a comment", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\" # no sctp\n")), "unknown")
 	add("arguments: default/grub appended", whole(requested, file("etc/default/grub.d/50.cfg", "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX module_blacklist=sctp\"\n")), "unknown")
+	// Steps for what the next boot has, whether the module is loaded now or could be.
+	for id, at := range map[string]string{"rhel": "module_blacklist=sctp from /etc/default/grub:1", "rhcos": "in the MachineConfig that sets it", "nixos": "in boot.kernelParams", "cos": "on the EFI partition"} {
+		for _, change := range []func(*hostcase.Case) *hostcase.Case{loaded, func(c *hostcase.Case) *hostcase.Case { return c }} {
+			add("arguments: a step, perhaps, "+id, change(of("ID="+id+"\n", requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n"))), "unknown;remedy~=remove the kernel argument module_blacklist=sctp;remedy~="+at+";remedy~!=reboot the node")
+			if id == "cos" {
+				continue
+			}
+			add("arguments: a step, "+id, change(of("ID="+id+"\n", requested, entry("a", release, arg))), "blocked;remedy~=remove the kernel argument module_blacklist=sctp")
+		}
+	}
 	add("arguments: default/grub over two lines", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"ro \\\n module_blacklist=sctp\"\n")), "unknown")
 	both := func(options ...string) []hostcase.Entry {
 		return []hostcase.Entry{requested, entry("a", release, options[0]), entry("b", newer, options[len(options)-1]), entry("x-0-rescue", "0-rescue-x", "ro")}

@@ -31,7 +31,7 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	p := PlatformOf(i.Userland)
 	switch r.Reason {
 	case ReasonProbePassed:
-		if r.OnBoot == OnBootBlocked || r.OnBoot == OnBootUnknown && stopsLater(i) {
+		if p.stopsNext(i, r) {
 			return p.atBoot(nextInspection(i))
 		}
 		return nil
@@ -40,7 +40,7 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	case ReasonModuleMissing:
 		return p.installModule(i)
 	case ReasonModuleLoadFailed:
-		if stopsLater(i) {
+		if p.stopsNext(i, r) || stopsLater(i) {
 			return p.atBoot(nextInspection(i))
 		}
 		log := inShell("journalctl -b -u %s", loadingUnit(i))
@@ -227,7 +227,7 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 	if i.Userland.Volatile != "" {
 		return p.atEachBoot(i, "by what makes the root directory (on Elemental, Harvester and Kairos: a file in /oem) or a privileged DaemonSet: what is written to it is gone at the next boot ("+i.Userland.Volatile+")")
 	}
-	steps := append(undoings(i, p.undo), pendingArguments(i)...)
+	steps := append(undoings(i, p.undo), p.pendingArguments(i)...)
 	if ask {
 		steps = append(steps, request(i.Module))
 	}
@@ -260,14 +260,21 @@ func (p Platform) atEachBoot(i *kmod.Inspection, how string) []Remedy {
 
 // pendingArguments are the steps for arguments that stop the module in a boot that may
 // have them.
-func pendingArguments(i *kmod.Inspection) (steps []Remedy) {
+func (p Platform) pendingArguments(i *kmod.Inspection) (steps []Remedy) {
 	stopping := []string{"module_blacklist", "modprobe.blacklist", "nomodule", "initcall_blacklist", "sysctl.kernel.modules_disabled", "systemd.mask", "rd.driver.blacklist", "rdblacklist"}
 	for _, e := range i.Next.Pending {
-		if key, _, _ := strings.Cut(e.Text, "="); !i.Next.Known && slices.Contains(stopping, key) {
-			steps = append(steps, Remedy{
-				Action: ActionRemoveArgument, File: e.File, Line: e.Line,
-				Text: fmt.Sprintf("remove the kernel argument %s from %s, and write the boot loader's configuration again", e.Text, e.Place()),
-			})
+		if key, _, _ := strings.Cut(e.Text, "="); i.Next.Known || !slices.Contains(stopping, key) {
+			continue
+		}
+		step := Remedy{
+			Action: ActionRemoveArgument, File: e.File, Line: e.Line,
+			Text: fmt.Sprintf("remove the kernel argument %s from %s, and write the boot loader's configuration again", e.Text, e.Place()),
+		}
+		if p.way != byFiles && p.way != byIgnition { // the file is generated
+			step = p.removeArgument(i.Userland, e)
+		}
+		if !slices.ContainsFunc(steps, func(s Remedy) bool { return s.Text == step.Text }) {
+			steps = append(steps, step)
 		}
 	}
 	return steps
@@ -294,16 +301,18 @@ func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 		switch {
 		case e.File == procCmdline, e.Line == 0, e.Cause == kmod.CauseUnit:
 			step := p.undo(i.Userland, e)
-			if e.File == procCmdline {
-				step.Command = `oc get machineconfig -o jsonpath='{range .items[*]}{.metadata.name}{"\t"}{.spec.kernelArguments}{"\n"}{end}'`
-			}
 			steps = append(steps, step)
 		case !slices.Contains(written, target):
 			written = append(written, target)
 			steps = append(steps, p.emptyFile(i, e.File, target))
 		}
 	}
-	steps = append(steps, doubtful(i)...)
+	steps = append(append(steps, p.pendingArguments(i)...), doubtful(i)...)
+	for n := range steps {
+		if steps[n].Action == ActionRemoveArgument {
+			steps[n].Command = `oc get machineconfig -o jsonpath='{range .items[*]}{.metadata.name}{"\t"}{.spec.kernelArguments}{"\n"}{end}'`
+		}
+	}
 	options := ""
 	for _, file := range written {
 		if file != VendorBlacklist {
@@ -365,7 +374,7 @@ func (p Platform) emptyFile(i *kmod.Inspection, file, target string) Remedy {
 // arguments are the steps for the kernel's command line alone, where all else is
 // generated from settings.
 func (p Platform) arguments(i *kmod.Inspection) []Remedy {
-	return slices.DeleteFunc(undoings(i, p.undo), func(s Remedy) bool { return s.Action != ActionRemoveArgument })
+	return slices.DeleteFunc(append(undoings(i, p.undo), p.pendingArguments(i)...), func(s Remedy) bool { return s.Action != ActionRemoveArgument })
 }
 
 // imageLines are the steps for lines of an image that cannot be edited.
@@ -437,6 +446,11 @@ func stops(i *kmod.Inspection, empties bool) []kmod.Evidence {
 		}
 	}
 	return out
+}
+
+// stopsNext reports whether the next boot does not, or may not, load what can be loaded now.
+func (p Platform) stopsNext(i *kmod.Inspection, r Report) bool {
+	return r.OnBoot == OnBootBlocked || r.OnBoot == OnBootUnknown && (stopsLater(i) || len(p.pendingArguments(i)) > 0)
 }
 
 // stopsLater reports whether something stops a boot in which nothing is loaded yet, and
