@@ -61,7 +61,7 @@ func TestWhatIsReadIsWatched(t *testing.T) {
 		"/etc/systemd/system/basic.target.requires/load.service", "/etc/systemd/system/systemd-.service.d/x.conf",
 		"/run/systemd/system/service.d/x.conf", "/usr/local/lib/systemd/system/x.service.d/x.conf",
 		"/usr/lib/systemd/system/load.service", "/etc/systemd/system.control/x.service.d/50.conf",
-		"/etc/udev/rules.d/90-sctp.rules", "/etc/cron.d/sctp", "/etc/containers/systemd/sctp.container", "/etc/systemd/system-generators/sctp",
+		"/etc/udev/rules.d/90-sctp.rules", "/etc/cron.d/sctp", "/etc/containers/systemd/sctp.container", "/etc/kubernetes/manifests/sctp.yaml", "/etc/systemd/system-generators/sctp",
 		"/etc/sysctl.conf", "/etc/modules", "/etc/crontab", "/etc/rc3.d/S99x", "/etc/network/interfaces", "/etc/network/if-up.d/x", "/etc/NetworkManager/dispatcher.d/x", "/etc/cloud/cloud.cfg",
 		"/var/lib/cloud/instance/user-data.txt", "/var/lib/cloud/scripts/per-boot/x", "/oem/grub.cfg", "/boot/extlinux/extlinux.conf", "/boot/efi/loader/entries/x.conf", "/efi/EFI/Linux/x.efi",
 		"/etc/no-sctp", "/etc/default/x", "/opt/x/load", "/usr/local/sbin/more", "/opt/kmod/kmod", "/usr/sbin/sysctl", "/etc/os-release", "/run/systemd/generator.early/systemd-modules-load.service",

@@ -215,6 +215,9 @@ var mentionDirs = []string{
 	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d",
 	"/var/lib/cloud/scripts/per-boot", "/var/lib/cloud/instance/boothooks", "/etc/cloud/cloud.cfg.d", "/oem",
 	"/etc/containers/systemd", "/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators",
+	// Static pods of kubelet, k3s and RKE2, and hooks of CRI-O and Podman (oci-hooks(5)).
+	"/etc/kubernetes/manifests", "/var/lib/rancher/k3s/agent/pod-manifests", "/var/lib/rancher/rke2/agent/pod-manifests",
+	"/etc/containers/oci/hooks.d", "/usr/share/containers/oci/hooks.d",
 }
 
 // tunedDirs have a directory for each profile of tuned that is the host's own

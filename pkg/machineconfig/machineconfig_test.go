@@ -499,6 +499,8 @@ func TestJudge(t *testing.T) {
 		{"a script that does", []string{machineConfig("a", "worker", `"storage":{"files":[`+file("/opt/x.sh", "data:,F=/etc/modprobe.d/sctp-blacklist.conf%0Arm%20$F")+`]},
 			"systemd":{"units":[{"name":"x.service","enabled":true,"contents":"[Service]\nExecStart=/bin/bash /opt/x.sh\n[Install]\nWantedBy=multi-user.target\n"}]}`, "")},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "from the boot after that on: /bin/bash /opt/x.sh"},
+		{"a static pod", []string{object("a", file("/etc/kubernetes/manifests/x.yaml", "data:,kind:%20Pod%0Acommand:%20%22modprobe%20sctp%22"))},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "/etc/kubernetes/manifests/x.yaml:2"},
 		{"one with a comment about it", []string{machineConfig("a", "worker", `"storage":{"files":[`+file("/opt/x.sh", "data:,%23%20rm%20/etc/modprobe.d/sctp-blacklist.conf%0Atrue")+`]},
 			"systemd":{"units":[{"name":"x.service","enabled":true,"contents":"[Service]\nExecStart=/bin/bash /opt/x.sh\n[Install]\nWantedBy=multi-user.target\n"}]}`, "")},
 			kmod.AnswerFalse, verdict.OnBootBlocked, ""},

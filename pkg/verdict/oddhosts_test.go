@@ -1058,6 +1058,9 @@ func strangeHosts() (list []strangeHost) {
 	}
 	add("mention: a generator that masks", whole(requested, file("etc/systemd/system-generators/x", "#!/bin/sh\nln -s /dev/null $1/systemd-modules-load.service\n")), "unknown")
 	add("mention: a generator that does not", whole(requested, file("etc/systemd/system-generators/x", "#!/bin/sh\n# systemd-modules-load.service\n")), "loaded")
+	add("mention: a static pod", whole(blacklisted, file("etc/kubernetes/manifests/x.yaml", "kind: Pod\nspec:\n  containers:\n  - command: [modprobe, sctp]\n")), "unknown")
+	add("mention: a static pod that loads another", whole(blacklisted, file("etc/kubernetes/manifests/x.yaml", "kind: Pod\nspec:\n  containers:\n  - command: [modprobe, ip_vs]\n")), "blocked")
+	add("mention: a hook of CRI-O", whole(blacklisted, file("etc/containers/oci/hooks.d/x.json", `{"hook":{"path":"/usr/local/bin/x.sh"}}`), file("usr/local/bin/x.sh", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("mention: a container's unit", whole(blacklisted, file("etc/containers/systemd/x.container", "[Container]\nImage=x\n[Service]\nExecStartPre=/usr/sbin/modprobe sctp\n")), "unknown")
 	// What leads to files that no boot leaves there.
 	for _, memory := range []string{"run", "var/run", "tmp", "dev/shm"} {
