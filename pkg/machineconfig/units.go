@@ -189,9 +189,9 @@ var (
 	stopsModule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(?:blacklist|install)\s+sctp\b`) })
 )
 
-// unseenCommands are the commands of enabled units because of which it is not known what
-// boots bring: a program that no configuration has, and what may write files about
-// modules, which counts from the boot after that on.
+// unseenCommands are the commands of enabled units, and files of tmpfiles.d(5), because of
+// which it is not known what boots bring: a program that no configuration has, and what
+// may write files about modules, which counts from the boot after that on.
 func (t tree) unseenCommands(configs []Config, onBoot verdict.OnBoot) (unread []string) {
 	list := mergeUnits(configs)
 	starts := func(u *mergedUnit) bool { // itself, or by its timer, path or socket
@@ -225,6 +225,14 @@ func (t tree) unseenCommands(configs []Config, onBoot verdict.OnBoot) (unread []
 						note(u, "may change files about modules, which counts from the boot after that on: "+clip(command[1]))
 					}
 				}
+			}
+		}
+	}
+	for _, c := range configs {
+		for _, f := range c.Files {
+			text := comments().ReplaceAllString(string(f.Contents), "")
+			if strings.Contains(f.Path, "/tmpfiles.d/") && moduleFiles().MatchString(text) && strings.Contains(text, "sctp") && (onBoot != verdict.OnBootLoaded || stopsModule().MatchString(text)) {
+				unread = append(unread, fmt.Sprintf("%s of %s %s may change files about modules, which counts from the boot after that on", clip(f.Path), Kind, c.Name))
 			}
 		}
 	}
