@@ -1,0 +1,105 @@
+package machineconfig
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// resource is what an Ignition configuration says of contents.
+type resource struct {
+	Source      *string `json:"source"`
+	Compression string  `json:"compression"`
+	Redacted    string  `json:"_REDACTED"`
+	// Butane's, in the place of a source.
+	Inline json.RawMessage `json:"inline"`
+	Local  json.RawMessage `json:"local"`
+}
+
+// redacted is the field that the machine-config-operator's mco-sanitize puts in place of
+// contents of files, units and drop-ins (devex/cmd/mco-sanitize/redactor.go).
+const redacted = "_REDACTED"
+
+var errRedacted = errors.New("its contents were redacted (mco-sanitize): ask for the MachineConfig itself")
+
+// decode reads a resource that carries its own contents.
+func (r resource) decode() ([]byte, error) {
+	if r.Source == nil || *r.Source == "" {
+		return nil, nil
+	}
+	data, err := decodeDataURL(*r.Source)
+	if err != nil {
+		return nil, err
+	}
+	switch r.Compression {
+	case "":
+	case "gzip":
+		data, err = gunzip(data)
+		if err != nil {
+			return nil, fmt.Errorf("gzip: %w", err)
+		}
+	default:
+		return nil, fmt.Errorf("unknown compression %q", clip(r.Compression))
+	}
+	if len(data) > maxContents {
+		return nil, fmt.Errorf("more than %d KiB", maxContents>>10)
+	}
+	return data, nil
+}
+
+func gunzip(data []byte) ([]byte, error) {
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(io.LimitReader(z, maxContents+1))
+}
+
+// mediaType and urlText are what may stand before, and after, the comma of a data URL
+// for Ignition and the machine-config-operator (github.com/vincent-petithory/dataurl,
+// lex.go), which take no blanks and no line breaks.
+var (
+	mediaType = sync.OnceValue(func() *regexp.Regexp {
+		const token = "[!#$%&'*+.0-9A-Z^_`a-z{|}~-]"
+		return regexp.MustCompile(`^(?:(?:text|image|audio|video|application|message|multipart|[xX]-)` + token + `*/` + token + `*)?(?:;` + token + `+=(?:` + token + `+|"[^"\\]*"))*(?:;base64)?$`)
+	})
+	urlText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^[^\\x00- <>#\"{}|\\\\^\\[\\]`\\x7f-\\x{10ffff}]*$") })
+)
+
+// decodeDataURL reads a URL of RFC 2397: data:[<mediatype>][;base64],<data>.
+func decodeDataURL(source string) ([]byte, error) {
+	rest, found := strings.CutPrefix(source, "data:")
+	if !found {
+		if !strings.Contains(source, ":") {
+			return nil, fmt.Errorf(`not a URL, which Ignition refuses (contents begin with "data:,"): %s`, clip(source))
+		}
+		return nil, fmt.Errorf("its contents are elsewhere: %s", clip(source))
+	}
+	kind, encoded, found := strings.Cut(rest, ",")
+	if !found {
+		return nil, fmt.Errorf("not a data URL (no comma): %s", clip(source))
+	}
+	if !mediaType().MatchString(kind) || !urlText().MatchString(encoded) {
+		return nil, fmt.Errorf("a data URL with what must be escaped, or is no media type: %s", clip(source))
+	}
+	if strings.HasSuffix(kind, ";base64") {
+		data, err := base64.StdEncoding.DecodeString(encoded)
+		if err != nil {
+			return nil, fmt.Errorf("data URL: %w", err)
+		}
+		return data, nil
+	}
+	data, err := url.PathUnescape(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("data URL: %w", err)
+	}
+	return []byte(data), nil
+}
