@@ -39,7 +39,9 @@ func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host 
 	h.noModuleDir = hostroot.Absent(err)
 	h.replaced = h.isReplaced()
 	h.kern.Replaced = h.replaced
-	h.state = h.readState()
+	if h.state = h.readState(); h.state == StateBuiltin && !h.builtin {
+		h.builtin, h.builtinBy = true, Evidence{File: "/sys/module/" + h.target, Effect: "is there without a module's state: it is compiled into the kernel"}
+	}
 	h.gatherUnits()
 	return h
 }

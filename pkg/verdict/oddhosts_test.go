@@ -656,6 +656,12 @@ func strangeHosts() (list []strangeHost) {
 	add("container: guix", bare(file("etc/os-release", "ID=guix\nNAME=\"Guix System\"\n"), link("run/current-system", "/gnu/store/x-system"), link("run/booted-system", "/gnu/store/x-system")), "unknown")
 	add("container: nixos", bare(file("etc/os-release", "ID=nixos\n"), link("run/booted-system", "/nix/store/x")), "unknown")
 	add("container: monolithic host", with(whole(), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil }), "onboot=blocked|unknown")
+	// A kernel without an index of what is compiled into it.
+	compiledIn := file("sys/module/sctp/parameters/no_checksums", "N\n")
+	for name, c := range map[string]*hostcase.Case{"no modules": with(whole(compiledIn), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil }), "blacklisted": whole(compiledIn, blacklisted), "no list of it": with(noSCTP(whole(compiledIn)), func(c *hostcase.Case) { c.Without = []string{"modules.builtin.bin"} })} {
+		add("container: compiled in, "+name, c, "loaded;autoload=true;modprobe=true;reason=ProbePassed;commands=;warnings=")
+	}
+	add("container: compiled in, and refused", with(whole(compiledIn), func(c *hostcase.Case) { c.Cmdline = "initcall_blacklist=sctp_init\n" }), "blocked;autoload=false")
 	add("container: container with nomodule", with(whole(requested, file(".dockerenv", "")), func(c *hostcase.Case) { c.Cmdline = "nomodule\n"; c.ModulesDisabled = true }), "onboot=blocked;remedy~=remove the kernel argument nomodule;commands~!=modprobe sctp")
 	add("container: container with module_blacklist", cmdline("module_blacklist=sctp", requested, file(".dockerenv", "")), "onboot=blocked;remedy~=remove the kernel argument module_blacklist=sctp;commands~!=modprobe sctp")
 	add("container: container with modules_disabled", with(whole(requested, file(".dockerenv", "")), func(c *hostcase.Case) { c.ModulesDisabled = true }), "onboot=unknown|blocked;remedy~=reboot;commands~!=modprobe sctp")
