@@ -159,8 +159,8 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 			if s.removed[link] {
 				continue
 			}
-			target, err := s.files.Readlink(link)
-			if err == nil && target != "/dev/null" {
+			_, err := s.files.Readlink(link)
+			if err == nil && !s.masks(link) {
 				return true, ""
 			}
 			if st, statErr := s.files.Stat(link); err == nil || statErr == nil && st.Mode.IsRegular() {
@@ -170,6 +170,20 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 		}
 	}
 	return false, masked
+}
+
+// masks: a link leads, perhaps over others, to the null device or to an empty file, by
+// which it brings nothing along (src/core/load-dropin.c, process_deps).
+func (s *Set) masks(link string) bool {
+	st, err := s.files.Stat(link)
+	if err != nil {
+		f, err := s.files.Open(link) // the device need not be in the root
+		if err == nil {
+			f.Close()
+		}
+		return isNull(err)
+	}
+	return st.Mode&fs.ModeDevice != 0 || st.Mode.IsRegular() && st.Size == 0
 }
 
 // WantedBy are the links by which other units bring this one along.
@@ -207,10 +221,11 @@ func (s *Set) linked(u *Unit, suffix string) (list []Setting) {
 				continue
 			}
 			taken[[2]string{name, e.Name}] = true
-			if target, err := s.files.Readlink(path.Join(dir, e.Name)); err != nil || target == "/dev/null" {
+			link := path.Join(dir, e.Name)
+			if _, err := s.files.Readlink(link); err != nil || s.masks(link) {
 				masked[e.Name] = true
 			} else if files[e.Name] == "" {
-				files[e.Name] = path.Join(dir, e.Name)
+				files[e.Name] = link
 				order = append(order, e.Name)
 			}
 		}

@@ -896,6 +896,10 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: unit in a condition that fails", unit("[Unit]\nConditionPathExists=/etc/none\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "blocked")
 	add("unit: unit ConditionKernelModuleLoaded", unit("[Unit]\nConditionKernelModuleLoaded=sctp\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "onboot=unknown|blocked")
 	add("unit: unit condition on version", unit("[Unit]\nConditionKernelVersion=>=5\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "onboot=unknown|loaded")
+	for what, to := range map[string]string{"the null device": "/dev/null", "an empty file": "/usr/lib/empty"} {
+		add("unit: its link leads over another to "+what, whole(blacklisted, file("usr/lib/empty", ""), file("etc/systemd/system/load-sctp.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"),
+			link("usr/lib/systemd/system/load-sctp.service", to), link("usr/lib/systemd/system/multi-user.target.wants/load-sctp.service", "../load-sctp.service")), "blocked")
+	}
 	add("unit: unit wants link to nowhere", whole(blacklisted, link("etc/systemd/system/multi-user.target.wants/load-sctp.service", "/etc/systemd/system/load-sctp.service")), "blocked")
 	add("unit: unit linked elsewhere only by wants", whole(blacklisted, file("opt/load-sctp.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/multi-user.target.wants/load-sctp.service", "/opt/load-sctp.service")), "blocked")
 	add("unit: default target rescue", oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, link("etc/systemd/system/default.target", "/usr/lib/systemd/system/rescue.target")), "blocked")
