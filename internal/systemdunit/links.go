@@ -172,8 +172,8 @@ func (s *Set) Pulled(wanter, name string) (pulled bool, masked string) {
 	return false, masked
 }
 
-// masks: a link leads, perhaps over others, to the null device or to an empty file, by
-// which it brings nothing along (src/core/load-dropin.c, process_deps).
+// masks: a link resolves, perhaps by others, to the null device or to an empty file, and so
+// starts no unit (src/core/load-dropin.c, process_deps).
 func (s *Set) masks(link string) bool {
 	st, err := s.files.Stat(link)
 	if err != nil {

@@ -897,7 +897,7 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: unit ConditionKernelModuleLoaded", unit("[Unit]\nConditionKernelModuleLoaded=sctp\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "onboot=unknown|blocked")
 	add("unit: unit condition on version", unit("[Unit]\nConditionKernelVersion=>=5\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n", blacklisted), "onboot=unknown|loaded")
 	for what, to := range map[string]string{"the null device": "/dev/null", "an empty file": "/usr/lib/empty"} {
-		add("unit: its link leads over another to "+what, whole(blacklisted, file("usr/lib/empty", ""), file("etc/systemd/system/load-sctp.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"),
+		add("unit: its link resolves, by another, to "+what, whole(blacklisted, file("usr/lib/empty", ""), file("etc/systemd/system/load-sctp.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"),
 			link("usr/lib/systemd/system/load-sctp.service", to), link("usr/lib/systemd/system/multi-user.target.wants/load-sctp.service", "../load-sctp.service")), "blocked")
 	}
 	add("unit: unit wants link to nowhere", whole(blacklisted, link("etc/systemd/system/multi-user.target.wants/load-sctp.service", "/etc/systemd/system/load-sctp.service")), "blocked")

@@ -44,9 +44,6 @@ func TestUnits(t *testing.T) {
 func TestLinksToUnits(t *testing.T) {
 	needPrograms(t)
 	const lib = shippedUnits + "/"
-	unit := func(name, text string) hostcase.Entry {
-		return hostcase.Entry{Kind: hostcase.File, Path: name, Content: text}
-	}
 	for _, v := range Versions {
 		t.Run(v.String(), func(t *testing.T) {
 			t.Parallel()
@@ -55,15 +52,10 @@ func TestLinksToUnits(t *testing.T) {
 				"/usr/lib/systemd/system/a.service": "/bin/run", "../system.control/a.service": "/bin/run",
 				"/opt/a.service": "", "nowhere.service": "", "/dev/null": "",
 			} {
-				c := &hostcase.Case{Kmod: v.Kmod, Systemd: v.Systemd, Entries: []hostcase.Entry{
-					unit(lib+"sysinit.target", "[Unit]\n"), unit(lib+"shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
-					unit(lib+"basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
-					unit(lib+"multi-user.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"),
-					{Kind: hostcase.Link, Path: lib + "default.target", Content: "multi-user.target"},
+				c := bootingCase(v,
 					unit(lib+"a.service", "[Service]\nExecStart=/bin/lib\n"), unit("run/systemd/system/a.service", "[Service]\nExecStart=/bin/run\n"),
-					{Kind: hostcase.Link, Path: lib + "multi-user.target.wants/a.service", Content: "../a.service"},
-					{Kind: hostcase.Link, Path: "etc/systemd/system/a.service", Content: target},
-				}}
+					hostcase.Entry{Kind: hostcase.Link, Path: lib + "multi-user.target.wants/a.service", Content: "../a.service"},
+					hostcase.Entry{Kind: hostcase.Link, Path: "etc/systemd/system/a.service", Content: target})
 				wrong, real, _, err := root.compareUnits(t.Context(), c)
 				if err != nil {
 					t.Fatal(err)
@@ -74,4 +66,50 @@ func TestLinksToUnits(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLinksToMasks: a link in a target's directory that resolves, by another link, to the
+// null device or to an empty file does not start the unit of that name, which another
+// directory has.
+func TestLinksToMasks(t *testing.T) {
+	needPrograms(t)
+	const lib = shippedUnits + "/"
+	for _, v := range Versions {
+		t.Run(v.String(), func(t *testing.T) {
+			t.Parallel()
+			root := newRoot(t, v)
+			for shipped, runs := range map[hostcase.Entry]string{
+				unit(lib+"a.service", "[Service]\nExecStart=/bin/lib\n"):                          "/bin/etc",
+				unit(lib+"a.service", ""):                                                         "",
+				{Kind: hostcase.Link, Path: lib + "a.service", Content: "/dev/null"}:              "",
+				{Kind: hostcase.Link, Path: lib + "a.service", Content: "/usr/lib/nowhere"}:       "/bin/etc",
+				{Kind: hostcase.Link, Path: lib + "a.service", Content: "/usr/lib/systemd/empty"}: "",
+			} {
+				c := bootingCase(v, shipped, unit("usr/lib/systemd/empty", ""), unit("etc/systemd/system/a.service", "[Service]\nExecStart=/bin/etc\n"),
+					hostcase.Entry{Kind: hostcase.Link, Path: lib + "multi-user.target.wants/a.service", Content: "../a.service"})
+				wrong, real, _, err := root.compareUnits(t.Context(), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if is := strings.Join(real.Started["a.service"], "; "); is != runs || len(wrong) > 0 {
+					t.Errorf("%+v: systemd runs %q, not %q; %q", shipped, is, runs, wrong)
+				}
+			}
+		})
+	}
+}
+
+func unit(name, text string) hostcase.Entry {
+	return hostcase.Entry{Kind: hostcase.File, Path: name, Content: text}
+}
+
+// bootingCase is a host whose default target a boot reaches, with further files.
+func bootingCase(v Version, more ...hostcase.Entry) *hostcase.Case {
+	const lib = shippedUnits + "/"
+	return &hostcase.Case{Kmod: v.Kmod, Systemd: v.Systemd, Entries: append([]hostcase.Entry{
+		unit(lib+"sysinit.target", "[Unit]\n"), unit(lib+"shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
+		unit(lib+"basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
+		unit(lib+"multi-user.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"),
+		{Kind: hostcase.Link, Path: lib + "default.target", Content: "multi-user.target"},
+	}, more...)}
 }
