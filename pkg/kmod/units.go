@@ -1,6 +1,8 @@
 package kmod
 
 import (
+	"cmp"
+	"iter"
 	"path"
 	"slices"
 	"strings"
@@ -168,65 +170,101 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 		if held == systemdunit.No && len(asked) == 0 {
 			continue
 		}
-		section := "Service"
-		if path.Ext(u.Name) == ".socket" {
-			section = "Socket"
+		for run := range commandsOf(u) {
+			if h.locked == nil && (slices.ContainsFunc(run.args, locks) || h.locksByFile(run.line())) {
+				h.locked = new(run.source().evidence(CauseNone, lockEffect))
+			}
+			if !h.concerns(u, run) {
+				continue
+			}
+			if !run.sure || !direct(run.args) || strings.Contains(run.line(), h.target) {
+				h.askedArguments = append(h.askedArguments, asked...)
+			}
+			if held == systemdunit.No {
+				continue // with this boot's arguments
+			}
+			doubt := h.doubtOf(units, u, run)
+			if doubt == "" && held == systemdunit.Unclear {
+				doubt = "that depends on " + by.Key + "=" + by.Value
+			}
+			h.unitCommands = append(h.unitCommands, unitCommand{
+				source: run.source(), args: run.args, before: run.before, early: u.Early(), mtime: h.enabledSince(units, u),
+				doubt: cmp.Or(doubt, u.Perhaps),
+			})
 		}
+	}
+}
+
+// unitRun is one command of a setting of a unit. sure: its words are those that it is
+// run with. before are the commands of the unit that must succeed first.
+type unitRun struct {
+	systemdunit.Setting
+	args   []string
+	sure   bool
+	before [][]string
+}
+
+func (r unitRun) line() string { return strings.Join(r.args, " ") }
+
+func (r unitRun) source() source {
+	return source{file: printableName(r.File), line: r.Line, text: r.Key + "=" + r.Value}
+}
+
+// commandsOf goes through a unit's commands in the order in which they are run.
+func commandsOf(u *systemdunit.Unit) iter.Seq[unitRun] {
+	section := "Service"
+	if path.Ext(u.Name) == ".socket" {
+		section = "Socket"
+	}
+	keys := []string{"ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost"}
+	if u.Ends() {
+		keys = append(keys, "ExecStop", "ExecStopPost")
+	}
+	return func(yield func(unitRun) bool) {
 		var before [][]string
-		keys := []string{"ExecCondition", "ExecStartPre", "ExecStart", "ExecStartPost"}
-		if u.Ends() {
-			keys = append(keys, "ExecStop", "ExecStopPost")
-		}
 		for _, key := range keys {
-			if key == "ExecStop" || key == "ExecStopPost" {
+			if strings.HasPrefix(key, "ExecStop") {
 				before = nil // whatever these did
 			}
 			for _, v := range u.Values(section, key) {
 				commands, sure := u.Commands(v.Value)
 				for _, args := range commands {
-					args = withoutEnv(args)
-					if h.locked == nil && (slices.ContainsFunc(args, locks) || h.locksByFile(strings.Join(args, " "))) {
-						h.locked = new(source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}.evidence(CauseNone, lockEffect))
-					}
-					if c := (unitCommand{args: args, before: before, early: u.Early()}); h.concerns(u, v, args, sure) {
-						if !sure || !direct(args) || strings.Contains(strings.Join(args, " "), h.target) {
-							h.askedArguments = append(h.askedArguments, asked...)
-						}
-						if held == systemdunit.No {
-							continue // with this boot's arguments
-						}
-						c.source = source{file: printableName(v.File), line: v.Line, text: v.Key + "=" + v.Value}
-						hindrance, hindered := units.HindranceOf(u, v)
-						if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
-							hindrance, hindered = condition[0], true
-						}
-						if !hindered && isShell(args[0]) && !slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, "/modprobe") }) {
-							hindrance, hindered = otherPath(u)
-						}
-						switch {
-						case !sure || !direct(args) || h.scriptAbout(u, args):
-							c.doubt = notRun
-						case strings.HasPrefix(key, "ExecStop"):
-							c.doubt = "it is run when the unit ends, or fails"
-						case hindered:
-							c.doubt = hindrance.Key + "=" + hindrance.Value + " may prevent that"
-						case h.manager != nil:
-							c.doubt = h.manager.Text + " in " + h.manager.File + " may prevent that"
-						case held == systemdunit.Unclear:
-							c.doubt = "that depends on " + by.Key + "=" + by.Value
-						case u.Perhaps != "":
-							c.doubt = u.Perhaps
-						}
-						c.mtime = h.enabledSince(units, u)
-						h.unitCommands = append(h.unitCommands, c)
+					run := unitRun{Setting: v, args: withoutEnv(args), sure: sure, before: before}
+					if !yield(run) {
+						return
 					}
 					if !v.Ignored() {
-						before = append(before, args)
+						before = append(before, run.args)
 					}
 				}
 			}
 		}
 	}
+}
+
+// doubtOf is why a command of a unit that is started may not be run, or not with these
+// words; "" if it surely is.
+func (h *host) doubtOf(units *systemdunit.Set, u *systemdunit.Unit, run unitRun) string {
+	if !run.sure || !direct(run.args) || h.scriptAbout(u, run.args) {
+		return notRun
+	}
+	if strings.HasPrefix(run.Key, "ExecStop") {
+		return "it is run when the unit ends, or fails"
+	}
+	hindrance, hindered := units.HindranceOf(u, run.Setting)
+	if condition := u.Values("Service", "ExecCondition"); !hindered && len(condition) > 0 {
+		hindrance, hindered = condition[0], true
+	}
+	if !hindered && isShell(run.args[0]) && !slices.ContainsFunc(run.args, func(a string) bool { return strings.Contains(a, "/modprobe") }) {
+		hindrance, hindered = otherPath(u)
+	}
+	switch {
+	case hindered:
+		return hindrance.Key + "=" + hindrance.Value + " may prevent that"
+	case h.manager != nil:
+		return h.manager.Text + " in " + h.manager.File + " may prevent that"
+	}
+	return ""
 }
 
 // enabledSince is when the unit was as it is, and the first link to it was made.
@@ -268,19 +306,18 @@ func withoutEnv(args []string) []string {
 	return rest
 }
 
-// concerns reports whether a command of a unit, v, may load the target or remove it. sure:
-// its words are those that it is run with.
-func (h *host) concerns(u *systemdunit.Unit, v systemdunit.Setting, args []string, sure bool) bool {
-	text := strings.Join(args, " ")
-	if loads(text) && (direct(args) && sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text) && (!v.Vendor || h.inEnvironment(u))) {
+// concerns reports whether a command of a unit may load the target or remove it.
+func (h *host) concerns(u *systemdunit.Unit, run unitRun) bool {
+	text := run.line()
+	if loads(text) && (direct(run.args) && run.sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text) && (!run.Vendor || h.inEnvironment(u))) {
 		return true
 	}
 	// A second systemd-modules-load, with files of its own, or where the usual one does
 	// not run.
-	if path.Base(args[0]) == modulesLoadProgram && u.Name != modulesLoadUnit && (len(args) > 1 || h.loadUnit.runs != AnswerTrue) {
+	if path.Base(run.args[0]) == modulesLoadProgram && u.Name != modulesLoadUnit && (len(run.args) > 1 || h.loadUnit.runs != AnswerTrue) {
 		return true
 	}
-	return h.scriptAbout(u, args)
+	return h.scriptAbout(u, run.args)
 }
 
 // inEnvironment reports whether a variable of a unit may name the target.
