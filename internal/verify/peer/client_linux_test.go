@@ -104,11 +104,11 @@ func TestClient(t *testing.T) {
 				d := &client{Client: wire.Client{Timeout: 5000, Begin: 20_000, Patience: 60_000}, open: c.network.open}
 				d.waiting.Store(1)
 				time.Sleep(time.Second)
-				done := make(chan wire.Recovery)
-				go func() { done <- d.follow(t.Context(), wire.Target{ID: 3, Address: "192.0.2.1:38412"}) }()
 				if code := ready(d); code != http.StatusServiceUnavailable {
 					t.Errorf("before there is an association: %d", code)
 				}
+				done := make(chan wire.Recovery)
+				go func() { done <- d.follow(t.Context(), wire.Target{ID: 3, Address: "192.0.2.1:38412"}) }()
 				time.Sleep(5 * time.Second)
 				if code := ready(d); code != http.StatusOK && c.want.Outcome != wire.NotTried {
 					t.Errorf("with an association: %d", code)
