@@ -78,9 +78,9 @@ func (s *Set) pulledByOthers() (names []string) {
 // (systemd.special(7)).
 var early = []string{"sysinit.target", "basic.target"}
 
-// Started are the services, and sockets with commands, that a boot into the target starts, as far as units
-// bring each other along, and those that it may start (Unit.Perhaps). target "" is
-// the host's default.
+// Started are the services, and sockets with commands, that a boot into the target
+// starts, as far as units bring each other along, and those that it may start
+// (Unit.Perhaps). target "" is the host's default.
 func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	if target == "" {
 		target = "default.target"
@@ -92,57 +92,11 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 	if u := s.Load(target); u.File == "" {
 		roots = append(roots, "multi-user.target")
 	}
-	brings, along := map[string][]string{}, map[string][]string{} // surely, and perhaps
-	triggered := map[string]bool{}
-	for _, name := range s.pulledByOthers() {
-		triggered[name] = true
-	}
-	var order []string
-	for queue := slices.Concat(roots, slices.Sorted(maps.Keys(triggered))); len(queue) > 0; {
-		name := queue[0]
-		queue = queue[1:]
-		if _, seen := brings[name]; seen || !validName(name) || !slices.Contains(kinds, path.Ext(name)) {
-			continue
-		}
-		brings[name] = nil
-		if order = append(order, name); len(order) > maxUnits {
-			s.fail(name, errTooMany)
-			break
-		}
-		u := s.Load(name)
-		switch {
-		case u.Masked:
-			continue
-		case u.alias != "":
-			brings[name], along[name] = []string{u.alias}, []string{u.alias}
-			queue = append(queue, u.alias)
-			continue
-		}
-		pulled, perhaps := s.pulls(u)
-		brings[name], along[name] = pulled, slices.Concat(pulled, perhaps)
-		queue = append(queue, along[name]...)
-		for _, other := range u.triggers() {
-			triggered[other] = true
-			queue = append(queue, other)
-		}
-	}
-	s.findConflicts(order, brings)
-	s.findCycles(reached(roots, along), brings)
-
-	sure := map[string]bool{}
-	for queue := roots; len(queue) > 0; {
-		name := queue[0]
-		queue = queue[1:]
-		if _, seen := brings[name]; !seen || sure[name] {
-			continue
-		}
-		sure[name] = true
-		if u := s.Load(name); u.File == "" && !slices.Contains(roots, name) || u.alias == "" && s.doubt(u) != nil {
-			continue
-		}
-		queue = append(queue, brings[name]...)
-	}
-	for _, name := range order {
+	found := s.reach(roots)
+	s.findConflicts(found.order, found.brings)
+	s.findCycles(reached(roots, found.along), found.brings)
+	sure := s.surely(roots, found.brings)
+	for _, name := range found.order {
 		u := s.Load(name)
 		if u.File == "" && s.partial() && path.Ext(name) == ".service" {
 			text := map[string]string{"modprobe@.service": "[Service]\nExecStart=-/sbin/modprobe -abq %i\n"}[templateOf(name)]
@@ -158,7 +112,7 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 		}
 		switch u.Perhaps = ""; {
 		case sure[name]:
-		case triggered[name]:
+		case found.triggered[name]:
 			u.Perhaps = "another unit may start " + name
 		default:
 			u.Perhaps = "what brings " + name + " along may not be started"
@@ -166,4 +120,72 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 		services = append(services, u)
 	}
 	return services
+}
+
+// reachable are the units that a boot comes to.
+type reachable struct {
+	// order is that in which they were found.
+	order []string
+	// brings are those that a unit surely brings along, along these and those that it
+	// may.
+	brings, along map[string][]string
+	// triggered are those that another unit, a device or the like may start later.
+	triggered map[string]bool
+}
+
+// reach finds the units to which roots lead.
+func (s *Set) reach(roots []string) reachable {
+	found := reachable{brings: map[string][]string{}, along: map[string][]string{}, triggered: map[string]bool{}}
+	for _, name := range s.pulledByOthers() {
+		found.triggered[name] = true
+	}
+	for queue := slices.Concat(roots, slices.Sorted(maps.Keys(found.triggered))); len(queue) > 0; {
+		name := queue[0]
+		queue = queue[1:]
+		if _, seen := found.brings[name]; seen || !validName(name) || !slices.Contains(kinds, path.Ext(name)) {
+			continue
+		}
+		found.brings[name] = nil
+		found.order = append(found.order, name)
+		if len(found.order) > maxUnits {
+			s.fail(name, errTooMany)
+			break
+		}
+		u := s.Load(name)
+		switch {
+		case u.Masked:
+			continue
+		case u.alias != "":
+			found.brings[name], found.along[name] = []string{u.alias}, []string{u.alias}
+			queue = append(queue, u.alias)
+			continue
+		}
+		pulled, perhaps := s.pulls(u)
+		found.brings[name], found.along[name] = pulled, slices.Concat(pulled, perhaps)
+		queue = append(queue, found.along[name]...)
+		for _, other := range u.triggers() {
+			found.triggered[other] = true
+			queue = append(queue, other)
+		}
+	}
+	return found
+}
+
+// surely are the units that a boot starts: those to which roots lead by units that
+// nothing may keep from being started.
+func (s *Set) surely(roots []string, brings map[string][]string) map[string]bool {
+	sure := map[string]bool{}
+	for queue := roots; len(queue) > 0; {
+		name := queue[0]
+		queue = queue[1:]
+		if _, seen := brings[name]; !seen || sure[name] {
+			continue
+		}
+		sure[name] = true
+		if u := s.Load(name); u.File == "" && !slices.Contains(roots, name) || u.alias == "" && s.doubt(u) != nil {
+			continue
+		}
+		queue = append(queue, brings[name]...)
+	}
+	return sure
 }
