@@ -1,7 +1,6 @@
 // Package bootloader reads what a host's next boot may start: the kernels that the
 // boot loader has, and their arguments. Names in it are as the host has them, of any
-// bytes. Not looked at are loader.conf, what is in the initial RAM disk, and variables of
-// the firmware.
+// bytes. Not looked at are what is in the initial RAM disk, and variables of the firmware.
 package bootloader
 
 import (
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 )
 
@@ -75,7 +75,8 @@ type Sources struct {
 	// Unseen are files and directories that matter and could not be read.
 	Unseen []string
 
-	env map[string]grubVariable
+	env   map[string]grubVariable
+	files []Entry // those of entriesDir
 }
 
 // Arguments are those of one of the entries. missing is a variable of GRUB in them that may
@@ -123,6 +124,7 @@ func Read(tree *hostroot.Tree, machine string) Sources {
 	} else {
 		r.unseen = append(r.unseen, bootDir)
 	}
+	sdBoot := s.readSystemdBoot(r, bootSeen)
 	if data := r.read(StagedDeployment); data != nil {
 		s.Staged, s.Sure = true, false
 		s.Hints = append(s.Hints, parseStaged(StagedDeployment, data)...)
@@ -170,7 +172,9 @@ func Read(tree *hostroot.Tree, machine string) Sources {
 	unified := images(bootDir) || len(s.Entries) > 0 && r.there(proxmoxBoot)
 	for _, esp := range esps {
 		if !r.Automount(esp) && r.there(esp) {
-			addHints(esp+"/loader/entries", ".conf", otherLoader)
+			if !sdBoot {
+				addHints(esp+"/loader/entries", ".conf", otherLoader)
+			}
 			unified = unified || images(esp)
 		}
 	}
@@ -196,23 +200,75 @@ func Read(tree *hostroot.Tree, machine string) Sources {
 	return s
 }
 
-// readBoot reads /boot: entries of the Boot Loader Specification, and GRUB's menus.
-func (s *Sources) readBoot(r *reader) {
-	var entries []Entry
-	list, err := r.ReadDir(entriesDir)
+// readSystemdBoot reports whether the host has systemd-boot, and adds the entries of the
+// EFI partition, which it shows beside those of /boot. Which one it boots, variables of the
+// firmware decide, too (loader.conf(5), "default"; bootctl(1), set-default): if there are
+// several, that is not known, whatever GRUB's environment says.
+func (s *Sources) readSystemdBoot(r *reader, bootSeen bool) (found bool) {
+	wants, entries := "", slices.Clone(s.files)
+	if bootSeen {
+		found = r.there(bootDir+"/EFI/systemd") || r.there(bootDir+"/loader/loader.conf")
+		wants = loaderDefault(r.read(bootDir + "/loader/loader.conf"))
+	}
+	for _, esp := range esps {
+		if r.Automount(esp) || !r.there(esp) {
+			continue
+		}
+		found = found || r.there(esp+"/EFI/systemd") || r.there(esp+"/loader/loader.conf")
+		wants = cmp.Or(wants, loaderDefault(r.read(esp+"/loader/loader.conf")))
+		for _, e := range r.entries(esp + "/loader/entries") {
+			if !slices.ContainsFunc(entries, func(o Entry) bool { return o.id == e.id }) {
+				entries = append(entries, e)
+			}
+		}
+	}
+	if !found || len(entries) == 0 || slices.ContainsFunc(s.Entries, func(e Entry) bool { return e.menu }) {
+		return found
+	}
+	usual := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return e.rescue() && !fnmatch.Match(wants, path.Base(e.File)) })
+	if len(usual) == 0 {
+		usual = entries
+	}
+	s.Entries, s.Want = usual, ""
+	s.Sure = len(usual) == 1 && len(r.unseen) == 0
+	return true
+}
+
+// loaderDefault is the pattern of loader.conf's default entry, which may lack the file's suffix.
+func loaderDefault(data []byte) (pattern string) {
+	for _, text := range lines(data) {
+		if fields := strings.Fields(text); len(fields) > 1 && fields[0] == "default" {
+			pattern = fields[1]
+		}
+	}
+	if pattern != "" && !strings.HasSuffix(pattern, ".conf") && !strings.HasSuffix(pattern, "*") {
+		pattern += ".conf"
+	}
+	return pattern
+}
+
+// entries are those of a directory.
+func (r *reader) entries(dir string) (entries []Entry) {
+	list, err := r.ReadDir(dir)
 	if err != nil && !hostroot.Absent(err) {
-		r.unseen = append(r.unseen, entriesDir)
+		r.unseen = append(r.unseen, dir)
 	}
 	for _, e := range list {
-		name := entriesDir + "/" + e.Name
 		if !strings.HasSuffix(e.Name, ".conf") {
 			continue
 		}
-		if data := r.read(name); data != nil && len(entries) < maxEntries {
-			entries = append(entries, parseEntry(name, data))
+		if name := dir + "/" + e.Name; len(entries) < maxEntries {
+			if data := r.read(name); data != nil {
+				entries = append(entries, parseEntry(name, data))
+			}
 		}
 	}
-	s.readMenus(r, entries)
+	return entries
+}
+
+// readBoot reads /boot: entries of the Boot Loader Specification, and GRUB's menus.
+func (s *Sources) readBoot(r *reader) {
+	s.readMenus(r, r.entries(entriesDir))
 	// What could not be read may be the one.
 	s.Sure = s.Sure && len(r.unseen) == 0
 }
@@ -246,6 +302,7 @@ func (s *Sources) readMenus(r *reader, files []Entry) {
 		entries[i].blscfg = takesFiles
 	}
 	files = entries[:len(files)]
+	s.files = slices.Clone(files)
 	if len(entries) > 0 {
 		for _, name := range grubEnvironments {
 			if data := r.read(name); len(data) > 0 {
@@ -259,7 +316,7 @@ func (s *Sources) readMenus(r *reader, files []Entry) {
 	}
 	s.Want = cmp.Or(s.env[nextEntry].value, s.env[savedEntry].value)
 	var chosen []Entry
-	certain := true
+	certain := s.env[envBlock].value == "" || len(entries) < 2
 	for _, menu := range menus {
 		var known bool
 		more := false
@@ -280,7 +337,11 @@ func (s *Sources) readMenus(r *reader, files []Entry) {
 	case len(chosen) > 0 && len(chosen) == len(menus) && !slices.ContainsFunc(chosen, func(e Entry) bool { return !e.same(chosen[0]) }):
 		s.Entries, s.Sure = chosen[:1], true
 	default:
-		s.Entries, s.Sure = defaultEntries(entries, s.Want)
-		s.Sure = s.Sure && certain
+		if s.Entries, s.Sure = defaultEntries(entries, s.Want); !certain {
+			s.Sure = false
+			if s.Want != "" {
+				s.Entries = entries // it may be another one
+			}
+		}
 	}
 }

@@ -50,6 +50,10 @@ const (
 	idOption   = "$menuentry_id_option"
 )
 
+// envBlock is the variable of the environment block that says which blocks of the disk have
+// the rest of it, where GRUB cannot write to the file: on Btrfs.
+const envBlock = "env_block"
+
 // bootCounter is the variable of GRUB by which boots that failed are counted.
 const bootCounter = "boot_counter"
 
@@ -256,7 +260,8 @@ func (m *grubMenu) wanted(env map[string]grubVariable) (want string, known bool)
 	if other, ok := m.corrected[want]; ok {
 		want = other
 	}
-	return want, !m.vague && (!m.counts || env[bootCounter].value == "")
+	saves := m.next || strings.Trim(m.wants, "${}") == savedEntry
+	return want, !m.vague && (!m.counts || env[bootCounter].value == "") && (!saves || env[envBlock].value == "")
 }
 
 // chosen is the entry that GRUB boots by default; files are those that blscfg reads,

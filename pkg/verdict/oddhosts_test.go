@@ -414,6 +414,38 @@ func strangeHosts() (list []strangeHost) {
 		add("arguments: a menu, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", arg+"\n")), "unknown")
 		add("arguments: the same everywhere, and "+other, whole(requested, grubMenu, file(other, "x"), file("etc/kernel/cmdline", "ro\n")), "loaded")
 	}
+	// systemd-boot shows the entries of both partitions, and boots what loader.conf, or the firmware, names
+	// (loader.conf(5), systemd-boot(7)): GRUB's environment is what is left of GRUB.
+	loader := func(text string) hostcase.Entry { return file("boot/loader/loader.conf", text) }
+	onESP := func(esp, options string) hostcase.Entry {
+		return file(esp+"/loader/entries/b.conf", "title x\nlinux /vmlinuz-"+release+"\noptions "+options+"\n")
+	}
+	for _, sign := range []hostcase.Entry{loader("timeout 3\n"), file("efi/loader/loader.conf", ""), file("boot/EFI/systemd/systemd-bootx64.efi", "MZ"), file("boot/efi/EFI/systemd/systemd-bootx64.efi", "MZ")} {
+		add("systemd-boot: one entry, "+sign.Path, whole(requested, sign, entry("a", release, arg)), "blocked")
+		add("systemd-boot: one entry, and a rescue one, "+sign.Path, whole(requested, sign, entry("a", release, arg), entry("m-0-rescue", "0-rescue-m", "ro")), "blocked")
+		add("systemd-boot: all entries agree, "+sign.Path, whole(requested, sign, entry("a+3", release, arg), entry("b+0-3", release, arg), saved("a")), "blocked")
+		add("systemd-boot: what is left of GRUB, "+sign.Path, whole(requested, sign, entry("a", release, "ro"), entry("b", release, arg), saved("a")), "unknown")
+		add("systemd-boot: OSTree, "+sign.Path, whole(requested, sign, entry("ostree-1-x", release, arg), entry("ostree-2-x", release, "ro")), "unknown")
+		add("systemd-boot: an entry with and one without, "+sign.Path, whole(requested, sign, entry("a", release, "ro"), onESP("efi", arg)), "unknown")
+		add("systemd-boot: the only one is on the EFI partition, "+sign.Path, whole(requested, link("efi", "boot/efi"), sign, onESP("boot/efi", arg)), "blocked")
+		add("systemd-boot: none has it, "+sign.Path, cmdline(arg, requested, sign, entry("a", release, "ro"), onESP("boot/efi", "ro")), "loaded")
+	}
+	for text, want := range map[string]string{"default m-0-rescue.conf": "unknown", "default\t*rescue*": "unknown", "default m-0-rescue": "unknown", "default a.conf": "loaded", "#default m-0-rescue.conf": "loaded", "default @saved": "loaded"} {
+		add("systemd-boot: a rescue entry and "+text, whole(requested, loader(text+"\n"), entry("a", release, "ro"), entry("m-0-rescue", "0-rescue-m", arg)), want)
+	}
+	// On Btrfs the rest of GRUB's environment is in blocks beside the file, which SUSE's and Fedora's GRUB write to.
+	blocks := file("boot/grub2/grubenv", "# GRUB Environment Block\nenv_block=512+1\nsaved_entry=a\n####\n")
+	const loadsBlocks = "load_env\nif [ \"${env_block}\" ] ; then\n  set env_block=\"(${root})${env_block}\"\n  export env_block\n  load_env -f \"${env_block}\"\nfi\n"
+	two := func(a, b string) string {
+		return "menuentry a {\n linux /vmlinuz-" + release + " " + a + "\n}\nmenuentry b {\n linux /vmlinuz-" + release + " " + b + "\n}\n"
+	}
+	add("env_block: a menu", whole(requested, blocks, file("boot/grub2/grub.cfg", loadsBlocks+"set default=\"${saved_entry}\"\n"+two("ro", arg))), "unknown")
+	add("env_block: a menu with a default", whole(requested, blocks, file("boot/grub2/grub.cfg", loadsBlocks+"set default=0\n"+two("ro", arg))), "loaded")
+	add("env_block: a menu that agrees", whole(requested, blocks, file("boot/grub2/grub.cfg", loadsBlocks+"set default=\"${saved_entry}\"\n"+two(arg, arg+" x"))), "blocked")
+	add("env_block: entries", whole(requested, blocks, entry("a", release, "ro"), entry("b", release, arg), file("boot/grub2/grub.cfg", loadsBlocks+"set default=\"${saved_entry}\"\nblscfg\n")), "unknown")
+	add("env_block: entries alone", whole(requested, blocks, entry("a", release, "ro"), entry("b", release, arg)), "unknown")
+	add("env_block: one entry", whole(requested, blocks, entry("a", release, arg), file("boot/grub2/grub.cfg", loadsBlocks+"set default=\"${saved_entry}\"\nblscfg\n")), "blocked")
+	add("arguments: entries, and a default under a condition", whole(requested, entry("a", release, "ro"), entry("b", release, arg), file("boot/grub2/grub.cfg", "set default=a\nif [ y ]; then\n set default=b\nfi\nblscfg\n")), "unknown")
 	add("arguments: other files, commented", whole(requested, file("etc/cmdline.d/a.conf", "#module_blacklist=sctp\n"), file("etc/cmdline.d/a", "module_blacklist=sctp\n"), file("etc/default/u-boot", "#U_BOOT_PARAMETERS=\"module_blacklist=sctp\"\n"), file("etc/zipl.conf", "# parameters = module_blacklist=sctp\n")), "loaded")
 	add("arguments: default/grub commented", whole(requested, file("etc/default/grub", "#GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n")), "loaded")
 	add("arguments: default/grub single quotes", whole(requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT='quiet modprobe.blacklist=sctp'\n")), "unknown")
