@@ -7,8 +7,10 @@ import (
 	"iter"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/bootloader"
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -45,11 +47,6 @@ type NextBoot struct {
 }
 
 const (
-	// A file that transactional-update writes with each snapshot that it makes the default
-	// (set_reboot_level in its sbin/transactional-update), and zypper of other systems, too.
-	rebootNeeded        = "/run/reboot-needed"
-	transactionalUpdate = "/usr/sbin/transactional-update"
-
 	maxPending = 16
 	maxKernels = 64
 )
@@ -75,10 +72,8 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	if h.otherDeployment(sources) {
 		next.doubt(sources.Entries[0].File, "is the default, another deployment of OSTree, which has an /etc of its own")
 	}
-	if !h.builtin && h.has(transactionalUpdate) == AnswerTrue && h.has(rebootNeeded) != AnswerFalse {
-		next.doubt(rebootNeeded, "is there: the next boot may bring another snapshot of transactional-update")
-	}
 	if !h.builtin {
+		h.nextRoot(sources, &next)
 		nh.nextSysctls(m, now, &next)
 	}
 	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
@@ -405,9 +400,6 @@ func helperArgument(line string) Evidence {
 func (h *host) nextKernel(s bootloader.Sources, next *NextBoot) {
 	release, dir, chosen := "", "", false
 	switch {
-	case s.Staged && h.state == StateAbsent:
-		next.doubt(bootloader.StagedDeployment, "is a deployment that the next boot brings: whether it has "+h.target+" is not known")
-		return
 	case s.Sure:
 		release, dir = h.entryKernel(s.Entries[0])
 		chosen = true
@@ -468,6 +460,78 @@ func (h *host) anyKernel(s bootloader.Sources, next *NextBoot) {
 			next.Pending, next.Known = append(next.Pending, by), false
 		}
 	}
+}
+
+// waitingRoots are signs that the next boot brings other files than the root has: text is
+// what the sign has in it then, nil where it is enough that it is there; by is a program
+// of the system, where others write such a file, too.
+var waitingRoots = []struct {
+	file, by string
+	text     func() *regexp.Regexp
+	brings   string
+}{
+	// Written with each snapshot that is made the default (set_reboot_level in
+	// sbin/transactional-update), and by zypper of other systems.
+	{"/run/reboot-needed", "/usr/sbin/transactional-update", nil, "may bring another snapshot of transactional-update"},
+	{bootloader.StagedDeployment, "", nil, "brings another deployment of OSTree"},
+	{"/run/composefs/staged-deployment", "", nil, "brings another deployment of bootc"}, // crates/lib/src/composefs_consts.rs
+	// update_engine of Flatcar and Container-Optimized OS (update_attempter.cc, kUpdateCompletedMarker).
+	{"/run/update_engine_autoupdate_completed", "", nil, "brings what an update has written to the other partition"},
+	// Bottlerocket (thar-be-updates, UPDATE_STATUS_FILE): an update whose partition is the one to boot.
+	{"/run/cache/thar-be-updates/status.json", "", sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"Ready"`) }), "brings what an update has written to the other partition"},
+	// Ubuntu Core (boot/modeenv.go of snapd): a base or a kernel that is to be tried.
+	{"/var/lib/snapd/modeenv", "", sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^base_status=try$|^current_kernels=.*,`) }), "may bring another base or kernel"},
+	// systemd.offline-updates(7)
+	{"/system-update", "", nil, "installs updates"}, {"/etc/system-update", "", nil, "installs updates"},
+}
+
+// nextRoot looks for signs that the next boot's files are not those of the root.
+func (h *host) nextRoot(s bootloader.Sources, next *NextBoot) {
+	for _, w := range waitingRoots {
+		there := h.has(w.file) == AnswerTrue
+		if _, err := h.Readlink(w.file); err == nil {
+			there = true // wherever it leads
+		}
+		if w.by != "" {
+			there = h.has(w.by) == AnswerTrue && h.has(w.file) != AnswerFalse
+		}
+		if there && (w.text == nil || w.text().Match(h.script(w.file, true))) {
+			next.doubt(w.file, "is there: the next boot "+w.brings)
+			return
+		}
+	}
+	entries := s.Entries
+	if s.Sure {
+		entries = entries[:1]
+	}
+	for _, e := range entries {
+		for _, key := range rootArguments {
+			now, then := kernelarg.Value(h.cmdline, key), e.Argument(key)
+			if key == "rootflags" {
+				now, then = subvolume(now), subvolume(then)
+			}
+			if now == "" || then == "" || now == then || !s.Sure && key != "composefs" {
+				continue
+			}
+			if form, _, _ := strings.Cut(now, "="); key != "root" || strings.HasPrefix(then, form+"=") {
+				next.doubt(e.File, "has "+printable(key+"="+then)+", and this boot "+printable(now)+": its root is another one")
+				return
+			}
+		}
+	}
+}
+
+// rootArguments name the root: bootc's, that of an image, a snapshot of Btrfs, a file system.
+var rootArguments = []string{"composefs", "roothash", "usrhash", "verity.usrhash", "rootflags", "root"}
+
+// subvolume is the option that names one.
+func subvolume(flags string) string {
+	for option := range strings.SplitSeq(flags, ",") {
+		if strings.HasPrefix(option, "subvol") {
+			return option
+		}
+	}
+	return ""
 }
 
 // otherDeployment: the default entry boots another deployment of OSTree than this boot's.

@@ -309,6 +309,23 @@ func strangeHosts() (list []strangeHost) {
 	add("next snapshot: transactional-update has made one", whole(requested, transactional, file("run/reboot-needed", "reboot")), "unknown;warnings~=/run/reboot-needed")
 	add("next snapshot: none", whole(requested, transactional), "loaded")
 	add("next snapshot: no such system", whole(requested, file("run/reboot-needed", "")), "loaded")
+	for _, sign := range []hostcase.Entry{
+		file("run/composefs/staged-deployment", "{}"), file("run/update_engine_autoupdate_completed", ""), link("system-update", "/var/lib/system-update"), link("etc/system-update", "/var/lib/gone"),
+		file("run/cache/thar-be-updates/status.json", `{"update_state":"Ready","active_partition":{"image":{},"next_to_boot":false}}`), file("var/lib/snapd/modeenv", "mode=run\nbase=core22_1.snap\ntry_base=core22_2.snap\nbase_status=try\n"), file("var/lib/snapd/modeenv", "current_kernels=pc-kernel_1.snap,pc-kernel_2.snap\n"),
+	} {
+		add("next root: "+sign.Path+" "+sign.Content, whole(requested, sign), "unknown;warnings~=/"+sign.Path)
+		add("next root: stopped now, "+sign.Path+" "+sign.Content, whole(blacklisted, sign), "unknown;autoload=false")
+	}
+	for _, sign := range []hostcase.Entry{dir("run/composefs"), file("run/cache/thar-be-updates/status.json", `{"update_state":"Available"}`), file("var/lib/snapd/modeenv", "base=core22_1.snap\nbase_status=trying\ncurrent_kernels=pc-kernel_1.snap\n"), file("run/reboot-required", "")} {
+		add("next root: the same, "+sign.Path+" "+sign.Content, whole(requested, sign), "loaded")
+	}
+	for _, x := range [][3]string{
+		{"composefs=a", "composefs=b", "unknown"}, {"composefs=a", "composefs=a", "loaded"}, {"root=UUID=a", "root=UUID=b", "unknown"}, {"root=UUID=a", "root=UUID=a", "loaded"}, {"root=/dev/sda1", "root=UUID=a", "loaded"}, {"root=UUID=a", "root=LABEL=b", "loaded"},
+		{"rootflags=subvol=@/.snapshots/1/snapshot", "rootflags=subvol=@/.snapshots/2/snapshot", "unknown"}, {"rootflags=subvol=@,noatime", "rootflags=subvol=@", "loaded"}, {"roothash=1", "roothash=2", "unknown"}, {"usrhash=1", "usrhash=2", "unknown"}, {"usrhash=1", "usrhash=1", "loaded"}, {"", "root=UUID=a", "loaded"},
+	} {
+		add("next root: "+x[0]+", then "+x[1], cmdline(strings.TrimSpace("ro "+x[0]), requested, entry("a", release, "ro "+x[1])), x[2])
+		add("next root: "+x[0]+", then "+x[1]+" or the same", cmdline(strings.TrimSpace("ro "+x[0]), requested, entry("a", release, "ro "+x[1]), entry("b", release, "ro "+x[0])), map[bool]string{true: "unknown", false: "loaded"}[strings.HasPrefix(x[1], "composefs=b")])
+	}
 	add("next kernel: the only one has no release in its name, running lacks, newer has", withKernels(noSCTP(whole(requested, file("boot/grub/grub.cfg", "menuentry 'Arch' {\n linux /vmlinuz-linux ro\n}\n"))), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|loaded")
 	add("next kernel: a rescue kernel", whole(requested, entry("a", release, "ro"), entry("m-0-rescue", "0-rescue-m", "ro"), saved("m-0-rescue")), "unknown;warnings~=rescue")
 	add("next kernel: the only one has no release in its name, newer lacks", withKernels(whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n linux /vmlinuz ro\n}\n")), kernel(newer, "dummy")), "onboot=unknown")
@@ -330,7 +347,7 @@ func strangeHosts() (list []strangeHost) {
 	add("next kernel: a deployment's, which lacks it", deployment("dummy"), "onboot=unknown|blocked;warnings~="+newer)
 	add("next kernel: a deployment's, which is not seen", deployment(), "onboot=unknown")
 	add("next kernel: a staged deployment, running lacks", noSCTP(whole(requested, file("run/ostree/staged-deployment", "x"), file("run/ostree-booted", ""))), "onboot=unknown;reason=ModuleMissing")
-	add("next kernel: a staged deployment, running has", whole(requested, file("run/ostree/staged-deployment", "x"), file("run/ostree-booted", "")), "loaded")
+	add("next kernel: a staged deployment, running has", whole(requested, file("run/ostree/staged-deployment", "x"), file("run/ostree-booted", "")), "unknown")
 	sameRelease := func(now string) *hostcase.Case {
 		c := noSCTP(deployment("libcrc32c", "sctp"))
 		for i, e := range c.Entries {
