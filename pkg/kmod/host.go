@@ -98,6 +98,8 @@ type host struct {
 	unitsErr     *Evidence
 	// locked is a command of the boot by which later ones may load nothing.
 	locked *Evidence
+	// extension is one of systemd's that the next boot brings, or does not.
+	extension *Evidence
 	// askedArguments are arguments that conditions of these units ask for.
 	askedArguments []string
 

@@ -72,6 +72,9 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	if h.otherDeployment(sources) {
 		next.doubt(sources.Entries[0].File, "is the default, another deployment of OSTree, which has an /etc of its own")
 	}
+	if h.extension != nil && now.autoload.Cause != CauseDeniedByKernel {
+		next.Pending, next.Known = append(next.Pending, *h.extension), false
+	}
 	if !h.builtin {
 		h.nextRoot(sources, &next)
 		nh.nextSysctls(m, now, &next)

@@ -80,6 +80,7 @@ func (h *host) gatherUnits() {
 	h.loadUnit.also, h.loadUnit.doubts = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
 	h.gatherCommands(units, words, services)
 	h.gatherMentions(services)
+	h.gatherExtensions(services)
 	if units.Err != nil {
 		h.unitsErr = new(unreadable(units.ErrFile, units.Err))
 		h.notes = append(h.notes, Finding{Kind: FindingIncomplete, Evidence: []Evidence{*h.unitsErr}, Message: h.unitsErr.File + " " + h.unitsErr.Effect})

@@ -326,6 +326,47 @@ func strangeHosts() (list []strangeHost) {
 		add("next root: "+x[0]+", then "+x[1], cmdline(strings.TrimSpace("ro "+x[0]), requested, entry("a", release, "ro "+x[1])), x[2])
 		add("next root: "+x[0]+", then "+x[1]+" or the same", cmdline(strings.TrimSpace("ro "+x[0]), requested, entry("a", release, "ro "+x[1]), entry("b", release, "ro "+x[0])), map[bool]string{true: "unknown", false: "loaded"}[strings.HasPrefix(x[1], "composefs=b")])
 	}
+	// Extensions of systemd-sysext(8) and systemd-confext, and which of them the boot merges.
+	extended := func(es ...hostcase.Entry) *hostcase.Case {
+		const units = "usr/lib/systemd/system/"
+		c := whole(append(es, requested)...)
+		for name, over := range map[string]string{"systemd-sysext.service": "/var/lib/extensions", "systemd-confext.service": "/var/lib/confexts"} {
+			c.Entries = append(c.Entries, file(units+name, "[Unit]\nDefaultDependencies=no\nConditionDirectoryNotEmpty=|"+over+"\nBefore=sysinit.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart="+strings.TrimSuffix(name, ".service")+" refresh\n"),
+				link("etc/systemd/system/sysinit.target.wants/"+name, "/"+units+name))
+		}
+		return c
+	}
+	const stopsIt = "install sctp /bin/false\n"
+	for _, x := range [][3]string{
+		{"var/lib/extensions/", "usr/lib/", "usr/.systemd-sysext/extensions"}, {"etc/extensions/", "usr/lib/", "usr/.systemd-sysext/extensions"}, {"usr/lib/confexts/", "etc/", "etc/.systemd-confext/extensions"}, {"var/lib/confexts/", "etc/", "etc/.systemd-confext/extensions"}, {"usr/local/lib/confexts/", "etc/", "etc/.systemd-confext/extensions"},
+	} {
+		in, over, now := x[0], x[1], func(names string) hostcase.Entry { return file(x[2], names) }
+		add("extension: an image, "+in, extended(file(in+"a.raw", "x")), "unknown;warnings~=/"+in+"a.raw")
+		add("extension: a link to an image, "+in, extended(link(in+"a.raw", "/opt/a-1.raw"), file("opt/a-1.raw", "x")), "unknown")
+		add("extension: versions of an image, "+in, extended(file(in+"a.raw.v/a_1.raw", "x")), "unknown")
+		add("extension: an image that is merged, "+in, extended(file(in+"a.raw", "x"), now("a\nb\n"), dir(in+"b")), "loaded")
+		add("extension: an image that is gone, "+in, extended(now("a\n")), "unknown;warnings~="+x[2])
+		add("extension: no image, "+in, extended(file(in+"a.img", "x"), dir(in+"b")), "loaded")
+		add("extension: merged and not enabled, "+in, whole(requested, file(in+"a.raw", "x"), now("a\n")), "unknown")
+		add("extension: not enabled, "+in, whole(requested, file(in+"a.raw", "x")), "loaded")
+		add("extension: denied all the same, "+in, with(extended(file(in+"a.raw", "x")), func(c *hostcase.Case) { c.Cmdline, c.Denied = "ro module_blacklist=sctp\n", "sctp" }), "blocked")
+		for name, texts := range map[string][3]string{
+			"modprobe.d/x.conf": {stopsIt, "", "unknown"}, "modprobe.d/y.conf": {"install dccp /bin/false\n# sctp\n", "", "loaded"}, "modprobe.d/z.conf": {"", "blacklist sctp\n", "unknown"}, "modprobe.d/same.conf": {"blacklist sctp_diag\n", "blacklist sctp_diag\n", "loaded"}, "modprobe.d/all.conf": {"install s*p /bin/false\n", "", "unknown"},
+			"modprobe.d/needed.conf": {"install libcrc32c /bin/false\n", "", "unknown"}, "modules-load.d/k8s.conf": {"overlay\nbr_netfilter\n", "", "loaded"}, "sysctl.d/x.conf": {"kernel.modules_disabled=1\n", "", "unknown"}, "sysctl.d/y.conf": {"vm.swappiness=1\n", "", "loaded"},
+			"systemd/system/x.service": {"[Service]\nExecStartPre=/sbin/modprobe sctp\n", "", "unknown"}, "systemd/system/y.service": {"[Service]\nExecStart=/usr/bin/y\n", "", "loaded"}, "systemd/system/systemd-modules-load.service": {"x", "", "unknown"}, "systemd/system/z.service.d/x.conf": {"[Service]\nExecStartPre=/sbin/modprobe sctp\n", "", "unknown"}, "bash/x": {"sctp", "", "loaded"},
+		} {
+			c := extended(file(in+"a/"+over+name, texts[0]))
+			if texts[1] != "" {
+				c.Entries = append(c.Entries, file(over+name, texts[1]))
+			}
+			add("extension: a directory, "+in+"a/"+over+name, c, texts[2])
+			c = extended(file(in+"a/"+over+name, texts[0]), now("a\n"))
+			add("extension: a directory that is merged, "+in+"a/"+over+name, c, "loaded")
+		}
+	}
+	add("extension: modules", extended(dir("var/lib/extensions/a/usr/lib/modules")), "unknown")
+	add("extension: in memory, gone", extended(file("run/extensions/a.raw", "x")), "loaded")
+	add("extension: in memory, merged", extended(file("run/extensions/a.raw", "x"), file("usr/.systemd-sysext/extensions", "a\n")), "unknown")
 	add("next kernel: the only one has no release in its name, running lacks, newer has", withKernels(noSCTP(whole(requested, file("boot/grub/grub.cfg", "menuentry 'Arch' {\n linux /vmlinuz-linux ro\n}\n"))), kernel(newer, "libcrc32c", "sctp")), "onboot=unknown|loaded")
 	add("next kernel: a rescue kernel", whole(requested, entry("a", release, "ro"), entry("m-0-rescue", "0-rescue-m", "ro"), saved("m-0-rescue")), "unknown;warnings~=rescue")
 	add("next kernel: the only one has no release in its name, newer lacks", withKernels(whole(requested, file("boot/grub/grub.cfg", "menuentry 'x' {\n linux /vmlinuz ro\n}\n")), kernel(newer, "dummy")), "onboot=unknown")
