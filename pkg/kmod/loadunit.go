@@ -57,34 +57,46 @@ type loadUnit struct {
 // latestSystemdRules is a version whose command line is read as today's is.
 const latestSystemdRules = 248
 
-// readLoadUnit finds out whether the next boot runs systemd-modules-load. whole:
-// all of systemd is in the root.
-func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) loadUnit {
-	stopped := func(state UnitState, e Evidence) loadUnit {
-		e.Cause = CauseUnit
-		return loadUnit{state: state, runs: AnswerFalse, by: e}
-	}
-	unclear := func(state UnitState, e Evidence) loadUnit {
-		e.Cause = cmp.Or(e.Cause, CauseUnclear)
-		return loadUnit{state: state, runs: AnswerUnknown, by: e}
-	}
+// stopped is a unit that does not run, because of e.
+func stopped(state UnitState, e Evidence) loadUnit {
+	e.Cause = CauseUnit
+	return loadUnit{state: state, runs: AnswerFalse, by: e}
+}
+
+// unclear is a unit that may not run, because of e.
+func unclear(state UnitState, e Evidence) loadUnit {
+	e.Cause = cmp.Or(e.Cause, CauseUnclear)
+	return loadUnit{state: state, runs: AnswerUnknown, by: e}
+}
+
+// stoppedByArgument is the unit where an argument of the kernel's masks it, or has
+// something else started than the whole system.
+func stoppedByArgument(words []string) (unit loadUnit, found bool) {
 	for _, w := range words {
 		e := Evidence{File: procCmdline, Line: 1, Text: printable(w)}
 		switch key, value, _ := strings.Cut(w, "="); {
 		case key == "systemd.mask" && strings.TrimSuffix(value, ".service") == modulesLoadProgram:
 			e.Effect = "masks " + modulesLoadUnit + ", which reads modules-load.d"
-			return stopped(UnitMasked, e)
+			return stopped(UnitMasked, e), true
 		case w == "emergency", w == "-b", w == "systemd.unit=emergency.target", key == "systemd.run", key == "init" && path.Base(value) != "systemd" && value != initPaths[0]:
 			e.Effect = "starts less than the whole system: whether " + modulesLoadUnit + " runs is not known"
-			unit := unclear(UnitUnknown, e)
-			unit.other = true
-			return unit
 		case volatileRoot(key, value):
 			e.Effect = "makes a new root directory at each boot: what is written to it is gone then"
-			unit := unclear(UnitUnknown, e)
-			unit.other = true
-			return unit
+		default:
+			continue
 		}
+		unit = unclear(UnitUnknown, e)
+		unit.other = true
+		return unit, true
+	}
+	return unit, false
+}
+
+// readLoadUnit finds out whether the next boot runs systemd-modules-load. whole:
+// all of systemd is in the root.
+func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) loadUnit {
+	if unit, found := stoppedByArgument(words); found {
+		return unit
 	}
 	if early, err := h.Readlink(earlyMask); err == nil && early == "/dev/null" {
 		return unclear(UnitUnknown, Evidence{File: earlyMask, Effect: "masks " + modulesLoadUnit + " in this boot: what asked for that is not known"})
