@@ -17,10 +17,12 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/agent"
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
@@ -208,6 +210,16 @@ func (f *facts) Run(ctx context.Context, fire func(string)) error {
 // the Events have followed, too.
 const settled = 45 * time.Second
 
+// parallel does n things, sixteen at a time.
+func parallel(n int, do func(i int) error) error {
+	var all errgroup.Group
+	all.SetLimit(16)
+	for i := range n {
+		all.Go(func() error { return do(i) })
+	}
+	return all.Wait()
+}
+
 // many runs one agent per node, each with its own connection and token.
 func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away time.Duration) error {
 	client, err := cp.Client()
@@ -218,67 +230,43 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 	// from the API server what real ones never do.
 	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	var (
-		t       traffic
-		f       = &facts{changed: make(chan struct{})}
-		writers = make([]*nodewriter.Writer, nodes)
-		agents  = make([]*agent.Agent, nodes)
-		wg      sync.WaitGroup
-		next    atomic.Int64
-		failed  = make(chan error, 1)
+		t      traffic
+		f      = &facts{changed: make(chan struct{})}
+		agents = make([]*agent.Agent, nodes)
+		wg     sync.WaitGroup
 	)
 	t.reset()
 	f.reason.Store(verdict.ReasonModuleNotLoaded)
 	begin := time.Now()
-	for range 16 {
-		wg.Go(func() {
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= nodes || ctx.Err() != nil {
-					return
-				}
-				name := fmt.Sprintf("node-%04d", i)
-				err := func() error {
-					if _, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
-						return err
-					}
-					token, err := cp.NodeToken(ctx, controlplane.NodeTokenOptions{Node: name, Namespace: account, ServiceAccount: account})
-					if err != nil {
-						return err
-					}
-					conn, err := controlplane.Conn(cp.TokenConfig(token))
-					if err != nil {
-						return err
-					}
-					conn.HTTP.Transport = counted{&t, name, conn.HTTP.Transport}
-					w, err := nodewriter.NewWriter(nodewriter.Config{Conn: conn, Node: name, Events: true, Component: "sctp-agent"})
-					if err != nil {
-						return err
-					}
-					writers[i] = w
-					agents[i] = agent.New(agent.Config{Writer: w, Triggers: []agent.Trigger{f}, Assess: func(context.Context) verdict.Report {
-						r := verdict.Judge(verdict.Facts{Node: name})
-						r.Reason = f.reason.Load().(verdict.Reason)
-						r.Ready = r.Reason.Ready()
-						r.Kernel.BootID = "11111111-1111-4111-8111-111111111111"
-						return r
-					}})
-					return nil
-				}()
-				if err != nil {
-					select {
-					case failed <- err:
-					default:
-					}
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	select {
-	case err := <-failed:
+	err = parallel(nodes, func(i int) error {
+		name := fmt.Sprintf("node-%04d", i)
+		if _, err := client.CoreV1().Nodes().Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
+			return err
+		}
+		token, err := cp.NodeToken(ctx, controlplane.NodeTokenOptions{Node: name, Namespace: account, ServiceAccount: account})
+		if err != nil {
+			return err
+		}
+		conn, err := controlplane.Conn(cp.TokenConfig(token))
+		if err != nil {
+			return err
+		}
+		conn.HTTP.Transport = counted{&t, name, conn.HTTP.Transport}
+		w, err := nodewriter.NewWriter(nodewriter.Config{Conn: conn, Node: name, Events: true, Component: "sctp-agent"})
+		if err != nil {
+			return err
+		}
+		agents[i] = agent.New(agent.Config{Writer: w, Triggers: []agent.Trigger{f}, Assess: func(context.Context) verdict.Report {
+			r := verdict.Judge(verdict.Facts{Node: name})
+			r.Reason = f.reason.Load().(verdict.Reason)
+			r.Ready = r.Reason.Ready()
+			r.Kernel.BootID = "11111111-1111-4111-8111-111111111111"
+			return r
+		}})
+		return nil
+	})
+	if err != nil {
 		return err
-	default:
 	}
 	fmt.Printf("%d Nodes and tokens made in %s\n", nodes, time.Since(begin).Round(time.Second))
 	ctx, stop := context.WithCancel(ctx)
@@ -295,7 +283,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 		// API server says then.
 		want := f.reason.Load().(verdict.Reason)
 		for wrong := nodes; wrong > 0; {
-			sleep(ctx, time.Second)
+			backoff.Sleep(ctx, time.Second)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -316,7 +304,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 				}
 			}
 		}
-		sleep(ctx, settled)
+		backoff.Sleep(ctx, settled)
 		s := t.sums()
 		fmt.Printf("%s\n", what)
 		fmt.Printf("    labelled: half after %.1f s, 95 %% %.1f s, 99 %% %.1f s, all %.1f s\n", s.after(.5), s.after(.95), s.after(.99), s.after(1))
@@ -343,7 +331,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 		return err
 	}
 	f.set(verdict.ReasonProbeFailed)
-	sleep(ctx, away)
+	backoff.Sleep(ctx, away)
 	return converge(fmt.Sprintf("API server back after %s, all flipped", away), func() error {
 		return cp.StartComponent(ctx, controlplane.APIServer)
 	})

@@ -25,6 +25,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 )
 
@@ -215,13 +216,13 @@ func single(ctx context.Context, cp *controlplane.ControlPlane, dir string, subj
 		}
 		defer s.end()
 	}
-	sleep(ctx, 5*time.Second)
+	backoff.Sleep(ctx, 5*time.Second)
 	started := map[*subject]used{}
 	for _, s := range subjects {
 		started[s] = usage(s.cmd.Process.Pid)
 	}
 	// The Event on the first verdict follows within half a minute.
-	sleep(ctx, settled)
+	backoff.Sleep(ctx, settled)
 	events, err := cp.AuditEvents()
 	if err != nil {
 		return err
@@ -231,7 +232,7 @@ func single(ctx context.Context, cp *controlplane.ControlPlane, dir string, subj
 		s.requests, s.writes = count(events, s.node)
 	}
 	for end := time.Now().Add(rest); ctx.Err() == nil && time.Now().Before(end); {
-		sleep(ctx, min(time.Second, time.Until(end)))
+		backoff.Sleep(ctx, min(time.Second, time.Until(end)))
 		for _, s := range subjects {
 			s.after = usage(s.cmd.Process.Pid)
 			s.most = max(s.most, s.after.rss)
@@ -275,7 +276,7 @@ func cycle(ctx context.Context, s *subject, during time.Duration) (string, error
 		return "", err
 	}
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	sleep(ctx, 3*time.Second)
+	backoff.Sleep(ctx, 3*time.Second)
 	assessments := func() (float64, error) {
 		resp, err := http.Get("http://" + address + "/metrics")
 		if err != nil {
@@ -298,7 +299,7 @@ func cycle(ctx context.Context, s *subject, during time.Duration) (string, error
 		return "", err
 	}
 	u0 := usage(cmd.Process.Pid)
-	sleep(ctx, during)
+	backoff.Sleep(ctx, during)
 	u1 := usage(cmd.Process.Pid)
 	n1, err := assessments()
 	if err != nil {
@@ -366,13 +367,4 @@ func count(events []controlplane.AuditEvent, node string) (requests, writes int)
 		}
 	}
 	return requests, writes
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }

@@ -32,6 +32,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/internal/kubeconn"
 	"github.com/sctp-agent/sctp-agent/internal/mesh"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/conclusion"
@@ -156,7 +157,7 @@ func benchMesh(ctx context.Context, nodes int, rest time.Duration) error {
 			return fmt.Errorf("%s: %w", what, err)
 		}
 		for !done() || time.Since(start) < least {
-			sleep(ctx, time.Second)
+			backoff.Sleep(ctx, time.Second)
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -180,7 +181,7 @@ func benchMesh(ctx context.Context, nodes int, rest time.Duration) error {
 	if err := phase(fmt.Sprintf("%d agents start each second, until each has the list", rolledOut), 0, func() error {
 		for _, a := range agents {
 			a.start(ctx)
-			sleep(ctx, time.Second/rolledOut)
+			backoff.Sleep(ctx, time.Second/rolledOut)
 		}
 		return nil
 	}, know); err != nil {
@@ -190,7 +191,7 @@ func benchMesh(ctx context.Context, nodes int, rest time.Duration) error {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	fmt.Printf("    heap of an agent with that list: %.0f kB\n", float64(after.HeapAlloc-before.HeapAlloc)/float64(nodes)/1e3)
-	sleep(ctx, settled)
+	backoff.Sleep(ctx, settled)
 
 	if err := phase("at rest", rest, func() error { return nil }, now); err != nil {
 		return err
@@ -223,28 +224,6 @@ func benchMesh(ctx context.Context, nodes int, rest time.Duration) error {
 			return err
 		})
 	}, now)
-}
-
-// parallel does n things, sixteen at a time.
-func parallel(n int, do func(i int) error) error {
-	var (
-		wg     sync.WaitGroup
-		next   atomic.Int64
-		failed = make(chan error, 16)
-	)
-	for range 16 {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				if err := do(i); err != nil {
-					failed <- err
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
-	close(failed)
-	return <-failed
 }
 
 // place makes a node's pod, with a new address, and says of it what kubelet does.
@@ -349,7 +328,7 @@ func (c *meshCluster) sliced(ctx context.Context, nodes int) error {
 			fmt.Printf("mesh: %d EndpointSlices, %.0f kB of JSON each\n", len(list.Items), float64(size)/float64(len(list.Items))/1e3)
 			return nil
 		}
-		sleep(ctx, time.Second)
+		backoff.Sleep(ctx, time.Second)
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -435,7 +414,7 @@ func (k meshKept) Close()                                      {}
 func (a *meshAgent) ask(ctx context.Context, asked mesh.Peer, about string, kind conclusion.Kind) (picture.State, error) {
 	b := a.cluster.live(asked.Address)
 	if b == nil {
-		sleep(ctx, 2*time.Second)
+		backoff.Sleep(ctx, 2*time.Second)
 		return picture.StateUnknown, errors.New("no connection")
 	}
 	ctx, cancel := context.WithTimeout(ctx, 4500*time.Millisecond)

@@ -15,7 +15,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/sctp-agent/sctp-agent/test/cache"
 )
 
 // Component is a program of the control plane, by the name of its binary.
@@ -75,20 +75,6 @@ func (p Progress) String() string {
 	return fmt.Sprintf("%s: compiling, %d of at most %d packages, %s", p.Component, p.Compiled, p.Packages, p.Elapsed.Round(time.Second))
 }
 
-// CacheDir is where built programs are kept: $SCTP_AGENT_CACHE/bin, or
-// sctp-agent/bin in the user's cache directory.
-func CacheDir() (string, error) {
-	if dir := os.Getenv("SCTP_AGENT_CACHE"); dir != "" {
-		dir, err := filepath.Abs(dir)
-		return filepath.Join(dir, "bin"), err
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "", fmt.Errorf("finding a place for the build cache: %w", err)
-	}
-	return filepath.Join(home, ".cache", "sctp-agent", "bin"), nil
-}
-
 // Binaries says where built components are.
 type Binaries struct{ dirs map[Component]string }
 
@@ -110,10 +96,11 @@ func Build(ctx context.Context, progress func(Progress), components ...Component
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	cache, err := CacheDir()
+	root, err := cache.Dir()
 	if err != nil {
 		return Binaries{}, err
 	}
+	dir := filepath.Join(root, "bin")
 	bin := Binaries{dirs: map[Component]string{}}
 	missing := false
 	for _, c := range components {
@@ -121,7 +108,7 @@ func Build(ctx context.Context, progress func(Progress), components ...Component
 		if err != nil {
 			return Binaries{}, err
 		}
-		bin.dirs[c] = filepath.Join(cache, key)
+		bin.dirs[c] = filepath.Join(dir, key)
 		if err := os.MkdirAll(bin.dirs[c], 0o755); err != nil {
 			return Binaries{}, fmt.Errorf("creating the build cache: %w", err)
 		}
@@ -130,7 +117,7 @@ func Build(ctx context.Context, progress func(Progress), components ...Component
 		}
 	}
 	if missing {
-		unlock, err := lock(ctx, filepath.Join(cache, "lock"))
+		unlock, err := cache.Lock(ctx, "bin/build")
 		if err != nil {
 			return Binaries{}, err
 		}
@@ -141,7 +128,7 @@ func Build(ctx context.Context, progress func(Progress), components ...Component
 			progress(Progress{Component: c, Done: true, Cached: true})
 			continue
 		}
-		if err := build(ctx, cache, c, bin.Path(c), progress); err != nil {
+		if err := build(ctx, dir, c, bin.Path(c), progress); err != nil {
 			return Binaries{}, err
 		}
 	}
@@ -280,28 +267,4 @@ func build(ctx context.Context, cache string, c Component, dst string, progress 
 	p.Done = true
 	report()
 	return nil
-}
-
-// lock takes an advisory lock that ends with the process.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, fmt.Errorf("locking the build cache: %w", err)
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			f.Close()
-			return nil, fmt.Errorf("locking the build cache %s: %w", path, err)
-		}
-		select {
-		case <-ctx.Done():
-			f.Close()
-			return nil, fmt.Errorf("waiting for another build of the control plane: %w", context.Cause(ctx))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }

@@ -112,7 +112,7 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	}
 	// Ports are picked, then bound by the child: somebody else may be faster.
 	for attempt := 0; ; attempt++ {
-		ports, err := freePorts(2)
+		ports, err := FreePorts(2)
 		if err != nil {
 			return err
 		}
@@ -137,7 +137,8 @@ func (cp *ControlPlane) start(ctx context.Context) error {
 	return nil
 }
 
-func freePorts(n int) ([]int, error) {
+// FreePorts are so many TCP ports of the loopback that nobody listens on.
+func FreePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -199,7 +200,7 @@ func (cp *ControlPlane) writePKI() error {
 }
 
 func (cp *ControlPlane) args(c Component) ([]string, error) {
-	etcd := "http://127.0.0.1:" + strconv.Itoa(cp.etcdPort)
+	etcd := cp.EtcdURL()
 	switch c {
 	case Etcd:
 		return append([]string{
@@ -260,7 +261,7 @@ func (cp *ControlPlane) ready(c Component) func(context.Context) error {
 	}
 	switch c {
 	case Etcd:
-		return get(http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/readyz", cp.etcdPort))
+		return get(http.DefaultClient, cp.EtcdURL()+"/readyz")
 	case APIServer:
 		return func(ctx context.Context) error {
 			cfg := rest.AnonymousClientConfig(&rest.Config{Host: cp.URL(), TLSClientConfig: rest.TLSClientConfig{CAData: cp.CA()}})
@@ -313,7 +314,7 @@ func (cp *ControlPlane) Kill(c Component) error {
 	if err != nil {
 		return err
 	}
-	<-p.done
+	<-p.Done
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	delete(cp.procs, c)
@@ -380,7 +381,7 @@ func (cp *ControlPlane) PID(c Component) int {
 	cp.mu.Lock()
 	defer cp.mu.Unlock()
 	if p := cp.procs[c]; p != nil {
-		return p.cmd.Process.Pid
+		return p.Cmd.Process.Pid
 	}
 	return 0
 }
@@ -461,18 +462,17 @@ func Conn(cfg *rest.Config) (*kubeconn.Conn, error) {
 // Kubeconfig writes a client's configuration as a kubeconfig, for the server at
 // the given URL (cp.URL() or cp.GuestURL()).
 func Kubeconfig(cfg *rest.Config, server string) ([]byte, error) {
-	kc := clientcmdapi.NewConfig()
-	kc.Clusters["default"] = &clientcmdapi.Cluster{Server: server, CertificateAuthorityData: cfg.CAData}
-	kc.AuthInfos["default"] = &clientcmdapi.AuthInfo{
-		ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData, Token: cfg.BearerToken,
-	}
-	kc.Contexts["default"] = &clientcmdapi.Context{Cluster: "default", AuthInfo: "default"}
-	kc.CurrentContext = "default"
-	b, err := clientcmd.Write(*kc)
-	if err != nil {
-		return nil, fmt.Errorf("writing a kubeconfig: %w", err)
-	}
-	return b, nil
+	const name = "default"
+	return clientcmd.Write(clientcmdapi.Config{
+		CurrentContext: name,
+		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},
+		Clusters: map[string]*clientcmdapi.Cluster{name: {
+			Server: server, CertificateAuthorityData: cfg.CAData,
+		}},
+		AuthInfos: map[string]*clientcmdapi.AuthInfo{name: {
+			Token: cfg.BearerToken, ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData,
+		}},
+	})
 }
 
 func (cp *ControlPlane) writeKubeconfig(name, user string, groups ...string) (string, error) {
@@ -481,10 +481,10 @@ func (cp *ControlPlane) writeKubeconfig(name, user string, groups ...string) (st
 		return "", err
 	}
 	b, err := Kubeconfig(cfg, cp.URL())
-	if err != nil {
-		return "", err
+	if err == nil {
+		err = os.WriteFile(cp.path(name), b, 0o600)
 	}
-	if err := os.WriteFile(cp.path(name), b, 0o600); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("writing a kubeconfig: %w", err)
 	}
 	return cp.path(name), nil

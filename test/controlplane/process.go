@@ -7,21 +7,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/test/child"
 )
 
-// process is a child that does not outlive us.
+// process is a component that runs.
 type process struct {
+	*child.Process
 	name    string
 	logPath string
-	cmd     *exec.Cmd
-	done    chan struct{} // closed when it has ended
-	err     error         // how it ended; valid after done
 }
 
 func startProcess(name, logPath string, argv ...string) (*process, error) {
@@ -30,39 +29,24 @@ func startProcess(name, logPath string, argv ...string) (*process, error) {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
 	defer log.Close()
-	p := &process{name: name, logPath: logPath, done: make(chan struct{})}
-	p.cmd = exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	// etcd leaves its peers' socket in its working directory.
-	p.cmd.Dir = filepath.Dir(logPath)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	started := make(chan error, 1)
-	go func() {
-		// PR_SET_PDEATHSIG(2const): the signal comes when the *thread* that
-		// forked ends. Hold on to that thread for the child's life.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := p.cmd.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
-	if err := <-started; err != nil {
+	cmd.Dir = filepath.Dir(logPath)
+	cmd.Stdout, cmd.Stderr = log, log
+	p, err := child.Start(cmd)
+	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	return p, nil
+	return &process{p, name, logPath}, nil
 }
 
 func (p *process) signal(sig syscall.Signal) error {
 	select {
-	case <-p.done:
-		return fmt.Errorf("signalling %s: it has ended: %v", p.name, p.err)
+	case <-p.Done:
+		return fmt.Errorf("signalling %s: it has ended: %v", p.name, p.Err)
 	default:
 	}
-	if err := p.cmd.Process.Signal(sig); err != nil {
+	if err := p.Cmd.Process.Signal(sig); err != nil {
 		return fmt.Errorf("signalling %s: %w", p.name, err)
 	}
 	return nil
@@ -77,7 +61,7 @@ func (p *process) awaitStopped() error {
 	for {
 		var info unix.Siginfo
 		// WNOWAIT: how it ended is for Wait to collect.
-		err := unix.Waitid(unix.P_PID, p.cmd.Process.Pid, &info, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
+		err := unix.Waitid(unix.P_PID, p.Cmd.Process.Pid, &info, unix.WSTOPPED|unix.WEXITED|unix.WNOWAIT, nil)
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
@@ -96,12 +80,12 @@ func (p *process) stop(grace time.Duration) {
 	_ = p.signal(syscall.SIGCONT)
 	_ = p.signal(syscall.SIGTERM)
 	select {
-	case <-p.done:
+	case <-p.Done:
 		return
 	case <-time.After(grace):
 	}
 	_ = p.signal(syscall.SIGKILL)
-	<-p.done
+	<-p.Done
 }
 
 // await polls ready until it returns nil, and gives up early if the process
@@ -116,8 +100,8 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 			return nil
 		}
 		select {
-		case <-p.done:
-			return &endedError{p.name, p.err, tail(p.logPath)}
+		case <-p.Done:
+			return &endedError{p.name, p.Err, tail(p.logPath)}
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s to be ready: %w (last: %v)\n%s", p.name, context.Cause(ctx), last, tail(p.logPath))
 		case <-time.After(50 * time.Millisecond):

@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -75,10 +76,7 @@ func (cp *ControlPlane) nodeToken(ctx context.Context, opts NodeTokenOptions) (s
 	if err != nil {
 		return "", err
 	}
-	ttl := opts.TTL
-	if ttl == 0 {
-		ttl = 24 * time.Hour
-	}
+	ttl := cmp.Or(opts.TTL, 24*time.Hour)
 	granted := int64(max(ttl, 10*time.Minute).Seconds())
 	req, err := core.ServiceAccounts(opts.Namespace).CreateToken(ctx, opts.ServiceAccount, &authenticationv1.TokenRequest{
 		Spec: authenticationv1.TokenRequestSpec{
@@ -97,29 +95,30 @@ func (cp *ControlPlane) nodeToken(ctx context.Context, opts NodeTokenOptions) (s
 
 // withExpiry signs a service-account token's claims again, with another expiry.
 func (cp *ControlPlane) withExpiry(token string, expiry time.Time) (string, error) {
+	failed := func(err error) (string, error) { return "", fmt.Errorf("signing a token again: %w", err) }
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return "", errors.New("signing a token again: not a JWT")
+		return failed(errors.New("not a JWT"))
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return "", fmt.Errorf("signing a token again: %w", err)
+		return failed(err)
 	}
 	var claims map[string]any
 	if err := json.Unmarshal(payload, &claims); err != nil {
-		return "", fmt.Errorf("signing a token again: %w", err)
+		return failed(err)
 	}
 	claims["exp"] = expiry.Unix()
 	claims["nbf"] = min(expiry.Unix(), time.Now().Unix()) - 3600
 	claims["iat"] = claims["nbf"]
 	if payload, err = json.Marshal(claims); err != nil {
-		return "", fmt.Errorf("signing a token again: %w", err)
+		return failed(err)
 	}
 	signed := parts[0] + "." + base64.RawURLEncoding.EncodeToString(payload)
 	sum := sha256.Sum256([]byte(signed))
 	r, s, err := ecdsa.Sign(rand.Reader, cp.saKey, sum[:])
 	if err != nil {
-		return "", fmt.Errorf("signing a token again: %w", err)
+		return failed(err)
 	}
 	// RFC 7518 section 3.4: ES256 is R and S, 32 octets each.
 	sig := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)

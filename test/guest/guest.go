@@ -21,6 +21,7 @@ package guest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/gob"
 	"errors"
@@ -35,11 +36,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/yamux"
 
+	"github.com/sctp-agent/sctp-agent/test/child"
 	"github.com/sctp-agent/sctp-agent/test/guest/internal/wire"
 )
 
@@ -131,29 +132,18 @@ type BootReport = wire.Boot
 
 // running is one life of the virtual machine, from power-on to power-off.
 type running struct {
-	cmd     *exec.Cmd
+	*child.Process
 	dir     string
 	session *yamux.Session
-	exited  chan struct{}
-	err     error // after exited
 }
 
 // Boot prepares what is not in the cache yet, which takes minutes at the very
 // first time, and boots a guest. The context bounds the boot, not the guest's
 // life: call [Guest.Close].
 func Boot(ctx context.Context, cfg Config) (*Guest, error) {
-	if cfg.Kernel == "" {
-		cfg.Kernel = Linux61
-	}
-	if cfg.Name == "" {
-		cfg.Name = "guest"
-	}
-	if cfg.MemoryMiB == 0 {
-		cfg.MemoryMiB = 512
-	}
-	if cfg.CPUs == 0 {
-		cfg.CPUs = 1
-	}
+	cfg.Name = cmp.Or(cfg.Name, "guest")
+	cfg.MemoryMiB = cmp.Or(cfg.MemoryMiB, 512)
+	cfg.CPUs = cmp.Or(cfg.CPUs, 1)
 	img, err := buildImage(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the guest %s: %w", cfg.Name, err)
@@ -169,9 +159,6 @@ func Boot(ctx context.Context, cfg Config) (*Guest, error) {
 // Prepare fetches and builds what guests of this configuration need, without
 // booting one.
 func Prepare(ctx context.Context, cfg Config) error {
-	if cfg.Kernel == "" {
-		cfg.Kernel = Linux61
-	}
 	_, err := buildImage(ctx, cfg)
 	return err
 }
@@ -187,7 +174,7 @@ func (g *Guest) start(ctx context.Context, files []File) (err error) {
 	if err != nil {
 		return err
 	}
-	r := &running{dir: dir, exited: make(chan struct{})}
+	r := &running{dir: dir}
 	initrd := filepath.Join(dir, "initrd")
 	if err := g.writeInitrd(initrd, files); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
@@ -199,14 +186,10 @@ func (g *Guest) start(ctx context.Context, files []File) (err error) {
 	}
 	defer ln.Close()
 
-	r.cmd = exec.Command(g.image.machine.qemu[0], g.arguments(initrd, socket)...)
-	r.cmd.Stdout, r.cmd.Stderr = g.console, g.console
+	cmd := exec.Command(g.image.machine.qemu[0], g.arguments(initrd, socket)...)
+	cmd.Stdout, cmd.Stderr = g.console, g.console
 	// A test that is killed takes its guests with it.
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := startWithParent(r.cmd, func() { // waits in the thread that started it
-		r.err = r.cmd.Wait()
-		close(r.exited)
-	}); err != nil {
+	if r.Process, err = child.Start(cmd); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	boot, err := g.connect(ctx, r, ln)
@@ -287,8 +270,8 @@ func (g *Guest) connect(ctx context.Context, r *running, ln net.Listener) (BootR
 	defer cancel(nil)
 	go func() {
 		select {
-		case <-r.exited:
-			cancel(fmt.Errorf("QEMU ended: %v", r.err))
+		case <-r.Done:
+			cancel(fmt.Errorf("QEMU ended: %v", r.Err))
 		case <-ctx.Done():
 		}
 	}()
@@ -304,14 +287,11 @@ func (g *Guest) connect(ctx context.Context, r *running, ln net.Listener) (BootR
 	if r.session, err = yamux.Client(conn, wire.Config()); err != nil {
 		return BootReport{}, err
 	}
-	var boot BootReport
-	if err := r.call(ctx, wire.Request{Hello: &wire.Hello{}}, &boot); err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
+	answer, err := r.call(ctx, wire.Request{Hello: &wire.Hello{}})
+	if err != nil {
 		return BootReport{}, fmt.Errorf("waiting for the guest: %w", err)
 	}
-	return boot, nil
+	return answer.Boot, nil
 }
 
 // open starts a request. Cancelling the context ends it.
@@ -349,22 +329,30 @@ func (s *stream) close() {
 }
 
 // call makes a request with one answer.
-func (r *running) call(ctx context.Context, req wire.Request, answer any) error {
+func (r *running) call(ctx context.Context, req wire.Request) (wire.Answer, error) {
 	s, err := r.open(ctx, req)
 	if err != nil {
-		return err
+		return wire.Answer{}, err
 	}
 	defer s.close()
-	err = s.dec.Decode(answer)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	return s.answer(ctx)
+}
+
+// answer waits for it.
+func (s *stream) answer(ctx context.Context) (a wire.Answer, err error) {
+	err = s.dec.Decode(&a)
+	switch {
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case err == nil && a.Err != "":
+		err = errors.New(a.Err)
 	}
-	return err
+	return a, err
 }
 
 func (r *running) stop() {
-	_ = r.cmd.Process.Kill()
-	<-r.exited
+	_ = r.Cmd.Process.Kill()
+	<-r.Done
 	if r.session != nil {
 		_ = r.session.Close()
 	}
@@ -388,7 +376,7 @@ func (g *Guest) wrap(r *running, what string, err error) error {
 	}
 	err = fmt.Errorf("guest %s: %s: %w", g.cfg.Name, what, err)
 	select {
-	case <-r.exited:
+	case <-r.Done:
 		return fmt.Errorf("%w; the guest is gone; the end of its console:\n%s", err, g.console.tail())
 	default:
 		return err
@@ -494,11 +482,7 @@ func (g *Guest) PutFile(ctx context.Context, f File) error {
 	if err != nil {
 		return err
 	}
-	var done wire.Done
-	err = r.call(ctx, wire.Request{Put: &f}, &done)
-	if err == nil && done.Err != "" {
-		err = errors.New(done.Err)
-	}
+	_, err = r.call(ctx, wire.Request{Put: &f})
 	return g.wrap(r, "putting "+f.Path, err)
 }
 
@@ -508,11 +492,7 @@ func (g *Guest) GetFile(ctx context.Context, path string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	var answer wire.Files
-	err = r.call(ctx, wire.Request{Get: path}, &answer)
-	if err == nil && answer.Err != "" {
-		err = errors.New(answer.Err)
-	}
+	answer, err := r.call(ctx, wire.Request{Get: path})
 	if err != nil {
 		return File{}, g.wrap(r, "getting "+path, err)
 	}
@@ -532,13 +512,9 @@ func (g *Guest) Dial(ctx context.Context, network, address string) (net.Conn, er
 		return nil, g.wrap(r, what, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.SetDeadline(time.Unix(1, 0)) })
-	var done wire.Done
-	err = s.dec.Decode(&done)
+	_, err = s.answer(ctx)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
-	}
-	if err == nil && done.Err != "" {
-		err = errors.New(done.Err)
 	}
 	if err != nil {
 		s.close()
@@ -559,11 +535,7 @@ func (g *Guest) Reboot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var saved wire.Files
-	err = r.call(ctx, wire.Request{Save: disk}, &saved)
-	if err == nil && saved.Err != "" {
-		err = errors.New(saved.Err)
-	}
+	saved, err := r.call(ctx, wire.Request{Save: disk})
 	if err != nil {
 		return g.wrap(r, "saving its disk", err)
 	}

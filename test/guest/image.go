@@ -2,6 +2,7 @@ package guest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"debug/elf"
@@ -11,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -80,6 +82,7 @@ var busyboxApplets = strings.Fields(`[ awk basename cat chgrp chmod chown chroot
 	usleep vi watch wc wget which xargs yes`)
 
 func buildImage(ctx context.Context, cfg Config) (image, error) {
+	cfg.Kernel = cmp.Or(cfg.Kernel, Linux61)
 	m, err := cfg.Kernel.machine()
 	if err != nil {
 		return image{}, err
@@ -100,7 +103,7 @@ func buildImage(ctx context.Context, cfg Config) (image, error) {
 	if err != nil {
 		return image{}, fmt.Errorf("fetching the user space of %s: %w", m.suite, err)
 	}
-	init, err := buildInit(ctx, m.arch)
+	init, err := goBuild(ctx, m.arch, testModule+"/guest/init", "build") // the guest's first process
 	if err != nil {
 		return image{}, err
 	}
@@ -145,12 +148,6 @@ func buildImage(ctx context.Context, cfg Config) (image, error) {
 // imageVersion changes when the code below makes something else of the same
 // inputs.
 const imageVersion = 2
-
-// buildInit compiles the guest's first process. The go command's cache makes
-// this a matter of a moment.
-func buildInit(ctx context.Context, arch string) ([]byte, error) {
-	return goBuild(ctx, arch, testModule+"/guest/init", "build")
-}
 
 type builder struct {
 	tree    string
@@ -463,13 +460,7 @@ func (b *builder) modules(ctx context.Context, kernelTree, release string, own, 
 	}
 	defer os.RemoveAll(root)
 	dir := filepath.Join(root, "lib/modules", release)
-	files := slices.Sorted(func(yield func(string) bool) {
-		for f := range picked {
-			if !yield(f) {
-				return
-			}
-		}
-	})
+	files := slices.Sorted(maps.Keys(picked))
 	for _, f := range append(files, "modules.builtin", "modules.builtin.modinfo", "modules.order") {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, f)), 0o755); err != nil {
 			return err

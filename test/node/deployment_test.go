@@ -230,7 +230,7 @@ func (d *deployment) start(ctx context.Context, cfg node.Config) {
 		d.Fatal(err)
 	}
 	d.kubectl = bin.Path(controlplane.Kubectl)
-	config, err := node.Kubeconfig(d.cp.Admin(), d.cp.URL())
+	config, err := controlplane.Kubeconfig(d.cp.Admin(), d.cp.URL())
 	if err != nil {
 		d.Fatal(err)
 	}

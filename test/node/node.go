@@ -10,6 +10,7 @@ package node
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -23,32 +24,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
 
+	"github.com/sctp-agent/sctp-agent/test/child"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 	"github.com/sctp-agent/sctp-agent/test/node/internal/guestapi"
 )
-
-// ControlPlane is what a node wants of the cluster that it joins.
-// [controlplane.ControlPlane] has it.
-type ControlPlane interface {
-	GuestURL() string
-	CA() []byte
-	ClientConfig(user string, groups ...string) (*rest.Config, error)
-}
 
 // Config of a node.
 type Config struct {
 	// Name of the Node and of the host.
 	Name string
 	// ControlPlane to join; nil boots a guest without kubelet.
-	ControlPlane ControlPlane
+	ControlPlane *controlplane.ControlPlane
 	// Link to the other nodes; nil for a node alone.
 	Link *Link
 	// KubeProxy runs kube-proxy in this mode; without it no Service works, nor
@@ -95,9 +87,8 @@ type Node struct {
 	token string
 	http  *http.Client
 
-	done chan struct{} // closed when QEMU has ended
-	err  error         // how; valid after done
-	qemu *exec.Cmd
+	qemu   *child.Process
+	stderr bytes.Buffer // QEMU's; complete when it has ended
 }
 
 // Boot starts a guest and returns once its guestd answers; kubelet is then
@@ -111,7 +102,7 @@ func Boot(ctx context.Context, cfg Config) (*Node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("booting node %s: %w", cfg.Name, err)
 	}
-	n := &Node{cfg: cfg, done: make(chan struct{})}
+	n := &Node{cfg: cfg}
 	if n.addr, err = cfg.Link.join(); err != nil {
 		return nil, fmt.Errorf("booting node %s: %w", cfg.Name, err)
 	}
@@ -139,10 +130,11 @@ func (n *Node) boot(ctx context.Context, img Image) error {
 	start := time.Now()
 	// The port is picked, then bound by QEMU: somebody else may be faster.
 	for attempt := 0; ; attempt++ {
-		if n.port, err = freePort(); err != nil {
+		ports, err := controlplane.FreePorts(1)
+		if err != nil {
 			return err
 		}
-		n.done = make(chan struct{})
+		n.port = ports[0]
 		if err := n.startQEMU(img, tools, seed); err != nil {
 			return err
 		}
@@ -186,42 +178,22 @@ func (n *Node) startQEMU(img Image, tools, seed string) error {
 			"-netdev", "stream,id=link,server=off,addr.type=unix,addr.path="+n.cfg.Link.path,
 			"-device", "virtio-net-pci,romfile=,netdev=link,mac=52:54:00:00:77:"+n.addr.macSuffix())
 	}
-	n.qemu = exec.Command("qemu-system-x86_64", args...)
+	qemu := exec.Command("qemu-system-x86_64", args...)
 	// Where QEMU keeps what the guest writes (snapshot=on).
-	n.qemu.Env = append(os.Environ(), "TMPDIR="+n.dir)
-	n.qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
-	var stderr bytes.Buffer
-	n.qemu.Stderr = &stderr
-	started := make(chan error, 1)
-	done := n.done
-	go func() {
-		// PR_SET_PDEATHSIG(2const): the signal comes when the thread that
-		// forked ends. Hold on to it for the child's life.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := n.qemu.Start()
-		started <- err
-		if err != nil {
-			return
-		}
-		err = n.qemu.Wait()
-		n.err = fmt.Errorf("QEMU ended: %v: %s", err, bytes.TrimSpace(stderr.Bytes()))
-		close(done)
-	}()
-	if err := <-started; err != nil {
-		close(n.done)
+	qemu.Env = append(os.Environ(), "TMPDIR="+n.dir)
+	n.stderr.Reset()
+	qemu.Stderr = &n.stderr
+	var err error
+	if n.qemu, err = child.Start(qemu); err != nil {
+		n.qemu = nil
 		return fmt.Errorf("starting QEMU: %w", err)
 	}
 	return nil
 }
 
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+// ended is how QEMU has.
+func (n *Node) ended() error {
+	return fmt.Errorf("QEMU ended: %v: %s", n.qemu.Err, bytes.TrimSpace(n.stderr.Bytes()))
 }
 
 func (n *Node) consolePath() string { return filepath.Join(n.dir, "console.log") }
@@ -260,9 +232,9 @@ func (n *Node) Close() {
 	if n.http != nil {
 		n.http.CloseIdleConnections()
 	}
-	if n.qemu != nil && n.qemu.Process != nil {
-		_ = n.qemu.Process.Kill()
-		<-n.done
+	if n.qemu != nil {
+		_ = n.qemu.Cmd.Process.Kill()
+		<-n.qemu.Done
 	}
 	_ = os.RemoveAll(n.dir)
 }
@@ -318,8 +290,8 @@ func (n *Node) waitBoot(ctx context.Context, old string) (string, error) {
 			return id, nil
 		}
 		select {
-		case <-n.done:
-			return "", n.err
+		case <-n.qemu.Done:
+			return "", n.ended()
 		case <-ctx.Done():
 			return "", fmt.Errorf("waiting for the guest to answer: %w (last: %v)", context.Cause(ctx), err)
 		case <-time.After(200 * time.Millisecond):
@@ -472,8 +444,8 @@ func (n *Node) WaitReady(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-n.done:
-			return n.err
+		case <-n.qemu.Done:
+			return n.ended()
 		case <-ctx.Done():
 			diag, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 			defer cancel()
@@ -574,11 +546,4 @@ ip link set eth1 up
 	return b.String()
 }
 
-func (f File) mode() os.FileMode {
-	if f.Mode == 0 {
-		return 0o644
-	}
-	return f.Mode
-}
-
-var _ ControlPlane = (*controlplane.ControlPlane)(nil)
+func (f File) mode() os.FileMode { return cmp.Or(f.Mode, 0o644) }

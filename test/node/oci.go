@@ -24,42 +24,46 @@ type ImageConfig struct {
 // WriteImage writes an image archive that holds the given programs (path in
 // the image to path on this machine) and nothing else, for nodes to import.
 func WriteImage(path, ref string, cfg ImageConfig, programs map[string]string) error {
+	if err := writeImage(path, ref, cfg, programs); err != nil {
+		return fmt.Errorf("writing the image %s: %w", ref, err)
+	}
+	return nil
+}
+
+func writeImage(path, ref string, cfg ImageConfig, programs map[string]string) error {
 	tag, err := name.NewTag(ref)
 	if err != nil {
-		return fmt.Errorf("writing the image %s: %w", ref, err)
+		return err
 	}
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
 	for _, to := range slices.Sorted(maps.Keys(programs)) {
 		if err := addFile(w, programs[to], to); err != nil {
-			return fmt.Errorf("writing the image %s: %w", ref, err)
+			return err
 		}
 	}
 	if err := w.Close(); err != nil {
-		return fmt.Errorf("writing the image %s: %w", ref, err)
+		return err
 	}
 	l, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(layer.Bytes())), nil
 	})
 	if err != nil {
-		return fmt.Errorf("writing the image %s: %w", ref, err)
+		return err
 	}
 	img, err := mutate.AppendLayers(empty.Image, l)
 	if err != nil {
-		return fmt.Errorf("writing the image %s: %w", ref, err)
+		return err
 	}
 	file, err := img.ConfigFile()
 	if err != nil {
-		return fmt.Errorf("writing the image %s: %w", ref, err)
+		return err
 	}
 	file = file.DeepCopy()
 	file.Architecture, file.OS = "amd64", "linux"
 	file.Config = v1.Config{Entrypoint: cfg.Entrypoint, User: cfg.User}
 	if img, err = mutate.ConfigFile(img, file); err != nil {
-		return fmt.Errorf("writing the image %s: %w", ref, err)
+		return err
 	}
-	if err := tarball.WriteToFile(path, tag, img); err != nil {
-		return fmt.Errorf("writing the image %s: %w", ref, err)
-	}
-	return nil
+	return tarball.WriteToFile(path, tag, img)
 }

@@ -13,10 +13,6 @@ import (
 	"slices"
 	"strings"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-
 	"github.com/sctp-agent/sctp-agent/test/cache"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 	"github.com/sctp-agent/sctp-agent/test/node/internal/guestapi"
@@ -248,23 +244,7 @@ func (n *Node) kubeconfig(user string, groups ...string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return Kubeconfig(cfg, n.cfg.ControlPlane.GuestURL())
-}
-
-// Kubeconfig writes a client's configuration for use at another address of the
-// same server.
-func Kubeconfig(cfg *rest.Config, server string) ([]byte, error) {
-	const name = "default"
-	return clientcmd.Write(clientcmdapi.Config{
-		CurrentContext: name,
-		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: name}},
-		Clusters: map[string]*clientcmdapi.Cluster{name: {
-			Server: server, CertificateAuthorityData: cfg.CAData,
-		}},
-		AuthInfos: map[string]*clientcmdapi.AuthInfo{name: {
-			Token: cfg.BearerToken, ClientCertificateData: cfg.CertData, ClientKeyData: cfg.KeyData,
-		}},
-	})
+	return controlplane.Kubeconfig(cfg, n.cfg.ControlPlane.GuestURL())
 }
 
 func writeTar(path string, files []File, archives map[string]string) error {

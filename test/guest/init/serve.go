@@ -111,17 +111,17 @@ func answer(stream net.Conn, boot wire.Boot) error {
 	enc := gob.NewEncoder(stream)
 	switch {
 	case req.Hello != nil:
-		return enc.Encode(boot)
+		return enc.Encode(wire.Answer{Boot: boot})
 	case req.Exec != nil:
 		return execute(stream, enc, req.Exec)
 	case req.Put != nil:
-		return enc.Encode(wire.Done{Err: message(put(req.Put))})
+		return enc.Encode(wire.Answer{Err: message(put(req.Put))})
 	case req.Get != "":
 		f, err := get(req.Get)
-		return enc.Encode(wire.Files{Files: []wire.File{f}, Err: message(err)})
+		return enc.Encode(wire.Answer{Files: []wire.File{f}, Err: message(err)})
 	case req.Save != nil:
 		files, err := save(req.Save)
-		return enc.Encode(wire.Files{Files: files, Err: message(err)})
+		return enc.Encode(wire.Answer{Files: files, Err: message(err)})
 	case req.Dial != nil:
 		return dial(stream, enc, req.Dial)
 	}
@@ -283,7 +283,7 @@ func save(dirs []string) ([]wire.File, error) {
 
 func dial(stream net.Conn, enc *gob.Encoder, req *wire.Dial) error {
 	conn, err := net.Dial(req.Network, req.Address)
-	if err := enc.Encode(wire.Done{Err: message(err)}); err != nil {
+	if err := enc.Encode(wire.Answer{Err: message(err)}); err != nil {
 		return err
 	}
 	if err != nil {

@@ -22,7 +22,7 @@ type Request struct {
 	Dial  *Dial
 }
 
-// Hello asks whether the guest is up; the answer is a [Boot].
+// Hello asks whether the guest is up.
 type Hello struct{}
 
 // Boot is what happened before the guest was up.
@@ -66,15 +66,13 @@ type File struct {
 	Link     string // target of a symbolic link
 }
 
-// Files is the answer to Get and Save.
-type Files struct {
-	Files []File
+// Answer is that to all requests but Exec. After a Dial without an error, the
+// stream carries the connection's bytes.
+type Answer struct {
+	Boot  Boot   // to Hello
+	Files []File // to Get and Save
 	Err   string
 }
-
-// Done is the answer to Put and Dial. After a Dial without an error, the
-// stream carries the connection's bytes.
-type Done struct{ Err string }
 
 // Dial connects to an address inside the guest.
 type Dial struct{ Network, Address string }
