@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
@@ -178,18 +179,9 @@ func (f *flags) run(ctx context.Context, stderr io.Writer) error {
 
 // together runs all until ctx ends, or one fails.
 func together(ctx context.Context, all ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan error, len(all))
+	running, ctx := errgroup.WithContext(ctx)
 	for _, run := range all {
-		go func() { ended <- run(ctx) }()
+		running.Go(func() error { return run(ctx) })
 	}
-	var failed error
-	for range all {
-		if err := <-ended; err != nil && failed == nil {
-			failed = err
-			cancel()
-		}
-	}
-	return failed
+	return running.Wait()
 }

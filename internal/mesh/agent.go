@@ -211,7 +211,9 @@ func (a *Agent) Stranger(netip.Addr) {
 
 // At is the peer that has an address.
 func (a *Agent) At(address netip.Addr) (Peer, bool) {
-	return a.find(func(p Peer) bool { return p.Address == address })
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return find(a.list, func(p Peer) bool { return p.Address == address })
 }
 
 // Knows reports whether an address is that of a peer which stays: the one after it
@@ -221,18 +223,22 @@ func (a *Agent) Knows(address netip.Addr) bool {
 	return known && !p.Leaving
 }
 
+// named is the node of the list with this name. a.mu is held.
 func (a *Agent) named(node string) (Peer, bool) {
-	return a.find(func(p Peer) bool { return p.Node == node })
+	return find(a.list, func(p Peer) bool { return p.Node == node })
 }
 
-func (a *Agent) find(is func(Peer) bool) (Peer, bool) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	at := slices.IndexFunc(a.list, is)
-	if at < 0 {
-		return Peer{}, false
+// stays is the same of those that are not about to end. a.mu is held.
+func (a *Agent) stays(node string) (Peer, bool) {
+	p, found := a.named(node)
+	return p, found && !p.Leaving
+}
+
+func find(list []Peer, is func(Peer) bool) (Peer, bool) {
+	if at := slices.IndexFunc(list, is); at >= 0 {
+		return list[at], true
 	}
-	return a.list[at], true
+	return Peer{}, false
 }
 
 // listed takes a list in. Without one, the last one stays.
@@ -264,15 +270,14 @@ func (a *Agent) listed(ctx context.Context, list []Peer, read bool) {
 // know its address yet.
 func (a *Agent) greet(ctx context.Context) {
 	for _, name := range a.ring.Probers(a.cfg.Node) {
-		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })
-		if at < 0 {
+		p, there := a.stays(name)
+		if !there {
 			continue
 		}
-		address := a.list[at].Address
 		a.working.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 			defer cancel()
-			a.cfg.New(ctx, address)
+			a.cfg.New(ctx, p.Address)
 		})
 	}
 }
@@ -313,9 +318,6 @@ func (a *Agent) Picture() picture.Picture {
 
 // zone of this node, as the list has it. a.mu is held.
 func (a *Agent) zone() string {
-	at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == a.cfg.Node })
-	if at < 0 {
-		return ""
-	}
-	return a.list[at].Zone
+	own, _ := a.named(a.cfg.Node)
+	return own.Zone
 }

@@ -31,11 +31,8 @@ type check struct {
 // Check answers another node whether this one fails towards a peer. Only a peer of
 // the list is probed.
 func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (picture.State, bool) {
-	peer, known := a.named(about)
-	if !known || about == a.cfg.Node {
-		return picture.StateUnknown, false
-	}
 	a.mu.Lock()
+	peer, known := a.named(about)
 	self, state, alone := a.table.Self(), a.table.State(about, kind), a.table.Alone()
 	at := slices.IndexFunc(a.watches, func(w *watch) bool { return w.peer.Node == about })
 	w := &watch{peer: peer}
@@ -44,6 +41,8 @@ func (a *Agent) Check(ctx context.Context, about string, kind conclusion.Kind) (
 	}
 	a.mu.Unlock()
 	switch {
+	case !known || about == a.cfg.Node:
+		return picture.StateUnknown, false
 	case peer.Leaving || self.State == picture.StateFailed || alone && state == picture.StateFailed:
 		return picture.StateUnknown, true // this node itself fails, and cannot judge
 	case state == picture.StateFailed:

@@ -3,6 +3,7 @@ package mesh
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
@@ -152,13 +153,8 @@ func worst(a, b picture.State) picture.State {
 }
 
 func (m *Metrics) asked(err error) {
-	if m == nil {
-		return
-	}
-	if err == nil {
-		m.questions.Add(1, "true")
-	} else {
-		m.questions.Add(1, "false")
+	if m != nil {
+		m.questions.Add(1, strconv.FormatBool(err == nil))
 	}
 }
 

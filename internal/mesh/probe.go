@@ -177,9 +177,9 @@ func (a *Agent) others(w *watch, just []Peer) (chosen []Peer) {
 	now := time.Now()
 	var others []Peer
 	for _, name := range a.ring.Probers(w.peer.Node) {
-		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })
-		if at >= 0 && name != a.cfg.Node && !slices.ContainsFunc(just, func(p Peer) bool { return p.Node == name }) {
-			others = append(others, a.list[at])
+		p, there := a.stays(name)
+		if there && name != a.cfg.Node && !slices.ContainsFunc(just, func(p Peer) bool { return p.Node == name }) {
+			others = append(others, p)
 		}
 	}
 	rand.Shuffle(len(others), func(i, j int) { others[i], others[j] = others[j], others[i] })

@@ -38,9 +38,8 @@ func (w *watch) stop() {
 func (a *Agent) keepWatches(ctx context.Context) {
 	var wanted []Peer
 	for _, name := range a.ring.Next(a.cfg.Node) {
-		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name })
-		if !a.list[at].Leaving {
-			wanted = append(wanted, a.list[at])
+		if p, there := a.stays(name); there {
+			wanted = append(wanted, p)
 		}
 	}
 	old := a.watches
@@ -64,8 +63,8 @@ func (a *Agent) keepWatches(ctx context.Context) {
 	}
 	// A roaming peer that is on the ring now, or has left, is none.
 	a.roaming = slices.DeleteFunc(a.roaming, func(r *watch) bool {
-		at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == r.peer.Node })
-		return at < 0 || a.list[at].Leaving || a.list[at].Address != r.peer.Address ||
+		p, there := a.stays(r.peer.Node)
+		return !there || p.Address != r.peer.Address ||
 			slices.ContainsFunc(a.watches, func(w *watch) bool { return w.peer.Node == r.peer.Node })
 	})
 	a.setMembers()
@@ -75,9 +74,9 @@ func (a *Agent) keepWatches(ctx context.Context) {
 func (a *Agent) setMembers() {
 	var members []conclusion.Member
 	for _, w := range slices.Concat(a.watches, a.roaming) {
-		ready := slices.ContainsFunc(a.list, func(p Peer) bool { return p.Node == w.peer.Node && p.Ready })
+		now, _ := a.named(w.peer.Node)
 		members = append(members, conclusion.Member{
-			Node: w.peer.Node, Zone: w.peer.Zone, Address: w.peer.Address.String(), Role: w.role, Ready: ready,
+			Node: w.peer.Node, Zone: w.peer.Zone, Address: w.peer.Address.String(), Role: w.role, Ready: now.Ready,
 		})
 	}
 	a.table.Members(members)
@@ -146,9 +145,8 @@ func (a *Agent) nextRoaming(turn int64) []*watch {
 	}
 	a.roaming = slices.DeleteFunc(a.roaming, func(w *watch) bool { return !concluded[w.peer.Node] })
 	name := a.ring.Roaming(a.cfg.Node, turn)
-	at := slices.IndexFunc(a.list, func(p Peer) bool { return p.Node == name && !p.Leaving })
-	if at >= 0 && len(a.roaming) < mostRoaming && !concluded[name] {
-		a.roaming = append(a.roaming, &watch{peer: a.list[at], role: picture.RoleRoaming, end: func() {}})
+	if p, there := a.stays(name); there && len(a.roaming) < mostRoaming && !concluded[name] {
+		a.roaming = append(a.roaming, &watch{peer: p, role: picture.RoleRoaming, end: func() {}})
 	}
 	a.setMembers()
 	return slices.Clone(a.roaming)

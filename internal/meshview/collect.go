@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -137,44 +138,34 @@ func podTrouble(p *corev1.Pod) string {
 // ask gets the pictures. A missing right ends it at once, as the end of the
 // context does.
 func ask(ctx context.Context, c kubernetes.Interface, opts Options, agents []*agent) error {
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	work := make(chan *agent)
-	var wg sync.WaitGroup
+	all, asking := errgroup.WithContext(ctx)
+	all.SetLimit(parallel)
 	var mu sync.Mutex
 	done := 0
-	for range min(parallel, len(agents)) {
-		wg.Go(func() {
-			for a := range work {
-				if a.trouble == "" {
-					err := a.get(ctx, c, opts)
-					if apierrors.IsForbidden(err) {
-						stop(err)
-					}
-					if err != nil {
-						a.trouble = err.Error()
-					}
-				}
-				mu.Lock()
-				if done++; done%progressEvery == 0 || done == len(agents) {
-					opts.Progress(fmt.Sprintf("asked %d of %d agents", done, len(agents)))
-				}
-				mu.Unlock()
+	for _, a := range agents {
+		all.Go(func() error {
+			if asking.Err() != nil {
+				return nil
 			}
+			if a.trouble == "" {
+				err := a.get(asking, c, opts)
+				if apierrors.IsForbidden(err) {
+					return err
+				}
+				if err != nil {
+					a.trouble = err.Error()
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if done++; done%progressEvery == 0 || done == len(agents) {
+				opts.Progress(fmt.Sprintf("asked %d of %d agents", done, len(agents)))
+			}
+			return nil
 		})
 	}
-hand:
-	for _, a := range agents {
-		select {
-		case work <- a:
-		case <-ctx.Done():
-			break hand
-		}
-	}
-	close(work)
-	wg.Wait()
-	if ctx.Err() != nil {
-		return fmt.Errorf("reading the mesh: %w", context.Cause(ctx))
+	if err := cmp.Or(all.Wait(), context.Cause(ctx)); err != nil {
+		return fmt.Errorf("reading the mesh: %w", err)
 	}
 	return nil
 }

@@ -210,7 +210,7 @@ func (t *Table) Try(node string, k Kind, o Outcome) int {
 	case picture.StateOK:
 		p.reach()
 		*l = line{last: picture.Probe{State: picture.StateOK, RTT: o.RTT.Seconds(), At: o.Ended}, works: o.Began}
-		if p.conclusion == picture.ConclusionNone && !slices.ContainsFunc(Kinds(), func(k Kind) bool { return p.lines[k].failures > 0 }) {
+		if p.conclusion == picture.ConclusionNone && !p.failing() {
 			p.since, p.counted = time.Time{}, time.Time{}
 			p.asked, p.alsoFail = 0, 0
 			p.tcp, p.tcpWorks = picture.Probe{State: picture.StateUnknown}, 0
