@@ -123,7 +123,7 @@ func (f *runFlags) run(ctx context.Context, stderr io.Writer) error {
 	writer, err = nodewriter.NewWriter(nodewriter.Config{
 		Conn: conn, Node: opts.Node, Keys: keys,
 		Condition: f.condition, Heartbeat: f.heartbeat.Truncate(time.Second), Events: f.events, StartupTaint: f.taint,
-		Component: "sctp-agent", Observe: metrics.Wrote, Log: log,
+		Observe: metrics.Wrote, Log: log,
 	})
 	if err != nil {
 		return err

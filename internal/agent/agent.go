@@ -4,6 +4,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -58,7 +59,7 @@ type Config struct {
 	// AtRest is called once after assessments, when nothing more happens for
 	// a while; nil for nothing.
 	AtRest func()
-	// Metrics hears of everything; nil for none.
+	// Metrics hears of everything; nil for those that nobody reads.
 	Metrics *Metrics
 	Log     *slog.Logger
 }
@@ -112,6 +113,9 @@ func New(cfg Config) *Agent {
 	}
 	if cfg.AtRest == nil {
 		cfg.AtRest = func() {}
+	}
+	if cfg.Metrics == nil {
+		cfg.Metrics = NewMetrics(MetricsOptions{})
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -316,17 +320,13 @@ func (a *Agent) runTrigger(ctx context.Context, t Trigger) {
 		a.broken.Add(1)
 		works = false
 		a.cfg.Metrics.trigger(t.Name(), false)
-		a.cfg.Log.Warn("a trigger failed; assessing more often instead", "trigger", t.Name(), "every", withoutTrigger.String(), "error", errText(err))
+		a.cfg.Log.Warn("a trigger failed; assessing more often instead", "trigger", t.Name(), "every", withoutTrigger.String(), "error", cmp.Or(err, errEnded).Error())
 		fire("trigger lost")
 	})
 }
 
-func errText(err error) string {
-	if err == nil {
-		return "it ended"
-	}
-	return err.Error()
-}
+// errEnded is why something failed that should not end, where it has no error.
+var errEnded = errors.New("it ended")
 
 func (a *Agent) alive() { a.progress.Store(int64(time.Since(a.start))) }
 

@@ -9,12 +9,10 @@ import (
 //
 // /healthz is the loop's own progress: a node without SCTP is a healthy agent, and
 // so is one whose API server is away. /readyz is ready once the Node was seen with
-// a conclusive report of this process; concluded may be nil.
+// a conclusive report of this process.
 func (a *Agent) Handler(concluded func() bool) http.Handler {
 	mux := http.NewServeMux()
-	if m := a.cfg.Metrics; m != nil {
-		mux.Handle("GET /metrics", exposition(m))
-	}
+	mux.Handle("GET /metrics", exposition(a.cfg.Metrics))
 	status := func(ok func() bool, no string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			if !ok() {
@@ -25,9 +23,6 @@ func (a *Agent) Handler(concluded func() bool) http.Handler {
 		}
 	}
 	mux.Handle("GET /healthz", status(a.healthy, "the agent's loop makes no progress"))
-	if concluded == nil {
-		concluded = func() bool { return true }
-	}
 	mux.Handle("GET /readyz", status(concluded, "the Node has no conclusive report of this agent yet"))
 	return mux
 }

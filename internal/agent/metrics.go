@@ -16,7 +16,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
 
-// Metrics of one agent. A nil *Metrics ignores everything.
+// Metrics of one agent.
 type Metrics struct {
 	registry metrics.Registry
 
@@ -107,11 +107,7 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 func (m *Metrics) Text() []byte { return m.registry.Text() }
 
 // Wrote counts a write to the Node.
-func (m *Metrics) Wrote(o nodewriter.Outcome) {
-	if m != nil {
-		m.writes.Add(1, string(o))
-	}
-}
+func (m *Metrics) Wrote(o nodewriter.Outcome) { m.writes.Add(1, string(o)) }
 
 // truth is 1 or 0.
 func truth(holds bool) float64 {
@@ -129,9 +125,6 @@ func oneHot(v *metrics.Vec, values []string, holds string) {
 }
 
 func (m *Metrics) assessed(r verdict.Report, took time.Duration) {
-	if m == nil {
-		return
-	}
 	m.assessment.Observe(took.Seconds())
 	if r.Probe.Attempted {
 		m.probe.Observe((time.Duration(r.Probe.DurationMicros) * time.Microsecond).Seconds())
@@ -145,9 +138,6 @@ func (m *Metrics) assessed(r verdict.Report, took time.Duration) {
 }
 
 func (m *Metrics) published(r verdict.Report) {
-	if m == nil {
-		return
-	}
 	oneHot(m.ready, readyValues, string(r.Ready))
 	oneHot(m.module, stateValues, string(r.Module.State))
 	oneHot(m.onBoot, bootValues, string(r.OnBoot))
@@ -162,16 +152,9 @@ func (m *Metrics) published(r verdict.Report) {
 	}
 }
 
-func (m *Metrics) fired(trigger string) {
-	if m != nil {
-		m.triggers.Add(1, trigger)
-	}
-}
+func (m *Metrics) fired(trigger string) { m.triggers.Add(1, trigger) }
 
 func (m *Metrics) trigger(name string, works bool) {
-	if m == nil {
-		return
-	}
 	m.triggerWorks.Set(truth(works), name)
 	m.triggers.Add(0, name)
 }

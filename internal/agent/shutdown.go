@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -39,7 +40,7 @@ func (a *Agent) runShutdownWatch(ctx context.Context, ch chan<- Shutdown) {
 		})
 	}, func(err error) {
 		if failed.Failures() == 0 {
-			a.cfg.Log.Info("the node's shutdown cannot be noticed; a reboot is detected by the boot ID only", "error", errText(err))
+			a.cfg.Log.Info("the node's shutdown cannot be noticed; a reboot is detected by the boot ID only", "error", cmp.Or(err, errEnded).Error())
 		}
 	})
 }

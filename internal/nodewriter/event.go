@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/pkg/nodelabel"
 )
 
 // event is the content of an Event about the Node.
@@ -70,11 +71,11 @@ func (w *Writer) sendEvents(ctx context.Context) {
 		}
 		// Events are for people, and best effort: one more try, then the
 		// log line has to do.
-		err := w.client.event(ending, w.cfg.Component, e)
+		err := w.client.event(ending, e)
 		if err != nil && ctx.Err() == nil {
 			again := retries{Backoff: backoff.Backoff{First: 2 * time.Second, Last: 2 * time.Second}}
 			backoff.Sleep(ctx, again.after(err))
-			err = w.client.event(ctx, w.cfg.Component, e)
+			err = w.client.event(ctx, e)
 		}
 		if err != nil && ctx.Err() == nil {
 			w.cfg.Log.Warn("an Event could not be created", "reason", e.reason, "error", err.Error())
@@ -86,7 +87,7 @@ func (w *Writer) sendEvents(ctx context.Context) {
 func (w *Writer) sendLastEvents(ctx context.Context, e event) {
 	for {
 		if e.node != nil {
-			_ = w.client.event(ctx, w.cfg.Component, e)
+			_ = w.client.event(ctx, e)
 		}
 		select {
 		case e = <-w.events:
@@ -98,7 +99,7 @@ func (w *Writer) sendLastEvents(ctx context.Context, e event) {
 
 // event creates an Event about the Node, in the namespace "default" as every
 // Event about an object without a namespace.
-func (c *client) event(ctx context.Context, component string, e event) error {
+func (c *client) event(ctx context.Context, e event) error {
 	at := e.at.UTC().Format(time.RFC3339)
 	message := e.message
 	if len(message) > eventMessage {
@@ -111,8 +112,8 @@ func (c *client) event(ctx context.Context, component string, e event) error {
 			"apiVersion": "v1", "kind": "Node", "name": c.node, "uid": e.node.Metadata.UID,
 		},
 		"type": e.kind, "reason": e.reason, "message": message,
-		"source":             map[string]any{"component": component, "host": c.node},
-		"reportingComponent": component,
+		"source":             map[string]any{"component": nodelabel.FieldManager, "host": c.node},
+		"reportingComponent": nodelabel.FieldManager,
 		"reportingInstance":  c.node,
 		"firstTimestamp":     at,
 		"lastTimestamp":      at,

@@ -38,8 +38,6 @@ type Config struct {
 	// StartupTaint is a taint, "key" or "key:effect", removed from the Node
 	// when SCTP is first proved there; "" for none.
 	StartupTaint string
-	// Component names this program in Events.
-	Component string
 	// Observe, if not nil, hears of every write that was tried.
 	Observe func(Outcome)
 	Log     *slog.Logger

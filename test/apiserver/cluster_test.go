@@ -311,7 +311,7 @@ func (c *cluster) startWriter(t *testing.T, node string, change func(*nodewriter
 	t.Helper()
 	r := &running{outcomes: map[nodewriter.Outcome]int{}, log: new(logBuffer)}
 	cfg := nodewriter.Config{
-		Node: node, Component: "sctp-agent",
+		Node:    node,
 		Observe: func(o nodewriter.Outcome) { r.mu.Lock(); r.outcomes[o]++; r.mu.Unlock() },
 		Log:     slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testLog{t}), nil)),
 	}

@@ -166,7 +166,7 @@ func (c *cluster) startAgent(t *testing.T, node string) *madeUp {
 	r := &running{outcomes: map[nodewriter.Outcome]int{}, log: new(logBuffer)}
 	log := slog.New(slog.NewTextHandler(io.MultiWriter(r.log, testLog{t}), nil))
 	w, err := nodewriter.NewWriter(nodewriter.Config{
-		Conn: connect(t, cfg), Node: node, Component: "sctp-agent", Log: log,
+		Conn: connect(t, cfg), Node: node, Log: log,
 		Observe: func(o nodewriter.Outcome) { r.mu.Lock(); r.outcomes[o]++; r.mu.Unlock() },
 	})
 	if err != nil {

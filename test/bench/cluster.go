@@ -252,7 +252,7 @@ func many(ctx context.Context, cp *controlplane.ControlPlane, nodes int, away ti
 			return err
 		}
 		conn.HTTP.Transport = counted{&t, name, conn.HTTP.Transport}
-		w, err := nodewriter.NewWriter(nodewriter.Config{Conn: conn, Node: name, Events: true, Component: "sctp-agent"})
+		w, err := nodewriter.NewWriter(nodewriter.Config{Conn: conn, Node: name, Events: true})
 		if err != nil {
 			return err
 		}

@@ -90,7 +90,7 @@ func TestRBACIsExact(t *testing.T) {
 	}
 	live(ctx, t, client, nodewriter.Config{
 		Conn: conn, Node: name, Condition: true, Events: true, StartupTaint: "sctp-agent/unproved",
-		Component: "sctp-agent", Log: slog.New(slog.DiscardHandler),
+		Log: slog.New(slog.DiscardHandler),
 	})
 
 	// The component priority-level means all of the agent's requests.
