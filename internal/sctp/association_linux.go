@@ -4,12 +4,16 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/ishidawataru/sctp"
 	"golang.org/x/sys/unix"
+
+	"github.com/sctp-agent/sctp-agent/internal/backoff"
 )
 
 // Options of the one-to-one sockets of [Dial] and [Listen]. The zero value
@@ -180,6 +184,22 @@ func (s *Socket) Accept(ctx context.Context) (conn *Socket, from netip.AddrPort,
 	}
 	conn, err = adopt(fd)
 	return conn, from, err
+}
+
+// Serve accepts until the context ends or the socket fails. An association that has
+// ended since, and a lack of descriptors or memory, end nothing.
+func (s *Socket) Serve(ctx context.Context, each func(conn *Socket, from netip.AddrPort)) error {
+	for {
+		conn, from, err := s.Accept(ctx)
+		switch {
+		case err == nil:
+			each(conn, from)
+		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
+			backoff.Sleep(ctx, 10*time.Millisecond)
+		default:
+			return err
+		}
+	}
 }
 
 // PeelOff branches an association of a one-to-many socket off into a one-to-one

@@ -138,34 +138,28 @@ func (r *runner) pod(name string, n *Node, role, command string, job any) (*core
 
 // listener echoes, and answers a question for its index.
 func (r *runner) listener(name string, n *Node, role string, index int) (*corev1.Pod, error) {
-	p, err := r.pod(name, n, role, "verify-listen",
-		wire.Listener{Index: index, Ports: []int{EchoPort, DeniedPort}, Control: control()})
-	if err != nil {
-		return nil, err
-	}
-	answers(p,
+	return r.answering(name, n, role, "verify-listen",
+		wire.Listener{Index: index, Ports: []int{EchoPort, DeniedPort}, Control: control()},
 		corev1.ContainerPort{Name: "echo", ContainerPort: EchoPort, Protocol: corev1.ProtocolSCTP},
 		corev1.ContainerPort{Name: "denied", ContainerPort: DeniedPort, Protocol: corev1.ProtocolSCTP},
 	)
-	return p, nil
 }
 
 // failoverClient is the client of a Service whose endpoint is deleted.
 func (r *runner) failoverClient(n *Node, job wire.Client) (*corev1.Pod, error) {
 	job.Control = control()
-	p, err := r.pod("failover-client", n, roleFailover, "verify-client", job)
-	if err != nil {
-		return nil, err
-	}
-	answers(p)
-	return p, nil
+	return r.answering("failover-client", n, roleFailover, "verify-client", job)
 }
 
 // control is where a peer's HTTP server listens.
 func control() string { return fmt.Sprintf(":%d", controlPort) }
 
-// answers makes a pod ready when its peer is.
-func answers(p *corev1.Pod, ports ...corev1.ContainerPort) {
+// answering is a pod that is ready when its peer is.
+func (r *runner) answering(name string, n *Node, role, command string, job any, ports ...corev1.ContainerPort) (*corev1.Pod, error) {
+	p, err := r.pod(name, n, role, command, job)
+	if err != nil {
+		return nil, err
+	}
 	c := &p.Spec.Containers[0]
 	c.Ports = append(ports, corev1.ContainerPort{Name: "control", ContainerPort: controlPort, Protocol: corev1.ProtocolTCP})
 	c.ReadinessProbe = &corev1.Probe{
@@ -174,10 +168,7 @@ func answers(p *corev1.Pod, ports ...corev1.ContainerPort) {
 		TimeoutSeconds:   5,
 		FailureThreshold: 120,
 	}
-}
-
-func (r *runner) client(name string, n *Node, job wire.Job) (*corev1.Pod, error) {
-	return r.pod(name, n, roleClient, "verify-dial", job)
+	return p, nil
 }
 
 // service has the listener of one node as its only endpoint, so that every path has

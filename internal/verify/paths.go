@@ -176,10 +176,6 @@ func order(k PathKind) int {
 	return 1
 }
 
-// sizes of the messages that are sent: one byte, what fits a packet, what does
-// not, and the largest that the default socket buffers take well.
-func sizes() []int { return []int{1, 512, 1400, 9000, wire.MaxMessage} }
-
 // dial has the paths tried, by pods on the nodes they come from, and adds their
 // outcomes to the result, as far as there are any also when that fails.
 func (r *run) dial(ctx context.Context, paths []planned) error {

@@ -138,7 +138,9 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 	pods := map[*Node][]*corev1.Pod{}
 	for _, n := range r.taking() {
 		for _, ids := range jobs(paths, byNode[n.Name]) {
-			job := wire.Job{Sizes: sizes(), Timeout: wire.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 8, Diagnose: diagnose}
+			// One byte, what fits a packet, what does not, and the largest that the
+			// default socket buffers take well.
+			job := wire.Job{Sizes: []int{1, 512, 1400, 9000, wire.MaxMessage}, Timeout: wire.Millis(r.opts.PathTimeout.Milliseconds()), Parallel: 8, Diagnose: diagnose}
 			if diagnose {
 				job.Parallel = 1
 			}
@@ -147,7 +149,7 @@ func (r *run) outcomes(ctx context.Context, paths []planned, diagnose bool) ([]w
 			}
 			name := fmt.Sprintf("client-%d", r.clients)
 			r.clients++
-			pod, err := r.client(name, n, job)
+			pod, err := r.pod(name, n, roleClient, "verify-dial", job)
 			if err != nil {
 				return out, err
 			}

@@ -257,17 +257,17 @@ func (r *run) try(ctx context.Context) (late step, err error) {
 	paths := r.paths()
 	for _, s := range []struct {
 		step step
-		do   func() error
+		do   func(context.Context) error
 	}{
-		{stepPaths, func() error { return r.dial(ctx, paths) }},
-		{stepDiagnose, func() error { return r.diagnose(ctx) }},
-		{stepCatchUp, func() error { return r.catchUp(ctx, paths) }},
-		{stepBalancer, func() error { return r.tryLoadBalancer(ctx) }},
-		{stepPolicy, func() error { return r.tryPolicy(ctx) }},
-		{stepFailover, func() error { return r.tryFailover(ctx) }},
-		{stepNetwork, func() error { return r.tryNetwork(ctx) }},
+		{stepPaths, func(ctx context.Context) error { return r.dial(ctx, paths) }},
+		{stepDiagnose, r.diagnose},
+		{stepCatchUp, func(ctx context.Context) error { return r.catchUp(ctx, paths) }},
+		{stepBalancer, r.tryLoadBalancer},
+		{stepPolicy, r.tryPolicy},
+		{stepFailover, r.tryFailover},
+		{stepNetwork, r.tryNetwork},
 	} {
-		err := s.do()
+		err := s.do(ctx)
 		if outOfTime(ctx, err) && slices.ContainsFunc(r.result.Paths, func(p Path) bool { return p.Outcome != wire.Unknown }) {
 			r.opts.Progress(fmt.Sprintf("%v, while %s", context.Cause(ctx), s.step))
 			return s.step, nil

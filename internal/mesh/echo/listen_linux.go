@@ -2,13 +2,10 @@ package echo
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/internal/places"
@@ -48,17 +45,7 @@ func (l *Listener) Serve(ctx context.Context, at netip.AddrPort) error {
 	taken := places.New(bounds)
 	var associations sync.WaitGroup
 	defer associations.Wait()
-	for {
-		s, from, err := listener.Accept(ctx)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-			backoff.Sleep(ctx, 10*time.Millisecond)
-			continue
-		case err != nil:
-			return fmt.Errorf("accept on SCTP %v: %w", at, err)
-		}
+	err = listener.Serve(ctx, func(s *sctp.Socket, from netip.AddrPort) {
 		source := from.Addr()
 		known := l.Known(source)
 		if !known {
@@ -67,14 +54,18 @@ func (l *Listener) Serve(ctx context.Context, at netip.AddrPort) error {
 		leave, ok := taken.Take(source, known)
 		if !ok {
 			s.Abort()
-			continue
+			return
 		}
 		associations.Go(func() {
 			defer leave()
 			defer s.Close()
 			serve(ctx, s)
 		})
+	})
+	if ctx.Err() != nil {
+		return nil
 	}
+	return fmt.Errorf("accept on SCTP %v: %w", at, err)
 }
 
 func serve(ctx context.Context, s *sctp.Socket) {

@@ -10,12 +10,10 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/internal/verify/wire"
 )
@@ -79,9 +77,10 @@ func Listen(ctx context.Context, cfg wire.Listener) wire.Say {
 	failed := make(chan error, len(sockets)+1)
 	go func() { failed <- server.Serve(control) }()
 	defer server.Close()
-	var conns sync.WaitGroup
 	for _, s := range sockets {
-		go func() { failed <- serve(ctx, s, cfg.Index, &conns) }()
+		go func() {
+			failed <- s.Serve(ctx, func(conn *sctp.Socket, _ netip.AddrPort) { go echoAll(ctx, conn, cfg.Index) })
+		}()
 	}
 	select {
 	case <-ctx.Done():
@@ -124,26 +123,9 @@ func listen(all netip.Addr, port int) (*sctp.Socket, error) {
 	return sctp.Listen(netip.AddrPortFrom(all, uint16(port)), 128, sctp.Options{RTO: impatient()})
 }
 
-// serve accepts until the socket is closed.
-func serve(ctx context.Context, listener *sctp.Socket, index int, conns *sync.WaitGroup) error {
-	for {
-		s, _, err := listener.Accept(ctx)
-		switch {
-		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
-			backoff.Sleep(ctx, 10*time.Millisecond)
-			continue
-		case err != nil:
-			return err
-		}
-		conns.Go(func() {
-			defer s.Close()
-			echoAll(ctx, s, index)
-		})
-	}
-}
-
 // echoAll sends back what comes until the peer ends.
 func echoAll(ctx context.Context, s *sctp.Socket, index int) {
+	defer s.Close()
 	s.Patience = idle
 	buf := make([]byte, wire.MaxMessage+64)
 	for {
