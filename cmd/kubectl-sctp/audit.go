@@ -171,13 +171,11 @@ func (c *auditCommand) print(out io.Writer, r audit.Result) error {
 }
 
 func severity(s string) (audit.Severity, error) {
-	for _, known := range []audit.Severity{audit.Critical, audit.Warning, audit.Info} {
-		if s == string(known) {
-			return known, nil
-		}
-	}
 	if s == "never" {
 		return "", nil
+	}
+	if known := audit.Severity(s); known.Rank() >= 0 {
+		return known, nil
 	}
 	return "", fmt.Errorf(`--fail-on %q: want "critical", "warning", "info" or "never"`, s)
 }

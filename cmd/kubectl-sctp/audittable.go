@@ -62,7 +62,7 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, o tableOptions)
 		for _, u := range r.Unseen {
 			t.Wrapped(2, u.Why)
 			if len(u.NotChecked) > 0 {
-				t.Wrapped(6, "therefore not checked: "+strings.Join(kindNames(u.NotChecked), ", "))
+				t.Wrapped(6, "therefore not checked: "+strings.Join(texts(u.NotChecked), ", "))
 			}
 		}
 	}
@@ -210,14 +210,6 @@ func printFindings(t *terminal.Writer, list []audit.Finding) {
 			t.Wrapped(4, "→ "+f.Fix)
 		}
 	}
-}
-
-func kindNames(kinds []audit.Kind) []string {
-	out := make([]string, len(kinds))
-	for i, k := range kinds {
-		out[i] = string(k)
-	}
-	return out
 }
 
 // nodeNote is why a node is not ready, printed below its row.

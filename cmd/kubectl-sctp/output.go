@@ -45,13 +45,17 @@ func (o *outputFlags) register(cmd *cobra.Command, also ...command.Output) {
 	flags.VarP(o, "output", "o", o.want())
 	flags.StringVar(o.templates.TemplateArgument, "template", "", "template of -o go-template or jsonpath, or its file")
 	flags.BoolVar(o.templates.AllowMissingKeys, "allow-missing-template-keys", true, "ignore fields of a template that are missing")
-	var values []string
-	for _, known := range o.known {
-		values = append(values, string(known))
-	}
-	completeValues(cmd, "output", append(values, o.templates.AllowedFormats()...)...)
+	completeValues(cmd, "output", append(texts(o.known), o.templates.AllowedFormats()...)...)
 	completeFiles(cmd, "template")
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error { return o.parse(cmd.Context()) }
+}
+
+// texts are words of one kind as what they are.
+func texts[T ~string](words []T) (list []string) {
+	for _, word := range words {
+		list = append(list, string(word))
+	}
+	return list
 }
 
 func (o *outputFlags) want() string {

@@ -115,9 +115,7 @@ func Pools(configs []Config, custom ...string) []Pool {
 func (p *Pool) has(rendered Config) bool {
 	all := map[string]bool{}
 	for _, c := range p.Configs {
-		for name := range c.parts() {
-			all[name] = true
-		}
+		maps.Copy(all, c.parts())
 	}
 	for name := range rendered.parts() {
 		if !all[name] {
