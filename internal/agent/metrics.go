@@ -3,14 +3,13 @@ package agent
 import (
 	"cmp"
 	"path/filepath"
-	"regexp"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/internal/buildinfo"
 	"github.com/sctp-agent/sctp-agent/internal/metrics"
 	"github.com/sctp-agent/sctp-agent/internal/nodewriter"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/internal/sctp"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -177,8 +176,8 @@ func snmp(path string) func(func(metrics.Kind, string, string, float64)) {
 }
 
 var (
-	wordEnds    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([a-z0-9])([A-Z])`) })
-	acronymEnds = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([A-Z])([A-Z][a-z])`) })
+	wordEnds    = pattern.MustCompile(`([a-z0-9])([A-Z])`)
+	acronymEnds = pattern.MustCompile(`([A-Z])([A-Z][a-z])`)
 )
 
 // snake turns "T3RtxExpireds" into "t3_rtx_expireds".

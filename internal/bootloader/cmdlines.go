@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"iter"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // lines are the lines of a text with their numbers, each without its end and up to a NUL
@@ -55,9 +55,9 @@ func parseKernelCmdline(file string, data []byte) (list []Argument) {
 }
 
 var (
-	kargsKey      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*kargs\s*=\s*\[`) })
-	kargsMachines = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\s*match-architectures\s*=.*`) })
-	kargsString   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"([^"\\]*)"|'([^']*)'`) })
+	kargsKey      = pattern.MustCompile(`^\s*kargs\s*=\s*\[`)
+	kargsMachines = pattern.MustCompile(`^\s*match-architectures\s*=.*`)
+	kargsString   = pattern.MustCompile(`"([^"\\]*)"|'([^']*)'`)
 )
 
 // parseKargs reads a file of bootc's kargs.d: kargs = ["a=b", …], over one line or

@@ -5,11 +5,11 @@ import (
 	"cmp"
 	"iter"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
+
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // grubMenu is what a grub.cfg has in it.
@@ -38,10 +38,8 @@ type grubItem struct {
 }
 
 var (
-	grubWord       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^\s'"\\{])+`) })
-	grubCorrection = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`if \[ "x\$default" = '([^']*)' \]; then default='([^']*)'; fi;`)
-	})
+	grubWord       = pattern.MustCompile(`(?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^\s'"\\{])+`)
+	grubCorrection = pattern.MustCompile(`if \[ "x\$default" = '([^']*)' \]; then default='([^']*)'; fi;`)
 )
 
 const (

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // grubVariable is a line of GRUB's environment block, or one of grub.cfg that sets a
@@ -42,7 +42,7 @@ func grubLoads(line string) string {
 }
 
 // grubReference is a variable's value in GRUB.
-var grubReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$(\w+|\{\w+\})`) })
+var grubReference = pattern.MustCompile(`\$(\w+|\{\w+\})`)
 
 // addGrubSets adds what grub.cfg sets of the variables that entries use, under their names
 // with "$", or under a condition with "?": names without them are the environment block's, which has the entry to be booted
@@ -148,10 +148,10 @@ func parseGrubEnvironment(file string, data []byte) map[string]grubVariable {
 // Assignments in a line of a shell script, the variables of kernel arguments, and the
 // value of another one in theirs.
 var (
-	shellAssignments = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|^export\s+|[\s;])(\w+)(\+?)=`) })
+	shellAssignments = pattern.MustCompile(`(?:^|^export\s+|[\s;])(\w+)(\+?)=`)
 	grubArguments    = []string{"GRUB_CMDLINE_LINUX", "GRUB_CMDLINE_LINUX_DEFAULT"}
-	shellReference   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{?(\w+)`) })
-	shellExpansion   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\$\{[^}]*\}`) })
+	shellReference   = pattern.MustCompile(`\$\{?(\w+)`)
+	shellExpansion   = pattern.MustCompile(`\$\{[^}]*\}`)
 )
 
 // grubDefaults are what /etc/default/grub and what is read after it assign, by variable;

@@ -3,12 +3,11 @@ package terminal
 import (
 	"crypto/rand"
 	"os"
-	"regexp"
 	"strings"
-	"sync"
 
 	"golang.org/x/term"
 
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
@@ -58,7 +57,7 @@ func Is(stream any) bool {
 
 // A colour is the escape sequence between two noncharacters, with the palette's
 // mark before it, until [Writer.Line] prints it.
-var colours = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("\uFDD0([A-Z2-7]*):(0|1|1;3[1-3])\uFDD1") })
+var colours = pattern.MustCompile("\uFDD0([A-Z2-7]*):(0|1|1;3[1-3])\uFDD1")
 
 // colourIn is where the first colour of a text is, as of FindStringSubmatchIndex.
 func colourIn(text string) []int {

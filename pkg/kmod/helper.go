@@ -3,13 +3,12 @@ package kmod
 import (
 	"bytes"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // modprobePaths is where a host has modprobe; the first one is what the kernel
@@ -183,7 +182,7 @@ const (
 // busyboxBanner is the text of BusyBox's version in the program (libbb/messages.c).
 const busyboxBanner = "BusyBox v"
 
-var scriptStart = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^#![ \t]*/`) })
+var scriptStart = pattern.MustCompile(`^#![ \t]*/`)
 
 // maxKmod is larger than kmod's program: what has its name and is larger is looked
 // into.

@@ -3,13 +3,12 @@ package kmod
 import (
 	"cmp"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // commandEffect is what an install command does, as far as is known without running
@@ -123,9 +122,7 @@ func nullRedirect(s string) (n int, ok bool) {
 
 // expansion is a variable's or parameter's value, in whose place a word has expanded,
 // which is in no word of a shell.
-var expansion = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[A-Za-z_][A-Za-z0-9_]*\})`)
-})
+var expansion = pattern.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*|[0-9@*#?$!-]|\{[A-Za-z_][A-Za-z0-9_]*\})`)
 
 const expanded = "\x00"
 

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"unicode"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
 )
 
@@ -33,12 +32,8 @@ func loads(text string) bool {
 // removes is what may remove a module, and loadsVariable what loads one that a
 // variable or a list names. Few hosts have a command that is looked at so closely.
 var (
-	removes = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`rmmod|kmod remove|modprobe\b[^\n;|&]*\s(-[a-zA-Z]*r[a-zA-Z]*|--rem\w*)\b`)
-	})
-	loadsVariable = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`(modprobe|insmod)\b[^\n;|&]*[$%]|xargs\b[^\n;|&]*(modprobe|insmod)`)
-	})
+	removes       = pattern.MustCompile(`rmmod|kmod remove|modprobe\b[^\n;|&]*\s(-[a-zA-Z]*r[a-zA-Z]*|--rem\w*)\b`)
+	loadsVariable = pattern.MustCompile(`(modprobe|insmod)\b[^\n;|&]*[$%]|xargs\b[^\n;|&]*(modprobe|insmod)`)
 )
 
 // scriptAbout reports whether a word of a unit's command is a script on the host that is
@@ -78,9 +73,9 @@ func (h *host) scriptAbout(u *systemdunit.Unit, args []string) bool {
 
 var (
 	// interpreter is a program that reads a script, whatever its first line is.
-	interpreter = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(ba|da|a|k|z)?sh$|^(python|perl)[0-9.]*$`) })
+	interpreter = pattern.MustCompile(`^(ba|da|a|k|z)?sh$|^(python|perl)[0-9.]*$`)
 	// named is what in a script may be another one.
-	named = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/[\w./+-]+`) })
+	named = pattern.MustCompile(`/[\w./+-]+`)
 )
 
 // locks reports whether a command or script may end the loading of modules, or change
@@ -90,9 +85,7 @@ func locks(text string) bool {
 }
 
 // loadsSysctls is sysctl(8) that reads files: those that it names, or /etc/sysctl.conf.
-var loadsSysctls = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\bsysctl\b[^\n;|&]*\s(-[a-zA-Z]*p|--load|--system)\b[^\n;|&]*`)
-})
+var loadsSysctls = pattern.MustCompile(`\bsysctl\b[^\n;|&]*\s(-[a-zA-Z]*p|--load|--system)\b[^\n;|&]*`)
 
 // locksByFile reports whether a command or script has sysctls set that systemd-sysctl
 // does not set, by which the loading of modules may end.
@@ -118,9 +111,7 @@ func (h *host) locksByFile(text string) bool {
 const lockEffect = "may end the loading of modules at boot, or change what loads them"
 
 // locking is an assignment to these sysctls, or a redirection to their files.
-var locking = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`kernel[./](modules_disabled|modprobe|usermodehelper[./]bset)["']?\s*=\s*\S|(>|\btee\b)[^\n;|&]*/kernel/(modules_disabled|modprobe|usermodehelper/bset)\b`)
-})
+var locking = pattern.MustCompile(`kernel[./](modules_disabled|modprobe|usermodehelper[./]bset)["']?\s*=\s*\S|(>|\btee\b)[^\n;|&]*/kernel/(modules_disabled|modprobe|usermodehelper/bset)\b`)
 
 // about reports whether a script's text, or that of one of the administrator's that it
 // calls, is about loading the target. So is one that loads what a variable names,

@@ -3,13 +3,12 @@ package kmod
 import (
 	"bytes"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // The range of versions whose rules are known. A host outside is treated like
@@ -47,7 +46,7 @@ var libkmodVersions = map[string]int{
 }
 
 // kmodBanner is the text in the program that "kmod --version" prints.
-var kmodBanner = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`kmod version (\d{1,3})\b`) })
+var kmodBanner = pattern.MustCompile(`kmod version (\d{1,3})\b`)
 
 // detectKmod finds the major version of the host's kmod: by the target of the
 // library's link, else by the banner inside the program. 0 if neither is there.

@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"regexp"
 	"strings"
-	"sync"
+
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // resource is what an Ignition configuration says of contents.
@@ -63,15 +63,15 @@ func gunzip(data []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, maxContents+1))
 }
 
+// token is a name in a media type.
+const token = "[!#$%&'*+.0-9A-Z^_`a-z{|}~-]"
+
 // mediaType and urlText are what may stand before, and after, the comma of a data URL
 // for Ignition and the machine-config-operator (github.com/vincent-petithory/dataurl,
 // lex.go), which take no blanks and no line breaks.
 var (
-	mediaType = sync.OnceValue(func() *regexp.Regexp {
-		const token = "[!#$%&'*+.0-9A-Z^_`a-z{|}~-]"
-		return regexp.MustCompile(`^(?:(?:text|image|audio|video|application|message|multipart|[xX]-)` + token + `*/` + token + `*)?(?:;` + token + `+=(?:` + token + `+|"[^"\\]*"))*(?:;base64)?$`)
-	})
-	urlText = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^[^\\x00- <>#\"{}|\\\\^\\[\\]`\\x7f-\\x{10ffff}]*$") })
+	mediaType = pattern.MustCompile(`^(?:(?:text|image|audio|video|application|message|multipart|[xX]-)` + token + `*/` + token + `*)?(?:;` + token + `+=(?:` + token + `+|"[^"\\]*"))*(?:;base64)?$`)
+	urlText   = pattern.MustCompile("^[^\\x00- <>#\"{}|\\\\^\\[\\]`\\x7f-\\x{10ffff}]*$")
 )
 
 // decodeDataURL reads a URL of RFC 2397: data:[<mediatype>][;base64],<data>.

@@ -9,12 +9,11 @@ import (
 	"io"
 	"maps"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/manifest"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // Limits on input: a MachineConfig lives in an etcd object of at most 1.5 MiB, a
@@ -248,13 +247,11 @@ func (d *decoder) passOver(what string) {
 
 // embedded finds a MachineConfig in another object: in the text of a ConfigMap for hosted
 // control planes, or in a policy's templates.
-var embedded = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`"kind":\s*"` + Kind + `"|kind: ["']?` + Kind + `\b[^A-Za-z]|\\"kind\\":\s*\\"` + Kind + `\\"`)
-})
+var embedded = pattern.MustCompile(`"kind":\s*"` + Kind + `"|kind: ["']?` + Kind + `\b[^A-Za-z]|\\"kind\\":\s*\\"` + Kind + `\\"`)
 
 // renderedName is what the machine-config-operator calls what it renders:
 // rendered-POOL-HASH.
-var renderedName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^rendered-(.+)-[0-9a-f]{32}$`) })
+var renderedName = pattern.MustCompile(`^rendered-(.+)-[0-9a-f]{32}$`)
 
 // extensions are those of the machine-config-operator (SupportedExtensions), in any
 // release: a package is none.

@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
+
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // ignition is the part of an Ignition configuration, of specification 2 and 3
@@ -280,8 +280,8 @@ func (ign *ignition) refused() (why []string) {
 // The versions of Ignition's configuration that there are, and of them those of the
 // machine-config-operator (IgnParseWrapper), which takes 3.5 from OpenShift 4.19 on.
 var (
-	specification = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(2\.[0-4]|3\.[0-6])\.0$`) })
-	ofOperator    = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(2\.[0-2]|3\.[0-5])\.0$`) })
+	specification = pattern.MustCompile(`^(2\.[0-4]|3\.[0-6])\.0$`)
+	ofOperator    = pattern.MustCompile(`^(2\.[0-2]|3\.[0-5])\.0$`)
 )
 
 // unitTypes are the suffixes that Ignition takes for those of units.

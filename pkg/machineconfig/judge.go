@@ -8,12 +8,11 @@ import (
 	"io/fs"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/memfs"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -333,9 +332,7 @@ func (p *Pool) withoutFirstBoot() (rest Pool, why []string) {
 
 // bringsAlong is a line of modprobe.d by which another module brings sctp along, or of a
 // unit that loads another one first.
-var bringsAlong = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?m)^[ \t]*(?:softdep|install)[ \t]+([^\s]+)[ \t].*\bsctp\b.*|^.*modprobe[ \t]+(?:-\w+[ \t]+)*([^\s;&|]+).*&&.*\bsctp\b.*`)
-})
+var bringsAlong = pattern.MustCompile(`(?m)^[ \t]*(?:softdep|install)[ \t]+([^\s]+)[ \t].*\bsctp\b.*|^.*modprobe[ \t]+(?:-\w+[ \t]+)*([^\s;&|]+).*&&.*\bsctp\b.*`)
 
 // alongWith is such a line about a module that is not in the delivered index, "" if there
 // is none.
@@ -419,9 +416,7 @@ func (e Evidence) String() string {
 }
 
 // namesModule finds a command that loads, unloads or forbids the module.
-var namesModule = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`\b(modprobe|insmod|rmmod|modules_disabled|kernel\.modprobe)\b.*`)
-})
+var namesModule = pattern.MustCompile(`\b(modprobe|insmod|rmmod|modules_disabled|kernel\.modprobe)\b.*`)
 
 // unitNotes point at commands of systemd units that bear on the module and that
 // nothing starts at boot, or whose effect is not judged. judged are those that are

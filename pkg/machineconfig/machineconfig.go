@@ -11,10 +11,9 @@ import (
 	"io"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
-	"sync"
 
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -76,7 +75,7 @@ func Empty(name string) (File, error) {
 }
 
 // emptyPath matches what needs no quotes in YAML and in a shell script.
-var emptyPath = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+$`) })
+var emptyPath = pattern.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+$`)
 
 // FilesOf are the files of the one MachineConfig that does all the steps of a
 // report's remedies that files can do. Those of [Files] are always among them:
@@ -113,7 +112,7 @@ func Name(role string) string { return "99-" + role + "-load-sctp" }
 
 // roleName is what OpenShift's machine config pools, and label values, may be
 // called (RFC 1123 label).
-var roleName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$`) })
+var roleName = pattern.MustCompile(`^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?$`)
 
 // Write prints one MachineConfig for each role, as a YAML stream.
 func Write(w io.Writer, roles []string, files []File) error {

@@ -4,13 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/memfs"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 )
@@ -120,16 +119,12 @@ func (t tree) putUnits(configs []Config, from map[string]string) (unread []error
 
 // pathCondition finds a unit's condition about a path that the operating system, or
 // what makes it a node, may have.
-var pathCondition = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?m)^\s*(?:Condition|Assert)(PathExists|PathIsDirectory|FileNotEmpty|DirectoryNotEmpty|FileIsExecutable)\s*=[\s|!]*` +
-		`(/(?:usr|lib|lib64|bin|sbin)/\S+|/etc/(?:os-release|redhat-release|hostname|machine-id|fstab|passwd|mcs-|ignition-|machine-config|kubernetes|crio|containers|NetworkManager|sysconfig|ssh)\S*)`)
-})
+var pathCondition = pattern.MustCompile(`(?m)^\s*(?:Condition|Assert)(PathExists|PathIsDirectory|FileNotEmpty|DirectoryNotEmpty|FileIsExecutable)\s*=[\s|!]*` +
+	`(/(?:usr|lib|lib64|bin|sbin)/\S+|/etc/(?:os-release|redhat-release|hostname|machine-id|fstab|passwd|mcs-|ignition-|machine-config|kubernetes|crio|containers|NetworkManager|sysconfig|ssh)\S*)`)
 
 // argumentCondition finds a condition about a kernel argument that the operating
 // system has.
-var argumentCondition = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?m)^\s*(?:Condition|Assert)KernelCommandLine\s*=[\s|!]*((?:ignition\.|ostree|root|rw|console|boot)\S*)`)
-})
+var argumentCondition = pattern.MustCompile(`(?m)^\s*(?:Condition|Assert)KernelCommandLine\s*=[\s|!]*((?:ignition\.|ostree|root|rw|console|boot)\S*)`)
 
 // addConditions adds the paths and arguments of units' conditions that are not
 // there, and returns them.
@@ -171,22 +166,16 @@ func (u *Unit) loads() bool {
 // What a unit runs at boot; of that, what may be a program or a script that no image of
 // the operating system has; and the names of what is about loading modules.
 var (
-	startCommands = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`(?m)^\s*Exec(?:Condition|StartPre|Start|StartPost)\s*=[-@:+!|\s]*(.*)`)
-	})
-	addedProgram = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`(?:^|[\s"';&|(])(/(?:usr/local|opt|var|etc|home|root)/(?:[\w.+@-]+/)*(?:s?bin/[\w.+@-]+|[\w.+@-]+\.(?:sh|bash|py|pl))|^/(?:usr/local|opt|var|etc|home|root)/[^\s"';&|]+)`)
-	})
-	aboutModules = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`sctp|modprobe|insmod|kmod|module`) })
+	startCommands = pattern.MustCompile(`(?m)^\s*Exec(?:Condition|StartPre|Start|StartPost)\s*=[-@:+!|\s]*(.*)`)
+	addedProgram  = pattern.MustCompile(`(?:^|[\s"';&|(])(/(?:usr/local|opt|var|etc|home|root)/(?:[\w.+@-]+/)*(?:s?bin/[\w.+@-]+|[\w.+@-]+\.(?:sh|bash|py|pl))|^/(?:usr/local|opt|var|etc|home|root)/[^\s"';&|]+)`)
+	aboutModules  = pattern.MustCompile(`sctp|modprobe|insmod|kmod|module`)
 )
 
 // What writes files, with the names of those about modules; and what stops the module.
 var (
-	writesFiles = sync.OnceValue(func() *regexp.Regexp {
-		return regexp.MustCompile(`>|\b(?:rm|mv|cp|ln|sed|tee|install|truncate|unlink|perl|python3?)\b`)
-	})
-	moduleFiles = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(?:modprobe\.d|modules-load\.d)\b`) })
-	stopsModule = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b(?:blacklist|install)\s+sctp\b`) })
+	writesFiles = pattern.MustCompile(`>|\b(?:rm|mv|cp|ln|sed|tee|install|truncate|unlink|perl|python3?)\b`)
+	moduleFiles = pattern.MustCompile(`\b(?:modprobe\.d|modules-load\.d)\b`)
+	stopsModule = pattern.MustCompile(`\b(?:blacklist|install)\s+sctp\b`)
 )
 
 // unseenCommands are the commands of enabled units, and files of tmpfiles.d(5), because of
@@ -240,7 +229,7 @@ func (t tree) unseenCommands(configs []Config, onBoot verdict.OnBoot) (unread []
 }
 
 // comments are lines of a script that are comments.
-var comments = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^\s*#.*$`) })
+var comments = pattern.MustCompile(`(?m)^\s*#.*$`)
 
 // wantedBy is one of the units that links are of, if only the host has them.
 func wantedBy(units *systemdunit.Set, links map[string]string) (by string) {
