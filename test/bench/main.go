@@ -26,7 +26,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
+	"github.com/sctp-agent/sctp-agent/test/child"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
+	"github.com/sctp-agent/sctp-agent/test/source"
 )
 
 const account = "sctp-agent"
@@ -60,7 +62,7 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 		return err
 	}
 	defer os.RemoveAll(dir)
-	root, err := product(ctx)
+	root, err := source.Root()
 	if err != nil {
 		return err
 	}
@@ -115,19 +117,8 @@ func bench(ctx context.Context, rest, cycles time.Duration, nodes int, away time
 func build(ctx context.Context, root, dir, path, pkg string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(root, "hack/build"), path, pkg)
 	cmd.Dir = dir
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
-	}
-	return path, nil
-}
-
-// product is the directory of its module.
-func product(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", "github.com/sctp-agent/sctp-agent").Output()
-	if err != nil {
-		return "", fmt.Errorf("finding the product: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
+	_, err := child.Output(cmd)
+	return path, err
 }
 
 // install the product's namespace and rights.

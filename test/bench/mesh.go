@@ -39,6 +39,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/mesh/kube"
 	"github.com/sctp-agent/sctp-agent/internal/mesh/picture"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
+	"github.com/sctp-agent/sctp-agent/test/source"
 )
 
 const (
@@ -84,7 +85,7 @@ type meshAgent struct {
 
 // benchMesh rolls the mesh out, leaves it at rest, and then breaks things.
 func benchMesh(ctx context.Context, nodes int, rest time.Duration) error {
-	root, err := product(ctx)
+	root, err := source.Root()
 	if err != nil {
 		return err
 	}

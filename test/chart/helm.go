@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 
 	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/child"
 )
 
 // Helm builds Helm from the module in that directory (this package's helm/), keeps
@@ -23,19 +23,17 @@ func Helm(ctx context.Context, module string) (string, error) {
 		}
 		h.Write(b)
 	}
-	goversion, err := exec.CommandContext(ctx, "go", "env", "GOVERSION", "GOOS", "GOARCH").Output()
+	goversion, err := child.Output(exec.CommandContext(ctx, "go", "env", "GOVERSION", "GOOS", "GOARCH"))
 	if err != nil {
-		return "", fmt.Errorf("asking for the Go version: %w", err)
+		return "", err
 	}
 	h.Write(goversion)
 	dir, err := cache.Once(ctx, "helm/"+hex.EncodeToString(h.Sum(nil))[:12], func(ctx context.Context, dir string) error {
 		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dir, "helm.sh/helm/v3/cmd/helm")
 		build.Dir = module
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("building Helm: %w\n%s", err, out)
-		}
-		return nil
+		_, err := child.Output(build)
+		return err
 	})
 	return filepath.Join(dir, "helm"), err
 }

@@ -1,7 +1,10 @@
-// Package child starts programs that do not outlive the process that starts them.
+// Package child runs programs: those that do not outlive this one, and those that it
+// waits for.
 package child
 
 import (
+	"bytes"
+	"fmt"
 	"os/exec"
 	"runtime"
 	"syscall"
@@ -33,4 +36,16 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 		}
 	}()
 	return p, <-started
+}
+
+// Output runs a command to its end, and returns its standard output. The error has
+// what it wrote to standard error.
+func Output(cmd *exec.Cmd) ([]byte, error) {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
 }

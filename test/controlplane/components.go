@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/child"
+	"github.com/sctp-agent/sctp-agent/test/source"
 )
 
 // Component is a program of the control plane, by the name of its binary.
@@ -135,26 +136,11 @@ func Build(ctx context.Context, progress func(Progress), components ...Component
 	return bin, nil
 }
 
-// sourceDir finds components/go.mod. It cannot be embedded (a module's files
-// end where another module begins), so it is looked for from the working
-// directory upwards: tests run in their package's directory, programs are
-// started from somewhere in the tree.
+// sourceDir has the go.mod that the components are built from. It cannot be embedded: a
+// module's files end where another module begins.
 func sourceDir() (string, error) {
-	wd, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("finding the sources of the control plane: %w", err)
-	}
-	for dir := wd; ; dir = filepath.Dir(dir) {
-		for _, below := range []string{"test/controlplane/components", "controlplane/components"} {
-			src := filepath.Join(dir, below)
-			if _, err := os.Stat(filepath.Join(src, "go.mod")); err == nil {
-				return src, nil
-			}
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("finding the sources of the control plane: no test/controlplane/components/go.mod in %s or above", wd)
-		}
-	}
+	root, err := source.Root()
+	return filepath.Join(root, "test/controlplane/components"), err
 }
 
 // cacheKey names everything that decides what a built program is. Another
@@ -174,9 +160,9 @@ func (c Component) cacheKey(ctx context.Context) (string, error) {
 			fmt.Fprintf(h, "%s %d\n%s", name, len(b), b)
 		}
 	}
-	out, err := goCommand(ctx, os.TempDir(), "env", "GOVERSION", "GOOS", "GOARCH", "GOAMD64", "GOARM64").Output()
+	out, err := child.Output(goCommand(ctx, os.TempDir(), "env", "GOVERSION", "GOOS", "GOARCH", "GOAMD64", "GOARM64"))
 	if err != nil {
-		return "", fmt.Errorf("asking the Go toolchain for its version: %w", withStderr(err))
+		return "", fmt.Errorf("asking the Go toolchain for its version: %w", err)
 	}
 	fmt.Fprintf(h, "%s\n%s", out, c.ldflags())
 	return c.version() + "-" + hex.EncodeToString(h.Sum(nil))[:12], nil
@@ -192,13 +178,6 @@ func goCommand(ctx context.Context, dir string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func withStderr(err error) error {
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok && len(exit.Stderr) > 0 {
-		return fmt.Errorf("%w: %s", err, bytes.TrimSpace(exit.Stderr))
-	}
-	return err
-}
-
 func build(ctx context.Context, cache string, c Component, dst string, progress func(Progress)) error {
 	start := time.Now()
 	p := Progress{Component: c}
@@ -209,9 +188,9 @@ func build(ctx context.Context, cache string, c Component, dst string, progress 
 	if err != nil {
 		return err
 	}
-	out, err := goCommand(ctx, src, "list", modules, "-deps", c.pkg()).Output()
+	out, err := child.Output(goCommand(ctx, src, "list", modules, "-deps", c.pkg()))
 	if err != nil {
-		return fmt.Errorf("listing the packages of %s: %w", c, withStderr(err))
+		return fmt.Errorf("listing the packages of %s: %w", c, err)
 	}
 	p.Packages = bytes.Count(out, []byte("\n"))
 

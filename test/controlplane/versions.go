@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/test/child"
 )
 
 // Version is the version of Kubernetes that the components are built as: the
@@ -60,12 +62,12 @@ func moduleOf(ctx context.Context, cache, version string) (dir string, err error
 		return "", fmt.Errorf("creating the module of Kubernetes %s: %w", version, err)
 	}
 	var downloaded struct{ GoMod string }
-	out, err := goCommand(ctx, cache, "mod", "download", "-json", "k8s.io/kubernetes@"+version).Output()
+	out, err := child.Output(goCommand(ctx, cache, "mod", "download", "-json", "k8s.io/kubernetes@"+version))
 	if err == nil {
 		err = json.Unmarshal(out, &downloaded)
 	}
 	if err != nil {
-		return "", fmt.Errorf("downloading Kubernetes %s: %w", version, withStderr(err))
+		return "", fmt.Errorf("downloading Kubernetes %s: %w", version, err)
 	}
 	var mod struct {
 		Go      string
@@ -74,11 +76,11 @@ func moduleOf(ctx context.Context, cache, version string) (dir string, err error
 			Old, New struct{ Path string }
 		}
 	}
-	if out, err = goCommand(ctx, cache, "mod", "edit", "-json", downloaded.GoMod).Output(); err == nil {
+	if out, err = child.Output(goCommand(ctx, cache, "mod", "edit", "-json", downloaded.GoMod)); err == nil {
 		err = json.Unmarshal(out, &mod)
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading the go.mod of Kubernetes %s: %w", version, withStderr(err))
+		return "", fmt.Errorf("reading the go.mod of Kubernetes %s: %w", version, err)
 	}
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "module kubernetes\n\ngo %s\n\nrequire k8s.io/kubernetes %s\n\n", mod.Go, version)

@@ -25,6 +25,7 @@ import (
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/child"
 )
 
 // Suite is a Debian release by its code name.
@@ -440,11 +441,5 @@ func runIn(ctx context.Context, dir, name string, args ...string) ([]byte, error
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "DEBIAN_FRONTEND=noninteractive")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, stderr.Bytes())
-	}
-	return out, nil
+	return child.Output(cmd)
 }

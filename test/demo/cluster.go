@@ -7,9 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -20,6 +18,7 @@ import (
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 	"github.com/sctp-agent/sctp-agent/test/guest"
+	"github.com/sctp-agent/sctp-agent/test/source"
 )
 
 const (
@@ -64,7 +63,7 @@ func (d *demo) join(ctx context.Context) error {
 }
 
 func (d *demo) applyManifests(ctx context.Context) error {
-	dir, err := moduleRoot(ctx)
+	dir, err := source.Root()
 	if err != nil {
 		return err
 	}
@@ -77,16 +76,6 @@ func (d *demo) applyManifests(ctx context.Context) error {
 		all = append(append(all, "\n---\n"...), b...)
 	}
 	return d.cp.Apply(ctx, all)
-}
-
-// moduleRoot is the directory of the product's module: above that of the
-// tests' module, where "make demo" starts this program.
-func moduleRoot(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("asking for the current module: %w", err)
-	}
-	return filepath.Dir(filepath.Dir(strings.TrimSpace(string(out)))), nil
 }
 
 // agentRun is "sctp-agent run" in a guest.

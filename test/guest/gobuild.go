@@ -1,15 +1,16 @@
 package guest
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/sctp-agent/sctp-agent/test/child"
+	"github.com/sctp-agent/sctp-agent/test/source"
 )
 
 // testModule is the module that this package is in; the product's module has
@@ -28,7 +29,7 @@ func GoProgram(ctx context.Context, path, pkg string) (File, error) {
 
 // goBuild compiles a static Linux program: by "build", or by "test", "-c".
 func goBuild(ctx context.Context, arch, pkg string, how ...string) ([]byte, error) {
-	moduleDir, err := sourceDir(ctx, pkg)
+	moduleDir, err := sourceDir(pkg)
 	if err != nil {
 		return nil, err
 	}
@@ -41,27 +42,18 @@ func goBuild(ctx context.Context, arch, pkg string, how ...string) ([]byte, erro
 	cmd := exec.CommandContext(ctx, "go", slices.Concat(how, []string{"-trimpath", "-buildvcs=false", "-o", program, pkg})...)
 	cmd.Dir = moduleDir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, stderr.Bytes())
+	if _, err := child.Output(cmd); err != nil {
+		return nil, err
 	}
 	return os.ReadFile(program)
 }
 
 // sourceDir is the directory of the module that a package is in: what a test
 // of the other module runs is built with the requirements of its own.
-func sourceDir(ctx context.Context, pkg string) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
-	if err != nil {
-		return "", fmt.Errorf("asking for the current module: %w", err)
-	}
-	root := filepath.Dir(strings.TrimSpace(string(out)))
-	if filepath.Base(root) == "test" {
-		root = filepath.Dir(root)
-	}
+func sourceDir(pkg string) (string, error) {
+	root, err := source.Root()
 	if pkg == testModule || strings.HasPrefix(pkg, testModule+"/") {
-		return filepath.Join(root, "test"), nil
+		root = filepath.Join(root, "test")
 	}
-	return root, nil
+	return root, err
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/ulikunitz/xz"
 
 	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/child"
 	"github.com/sctp-agent/sctp-agent/test/debian"
 	"github.com/sctp-agent/sctp-agent/test/guest/internal/wire"
 )
@@ -517,13 +518,7 @@ func depmod(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, "depmod", args...)
 	// Not on an ordinary user's PATH.
 	cmd.Path, cmd.Err = "/sbin/depmod", nil
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", cmd, err, stderr.Bytes())
-	}
-	return out, nil
+	return child.Output(cmd)
 }
 
 func decompressed(file string) ([]byte, error) {

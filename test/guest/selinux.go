@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/child"
 	"github.com/sctp-agent/sctp-agent/test/debian"
 )
 
@@ -60,8 +61,8 @@ func linkPolicy(ctx context.Context, tree, dir string) error {
 		return err
 	}
 	defer os.RemoveAll(root)
-	if out, err := exec.CommandContext(ctx, "cp", "-a", tree+"/.", root).CombinedOutput(); err != nil {
-		return fmt.Errorf("copying the policy's packages: %w\n%s", err, out)
+	if _, err := child.Output(exec.CommandContext(ctx, "cp", "-a", tree+"/.", root)); err != nil {
+		return fmt.Errorf("copying the policy's packages: %w", err)
 	}
 	modules, err := os.ReadFile(filepath.Join(root, "usr/share/selinux/default/.modules"))
 	if err != nil {
@@ -79,8 +80,8 @@ func linkPolicy(ctx context.Context, tree, dir string) error {
 	}
 	cmd := exec.CommandContext(ctx, "/usr/sbin/semodule", args...)
 	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Chroot: root}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("semodule: %w\n%s", err, out)
+	if _, err := child.Output(cmd); err != nil {
+		return err
 	}
 	return os.CopyFS(filepath.Join(dir, "etc/selinux"), os.DirFS(filepath.Join(root, "etc/selinux")))
 }

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sctp-agent/sctp-agent/test/source"
 )
 
 // Programs that have an image. The first one's is the Dockerfile's last stage,
@@ -49,9 +51,9 @@ func Build(ctx context.Context, opts Options) (archive string, err error) {
 	if opts.Platform == "" {
 		opts.Platform = "linux/amd64"
 	}
-	source := opts.Source
-	if source == "" {
-		if source, err = sourceRoot(); err != nil {
+	tree := opts.Source
+	if tree == "" {
+		if tree, err = source.Root(); err != nil {
 			return "", err
 		}
 	}
@@ -68,7 +70,7 @@ func Build(ctx context.Context, opts Options) (archive string, err error) {
 		"--platform", opts.Platform, "--build-arg", "BUILDPLATFORM=linux/" + runtime.GOARCH,
 		"--build-arg", "VERSION=" + opts.Version, "--build-arg", "REVISION=" + opts.Revision,
 		"--build-arg", "CREATED=" + time.Now().UTC().Format(time.RFC3339),
-		"--tag", opts.Ref, "--file", filepath.Join(source, "Dockerfile"), source,
+		"--tag", opts.Ref, "--file", filepath.Join(tree, "Dockerfile"), tree,
 	})...); err != nil {
 		return "", fmt.Errorf("building %s for %s: %w", opts.Ref, opts.Platform, err)
 	}
@@ -195,20 +197,4 @@ func goEnv(ctx context.Context, names ...string) (map[string]string, error) {
 		env[name] = lines[i]
 	}
 	return env, nil
-}
-
-// sourceRoot finds the Dockerfile, from the working directory upwards.
-func sourceRoot() (string, error) {
-	wd, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for dir := wd; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "Dockerfile")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", fmt.Errorf("no Dockerfile in %s or above", wd)
-		}
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/child"
 )
 
 // packages of the guest, beside Debian's required ones.
@@ -130,12 +131,6 @@ func makeDisk(ctx context.Context, path, dir string, size int64) error {
 func command(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.WaitDelay = 5 * time.Second
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		if len(out) > 4000 {
-			out = out[len(out)-4000:]
-		}
-		return fmt.Errorf("%s: %w\n%s", name, err, out)
-	}
-	return nil
+	_, err := child.Output(cmd)
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/test/cache"
+	"github.com/sctp-agent/sctp-agent/test/child"
 	"github.com/sctp-agent/sctp-agent/test/controlplane"
 	"github.com/sctp-agent/sctp-agent/test/node/internal/guestapi"
 )
@@ -87,10 +88,8 @@ func copyFile(from, to string) error {
 func build(ctx context.Context, name, dst string) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", dst, "github.com/sctp-agent/sctp-agent/test/node/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64", "GOFLAGS=")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w\n%s", name, err, out)
-	}
-	return nil
+	_, err := child.Output(cmd)
+	return err
 }
 
 // The guest's files, by the names that image/files knows.
