@@ -38,7 +38,6 @@ const (
 // gatherExtensions looks for extensions that the next boot has and this one has not, or
 // the reverse: what they have about the target is not in the root, or is gone then.
 func (h *host) gatherExtensions(services []*systemdunit.Unit) {
-	h.extension = nil
 	for _, kind := range extensionKinds {
 		merged := strings.Fields(string(h.script(kind.merged, true)))
 		started := slices.ContainsFunc(services, func(u *systemdunit.Unit) bool { return u.Name == kind.unit })
@@ -61,21 +60,14 @@ func (h *host) gatherExtensions(services []*systemdunit.Unit) {
 				if now {
 					effect = "is an extension that is laid over /" + kind.over + " now, and may not be at the next boot"
 				}
-				h.doubtExtension(file, effect)
+				h.mayChange(Evidence{File: printableName(file), Effect: effect}, false)
 			}
 		}
 		for _, name := range merged {
 			if found[name] == "" {
-				h.doubtExtension(kind.merged, "names the extension "+printable(name)+", which is no longer there")
+				h.mayChange(Evidence{File: kind.merged, Effect: "names the extension " + printable(name) + ", which is no longer there"}, false)
 			}
 		}
-	}
-}
-
-// doubtExtension keeps the first one by its name.
-func (h *host) doubtExtension(file, effect string) {
-	if e := (Evidence{File: printableName(file), Effect: effect}); h.extension == nil || e.File < h.extension.File {
-		h.extension = &e
 	}
 }
 

@@ -34,6 +34,8 @@ type host struct {
 	moddir string
 	target string
 	init   string // the function of the target; see Module
+	// requests are the names by which the kernel asks for the target.
+	requests []string
 	// onRequest is the module's.
 	onRequest bool
 	release   osRelease
@@ -98,8 +100,12 @@ type host struct {
 	unitsErr     *Evidence
 	// locked is a command of the boot by which later ones may load nothing.
 	locked *Evidence
-	// extension is one of systemd's that the next boot brings, or does not.
-	extension *Evidence
+	// changes is what may give the next boot other files about modules, the first by its name, and
+	// helps one that can only have the target loaded.
+	changes, helps *Evidence
+	// along are patterns of modules that modprobe.d has the target brought along with, and
+	// started the units that scripts and udev start.
+	along, started []string
 	// askedArguments are arguments that conditions of these units ask for.
 	askedArguments []string
 

@@ -34,10 +34,14 @@ const (
 	modulesLoadUnit    = "systemd-modules-load.service"
 	modulesLoadProgram = "systemd-modules-load"
 	shippedUnit        = "/usr/lib/systemd/system/" + modulesLoadUnit
-	// earlyMask is what systemd-debug-generator(8) generates for a mask in the
-	// command line, or in what the firmware adds to it.
-	earlyMask = "/run/systemd/generator.early/" + modulesLoadUnit
 )
+
+// generated are what generators made of the unit in this boot: systemd-debug-generator(8) a mask, for
+// an argument of the kernel or of what the firmware adds to these.
+var generated = []string{
+	"/run/systemd/generator.early/" + modulesLoadUnit, "/run/systemd/generator/" + modulesLoadUnit,
+	"/run/systemd/generator.early/" + modulesLoadUnit + ".d", "/run/systemd/generator/" + modulesLoadUnit + ".d",
+}
 
 // loadUnit is the state of systemd-modules-load.service.
 type loadUnit struct {
@@ -98,8 +102,10 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	if unit, found := stoppedByArgument(words); found {
 		return unit
 	}
-	if early, err := h.Readlink(earlyMask); err == nil && early == "/dev/null" {
-		return unclear(UnitUnknown, Evidence{File: earlyMask, Effect: "masks " + modulesLoadUnit + " in this boot: what asked for that is not known"})
+	for _, name := range generated {
+		if _, err := h.Readlink(name); err == nil || h.has(name) == AnswerTrue {
+			return unclear(UnitUnknown, Evidence{File: name, Effect: "changes " + modulesLoadUnit + " in this boot: what asked for that is not known"})
+		}
 	}
 	u, partial := units.Load(modulesLoadUnit), false
 	switch {

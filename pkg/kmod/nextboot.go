@@ -10,11 +10,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/sctp-agent/sctp-agent/internal/bootloader"
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
 	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 )
 
 // NextBoot is how, by the files, the next boot differs from this one for the
@@ -72,8 +72,12 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	if h.otherDeployment(sources) {
 		next.doubt(sources.Entries[0].File, "is the default, another deployment of OSTree, which has an /etc of its own")
 	}
-	if h.extension != nil && now.autoload.Cause != CauseDeniedByKernel {
-		next.Pending, next.Known = append(next.Pending, *h.extension), false
+	changes := h.changes
+	if now.boot.Requested != AnswerTrue || now.boot.Allowed != AnswerTrue {
+		changes = cmp.Or(changes, h.helps)
+	}
+	if changes != nil && now.autoload.Cause != CauseDeniedByKernel {
+		next.Pending, next.Known = append(next.Pending, *changes), false
 	}
 	if !h.builtin {
 		h.nextRoot(sources, &next)
@@ -481,9 +485,9 @@ var waitingRoots = []struct {
 	// update_engine of Flatcar and Container-Optimized OS (update_attempter.cc, kUpdateCompletedMarker).
 	{"/run/update_engine_autoupdate_completed", "", nil, "brings what an update has written to the other partition"},
 	// Bottlerocket (thar-be-updates, UPDATE_STATUS_FILE): an update whose partition is the one to boot.
-	{"/run/cache/thar-be-updates/status.json", "", sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"Ready"`) }), "brings what an update has written to the other partition"},
+	{"/run/cache/thar-be-updates/status.json", "", pattern.MustCompile(`"Ready"`), "brings what an update has written to the other partition"},
 	// Ubuntu Core (boot/modeenv.go of snapd): a base or a kernel that is to be tried.
-	{"/var/lib/snapd/modeenv", "", sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?m)^base_status=try$|^current_kernels=.*,`) }), "may bring another base or kernel"},
+	{"/var/lib/snapd/modeenv", "", pattern.MustCompile(`(?m)^base_status=try$|^current_kernels=.*,`), "may bring another base or kernel"},
 	// systemd.offline-updates(7)
 	{"/system-update", "", nil, "installs updates"}, {"/etc/system-update", "", nil, "installs updates"},
 }

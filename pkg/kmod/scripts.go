@@ -26,7 +26,7 @@ func loads(text string) bool {
 		text = strings.ReplaceAll(text, other, "")
 	}
 	return strings.Contains(text, "modprobe") || strings.Contains(text, "insmod") || strings.Contains(text, "rmmod") ||
-		strings.Contains(text, "kmod load") || strings.Contains(text, "kmod insert") || strings.Contains(text, "kmod remove")
+		strings.Contains(text, "kmod") && kmodLoads().MatchString(text)
 }
 
 // removes is what may remove a module, and loadsVariable what loads one that a
@@ -34,7 +34,59 @@ func loads(text string) bool {
 var (
 	removes       = pattern.MustCompile(`rmmod|kmod remove|modprobe\b[^\n;|&]*\s(-[a-zA-Z]*r[a-zA-Z]*|--rem\w*)\b`)
 	loadsVariable = pattern.MustCompile(`(modprobe|insmod)\b[^\n;|&]*[$%]|xargs\b[^\n;|&]*(modprobe|insmod)`)
+	// kmodLoads is kmod(8) with a command, or udev's own of that name, and loadedNames are
+	// the words of one that loads.
+	kmodLoads   = pattern.MustCompile(`\bkmod\s+(load|insert|remove)\b|\{builtin\}[^\n,]*"kmod\b`)
+	loadedNames = pattern.MustCompile(`(?:modprobe|insmod|kmod\s+(?:load|insert))\b([^\n;|&)]*)`)
 )
+
+// names reports whether a text that loads modules names the target, an alias by which the kernel asks
+// for it, or a module that brings it along.
+func (h *host) names(text string) bool {
+	if strings.Contains(text, h.target) || slices.ContainsFunc(h.requests, func(name string) bool {
+		return strings.Contains(strings.ReplaceAll(text, "_", "-"), name)
+	}) {
+		return true
+	}
+	for _, m := range loadedNames().FindAllStringSubmatch(text, maxListed) {
+		for word := range strings.FieldsFuncSeq(m[1], func(r rune) bool { return strings.ContainsRune(" \t\"',[]{}()", r) }) {
+			name := moduleName(path.Base(word))
+			if name == "" || !h.spend(lookupCost) {
+				continue
+			}
+			needs := func(n neededModule) bool { return n.name == h.target }
+			if m := h.indexed(name); m != nil && slices.ContainsFunc(m.needs, needs) || slices.ContainsFunc(h.along, func(p string) bool { return h.matches(p, name) }) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// bringsAlong are the patterns of modules for which modprobe.d has a line that brings the target
+// along: a softdep, an install command or an alias.
+func (h *host) bringsAlong() (patterns []string) {
+	for _, d := range h.modprobe.dirs {
+		if d == nil {
+			continue
+		}
+		for _, e := range d.entries {
+			for line := range bytes.Lines(e.data) {
+				if !bytes.Contains(line, []byte(h.target)) || len(patterns) > maxListed {
+					continue
+				}
+				words := strings.Fields(string(line))
+				if len(words) < 3 || !slices.Contains([]string{"softdep", "install", "alias"}, words[0]) || !strings.Contains(strings.Join(words[2:], " "), h.target) {
+					continue
+				}
+				if name, ok := underscores(words[1]); ok && name != h.target {
+					patterns = append(patterns, name)
+				}
+			}
+		}
+	}
+	return patterns
+}
 
 // scriptAbout reports whether a word of a unit's command is a script on the host that is
 // about loading the target.
@@ -118,16 +170,38 @@ var locking = pattern.MustCompile(`kernel[./](modules_disabled|modprobe|usermode
 // unless a package of the distribution has it.
 func (h *host) about(name string, data []byte, args []string, depth int) bool {
 	text := withoutComments(data)
-	if h.locked == nil && !packaged(name) && (locks(text) || h.locksByFile(text)) {
-		h.locked = &Evidence{File: printableName(name), Effect: lockEffect}
+	if !packaged(name) {
+		if h.locked == nil && (locks(text) || h.locksByFile(text)) {
+			h.locked = &Evidence{File: printableName(name), Effect: lockEffect}
+		}
+		h.changesConfig(text, Evidence{File: printableName(name), Effect: changeEffect})
+		h.started = append(h.started, startedUnits(text)...)
 	}
-	own := !packaged(name) && !systemV(name)
-	if loads(text) && (strings.Contains(text, h.target) ||
+	own := !packaged(name) && !systemV(name) && !strings.HasPrefix(name, "/run/systemd/generator")
+	if loads(text) && (h.names(text) ||
 		slices.ContainsFunc(args, func(a string) bool { return strings.Contains(a, h.target) }) ||
 		own && loadsVariable().MatchString(text)) {
 		return true
 	}
 	return h.calls(name, text, depth)
+}
+
+// starts is a command that starts units, or a rule of udev that does (systemd.device(5)).
+var starts = pattern.MustCompile(`systemctl\b[^\n;|&]*?\b(?:start|restart|isolate|enable)\b([^\n;|&]*)|SYSTEMD_WANTS\}\s*[+:]?=\s*"([^"\n]*)"`)
+
+// startedUnits are the units that a script's commands start.
+func startedUnits(text string) (names []string) {
+	if !strings.Contains(text, "systemctl") && !strings.Contains(text, "SYSTEMD_WANTS") {
+		return nil
+	}
+	for _, m := range starts().FindAllStringSubmatch(text, maxListed) {
+		for _, word := range strings.Fields(m[1] + m[2]) {
+			if word = strings.Trim(word, `"'`); !strings.HasPrefix(word, "-") && !strings.ContainsAny(word, "$/") {
+				names = append(names, unitName(word))
+			}
+		}
+	}
+	return names
 }
 
 // systemV reports whether a script is where packages put those of System V's init:
@@ -198,25 +272,29 @@ func (h *host) isScript(name string) bool {
 // something else than a unit: System V scripts, cron, udev, what configures networks,
 // cloud-init. In the first ones, only what begins with "S" is started.
 var mentionDirs = []string{
-	"/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc5.d",
-	"/etc/cron.d", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs",
+	"/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc4.d", "/etc/rc.d/rc5.d",
+	"/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs",
 	"/etc/udev/rules.d", "/usr/local/lib/udev/rules.d", "/etc/sysconfig/modules",
 	"/etc/NetworkManager/dispatcher.d", "/etc/NetworkManager/dispatcher.d/pre-up.d", "/etc/NetworkManager/dispatcher.d/no-wait.d", "/usr/lib/NetworkManager/dispatcher.d",
-	"/etc/networkd-dispatcher/carrier.d", "/etc/networkd-dispatcher/configured.d", "/etc/networkd-dispatcher/routable.d",
 	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d",
+	"/etc/dhcp/dhclient-enter-hooks.d", "/etc/dhcp/dhclient-exit-hooks.d", "/etc/dhcp/dhclient.d", "/etc/ppp/ip-up.d",
 	"/var/lib/cloud/scripts/per-boot", "/var/lib/cloud/instance/boothooks", "/etc/cloud/cloud.cfg.d", "/oem",
-	"/etc/containers/systemd", "/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators",
-	// Static pods of kubelet, k3s and RKE2, and hooks of CRI-O and Podman (oci-hooks(5)).
+	"/etc/containers/systemd", "/usr/share/containers/systemd",
+	"/etc/systemd/system-generators", "/usr/local/lib/systemd/system-generators", "/usr/lib/systemd/system-generators", "/etc/systemd/system-environment-generators", "/usr/local/lib/systemd/system-environment-generators",
+	"/run/systemd/generator", "/run/systemd/generator.early", "/run/systemd/generator.late", // which they have made in this boot
+	// Static pods of kubelet, k3s and RKE2, what these two's servers deploy, and hooks of CRI-O and Podman (oci-hooks(5)).
 	"/etc/kubernetes/manifests", "/var/lib/rancher/k3s/agent/pod-manifests", "/var/lib/rancher/rke2/agent/pod-manifests",
+	"/var/lib/rancher/k3s/server/manifests", "/var/lib/rancher/rke2/server/manifests",
 	"/etc/containers/oci/hooks.d", "/usr/share/containers/oci/hooks.d",
 }
 
-// tunedDirs have a directory for each profile of tuned that is the host's own
-// (tuned-profiles(7)), with the scripts that it runs.
-var tunedDirs = []string{"/etc/tuned", "/etc/tuned/profiles"}
+// mentionParents have directories of such files: of each profile of tuned that is the host's
+// own (tuned-profiles(7)), of each state of an interface (networkd-dispatcher(8)), and of
+// Quadlet's units (podman-systemd.unit(5)).
+var mentionParents = []string{"/etc/tuned", "/etc/tuned/profiles", "/etc/networkd-dispatcher", "/usr/lib/networkd-dispatcher", "/etc/containers/systemd", "/usr/share/containers/systemd"}
 
 var mentionFiles = []string{
-	"/etc/crontab", "/etc/network/interfaces", "/sbin/ifup-local", "/etc/rc.modules",
+	"/etc/crontab", "/etc/anacrontab", "/etc/network/interfaces", "/sbin/ifup-local", "/etc/rc.modules",
 	"/etc/cloud/cloud.cfg", "/var/lib/cloud/instance/cloud-config.txt", "/var/lib/cloud/instance/user-data.txt",
 }
 
@@ -272,7 +350,7 @@ func (h *host) gatherMentions(services []*systemdunit.Unit) {
 		files = append(files, "/etc/rc.local", "/etc/rc.d/rc.local") // the unit that runs them is not in the root
 	}
 	dirs := slices.Clone(mentionDirs)
-	for _, parent := range tunedDirs {
+	for _, parent := range mentionParents {
 		profiles, _ := h.ReadDir(parent)
 		for _, e := range profiles {
 			if e.Mode.IsDir() {
@@ -292,6 +370,9 @@ func (h *host) gatherMentions(services []*systemdunit.Unit) {
 			files = append(files, path.Join(dir, e.Name))
 		}
 	}
+	for _, line := range strings.Split(withoutComments(h.script("/etc/network/interfaces", true)), "\n") {
+		files = append(files, h.sourced(line)...)
+	}
 	seen := map[hostroot.ID]bool{}
 	for _, name := range files {
 		st, err := h.Stat(name)
@@ -299,7 +380,7 @@ func (h *host) gatherMentions(services []*systemdunit.Unit) {
 			continue
 		}
 		seen[st.ID] = true
-		data := h.script(name, true)
+		data := h.script(name, !strings.Contains(name, "-generators/"))
 		if strings.Contains(name, "/cloud.cfg") || strings.HasPrefix(name, "/var/lib/cloud/instance/") && strings.HasSuffix(name, ".txt") {
 			data = bootCommands(data)
 		}
@@ -319,7 +400,7 @@ func (h *host) gatherMentions(services []*systemdunit.Unit) {
 		}
 		for line := range bytes.Lines(data) {
 			number++
-			if text := strings.TrimSpace(string(line)); !strings.HasPrefix(text, "#") && loads(text) && strings.Contains(text, h.target) {
+			if text := strings.TrimSpace(string(line)); !strings.HasPrefix(text, "#") && loads(text) && h.names(text) {
 				add(number, text)
 			}
 		}
@@ -327,6 +408,30 @@ func (h *host) gatherMentions(services []*systemdunit.Unit) {
 			add(0, "")
 		}
 	}
+}
+
+// sourced are the files that a line of interfaces(5) names: "source PATTERN" or
+// "source-directory DIRECTORY".
+func (h *host) sourced(line string) (files []string) {
+	words := strings.Fields(line)
+	if len(words) != 2 || words[0] != "source" && words[0] != "source-directory" {
+		return nil
+	}
+	name := path.Join("/etc/network", words[1])
+	if path.IsAbs(words[1]) {
+		name = words[1]
+	}
+	dir, glob := path.Split(name)
+	if words[0] == "source-directory" {
+		dir, glob = name, "*"
+	}
+	entries, _ := h.ReadDir(path.Clean(dir))
+	for _, e := range entries {
+		if h.matches(glob, e.Name) {
+			files = append(files, path.Join(dir, e.Name))
+		}
+	}
+	return files
 }
 
 // bootCommands leaves of cloud-init's configuration what is run at each boot: bootcmd.

@@ -74,12 +74,13 @@ func (h *host) gatherUnits() {
 		}
 	}
 	services := units.Started(target, also...)
-	h.locked = nil
+	h.locked, h.changes, h.helps, h.started, h.along = nil, nil, nil, nil, h.bringsAlong()
 	h.askedArguments = argumentConditions(units.Load(modulesLoadUnit))
 	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
 	h.loadUnit.also, h.loadUnit.doubts = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
 	h.gatherCommands(units, words, services)
 	h.gatherMentions(services)
+	h.gatherStarted(units, words, services)
 	h.gatherExtensions(services)
 	if units.Err != nil {
 		h.unitsErr = new(unreadable(units.ErrFile, units.Err))
@@ -175,6 +176,7 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 			if h.locked == nil && (slices.ContainsFunc(run.args, locks) || h.locksByFile(run.line())) {
 				h.locked = new(run.source().evidence(CauseNone, lockEffect))
 			}
+			h.changesConfig(run.line(), run.source().evidence(CauseNone, changeEffect))
 			if !h.concerns(u, run) {
 				continue
 			}
@@ -192,6 +194,18 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 				source: run.source(), args: run.args, before: run.before, early: u.Early(), mtime: h.enabledSince(units, u),
 				doubt: cmp.Or(doubt, u.Perhaps),
 			})
+		}
+	}
+}
+
+// gatherStarted adds the commands of units that a script, or a rule of udev, starts.
+func (h *host) gatherStarted(units *systemdunit.Set, words []string, services []*systemdunit.Unit) {
+	slices.Sort(h.started)
+	for _, name := range slices.Compact(h.started) {
+		u := units.Load(name)
+		if path.Ext(name) == ".service" && u.File != "" && !u.Masked && !slices.Contains(services, u) {
+			u.Perhaps = "another program may start " + name
+			h.gatherCommands(units, words, []*systemdunit.Unit{u})
 		}
 	}
 }
@@ -310,7 +324,7 @@ func withoutEnv(args []string) []string {
 // concerns reports whether a command of a unit may load the target or remove it.
 func (h *host) concerns(u *systemdunit.Unit, run unitRun) bool {
 	text := run.line()
-	if loads(text) && (direct(run.args) && run.sure || strings.Contains(text, h.target) || loadsVariable().MatchString(text) && (!run.Vendor || h.inEnvironment(u))) {
+	if loads(text) && (direct(run.args) && run.sure || h.names(text) || loadsVariable().MatchString(text) && (!run.Vendor || h.inEnvironment(u))) {
 		return true
 	}
 	// A second systemd-modules-load, with files of its own, or where the usual one does

@@ -1204,6 +1204,63 @@ func strangeHosts() (list []strangeHost) {
 	add("mention: runcmd", whole(blacklisted, file("var/lib/cloud/instance/user-data.txt", "#cloud-config\nbootcmd:\n - x\nruncmd:\n - modprobe sctp\n")), "blocked")
 	add("mention: none by Debian's own script of kmod, which systemd does not run", whole(blacklisted,
 		file("etc/init.d/kmod", "#!/bin/sh -e\nload_module() {\n  modprobe $module $args || true\n}\nfiles=$(modules_files)\n"), link("etc/rcS.d/S01kmod", "../init.d/kmod")), "blocked")
+	// Scripts and lines that name the target otherwise: by an alias, or by what brings it along.
+	brings := func(line string, es ...hostcase.Entry) *hostcase.Case {
+		return with(whole(append(es, blacklisted, file("etc/modprobe.d/a.conf", line+"\n"))...), func(c *hostcase.Case) {
+			c.Modules = append(c.Modules, hostcase.Module{Name: "dlm", File: "kernel/fs/dlm/dlm.ko", Needs: []string{"sctp", "libcrc32c"}}, hostcase.Module{Name: "dummy", File: "kernel/dummy.ko"}, hostcase.Module{Name: "other_one", File: "kernel/other_one.ko"})
+		})
+	}
+	script := func(text string) []hostcase.Entry {
+		return []hostcase.Entry{file("etc/systemd/system/s.service", "[Service]\nType=oneshot\nExecStart=/opt/s\n"), link("etc/systemd/system/multi-user.target.wants/s.service", "../s.service"), file("opt/s", "#!/bin/sh\n"+text+"\n")}
+	}
+	for _, x := range [][3]string{
+		{"", "dlm", "unknown"}, {"", "-a dummy dlm", "unknown"}, {"", "\"dlm\"", "unknown"}, {"softdep dummy pre: sctp", "dummy", "unknown"}, {"softdep other-one post: sctp", "other_one", "unknown"}, {"install du* /sbin/modprobe sctp; /sbin/modprobe -i $MODPROBE_MODULE", "dummy", "unknown"},
+		{"alias own sctp", "own", "unknown"}, {"", "net-pf-10-proto-132", "unknown"}, {"", "net_pf_2_proto_132", "unknown"}, {"softdep dummy pre: sctp", "other_one", "blocked"}, {"# softdep dummy pre: sctp", "dummy", "blocked"}, {"", "dummy", "blocked"},
+	} {
+		add("mention: "+x[0]+", a script loads "+x[1], brings(x[0], script("modprobe "+x[1])...), x[2])
+		add("mention: "+x[0]+", cron loads "+x[1], brings(x[0], file("etc/cron.d/x", "@reboot root /sbin/modprobe "+x[1]+"\n")), x[2])
+	}
+	for rule, want := range map[string]string{
+		`RUN{builtin}+="kmod  load sctp"`: "unknown", "RUN{builtin}+=\"kmod\tload sctp\"": "unknown", `ENV{MODALIAS}="net-pf-2-proto-132", RUN{builtin}+="kmod"`: "unknown", `RUN{builtin}+="kmod load dccp"`: "on-demand", `RUN{builtin}+="uaccess", ENV{X}="sctp"`: "on-demand",
+		`ENV{SYSTEMD_WANTS}+="own.service"`: "unknown", `ENV{SYSTEMD_WANTS}="dccp.service own"`: "unknown", `ENV{SYSTEMD_WANTS}+="other.service"`: "on-demand", `ENV{SYSTEMD_WANTS}+="modprobe@sctp.service"`: "unknown",
+	} {
+		add("mention: udev: "+rule, whole(file("etc/udev/rules.d/9.rules", "ACTION==\"add\", "+rule+"\n"), file("etc/systemd/system/own.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), file("etc/systemd/system/other.service", "[Service]\nExecStart=/bin/true\n")), want)
+	}
+	for text, want := range map[string]string{"systemctl start own": "unknown", "systemctl --no-block restart own.service || true": "unknown", "systemctl enable --now own": "unknown", "systemctl status own": "blocked", "systemctl start other": "blocked", "systemctl start $1": "blocked"} {
+		own := file("etc/systemd/system/own.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n")
+		add("mention: a script: "+text, whole(append(script(text), blacklisted, own)...), want)
+		add("mention: rc.local: "+text, whole(blacklisted, own, file("usr/lib/systemd/system/rc-local.service", "[Service]\nType=forking\nExecStart=/etc/rc.local start\n"), file("etc/rc.local", "#!/bin/sh\n"+text+"\n")), want)
+	}
+	for _, name := range []string{
+		"etc/rc4.d/S01x", "etc/rc.d/rc4.d/S01x", "etc/cron.hourly/x", "etc/cron.daily/x", "etc/anacrontab", "etc/dhcp/dhclient-exit-hooks.d/x", "etc/ppp/ip-up.d/x", "etc/networkd-dispatcher/degraded.d/x", "etc/networkd-dispatcher/off.d/x", "etc/containers/systemd/app/x.container", "usr/share/containers/systemd/x.container",
+		"usr/lib/systemd/system-generators/x", "etc/systemd/system-environment-generators/x", "run/systemd/generator/x.service", "run/systemd/generator.late/x.service", "var/lib/rancher/k3s/server/manifests/x.yaml", "var/lib/rancher/rke2/server/manifests/x.yaml",
+	} {
+		add("mention: "+name, whole(blacklisted, file(name, "#!/bin/sh\nmodprobe sctp\n")), "unknown;warnings~=/"+name)
+		add("mention: another module, "+name, whole(blacklisted, file(name, "#!/bin/sh\nmodprobe dccp\n")), "blocked")
+	}
+	for source, want := range map[string]string{"source /etc/network/own/*": "unknown", "source own/x.cfg": "unknown", "source-directory /etc/network/own": "unknown", "source /etc/network/own/*.conf": "blocked", "# source /etc/network/own/*": "blocked"} {
+		add("mention: interfaces: "+source, whole(blacklisted, file("etc/network/interfaces", source+"\n"), file("etc/network/own/x.cfg", "iface x inet dhcp\n  up modprobe sctp\n")), want)
+	}
+	for _, name := range []string{"run/systemd/generator/systemd-modules-load.service", "run/systemd/generator.early/systemd-modules-load.service"} {
+		add("mask: generated, "+name, whole(requested, link(name, "/dev/null")), "unknown")
+		add("mask: generated, "+name+".d", whole(requested, file(name+".d/x.conf", "[Unit]\nConditionPathExists=/none\n")), "unknown")
+	}
+	// What a boot's commands change of the configuration.
+	for command, want := range map[string]string{
+		"rm -f /etc/modprobe.d/b.conf": "unknown", "rm -f /etc/modprobe.d/*": "unknown", "sed -i /sctp/d /etc/modprobe.d/b.conf": "unknown", "mv /etc/modprobe.d/b.conf /root/": "unknown", "rm -f /etc/modprobe.d/other.conf": "blocked", "rm -rf /etc/modprobe.d/gone.conf /tmp/sctp": "blocked",
+		"/bin/sh -c 'echo sctp > /etc/modules-load.d/own.conf'": "unknown", "/bin/sh -c 'echo overlay > /etc/modules-load.d/k8s.conf'": "blocked", "/bin/sh -c 'echo blacklist sctp > /etc/modprobe.d/b.conf'": "blocked", "/bin/sh -c 'echo install sctp /bin/true | tee /run/modprobe.d/x.conf'": "unknown", "cat /etc/modprobe.d/b.conf": "blocked", "cp /opt/sctp.conf /etc/modules-load.d/": "unknown",
+	} {
+		es := []hostcase.Entry{blacklisted, file("etc/modprobe.d/other.conf", "blacklist dccp\n")}
+		add("changes: "+command, oneshot("ExecStart="+command, es...), want)
+		if !strings.Contains(command, "sh -c") {
+			add("changes: a script: "+command, whole(append(script(command), es...)...), want)
+		}
+		add("changes: denied all the same: "+command, with(oneshot("ExecStart="+command, es...), func(c *hostcase.Case) { c.Cmdline, c.Denied = "ro module_blacklist=sctp\n", "sctp" }), "blocked")
+	}
+	for command, want := range map[string]string{"rm /etc/modules-load.d/sctp.conf": "unknown", "rm /etc/modprobe.d/b.conf": "loaded", "/bin/sh -c 'echo sctp > /etc/modules-load.d/own.conf'": "loaded", "/bin/sh -c 'echo blacklist sctp > /etc/modprobe.d/own.conf'": "unknown"} {
+		add("changes: requested, "+command, oneshot("ExecStart="+command, requested, file("etc/modprobe.d/b.conf", "install sctp /sbin/modprobe -i sctp\n")), want)
+	}
+	add("changes: what it has written is there", oneshot("ExecStart=/bin/sh -c 'echo sctp > /etc/modules-load.d/sctp.conf'", requested), "loaded")
 	add("mention: of other modules", whole(blacklisted, file("etc/rc.d/rc3.d/S99x", "modprobe br_netfilter\n# sctp\n")), "blocked")
 	for args, want := range map[string]string{"": "unknown", " /opt/x.conf": "unknown"} {
 		add("unit: a second systemd-modules-load"+args, whole(requested, link("etc/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart="+modulesLoad+args+"\n"), link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")), want)
