@@ -35,6 +35,9 @@ type NextBoot struct {
 	// without the files in /run, and Emptied is for these what Inspection.Emptied is for
 	// this boot.
 	Stops, Emptied []Evidence
+	// Lock is the line of sysctl.d that ends the loading of modules once modules-load.d
+	// was read, its File "" if there is none.
+	Lock Evidence
 	// Kernel is another kernel that the next boot brings or may bring, and that has
 	// no such module; "" if there is none. KernelBy is its index. KernelChosen: it
 	// is the boot loader's default.
@@ -352,7 +355,11 @@ func (h *host) nextSysctls(m Module, now replayed, next *NextBoot) {
 		next.Known = next.Known && !strings.HasPrefix(s.file, "/run/")
 	}
 	writes := h.sysctlWrites(list, "kernel/modules_disabled")
-	switch at := slices.IndexFunc(writes, func(s sysctlLine) bool { return isOne(s.value) }); {
+	at := slices.IndexFunc(writes, func(s sysctlLine) bool { return isOne(s.value) })
+	if at >= 0 {
+		next.Lock = writes[at].evidence(CauseNone, "")
+	}
+	switch {
 	case at >= 0 && !h.modulesDisabled:
 		known := next.Known && !now.loadsLate()
 		pend(writes[at], "is not in force in this boot; it switches module loading off after modules-load.d was read")

@@ -298,7 +298,7 @@ func onBoot(i *kmod.Inspection) OnBoot {
 	}
 	boot := bootAllowed(i.BootLoad.Decision)
 	requested := i.BootLoad.Requested
-	if PlatformOf(i.Userland).bootSource != "" && (i.State == kmod.StateLoaded || requested != kmod.AnswerFalse) {
+	if PlatformOf(i.Userland).bootSource != "" && (i.State == kmod.StateLoaded || requested != kmod.AnswerFalse) && !stoppedByArgument(i.Autoload) {
 		// What loaded it cannot be seen in the root, and may do so again.
 		return OnBootUnknown
 	}
@@ -321,6 +321,11 @@ func onBoot(i *kmod.Inspection) OnBoot {
 	default:
 		return OnBootUnknown
 	}
+}
+
+// stoppedByArgument: the kernel's arguments stop whatever asks for the module.
+func stoppedByArgument(d kmod.Decision) bool {
+	return slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause == d.Cause && e.File == procCmdline && decidedByKernel(e) })
 }
 
 // decidedInEtc: a file of /etc stops the load.

@@ -426,9 +426,6 @@ func strangeHosts() (list []strangeHost) {
 	for id, at := range map[string]string{"rhel": "module_blacklist=sctp from /etc/default/grub:1", "rhcos": "in the MachineConfig that sets it", "nixos": "in boot.kernelParams", "cos": "on the EFI partition"} {
 		for _, change := range []func(*hostcase.Case) *hostcase.Case{loaded, func(c *hostcase.Case) *hostcase.Case { return c }} {
 			add("arguments: a step, perhaps, "+id, change(of("ID="+id+"\n", requested, file("etc/default/grub", "GRUB_CMDLINE_LINUX=\"module_blacklist=sctp\"\n"))), "unknown;remedy~=remove the kernel argument module_blacklist=sctp;remedy~="+at+";remedy~!=reboot the node")
-			if id == "cos" {
-				continue
-			}
 			add("arguments: a step, "+id, change(of("ID="+id+"\n", requested, entry("a", release, arg))), "blocked;remedy~=remove the kernel argument module_blacklist=sctp")
 		}
 	}
@@ -766,6 +763,20 @@ func strangeHosts() (list []strangeHost) {
 	add("platform: scos", of("ID=centos\nVARIANT_ID=coreos\n", blacklisted), "onboot=blocked;platform=openshift")
 	add("platform: silverblue", of("ID=fedora\nVARIANT_ID=silverblue\n", file("run/ostree-booted", ""), blacklisted), "onboot=blocked;platform=fedora")
 	add("platform: cos blacklist in etc", of("ID=cos\n", blacklisted), "unknown")
+	for name, host := range map[string]*hostcase.Case{"on cos": of("ID=cos\n"), "with a new root": cmdline("ro overlayroot=tmpfs")} {
+		const line = "kernel.modules_disabled=1"
+		host.Entries = append(host.Entries, file("usr/lib/sysctl.d/9.conf", line+"\n"))
+		add("platform: no modules after a sysctl, "+name, host, "blocked|unknown;remedy~=keep /usr/lib/sysctl.d/9.conf:1 ("+line+") from being set at boot;commands=\nmodprobe sctp\n")
+		now := *host
+		now.ModulesDisabled = true
+		add("platform: no modules any more, "+name, &now, "onboot=blocked|unknown;remedy~=keep /usr/lib/sysctl.d/9.conf:1;remedy~=then reboot;commands=\nmodprobe sctp\nsystemctl reboot\n")
+	}
+	for id, reboot := range map[string]string{"cos": "then reboot", "talos": "machine.kernel.modules"} {
+		for _, argument := range []string{"module_blacklist=sctp", "nomodule"} {
+			add("platform: refused by the kernel, "+id+", "+argument, cmdline("ro "+argument, file("etc/os-release", "ID="+id+"\n")), "blocked;remedy~=remove the kernel argument "+argument+";remedy~="+reboot)
+			add("platform: refused at the next boot, loaded, "+id+", "+argument, loaded(of("ID="+id+"\n", entry("a", release, "ro "+argument))), "blocked;remedy~=remove the kernel argument "+argument)
+		}
+	}
 	add("platform: cos loaded", loaded(of("ID=cos\n")), "unknown")
 	add("platform: cos", of("ID=cos\n"), "onboot=on-demand|unknown")
 	add("platform: talos", of("ID=talos\n"), "onboot=on-demand|unknown;remedy~=machine.kernel.modules")

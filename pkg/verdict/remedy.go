@@ -255,7 +255,15 @@ func (p Platform) atEachBoot(i *kmod.Inspection, how string) []Remedy {
 	if i.ByName.Cause == kmod.CauseInstall || i.ByName.Cause == kmod.CauseCustomInstall {
 		command = "modprobe --ignore-install " + i.Module
 	}
-	return append(p.arguments(i), Remedy{Action: ActionLoadModule, Command: command, Text: fmt.Sprintf("run \"%s\" at each boot, %s", command, how)})
+	steps := p.arguments(i)
+	if e := i.Next.Lock; e.File != "" {
+		steps = append(steps, Remedy{Action: ActionChangeSettings, File: e.File, Line: e.Line, Text: fmt.Sprintf("keep %s (%s) from being set at boot: after it, nothing loads a module", e.Place(), e.Text)})
+	}
+	steps = append(steps, Remedy{Action: ActionLoadModule, Command: command, Text: fmt.Sprintf("run \"%s\" at each boot, %s", command, how)})
+	if p.takeEffect(i).Action == ActionReboot {
+		steps = append(steps, p.rebootStep("then reboot"))
+	}
+	return steps
 }
 
 // pendingArguments are the steps for arguments that stop the module in a boot that may
