@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -52,7 +51,11 @@ func printAudit(w io.Writer, p terminal.Palette, r audit.Result, o tableOptions)
 		}
 	}
 
-	for list := range runs(r.Findings, func(f audit.Finding) audit.Kind { return f.Kind }) {
+	var kinds cluster.Groups[audit.Kind, audit.Finding]
+	for _, f := range r.Findings {
+		kinds.Add(f.Kind, f)
+	}
+	for _, list := range kinds.All() {
 		printFindings(t, list)
 	}
 
@@ -164,22 +167,6 @@ func printFleet(t *terminal.Writer, groups []audit.NodeGroup) {
 			}
 			return groups[row].Note()
 		})
-}
-
-// runs are the parts of a list in which all have the same key.
-func runs[T any, K comparable](list []T, key func(T) K) iter.Seq[[]T] {
-	return func(yield func([]T) bool) {
-		for len(list) > 0 {
-			end := slices.IndexFunc(list, func(x T) bool { return key(x) != key(list[0]) })
-			if end < 0 {
-				end = len(list)
-			}
-			if !yield(list[:end]) {
-				return
-			}
-			list = list[end:]
-		}
-	}
 }
 
 // printFindings prints the findings of one kind.

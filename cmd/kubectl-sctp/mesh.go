@@ -88,7 +88,11 @@ seen or have concluded, or the command failed or was misused.`,
 func printMesh(w io.Writer, p terminal.Palette, r *meshview.Result, each bool) error {
 	t := p.Writer(w)
 	printMeshSummary(t, r)
-	for list := range runs(r.Findings, func(f meshview.Finding) meshview.Kind { return f.Kind }) {
+	var kinds cluster.Groups[meshview.Kind, meshview.Finding]
+	for _, f := range r.Findings {
+		kinds.Add(f.Kind, f)
+	}
+	for _, list := range kinds.All() {
 		printMeshFindings(t, r.Time, list, each)
 	}
 	printZones(t, r.Zones)

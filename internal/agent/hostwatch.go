@@ -90,6 +90,8 @@ func (t *HostWatch) Run(ctx context.Context, fire func(string)) error {
 				continue
 			}
 		}
+		var what string
+		structural := true
 		select {
 		case <-ctx.Done():
 			return nil
@@ -100,40 +102,35 @@ func (t *HostWatch) Run(ctx context.Context, fire func(string)) error {
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				return fmt.Errorf("watching the configuration: %w", err)
 			}
-			if _, err := s.scan(); err != nil {
-				return err
-			}
-			fire("inotify events lost")
+			what = "inotify events lost"
 		case <-t.changed:
 			again = true
+			continue
 		case <-mounts:
 			if s.unchanged() {
 				continue
 			}
-			if _, err := s.scan(); err != nil {
-				return err
-			}
-			fire("mounts changed")
+			what = "mounts changed"
 		case e, ok := <-w.Events:
 			if !ok {
 				return errors.New("watching the configuration: the watch ended")
 			}
-			what, structural := s.concerns(e)
-			if structural {
-				if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
-					// The watch went with the directory. There may be another
-					// one already, even with the same inode number.
-					s.forget(e.Name)
-				}
-				if _, err := s.scan(); err != nil {
-					return err
-				}
+			what, structural = s.concerns(e)
+			if structural && (e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename)) {
+				// The watch went with the directory. There may be another
+				// one already, even with the same inode number.
+				s.forget(e.Name)
 			}
-			if what != "" {
-				// After scan: what was written into a new directory
-				// before it was watched is seen by the assessment.
-				fire(what)
+		}
+		if structural {
+			if _, err := s.scan(); err != nil {
+				return err
 			}
+		}
+		if what != "" {
+			// After scan: what was written into a new directory
+			// before it was watched is seen by the assessment.
+			fire(what)
 		}
 	}
 }

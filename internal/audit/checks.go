@@ -353,37 +353,34 @@ type (
 // the same fix are one finding.
 func eachNode(f func(*Node, nodeReport)) func(*view, report) {
 	type key struct{ pool, cause, fix, message string }
+	type seen struct {
+		node     string
+		evidence []string
+	}
 	return func(v *view, found report) {
-		at := map[key]int{}
-		var all []Finding
+		var groups cluster.Groups[key, seen]
 		for i := range v.Nodes {
 			n := &v.Nodes[i]
 			f(n, func(fix, message string, evidence ...string) {
-				k := key{n.Pool, n.row().cause(), fix, message}
-				j, again := at[k]
-				if !again {
-					at[k] = len(all)
-					all = append(all, Finding{
-						Object: Object{Kind: "Node", Name: n.Name}, Pool: n.Pool, Count: 1, Members: []string{n.Name},
-						Fix: fix, Message: message, Evidence: evidence,
-					})
-					return
-				}
-				g := &all[j]
-				g.Count++
-				g.Members = append(g.Members, n.Name)
-				for _, e := range evidence {
-					if len(g.Evidence) < mostEvidence && !slices.Contains(g.Evidence, e) {
-						g.Evidence = append(g.Evidence, e)
-					}
-				}
+				groups.Add(key{n.Pool, n.row().cause(), fix, message}, seen{n.Name, evidence})
 			})
 		}
-		for _, f := range all {
-			if f.Count == 1 {
-				f.Members = nil
+		for k, nodes := range groups.All() {
+			out := Finding{
+				Object: Object{Kind: "Node", Name: nodes[0].node}, Pool: k.pool, Count: len(nodes),
+				Fix: k.fix, Message: k.message, Evidence: nodes[0].evidence,
 			}
-			found(f)
+			for i, n := range nodes {
+				if len(nodes) > 1 {
+					out.Members = append(out.Members, n.node)
+				}
+				for _, e := range n.evidence {
+					if i > 0 && len(out.Evidence) < mostEvidence && !slices.Contains(out.Evidence, e) {
+						out.Evidence = append(out.Evidence, e)
+					}
+				}
+			}
+			found(out)
 		}
 	}
 }

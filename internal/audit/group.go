@@ -85,25 +85,19 @@ func groupRows(rows []NodeRow) []NodeGroup {
 		pool, cause string
 		ready       kmod.Answer
 	}
-	at := map[key]int{}
-	out := []NodeGroup{}
+	var groups cluster.Groups[key, string]
 	for _, row := range rows {
-		k := key{row.Pool, row.cause(), row.Ready}
-		i, found := at[k]
-		if !found {
-			i = len(out)
-			at[k] = i
-			out = append(out, NodeGroup{Pool: k.pool, Ready: k.ready, Cause: k.cause})
-		}
-		out[i].Nodes = append(out[i].Nodes, row.Name)
+		groups.Add(key{row.Pool, row.cause(), row.Ready}, row.Name)
+	}
+	out := []NodeGroup{}
+	for k, names := range groups.All() {
+		slices.SortFunc(names, cluster.CompareNames)
+		out = append(out, NodeGroup{Pool: k.pool, Ready: k.ready, Cause: k.cause, Nodes: names})
 	}
 	order := []kmod.Answer{kmod.AnswerFalse, kmod.AnswerUnknown, kmod.AnswerTrue}
 	slices.SortStableFunc(out, func(a, b NodeGroup) int {
 		return cmp.Or(cluster.CompareNames(a.Pool, b.Pool), slices.Index(order, a.Ready)-slices.Index(order, b.Ready), len(b.Nodes)-len(a.Nodes))
 	})
-	for _, g := range out {
-		slices.SortFunc(g.Nodes, cluster.CompareNames)
-	}
 	return out
 }
 

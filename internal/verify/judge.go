@@ -67,36 +67,19 @@ func (j *judgement) add(kind, fix, message string, evidence ...string) {
 
 // nodes adds findings about nodes that were not tried, one for each cause.
 func (j *judgement) nodes() {
-	var groups grouped[nodeTrouble, *Node]
+	var groups cluster.Groups[nodeTrouble, *Node]
 	for i := range j.r.Nodes {
 		if n := &j.r.Nodes[i]; n.Fault != "" {
-			groups.add(troubleOf(n), n)
+			groups.Add(troubleOf(n), n)
 		}
 	}
-	for _, trouble := range groups.keys {
-		nodes := groups.by[trouble]
+	for trouble, nodes := range groups.All() {
 		message := fmt.Sprintf("node %s %s", nodes[0].Name, trouble.one)
 		if len(nodes) > 1 {
 			message = fmt.Sprintf("%d nodes %s", len(nodes), trouble.many)
 		}
 		j.add(trouble.kind, trouble.fix, message, details(nodes)...)
 	}
-}
-
-// grouped is a list by keys, in the order in which they came.
-type grouped[K comparable, V any] struct {
-	keys []K
-	by   map[K][]V
-}
-
-func (g *grouped[K, V]) add(key K, value V) {
-	if g.by == nil {
-		g.by = map[K][]V{}
-	}
-	if g.by[key] == nil {
-		g.keys = append(g.keys, key)
-	}
-	g.by[key] = append(g.by[key], value)
 }
 
 // nodeTrouble is what nodes lack; one and many are the words for one node and
@@ -133,12 +116,12 @@ func details(nodes []*Node) (out []string) {
 	if len(nodes) == 1 {
 		return []string{nodes[0].Detail}
 	}
-	var names grouped[string, string]
+	var names cluster.Groups[string, string]
 	for _, n := range nodes {
-		names.add(n.Detail, n.Name)
+		names.Add(n.Detail, n.Name)
 	}
-	for _, detail := range names.keys {
-		out = append(out, cluster.FirstNames(names.by[detail], most)+": "+detail)
+	for detail, list := range names.All() {
+		out = append(out, cluster.FirstNames(list, most)+": "+detail)
 	}
 	return out
 }
@@ -175,7 +158,7 @@ func (j *judgement) pods() {
 		outcome wire.Outcome
 		silence bool
 	}
-	var groups grouped[group, *Path]
+	var groups cluster.Groups[group, *Path]
 	for i := range j.r.Paths {
 		p := &j.r.Paths[i]
 		if p.Kind != PathPod || p.Outcome == wire.OK {
@@ -185,10 +168,10 @@ func (j *judgement) pods() {
 		if g.outcome == wire.Corrupt {
 			g.outcome = wire.Lost
 		}
-		groups.add(g, p)
+		groups.Add(g, p)
 	}
 	causes := newCauses(j.r, PathPod)
-	for _, g := range groups.keys {
+	for g, paths := range groups.All() {
 		kind, message, fix := podFinding(g.outcome)
 		if g.silence {
 			message, fix = "SCTP gets no answer; where its packets are lost, and whether TCP passes, is not known", longer
@@ -196,7 +179,7 @@ func (j *judgement) pods() {
 				fix = "fix what the other findings name, and try again: many paths fail, and not each was looked into"
 			}
 		}
-		j.add(kind, fix, message, causes.rows(groups.by[g])...)
+		j.add(kind, fix, message, causes.rows(paths)...)
 	}
 }
 
@@ -251,7 +234,7 @@ func (j *judgement) services(wrong map[string]bool) {
 		{PathClusterIP, func(p Path) string { return p.From }, FindingServices, FindingServiceBroken, "cluster addresses of Services"},
 		{PathNodePort, func(p Path) string { return p.Via }, FindingNodePorts, FindingNodePortBroken, "node ports"},
 	} {
-		var bad grouped[string, *Path]
+		var bad cluster.Groups[string, *Path]
 		good := map[string]int{}
 		for i := range j.r.Paths {
 			p := &j.r.Paths[i]
@@ -266,17 +249,17 @@ func (j *judgement) services(wrong map[string]bool) {
 			if !j.podOK[p.ends()] || p.Via != "" && p.Via != p.To && !j.podOK[[3]string{p.Via, p.To, p.Family}] {
 				continue
 			}
-			bad.add(where, p)
+			bad.Add(where, p)
 		}
 		var none []string
 		var all, single []*Path
-		for _, node := range bad.keys {
+		for node, paths := range bad.All() {
 			if good[node] > 0 {
-				single = append(single, bad.by[node]...)
+				single = append(single, paths...)
 				continue
 			}
 			none = append(none, node)
-			all = append(all, bad.by[node]...)
+			all = append(all, paths...)
 		}
 		causes := newCauses(j.r, c.kind)
 		if len(none) > 0 {

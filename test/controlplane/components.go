@@ -76,13 +76,6 @@ func (p Progress) String() string {
 	return fmt.Sprintf("%s: compiling, %d of at most %d packages, %s", p.Component, p.Compiled, p.Packages, p.Elapsed.Round(time.Second))
 }
 
-// Binaries says where built components are.
-type Binaries struct{ dirs map[Component]string }
-
-// Path of a component's binary. It exists if the component was asked for in
-// the call to [Build] that returned b.
-func (b Binaries) Path(c Component) string { return filepath.Join(b.dirs[c], string(c)) }
-
 // Build makes sure that the given components are built, from the modules in
 // components/go.mod or those of another version ([ServerVersion]), and says where
 // they are. What was built before by the same
@@ -93,47 +86,47 @@ func (b Binaries) Path(c Component) string { return filepath.Join(b.dirs[c], str
 //
 // progress may be nil; it is called from one goroutine at a time, at least
 // every two seconds while something is compiled.
-func Build(ctx context.Context, progress func(Progress), components ...Component) (Binaries, error) {
+func Build(ctx context.Context, progress func(Progress), components ...Component) (paths map[Component]string, err error) {
 	if progress == nil {
 		progress = func(Progress) {}
 	}
 	root, err := cache.Dir()
 	if err != nil {
-		return Binaries{}, err
+		return nil, err
 	}
 	dir := filepath.Join(root, "bin")
-	bin := Binaries{dirs: map[Component]string{}}
+	paths = map[Component]string{}
 	missing := false
 	for _, c := range components {
 		key, err := c.cacheKey(ctx)
 		if err != nil {
-			return Binaries{}, err
+			return nil, err
 		}
-		bin.dirs[c] = filepath.Join(dir, key)
-		if err := os.MkdirAll(bin.dirs[c], 0o755); err != nil {
-			return Binaries{}, fmt.Errorf("creating the build cache: %w", err)
+		paths[c] = filepath.Join(dir, key, string(c))
+		if err := os.MkdirAll(filepath.Dir(paths[c]), 0o755); err != nil {
+			return nil, fmt.Errorf("creating the build cache: %w", err)
 		}
-		if _, err := os.Stat(bin.Path(c)); err != nil {
+		if _, err := os.Stat(paths[c]); err != nil {
 			missing = true
 		}
 	}
 	if missing {
 		unlock, err := cache.Lock(ctx, "bin/build")
 		if err != nil {
-			return Binaries{}, err
+			return nil, err
 		}
 		defer unlock()
 	}
 	for _, c := range components {
-		if _, err := os.Stat(bin.Path(c)); err == nil {
+		if _, err := os.Stat(paths[c]); err == nil {
 			progress(Progress{Component: c, Done: true, Cached: true})
 			continue
 		}
-		if err := build(ctx, dir, c, bin.Path(c), progress); err != nil {
-			return Binaries{}, err
+		if err := build(ctx, dir, c, paths[c], progress); err != nil {
+			return nil, err
 		}
 	}
-	return bin, nil
+	return paths, nil
 }
 
 // sourceDir has the go.mod that the components are built from. It cannot be embedded: a

@@ -293,7 +293,7 @@ func (cp *ControlPlane) StartComponent(ctx context.Context, c Component) error {
 		cp.mu.Unlock()
 		return fmt.Errorf("starting %s: it is running", c)
 	}
-	p, err := startProcess(string(c), cp.Log(c), append([]string{bin.Path(c)}, args...)...)
+	p, err := startProcess(string(c), cp.Log(c), append([]string{bin[c]}, args...)...)
 	if err != nil {
 		cp.mu.Unlock()
 		return err

@@ -229,7 +229,7 @@ func (d *deployment) start(ctx context.Context, cfg node.Config) {
 	if err != nil {
 		d.Fatal(err)
 	}
-	d.kubectl = bin.Path(controlplane.Kubectl)
+	d.kubectl = bin[controlplane.Kubectl]
 	config, err := controlplane.Kubeconfig(d.cp.Admin(), d.cp.URL())
 	if err != nil {
 		d.Fatal(err)

@@ -42,7 +42,7 @@ func kubernetesDisk(ctx context.Context) (string, error) {
 	}
 	var paths []string
 	for _, c := range programs {
-		paths = append(paths, bin.Path(c))
+		paths = append(paths, bin[c])
 	}
 	// The directory of the binaries is named by what they were built from.
 	return cache.Once(ctx, "node/tools-"+filepath.Base(filepath.Dir(paths[0])), func(ctx context.Context, tmp string) error {
