@@ -212,7 +212,7 @@ func (r *reader) install(dir string) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	for name, program := range map[string]string{"kubectl": programs.Path(controlplane.Kubectl), "oc": programs.Path(controlplane.Kubectl), "helm": helm, "kubectl-sctp": ours} {
+	for name, program := range map[string]string{"kubectl": programs[controlplane.Kubectl], "oc": programs[controlplane.Kubectl], "helm": helm, "kubectl-sctp": ours} {
 		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
 			r.Fatal(err)
 		}

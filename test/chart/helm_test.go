@@ -110,7 +110,7 @@ func kustomize(t *testing.T, overlay string, components ...string) []byte {
 		t.Fatal(err)
 	}
 	var stderr bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), bin.Path(controlplane.Kubectl), "kustomize", dir)
+	cmd := exec.CommandContext(t.Context(), bin[controlplane.Kubectl], "kustomize", dir)
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
 	if err != nil {

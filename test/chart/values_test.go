@@ -109,7 +109,7 @@ func TestOddValues(t *testing.T) {
 				t.Fatal(err)
 			}
 			rendered := helm(t, "", "template", odd.release, chartDir, "--namespace", odd.namespace, "--values", file, "--kube-version", controlplane.ServerVersion())
-			cmd := exec.CommandContext(t.Context(), bin.Path(controlplane.Kubectl), "--kubeconfig", c.kubeconfig, "apply", "--dry-run=server", "-f", "-")
+			cmd := exec.CommandContext(t.Context(), bin[controlplane.Kubectl], "--kubeconfig", c.kubeconfig, "apply", "--dry-run=server", "-f", "-")
 			cmd.Stdin = bytes.NewReader(rendered)
 			var warnings bytes.Buffer
 			cmd.Stderr = &warnings

@@ -919,7 +919,7 @@ func TestAuditAtScale(t *testing.T) {
 	dump := filepath.Join(t.TempDir(), "cluster.json")
 	file, err := os.Create(dump)
 	s.ok(err)
-	get := exec.Command(programs.Path(controlplane.Kubectl), "get", "--kubeconfig", admin, "nodes,namespaces,pods,services,endpointslices,networkpolicies", "-A", "-o", "json")
+	get := exec.Command(programs[controlplane.Kubectl], "get", "--kubeconfig", admin, "nodes,namespaces,pods,services,endpointslices,networkpolicies", "-A", "-o", "json")
 	get.Stdout, get.Stderr = file, t.Output()
 	s.ok(get.Run())
 	s.ok(file.Close())
@@ -994,7 +994,7 @@ func TestKubectlPlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", filepath.Dir(plugin))
-	kubectl := programs.Path(controlplane.Kubectl)
+	kubectl := programs[controlplane.Kubectl]
 	if r := run(t, kubectl, "sctp", "audit", "--help"); r.code != 0 || !strings.Contains(r.stdout, "kubectl sctp audit [flags]") {
 		t.Errorf("exit status %d:\n%s%s", r.code, r.stdout, r.stderr)
 	}

@@ -25,7 +25,7 @@ func testFiles(t *testing.T, bin, admin string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kubectl := programs.Path(controlplane.Kubectl)
+	kubectl := programs[controlplane.Kubectl]
 	live := decodeAudit(t, run(t, bin, "audit", "--kubeconfig", admin, "-o", "json").stdout)
 	dir := t.TempDir()
 	written := func(name, text string) string {

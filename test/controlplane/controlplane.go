@@ -42,10 +42,6 @@ const GuestHost = "10.0.2.2"
 
 // Options of a control plane. The zero value is a good one.
 type Options struct {
-	// Dir keeps data, certificates and logs; "" means a temporary directory
-	// that Stop removes. A directory that was used before is used again, with
-	// its objects.
-	Dir string
 	// Progress hears about builds; see [Build].
 	Progress func(Progress)
 	// AuditPolicy, when not empty, is an audit policy (audit.k8s.io/v1, YAML);
@@ -54,9 +50,6 @@ type Options struct {
 	// APIServerArgs, EtcdArgs and ControllerManagerArgs are added to the
 	// command lines.
 	APIServerArgs, EtcdArgs, ControllerManagerArgs []string
-	// Addresses that the API server is reached at, besides the loopback's and
-	// GuestHost; they only go into the serving certificate.
-	Addresses []net.IP
 }
 
 // AuditMetadata is an audit policy that logs one line per finished request,
@@ -66,7 +59,6 @@ const AuditMetadata = `{"apiVersion":"audit.k8s.io/v1","kind":"Policy","omitStag
 // ControlPlane is a running control plane.
 type ControlPlane struct {
 	dir      string
-	ownsDir  bool
 	opts     Options
 	ca       *authority
 	saKey    *ecdsa.PrivateKey
@@ -86,17 +78,8 @@ func Start(ctx context.Context, opts Options) (*ControlPlane, error) {
 	if err != nil {
 		return nil, err
 	}
-	cp := &ControlPlane{dir: opts.Dir, opts: opts, procs: map[Component]*process{}}
-	if cp.dir == "" {
-		if cp.dir, err = os.MkdirTemp("", "controlplane-"); err != nil {
-			return nil, fmt.Errorf("starting the control plane: %w", err)
-		}
-		cp.ownsDir = true
-	}
-	if cp.dir, err = filepath.Abs(cp.dir); err != nil {
-		return nil, fmt.Errorf("starting the control plane: %w", err)
-	}
-	if err := os.MkdirAll(cp.dir, 0o755); err != nil {
+	cp := &ControlPlane{opts: opts, procs: map[Component]*process{}}
+	if cp.dir, err = os.MkdirTemp("", "controlplane-"); err != nil {
 		return nil, fmt.Errorf("starting the control plane: %w", err)
 	}
 	if err := cp.start(ctx); err != nil {
@@ -154,16 +137,14 @@ func FreePorts(n int) ([]int, error) {
 
 func (cp *ControlPlane) path(name string) string { return filepath.Join(cp.dir, name) }
 
-// writePKI makes the certificates anew at each start, so that an old directory
-// never fails by its age; the service-account key is kept, since tokens that
-// are stored in the cluster or in guests were signed with it.
+// writePKI makes the keys and certificates.
 func (cp *ControlPlane) writePKI() error {
 	var err error
 	if cp.ca, err = newAuthority(); err != nil {
 		return err
 	}
 	names := []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"}
-	ips := append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.ParseIP(GuestHost), net.IPv4(10, 0, 0, 1)}, cp.opts.Addresses...)
+	ips := []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback, net.ParseIP(GuestHost), net.IPv4(10, 0, 0, 1)}
 	serving, servingKey, err := cp.ca.issue("kube-apiserver", nil, names, ips)
 	if err != nil {
 		return err
@@ -174,11 +155,6 @@ func (cp *ControlPlane) writePKI() error {
 	}
 	if cp.saKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return fmt.Errorf("generating the service-account key: %w", err)
-	}
-	if old, err := os.ReadFile(cp.path("sa.key")); err == nil {
-		if cp.saKey, err = parseSEC1(old); err != nil {
-			return fmt.Errorf("reading the service-account key %s: %w", cp.path("sa.key"), err)
-		}
 	}
 	sa, err := sec1(cp.saKey)
 	if err != nil {
@@ -347,12 +323,10 @@ func (cp *ControlPlane) signal(c Component, sig syscall.Signal) (*process, error
 	return p, p.signal(sig)
 }
 
-// Stop ends everything, and removes the directory if it was a temporary one.
+// Stop ends everything, and removes the directory.
 func (cp *ControlPlane) Stop() {
 	cp.stopAll()
-	if cp.ownsDir {
-		os.RemoveAll(cp.dir)
-	}
+	os.RemoveAll(cp.dir)
 }
 
 func (cp *ControlPlane) stopAll() {
@@ -498,17 +472,15 @@ func (cp *ControlPlane) AdminKubeconfig() (string, error) {
 // AuditEvent is the part of an audit event (audit.k8s.io/v1) that tests ask
 // about.
 type AuditEvent struct {
-	AuditID        string    `json:"auditID"`
-	Verb           string    `json:"verb"`
-	RequestURI     string    `json:"requestURI"`
-	UserAgent      string    `json:"userAgent"`
-	StageTimestamp time.Time `json:"stageTimestamp"`
-	User           struct {
+	Verb       string `json:"verb"`
+	RequestURI string `json:"requestURI"`
+	UserAgent  string `json:"userAgent"`
+	User       struct {
 		Username string              `json:"username"`
 		Extra    map[string][]string `json:"extra"`
 	} `json:"user"`
 	ObjectRef *struct {
-		Resource, Subresource, Namespace, Name string
+		Resource, Subresource, Name string
 	} `json:"objectRef"`
 	ResponseStatus *struct {
 		Code int `json:"code"`

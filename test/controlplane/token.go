@@ -6,10 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strings"
@@ -123,12 +121,4 @@ func (cp *ControlPlane) withExpiry(token string, expiry time.Time) (string, erro
 	// RFC 7518 section 3.4: ES256 is R and S, 32 octets each.
 	sig := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
 	return signed + "." + base64.RawURLEncoding.EncodeToString(sig), nil
-}
-
-func parseSEC1(b []byte) (*ecdsa.PrivateKey, error) {
-	block, _ := pem.Decode(b)
-	if block == nil {
-		return nil, errors.New("no PEM block")
-	}
-	return x509.ParseECPrivateKey(block.Bytes)
 }

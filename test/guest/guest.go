@@ -64,8 +64,7 @@ type Config struct {
 	// CPUs is the number of processors; 0 means 1.
 	CPUs int
 	// Net gives the guest a network card with user-mode networking: it reaches
-	// this machine's loopback at [HostAddress], and nothing reaches it except
-	// by [Guest.Dial].
+	// this machine's loopback at [HostAddress], and nothing reaches it.
 	Net bool
 	// Systemd makes the release's systemd the first process, with its own units
 	// and with udev, as on a host. Without it, the guest's first process does what
@@ -300,7 +299,7 @@ func (r *running) open(ctx context.Context, req wire.Request) (*stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{Stream: conn, in: bufio.NewReader(conn)}
+	s := &stream{Stream: conn, dec: gob.NewDecoder(conn)}
 	// Expired deadlines wake what waits; closing alone waits for the guest.
 	s.stop = context.AfterFunc(ctx, func() {
 		_ = conn.SetDeadline(time.Unix(1, 0))
@@ -310,18 +309,14 @@ func (r *running) open(ctx context.Context, req wire.Request) (*stream, error) {
 		s.close()
 		return nil, err
 	}
-	s.dec = gob.NewDecoder(s.in) // in is an io.ByteReader: it takes no more than it needs
 	return s, nil
 }
 
 type stream struct {
 	*yamux.Stream
-	in   *bufio.Reader
 	dec  *gob.Decoder
 	stop func() bool
 }
-
-func (s *stream) Read(b []byte) (int, error) { return s.in.Read(b) }
 
 func (s *stream) close() {
 	s.stop()
@@ -329,17 +324,12 @@ func (s *stream) close() {
 }
 
 // call makes a request with one answer.
-func (r *running) call(ctx context.Context, req wire.Request) (wire.Answer, error) {
+func (r *running) call(ctx context.Context, req wire.Request) (a wire.Answer, err error) {
 	s, err := r.open(ctx, req)
 	if err != nil {
-		return wire.Answer{}, err
+		return a, err
 	}
 	defer s.close()
-	return s.answer(ctx)
-}
-
-// answer waits for it.
-func (s *stream) answer(ctx context.Context) (a wire.Answer, err error) {
 	err = s.dec.Decode(&a)
 	switch {
 	case ctx.Err() != nil:
@@ -497,30 +487,6 @@ func (g *Guest) GetFile(ctx context.Context, path string) (File, error) {
 		return File{}, g.wrap(r, "getting "+path, err)
 	}
 	return answer.Files[0], nil
-}
-
-// Dial connects to an address inside the guest, as a program in it would.
-func (g *Guest) Dial(ctx context.Context, network, address string) (net.Conn, error) {
-	r, err := g.current()
-	if err != nil {
-		return nil, err
-	}
-	what := "dialing " + address
-	// The context bounds the dialing, not the connection.
-	s, err := r.open(context.WithoutCancel(ctx), wire.Request{Dial: &wire.Dial{Network: network, Address: address}})
-	if err != nil {
-		return nil, g.wrap(r, what, err)
-	}
-	stop := context.AfterFunc(ctx, func() { _ = s.SetDeadline(time.Unix(1, 0)) })
-	_, err = s.answer(ctx)
-	if !stop() && err == nil {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
-		s.close()
-		return nil, g.wrap(r, what, err)
-	}
-	return s, nil
 }
 
 // disk is what survives [Guest.Reboot].

@@ -211,24 +211,6 @@ func TestNetwork(t *testing.T) {
 	if got := sh(t, g, "wget -q -O - http://"+guest.HostAddress+":"+port+"/"); got != "hello from outside" {
 		t.Errorf("got %q", got)
 	}
-
-	// The other way: a server in the guest.
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go func() { _, _ = g.Run(ctx, guest.Shell("while true; do echo inside | nc -l -p 8080; done")) }()
-	var got []byte
-	for range 600 { // a minute
-		conn, err := g.Dial(t.Context(), "tcp", "127.0.0.1:8080")
-		if err == nil {
-			got, _ = io.ReadAll(conn)
-			conn.Close()
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	if string(got) != "inside\n" {
-		t.Errorf("dialing the guest gave %q", got)
-	}
 }
 
 func TestBootFailureShowsTheConsole(t *testing.T) {

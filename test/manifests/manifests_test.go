@@ -173,7 +173,7 @@ func kustomize(t *testing.T, dir string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, bin.Path(controlplane.Kubectl), "kustomize", dir)
+	cmd := exec.CommandContext(ctx, bin[controlplane.Kubectl], "kustomize", dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

@@ -51,8 +51,6 @@ type Config struct {
 	Images []string
 	// Files are there before anything of the guest's user space starts.
 	Files []File
-	// KernelArgs are added to the kernel command line.
-	KernelArgs []string
 	// Labels that kubelet registers the Node with (--node-labels), and Taints
 	// (--register-with-taints, "key=value:effect").
 	Labels map[string]string
@@ -156,12 +154,12 @@ func (n *Node) startQEMU(img Image, tools, seed string) error {
 	if _, err := rand.Read(id); err != nil {
 		return err
 	}
-	cmdline := append([]string{
+	cmdline := []string{
 		"root=/dev/vda", "rw", "console=ttyS0", "quiet", "panic=10", "net.ifnames=0",
 		"systemd.show_status=0", "systemd.hostname=" + n.cfg.Name, "systemd.machine_id=" + hex.EncodeToString(id),
 		// Mitigations cost much under emulation and protect nobody there.
 		"mitigations=off", "audit=0",
-	}, n.cfg.KernelArgs...)
+	}
 	args := []string{
 		"-M", "q35", "-cpu", "max", "-accel", "tcg,thread=multi", "-smp", "2", "-m", "2048",
 		"-display", "none", "-nodefaults", "-serial", "file:" + n.consolePath(),

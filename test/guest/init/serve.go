@@ -122,8 +122,6 @@ func answer(stream net.Conn, boot wire.Boot) error {
 	case req.Save != nil:
 		files, err := save(req.Save)
 		return enc.Encode(wire.Answer{Files: files, Err: message(err)})
-	case req.Dial != nil:
-		return dial(stream, enc, req.Dial)
 	}
 	return errors.New("a request for nothing")
 }
@@ -279,23 +277,4 @@ func save(dirs []string) ([]wire.File, error) {
 		}
 	}
 	return files, nil
-}
-
-func dial(stream net.Conn, enc *gob.Encoder, req *wire.Dial) error {
-	conn, err := net.Dial(req.Network, req.Address)
-	if err := enc.Encode(wire.Answer{Err: message(err)}); err != nil {
-		return err
-	}
-	if err != nil {
-		return nil
-	}
-	defer conn.Close()
-	go func() {
-		_, _ = io.Copy(conn, stream)
-		if c, ok := conn.(interface{ CloseWrite() error }); ok {
-			_ = c.CloseWrite()
-		}
-	}()
-	_, _ = io.Copy(stream, conn)
-	return nil
 }

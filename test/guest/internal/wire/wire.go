@@ -19,7 +19,6 @@ type Request struct {
 	Put   *File
 	Get   string
 	Save  []string // directories to return, each with all that is in it
-	Dial  *Dial
 }
 
 // Hello asks whether the guest is up.
@@ -66,16 +65,12 @@ type File struct {
 	Link     string // target of a symbolic link
 }
 
-// Answer is that to all requests but Exec. After a Dial without an error, the
-// stream carries the connection's bytes.
+// Answer is that to all requests but Exec.
 type Answer struct {
 	Boot  Boot   // to Hello
 	Files []File // to Get and Save
 	Err   string
 }
-
-// Dial connects to an address inside the guest.
-type Dial struct{ Network, Address string }
 
 // Config is that of both ends: a guest without hardware virtualisation on a
 // busy machine is slow, never dead, and its end is seen by other means.

@@ -19,7 +19,6 @@ func TestRequestsSurvive(t *testing.T) {
 		"put":   {Put: &wire.File{Path: "/a", Mode: os.ModeNamedPipe | 0o600}},
 		"get":   {Get: "/a"},
 		"save":  {Save: []string{"/etc"}},
-		"dial":  {Dial: &wire.Dial{Network: "tcp", Address: "127.0.0.1:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var buf bytes.Buffer
