@@ -81,7 +81,7 @@ func (u *Unit) triggers() (names []string) {
 			case v.Vendor:
 			case v.Section == "Unit" && (v.Key == "OnSuccess" || v.Key == "OnFailure"):
 				names = append(names, words(v.Value)...)
-			case v.Section == "Service" && strings.HasPrefix(v.Key, "Exec") && strings.Contains(v.Value, "systemctl") && strings.Contains(v.Value, "start"):
+			case v.Section == "Service" && strings.HasPrefix(v.Key, "Exec") && strings.Contains(v.Value, "systemctl") && (strings.Contains(v.Value, "start") || strings.Contains(v.Value, "isolate")):
 				for _, word := range strings.FieldsFunc(v.Value, func(r rune) bool { return strings.ContainsRune(" \t;&|'\"", r) }) {
 					if path.Ext(word) == "" {
 						word += ".service"
@@ -90,7 +90,7 @@ func (u *Unit) triggers() (names []string) {
 				}
 			}
 		}
-		return slices.DeleteFunc(names, func(name string) bool { return path.Ext(name) != ".service" })
+		return slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(kinds, path.Ext(name)) })
 	}
 	for _, key := range []string{"Unit", "Service"} {
 		for _, v := range u.Values(section, key) {

@@ -41,6 +41,7 @@ type host struct {
 	release   osRelease
 	kern      Kernel
 	userland  Userland
+	newEtc    *Evidence // by which each boot has a new /etc, nil if there is nothing
 
 	// What modprobe.d and modules-load.d have, of all versions in question.
 	modprobe, modulesLoad configDirs

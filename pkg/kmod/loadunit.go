@@ -102,6 +102,11 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	if unit, found := stoppedByArgument(words); found {
 		return unit
 	}
+	if h.newEtc != nil {
+		unit := unclear(UnitUnknown, *h.newEtc)
+		unit.other = true
+		return unit
+	}
 	for _, name := range generated {
 		if _, err := h.Readlink(name); err == nil || h.has(name) == AnswerTrue {
 			return unclear(UnitUnknown, Evidence{File: name, Effect: "changes " + modulesLoadUnit + " in this boot: what asked for that is not known"})

@@ -116,7 +116,8 @@ func (h *host) scriptAbout(u *systemdunit.Unit, args []string) bool {
 		if _, err := h.Stat(name); err != nil && !hostroot.Absent(err) && !errors.Is(err, hostroot.ErrNotMounted) && !packaged(name) {
 			return true // it may be, and cannot be looked at
 		}
-		if h.about(name, h.script(name, interpreted), args, maxScripts) {
+		// What another program is given is read by it: a playbook, a manifest.
+		if h.about(name, h.script(name, interpreted || i > 0 && !packaged(name)), args, maxScripts) {
 			return true
 		}
 	}

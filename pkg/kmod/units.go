@@ -198,14 +198,21 @@ func (h *host) gatherCommands(units *systemdunit.Set, words []string, services [
 	}
 }
 
-// gatherStarted adds the commands of units that a script, or a rule of udev, starts.
+// gatherStarted adds the commands of units that a script, or a rule of udev, starts, and of those that
+// these bring along.
 func (h *host) gatherStarted(units *systemdunit.Set, words []string, services []*systemdunit.Unit) {
+	known := slices.Clone(services)
 	slices.Sort(h.started)
 	for _, name := range slices.Compact(h.started) {
-		u := units.Load(name)
-		if path.Ext(name) == ".service" && u.File != "" && !u.Masked && !slices.Contains(services, u) {
-			u.Perhaps = "another program may start " + name
-			h.gatherCommands(units, words, []*systemdunit.Unit{u})
+		if u := units.Load(name); u.File == "" || u.Masked {
+			continue
+		}
+		for _, u := range units.Started(name) {
+			if !slices.Contains(known, u) {
+				known = append(known, u)
+				u.Perhaps = "another program may start " + name
+				h.gatherCommands(units, words, []*systemdunit.Unit{u})
+			}
 		}
 	}
 }

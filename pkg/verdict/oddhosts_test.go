@@ -1272,6 +1272,28 @@ func strangeHosts() (list []strangeHost) {
 		add("changes: requested, "+command, oneshot("ExecStart="+command, requested, file("etc/modprobe.d/b.conf", "install sctp /sbin/modprobe -i sctp\n")), want)
 	}
 	add("changes: what it has written is there", oneshot("ExecStart=/bin/sh -c 'echo sctp > /etc/modules-load.d/sctp.conf'", requested), "loaded")
+	// What a program is given to read, other than a shell.
+	for exec, text := range map[string]string{
+		"/usr/bin/node /opt/x.js": "exec('modprobe sctp')\n", "/usr/bin/ansible-playbook -c local /opt/x.yml": "- modprobe:\n    name: sctp\n", "/usr/bin/podman kube play /opt/x.yaml": "command: [modprobe, sctp]\n", "/opt/puppetlabs/bin/puppet apply /opt/x.pp": "exec { 'modprobe sctp': }\n",
+	} {
+		name := exec[strings.LastIndex(exec, " ")+2:]
+		add("mention: "+exec, oneshot("ExecStart="+exec, blacklisted, file(name, text)), "unknown;warnings~=load-sctp.service")
+		add("mention: nothing in "+exec, oneshot("ExecStart="+exec, blacklisted, file(name, strings.Replace(text, "sctp", "dccp", 1))), "blocked")
+	}
+	// Units of other types that are started by hand.
+	for _, command := range []string{"isolate own.target", "start own.target", "start own.timer", "restart own.path"} {
+		es := []hostcase.Entry{blacklisted, file("etc/systemd/system/own.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), file("etc/systemd/system/own.timer", "[Timer]\nOnActiveSec=1\n"), file("etc/systemd/system/own.path", "[Path]\nPathExists=/etc\n"),
+			file("etc/systemd/system/own.target", "[Unit]\nAllowIsolate=yes\n"), link("etc/systemd/system/own.target.wants/own.service", "../own.service")}
+		add("mention: systemctl "+command, oneshot("ExecStart=/usr/bin/systemctl "+command, es...), "unknown")
+		add("mention: a script: systemctl "+command, whole(append(script("systemctl "+command), es...)...), "unknown")
+		add("mention: a script: systemctl stop, not "+command, whole(append(script("systemctl stop own.target"), es...)...), "blocked")
+	}
+	// A new /etc at each boot.
+	for sign, x := range map[string][2]string{"run/ostree-booted": {"usr/lib/ostree/prepare-root.conf", "[composefs]\nenabled = true\n[etc]\ntransient = true\n"}, "run/composefs/x": {"usr/lib/composefs/setup-root-conf.toml", "[etc]\nmount = \"transient\"\n"}, "etc/x": {"etc/fstab", "# x\ntmpfs /etc tmpfs defaults 0 0\n"}, "etc/y": {"etc/fstab", "overlay /etc overlay lowerdir=/etc,upperdir=/run/up,workdir=/run/w 0 0\n"}} {
+		add("new etc: "+x[1], whole(requested, file(sign, ""), file(x[0], x[1])), "unknown;autoload=true;warnings~="+x[0])
+		add("new etc: stopped, "+x[1], whole(blacklisted, file(sign, ""), file(x[0], x[1])), "unknown;remedy~=at each boot;commands~!=/etc/")
+		add("new etc: the same, "+x[1], whole(requested, file(sign, ""), file(x[0], strings.NewReplacer("true", "false", "[etc]\nmount", "[var]\nmount", "/etc tmpfs", "/mnt tmpfs", "/run/", "/var/").Replace(x[1]))), "loaded")
+	}
 	add("mention: of other modules", whole(blacklisted, file("etc/rc.d/rc3.d/S99x", "modprobe br_netfilter\n# sctp\n")), "blocked")
 	for args, want := range map[string]string{"": "unknown", " /opt/x.conf": "unknown"} {
 		add("unit: a second systemd-modules-load"+args, whole(requested, link("etc/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart="+modulesLoad+args+"\n"), link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")), want)
