@@ -123,6 +123,7 @@ func conclude(h *host, r replayed) *Inspection {
 		ByName: r.byName, Autoload: r.autoload, AutoloadIPv6: r.autoloadIPv6, BootLoad: r.boot, Emptied: r.emptied,
 		Findings: slices.Concat(h.notes, r.last.findings(), r.boot.findings(h.target)),
 	}
+	ins.BootLoad.Taken = h.takenNames()
 	if h.fileErr == nil {
 		ins.Path = h.file
 	}
@@ -131,6 +132,16 @@ func conclude(h *host, r replayed) *Inspection {
 	}
 	ins.bound()
 	return ins
+}
+
+// takenNames are those in /etc/modules-load.d.
+func (h *host) takenNames() (names []string) {
+	if d := h.modulesLoad.dirs[modulesLoadDirs(latestSystemdRules)[0]]; d != nil {
+		for _, e := range d.entries[:min(len(d.entries), maxListed)] {
+			names = append(names, printableName(e.name))
+		}
+	}
+	return names
 }
 
 func merge(a, b Decision) Decision {

@@ -1294,6 +1294,12 @@ func strangeHosts() (list []strangeHost) {
 		add("new etc: stopped, "+x[1], whole(blacklisted, file(sign, ""), file(x[0], x[1])), "unknown;remedy~=at each boot;commands~!=/etc/")
 		add("new etc: the same, "+x[1], whole(requested, file(sign, ""), file(x[0], strings.NewReplacer("true", "false", "[etc]\nmount", "[var]\nmount", "/etc tmpfs", "/mnt tmpfs", "/run/", "/var/").Replace(x[1]))), "loaded")
 	}
+	// Steps that would write into another file, or that nothing reads.
+	add("step: a request's file that is linked away", whole(link("etc/modules-load.d/sctp-load.conf", "/dev/null")), "on-demand;commands~=echo sctp > /etc/modules-load.d/sctp-load-2.conf\n")
+	add("step: a request's file of other modules", whole(file("etc/modules-load.d/sctp-load.conf", "overlay\n"), file("etc/modules-load.d/sctp-load-2.conf", "")), "on-demand;commands~=echo sctp > /etc/modules-load.d/sctp-load-3.conf\n")
+	add("step: a line of the kernel's softdeps", whole(requested, file("usr/lib/modules/"+release+"/modules.softdep", "install sctp /bin/false\n")), "blocked;commands~=sed -i '1s/^/#/' /lib/modules/"+release+"/modules.softdep;commands~!=/etc/modprobe.d")
+	add("step: a file in place of a directory", whole(requested, file("usr/lib/modprobe.d", "blacklist sctp\n")), "blocked;commands~!=/etc/modprobe.d")
+	add("step: an alias file", with(whole(requested, file("usr/lib/modprobe.d/x.alias", "blacklist sctp\n")), func(c *hostcase.Case) { c.Kmod = 30 }), "blocked;commands~=/etc/modprobe.d/x.alias")
 	add("mention: of other modules", whole(blacklisted, file("etc/rc.d/rc3.d/S99x", "modprobe br_netfilter\n# sctp\n")), "blocked")
 	for args, want := range map[string]string{"": "unknown", " /opt/x.conf": "unknown"} {
 		add("unit: a second systemd-modules-load"+args, whole(requested, link("etc/systemd/system/systemd-modules-load.service", "/dev/null"), file("etc/systemd/system/l.service", "[Service]\nType=oneshot\nExecStart="+modulesLoad+args+"\n"), link("etc/systemd/system/multi-user.target.wants/l.service", "../l.service")), want)

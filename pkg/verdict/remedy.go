@@ -175,7 +175,7 @@ func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 		}
 	}
 	if i.BootLoad.Requested != kmod.AnswerTrue {
-		steps = append(steps, request(i.Module))
+		steps = append(steps, request(i.Module, newRequest(i)))
 	}
 	return append(steps, then)
 }
@@ -229,7 +229,7 @@ func (p Platform) atBoot(i *kmod.Inspection) []Remedy {
 	}
 	steps := append(undoings(i, p.undo), p.pendingArguments(i)...)
 	if ask {
-		steps = append(steps, request(i.Module))
+		steps = append(steps, request(i.Module, newRequest(i)))
 	}
 	switch boot := i.BootLoad.Decision; {
 	case len(steps) == 0 && boot.Cause == kmod.CauseUnclear && !i.State.InKernel():
@@ -328,7 +328,7 @@ func (p Platform) byMachineConfig(i *kmod.Inspection, ask bool) []Remedy {
 		}
 	}
 	if ask {
-		step := request(i.Module)
+		step := request(i.Module, LoadRequest)
 		step.Command = ""
 		steps = append(steps, step)
 		written = append(written, LoadRequest)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -92,7 +93,7 @@ func (p Platform) undo(u kmod.Userland, e kmod.Evidence) Remedy {
 	case e.File == VendorBlacklist:
 		step.Action, step.Text = ActionEmptyFile, "empty "+e.File
 		step.Command = inShell(": > %s", e.File)
-	case strings.HasPrefix(e.File, "/etc/"):
+	case strings.HasPrefix(e.File, "/etc/"), path.Ext(e.File) != ".conf" && path.Ext(e.File) != ".alias": // which no file of that name in /etc replaces
 		step.Action = ActionCommentOut
 		step.Text = fmt.Sprintf("comment out line %d of %s (%s)", e.Line, e.File, text)
 		step.Command = inShell(fmt.Sprintf("sed -i '%ds/^/#/' %%s", e.Line), e.File)
@@ -117,7 +118,7 @@ func unitStep(e kmod.Evidence) Remedy {
 	step := Remedy{Action: ActionRestoreFile, File: e.File, Line: e.Line}
 	switch shipped := strings.HasPrefix(e.File, "/usr/lib/") || strings.HasPrefix(e.File, "/lib/"); {
 	case shipped && strings.Contains(e.Text, "=|"): // a condition that such a file makes hold
-		return request(kmod.SCTP().Name)
+		return request(kmod.SCTP().Name, LoadRequest)
 	case shipped:
 		step.Text = "restore " + unit + " from the package of systemd"
 	case path.Base(e.File) == unit && e.Text == "" && strings.Contains(e.Effect, "unmask") && strings.HasSuffix(path.Dir(e.File), "/systemd/system") && !strings.HasPrefix(e.File, "/usr/"):
@@ -176,13 +177,23 @@ func (p Platform) removeArgument(u kmod.Userland, e kmod.Evidence) Remedy {
 	return step
 }
 
-// request is the step that asks for the module at boot.
-func request(module string) Remedy {
+// request is the step that asks for the module at boot, by a new file.
+func request(module, file string) Remedy {
 	return Remedy{
-		Action: ActionWriteFile, File: LoadRequest, Line: 1,
-		Text:    fmt.Sprintf("put \"%s\" into %s", module, LoadRequest),
-		Command: inShell("echo "+module+" > %s", LoadRequest),
+		Action: ActionWriteFile, File: file, Line: 1,
+		Text:    fmt.Sprintf("put \"%s\" into %s", module, file),
+		Command: inShell("echo "+module+" > %s", file),
 	}
+}
+
+// newRequest is a file for it that is not there: one that is may ask for other modules, or be a link
+// to the null device.
+func newRequest(i *kmod.Inspection) string {
+	dir, name := path.Split(LoadRequest)
+	for n := 2; slices.Contains(i.BootLoad.Taken, name); n++ {
+		name = fmt.Sprintf("sctp-load-%d.conf", n)
+	}
+	return dir + name
 }
 
 func (p Platform) rebootStep(text string) Remedy {
