@@ -247,7 +247,7 @@ func podsThatWait(v *view, found report) {
 		}
 		evidence := append(lines(groupNodes(c.without)), labelsOf(c.without, besides)...)
 		if c.with == 0 {
-			evidence = append(evidence, p.Waits.taintsOf(c.tainted)...)
+			evidence = append(evidence, byText(c.tainted, func(n *Node) string { return "taint " + p.Waits.taint(n).ToString() })...)
 		}
 		evidence = append(evidence, "scheduler: "+p.Waits.Scheduler)
 		f := Finding{Object: p.Owner, Count: len(group), Message: message, Evidence: append(p.uses(), evidence...), Fix: fix}
@@ -302,11 +302,6 @@ func (v *view) choiceOf(w *Waiting) (c choice) {
 		c.without = behind
 	}
 	return c
-}
-
-// taintsOf is which taints keep the pod off nodes.
-func (w *Waiting) taintsOf(list []*Node) []string {
-	return byText(list, func(n *Node) string { return "taint " + w.taint(n).ToString() })
 }
 
 // labelsOf is which values of some labels nodes have.

@@ -1,6 +1,7 @@
 package hostdump
 
 import (
+	"cmp"
 	"io"
 	"io/fs"
 	"path"
@@ -153,11 +154,7 @@ func readFacts(files fs.FS) facts {
 		f.release = version[2]
 	}
 	f.readSysctls(text(files, "sos_commands/kernel/sysctl_-a"))
-	for _, release := range []string{f.sysctls["kernel.osrelease"], strings.TrimSpace(text(files, "proc/sys/kernel/osrelease"))} {
-		if f.release == "" {
-			f.release = release
-		}
-	}
+	f.release = cmp.Or(f.release, f.sysctls["kernel.osrelease"], strings.TrimSpace(text(files, "proc/sys/kernel/osrelease")))
 	for _, dir := range []string{"lib/modules", "usr/lib/modules"} {
 		list, _ := fs.ReadDir(files, dir)
 		for _, e := range list {

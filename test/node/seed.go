@@ -20,68 +20,37 @@ import (
 )
 
 // toolsDisk is the second disk: the programs of Kubernetes, the same for every
-// guest.
+// guest, or nothing.
 func toolsDisk(ctx context.Context, kubernetes bool) (string, error) {
-	var dir string
-	var err error
+	name, programs := "none", map[controlplane.Component]string{}
 	if kubernetes {
-		dir, err = kubernetesDisk(ctx)
-	} else {
-		dir, err = cache.Once(ctx, "node/tools-none", func(ctx context.Context, tmp string) error {
-			return toolsOf(ctx, tmp, nil)
-		})
+		var err error
+		if programs, err = controlplane.Build(ctx, nil, controlplane.Kubelet, controlplane.KubeProxy, controlplane.Kubectl); err != nil {
+			return "", err
+		}
+		// The directory of the binaries is named by what they were built from.
+		name = filepath.Base(filepath.Dir(programs[controlplane.Kubelet]))
 	}
-	return filepath.Join(dir, "tools.ext4"), err
-}
-
-func kubernetesDisk(ctx context.Context) (string, error) {
-	programs := []controlplane.Component{controlplane.Kubelet, controlplane.KubeProxy, controlplane.Kubectl}
-	bin, err := controlplane.Build(ctx, nil, programs...)
-	if err != nil {
-		return "", err
-	}
-	var paths []string
-	for _, c := range programs {
-		paths = append(paths, bin[c])
-	}
-	// The directory of the binaries is named by what they were built from.
-	return cache.Once(ctx, "node/tools-"+filepath.Base(filepath.Dir(paths[0])), func(ctx context.Context, tmp string) error {
-		return toolsOf(ctx, tmp, paths)
-	})
-}
-
-// toolsOf makes the disk dir/tools.ext4 with the given programs.
-func toolsOf(ctx context.Context, dir string, programs []string) error {
-	files := filepath.Join(dir, "files")
-	if err := os.Mkdir(files, 0o755); err != nil {
-		return err
-	}
-	for _, p := range programs {
-		if err := copyFile(p, filepath.Join(files, filepath.Base(p))); err != nil {
+	dir, err := cache.Once(ctx, "node/tools-"+name, func(ctx context.Context, dir string) error {
+		files := filepath.Join(dir, "files")
+		if err := os.Mkdir(files, 0o755); err != nil {
 			return err
 		}
-	}
-	if err := makeDisk(ctx, filepath.Join(dir, "tools.ext4"), files, 1<<29); err != nil {
-		return err
-	}
-	return os.RemoveAll(files)
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		out.Close()
-		return err
-	}
-	return out.Close()
+		for _, path := range programs {
+			program, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(files, filepath.Base(path)), program, 0o755); err != nil {
+				return err
+			}
+		}
+		if err := makeDisk(ctx, filepath.Join(dir, "tools.ext4"), files, 1<<29); err != nil {
+			return err
+		}
+		return os.RemoveAll(files)
+	})
+	return filepath.Join(dir, "tools.ext4"), err
 }
 
 // build compiles a program of this module for guests.
