@@ -7,7 +7,10 @@ import (
 	"sync"
 )
 
-// MustCompile is [regexp.MustCompile], at the first call.
+// MustCompile is [regexp.MustCompile], at the first call. Inlined, it would be in the
+// agent some fifty times, with what sync.OnceValue is made of: 66 kB.
+//
+//go:noinline
 func MustCompile(text string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }
