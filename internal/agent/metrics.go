@@ -17,7 +17,7 @@ import (
 
 // Metrics of one agent.
 type Metrics struct {
-	registry metrics.Registry
+	metrics.Registry
 
 	ready        *metrics.Vec
 	reason       *metrics.Vec
@@ -57,19 +57,19 @@ var (
 func NewMetrics(opts MetricsOptions) *Metrics {
 	m := new(Metrics)
 	gauge := func(name, help string, labels ...string) *metrics.Vec {
-		return m.registry.NewVec(metrics.Gauge, "sctp_agent_"+name, help, labels...)
+		return m.NewVec(metrics.Gauge, "sctp_agent_"+name, help, labels...)
 	}
 	counter := func(name, help string, labels ...string) *metrics.Vec {
-		return m.registry.NewVec(metrics.Counter, "sctp_agent_"+name, help, labels...)
+		return m.NewVec(metrics.Counter, "sctp_agent_"+name, help, labels...)
 	}
 	m.ready = gauge("ready", "1 for the current verdict, else 0.", "ready")
 	m.reason = gauge("reason", "1 for the verdict's reason, else 0.", "reason")
 	m.module = gauge("module_state", "1 for the module's state in the running kernel, else 0.", "state")
 	m.onBoot = gauge("on_boot", "1 for what the next boot will bring with today's files, else 0.", "on_boot")
 	m.check = gauge("check_result", "1 for the result of each check of the last probe, else 0; no series before the first probe.", "check", "result")
-	m.probe = m.registry.NewHistogram("sctp_agent_probe_duration_seconds", "How long the probe took.",
+	m.probe = m.NewHistogram("sctp_agent_probe_duration_seconds", "How long the probe took.",
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5)
-	m.assessment = m.registry.NewHistogram("sctp_agent_assessment_duration_seconds", "How long a whole assessment took, from reading files to the verdict.",
+	m.assessment = m.NewHistogram("sctp_agent_assessment_duration_seconds", "How long a whole assessment took, from reading files to the verdict.",
 		.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 20)
 	m.conclusive = gauge("last_conclusive_assessment_timestamp_seconds", "When an assessment last ended in true or false, as a Unix time; 0 for never.")
 	m.inspections = counter("inspection_errors_total", "Assessments that could not read a file that decides.")
@@ -78,13 +78,13 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 	m.triggerWorks = gauge("trigger_working", "1 while a trigger works, 0 while the agent assesses more often instead.", "trigger")
 	gauge("build_info", "Always 1; the labels have the version, the commit and Go's version.", "version", "commit", "goversion").
 		Set(1, opts.Build.Version, opts.Build.Commit, opts.Build.Go)
-	m.registry.NewFunc(func(out func(metrics.Kind, string, string, float64)) {
+	m.NewFunc(func(out func(metrics.Kind, string, string, float64)) {
 		out(metrics.Gauge, "sctp_agent_labels_contested", "1 while another writer keeps changing the agent's labels or annotations, else 0.",
 			truth(opts.Contested != nil && opts.Contested()))
 		out(metrics.Gauge, "sctp_agent_unconfined", "1 where no admission policy confines the agent to its own keys of its own Node, else 0.",
 			truth(opts.Unconfined != nil && opts.Unconfined()))
 	})
-	m.registry.NewFunc(snmp(filepath.Join(cmp.Or(opts.Proc, "/proc"), "net/sctp/snmp")))
+	m.NewFunc(snmp(filepath.Join(cmp.Or(opts.Proc, "/proc"), "net/sctp/snmp")))
 
 	// Each value is there from the start: an alert on a series that appears
 	// with the trouble itself misses its first occurrence.
@@ -101,9 +101,6 @@ func NewMetrics(opts MetricsOptions) *Metrics {
 	}
 	return m
 }
-
-// Text is what /metrics shows.
-func (m *Metrics) Text() []byte { return m.registry.Text() }
 
 // Wrote counts a write to the Node.
 func (m *Metrics) Wrote(o nodewriter.Outcome) { m.writes.Add(1, string(o)) }

@@ -16,7 +16,7 @@ import (
 // is in a label, and of zones at most three (see zoneOf). A nil *Metrics ignores
 // everything.
 type Metrics struct {
-	registry metrics.Registry
+	metrics.Registry
 
 	nodes, listFrom    *metrics.Vec
 	peers, failing     *metrics.Vec
@@ -34,10 +34,10 @@ type Metrics struct {
 func NewMetrics(build buildinfo.Info) *Metrics {
 	m := new(Metrics)
 	gauge := func(name, help string, labels ...string) *metrics.Vec {
-		return m.registry.NewVec(metrics.Gauge, "sctp_mesh_"+name, help, labels...)
+		return m.NewVec(metrics.Gauge, "sctp_mesh_"+name, help, labels...)
 	}
 	counter := func(name, help string, labels ...string) *metrics.Vec {
-		return m.registry.NewVec(metrics.Counter, "sctp_mesh_"+name, help, labels...)
+		return m.NewVec(metrics.Counter, "sctp_mesh_"+name, help, labels...)
 	}
 	m.nodes = gauge("nodes", "Nodes of the mesh, this one included.")
 	m.listFrom = gauge("list_timestamp_seconds", "When the list of nodes was read last, as a Unix time; 0 for never.")
@@ -46,7 +46,7 @@ func NewMetrics(build buildinfo.Info) *Metrics {
 	m.probes = counter("probes_total", "Tries, of new associations and of echoes on kept ones, by result.", "kind", "result")
 	m.questions = counter("questions_total", "Other nodes that were asked about a peer, by whether they answered.", "answered")
 	m.answers = counter("answers_total", "Questions of other nodes, by whether they were answered.", "result")
-	m.roundTrip = m.registry.NewHistogramVec("sctp_mesh_rtt_seconds", "Round trips of echoes, from this node's zone to the peer's.",
+	m.roundTrip = m.NewHistogramVec("sctp_mesh_rtt_seconds", "Round trips of echoes, from this node's zone to the peer's.",
 		[]string{"zone", "peer_zone"}, .001, .01, .1)
 	gauge("build_info", "Always 1; the labels have the version, the commit and Go's version.", "version", "commit", "goversion").
 		Set(1, build.Version, build.Commit, build.Go)
@@ -68,9 +68,6 @@ func NewMetrics(build buildinfo.Info) *Metrics {
 	m.show(picture.Picture{})
 	return m
 }
-
-// Text is what /metrics shows.
-func (m *Metrics) Text() []byte { return m.registry.Text() }
 
 func (m *Metrics) tried(k conclusion.Kind, o conclusion.Outcome, peerZone string) {
 	if m == nil || o.State == picture.StateUnknown {

@@ -36,15 +36,13 @@ func (w *watch) stop() {
 // keepWatches has the right peers watched: the next ones on the ring that are
 // there. a.mu is held.
 func (a *Agent) keepWatches(ctx context.Context) {
-	var wanted []Peer
-	for _, name := range a.ring.Next(a.cfg.Node) {
-		if p, there := a.stays(name); there {
-			wanted = append(wanted, p)
-		}
-	}
 	old := a.watches
 	a.watches = nil
-	for _, p := range wanted {
+	for _, name := range a.ring.Next(a.cfg.Node) {
+		p, there := a.stays(name)
+		if !there {
+			continue
+		}
 		at := slices.IndexFunc(old, func(w *watch) bool { return w.peer.Node == p.Node && w.peer.Address == p.Address })
 		if at >= 0 {
 			a.watches = append(a.watches, old[at])

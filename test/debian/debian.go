@@ -424,13 +424,19 @@ func unpackDeb(ctx context.Context, dir, deb string) error {
 	return status.Close()
 }
 
-// Files lists the paths ("/usr/bin/kmod") that a package brought into a tree.
-func Files(tree, pkg string) ([]string, error) {
-	b, err := os.ReadFile(filepath.Join(tree, "var/lib/dpkg/info", pkg+".list"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("the package %s is not in %s", pkg, tree)
+// Files lists the paths ("/usr/bin/kmod") that packages brought into a tree.
+func Files(tree string, packages ...string) (paths []string, err error) {
+	for _, pkg := range packages {
+		b, err := os.ReadFile(filepath.Join(tree, "var/lib/dpkg/info", pkg+".list"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("the package %s is not in %s", pkg, tree)
+		}
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, strings.Fields(string(b))...)
 	}
-	return strings.Fields(string(b)), err
+	return paths, nil
 }
 
 func run(ctx context.Context, name string, args ...string) ([]byte, error) {

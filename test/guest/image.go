@@ -220,38 +220,30 @@ func (b *builder) skeleton(cfg Config, modulesLoad string, init []byte) error {
 		}
 	}
 
-	var paths []string
-	for _, pkg := range append([]string{"kmod", "iproute2", "nftables"}, cfg.Packages...) {
-		files, err := debian.Files(b.tree, pkg)
-		if err != nil {
-			return err
-		}
-		paths = append(paths, files...)
+	paths, err := debian.Files(b.tree, append([]string{"kmod", "iproute2", "nftables"}, cfg.Packages...)...)
+	if err != nil {
+		return err
 	}
 	// Of these packages only what bears on modules.
-	for _, pkg := range slices.Compact([]string{"systemd", modulesLoad}) {
-		files, err := debian.Files(b.tree, pkg)
-		if err != nil {
-			return err
-		}
-		for _, p := range files {
-			switch dir, name := path.Split(merged(p)); {
-			case strings.HasSuffix(dir, "/modprobe.d/"), strings.HasSuffix(dir, "/modules-load.d/"), strings.HasSuffix(dir, "/sysctl.d/"),
-				name == "systemd-modules-load", name == "systemd-sysctl":
-				paths = append(paths, p)
-			}
+	files, err := debian.Files(b.tree, slices.Compact([]string{"systemd", modulesLoad})...)
+	if err != nil {
+		return err
+	}
+	for _, p := range files {
+		switch dir, name := path.Split(merged(p)); {
+		case strings.HasSuffix(dir, "/modprobe.d/"), strings.HasSuffix(dir, "/modules-load.d/"), strings.HasSuffix(dir, "/sysctl.d/"),
+			name == "systemd-modules-load", name == "systemd-sysctl":
+			paths = append(paths, p)
 		}
 	}
 	if cfg.Systemd {
-		for _, pkg := range systemdPackages {
-			files, err := debian.Files(b.tree, pkg)
-			if err != nil {
-				return err
-			}
-			paths = append(paths, slices.DeleteFunc(files, func(p string) bool {
-				return slices.ContainsFunc(systemdLeft, func(left string) bool { return strings.HasPrefix(merged(p), left) })
-			})...)
+		files, err := debian.Files(b.tree, systemdPackages...)
+		if err != nil {
+			return err
 		}
+		paths = append(paths, slices.DeleteFunc(files, func(p string) bool {
+			return slices.ContainsFunc(systemdLeft, func(left string) bool { return strings.HasPrefix(merged(p), left) })
+		})...)
 	}
 	paths = append(paths, "/etc/os-release", "/usr/lib/os-release", "/etc/debian_version", "/usr/bin/busybox", "/bin/busybox", "/var/lib/dpkg/status")
 	// systemd 256 and later, and kmod 34, open these by name at run time.
