@@ -79,7 +79,10 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	if now.boot.Requested != AnswerTrue || now.boot.Allowed != AnswerTrue {
 		changes = cmp.Or(changes, h.helps)
 	}
-	if changes != nil && now.autoload.Cause != CauseDeniedByKernel {
+	refused := func(e Evidence) bool {
+		return e.File == procCmdline && (e.Cause == CauseDeniedByKernel || e.Cause == CauseLoadingDisabled)
+	}
+	if changes != nil && !slices.ContainsFunc(now.boot.Decision.Evidence, refused) {
 		next.Pending, next.Known = append(next.Pending, *changes), false
 	}
 	if !h.builtin {

@@ -350,6 +350,8 @@ func strangeHosts() (list []strangeHost) {
 		add("extension: merged and not enabled, "+in, whole(requested, file(in+"a.raw", "x"), now("a\n")), "unknown")
 		add("extension: not enabled, "+in, whole(requested, file(in+"a.raw", "x")), "loaded")
 		add("extension: denied all the same, "+in, with(extended(file(in+"a.raw", "x")), func(c *hostcase.Case) { c.Cmdline, c.Denied = "ro module_blacklist=sctp\n", "sctp" }), "blocked")
+		add("extension: no modules all the same, "+in, with(extended(file(in+"a.raw", "x")), func(c *hostcase.Case) { c.Cmdline, c.ModulesDisabled = "ro nomodule\n", true }), "blocked")
+		add("extension: autoload is off, "+in, with(extended(file(in+"a.raw", "x")), func(c *hostcase.Case) { c.Cmdline, c.Helper = "ro sysctl.kernel.modprobe=/none\n", "/none" }), "unknown")
 		for name, texts := range map[string][3]string{
 			"modprobe.d/x.conf": {stopsIt, "", "unknown"}, "modprobe.d/y.conf": {"install dccp /bin/false\n# sctp\n", "", "loaded"}, "modprobe.d/z.conf": {"", "blacklist sctp\n", "unknown"}, "modprobe.d/same.conf": {"blacklist sctp_diag\n", "blacklist sctp_diag\n", "loaded"}, "modprobe.d/all.conf": {"install s*p /bin/false\n", "", "unknown"},
 			"modprobe.d/needed.conf": {"install libcrc32c /bin/false\n", "", "unknown"}, "modules-load.d/k8s.conf": {"overlay\nbr_netfilter\n", "", "loaded"}, "sysctl.d/x.conf": {"kernel.modules_disabled=1\n", "", "unknown"}, "sysctl.d/y.conf": {"vm.swappiness=1\n", "", "loaded"},
