@@ -112,3 +112,44 @@ func listedState(text, name string) (state State, users string) {
 	}
 	return StateAbsent, ""
 }
+
+// initState reads what the kernel says about a module (kmod_module_get_initstate):
+// a directory in /sys/module without initstate is built-in code with parameters, or
+// a module being loaded; libkmod assumes the latter.
+func (h *host) initState(name string) State {
+	if s, ok := h.states[name]; ok {
+		return s
+	}
+	s := h.readInitState(name)
+	hostroot.Remember(h.states, name, s)
+	return s
+}
+
+func (h *host) readInitState(name string) State {
+	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
+		return StateAbsent
+	}
+	dir := "module/" + name
+	// Most modules have no directory: one call is enough.
+	if _, err := h.sys.Stat(dir); hostroot.Absent(err) {
+		return StateAbsent
+	}
+	text, err := h.sys.ReadFile(dir + "/initstate")
+	switch {
+	case err == nil:
+		switch text {
+		case "live\n":
+			return StateLoaded
+		case "coming\n":
+			return StateLoading
+		case "going\n":
+			return StateUnloading
+		}
+	case hostroot.Absent(err):
+		if st, err := h.sys.Stat(dir); err == nil && st.Mode.IsDir() {
+			return StateLoading
+		}
+		return StateAbsent
+	}
+	return StateUnknown
+}
