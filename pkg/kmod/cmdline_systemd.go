@@ -2,12 +2,32 @@ package kmod
 
 import "strings"
 
+const (
+	// efiVariable is one of the firmware with further arguments for systemd, not for the
+	// kernel nor kmod (bootctl(1), systemd-efi-options).
+	efiVariable = "SystemdOptions-8cf2644b-4b0b-428f-9387-6d876050dc67"
+	// efiOptions is where systemd keeps it for the boot, if it uses it: not with Secure
+	// Boot (src/shared/efi-loader.c, cache_efi_options_variable).
+	efiOptions = "/run/systemd/efivars/" + efiVariable
+	// noEFIOptions is a version of systemd that does not read it any more.
+	noEFIOptions = 262
+)
+
+// efiArguments are those of the firmware for this boot: the first line counts.
+func (h *host) efiArguments(systemd int) string {
+	if systemd >= noEFIOptions {
+		return ""
+	}
+	line, _, _ := strings.Cut(cString(string(h.script(efiOptions, true))), "\n")
+	return line
+}
+
 // systemdModulesLoad collects the names of modules_load= from a kernel command
-// line (systemd src/modules-load/modules-load.c and src/basic/proc-cmdline.c;
+// line, of a file (systemd src/modules-load/modules-load.c and src/basic/proc-cmdline.c;
 // kernel-command-line(7)): dash equals underscore in the key, both kinds of
 // quotes are removed, "--" is nothing special, empty names are dropped. Keys
 // with the prefix "rd." count in the initrd only.
-func systemdModulesLoad(line string, systemd int) []request {
+func systemdModulesLoad(file, line string, systemd int) []request {
 	var reqs []request
 	seen := map[string]bool{}
 	line = cString(line)
@@ -37,7 +57,7 @@ func systemdModulesLoad(line string, systemd int) []request {
 			}
 			seen[name] = true
 			reqs = append(reqs, request{
-				source: source{file: procCmdline, line: 1, text: raw},
+				source: source{file: file, line: 1, text: raw},
 				name:   name,
 			})
 		}

@@ -117,7 +117,7 @@ func FuzzCmdline(f *testing.F) {
 			}
 		}
 		for _, version := range []int{239, 252} {
-			for _, r := range systemdModulesLoad(line, version) {
+			for _, r := range systemdModulesLoad(procCmdline, line, version) {
 				if r.name == "" || strings.Contains(r.name, ",") && !strings.Contains(line, `\`) {
 					t.Fatalf("systemd %d: %q", version, r.name)
 				}

@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"io/fs"
 	"iter"
@@ -10,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/sctp-agent/sctp-agent/internal/bootloader"
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
@@ -19,7 +21,7 @@ import (
 
 // NextBoot is how, by the files, the next boot differs from this one for the
 // module. Not looked at are copies in the initial RAM disk, what its scripts load,
-// tmpfiles.d and variables of the firmware.
+// tmpfiles.d and the boot loader's variables of the firmware.
 type NextBoot struct {
 	// Pending are arguments and sysctls that the next boot may have and this one
 	// has not, or the reverse, each with its line; and files in /run that decide
@@ -87,6 +89,7 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	}
 	if !h.builtin {
 		h.nextRoot(sources, &next)
+		h.nextEFI(&next)
 		nh.nextSysctls(m, now, &next)
 	}
 	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
@@ -203,6 +206,40 @@ func (h *host) nextArguments(s bootloader.Sources, next *NextBoot) {
 			// written again.
 			next.Known = next.Known && sure
 		}
+	}
+}
+
+// nextEFI looks at what the firmware adds for systemd. What modules_load= asks for is read
+// as systemd reads it; with another unit to start, or without one, the boot is not known,
+// nor is one for which the variable has been changed.
+func (h *host) nextEFI(next *NextBoot) {
+	relevant := func(text, file string) map[string]bootloader.Argument {
+		found := h.relevant(bootloader.AppendArguments(nil, text, file, 1))
+		maps.DeleteFunc(found, func(key string, _ bootloader.Argument) bool {
+			return !strings.HasPrefix(key, "systemd.") && !strings.HasPrefix(key, "modules_load")
+		})
+		return found
+	}
+	systemd := slices.Min(h.systemds)
+	now := relevant(h.efiArguments(systemd), efiOptions)
+	for key, a := range ordered(now) {
+		if !strings.HasPrefix(key, "modules_load") {
+			next.Pending = append(next.Pending, source{file: a.File, line: 1, text: a.Token}.evidence(CauseNone, "is added by the firmware: what systemd starts with it is not known"))
+			next.Known = false
+		}
+	}
+	data, err := h.sys.ReadFile("firmware/efi/efivars/" + efiVariable)
+	if err != nil || len(data) < 4 || systemd >= noEFIOptions {
+		return
+	}
+	var units []uint16
+	for rest := []byte(data[4:]); len(rest) > 1; rest = rest[2:] { // after its attributes
+		units = append(units, binary.LittleEndian.Uint16(rest))
+	}
+	const file = "/sys/firmware/efi/efivars/" + efiVariable
+	then := relevant(cString(string(utf16.Decode(units))), file)
+	if !maps.EqualFunc(now, then, func(a, b bootloader.Argument) bool { return a.Token == b.Token }) {
+		next.doubt(file, "has not the arguments for systemd that this boot has")
 	}
 }
 

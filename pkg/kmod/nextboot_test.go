@@ -33,7 +33,7 @@ func TestNotLookedAt(t *testing.T) {
 	}
 	_, list, ok := strings.Cut(string(contract), "Not looked at for `onBoot`:")
 	list, _, _ = strings.Cut(list, "\n\n")
-	for _, name := range []string{"initramfs", "tmpfiles.d", "SystemdOptions"} {
+	for _, name := range []string{"initramfs", "tmpfiles.d"} {
 		if !ok || !strings.Contains(list, name) {
 			t.Errorf("the contract does not list %s as not looked at", name)
 		}

@@ -22,6 +22,9 @@ type kernelFS interface {
 
 // volatile: what is there is in memory, or is removed by a boot.
 func volatile(name string) bool {
+	if name == efiOptions {
+		return false // of the firmware, which has it in the next boot, too
+	}
 	return strings.HasPrefix(name, "/run/") || strings.HasPrefix(name, "/tmp/") || strings.HasPrefix(name, "/dev/shm/")
 }
 

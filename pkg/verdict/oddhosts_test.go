@@ -1,10 +1,12 @@
 package verdict_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
@@ -326,6 +328,26 @@ func strangeHosts() (list []strangeHost) {
 		add("next root: "+x[0]+", then "+x[1], cmdline(strings.TrimSpace("ro "+x[0]), requested, entry("a", release, "ro "+x[1])), x[2])
 		add("next root: "+x[0]+", then "+x[1]+" or the same", cmdline(strings.TrimSpace("ro "+x[0]), requested, entry("a", release, "ro "+x[1]), entry("b", release, "ro "+x[0])), map[bool]string{true: "unknown", false: "loaded"}[strings.HasPrefix(x[1], "composefs=b")])
 	}
+	// What the firmware adds for systemd, as systemd keeps it for this boot, and as it is now.
+	const options = "SystemdOptions-8cf2644b-4b0b-428f-9387-6d876050dc67"
+	kept := func(text string) hostcase.Entry { return file("run/systemd/efivars/"+options, text+"\n") }
+	variable := func(text string) hostcase.Entry {
+		data := []byte("\x07\x00\x00\x00") // attributes, then UTF-16
+		for _, c := range utf16.Encode([]rune(text + "\x00")) {
+			data = binary.LittleEndian.AppendUint16(data, c)
+		}
+		return file("sys/firmware/efi/efivars/"+options, string(data))
+	}
+	const masks = "systemd.mask=systemd-modules-load.service"
+	add("firmware: asks for sctp, and modules-load.d for nothing", whole(kept("modules_load=sctp"), variable("modules_load=sctp"), file("etc/modules-load.d/x.conf", "dummy\n")), "loaded")
+	add("firmware: asks for sctp, which is blacklisted", whole(file("etc/modprobe.d/x.conf", "blacklist sctp\n"), kept("modules_load=sctp"), file("etc/modules-load.d/x.conf", "dummy\n")), "blocked")
+	add("firmware: masks modules-load", whole(requested, kept(masks)), "unknown;warnings~="+options)
+	add("firmware: masks something else", whole(requested, kept("quiet systemd.mask=foo.service"), variable("quiet")), "loaded")
+	add("firmware: starts another target", whole(requested, kept("systemd.unit=x.target")), "unknown;warnings~="+options)
+	add("firmware: masks modules-load since this boot", whole(requested, variable(masks)), "unknown;warnings~="+options)
+	add("firmware: asks for sctp since this boot", whole(variable("modules_load=sctp")), "unknown;warnings~="+options)
+	add("firmware: says what this boot has", whole(requested, kept("debug"), variable("quiet debug")), "loaded")
+	add("firmware: half a variable", whole(requested, file("sys/firmware/efi/efivars/"+options, "\x07\x00\x00\x00q")), "loaded")
 	// Extensions of systemd-sysext(8) and systemd-confext, and which of them the boot merges.
 	extended := func(es ...hostcase.Entry) *hostcase.Case {
 		const units = "usr/lib/systemd/system/"
