@@ -18,7 +18,10 @@ func (h *host) efiArguments(systemd int) string {
 	if systemd >= noEFIOptions {
 		return ""
 	}
-	line, _, _ := strings.Cut(cString(string(h.script(efiOptions, true))), "\n")
+	line := string(h.script(efiOptions, true))
+	if end := strings.IndexAny(line, "\n\r\x00"); end >= 0 { // src/basic/fileio.c, read_line_full
+		line = line[:end]
+	}
 	return line
 }
 

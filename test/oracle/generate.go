@@ -30,7 +30,11 @@ func generate(v Version, seed uint64, n int) (*hostcase.Case, map[string]bool) {
 	g.layout()
 	g.modprobeFiles()
 	g.modulesLoadFiles()
-	g.cmdline()
+	g.c.Cmdline = g.arguments()
+	if g.rarely(5, "arguments of the firmware") {
+		const file = "run/systemd/efivars/SystemdOptions-8cf2644b-4b0b-428f-9387-6d876050dc67"
+		g.c.Entries = append(g.c.Entries, hostcase.Entry{Kind: hostcase.File, Path: file, Content: g.arguments()})
+	}
 	g.helper()
 	g.oddDirectories()
 	if v.BusyBox && g.chance(20) {
@@ -503,7 +507,8 @@ func (g *generator) modulesLoadFile() string {
 	return g.smudge(b.String())
 }
 
-func (g *generator) cmdline() {
+// arguments are a kernel's command line.
+func (g *generator) arguments() string {
 	var words []string
 	words = append(words, "BOOT_IMAGE=/boot/vmlinuz", "root=UUID=1-2", "ro")
 	for range g.IntN(4) {
@@ -534,7 +539,7 @@ func (g *generator) cmdline() {
 		at := g.IntN(len(line))
 		line = line[:at] + pick(g, "\n", "\v", "\f", "\r", "\x7f", "\xff", "\t", "\\", "\u00a0") + line[at:]
 	}
-	g.c.Cmdline = line
+	return line
 }
 
 // helper is another value of kernel.modprobe.
