@@ -89,8 +89,9 @@ func TestMachineConfig(t *testing.T) {
 			if o.Code != c.code || !strings.Contains(o.Stderr, c.stderr) || c.stderr == "" && o.Stderr != "" {
 				t.Errorf("exit %d, want %d; stderr %q", o.Code, c.code, o.Stderr)
 			}
+			unfolded := strings.Join(strings.Fields(o.Stdout), " ") // where a line ends depends on the names of files
 			for _, want := range c.stdout {
-				if !strings.Contains(o.Stdout, want) {
+				if !strings.Contains(o.Stdout, want) && !strings.Contains(unfolded, want) {
 					t.Errorf("it does not say %q:\n%s", want, o.Stdout)
 				}
 			}

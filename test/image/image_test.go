@@ -232,10 +232,10 @@ func compressed(t *testing.T, img v1.Image) int64 {
 
 func mega(n int64) float64 { return float64(n) / 1e6 }
 
-// A builder that finds no Dockerfile says so.
+// A builder that does not find the product's source code says so.
 func TestBuildOutsideOfTheProject(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if _, err := image.Build(t.Context(), image.Options{Dir: t.TempDir(), Ref: registry + "x:y"}); err == nil || !strings.Contains(err.Error(), "Dockerfile") {
+	if _, err := image.Build(t.Context(), image.Options{Dir: t.TempDir(), Ref: registry + "x:y"}); err == nil || !strings.Contains(err.Error(), "source code is not in") {
 		t.Error(fmt.Sprint("error: ", err))
 	}
 }
