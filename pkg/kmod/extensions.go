@@ -43,7 +43,10 @@ func (h *host) gatherExtensions(services []*systemdunit.Unit) {
 		started := slices.ContainsFunc(services, func(u *systemdunit.Unit) bool { return u.Name == kind.unit })
 		found := map[string]string{}
 		for _, dir := range kind.dirs {
-			entries, _ := h.ReadDir(dir)
+			entries, err := h.ReadDir(dir)
+			if err != nil && !hostroot.Absent(err) && started {
+				h.mayChange(unreadable(dir, err), false)
+			}
 			for _, e := range entries[:min(len(entries), maxExtensions)] {
 				name, image := strings.CutSuffix(e.Name, ".raw")
 				for _, suffix := range []string{".sysext", ".confext", ".v"} {

@@ -173,6 +173,27 @@ func TestUnreadableUnits(t *testing.T) {
 	}
 }
 
+// TestUnreadableExtensions: the next boot may have what is in them.
+func TestUnreadableExtensions(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to become another user")
+	}
+	const units = "usr/lib/systemd/system/"
+	root, opts := host(t, file("usr/lib/systemd/systemd", "x"), file(units+"sysinit.target", "[Unit]\nWants=systemd-sysext.service\n"),
+		file(units+"systemd-sysext.service", "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/usr/bin/systemd-sysext\n"), file("var/lib/extensions/none", ""))
+	openToAll(t, root)
+	if err := os.Chmod(filepath.Join(root, "var/lib/extensions"), 0); err != nil {
+		t.Fatal(err)
+	}
+	ins, err := inspectAs(t, 65534, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ins.Next.Known || len(ins.Next.Pending) != 1 || ins.Next.Pending[0].File != "/var/lib/extensions" {
+		t.Errorf("next boot: %+v", ins.Next)
+	}
+}
+
 // TestUnreadableSysctls: what the kernel may forbid and could not be looked up is
 // not "allowed".
 func TestUnreadableSysctls(t *testing.T) {
