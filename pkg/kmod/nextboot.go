@@ -89,7 +89,9 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	}
 	if !h.builtin {
 		h.nextRoot(sources, &next)
-		h.nextEFI(&next)
+		if !slices.ContainsFunc(now.boot.Decision.Evidence, refused) {
+			h.nextEFI(now, &next)
+		}
 		nh.nextSysctls(m, now, &next)
 	}
 	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
@@ -212,19 +214,21 @@ func (h *host) nextArguments(s bootloader.Sources, next *NextBoot) {
 // nextEFI looks at what the firmware adds for systemd. What modules_load= asks for is read
 // as systemd reads it; with another unit to start, or without one, the boot is not known,
 // nor is one for which the variable has been changed.
-func (h *host) nextEFI(next *NextBoot) {
+func (h *host) nextEFI(now replayed, next *NextBoot) {
+	other := func(e Evidence) bool { return e.File != efiOptions }
+	asked := now.boot.Requested == AnswerTrue && slices.ContainsFunc(now.boot.RequestedBy, other) // with or without it
 	relevant := func(text, file string) map[string]bootloader.Argument {
 		found := h.relevant(bootloader.AppendArguments(nil, text, file, 1))
 		maps.DeleteFunc(found, func(key string, _ bootloader.Argument) bool {
-			return !strings.HasPrefix(key, "systemd.") && !strings.HasPrefix(key, "modules_load")
+			return !strings.HasPrefix(key, "systemd.") && (asked || !strings.HasPrefix(key, "modules_load"))
 		})
 		return found
 	}
 	systemd := slices.Min(h.systemds)
-	now := relevant(h.efiArguments(systemd), efiOptions)
-	for key, a := range ordered(now) {
+	kept := relevant(h.efiArguments(systemd), efiOptions)
+	for key, a := range ordered(kept) {
 		if !strings.HasPrefix(key, "modules_load") {
-			next.Pending = append(next.Pending, source{file: a.File, line: 1, text: a.Token}.evidence(CauseNone, "is added by the firmware: what systemd starts with it is not known"))
+			next.Pending = append(next.Pending, source{file: a.File, line: 1, text: a.Token}.evidence(CauseNone, "is added by the firmware (see \"bootctl systemd-efi-options\"): what systemd starts with it is not known"))
 			next.Known = false
 		}
 	}
@@ -238,8 +242,8 @@ func (h *host) nextEFI(next *NextBoot) {
 	}
 	const file = "/sys/firmware/efi/efivars/" + efiVariable
 	then := relevant(cString(string(utf16.Decode(units))), file)
-	if !maps.EqualFunc(now, then, func(a, b bootloader.Argument) bool { return a.Token == b.Token }) {
-		next.doubt(file, "has not the arguments for systemd that this boot has")
+	if !maps.EqualFunc(kept, then, func(a, b bootloader.Argument) bool { return a.Token == b.Token }) {
+		next.doubt(file, "has other arguments for systemd than this boot (see \"bootctl systemd-efi-options\")")
 	}
 }
 

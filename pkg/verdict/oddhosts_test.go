@@ -346,6 +346,8 @@ func strangeHosts() (list []strangeHost) {
 	add("firmware: starts another target", whole(requested, kept("systemd.unit=x.target")), "unknown;warnings~="+options)
 	add("firmware: masks modules-load since this boot", whole(requested, variable(masks)), "unknown;warnings~="+options)
 	add("firmware: asks for sctp since this boot", whole(variable("modules_load=sctp")), "unknown;warnings~="+options)
+	add("firmware: asks for sctp since this boot, as modules-load.d does", whole(requested, variable("modules_load=sctp")), "loaded")
+	add("firmware: masks modules-load, and the kernel takes no sctp", cmdline("ro module_blacklist=sctp", requested, kept(masks)), "blocked")
 	add("firmware: says what this boot has", whole(requested, kept("debug"), variable("quiet debug")), "loaded")
 	add("firmware: half a variable", whole(requested, file("sys/firmware/efi/efivars/"+options, "\x07\x00\x00\x00q")), "loaded")
 	// Extensions of systemd-sysext(8) and systemd-confext, and which of them the boot merges.
