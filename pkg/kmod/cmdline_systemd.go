@@ -29,9 +29,9 @@ func (h *host) efiArguments(systemd int) string {
 // line, of a file (systemd src/modules-load/modules-load.c and src/basic/proc-cmdline.c;
 // kernel-command-line(7)): dash equals underscore in the key, both kinds of
 // quotes are removed, "--" is nothing special, empty names are dropped. Keys
-// with the prefix "rd." count in the initrd only.
-func systemdModulesLoad(file, line string, systemd int) []request {
-	var reqs []request
+// with the prefix "rd." count in the initrd only. whole: it is read to its end, and what
+// comes after it, too.
+func systemdModulesLoad(file, line string, systemd int) (reqs []request, whole bool) {
 	seen := map[string]bool{}
 	line = cString(line)
 	// Up to 247 it is the first line, later the whole file. A carriage return ends
@@ -52,7 +52,7 @@ func systemdModulesLoad(file, line string, systemd int) []request {
 		}
 		names, whole := systemdNames(value, systemd)
 		if !whole {
-			break // systemd reads no further
+			return reqs, false
 		}
 		for _, name := range names {
 			if name == "" || seen[name] {
@@ -65,7 +65,7 @@ func systemdModulesLoad(file, line string, systemd int) []request {
 			})
 		}
 	}
-	return reqs
+	return reqs, true
 }
 
 // systemdNames splits a list at its commas. A backslash quotes the next byte, or is

@@ -73,8 +73,11 @@ func (ev *evaluation) readModprobe() {
 
 func (ev *evaluation) readModulesLoad() {
 	ev.loadSet = ev.host.modulesLoad.set(modulesLoadDirs(ev.systemd), modulesLoadRule(ev.systemd))
-	ev.requests = systemdModulesLoad(efiOptions, ev.host.efiArguments(ev.systemd), ev.systemd)
-	ev.requests = append(ev.requests, systemdModulesLoad(procCmdline, ev.host.cmdline, ev.systemd)...)
+	var whole bool
+	if ev.requests, whole = systemdModulesLoad(efiOptions, ev.host.efiArguments(ev.systemd), ev.systemd); whole {
+		requests, _ := systemdModulesLoad(procCmdline, ev.host.cmdline, ev.systemd)
+		ev.requests = append(ev.requests, requests...)
+	}
 	for _, f := range ev.loadSet.files {
 		for _, line := range modulesLoadLines(f.data, ev.systemd) {
 			ev.requests = append(ev.requests, request{

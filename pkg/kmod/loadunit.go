@@ -137,7 +137,7 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	}
 	state, runs, changed := h.unitStarts(u)
 	held, by := units.Conditions(u, words)
-	if strings.HasPrefix(by.Value, "|") && by.Vendor && len(systemdModulesLoad(procCmdline, h.cmdline, slices.Min(h.systemds))) == 0 {
+	if requests, _ := systemdModulesLoad(procCmdline, h.cmdline, slices.Min(h.systemds)); strings.HasPrefix(by.Value, "|") && by.Vendor && len(requests) == 0 {
 		held = systemdunit.Yes // it does once a file of modules-load.d asks for anything
 	}
 	switch {
