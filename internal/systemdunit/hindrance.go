@@ -218,7 +218,10 @@ func (s *Set) refused(u *Unit) *Setting {
 	}
 	kind, commands := u.kind(), 0
 	for _, v := range u.Settings {
-		if list, _ := u.Commands(v.Value); v.Section == "Service" && v.Key == "ExecStart" && v.Value != "" && len(list) == 0 {
+		if v.Section != "Service" || v.Key != "ExecStart" || v.Value == "" {
+			continue
+		}
+		if list, _ := u.Commands(v.Value); len(list) == 0 {
 			return &v // no name of a program, which another ExecStart= does not make good
 		}
 	}

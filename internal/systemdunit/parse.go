@@ -62,15 +62,22 @@ func (s *Set) parse(file string, data []byte) (list []Setting) {
 // systemd a CR and a NUL end a line, too.
 func lines(text string) iter.Seq2[int, string] {
 	return func(yield func(int, string) bool) {
-		number := 0
-		for whole := range strings.SplitSeq(text, "\n") {
-			number++
-			whole = strings.ReplaceAll(strings.TrimSuffix(whole, "\r"), "\x00", "\r")
-			for line := range strings.SplitSeq(whole, "\r") {
-				if !yield(number, line) {
-					return
-				}
+		for number, rest := 1, text; ; {
+			end := strings.IndexAny(rest, "\n\r\x00")
+			if end < 0 {
+				yield(number, rest)
+				return
 			}
+			if !yield(number, rest[:end]) {
+				return
+			}
+			if rest = rest[end:]; strings.HasPrefix(rest, "\r\n") {
+				rest = rest[1:]
+			}
+			if rest[0] == '\n' {
+				number++
+			}
+			rest = rest[1:]
 		}
 	}
 }

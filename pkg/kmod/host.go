@@ -90,6 +90,8 @@ type host struct {
 	// along are patterns of modules that modprobe.d has the target brought along with, and
 	// started the units that scripts and udev start.
 	along, started []string
+	// called has the names in scripts that were followed, to which depth, and in vain.
+	called map[string]int
 	// askedArguments are arguments that conditions of these units ask for.
 	askedArguments []string
 

@@ -36,7 +36,7 @@ var (
 	loadsVariable = pattern.MustCompile(`(modprobe|insmod)\b[^\n;|&]*[$%]|xargs\b[^\n;|&]*(modprobe|insmod)`)
 	// kmodLoads is kmod(8) with a command, or udev's own of that name, and loadedNames are
 	// the words of one that loads.
-	kmodLoads   = pattern.MustCompile(`\bkmod\s+(load|insert|remove)\b|\{builtin\}[^\n,]*"kmod\b`)
+	kmodLoads   = pattern.MustCompile(`kmod\s+(load|insert|remove)\b`)
 	loadedNames = pattern.MustCompile(`(?:modprobe|insmod|kmod\s+(?:load|insert))\b([^\n;|&)]*)`)
 )
 
@@ -218,9 +218,13 @@ func (h *host) calls(name, text string, depth int) bool {
 		return false
 	}
 	for _, other := range named().FindAllString(text, maxListed) {
-		if other != name && !packaged(other) && !strings.HasSuffix(other, ".conf") && h.spend(lookupCost) && h.about(other, h.script(other, true), nil, depth) {
+		if other == name || h.called[other] >= depth || packaged(other) || strings.HasSuffix(other, ".conf") || !h.spend(lookupCost) {
+			continue
+		}
+		if h.about(other, h.script(other, true), nil, depth) {
 			return true
 		}
+		h.called[other] = depth
 	}
 	return false
 }

@@ -68,8 +68,23 @@ func writeVersions(root string) error {
 	return os.Symlink(benchKmodLibrary, filepath.Join(root, "usr/lib64/libkmod.so.2"))
 }
 
+// copyUnits adds the units, generators and programs of a real systemd: a boot starts
+// dozens of them, and each could load the module.
+func copyUnits(ctx context.Context, root string) error {
+	tree, err := debian.Open(debian.Bookworm, "").TreeWithDepends(ctx, systemPackages...)
+	if err != nil {
+		return err
+	}
+	for from, to := range map[string]string{"lib/systemd": "usr/lib/systemd", "etc/systemd": "etc/systemd", "etc/init.d": "etc/init.d"} {
+		if err := os.CopyFS(filepath.Join(root, to), os.DirFS(filepath.Join(tree, from))); err != nil {
+			return err
+		}
+	}
+	return os.Symlink("../usr/lib/systemd/systemd", filepath.Join(root, "sbin/init"))
+}
+
 // benchRoot builds, once, a host root with the modules of a full distribution
-// kernel, indexed by the real depmod, and the real modprobe.
+// kernel, indexed by the real depmod, the units of a real systemd, and the real modprobe.
 func benchRoot(b *testing.B) (root, release string) {
 	b.Helper()
 	if os.Geteuid() != 0 {
@@ -81,7 +96,7 @@ func benchRoot(b *testing.B) (root, release string) {
 		b.Fatal(err)
 	}
 	// The number changes with what is built here.
-	root, err = cache.Once(ctx, "kmod-bench/3-"+release, func(ctx context.Context, dir string) error {
+	root, err = cache.Once(ctx, "kmod-bench/4-"+release, func(ctx context.Context, dir string) error {
 		if _, err := Prepare(ctx, Versions[1], dir); err != nil {
 			return err
 		}
@@ -111,6 +126,9 @@ func benchRoot(b *testing.B) (root, release string) {
 			return err
 		}
 		if err := writeVersions(dir); err != nil {
+			return err
+		}
+		if err := copyUnits(ctx, dir); err != nil {
 			return err
 		}
 		// modprobe is a link to kmod, as distributions have it.

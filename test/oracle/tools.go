@@ -75,12 +75,15 @@ const (
 	sysctl      = "/tools/systemd-sysctl"
 )
 
+// systemPackages are those that have the programs.
+var systemPackages = []string{"kmod", "systemd", "udev", "dash", "coreutils", "busybox"}
+
 // Prepare fetches the programs and compiles the stand-in kernel into dir.
 func Prepare(ctx context.Context, v Version, dir string) (*Tools, error) {
 	if runtime.GOARCH != "amd64" {
 		return nil, errors.New("the stand-in kernel is written for amd64")
 	}
-	tree, err := debian.Open(v.Suite, "").TreeWithDepends(ctx, "kmod", "systemd", "udev", "dash", "coreutils", "busybox")
+	tree, err := debian.Open(v.Suite, "").TreeWithDepends(ctx, systemPackages...)
 	if err != nil {
 		return nil, fmt.Errorf("fetch kmod and systemd of %s: %w", v.Suite, err)
 	}
