@@ -79,6 +79,9 @@ func TestCasesAsSosreport(t *testing.T) {
 	}
 	known, unknown := 0, 0
 	for _, name := range names {
+		if strings.Contains(name, "efi-options-broken") {
+			continue // what the firmware has is in no sosreport, and cannot be missed there
+		}
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".case"), func(t *testing.T) {
 			c := readCase(t, name)
 			host := live(t, c)

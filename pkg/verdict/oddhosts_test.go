@@ -1258,7 +1258,7 @@ func strangeHosts() (list []strangeHost) {
 		add("mention: "+x[0]+", cron loads "+x[1], brings(x[0], file("etc/cron.d/x", "@reboot root /sbin/modprobe "+x[1]+"\n")), x[2])
 	}
 	for rule, want := range map[string]string{
-		`RUN{builtin}+="kmod  load sctp"`: "unknown", "RUN{builtin}+=\"kmod\tload sctp\"": "unknown", `ENV{MODALIAS}="net-pf-2-proto-132", RUN{builtin}+="kmod"`: "unknown", `RUN{builtin}+="kmod load dccp"`: "on-demand", `RUN{builtin}+="uaccess", ENV{X}="sctp"`: "on-demand",
+		`RUN{builtin}+="kmod  load sctp"`: "unknown", "RUN{builtin}+=\"kmod\tload sctp\"": "unknown", `ENV{MODALIAS}="net-pf-2-proto-132", RUN{builtin}+="kmod load"`: "unknown", `RUN{builtin}+="kmod load dccp"`: "on-demand", `RUN{builtin}+="uaccess", ENV{X}="sctp"`: "on-demand",
 		`ENV{SYSTEMD_WANTS}+="own.service"`: "unknown", `ENV{SYSTEMD_WANTS}="dccp.service own"`: "unknown", `ENV{SYSTEMD_WANTS}+="other.service"`: "on-demand", `ENV{SYSTEMD_WANTS}+="modprobe@sctp.service"`: "unknown",
 	} {
 		add("mention: udev: "+rule, whole(file("etc/udev/rules.d/9.rules", "ACTION==\"add\", "+rule+"\n"), file("etc/systemd/system/own.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), file("etc/systemd/system/other.service", "[Service]\nExecStart=/bin/true\n")), want)
