@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/sctp-agent/sctp-agent/internal/backoff"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -75,6 +77,9 @@ const (
 	// A burst of triggers is one assessment: it waits until nothing happened
 	// for settle, but no longer than settleMost after the first.
 	settle, settleMost = 50 * time.Millisecond, 250 * time.Millisecond
+	// So many assessments that change nothing are made at once; then, one each often:
+	// a log that a script names is written all the time.
+	atOnce, often = 20, 10 * time.Second
 
 	// While the answer is unknown, the agent assesses again, with increasing delay;
 	// a module that is being loaded or unloaded needs milliseconds.
@@ -174,6 +179,7 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 	rest := time.AfterFunc(restAfter, a.cfg.AtRest)
 	defer rest.Stop()
 	why := "start"
+	limit := idleLimit()
 	for {
 		a.alive()
 		select {
@@ -205,6 +211,10 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 			}
 			why = "shutdown cancelled"
 		case why = <-a.fire:
+			if !limit.Allow() {
+				timer.Reset(often)
+				continue
+			}
 			a.settle(ctx)
 		case <-timer.C:
 		}
@@ -223,6 +233,9 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 			r.Kernel.BootID = last.Kernel.BootID
 		}
 		a.publish(r, last, why)
+		if last == nil || !same(r, *last) {
+			limit = idleLimit()
+		}
 		last = &r
 		rest.Reset(restAfter)
 
@@ -240,6 +253,14 @@ func (a *Agent) loop(ctx context.Context, shutdown <-chan Shutdown, writerErr ch
 		why = "resync"
 	}
 }
+
+// same reports whether two reports have the same verdict.
+func same(a, b verdict.Report) bool {
+	return a.Ready == b.Ready && a.Reason == b.Reason && a.OnBoot == b.OnBoot
+}
+
+// idleLimit limits the assessments that change nothing.
+func idleLimit() *rate.Limiter { return rate.NewLimiter(rate.Every(often), atOnce) }
 
 // settle swallows a burst.
 func (a *Agent) settle(ctx context.Context) {
@@ -283,7 +304,7 @@ func (a *Agent) publish(r verdict.Report, last *verdict.Report, why string) {
 			a.cfg.Log.Warn("an optional output failed", "error", err.Error())
 		}
 	}
-	if last != nil && last.Ready == r.Ready && last.Reason == r.Reason && last.OnBoot == r.OnBoot {
+	if last != nil && same(r, *last) {
 		return
 	}
 	attrs := []any{"ready", string(r.Ready), "reason", string(r.Reason), "onBoot", string(r.OnBoot), "trigger", why, "message", r.Message}

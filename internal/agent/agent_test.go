@@ -166,19 +166,37 @@ func TestBurstAndRest(t *testing.T) {
 		if s.count() != 2 {
 			t.Errorf("%d assessments for a burst of 100", s.count()-1)
 		}
-		// A stream that never ends does not keep it from looking.
-		for range 1000 {
-			h.fired <- "stream"
-			time.Sleep(10 * time.Millisecond)
+		// A stream that never ends does not keep it from looking, nor does it keep it
+		// busy.
+		stream := func(length time.Duration) int {
+			before := s.count()
+			for range length / (10 * time.Millisecond) {
+				h.fired <- "stream"
+				time.Sleep(10 * time.Millisecond)
+			}
+			return s.count() - before
 		}
-		if s.count() < 20 || s.count() > 60 {
-			t.Errorf("%d assessments in ten seconds of events", s.count()-2)
+		if got := stream(5 * time.Second); got < 15 || got > 25 {
+			t.Errorf("%d assessments in the first five seconds of events", got)
 		}
 		if rests.Load() != 0 {
-			t.Errorf("at rest %d times in ten seconds of events", rests.Load())
+			t.Errorf("at rest %d times while there were events", rests.Load())
 		}
-		time.Sleep(time.Second) // the last of the stream is looked at
+		if got := stream(10 * time.Minute); got < 55 || got > 65 {
+			t.Errorf("%d assessments in ten more minutes of events", got)
+		}
+		// What follows a change is not held back.
+		s.say(verdict.ReasonProbePassed)
+		if got := stream(time.Minute); got < 20 || got > 30 {
+			t.Errorf("%d assessments in a minute of events after a change", got)
+		}
+		last := s.count()
+		time.Sleep(10 * time.Second)
 		before := s.count()
+		if before != last+1 {
+			t.Errorf("%d assessments after the last of the events", before-last)
+		}
+		rests.Store(0)
 		time.Sleep(time.Hour)
 		got := s.count() - before
 		if got < 5 || got > 8 {
@@ -186,7 +204,7 @@ func TestBurstAndRest(t *testing.T) {
 		}
 		// Perhaps the last one was a moment ago.
 		if rested := int(rests.Load()); rested < got || rested > got+1 {
-			t.Errorf("at rest %d times, with %d assessments since the events", rested, got)
+			t.Errorf("at rest %d times, with %d assessments in that hour", rested, got)
 		}
 		stop()
 	})

@@ -252,7 +252,7 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 // that systemd makes automounts of (systemd-gpt-auto-generator(8)) while nothing has used
 // it, and to look there would mount something.
 func leftOut(root *hostroot.Tree) func(name string) bool {
-	dirs := []string{"/proc", "/sys", "/dev", "/tmp"} // no files, or none that matters
+	dirs := []string{"/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/var/log"} // no files, or none that matters
 	left := func(name string) bool {
 		return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
 	}

@@ -131,6 +131,25 @@ func TestWatchWithoutPermission(t *testing.T) {
 	}
 }
 
+// TestWatchNoLogs: a directory that changes all the time, and has nothing that decides, is
+// not watched.
+func TestWatchNoLogs(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"/var/log", "/etc/cron.d"} {
+		if err := os.MkdirAll(root+dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := scanner(t, root, "/etc/cron.d")
+	s.looked.Names = []string{"/var/log/backup"}
+	if _, err := s.scan(); err != nil {
+		t.Fatal(err)
+	}
+	if _, logs := s.watched[root+"/var/log"]; logs || len(s.watched) == 0 {
+		t.Errorf("watched: %v", s.watched)
+	}
+}
+
 // TestWatchLoop: a loop of links keeps the watch from no other directory, and is seen
 // to be replaced.
 func TestWatchLoop(t *testing.T) {

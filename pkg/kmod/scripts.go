@@ -212,13 +212,16 @@ func systemV(name string) bool {
 	return strings.HasPrefix(name, "/etc/init.d/") || strings.HasPrefix(name, "/etc/rc") && path.Base(name) != "rc.local"
 }
 
-// calls reports whether a script's text names one that is about loading the target.
+// calls reports whether a script's text names one that is about loading the target. What it
+// writes to is none.
 func (h *host) calls(name, text string, depth int) bool {
 	if depth--; depth == 0 {
 		return false
 	}
-	for _, other := range named().FindAllString(text, maxListed) {
-		if other == name || h.called[other] >= depth || packaged(other) || strings.HasSuffix(other, ".conf") || !h.spend(lookupCost) {
+	for _, at := range named().FindAllStringIndex(text, maxListed) {
+		other := text[at[0]:at[1]]
+		written := strings.HasSuffix(strings.TrimRight(text[:at[0]], " \t\"'"), ">")
+		if other == name || written || h.called[other] >= depth || packaged(other) || strings.HasSuffix(other, ".conf") || !h.spend(lookupCost) {
 			continue
 		}
 		if h.about(other, h.script(other, true), nil, depth) {
