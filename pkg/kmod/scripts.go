@@ -249,11 +249,22 @@ func packaged(name string) bool {
 	return top == "bin" || top == "sbin" || top == "lib" || top == "usr" && !strings.HasPrefix(rest, "local/")
 }
 
+// ofKernel reports whether a name is in the kernel's file systems: no script is there, and
+// to read some of what is there changes something (proc(5), /proc/kmsg). By a link one comes
+// there, too: to files without a size.
+func ofKernel(name string) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(path.Clean(name), "/"), "/")
+	return top == "proc" || top == "sys" || top == "dev"
+}
+
 // script is the text of a script, nil for anything else. known: a shell reads it,
 // whatever its first line is.
 func (h *host) script(name string, known bool) []byte {
+	if ofKernel(name) {
+		return nil
+	}
 	st, err := h.Stat(name)
-	if err != nil || !st.Mode.IsRegular() || st.Size > maxScript || !known && !h.isScript(name) || !h.spend(int(st.Size)) {
+	if err != nil || !st.Mode.IsRegular() || st.Size == 0 || st.Size > maxScript || !known && !h.isScript(name) || !h.spend(int(st.Size)) {
 		return nil
 	}
 	data, _, err := readFile(h.Tree, name, maxScript)
