@@ -206,15 +206,14 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 		return false, fmt.Errorf("watching the configuration: %w", err)
 	}
 	defer root.Close()
-	leftOut := leftOut(root)
 	for _, name := range looked.Names {
-		if !leftOut(name) {
+		if !leftOut(root, name) {
 			s.follow(filepath.Join(s.Root, name), want)
 		}
 	}
 	for _, dir := range looked.Lists {
 		path := filepath.Join(s.Root, dir)
-		if leftOut(dir + "/") {
+		if leftOut(root, dir) {
 			continue
 		}
 		if id, ok := identify(path); ok {
@@ -248,20 +247,16 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 	return added, nil
 }
 
-// leftOut reports for names whether they are left out: they are in one of the directories
-// that systemd makes automounts of (systemd-gpt-auto-generator(8)) while nothing has used
-// it, and to look there would mount something.
-func leftOut(root *hostroot.Tree) func(name string) bool {
-	dirs := []string{"/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/var/log"} // no files, or none that matters
-	left := func(name string) bool {
-		return slices.ContainsFunc(dirs, func(dir string) bool { return strings.HasPrefix(name, dir+"/") })
-	}
-	for _, dir := range []string{"/boot", "/boot/efi", "/efi"} {
-		if !left(dir) && root.Automount(dir) {
-			dirs = append(dirs, dir)
+// leftOut reports whether a name is not watched: nothing that decides is there, or to look
+// there would mount something, or may wait for ever.
+func leftOut(root *hostroot.Tree, name string) bool {
+	for _, dir := range []string{"/proc", "/sys", "/dev", "/tmp", "/var/tmp", "/var/log"} {
+		if name == dir || strings.HasPrefix(name, dir+"/") {
+			return true
 		}
 	}
-	return left
+	_, err := root.Stat(name)
+	return errors.Is(err, hostroot.ErrNotEntered)
 }
 
 // forget ends a watch, which may have ended already.

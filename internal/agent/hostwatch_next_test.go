@@ -172,15 +172,15 @@ func TestWatchLoop(t *testing.T) {
 	}
 }
 
-// TestWatchNoAutomount: nothing below an automount is looked at, which would mount
-// it. Another process does the looking, because one that waits can only be killed.
-func TestWatchNoAutomount(t *testing.T) {
+// TestWatchNotEntered: nothing below an automount is looked at, which would mount
+// it, nor below a file system that does not answer. Another process does the looking, because one that waits can only be killed.
+func TestWatchNotEntered(t *testing.T) {
 	root, ok := hostcase.Automounted(t)
 	if !ok {
 		return
 	}
 	s := scanner(t, root)
-	s.looked = kmod.Looked{Names: []string{"/boot", "/boot/loader/entries/x.conf"}, Lists: []string{"/boot/loader/entries"}}
+	s.looked = kmod.Looked{Names: []string{"/boot", "/boot/loader/entries/x.conf", "/share", "/share/load", "/share/x/load"}, Lists: []string{"/boot/loader/entries"}}
 	if _, err := s.scan(); err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func (r *reader) absent(name string) bool {
 func Read(tree *hostroot.Tree, machine string) Sources {
 	r := &reader{Tree: tree}
 	s := Sources{env: map[string]grubVariable{}}
-	bootSeen := !r.Automount(bootDir) && (r.there(bootDir) || r.absent(bootDir))
+	bootSeen := !r.NotEntered(bootDir) && (r.there(bootDir) || r.absent(bootDir))
 	if bootSeen {
 		s.readBoot(r)
 	} else {
@@ -171,7 +171,7 @@ func Read(tree *hostroot.Tree, machine string) Sources {
 	}
 	unified := images(bootDir) || len(s.Entries) > 0 && r.there(proxmoxBoot)
 	for _, esp := range esps {
-		if !r.Automount(esp) && r.there(esp) {
+		if !r.NotEntered(esp) && r.there(esp) {
 			if !sdBoot {
 				addHints(esp+"/loader/entries", ".conf", otherLoader)
 			}
@@ -211,7 +211,7 @@ func (s *Sources) readSystemdBoot(r *reader, bootSeen bool) (found bool) {
 		wants = loaderDefault(r.read(bootDir + "/loader/loader.conf"))
 	}
 	for _, esp := range esps {
-		if r.Automount(esp) || !r.there(esp) {
+		if r.NotEntered(esp) || !r.there(esp) {
 			continue
 		}
 		found = found || r.there(esp+"/EFI/systemd") || r.there(esp+"/loader/loader.conf")
@@ -276,7 +276,7 @@ func (s *Sources) readBoot(r *reader) {
 // readMenus reads GRUB's own configuration, and chooses among the entries of both.
 func (s *Sources) readMenus(r *reader, files []Entry) {
 	names := slices.Clone(grubMenus)
-	if !r.Automount(path.Dir(grubESP)) {
+	if !r.NotEntered(path.Dir(grubESP)) {
 		vendors, _ := r.ReadDir(grubESP)
 		for _, e := range vendors[:min(len(vendors), maxVendors)] {
 			names = append(names, grubESP+"/"+e.Name+"/grub.cfg")

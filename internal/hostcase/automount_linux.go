@@ -14,17 +14,18 @@ import (
 )
 
 // Automounted runs a test in a process of its own, in which it returns a host root whose
-// directory boot is a mount point of autofs. In the test itself, which then has nothing
-// more to do, it returns false. The test fails if the process asks to have boot mounted,
-// for which it would wait for ever, and is skipped where autofs cannot be mounted.
+// directory boot is a mount point of autofs, and whose directory share has a file system
+// that never answers. In the test itself, which then has nothing more to do, it returns
+// false. The test fails if the process asks to have boot mounted or asks share for
+// anything, for which it would wait for ever, and is skipped where these cannot be mounted.
 func Automounted(t *testing.T) (root string, ok bool) {
 	const variable = "TEST_AUTOMOUNTED_ROOT"
 	if root := os.Getenv(variable); root != "" {
 		return root, true
 	}
 	root = t.TempDir()
-	boot := filepath.Join(root, "boot")
-	if err := os.Mkdir(boot, 0o755); err != nil {
+	boot, share := filepath.Join(root, "boot"), filepath.Join(root, "share")
+	if err := errors.Join(os.Mkdir(boot, 0o755), os.Mkdir(share, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	daemon := exec.CommandContext(t.Context(), "sleep", "1000") // its process group is autofs' daemon
@@ -47,9 +48,19 @@ func Automounted(t *testing.T) (root string, ok bool) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(boot, unix.MNT_DETACH) })
+	// Nobody reads what the kernel asks (Documentation/filesystems/fuse).
+	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err == nil {
+		t.Cleanup(func() { fuse.Close() })
+		err = unix.Mount("test", share, "fuse", 0, fmt.Sprintf("fd=%d,rootmode=40000,user_id=0,group_id=0", fuse.Fd()))
+	}
+	if err != nil {
+		t.Skipf("a file system that does not answer cannot be mounted here: %v", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(share, unix.MNT_DETACH) })
 
 	var output bytes.Buffer
-	child := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$")
+	child := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.timeout=1m")
 	child.Env = append(os.Environ(), variable+"="+root)
 	child.Stdout, child.Stderr = &output, &output
 	if err := child.Start(); err != nil {

@@ -9,9 +9,9 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 )
 
-// TestAutomount: a mount point of autofs is distinguished from a directory, and neither
-// a look at it nor one below it wakes its daemon.
-func TestAutomount(t *testing.T) {
+// TestNotEntered: mount points of autofs, and of a file system that may not answer, are
+// distinguished from directories, and neither a look at them nor one below asks anybody.
+func TestNotEntered(t *testing.T) {
 	root, ok := hostcase.Automounted(t)
 	if !ok {
 		return
@@ -24,8 +24,8 @@ func TestAutomount(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer live.Close()
-	for name, want := range map[string]bool{"/boot": true, "/efi": false, "/none": false} {
-		if got := live.Automount(name); got != want {
+	for name, want := range map[string]bool{"/boot": true, "/share": true, "/efi": false, "/none": false} {
+		if got := live.NotEntered(name); got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
@@ -35,12 +35,18 @@ func TestAutomount(t *testing.T) {
 		"/grubenv":                func(name string) error { _, err := live.Open(name); return err },
 		"/boot/grub2/../grub.cfg": func(name string) error { _, err := live.Open(name); return err },
 		"/boot/link":              func(name string) error { _, err := live.Readlink(name); return err },
+		"/share":                  func(name string) error { _, err := live.ReadDir(name); return err },
+		"/share/load":             func(name string) error { _, err := live.Stat(name); return err },
+		"/efi/../share/x/load":    func(name string) error { _, err := live.Open(name); return err },
 	} {
-		if err := look(name); !errors.Is(err, ErrAutomount) {
+		if err := look(name); !errors.Is(err, ErrNotEntered) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if _, err := live.ReadDir("/efi"); err != nil {
 		t.Error(err)
+	}
+	if st, err := live.Stat("/share"); err != nil || !st.Mode.IsDir() {
+		t.Errorf("/share: %v %v", st, err)
 	}
 }

@@ -107,7 +107,7 @@ func (f *fileSystem) list(name string, most int) (entries []Entry, err error) {
 	return entries, nil
 }
 
-func (f *fileSystem) automount(string) bool { return false }
+func (f *fileSystem) notEntered(string) bool { return false }
 
 func (f *fileSystem) Close() error {
 	if f.root == nil {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +25,10 @@ func Open(name string) (*Tree, error) {
 		return nil, err
 	}
 	d := &directory{root: root, dirs: map[string]handle{}}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if at, errAt := filepath.EvalSymlinks(name); err == nil && errAt == nil && filepath.IsAbs(at) {
+		d.remote = remoteMounts(string(mounts), at)
+	}
 	t := newTree(d)
 	t.partial = isPartial(int(root.Fd()))
 	return t, nil
@@ -46,6 +51,30 @@ func isPartial(root int) bool {
 	return true
 }
 
+// remoteKinds are the file systems whose files another machine has, or a process
+// (src/basic/mountpoint-util.c of systemd, fstype_is_network).
+var remoteKinds = []string{"afs", "ceph", "cifs", "smb3", "smbfs", "ncpfs", "ncp", "nfs", "nfs4", "gfs", "gfs2", "pvfs2", "ocfs2", "lustre", "davfs", "fuse"}
+
+// remoteMounts are the mount points of such file systems below a root, relative to it
+// (proc_pid_mountinfo(5)).
+func remoteMounts(mountinfo, root string) map[string]bool {
+	remote := map[string]bool{}
+	escapes := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	for line := range strings.Lines(mountinfo) {
+		mount, kind, _ := strings.Cut(line, " - ")
+		fields := strings.Split(mount, " ")
+		if len(fields) < 5 {
+			continue
+		}
+		name, below := strings.CutPrefix(escapes.Replace(fields[4]), strings.TrimSuffix(root, "/")+"/")
+		if kind, _, _ = strings.Cut(kind, " "); below && name != "" {
+			kind, _, _ = strings.Cut(kind, ".")               // fuse.sshfs
+			remote[name] = slices.Contains(remoteKinds, kind) // the last one is on top
+		}
+	}
+	return remote
+}
+
 // directory is a host's root on disk. Names are given to it without links, as
 // [Tree] resolves them, and it follows none: each component is opened below the one
 // before. It keeps the directories that it passed through: one inspection uses the
@@ -53,6 +82,8 @@ func isPartial(root int) bool {
 type directory struct {
 	root *os.File // O_PATH
 	dirs map[string]handle
+	// remote has mount points whose file system may not answer.
+	remote map[string]bool
 }
 
 // handle is a bare descriptor, as in liveFile, opened with O_PATH.
@@ -79,7 +110,9 @@ func (d *directory) handle(name string) (fd int, err error) {
 	h, ok := d.dirs[name]
 	if !ok {
 		var parent int
-		if parent, h.err = d.handle(path.Dir(name)); h.err == nil {
+		if parent, h.err = d.handle(path.Dir(name)); h.err == nil && d.remote[name] {
+			h.err = ErrNotEntered
+		} else if h.err == nil {
 			h.fd, h.err = enter(parent, path.Base(name))
 		}
 		d.dirs[name] = h
@@ -102,17 +135,20 @@ func enter(parent int, name string) (fd int, err error) {
 	var st unix.Statfs_t
 	if unix.Fstatfs(fd, &st) == nil && st.Type == unix.AUTOFS_SUPER_MAGIC {
 		unix.Close(fd)
-		return -1, ErrAutomount
+		return -1, ErrNotEntered
 	}
 	return fd, nil
 }
 
-func (d *directory) automount(name string) bool {
+func (d *directory) notEntered(name string) bool {
 	_, err := d.handle(name)
-	return err == ErrAutomount
+	return err == ErrNotEntered
 }
 
 func (d *directory) lstat(name string) (Info, error) {
+	if d.remote[name] {
+		return Info{Mode: fs.ModeDir}, nil // which the server need not be asked
+	}
 	var st unix.Stat_t
 	parent, err := d.handle(path.Dir(name))
 	if err == nil {

@@ -32,7 +32,7 @@ type source interface {
 	open(name string) (io.ReadCloser, Info, error)
 	// list is a directory's entries, in any order, and at most so many and some more.
 	list(name string, most int) ([]Entry, error)
-	automount(name string) bool
+	notEntered(name string) bool
 	Close() error
 }
 
@@ -371,11 +371,11 @@ func (t *Tree) MayHave(name string) bool {
 	return err != nil && Absent(err)
 }
 
-// Automount reports whether a name is a mount point of autofs that nothing has
-// used; see ErrAutomount.
-func (t *Tree) Automount(name string) bool {
+// NotEntered reports whether a name is a mount point below which nothing is looked at;
+// see ErrNotEntered.
+func (t *Tree) NotEntered(name string) bool {
 	at, _, err := t.resolve(name)
-	return err == nil && t.source.automount(at)
+	return err == nil && t.source.notEntered(at)
 }
 
 // Looked are the names that were looked at, there or not, and the directories that were
