@@ -16,7 +16,7 @@ import (
 func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host {
 	h := &host{
 		hostFiles: files, ctx: ctx, target: m.Name, init: m.Init, onRequest: m.OnRequest, moddir: "/lib/modules",
-		indexes: map[string]*hostIndex{}, modules: map[string]*indexedModule{}, states: map[string]State{}, called: map[string]int{},
+		indexes: map[string]*hostIndex{}, modules: map[string]*indexedModule{}, states: map[string]State{},
 		work: maxWork, requests: slices.Concat(m.Autoload, m.AutoloadIPv6),
 	}
 	h.kern = h.readKernel(opts)

@@ -74,7 +74,7 @@ func (h *host) gatherUnits() {
 		}
 	}
 	services := units.Started(target, also...)
-	h.locked, h.changes, h.helps, h.started, h.along = nil, nil, nil, nil, h.bringsAlong()
+	h.locked, h.changes, h.helps, h.started, h.called, h.along = nil, nil, nil, nil, map[string]int{}, h.bringsAlong()
 	h.askedArguments = argumentConditions(units.Load(modulesLoadUnit))
 	h.loadUnit = h.readLoadUnit(units, words, systemd == AnswerTrue)
 	h.loadUnit.also, h.loadUnit.doubts = h.alsoStopped(h.loadUnit, words, systemd == AnswerTrue)
