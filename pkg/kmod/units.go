@@ -347,7 +347,7 @@ func (h *host) inEnvironment(u *systemdunit.Unit) bool {
 	named := func(v systemdunit.Setting) bool { return strings.Contains(v.Value, h.target) }
 	file := func(v systemdunit.Setting) bool {
 		name := strings.TrimPrefix(v.Value, "-")
-		return strings.ContainsAny(name, "%*?[") || h.has(name) == AnswerUnknown || strings.Contains(withoutComments(h.script(name, true)), h.target)
+		return strings.ContainsAny(name, "%*?[") || ofKernel(name) || h.has(name) == AnswerUnknown || strings.Contains(withoutComments(h.script(name, true)), h.target)
 	}
 	return slices.ContainsFunc(u.Values("Service", "Environment"), named) || slices.ContainsFunc(u.Values("Service", "EnvironmentFile"), file)
 }

@@ -1045,7 +1045,7 @@ func strangeHosts() (list []strangeHost) {
 	const watchdog = "[Service]\nType=oneshot\nEnvironmentFile=/etc/default/watchdog\nExecStartPre=/bin/sh -c '[ -z \"${watchdog_module}\" ] || [ \"${watchdog_module}\" = \"none\" ] || /sbin/modprobe $watchdog_module'\nExecStart=/bin/true\n"
 	for _, x := range [][4]string{
 		{"usr/lib", watchdog, "# not sctp\nwatchdog_module=\"none\"\n", "blocked"}, {"usr/lib", watchdog, "watchdog_module=\"sctp\"\n", "unknown"}, {"usr/lib", watchdog, "", "blocked"}, {"etc", watchdog, "watchdog_module=\"none\"\n", "unknown"}, {"usr/local/lib", watchdog, "", "unknown"},
-		{"usr/lib", strings.Replace(watchdog, "/etc/default/watchdog", "/etc/default/%p", 1), "", "unknown"}, {"usr/lib", strings.Replace(watchdog, "EnvironmentFile=/etc/default/watchdog", "Environment=watchdog_module=sctp", 1), "", "unknown"},
+		{"usr/lib", strings.Replace(watchdog, "/etc/default/watchdog", "/etc/default/%p", 1), "", "unknown"}, {"usr/lib", strings.Replace(watchdog, "/etc/default/watchdog", "/proc/cmdline", 1), "", "unknown"}, {"usr/lib", strings.Replace(watchdog, "EnvironmentFile=/etc/default/watchdog", "Environment=watchdog_module=sctp", 1), "", "unknown"},
 		{"usr/lib", "[Service]\nType=oneshot\nExecStart=/lib/dpdk/dpdk-init start\n", "", "blocked"}, {"usr/lib", "[Service]\nType=oneshot\nExecStart=/usr/lib/dpdk/dpdk-init start\n", "", "blocked"}, {"usr/lib", "[Service]\nType=oneshot\nExecStart=/opt/dpdk-init start\n", "", "unknown"},
 	} {
 		load := file("usr/lib/dpdk/dpdk-init", "#!/bin/sh\nfor MOD in $MODS; do\n  modprobe -q \"$MOD\" || true\ndone\n")
