@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/pattern"
@@ -18,10 +19,45 @@ import (
 type resource struct {
 	Source      *string `json:"source"`
 	Compression string  `json:"compression"`
-	Redacted    string  `json:"_REDACTED"`
+	Headers     []any   `json:"httpHeaders"`
+	Verify      struct {
+		Hash *string `json:"hash"`
+	} `json:"verification"`
+	Redacted string `json:"_REDACTED"`
 	// Butane's, in the place of a source.
 	Inline json.RawMessage `json:"inline"`
 	Local  json.RawMessage `json:"local"`
+}
+
+// hash is how a resource's may be written: sha256 is of specification 3.1.
+var hash = pattern.MustCompile(`^(?:sha512-.{128}|sha256-.{64})$`)
+
+// refused is why Ignition does not take a resource, whatever its contents are.
+func (r resource) refused() error {
+	if r.Compression != "" && r.Compression != "gzip" {
+		return fmt.Errorf("unknown compression %q", clip(r.Compression))
+	}
+	if h := r.Verify.Hash; h != nil && (r.Source == nil || !hash().MatchString(*h)) {
+		return fmt.Errorf("verification.hash %s is not that of a source", clip(*h))
+	}
+	if r.Source == nil || *r.Source == "" {
+		return nil
+	}
+	u, err := url.Parse(*r.Source)
+	switch {
+	case err != nil:
+		return fmt.Errorf("not a URL: %s", clip(*r.Source))
+	case u.Scheme == "http", u.Scheme == "https":
+		return nil
+	case len(r.Headers) > 0:
+		return fmt.Errorf("httpHeaders for %s", clip(*r.Source))
+	case u.Scheme == "data":
+		_, err = decodeDataURL(*r.Source)
+		return err
+	case !slices.Contains([]string{"tftp", "s3", "gs", "arn"}, u.Scheme):
+		return fmt.Errorf("a source of no scheme that Ignition knows: %s", clip(*r.Source))
+	}
+	return nil
 }
 
 // redacted is the field that the machine-config-operator's mco-sanitize puts in place of

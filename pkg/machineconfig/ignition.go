@@ -30,28 +30,41 @@ type ignition struct {
 	} `json:"kernelArguments"`
 	Passwd struct {
 		Groups []device `json:"groups"`
-		Users  []device `json:"users"`
+		Users  []struct {
+			Name string   `json:"name"`
+			Keys []string `json:"sshAuthorizedKeys"`
+		} `json:"users"`
 	} `json:"passwd"`
 	Storage struct {
 		Disks       []device `json:"disks"`
 		Raid        []device `json:"raid"`
 		Filesystems []device `json:"filesystems"`
 		Directories []struct {
-			Path      string `json:"path"`
-			Overwrite bool   `json:"overwrite"`
+			Filesystem string `json:"filesystem"` // 2.x
+			Path       string `json:"path"`
+			Mode       int    `json:"mode"`
+			User       owner  `json:"user"`
+			Group      owner  `json:"group"`
+			Overwrite  bool   `json:"overwrite"`
 		} `json:"directories"`
 		Files []struct {
-			Path      string          `json:"path"`
-			Mode      int             `json:"mode"`
-			Contents  resource        `json:"contents"`
-			Overwrite *bool           `json:"overwrite"`
-			Append    json.RawMessage `json:"append"` // a list in 3.x, a boolean in 2.x
+			Filesystem string          `json:"filesystem"`
+			Path       string          `json:"path"`
+			Mode       int             `json:"mode"`
+			User       owner           `json:"user"`
+			Group      owner           `json:"group"`
+			Contents   resource        `json:"contents"`
+			Overwrite  *bool           `json:"overwrite"`
+			Append     json.RawMessage `json:"append"` // a list in 3.x, a boolean in 2.x
 		} `json:"files"`
 		Links []struct {
-			Path      string `json:"path"`
-			Target    string `json:"target"`
-			Hard      bool   `json:"hard"`
-			Overwrite bool   `json:"overwrite"`
+			Filesystem string `json:"filesystem"`
+			Path       string `json:"path"`
+			User       owner  `json:"user"`
+			Group      owner  `json:"group"`
+			Target     string `json:"target"`
+			Hard       bool   `json:"hard"`
+			Overwrite  bool   `json:"overwrite"`
 		} `json:"links"`
 	} `json:"storage"`
 	Systemd struct {
@@ -64,6 +77,11 @@ type ignition struct {
 			DropIns  []dropIn `json:"dropins"`
 		} `json:"units"`
 	} `json:"systemd"`
+}
+
+type owner struct {
+	ID   *int   `json:"id"`
+	Name string `json:"name"`
 }
 
 // device is a part of a configuration of which the name suffices.
@@ -91,6 +109,10 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 			err = errRedacted
 		}
 		return c, err
+	}
+	if k := &ign.KernelArguments; ign.Ignition.Version < "3.3.0" && len(k.ShouldExist)+len(k.ShouldNotExist) > 0 {
+		k.ShouldExist, k.ShouldNotExist = nil, nil
+		c.Notes = append(c.Notes, "Ignition's kernelArguments have no effect before version 3.3.0: use spec.kernelArguments")
 	}
 	for _, why := range ign.refused() {
 		c.Unread = append(c.Unread, Unread{Err: fmt.Errorf("refused by Ignition and the machine-config-operator: %s", why)})
@@ -235,18 +257,57 @@ func (ign *ignition) refused() (why []string) {
 			why = append(why, clip(name)+" is not the plain path of a file")
 		}
 	}
-	for _, f := range ign.Storage.Files {
-		once("path", f.Path)
-		if source := f.Contents.Source; source == nil && f.Overwrite != nil && *f.Overwrite && !spec2 {
-			why = append(why, "overwrite is true, and there is no source, of "+clip(f.Path))
-		} else if source != nil && strings.HasPrefix(strings.ToLower(*source), "data:") {
-			if _, err := decodeDataURL(*source); err != nil {
-				why = append(why, fmt.Sprintf("%v, of %s", err, clip(f.Path)))
+	take := func(filesystem, name string, mode int, owners ...owner) {
+		if filesystem == "" && spec2 {
+			why = append(why, "no filesystem (root), of "+clip(name))
+		}
+		once("path", name)
+		if mode < 0 || mode > 0o7777 {
+			why = append(why, fmt.Sprintf("mode %d of %s", mode, clip(name)))
+		}
+		for _, o := range owners {
+			if o.ID != nil && o.Name != "" {
+				why = append(why, "both id and name of the owner of "+clip(name))
+			}
+		}
+		for _, l := range ign.Storage.Links {
+			if !spec2 && strings.HasPrefix(name, l.Path+"/") {
+				why = append(why, fmt.Sprintf("%s is below the link %s", clip(name), clip(l.Path)))
 			}
 		}
 	}
+	for _, f := range ign.Storage.Files {
+		take(f.Filesystem, f.Path, f.Mode, f.User, f.Group)
+		if f.Contents.Source == nil && f.Overwrite != nil && *f.Overwrite && !spec2 {
+			why = append(why, "overwrite is true, and there is no source, of "+clip(f.Path))
+		} else if err := f.Contents.refused(); err != nil {
+			why = append(why, fmt.Sprintf("%v, of %s", err, clip(f.Path)))
+		}
+	}
+	for _, d := range ign.Storage.Directories {
+		take(d.Filesystem, d.Path, d.Mode, d.User, d.Group)
+	}
 	for _, l := range ign.Storage.Links {
-		once("path", l.Path)
+		if take(l.Filesystem, l.Path, 0, l.User, l.Group); l.Target == "" && !spec2 {
+			why = append(why, "a link without a target: "+clip(l.Path))
+		}
+	}
+	for _, r := range ign.Ignition.Config.Merge {
+		if r.Source == nil || *r.Source == "" {
+			why = append(why, "a configuration to merge without a source")
+		}
+	}
+	for _, arg := range slices.Concat(ign.KernelArguments.ShouldExist, ign.KernelArguments.ShouldNotExist) {
+		once("kernelArguments", arg)
+	}
+	for _, g := range ign.Passwd.Groups {
+		once("group", g.Name)
+	}
+	for _, u := range ign.Passwd.Users {
+		once("user", u.Name)
+		for _, key := range u.Keys {
+			once("sshAuthorizedKeys of "+clip(u.Name), key)
+		}
 	}
 	read := func(name string, text *string) {
 		if text == nil || *text == "" {
@@ -268,6 +329,7 @@ func (ign *ignition) refused() (why []string) {
 		}
 		read(u.Name, u.Contents)
 		for _, d := range u.DropIns {
+			once("drop-in of "+clip(u.Name), d.Name)
 			if path.Ext(d.Name) != ".conf" {
 				why = append(why, fmt.Sprintf("drop-in %s of unit %s is not called .conf", clip(d.Name), clip(u.Name)))
 			}

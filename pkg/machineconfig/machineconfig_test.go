@@ -183,6 +183,11 @@ func file(path, source string) string {
 	return fmt.Sprintf(`{"path":%q,"contents":{"source":%q}}`, path, source)
 }
 
+// ofVersion2 makes a MachineConfig one of specification 2.
+func ofVersion2(object string) string {
+	return strings.NewReplacer("3.2.0", "2.2.0", `{"path"`, `{"filesystem":"root","path"`).Replace(object)
+}
+
 func TestJudge(t *testing.T) {
 	const (
 		empty = verdict.VendorBlacklist
@@ -407,6 +412,17 @@ func TestJudge(t *testing.T) {
 		{"another default target", []string{unit("a", `"name":"sctp.service","enabled":true,"contents":"[Service]\nExecStart=/usr/sbin/modprobe sctp\n[Install]\nWantedBy=multi-user.target\n"`),
 			machineConfig("l", "worker", `"storage":{"links":[{"path":"/etc/systemd/system/default.target","target":"/usr/lib/systemd/system/graphical.target","overwrite":true}]}`, "")},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "sctp.service:2"},
+		{"specification 2 without filesystems", []string{strings.Replace(enabling, "3.2.0", "2.2.0", 1)}, kmod.AnswerUnknown, verdict.OnBootUnknown, "no filesystem (root), of " + empty},
+		{"a hash that is none", []string{object("a", file(empty, "data:,"), `{"path":"`+load+`","contents":{"source":"data:,sctp","verification":{"hash":"md5-c4ca4238a0b923820dcc509a6f75849b"}}}`)},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "verification.hash md5-c4ca4238a0b923820dcc509a6f75849b"},
+		{"an owner by number and name", []string{enabling, object("a", `{"path":"/etc/x","user":{"id":0,"name":"root"},"contents":{"source":"data:,"}}`)},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "both id and name of the owner of /etc/x"},
+		{"a key twice", []string{enabling, machineConfig("99-ssh", "worker", `"passwd":{"users":[{"name":"core","sshAuthorizedKeys":["ssh-rsa A","ssh-rsa A"]}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "two entries of sshAuthorizedKeys of core ssh-rsa A"},
+		{"a file below a link", []string{enabling, machineConfig("l", "worker", `"storage":{"files":[`+file("/etc/x/y", "data:,")+`],"links":[{"path":"/etc/x","target":"/var/x"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "/etc/x/y is below the link /etc/x"},
+		{"a link without a target", []string{enabling, machineConfig("l", "worker", `"storage":{"links":[{"path":"/etc/x"}]}`, "")},
+			kmod.AnswerUnknown, verdict.OnBootUnknown, "a link without a target: /etc/x"},
 		{"a link in place of a directory", []string{object("a", file(empty, "data:,"), file("/etc/x/sctp.conf", "data:,sctp")),
 			machineConfig("l", "worker", `"storage":{"links":[{"path":"/etc/modules-load.d","target":"/etc/x"}]}`, "")},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "/etc/modules-load.d: a directory is there"},
@@ -443,7 +459,7 @@ func TestJudge(t *testing.T) {
 		{"a file without contents, of no concern", []string{enabling, object("a", `{"path":"/etc/x","mode":420}`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"a file without contents, of specification 2", []string{`{"kind":"MachineConfig","metadata":{"name":"old","labels":{"` + RoleLabel + `":"worker"}},"spec":{"config":{"ignition":{"version":"2.2.0"},
-			"storage":{"files":[{"filesystem":"root","path":"` + empty + `"},` + file(load, "data:,sctp") + `]}}}}`},
+			"storage":{"files":[{"filesystem":"root","path":"` + empty + `"},{"filesystem":"root",` + file(load, "data:,sctp")[1:] + `]}}}}`},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"overwrite: false", []string{object("a", `{"path":"`+empty+`","overwrite":false,"contents":{"source":"data:,"}}`, file(load, "data:,sctp"))},
 			kmod.AnswerTrue, verdict.OnBootLoaded, "MachineConfig a: overwrite is false"},
@@ -465,7 +481,7 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "refuses it: mode 01204 of " + empty},
 		{"an empty source", []string{object("a", file(empty, ""), file(load, "data:,sctp"))},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "cannot decode an empty source"},
-		{"an empty source, of specification 2", []string{strings.Replace(object("a", file(empty, ""), file(load, "data:,sctp")), "3.2.0", "2.2.0", 1)},
+		{"an empty source, of specification 2", []string{ofVersion2(object("a", file(empty, ""), file(load, "data:,sctp")))},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"redacted contents of a file that decides", []string{enabling, object("z", `{"path":"`+load+`","contents":{"_REDACTED":"This field has been redacted","length":4}}`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, load + ": its contents were redacted (mco-sanitize)"},
@@ -537,15 +553,17 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "/usr/lib/x"},
 		{"a path twice", []string{object("a", file(empty, "data:,"), file(load, "data:,"), file(load, "data:,sctp"))},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "two entries of path " + load},
-		{"a path twice, of specification 2", []string{strings.Replace(object("a", file(empty, "data:,"), file(load, "data:,"), file(load, "data:,sctp")), "3.2.0", "2.2.0", 1)},
+		{"a path twice, of specification 2", []string{ofVersion2(object("a", file(empty, "data:,"), file(load, "data:,"), file(load, "data:,sctp")))},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 		{"a unit twice", []string{enabling, unit("a", `"name":"x.service","enabled":true},{"name":"x.service","enabled":false`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "two entries of unit x.service"},
 		{"a drop-in that systemd does not read", []string{enabling, unit("a", `"name":"x.service","dropins":[{"name":"10-x","contents":"[Service]\nUser=x\n"}]`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "drop-in 10-x of unit x.service"},
-		{"Ignition's kernel arguments", []string{object("a", file(empty, "data:,")), machineConfig("args", "worker", `"kernelArguments":{"shouldExist":["modules_load=sctp"]}`, "")},
+		{"Ignition's kernel arguments, before it has them", []string{object("a", file(empty, "data:,")), machineConfig("args", "worker", `"kernelArguments":{"shouldExist":["modules_load=sctp"]}`, "")},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, "MachineConfig args: Ignition's kernelArguments have no effect before version 3.3.0"},
+		{"Ignition's kernel arguments", []string{object("a", file(empty, "data:,")), strings.Replace(machineConfig("args", "worker", `"kernelArguments":{"shouldExist":["modules_load=sctp"]}`, ""), "3.2.0", "3.3.0", 1)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig args: only a node's first boot applies Ignition's kernelArguments"},
-		{"Ignition's kernel arguments that are taken away, beside the files", []string{machineConfig("a", "worker", `"kernelArguments":{"shouldNotExist":["quiet"]},"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`]}`, "")},
+		{"Ignition's kernel arguments that are taken away, beside the files", []string{strings.Replace(machineConfig("a", "worker", `"kernelArguments":{"shouldNotExist":["quiet"]},"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`]}`, ""), "3.2.0", "3.3.0", 1)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "use spec.kernelArguments"},
 		{"disabled, which does nothing to a unit without [Install]", []string{enabling, unit("m", `"name":"systemd-modules-load.service","enabled":false`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
