@@ -454,3 +454,26 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestWhichKernel: of several kernels the one that runs is asked for.
+func TestWhichKernel(t *testing.T) {
+	root := t.TempDir()
+	for _, dir := range []string{"etc/modprobe.d", "usr/lib/modules/6.1.0", "usr/lib/modules/6.2.0"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(root, "etc/os-release"), []byte("ID=debian\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d, err := hostdump.Open(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Assess(t.Context(), hostdump.Options{}); err == nil || !strings.Contains(err.Error(), "name it with --kernel-release (there are modules of 6.1.0, 6.2.0)") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := d.Assess(t.Context(), hostdump.Options{KernelRelease: "6.2.0"}); err != nil {
+		t.Error(err)
+	}
+}
