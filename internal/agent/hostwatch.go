@@ -201,7 +201,7 @@ func (s *dirWatch) scanOnce() (added bool, err error) {
 	s.mu.Unlock()
 	s.lists, s.steps = map[string]bool{}, map[string]bool{}
 	want := map[string]inode{}
-	root, err := hostroot.Open(s.Root)
+	root, err := hostroot.OpenLocal(s.Root)
 	if err != nil {
 		return false, fmt.Errorf("watching the configuration: %w", err)
 	}

@@ -39,9 +39,9 @@ var (
 	// ErrNotMounted: a dangling link, in a root of which only parts are mounted.
 	ErrNotMounted = errors.New("points outside of what is mounted of the host, or to a missing file")
 	// ErrNotEntered: below a mount point of autofs that nothing has used, or of a file
-	// system that is another machine's or a process's. To look there would mount something,
-	// or may wait for ever for an answer.
-	ErrNotEntered = errors.New("is below an automount that nothing has used, or a file system of the network, and is not entered")
+	// system of another machine, or of a process, that does not answer. To look there would
+	// mount something, or wait for ever.
+	ErrNotEntered = errors.New("is below an automount that nothing has used, or a file system of the network that does not answer, and is not entered")
 	// errBadName: a name that an [fs.FS] does not take, which a host may have.
 	errBadName = errors.New("its name is not one that this file system can open")
 )

@@ -18,13 +18,19 @@ import (
 // errBadListing: a directory's entries are not what getdents64(2) returns.
 var errBadListing = errors.New("its list of entries is damaged")
 
-// Open opens the root directory of a live host.
-func Open(name string) (*Tree, error) {
+// Open opens the root directory of a live host. File systems of the network are entered if
+// they answer.
+func Open(name string) (*Tree, error) { return openLive(name, true) }
+
+// OpenLocal is for who lives long: it never enters file systems of the network.
+func OpenLocal(name string) (*Tree, error) { return openLive(name, false) }
+
+func openLive(name string, remote bool) (*Tree, error) {
 	root, err := os.OpenFile(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{root: root, dirs: map[string]handle{}}
+	d := &directory{root: root, dirs: map[string]handle{}, asks: remote}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if at, errAt := filepath.EvalSymlinks(name); err == nil && errAt == nil && filepath.IsAbs(at) {
 		d.remote = remoteMounts(string(mounts), at)
@@ -82,8 +88,9 @@ func remoteMounts(mountinfo, root string) map[string]bool {
 type directory struct {
 	root *os.File // O_PATH
 	dirs map[string]handle
-	// remote has mount points whose file system may not answer.
+	// remote has mount points whose file system may not answer; asks: it is asked.
 	remote map[string]bool
+	asks   bool
 }
 
 // handle is a bare descriptor, as in liveFile, opened with O_PATH.
@@ -110,7 +117,7 @@ func (d *directory) handle(name string) (fd int, err error) {
 	h, ok := d.dirs[name]
 	if !ok {
 		var parent int
-		if parent, h.err = d.handle(path.Dir(name)); h.err == nil && d.remote[name] {
+		if parent, h.err = d.handle(path.Dir(name)); h.err == nil && d.silent(parent, name) {
 			h.err = ErrNotEntered
 		} else if h.err == nil {
 			h.fd, h.err = enter(parent, path.Base(name))
@@ -118,6 +125,35 @@ func (d *directory) handle(name string) (fd int, err error) {
 		d.dirs[name] = h
 	}
 	return h.fd, h.err
+}
+
+// patience is how long a file system of the network may take for one answer.
+const patience = 500 * time.Millisecond
+
+// silent reports whether a name is a mount point of a file system that does not answer, or
+// is not to be asked. Who waits for one can be killed all the same, by a signal or the end of
+// the process.
+func (d *directory) silent(parent int, name string) bool {
+	if !d.remote[name] {
+		return false
+	}
+	if h, known := d.dirs[name]; known || !d.asks {
+		return !known || h.err == ErrNotEntered
+	}
+	answered := make(chan struct{})
+	go func() {
+		var st unix.Stat_t
+		_ = unix.Fstatat(parent, path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW)
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		delete(d.remote, name)
+		return false
+	case <-time.After(patience):
+		d.dirs[name] = handle{err: ErrNotEntered}
+		return true
+	}
 }
 
 // enter opens a directory for looks below it. A mount point of autofs is refused: to open
@@ -146,11 +182,11 @@ func (d *directory) notEntered(name string) bool {
 }
 
 func (d *directory) lstat(name string) (Info, error) {
-	if d.remote[name] {
-		return Info{Mode: fs.ModeDir}, nil // which the server need not be asked
-	}
 	var st unix.Stat_t
 	parent, err := d.handle(path.Dir(name))
+	if err == nil && d.silent(parent, name) {
+		return Info{Mode: fs.ModeDir}, nil
+	}
 	if err == nil {
 		err = unix.Fstatat(parent, path.Base(name), &st, unix.AT_SYMLINK_NOFOLLOW)
 	}

@@ -1,7 +1,10 @@
 package hostroot
 
 import (
+	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -26,6 +29,31 @@ half a line
 	} {
 		if got := remoteMounts(mounts, root); !maps.Equal(got, want) {
 			t.Errorf("%s: %v", root, got)
+		}
+	}
+}
+
+// TestRemoteThatAnswers: of a file system of the network that answers, files are read as
+// any others, but not by who lives long.
+func TestRemoteThatAnswers(t *testing.T) {
+	root := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(root, "share"), 0o755), os.WriteFile(filepath.Join(root, "share/load"), []byte("x"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	for _, open := range []func(string) (*Tree, error){Open, OpenLocal} {
+		live, err := open(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer live.Close()
+		d := live.source.(*directory)
+		d.remote["share"] = true
+		st, err := live.Stat("/share/load")
+		if d.asks && (err != nil || st.Size != 1) || !d.asks && !errors.Is(err, ErrNotEntered) {
+			t.Errorf("asks %v: %v %v", d.asks, st, err)
+		}
+		if d.asks != !live.NotEntered("/share") {
+			t.Errorf("asks %v: entered %v", d.asks, !live.NotEntered("/share"))
 		}
 	}
 }
