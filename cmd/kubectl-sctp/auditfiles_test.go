@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/json"
@@ -56,6 +57,44 @@ const amf = `  apiVersion: v1
   spec: {nodeName: worker-1, containers: [{name: main, image: amf, ports: [{containerPort: 38412, protocol: SCTP}]}]}
   status: {phase: Running}
 `
+
+// An agent is missed where its DaemonSet puts one: on the nodes that its pods select.
+func TestAuditAgentsOfSomeNodes(t *testing.T) {
+	bare := func(name, role string) string {
+		return fmt.Sprintf("---\napiVersion: v1\nkind: Node\nmetadata: {name: %s, labels: {node-role.kubernetes.io/%s: \"\"}}\n", name, role)
+	}
+	agent := func(spec string) string {
+		return `---
+apiVersion: v1
+kind: PodList
+items:
+- metadata: {name: sctp-agent-0, namespace: sctp-agent, labels: {app.kubernetes.io/name: sctp-agent}, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: sctp-agent, uid: x, controller: true}]}
+  spec: {nodeName: worker-0, containers: [{name: agent, image: sctp-agent}]` + spec + `}
+  status: {phase: Running, conditions: [{type: Ready, status: "True"}]}
+- metadata: {name: x, namespace: default}
+`
+	}
+	nodes := nodeYAML("worker-0", kmod.AnswerTrue, verdict.ReasonProbePassed) + bare("worker-1", "worker") + bare("master-0", "master") + bare("infra-0", "infra")
+	const name = `matchFields: [{key: metadata.name, operator: In, values: [worker-0]}]`
+	for spec, want := range map[string][]string{
+		"": {"infra-0", "master-0", "worker-1"},
+		", nodeSelector: {node-role.kubernetes.io/worker: \"\"}":                                                                                                                                                 {"worker-1"},
+		", affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{" + name + "}]}}}":                                                                                    {"infra-0", "master-0", "worker-1"},
+		", affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: node-role.kubernetes.io/master, operator: DoesNotExist}], " + name + "}]}}}": {"infra-0", "worker-1"},
+		", tolerations: [{operator: Exists}]": {"infra-0", "master-0", "worker-1"},
+	} {
+		r, _, stderr := auditOf(t, nodes+agent(spec), "-f", "-")
+		var got []string
+		for _, f := range r.Findings {
+			if f.Kind == audit.NodeWithoutAgent {
+				got = append(got, cmp.Or(strings.Join(f.Members, " "), f.Object.Name))
+			}
+		}
+		if slices.Sort(got); stderr != "" || !slices.Equal(got, want) {
+			t.Errorf("%s: no agent on %q, want %q; %s", spec, got, want, stderr)
+		}
+	}
+}
 
 // mustGather is a must-gather, of which oc adm inspect brought one namespace.
 var mustGather = map[string]string{

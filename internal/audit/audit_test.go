@@ -695,7 +695,11 @@ func TestWaiting(t *testing.T) {
 			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: terms}}}
 		}
 	}
-	n := &Node{Labels: map[string]string{"zone": "a", "type": "virtual", "cores": "8"}}
+	// Longer than a label's value may be.
+	n := &Node{Name: "worker-0.telco-cluster-production-east-region-0001.lab.eng.example.com", Labels: map[string]string{"zone": "a", "type": "virtual", "cores": "8"}}
+	named := func(operator corev1.NodeSelectorOperator, name string) func(*corev1.Pod) {
+		return require(corev1.NodeSelectorTerm{MatchFields: []corev1.NodeSelectorRequirement{{Key: metav1.ObjectNameField, Operator: operator, Values: []string{name}}}})
+	}
 	for name, c := range map[string]struct {
 		change        func(*corev1.Pod)
 		forSCTP, fits bool
@@ -730,6 +734,10 @@ func TestWaiting(t *testing.T) {
 		"more than":             {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "cores", Operator: corev1.NodeSelectorOpGt, Values: []string{"7"}})), true, true},
 		"less than":             {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "cores", Operator: corev1.NodeSelectorOpLt, Values: []string{"8"}})), true, false},
 		"more than no number":   {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "zone", Operator: corev1.NodeSelectorOpGt, Values: []string{"1"}})), true, false},
+		"more than a word":      {require(term(in(ready, "true"), corev1.NodeSelectorRequirement{Key: "cores", Operator: corev1.NodeSelectorOpGt, Values: []string{"many"}})), true, false},
+		"by name":               {named(corev1.NodeSelectorOpIn, n.Name), false, true},
+		"by another's name":     {named(corev1.NodeSelectorOpIn, strings.Replace(n.Name, "0", "1", 1)), false, false},
+		"not by name":           {named(corev1.NodeSelectorOpNotIn, n.Name), false, false},
 		"an empty term is none": {require(term(), term(in(ready, "true"))), true, true},
 		"only empty terms":      {require(term()), false, false},
 	} {

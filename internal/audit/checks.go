@@ -262,7 +262,8 @@ func checks() []check {
 					fix = "install the agent (docs/install.md), or give the labels of its pods (--agent-selector)"
 				}
 				eachNode(func(n *Node, found nodeReport) {
-					if n.Agent == nil && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
+					selected := len(v.Agents) == 0 || slices.ContainsFunc(v.Agents, func(t NodeTerm) bool { return t.fits(n) })
+					if n.Agent == nil && selected && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
 						said := "it never reported"
 						if n.Ready != "" || n.Report != nil {
 							said = "its labels are not updated"

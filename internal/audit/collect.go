@@ -241,6 +241,13 @@ func (s *Snapshot) collectPods(ctx context.Context, c *cluster.Client, opts Opti
 		if !isAgent(p, agents) {
 			return
 		}
+		// The DaemonSet adds the node's name to each term.
+		terms, _ := nodeTerms(&p.Spec, opts.Keys)
+		for _, t := range terms {
+			if t.Names = nil; !slices.ContainsFunc(s.Agents, t.equal) {
+				s.Agents = append(s.Agents, t)
+			}
+		}
 		// During a rolling update a node may have two.
 		if old := byNode[p.Spec.NodeName]; old == nil || !old.Ready {
 			byNode[p.Spec.NodeName] = agentPod(p)

@@ -37,6 +37,8 @@ type Snapshot struct {
 	Policies []Policy
 	Pools    []Pool
 	Network  Network
+	// Agents are the nodes that the agent's pods select, those of its DaemonSet.
+	Agents []NodeTerm
 	// Mesh is the combined result of its agents, nil where that was not asked for.
 	Mesh *meshview.Result
 	// Require are the label selectors of nodes that must have SCTP ([Intent]).

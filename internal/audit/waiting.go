@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 
@@ -32,9 +31,10 @@ type Waiting struct {
 
 // NodeTerm is what a pod selects nodes by.
 type NodeTerm struct {
-	// SCTP are the requirements on the agent's labels, Others all further ones, and
-	// Names those on the node's name (the only field that there is).
-	SCTP, Others, Names labels.Selector
+	// SCTP are the requirements on the agent's labels, Others all further ones.
+	SCTP, Others labels.Selector
+	// Names are those on the node's name (the only field that there is).
+	Names []corev1.NodeSelectorRequirement
 	// Never is a requirement on a label of the agent's that none of its values meets,
 	// with these values.
 	Never string
@@ -51,12 +51,19 @@ func waiting(p *corev1.Pod, keys nodelabel.Keys) *Waiting {
 	if i < 0 {
 		return nil
 	}
+	w := &Waiting{Scheduler: bounded(p.Status.Conditions[i].Message), Tolerations: p.Spec.Tolerations}
+	w.Nodes, w.ForSCTP = nodeTerms(&p.Spec, keys)
+	return w
+}
+
+// nodeTerms is what a pod selects nodes by, and whether all of it requires SCTP.
+func nodeTerms(spec *corev1.PodSpec, keys nodelabel.Keys) (list []NodeTerm, forSCTP bool) {
 	var all []corev1.NodeSelectorRequirement
-	for key, value := range p.Spec.NodeSelector {
+	for key, value := range spec.NodeSelector {
 		all = append(all, corev1.NodeSelectorRequirement{Key: key, Operator: corev1.NodeSelectorOpIn, Values: []string{value}})
 	}
 	terms := []corev1.NodeSelectorTerm{{}}
-	if a := p.Spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
+	if a := spec.Affinity; a != nil && a.NodeAffinity != nil && a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution != nil {
 		// An empty term matches no node.
 		terms = slices.DeleteFunc(slices.Clone(a.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms), func(t corev1.NodeSelectorTerm) bool {
 			return len(t.MatchExpressions)+len(t.MatchFields) == 0
@@ -64,19 +71,14 @@ func waiting(p *corev1.Pod, keys nodelabel.Keys) *Waiting {
 	}
 	// One term is enough for the scheduler: a term without the labels allows nodes
 	// without SCTP.
-	w := &Waiting{Scheduler: bounded(p.Status.Conditions[i].Message), ForSCTP: len(terms) > 0, Tolerations: p.Spec.Tolerations}
+	forSCTP = len(terms) > 0
 	for _, term := range terms {
 		node, asks := nodeTerm(slices.Concat(all, term.MatchExpressions), keys)
-		node.Names = labels.NewSelector()
-		for _, e := range term.MatchFields {
-			if r := requirement(e); r != nil && e.Key == metav1.ObjectNameField {
-				node.Names = node.Names.Add(*r)
-			}
-		}
-		w.Nodes = append(w.Nodes, node)
-		w.ForSCTP = w.ForSCTP && asks
+		node.Names = term.MatchFields
+		list = append(list, node)
+		forSCTP = forSCTP && asks
 	}
-	return w
+	return list, forSCTP
 }
 
 // sctpLabels are the labels about SCTP, with the values for which it works or will
@@ -117,7 +119,8 @@ func nodeTerm(requirements []corev1.NodeSelectorRequirement, keys nodelabel.Keys
 	about := sctpLabels(keys)
 	for _, e := range requirements {
 		r := requirement(e)
-		if r == nil {
+		if r == nil { // as the scheduler has it (component-helpers, nodeaffinity)
+			term.Others = labels.Nothing()
 			continue
 		}
 		values, ours := about[e.Key]
@@ -160,7 +163,14 @@ func tolerates(t corev1.Toleration, taint corev1.Taint) bool {
 }
 
 func (t NodeTerm) fits(n *Node) bool {
-	return t.Others.Matches(labels.Set(n.Labels)) && t.Names.Matches(labels.Set{metav1.ObjectNameField: n.Name})
+	return t.Others.Matches(labels.Set(n.Labels)) && !slices.ContainsFunc(t.Names, func(e corev1.NodeSelectorRequirement) bool {
+		// In or NotIn, with one name, which need not be a label's value.
+		return slices.Contains(e.Values, n.Name) != (e.Operator == corev1.NodeSelectorOpIn)
+	})
+}
+
+func (t NodeTerm) equal(other NodeTerm) bool {
+	return t.SCTP.String() == other.SCTP.String() && t.Others.String() == other.Others.String()
 }
 
 // has reports whether a node is one of those that the pod selects.
