@@ -29,7 +29,7 @@ func warnings(f Facts, i *kmod.Inspection, elsewhere string, r Report) []Warning
 		w = append(w, nextBootWarnings(i)...)
 	}
 	if elsewhere != "" {
-		add(ReasonHostRootIncomplete, "%s, so what the next boot loads is not known", elsewhere)
+		add(ReasonHostRootIncomplete, "%s, so its files do not show what the next boot loads", elsewhere)
 	}
 	if f.ModulesLoadUnit != "" {
 		add(ReasonModulesLoadUnitFailed, "systemd-modules-load.service: %s", f.ModulesLoadUnit)
