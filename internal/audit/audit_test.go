@@ -10,7 +10,6 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/sctp-agent/sctp-agent/internal/meshview"
@@ -921,6 +920,20 @@ func TestLongAnnotations(t *testing.T) {
 	if err != nil || len(out) > 10*verdict.MaxAnnotation {
 		t.Errorf("%d bytes, %v", len(out), err)
 	}
+	for _, r := range []verdict.Report{{Ready: kmod.Answer(long)}, {Reason: verdict.Reason(long)}, {OnBoot: verdict.OnBoot(long)}, {Kernel: verdict.Kernel{BootID: long}}, {Module: verdict.Module{State: kmod.State(long)}}} {
+		n := kubeNode("n", "worker", ready())
+		r.APIVersion, r.Kind = verdict.APIVersion, verdict.Kind
+		if text, err = json.Marshal(r); err != nil {
+			t.Fatal(err)
+		}
+		n.Annotations[keys.Report()] = string(text)
+		s := healthy()
+		s.Nodes = append(s.Nodes, node(&n, keys))
+		out, err := json.Marshal(Examine(s))
+		if err != nil || len(out) > verdict.MaxAnnotation {
+			t.Errorf("%.200s: %d bytes, %v", text, len(out), err)
+		}
+	}
 }
 
 // A network that is not known is not seen, and that is no missing right; what was
@@ -947,17 +960,12 @@ func TestPartlySeen(t *testing.T) {
 
 // Only pods that a DaemonSet runs are agents: anybody can set the label.
 func TestIsAgent(t *testing.T) {
-	selector, err := labels.Parse(AgentSelector)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for kind, want := range map[string]bool{"DaemonSet": true, "ReplicaSet": false, "": false} {
-		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"app.kubernetes.io/name": "sctp-agent"}}}
-		p.Spec.NodeName = "n"
+		p := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n"}}
 		if kind != "" {
 			p.OwnerReferences = []metav1.OwnerReference{{Kind: kind, Name: "x", Controller: new(true)}}
 		}
-		if got := isAgent(p, selector); got != want {
+		if got := IsAgent(p); got != want {
 			t.Errorf("a pod of %q: %v", kind, got)
 		}
 	}

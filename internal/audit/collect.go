@@ -238,7 +238,7 @@ func (s *Snapshot) collectServices(ctx context.Context, c *cluster.Client, opts 
 func (s *Snapshot) collectPods(ctx context.Context, c *cluster.Client, opts Options, agents labels.Selector, endpoints map[string][]backing, unseen func(Source, error)) map[string]*AgentPod {
 	byNode := map[string]*AgentPod{}
 	seeAgent := func(p *corev1.Pod) {
-		if !isAgent(p, agents) {
+		if !agents.Matches(labels.Set(p.Labels)) || !IsAgent(p) {
 			return
 		}
 		// The DaemonSet adds the node's name to each term.

@@ -23,7 +23,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 )
 
 // Snapshot is what was seen of the cluster, reduced to what bears on SCTP.
@@ -297,9 +296,9 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 	}
 	// What the snapshot keeps of 5,000 reports is what is shown or judged.
 	out.Report = &verdict.Report{
-		Node: bounded(r.Node), Ready: r.Ready, Reason: r.Reason, Message: bounded(r.Message), Remedy: bounded(r.Remedy), OnBoot: r.OnBoot,
-		Kernel: r.Kernel, Module: r.Module, Warnings: r.Warnings,
-		Host: verdict.Host{Kmod: r.Host.Kmod, Platform: r.Host.Platform},
+		Node: bounded(r.Node), Ready: word(r.Ready), Reason: word(r.Reason), Message: bounded(r.Message), Remedy: bounded(r.Remedy), OnBoot: word(r.OnBoot),
+		Kernel: verdict.Kernel{BootID: word(r.Kernel.BootID)}, Module: verdict.Module{State: cmp.Or(word(r.Module.State), kmod.StateUnknown)}, Warnings: r.Warnings,
+		Host: verdict.Host{Kmod: word(r.Host.Kmod), Platform: word(r.Host.Platform)},
 	}
 	return out
 }
@@ -317,6 +316,9 @@ func foreign(n *corev1.Node) bool {
 // bounded is text of an annotation, whose values may have 256 KiB. The agent's
 // report has all of its texts in [verdict.MaxAnnotation].
 func bounded(s string) string { return cluster.Bounded(s, verdict.MaxAnnotation) }
+
+// word is a value of a report's that is one word, and a cell of a table.
+func word[T ~string](s T) T { return T(cluster.Bounded(string(s), 40)) }
 
 // rolePrefix starts the labels that name a node's roles.
 const rolePrefix = "node-role.kubernetes.io/"
@@ -408,11 +410,11 @@ type backing struct {
 	port    int32
 }
 
-// isAgent reports whether a pod is the agent: one that a DaemonSet runs, with the
-// agent's labels. Anybody can set the labels.
-func isAgent(p *corev1.Pod, agents labels.Selector) bool {
+// IsAgent reports whether a pod with the agent's labels is the agent: one that a
+// DaemonSet runs. Anybody can set the labels.
+func IsAgent(p *corev1.Pod) bool {
 	c := metav1.GetControllerOf(p)
-	return c != nil && c.Kind == "DaemonSet" && p.Spec.NodeName != "" && p.DeletionTimestamp == nil && agents.Matches(labels.Set(p.Labels))
+	return c != nil && c.Kind == "DaemonSet" && p.Spec.NodeName != "" && p.DeletionTimestamp == nil
 }
 
 // agentPod reads the agent's pod.

@@ -66,8 +66,8 @@ func (r *run) agentPod(ctx context.Context) (*corev1.Pod, error) {
 // preferred compares two pods by how well they represent the agent as it is
 // deployed now.
 func preferred(a, b *corev1.Pod) int {
-	ready := func(p *corev1.Pod) int {
-		if isReady(p) {
+	yes := func(is bool) int {
+		if is {
 			return 1
 		}
 		return 0
@@ -79,7 +79,8 @@ func preferred(a, b *corev1.Pod) int {
 		return n
 	}
 	return cmp.Or(
-		cmp.Compare(ready(a), ready(b)),
+		cmp.Compare(yes(audit.IsAgent(a)), yes(audit.IsAgent(b))), // anybody can set the labels
+		cmp.Compare(yes(isReady(a)), yes(isReady(b))),
 		cmp.Compare(generation(a), generation(b)),
 		a.CreationTimestamp.Compare(b.CreationTimestamp.Time),
 	)

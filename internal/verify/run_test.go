@@ -604,6 +604,9 @@ func TestAgentsImage(t *testing.T) {
 	waits := func(p *corev1.Pod) { p.Status.Conditions[0].Status = corev1.ConditionFalse }
 	generation := func(n string) pod { return func(p *corev1.Pod) { p.Labels["pod-template-generation"] = n } }
 	terminating := func(p *corev1.Pod) { p.DeletionTimestamp = new(metav1.Unix(1, 0)) }
+	owned := func(p *corev1.Pod) {
+		p.Spec.NodeName, p.OwnerReferences = "n", []metav1.OwnerReference{{Kind: "DaemonSet", Name: "sctp-agent", Controller: new(true)}}
+	}
 	created := func(seconds int64) pod {
 		return func(p *corev1.Pod) { p.CreationTimestamp = metav1.Unix(seconds, 0) }
 	}
@@ -623,6 +626,7 @@ func TestAgentsImage(t *testing.T) {
 		{"the newest does not start", []corev1.Pod{make("old"), make("new", generation("10"), waits)}, "old"},
 		{"none is ready", []corev1.Pod{make("old", waits), make("new", generation("10"), waits), make("older", generation("8"), waits)}, "new"},
 		{"created by hand", []corev1.Pod{make("a", generation(""), created(9)), make("b", generation(""), created(8))}, "a"},
+		{"another program's pod with the label", []corev1.Pod{make("foreign"), make("a", generation("8"), waits, owned)}, "a"},
 		{"a sidecar is first", []corev1.Pod{make("a", containers(proxy, corev1.Container{Name: "agent", Image: "x"}))}, "x"},
 		{"by the image's name", []corev1.Pod{make("a", containers(proxy, corev1.Container{Name: "main", Image: "registry.example:5000/k/sctp-agent:v1@sha256:00"}))}, "registry.example:5000/k/sctp-agent:v1@sha256:00"},
 		{"the only container", []corev1.Pod{make("a", containers(corev1.Container{Name: "main", Image: "mirror/x"}))}, "mirror/x"},
