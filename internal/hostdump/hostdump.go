@@ -117,6 +117,8 @@ func (d *Dump) find() error {
 			for _, e := range list {
 				if e.IsDir() {
 					below = append(below, path.Join(name, e.Name()))
+				} else if strings.HasPrefix(e.Name(), "sosreport-") && strings.Contains(e.Name(), ".tar") {
+					other = "archives of sosreports (of sos collect): unpack it, and name one of them (" + e.Name() + ")"
 				}
 			}
 		}

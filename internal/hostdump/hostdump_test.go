@@ -402,7 +402,7 @@ func TestRefused(t *testing.T) {
 	if _, err := hostdump.Open(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "sos_commands") {
 		t.Error(err)
 	}
-	for name, says := range map[string]string{"scc_worker/basic-environment.txt": "a supportconfig, which is not read", "must-gather/image/cluster-scoped-resources/core/nodes/a.yaml": `"kubectl sctp audit -f" reads`} {
+	for name, says := range map[string]string{"scc_worker/basic-environment.txt": "a supportconfig, which is not read", "sos-collector-1/sosreport-w0-2026.tar.xz": "unpack it, and name one of them (sosreport-w0-2026.tar.xz)", "must-gather/image/cluster-scoped-resources/core/nodes/a.yaml": `"kubectl sctp audit -f" reads`} {
 		files := fstest.MapFS{name: &fstest.MapFile{Data: []byte("x")}}
 		if _, err := hostdump.Open(t.Context(), write(t, "x.tar", pack(t, ".", files))); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", name, err)
