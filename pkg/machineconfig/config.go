@@ -32,9 +32,9 @@ type Config struct {
 	firstBoot []firstBootPart
 	// beside are notes on what else the stream has.
 	beside []string
-	// ofOperator: it is a MachineConfig; labels are its own.
-	ofOperator bool
-	labels     map[string]string
+	// ofOperator: it is a MachineConfig; named: its name is its own, as are labels.
+	ofOperator, named bool
+	labels            map[string]string
 	// selects is not nil for a MachineConfigPool, of which nothing else is set but
 	// its name.
 	selects *selector

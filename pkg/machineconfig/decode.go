@@ -319,6 +319,7 @@ func (d *decoder) machineConfig(o value, source string) {
 		d.fail(fmt.Errorf("%s %s: %w", Kind, cmp.Or(meta.Name, "without a name"), err))
 	}
 	c.Name, c.Role, c.ofOperator, c.labels = cmp.Or(meta.Name, source), meta.Labels[RoleLabel], true, meta.Labels
+	c.named = meta.Name != ""
 	if c.Role == "" {
 		// What copies the object may leave out its owner.
 		if name := renderedName().FindStringSubmatch(c.Name); name != nil {

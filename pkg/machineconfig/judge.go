@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"maps"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -76,6 +77,14 @@ func Pools(configs []Config, custom ...string) []Pool {
 		}
 	}
 	slices.SortStableFunc(own, func(a, b Config) int { return strings.Compare(a.Name, b.Name) })
+	for i := 1; i < len(own); i++ {
+		a, b := own[i-1], own[i]
+		if a.beside, b.beside = nil, nil; a.named && b.named && a.Name == b.Name && !reflect.DeepEqual(a, b) {
+			for _, c := range []*Config{&own[i-1], &own[i]} {
+				c.Unread = append(slices.Clip(c.Unread), Unread{Err: errTwice})
+			}
+		}
+	}
 	var out []Pool
 	for _, role := range slices.Sorted(maps.Keys(roles)) {
 		p := Pool{Role: role}
@@ -108,6 +117,8 @@ func Pools(configs []Config, custom ...string) []Pool {
 	}
 	return out
 }
+
+var errTwice = errors.New("two that differ have this name: a cluster has one of them, that which was applied last")
 
 // has reports whether the pool's configurations may be those that a rendered one is
 // made from: they have the same files about modules, units and kernel arguments.
@@ -455,7 +466,9 @@ func build(configs []Config) (root tree, origin func(kmod.Evidence) string, unre
 		if p != "" {
 			what += ": " + clip(p)
 		}
-		unread = append(unread, fmt.Sprintf("%s: %v", what, err))
+		if what = fmt.Sprintf("%s: %v", what, err); !slices.Contains(unread, what) {
+			unread = append(unread, what)
+		}
 	}
 	// A later configuration's file replaces an earlier one's that was not read.
 	last := map[string]int{}

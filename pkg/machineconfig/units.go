@@ -1,6 +1,7 @@
 package machineconfig
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"path"
@@ -219,6 +220,15 @@ func (t tree) unseenCommands(configs []Config, onBoot verdict.OnBoot) (unread []
 	}
 	for _, c := range configs {
 		for _, f := range c.Files {
+			if strings.Contains(f.Path, "/systemd/system-preset/") && onBoot != verdict.OnBootLoaded {
+				for _, m := range enables().FindAllStringSubmatch(string(f.Contents), -1) {
+					for name, n := range t.FS {
+						if is, _ := path.Match(strings.TrimPrefix(unitConfigDir, "/")+m[1], name); is && namesModule().Match(n.Data) && bytes.Contains(n.Data, []byte("sctp")) {
+							unread = append(unread, fmt.Sprintf("%s of %s %s: %s, and only a node's first boot applies presets: new nodes and nodes that exist differ", clip(f.Path), Kind, c.Name, clip(m[0])))
+						}
+					}
+				}
+			}
 			text := comments().ReplaceAllString(string(f.Contents), "")
 			if strings.Contains(f.Path, "/tmpfiles.d/") && moduleFiles().MatchString(text) && strings.Contains(text, "sctp") && (onBoot != verdict.OnBootLoaded || stopsModule().MatchString(text)) {
 				unread = append(unread, fmt.Sprintf("%s of %s %s may change files about modules, which counts from the boot after that on", clip(f.Path), Kind, c.Name))
@@ -227,6 +237,9 @@ func (t tree) unseenCommands(configs []Config, onBoot verdict.OnBoot) (unread []
 	}
 	return slices.Compact(unread)
 }
+
+// enables is a line of systemd.preset(5), and what it enables.
+var enables = pattern.MustCompile(`(?m)^\s*enable\s+(\S+)`)
 
 // comments are lines of a script that are comments.
 var comments = pattern.MustCompile(`(?m)^\s*#.*$`)
