@@ -805,6 +805,8 @@ func TestOwner(t *testing.T) {
 		{"ReplicaSet", "amf-5d9", "5d9", Object{"Deployment", "core", "amf"}},
 		{"ReplicaSet", "amf-5d9", "", Object{"ReplicaSet", "core", "amf-5d9"}},
 		{"StatefulSet", "amf", "", Object{"StatefulSet", "core", "amf"}},
+		{"Job", "probe-29412345", "", Object{"CronJob", "core", "probe"}},
+		{"Job", "migrate-1", "", Object{"Job", "core", "migrate-1"}},
 		{"Node", "worker-0", "", Object{"Pod", "core", "p"}},
 		{"", "", "", Object{"Pod", "core", "p"}},
 	} {
@@ -815,6 +817,11 @@ func TestOwner(t *testing.T) {
 		if got := owner(p); got != c.want {
 			t.Errorf("%+v: %+v", c, got)
 		}
+	}
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "core", Labels: map[string]string{"rollouts-pod-template-hash": "5d9"}}}
+	p.OwnerReferences = []metav1.OwnerReference{{Kind: "ReplicaSet", Name: "amf-5d9", Controller: new(true)}}
+	if got := owner(p); got != (Object{"Rollout", "core", "amf"}) {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -10,11 +10,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/sctp-agent/sctp-agent/internal/cluster"
+	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 )
 
-// owner is what a pod is grouped by: the Deployment of its ReplicaSet, or its other
-// controller. A pod without one, or a static pod, which kubelet controls, is its
+// ofCronJob matches the names of a CronJob's Jobs: NAME-MINUTES since 1970.
+var ofCronJob = pattern.MustCompile(`^(.+)-[23][0-9]{7}$`)
+
+// owner is what a pod is grouped by: the Deployment of its ReplicaSet, the CronJob of
+// its Job, or its other controller. A pod without one, or a static pod, which kubelet controls, is its
 // own group.
 func owner(p *corev1.Pod) Object {
 	c := metav1.GetControllerOf(p)
@@ -22,12 +26,18 @@ func owner(p *corev1.Pod) Object {
 		return Object{Kind: "Pod", Namespace: p.Namespace, Name: p.Name}
 	}
 	out := Object{Kind: c.Kind, Namespace: p.Namespace, Name: c.Name}
-	// The deployment controller names its ReplicaSets NAME-HASH, and gives the
-	// hash to their pods as a label.
-	if hash := p.Labels["pod-template-hash"]; c.Kind == "ReplicaSet" && hash != "" {
-		if name, found := strings.CutSuffix(c.Name, "-"+hash); found {
-			out.Kind, out.Name = "Deployment", name
+	// The deployment controller, and that of Argo Rollouts, name their ReplicaSets
+	// NAME-HASH, and give the hash to their pods as a label.
+	for kind, label := range map[string]string{"Deployment": "pod-template-hash", "Rollout": "rollouts-pod-template-hash"} {
+		if hash := p.Labels[label]; c.Kind == "ReplicaSet" && hash != "" {
+			if name, found := strings.CutSuffix(c.Name, "-"+hash); found {
+				out.Kind, out.Name = kind, name
+			}
 		}
+	}
+	// The CronJob controller names its Jobs by the minute of their time (getJobName).
+	if name := ofCronJob().FindStringSubmatch(c.Name); c.Kind == "Job" && name != nil {
+		out.Kind, out.Name = "CronJob", name[1]
 	}
 	return out
 }

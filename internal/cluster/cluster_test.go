@@ -124,7 +124,7 @@ func TestErrors(t *testing.T) {
 		{func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			fmt.Fprint(w, "<html>a login page</html>")
-		}, "text/html", nil},
+		}, "list pods in namespace a b: the answer is text/html, which no API server sends", nil},
 		{func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"items":[{"metadata":{"name":7}}]}`) }, "list pods in namespace a b: json: cannot unmarshal", nil},
 	} {
 		_, err := names(t, serve(t, x.answer))

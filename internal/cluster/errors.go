@@ -59,6 +59,10 @@ func reason(err error, right string) string {
 		}
 		return fmt.Sprintf("no answer from the API server at %s: %v", host, unsent.Err)
 	case !errors.As(err, &status):
+		// client-go, of a proxy's page, or of a server of something else.
+		if kind, other := strings.CutPrefix(strings.TrimSuffix(err.Error(), " doesn't exist"), "serializer for "); other {
+			return fmt.Sprintf("the answer is %s, which no API server sends: check its address, and proxies", kind)
+		}
 		return err.Error()
 	}
 	message, code := status.Status().Message, status.Status().Code
