@@ -3,6 +3,8 @@ package machineconfig
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -58,6 +60,12 @@ func (r resource) refused() error {
 		return fmt.Errorf("a source of no scheme that Ignition knows: %s", clip(*r.Source))
 	}
 	return nil
+}
+
+// isOther reports whether a hash is not that of these contents.
+func (r resource) isOther(data []byte) bool {
+	h := r.Verify.Hash
+	return h != nil && *h != fmt.Sprintf("sha512-%x", sha512.Sum512(data)) && *h != fmt.Sprintf("sha256-%x", sha256.Sum256(data))
 }
 
 // redacted is the field that the machine-config-operator's mco-sanitize puts in place of

@@ -133,6 +133,9 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		file := HostFile{Path: f.Path, Keeps: f.Contents.Source == nil && !strings.HasPrefix(ign.Ignition.Version, "2.")}
 		file.noSource = f.Contents.Source != nil && *f.Contents.Source == "" && !strings.HasPrefix(ign.Ignition.Version, "2.")
 		file.Contents, file.Err = f.Contents.decode()
+		if file.Err == nil && f.Contents.isOther(file.Contents) {
+			c.Notes = append(c.Notes, "verification.hash is not that of the contents: Ignition fails on a new node: "+clip(f.Path))
+		}
 		if appends(f.Append) {
 			c.unfit = append(c.unfit, clip(f.Path)+" has an append section") // which those of other configurations do not replace
 			if file.Err == nil {

@@ -420,6 +420,8 @@ func TestJudge(t *testing.T) {
 		{"specification 2 without filesystems", []string{strings.Replace(enabling, "3.2.0", "2.2.0", 1)}, kmod.AnswerUnknown, verdict.OnBootUnknown, "no filesystem (root), of " + empty},
 		{"a hash that is none", []string{object("a", file(empty, "data:,"), `{"path":"`+load+`","contents":{"source":"data:,sctp","verification":{"hash":"md5-c4ca4238a0b923820dcc509a6f75849b"}}}`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "verification.hash md5-c4ca4238a0b923820dcc509a6f75849b"},
+		{"the hash of other contents", []string{object("a", file(empty, "data:,"), `{"path":"`+load+`","contents":{"source":"data:,sctp","verification":{"hash":"sha256-`+strings.Repeat("0", 64)+`"}}}`)},
+			kmod.AnswerTrue, verdict.OnBootLoaded, "verification.hash is not that of the contents: Ignition fails on a new node: " + load},
 		{"an owner by number and name", []string{enabling, object("a", `{"path":"/etc/x","user":{"id":0,"name":"root"},"contents":{"source":"data:,"}}`)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "both id and name of the owner of /etc/x"},
 		{"a key twice", []string{enabling, machineConfig("99-ssh", "worker", `"passwd":{"users":[{"name":"core","sshAuthorizedKeys":["ssh-rsa A","ssh-rsa A"]}]}`, "")},
