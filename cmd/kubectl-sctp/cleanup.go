@@ -78,6 +78,9 @@ interrupted or misused.`,
 				return fmt.Errorf("print what would be removed: %w", err)
 			}
 			if len(found.Items) == 0 {
+				if opts.NodeSelector != "" { // which may be misspelt
+					fmt.Fprintf(cmd.ErrOrStderr(), "Only nodes with the labels %q were looked at.\n", opts.NodeSelector)
+				}
 				return nil
 			}
 			if !ignoreAgents && !dryRun {

@@ -214,6 +214,9 @@ func TestFindings(t *testing.T) {
 			setNode(2, r)(s)
 			s.Nodes[2].Ready, s.Nodes[2].OnBoot = "true", "loaded"
 		}, []string{"NodeUnproved worker-1"}, "PermissionDenied"},
+		{"an agent of another prefix", func(s *Snapshot) {
+			s.Nodes[2] = withAgent(Node{Name: "worker-1", Pool: "worker"})
+		}, []string{"NodeUnproved worker-1"}, "where agents have another --prefix, give that one"},
 		{"no report that can be read", func(s *Snapshot) { s.Nodes[2].Report, s.Nodes[2].ReportError = nil, fmt.Errorf("unexpected end") },
 			[]string{"ReportUnreadable worker-1"}, "unexpected end"},
 		{"no agent", func(s *Snapshot) { s.Nodes[0].Agent = nil }, []string{"NodeWithoutAgent master-0"}, "are not updated"},

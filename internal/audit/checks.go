@@ -195,6 +195,9 @@ func checks() []check {
 			title: "Nodes on which the agent could not conclude",
 			fix:   "give the agent the right or the resource in the message",
 			find: eachNode(func(n *Node, found nodeReport) {
+				if n.Agent != nil && n.Agent.Ready && n.Ready+string(n.Reason) == "" && n.Report == nil && n.ReportError == nil {
+					found("read the log of the agent's pod; where agents have another --prefix, give that one", "its agent is ready, and has reported nothing with this prefix")
+				}
 				if !n.Stale() && n.Reason != "" && n.Reason.Ready() == kmod.AnswerUnknown {
 					found(n.remedy(), fmt.Sprintf("the agent could not conclude: %s", n.Reason), n.why())
 				}

@@ -58,6 +58,9 @@ type Node struct {
 // versions wrote goes too, and what others wrote stays.
 func Find(ctx context.Context, c *cluster.Client, opts Options) (List, error) {
 	out := List{APIVersion: verdict.APIVersion, Kind: Kind, Items: []Node{}}
+	if _, err := labels.Parse(opts.NodeSelector); err != nil {
+		return out, fmt.Errorf("label selector %q: %w", opts.NodeSelector, err)
+	}
 	err := cluster.List(ctx, "nodes", "", c.Kube.CoreV1().Nodes().List, metav1.ListOptions{LabelSelector: opts.NodeSelector}, func(n *corev1.Node) {
 		if found := find(n, opts.Keys); found != nil {
 			out.Items = append(out.Items, *found)

@@ -810,8 +810,8 @@ func testCleanup(t *testing.T, bin string, cp *controlplane.ControlPlane, admin 
 	}
 
 	r = run(t, bin, "cleanup", "--kubeconfig", admin, "--yes", "--selector", "kubernetes.io/hostname=nobody")
-	if now := ours(); r.code != 0 || len(now) != len(before) {
-		t.Errorf("nodes that were not selected are cleaned up: exit status %d, %v", r.code, now)
+	if now := ours(); r.code != 0 || len(now) != len(before) || !strings.Contains(r.stderr, `Only nodes with the labels "kubernetes.io/hostname=nobody" were looked at`) {
+		t.Errorf("nodes that were not selected are cleaned up: exit status %d, %v, %s", r.code, now, r.stderr)
 	}
 	if screen, code := onTerminal(t, "y\n", bin, "cleanup", "--kubeconfig", admin); code != 0 || !strings.Contains(screen, "Removed from 9 nodes") {
 		t.Errorf("exit status %d: %s", code, screen)
