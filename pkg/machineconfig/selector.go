@@ -32,7 +32,7 @@ func (d *decoder) pool(o value) error {
 		err = unmarshal(o.Spec, "spec", &spec)
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", poolKind, meta.Name, err)
+		return fmt.Errorf("%s %s: %w", poolKind, meta.Name, inWords(err))
 	}
 	d.others = true
 	if s := &spec.Selector; len(s.Labels)+len(s.Expressions) > 0 {
