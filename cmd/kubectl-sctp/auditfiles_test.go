@@ -344,6 +344,7 @@ func TestAuditForms(t *testing.T) {
 	}{
 		"a list":              {list, ""},
 		"an array":            {"[" + items + "]", ""},
+		"arrays in an array":  {"[[" + node("worker-0") + "],[" + node("worker-1") + "]]", ""},
 		"values":              {node("worker-0") + node("worker-1"), ""},
 		"a list in a list":    {`{"apiVersion":"v1","kind":"List","items":[` + list + `]}`, ""},
 		"a list of its kind":  {`{"apiVersion":"v1","kind":"NodeList","items":[` + strings.ReplaceAll(items, `"kind":"Node"`, `"x":""`) + `]}`, ""},

@@ -85,7 +85,9 @@ const maxNesting = 3
 func (doc *document) item(text json.RawMessage) {
 	doc.list = true
 	h := head{APIVersion: doc.APIVersion}
-	if err := json.Unmarshal(text, &h); err != nil {
+	if text[0] == '[' { // the items of a list, as jq puts together those of several
+		h.Kind = "List"
+	} else if err := json.Unmarshal(text, &h); err != nil {
 		if text[0] == '{' {
 			doc.d.isBroken(schema.GroupResource{}, fmt.Sprintf("%s: item %d", doc.name, doc.taken), err)
 		}
