@@ -130,7 +130,7 @@ func remove(t *testing.T, c *hostcase.Case, e kmod.Evidence) {
 
 // resolve follows the links of a case.
 func resolve(c *hostcase.Case, name string) (string, bool) {
-	for range 8 {
+	for range 40 { // as the kernel does, path_resolution(7)
 		if !c.Split && strings.HasPrefix(name, "lib/") {
 			name = "usr/" + name
 		}
