@@ -27,6 +27,9 @@ func (p *policy) addCmdlineItem(token, module, param, value string) {
 	if module != "modprobe" || !strings.HasPrefix(param, "blacklist=") {
 		return
 	}
+	if !strings.Contains(token, `"`) {
+		token = strings.Fields(token)[0] // for kmod 28 it goes on after a tab, for the kernel it does not
+	}
 	src := source{file: procCmdline, line: 1, text: token}
 	for name := range strings.SplitSeq(value, ",") {
 		p.blacklists = append(p.blacklists, blacklistRule{src, name})

@@ -1323,6 +1323,9 @@ func strangeHosts() (list []strangeHost) {
 	// Steps that would write into another file, or that nothing reads.
 	add("step: a request's file that is linked away", whole(link("etc/modules-load.d/sctp-load.conf", "/dev/null")), "on-demand;commands~=echo sctp > /etc/modules-load.d/sctp-load-2.conf\n")
 	add("step: a request's file of other modules", whole(file("etc/modules-load.d/sctp-load.conf", "overlay\n"), file("etc/modules-load.d/sctp-load-2.conf", "")), "on-demand;commands~=echo sctp > /etc/modules-load.d/sctp-load-3.conf\n")
+	add("step: an argument after which there is a tab", with(whole(requested, file("etc/os-release", "ID=rhel\nVERSION_ID=8.10\n")), func(c *hostcase.Case) {
+		c.Kmod, c.Systemd, c.Cmdline = 28, 239, "modprobe.blacklist=dummy\troot=UUID=1-2\tx=sctp\n"
+	}), "blocked;commands~=modprobe.blacklist=dummy\n;commands~!=root")
 	add("step: a line of the kernel's softdeps", whole(requested, file("usr/lib/modules/"+release+"/modules.softdep", "install sctp /bin/false\n")), "blocked;commands~=sed -i '1s/^/#/' /lib/modules/"+release+"/modules.softdep;commands~!=/etc/modprobe.d")
 	add("step: a file in place of a directory", whole(requested, file("usr/lib/modprobe.d", "blacklist sctp\n")), "blocked;commands~!=/etc/modprobe.d")
 	add("step: an alias file", with(whole(requested, file("usr/lib/modprobe.d/x.alias", "blacklist sctp\n")), func(c *hostcase.Case) { c.Kmod = 30 }), "blocked;commands~=/etc/modprobe.d/x.alias")
