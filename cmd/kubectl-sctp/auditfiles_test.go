@@ -96,6 +96,36 @@ items:
 	}
 }
 
+// An agent with another prefix does not update the labels that are looked for.
+func TestAuditAgentsOfAnotherPrefix(t *testing.T) {
+	agent := func(node string) string {
+		return `---
+apiVersion: v1
+kind: Pod
+metadata: {name: a-` + node + `, namespace: sctp-agent, labels: {app.kubernetes.io/name: sctp-agent}, ownerReferences: [{apiVersion: apps/v1, kind: DaemonSet, name: sctp-agent, uid: x, controller: true}]}
+spec: {nodeName: ` + node + `, containers: [{name: agent, image: sctp-agent, args: [run, --prefix=own.example/]}]}
+status: {phase: Running, conditions: [{type: Ready, status: "True"}]}
+`
+	}
+	objects := nodeYAML("worker-0", kmod.AnswerTrue, verdict.ReasonProbePassed) + "---\napiVersion: v1\nkind: Node\nmetadata: {name: worker-1}\n" + agent("worker-0") + agent("worker-1")
+	for prefix, want := range map[string][]string{
+		"":             {"ReadyWithoutAgent worker-0: pod sctp-agent/a-worker-0 has --prefix own.example/", "NodeWithoutAgent worker-1: pod sctp-agent/a-worker-1 has --prefix own.example/"},
+		"own.example/": {"NodeUnproved worker-0: ", "NodeUnproved worker-1: "},
+	} {
+		r, _, stderr := auditOf(t, objects, "-f", "-", "--prefix", prefix)
+		var got []string
+		for _, f := range r.Findings {
+			for _, name := range append(f.Members, f.Object.Name)[:f.Count] {
+				evidence := append(f.Evidence, "")[0]
+				got = append(got, fmt.Sprintf("%s %s: %s", f.Kind, name, evidence))
+			}
+		}
+		if stderr != "" || !slices.Equal(got, want) {
+			t.Errorf("prefix %q: %q, want %q; %s", prefix, got, want, stderr)
+		}
+	}
+}
+
 // mustGather is a must-gather, of which oc adm inspect brought one namespace.
 var mustGather = map[string]string{
 	"timestamp": "2026-11-20 10:00:00.123456789 +0000 UTC m=+0.1\n2026-11-20 10:05:00.5 +0000 UTC m=+300.4\n",

@@ -195,7 +195,7 @@ func checks() []check {
 			title: "Nodes on which the agent could not conclude",
 			fix:   "give the agent the right or the resource in the message",
 			find: eachNode(func(n *Node, found nodeReport) {
-				if n.Agent != nil && n.Agent.Ready && n.Ready+string(n.Reason) == "" && n.Report == nil && n.ReportError == nil {
+				if n.updated() && n.Agent.Ready && n.Ready+string(n.Reason) == "" && n.Report == nil && n.ReportError == nil {
 					found("read the log of the agent's pod; where agents have another --prefix, give that one", "its agent is ready, and has reported nothing with this prefix")
 				}
 				if !n.Stale() && n.Reason != "" && n.Reason.Ready() == kmod.AnswerUnknown {
@@ -220,8 +220,8 @@ func checks() []check {
 			needs: []Source{SourcePods, SourceAgents},
 			all:   []Source{SourcePods},
 			find: eachNode(func(n *Node, found nodeReport) {
-				if n.Agent == nil && n.Ready == string(kmod.AnswerTrue) {
-					found("", "no agent's pod on the node updates its labels", "label ready=true")
+				if !n.updated() && n.Ready == string(kmod.AnswerTrue) {
+					found("", "no agent's pod on the node updates its labels", append(n.prefixOf(), "label ready=true")...)
 				}
 			}),
 		},
@@ -266,12 +266,16 @@ func checks() []check {
 				}
 				eachNode(func(n *Node, found nodeReport) {
 					selected := len(v.Agents) == 0 || slices.ContainsFunc(v.Agents, func(t NodeTerm) bool { return t.fits(n) })
-					if n.Agent == nil && selected && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
+					if !n.updated() && selected && !n.Foreign && n.Ready != string(kmod.AnswerTrue) {
+						fix, what := fix, "no agent's pod on the node"
+						if n.Agent != nil {
+							fix, what = "audit with the agents' --prefix", "the agent's pod on the node writes other keys"
+						}
 						said := "it never reported"
 						if n.Ready != "" || n.Report != nil {
 							said = "its labels are not updated"
 						}
-						found(fix, "no agent's pod on the node; "+said, "label ready="+cmp.Or(n.Ready, "(absent)"))
+						found(fix, what+"; "+said, append(n.prefixOf(), "label ready="+cmp.Or(n.Ready, "(absent)"))...)
 					}
 				})(v, found)
 			},

@@ -250,7 +250,8 @@ func (s *Snapshot) collectPods(ctx context.Context, c *cluster.Client, opts Opti
 		}
 		// During a rolling update a node may have two.
 		if old := byNode[p.Spec.NodeName]; old == nil || !old.Ready {
-			byNode[p.Spec.NodeName] = agentPod(p)
+			a := agentPod(p)
+			a.elsewhere, byNode[p.Spec.NodeName] = elsewhere(p, opts.Keys), a
 		}
 	}
 	list(ctx, SourcePods, func(namespace string) listing[*corev1.PodList] { return c.Kube.CoreV1().Pods(namespace).List }, opts, unseen, func(p *corev1.Pod) {

@@ -95,6 +95,14 @@ func (n *Node) remedy() string {
 	return n.Report.Remedy
 }
 
+// prefixOf is that the node's agent writes other keys, if it does.
+func (n *Node) prefixOf() []string {
+	if n.Agent == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("pod %s/%s has --prefix %s", n.Agent.Namespace, n.Agent.Name, n.Agent.elsewhere)}
+}
+
 // warning is a warning's message in the report, if it has that warning.
 func (n *Node) warning(reason verdict.Reason) []string {
 	if n.Report != nil {

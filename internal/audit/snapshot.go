@@ -141,7 +141,13 @@ type AgentPod struct {
 	Ready     bool
 	// Trouble is why it is not ready.
 	Trouble string
+	// elsewhere is the prefix of the keys that it writes, "" where that is the one
+	// looked for, or is not known.
+	elsewhere string
 }
+
+// updated reports whether an agent updates the node's labels.
+func (n *Node) updated() bool { return n.Agent != nil && n.Agent.elsewhere == "" }
 
 // Stale: the report is of an earlier boot of the node.
 func (n *Node) Stale() bool {
@@ -444,6 +450,21 @@ func agentPod(p *corev1.Pod) *AgentPod {
 		out.Trouble = ""
 	}
 	return out
+}
+
+// elsewhere is the prefix of the keys that an agent's pod writes, "" where that is
+// the one of keys, or is not known.
+func elsewhere(p *corev1.Pod, keys nodelabel.Keys) string {
+	c := AgentContainer(p)
+	if c == nil || !slices.Contains(slices.Concat(c.Command, c.Args), "run") {
+		return ""
+	}
+	prefix, _ := Argument(c, "--prefix")
+	own, err := nodelabel.NewKeys(prefix) // else it is a variable, or does not run
+	if err != nil || own.Prefix() == keys.Prefix() {
+		return ""
+	}
+	return own.Prefix()
 }
 
 // imageVersion is an image's tag, or the start of its digest.
