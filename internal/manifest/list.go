@@ -70,6 +70,8 @@ func toJSON(document []byte) (json.RawMessage, error) {
 		item = item[:0]
 	}
 	for line := range bytes.Lines(document) {
+		text := bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r"))
+		bad = bad || bytes.ContainsAny(text, "\r\u0085\u2028\u2029") // which break lines, too (YAML 1.1, 4.1.4)
 		switch lines.Part(line) {
 		case NextItem:
 			bad = bad || ended // a second list
