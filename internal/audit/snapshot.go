@@ -323,8 +323,8 @@ func foreign(n *corev1.Node) bool {
 // report has all of its texts in [verdict.MaxAnnotation].
 func bounded(s string) string { return cluster.Bounded(s, verdict.MaxAnnotation) }
 
-// word is a value of a report's that is one word, and a cell of a table.
-func word[T ~string](s T) T { return T(cluster.Bounded(string(s), 40)) }
+// word is a value of a report that is one word: a cell of a table, or a boot ID.
+func word[T ~string](s T) T { return T(cluster.Bounded(string(s), 100)) }
 
 // rolePrefix starts the labels that name a node's roles.
 const rolePrefix = "node-role.kubernetes.io/"
