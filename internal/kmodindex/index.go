@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
 )
@@ -47,26 +48,42 @@ var (
 // Index reads an open index by position: a lookup touches the nodes on its way
 // and nothing else, and of a node only what it needs.
 type Index struct {
-	blocks blockReader
-	root   uint32
+	r    io.ReaderAt
+	size int64
+	root uint32
+	// blocks are those of the file that were read: the nodes that a few lookups touch
+	// share most of them.
+	blocks map[int64][]byte
+	reads  int // of blocks, so far
 	// budget bounds what one index may make us read, copy and compare, in
 	// bytes or so: offsets can form a loop.
 	budget int
+	// err ends the lookup that is under way. What is read after it is empty.
+	err error
 }
 
-func (x *Index) spend(n int) error {
-	if x.budget -= n; x.budget < 0 {
-		return errNoEnd
+func (x *Index) fail(err error) {
+	if x.err == nil {
+		x.err = err
 	}
-	return nil
+}
+
+// spend takes n from the budget. Once it returns false, the lookup has failed.
+func (x *Index) spend(n int) bool {
+	if x.err == nil {
+		if x.budget -= n; x.budget < 0 {
+			x.err = errNoEnd
+		}
+	}
+	return x.err == nil
 }
 
 // New takes a file of a known size for an index. errFormat, where it is none.
 func New(r io.ReaderAt, size int64) (*Index, error) {
-	x := &Index{blocks: blockReader{r: r, size: size}, budget: maxIndexWork}
-	head, err := x.blocks.bytes(0, 12)
-	if err != nil {
-		return nil, err
+	x := &Index{r: r, size: size, budget: maxIndexWork}
+	head := x.bytes(0, 12)
+	if x.err != nil {
+		return nil, x.err
 	}
 	if binary.BigEndian.Uint32(head[0:]) != indexMagic || binary.BigEndian.Uint32(head[4:])>>16 != indexMajor {
 		return nil, errFormat
@@ -75,95 +92,81 @@ func New(r io.ReaderAt, size int64) (*Index, error) {
 	return x, nil
 }
 
-// blockReader reads a file of a known size in blocks and keeps them: the nodes
-// of a trie that a few lookups touch share most of them. It is bounded: a
-// hostile index only makes it slower. What it returns is not to be written to.
-type blockReader struct {
-	r      io.ReaderAt
-	size   int64
-	blocks map[int64][]byte
-	reads  int // of blocks, so far
-}
-
+// The file is read in blocks, of which so many are kept. A hostile index only makes it
+// slower.
 const (
 	blockSize = 2048
 	maxBlocks = 256
 	maxReads  = 100_000
 )
 
-// from returns the bytes from a position to the end of its block, at least one.
-func (b *blockReader) from(off int64) ([]byte, error) {
-	if off >= b.size {
-		return nil, fmt.Errorf("%w: it ends inside a node", errFormat)
+// from returns the bytes from a position to the end of its block, none after an error.
+// They are not to be written to.
+func (x *Index) from(off int64) []byte {
+	if off >= x.size {
+		x.fail(fmt.Errorf("%w: it ends inside a node", errFormat))
+	}
+	if x.err != nil {
+		return nil
 	}
 	start := off &^ (blockSize - 1)
-	block, ok := b.blocks[start]
+	block, ok := x.blocks[start]
 	if !ok {
-		if b.reads++; b.reads > maxReads {
-			return nil, errNoEnd
+		if x.reads++; x.reads > maxReads {
+			x.fail(errNoEnd)
+			return nil
 		}
-		block = make([]byte, min(blockSize, b.size-start))
-		if n, err := b.r.ReadAt(block, start); n < len(block) {
+		block = make([]byte, min(blockSize, x.size-start))
+		if n, err := x.r.ReadAt(block, start); n < len(block) {
 			if err == nil || errors.Is(err, io.EOF) {
 				err = fmt.Errorf("%w: it became shorter meanwhile", errFormat)
 			}
-			return nil, err
+			x.fail(err)
+			return nil
 		}
-		if b.blocks == nil || len(b.blocks) >= maxBlocks {
-			b.blocks = map[int64][]byte{}
+		if x.blocks == nil || len(x.blocks) >= maxBlocks {
+			x.blocks = map[int64][]byte{}
 		}
-		b.blocks[start] = block
+		x.blocks[start] = block
 	}
-	return block[off-start:], nil
+	return block[off-start:]
 }
 
-// bytes returns count bytes.
-func (b *blockReader) bytes(off int64, count int) ([]byte, error) {
-	have, err := b.from(off)
-	if err != nil || len(have) >= count {
-		return have[:min(len(have), count)], err
+// bytes returns count bytes, zeros after an error.
+func (x *Index) bytes(off int64, count int) []byte {
+	have := x.from(off)
+	if len(have) >= count {
+		return have[:count]
 	}
-	joined := append(make([]byte, 0, count), have...)
-	for len(joined) < count {
-		more, err := b.from(off + int64(len(joined)))
-		if err != nil {
-			return nil, err
-		}
-		joined = append(joined, more[:min(len(more), count-len(joined))]...)
+	joined := bytes.Clone(have)
+	for len(joined) < count && x.err == nil {
+		joined = append(joined, x.from(off+int64(len(joined)))...)
 	}
-	return joined, nil
+	if x.err != nil {
+		return make([]byte, count)
+	}
+	return joined[:count]
 }
 
 // cstring returns the bytes up to a NUL.
-func (b *blockReader) cstring(off int64) ([]byte, error) {
-	have, err := b.from(off)
-	if err != nil {
-		return nil, err
-	}
+func (x *Index) cstring(off int64) []byte {
+	have := x.from(off)
 	if end := bytes.IndexByte(have, 0); end >= 0 {
-		return have[:end], nil
+		return have[:end]
 	}
 	joined := bytes.Clone(have)
-	for len(joined) <= maxIndexString {
-		more, err := b.from(off + int64(len(joined)))
-		if err != nil {
-			return nil, err
-		}
+	for len(joined) <= maxIndexString && x.err == nil {
+		more := x.from(off + int64(len(joined)))
 		if end := bytes.IndexByte(more, 0); end >= 0 {
-			return append(joined, more[:end]...), nil
+			return append(joined, more[:end]...)
 		}
 		joined = append(joined, more...)
 	}
-	return nil, fmt.Errorf("%w: a string has no end", errFormat)
+	x.fail(fmt.Errorf("%w: a string has no end", errFormat))
+	return nil
 }
 
-func (b *blockReader) long(off int64) (uint32, error) {
-	word, err := b.bytes(off, 4)
-	if err != nil {
-		return 0, err
-	}
-	return binary.BigEndian.Uint32(word), nil
-}
+func (x *Index) long(off int64) uint32 { return binary.BigEndian.Uint32(x.bytes(off, 4)) }
 
 type indexValue struct {
 	priority uint32
@@ -179,31 +182,19 @@ type indexNode struct {
 }
 
 // node reads the node at an offset; ok is false if there is none.
-func (x *Index) node(offset uint32) (node indexNode, ok bool, err error) {
+func (x *Index) node(offset uint32) (node indexNode, ok bool) {
 	at := int64(offset & indexNodeMask)
-	if at == 0 {
-		return node, false, nil
-	}
-	if err := x.spend(1); err != nil {
-		return node, false, err
+	if at == 0 || !x.spend(1) {
+		return node, false
 	}
 	if offset&indexNodePrefix != 0 {
-		prefix, err := x.blocks.cstring(at)
-		if err != nil {
-			return node, false, err
-		}
-		if err := x.spend(len(prefix)); err != nil {
-			return node, false, err
-		}
-		node.prefix = prefix
-		at += int64(len(prefix)) + 1
+		node.prefix = x.cstring(at)
+		x.spend(len(node.prefix))
+		at += int64(len(node.prefix)) + 1
 	}
 	node.first, node.last = 1, 0
 	if offset&indexNodeChildren != 0 {
-		span, err := x.blocks.bytes(at, 2)
-		if err != nil {
-			return node, false, err
-		}
+		span := x.bytes(at, 2)
 		node.first, node.last = int(span[0]), int(span[1])
 		node.children = at + 2
 		at = node.children + 4*int64(max(node.last-node.first+1, 0))
@@ -211,40 +202,29 @@ func (x *Index) node(offset uint32) (node indexNode, ok bool, err error) {
 	if offset&indexNodeValues != 0 {
 		node.values = at
 	}
-	return node, true, nil
+	return node, x.err == nil
 }
 
 // valuesOf reads a node's values, by priority.
-func (x *Index) valuesOf(n indexNode) ([]indexValue, error) {
+func (x *Index) valuesOf(n indexNode) (values []indexValue) {
 	if n.values == 0 {
-		return nil, nil
+		return nil
 	}
-	count, err := x.blocks.long(n.values)
-	if err != nil {
-		return nil, err
-	}
+	count := x.long(n.values)
 	if count > maxIndexValues {
-		return nil, fmt.Errorf("%w: too many values", errFormat)
+		x.fail(fmt.Errorf("%w: too many values", errFormat))
 	}
-	var values []indexValue
 	at := n.values + 4
 	for range count {
-		priority, err := x.blocks.long(at)
-		if err != nil {
-			return nil, err
-		}
-		value, err := x.blocks.cstring(at + 4)
-		if err != nil {
-			return nil, err
-		}
+		priority, value := x.long(at), x.cstring(at+4)
 		// Sorting them in is a matter of their number, too.
-		if err := x.spend(1 + len(value) + int(count)/64); err != nil {
-			return nil, err
+		if !x.spend(1 + len(value) + int(count)/64) {
+			return nil
 		}
 		values = addIndexValue(values, indexValue{priority, string(value)})
 		at += 4 + int64(len(value)) + 1
 	}
-	return values, nil
+	return values
 }
 
 // addIndexValue keeps values sorted by priority; of equal ones the later comes
@@ -254,85 +234,40 @@ func addIndexValue(values []indexValue, v indexValue) []indexValue {
 	return slices.Insert(values, i, v)
 }
 
-func (x *Index) child(n indexNode, c byte) (child indexNode, ok bool, err error) {
+func (x *Index) child(n indexNode, c byte) (child indexNode, ok bool) {
 	if int(c) < n.first || int(c) > n.last {
-		return child, false, nil
+		return child, false
 	}
-	offset, err := x.blocks.long(n.children + 4*int64(int(c)-n.first))
-	if err != nil {
-		return child, false, err
-	}
-	return x.node(offset)
+	return x.node(x.long(n.children + 4*int64(int(c)-n.first)))
 }
 
 // Search finds the first value of exactly this key.
 func (x *Index) Search(key string) (value string, found bool, err error) {
-	node, ok, err := x.node(x.root)
-	for depth := 0; ok && err == nil && depth < maxIndexDepth; depth++ {
-		n := len(node.prefix)
-		if len(key) < n || key[:n] != string(node.prefix) {
-			return "", false, nil
+	x.err = nil
+	node, ok := x.node(x.root)
+	for depth := 0; ok && depth < maxIndexDepth; depth++ {
+		if key, ok = strings.CutPrefix(key, string(node.prefix)); !ok {
+			break
 		}
-		if key = key[n:]; key == "" {
-			values, err := x.valuesOf(node)
-			if err != nil || len(values) == 0 {
-				return "", false, err
+		if key == "" {
+			if values := x.valuesOf(node); len(values) > 0 && x.err == nil {
+				return values[0].value, true, nil
 			}
-			return values[0].value, true, nil
+			break
 		}
-		c := key[0]
+		node, ok = x.child(node, key[0])
 		key = key[1:]
-		node, ok, err = x.child(node, c)
 	}
-	return "", false, err
+	return "", false, x.err
 }
 
 // SearchWild finds the values of all keys that match name as fnmatch patterns,
 // by priority (index_searchwild).
 func (x *Index) SearchWild(name string) ([]string, error) {
-	var found []indexValue
-	node, ok, err := x.node(x.root)
-	if err != nil {
-		return nil, err
-	}
-	rest := name
-walk:
-	for depth := 0; ok && depth < maxIndexDepth; depth++ {
-		for j := 0; j < len(node.prefix); j++ {
-			c := node.prefix[j]
-			if c == '*' || c == '?' || c == '[' {
-				if err := x.all(node, string(node.prefix[j:]), "", rest[j:], 0, &found); err != nil {
-					return nil, err
-				}
-				break walk
-			}
-			if j >= len(rest) || rest[j] != c {
-				break walk
-			}
-		}
-		rest = rest[len(node.prefix):]
-		for _, c := range []byte("*?[") {
-			child, ok, err := x.child(node, c)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				if err := x.all(child, string(child.prefix), string(c), rest, 1, &found); err != nil {
-					return nil, err
-				}
-			}
-		}
-		if rest == "" {
-			if err := x.addValuesOf(node, &found); err != nil {
-				return nil, err
-			}
-			break
-		}
-		c := rest[0]
-		rest = rest[1:]
-		if node, ok, err = x.child(node, c); err != nil {
-			return nil, err
-		}
+	x.err = nil
+	found := x.walk(name)
+	if x.err != nil {
+		return nil, x.err
 	}
 	values := make([]string, len(found))
 	for i, v := range found {
@@ -341,51 +276,60 @@ walk:
 	return values, nil
 }
 
-// all walks everything below a wildcard; from here on patterns can only be
-// tested whole.
-func (x *Index) all(node indexNode, prefix, pattern, name string, depth int, found *[]indexValue) error {
-	if depth > maxIndexDepth || len(pattern) > maxIndexString {
-		return fmt.Errorf("%w: too deep", errFormat)
+// walk follows the name as long as the patterns have no wildcard.
+func (x *Index) walk(name string) (found []indexValue) {
+	node, ok := x.node(x.root)
+	for depth := 0; ok && depth < maxIndexDepth; depth++ {
+		for j, c := range node.prefix {
+			if c == '*' || c == '?' || c == '[' {
+				x.all(node, string(node.prefix[j:]), "", name[j:], 0, &found)
+				return found
+			}
+			if j >= len(name) || name[j] != c {
+				return found
+			}
+		}
+		name = name[len(node.prefix):]
+		for _, c := range []byte("*?[") {
+			if child, ok := x.child(node, c); ok {
+				x.all(child, string(child.prefix), string(c), name, 1, &found)
+			}
+		}
+		if name == "" {
+			x.addValuesOf(node, &found)
+			break
+		}
+		node, ok = x.child(node, name[0])
+		name = name[1:]
 	}
-	pattern += prefix
-	for c := node.first; c <= node.last; c++ {
-		if err := x.spend(1); err != nil {
-			return err
-		}
-		child, ok, err := x.child(node, byte(c))
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		if err := x.spend(len(pattern)); err != nil {
-			return err
-		}
-		if err := x.all(child, string(child.prefix), pattern+string([]byte{byte(c)}), name, depth+1, found); err != nil {
-			return err
-		}
-	}
-	if node.values == 0 {
-		return nil
-	}
-	matches := fnmatch.Within(pattern, name, &x.budget)
-	if err := x.spend(0); err != nil || !matches {
-		return err
-	}
-	return x.addValuesOf(node, found)
+	return found
 }
 
-func (x *Index) addValuesOf(node indexNode, found *[]indexValue) error {
-	values, err := x.valuesOf(node)
-	if err != nil {
-		return err
+// all walks everything below a wildcard; from here on patterns can only be
+// tested whole.
+func (x *Index) all(node indexNode, prefix, pattern, name string, depth int, found *[]indexValue) {
+	if depth > maxIndexDepth || len(pattern) > maxIndexString {
+		x.fail(fmt.Errorf("%w: too deep", errFormat))
 	}
-	for _, v := range values {
-		if err := x.spend(1 + len(*found)/64); err != nil {
-			return err
+	pattern += prefix
+	for c := node.first; c <= node.last && x.spend(1); c++ {
+		if child, ok := x.child(node, byte(c)); ok && x.spend(len(pattern)) {
+			x.all(child, string(child.prefix), pattern+string([]byte{byte(c)}), name, depth+1, found)
+		}
+	}
+	if node.values == 0 || x.err != nil {
+		return
+	}
+	if matches := fnmatch.Within(pattern, name, &x.budget); x.spend(0) && matches {
+		x.addValuesOf(node, found)
+	}
+}
+
+func (x *Index) addValuesOf(node indexNode, found *[]indexValue) {
+	for _, v := range x.valuesOf(node) {
+		if !x.spend(1 + len(*found)/64) {
+			return
 		}
 		*found = addIndexValue(*found, v)
 	}
-	return nil
 }
