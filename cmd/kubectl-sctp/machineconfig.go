@@ -59,7 +59,9 @@ does not, 2 unknown, or the command was misused.`,
 				// --check takes one file; a shell's pattern makes more.
 				var only []string
 				if cmd.Flags().Changed("role") {
-					only = roles
+					if only = roles; len(only) == 0 {
+						return errors.New("--role names no pool")
+					}
 				}
 				return checkMachineConfigs(cmd.Context(), cmd.InOrStdin(), out, &output, append(check, args...), only, host)
 			}
@@ -75,7 +77,9 @@ does not, 2 unknown, or the command was misused.`,
 				if err != nil {
 					return fmt.Errorf("--empty: %w", err)
 				}
-				files = append(files, file)
+				if !slices.ContainsFunc(files, func(f machineconfig.File) bool { return f.Path == file.Path }) {
+					files = append(files, file)
+				}
 			}
 			switch format {
 			case "machineconfig":

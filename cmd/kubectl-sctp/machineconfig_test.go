@@ -37,6 +37,7 @@ func TestMachineConfig(t *testing.T) {
 	enables := write("enables.yaml", printed.Stdout)
 	undoes := write("undoes.yaml", strings.Replace(hardened, "the-pool-of-the-core-network-in-the-second-data-centre", "worker", 1))
 	kustomization := write("kustomization.yaml", "resources:\n- enables.yaml\n- namespace.yaml\n")
+	pool := write("pool.yaml", "kind: MachineConfigPool\nmetadata: {name: worker}\nspec: {machineConfigSelector: {matchLabels: {machineconfiguration.openshift.io/role: worker}}}\n")
 	namespace, nothing := write("namespace.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: openshift-marketplace}\n"), write("nothing.yaml", "")
 	policy := write("policy.yaml", "kind: Policy\nmetadata: {name: p}\nspec:\n  policy-templates: [{objectDefinition: {kind: MachineConfig}}]\n")
 	tuned := write("tuned.yaml", "kind: Tuned\nmetadata: {name: t}\nspec:\n  profile: [{data: \"[modules]\\nsctp=+r\"}]\n")
@@ -82,12 +83,21 @@ func TestMachineConfig(t *testing.T) {
 		{"another form of what is to be applied", "", []string{"-o", "json"}, command.ExitUnknown, nil, "-o is for --check"},
 		{"with other files emptied", "", []string{"--empty", "/etc/modprobe.d/sctp.conf"}, command.ExitYes, []string{"- path: /etc/modprobe.d/sctp.conf\n", "- path: /etc/modules-load.d/sctp-load.conf\n"}, ""},
 		{"with a file emptied that must not be", "", []string{"--empty", "/etc/shadow"}, command.ExitUnknown, nil, `--empty: empty "/etc/shadow": want a file below /etc/modprobe.d`},
+		{"with the vendor's file emptied once", "", []string{"--empty", "/etc/modprobe.d/sctp-blacklist.conf", "--empty", "/etc/modprobe.d/x.conf", "--empty", "/etc/modprobe.d/x.conf"}, command.ExitYes, []string{"- path: /etc/modprobe.d/x.conf\n"}, ""},
+		{"with a file emptied that modprobe does not read", "", []string{"--empty", "/etc/modprobe.d/sctp"}, command.ExitUnknown, nil, "ends in .conf or .alias"},
+		{"nothing, if one of the pools cannot be", "", []string{"--role", "worker", "--role", "Bad!"}, command.ExitUnknown, nil, `role "Bad!" is no name`},
+		{"a pool without a name", "", []string{"--check", enables, "--role", ""}, command.ExitUnknown, nil, "--role names no pool"},
+		{"a pool that is none of those given", "", []string{"--check", enables, pool, "--role", "wroker"}, command.ExitUnknown, nil, `no MachineConfig applies to pool "wroker"`},
+		{"a value of a wrong type", `{"ignition":{"version":"3.2.0"},"storage":{"files":"x"}}`, []string{"--check", "-"}, command.ExitUnknown, nil, "storage.files is of the type string, want array"},
 		{"a format that does not exist", "", []string{"--format", "toml"}, command.ExitUnknown, nil, `want "machineconfig", "butane" or "modprobe.d"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := program.Run(t, func(cmd *exec.Cmd) { cmd.Stdin = strings.NewReader(c.stdin) }, append([]string{"machineconfig"}, c.args...)...)
 			if o.Code != c.code || !strings.Contains(o.Stderr, c.stderr) || c.stderr == "" && o.Stderr != "" {
 				t.Errorf("exit %d, want %d; stderr %q", o.Code, c.code, o.Stderr)
+			}
+			if n := strings.Count(o.Stdout, "- path: /etc/modprobe.d/x.conf"); n > 1 || strings.Count(o.Stdout, "- path: /etc/modprobe.d/sctp-blacklist.conf") > 1 {
+				t.Errorf("a file twice:\n%s", o.Stdout)
 			}
 			unfolded := strings.Join(strings.Fields(o.Stdout), " ") // where a line ends depends on the names of files
 			for _, want := range c.stdout {

@@ -994,3 +994,15 @@ func TestPoolsByTheirVersions(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestReasonOfTheReport: where the annotation with the reason is gone, the report has it.
+func TestReasonOfTheReport(t *testing.T) {
+	n := kubeNode("w1", "worker", blacklisted())
+	var keys nodelabel.Keys
+	delete(n.Annotations, keys.Reason())
+	delete(n.Annotations, keys.Message())
+	out := node(&n, keys)
+	if out.Reason != verdict.ReasonModuleBlacklisted || out.Message != blacklisted().Message {
+		t.Errorf("reason %q, message %q", out.Reason, out.Message)
+	}
+}

@@ -47,6 +47,15 @@ func ReadIntent(r io.Reader) (Intent, error) {
 	if err != nil {
 		return in, err
 	}
+	documents := 0
+	for value, err := range manifest.Values(text) {
+		if err == nil && string(value) != "null" {
+			documents++
+		}
+	}
+	if documents > 1 {
+		return in, errors.New("more than one document: what is required and accepted is one")
+	}
 	if err := yaml.UnmarshalStrict(text, &in); err != nil {
 		return in, err
 	}
@@ -71,18 +80,14 @@ func readText(r io.Reader) ([]byte, error) {
 // ParseException reads an exception as a flag has it: kind=K,pool=P,object=O.
 func ParseException(s string) (Exception, error) {
 	var e Exception
+	fields := map[string]*string{"kind": (*string)(&e.Kind), "pool": &e.Pool, "object": &e.Object}
 	for field := range strings.SplitSeq(s, ",") {
 		key, value, _ := strings.Cut(field, "=")
-		switch key {
-		case "kind":
-			e.Kind = Kind(value)
-		case "pool":
-			e.Pool = value
-		case "object":
-			e.Object = value
-		default:
-			return e, fmt.Errorf("exception %q: want kind=, pool= or object=, joined by commas", s)
+		if fields[key] == nil {
+			return e, fmt.Errorf("exception %q: want kind=, pool= or object=, each once, joined by commas", s)
 		}
+		*fields[key] = value
+		delete(fields, key)
 	}
 	return e, e.check()
 }

@@ -25,6 +25,7 @@ func TestReadIntent(t *testing.T) {
 		intentHead + "require: ['a in']":             `"a in"`,
 		intentHead + "require: ['']":                 "empty",
 		intentHead + "accept: [{kind: X, kind: Y}]":  "already",
+		intentHead + "---\n" + intentHead:            "more than one document",
 	} {
 		if _, err := ReadIntent(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)
@@ -33,7 +34,7 @@ func TestReadIntent(t *testing.T) {
 	if e, err := ParseException("kind=NodeUnproved,pool=infra,object=a/b"); err != nil || e != (Exception{Kind: NodeUnproved, Pool: "infra", Object: "a/b"}) {
 		t.Errorf("%+v, %v", e, err)
 	}
-	for _, text := range []string{"", "infra", "kind=X", "pool="} {
+	for _, text := range []string{"", "infra", "kind=X", "pool=", "pool=a,pool=b"} {
 		if e, err := ParseException(text); err == nil {
 			t.Errorf("%q: %+v", text, e)
 		}

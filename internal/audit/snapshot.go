@@ -306,6 +306,9 @@ func node(n *corev1.Node, keys nodelabel.Keys) Node {
 		Kernel: verdict.Kernel{BootID: word(r.Kernel.BootID)}, Module: verdict.Module{State: cmp.Or(word(r.Module.State), kmod.StateUnknown)}, Warnings: r.Warnings,
 		Host: verdict.Host{Kmod: word(r.Host.Kmod), Platform: word(r.Host.Platform)},
 	}
+	if out.Reason == "" { // the annotation was removed
+		out.Reason, out.Message = out.Report.Reason, out.Report.Message
+	}
 	return out
 }
 

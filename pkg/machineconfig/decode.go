@@ -182,7 +182,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 	case o.Kind == "" && len(o.Ignition) > 0:
 		c, err := DecodeConfig(raw)
 		if err != nil {
-			return err
+			return inWords(err)
 		}
 		c.Name, c.firstBoot = source, nil // all of it is for a first boot
 		d.configs = append(d.configs, c)

@@ -49,15 +49,17 @@ func inherits(role string) bool {
 // There is a pool for each role that the configurations name, and for each of
 // custom, which need not have configurations of its own. Of a MachineConfigPool
 // that is given, what it selects counts instead; a role of which there is none
-// is no pool then, if another one selects it.
+// is no pool then, if it has no configurations or another one selects them.
 func Pools(configs []Config, custom ...string) []Pool {
 	given, roles := map[string]*selector{}, map[string]bool{}
-	for _, role := range custom {
-		roles[role] = true
-	}
 	for _, c := range configs {
 		if c.selects != nil {
 			given[c.Name], roles[c.Name] = c.selects, true
+		}
+	}
+	for _, role := range custom {
+		if len(given) == 0 || given[role] != nil {
+			roles[role] = true
 		}
 	}
 	var own []Config

@@ -69,13 +69,13 @@ const DiagBlacklist = "/etc/modprobe.d/sctp_diag-blacklist.conf"
 // (modprobe.d(5)).
 func Empty(name string) (File, error) {
 	if !emptyPath().MatchString(name) || path.Clean(name) != name {
-		return File{}, fmt.Errorf("empty %q: want a file below /etc/modprobe.d, with a name of letters, digits and ._+@-", name)
+		return File{}, fmt.Errorf("empty %q: want a file below /etc/modprobe.d, with a name of letters, digits and ._+@- that ends in .conf or .alias, as modprobe reads no others", name)
 	}
 	return File{Path: name, Mode: fileMode, Why: "empty in place of lines that stop sctp; other lines of the file are lost, unless they are put here"}, nil
 }
 
 // emptyPath matches what needs no quotes in YAML and in a shell script.
-var emptyPath = pattern.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+$`)
+var emptyPath = pattern.MustCompile(`^/etc/modprobe\.d/[A-Za-z0-9._+@-]+\.(conf|alias)$`)
 
 // FilesOf are the files of the one MachineConfig that does all the steps of a
 // report's remedies that files can do. Those of [Files] are always among them:
@@ -120,6 +120,7 @@ func Write(w io.Writer, roles []string, files []File) error {
 		return fmt.Errorf("no role: a MachineConfig is for a pool")
 	}
 	seen := map[string]bool{}
+	var b strings.Builder
 	for i, role := range roles {
 		if !roleName().MatchString(role) {
 			return fmt.Errorf("role %q is no name of a machine config pool: want up to 42 characters of a-z, 0-9 and -, such as \"worker\"", role)
@@ -128,7 +129,6 @@ func Write(w io.Writer, roles []string, files []File) error {
 			return fmt.Errorf("role %q is named twice", role)
 		}
 		seen[role] = true
-		var b strings.Builder
 		if i > 0 {
 			b.WriteString("---\n")
 		}
@@ -156,11 +156,9 @@ spec:
             source: data:,%s
 `, f.Why, f.Path, f.Mode, f.Mode, url.PathEscape(f.Contents))
 		}
-		if _, err := io.WriteString(w, b.String()); err != nil {
-			return err
-		}
 	}
-	return nil
+	_, err := io.WriteString(w, b.String()) // nothing where one of the roles is refused
+	return err
 }
 
 // yamlString quotes what YAML 1.1 would read as something else than a string:
