@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,23 +13,37 @@ import (
 // maxCharp is the longest value that param_set_charp (kernel/params.c) takes.
 const maxCharp = 1024
 
+// parameter is a token of a kernel's command line that is a parameter of the kernel's own.
+type parameter struct{ token, name, value string }
+
+// is compares names as the kernel does, for which dashes equal underscores
+// (kernel/params.c, parameq).
+func (p parameter) is(name string) bool { return strings.ReplaceAll(p.name, "-", "_") == name }
+
+// parameters goes through a command line as the kernel parses it (lib/cmdline.c,
+// next_arg; kernel/params.c, parse_args): quotes around the value or the whole token are
+// removed, and "--" ends the parameters.
+func parameters(line string) iter.Seq[parameter] {
+	return func(yield func(parameter) bool) {
+		for token := range kernelarg.Tokens(line) {
+			name, value := kernelarg.Split(token)
+			if token == "--" || !yield(parameter{token, name, value}) {
+				return
+			}
+		}
+	}
+}
+
 // kernelBlacklist finds the effective value of module_blacklist= on a kernel
-// command line, and the token that has it, as the kernel parses it (lib/cmdline.c,
-// next_arg; kernel/params.c, parse_args): dashes equal underscores in the name of
-// the parameter, quotes around the value or the whole token are removed, "--" ends
-// the parameters, the last one wins, an empty one too, and a value that is too long
-// is rejected.
+// command line, and the token that has it: the last one wins, an empty one too, and a
+// value that is too long is rejected.
 //
 // It serves when /sys/module/kernel/parameters/module_blacklist, which has the
 // kernel's own result, is not readable.
 func kernelBlacklist(line string) (value, token string) {
-	for tok := range kernelarg.Tokens(line) {
-		if tok == "--" {
-			break
-		}
-		param, val := kernelarg.Split(tok)
-		if strings.ReplaceAll(param, "-", "_") == "module_blacklist" && strings.Contains(tok, "=") && len(val) <= maxCharp {
-			value, token = val, tok
+	for p := range parameters(line) {
+		if p.is("module_blacklist") && strings.Contains(p.token, "=") && len(p.value) <= maxCharp {
+			value, token = p.value, p.token
 		}
 	}
 	return value, token
@@ -39,16 +54,9 @@ func kernelBlacklist(line string) (value, token string) {
 // (init/main.c, initcall_blacklist). The function of a module is called as those
 // of built-in code are (do_one_initcall, -EPERM), and the load fails.
 func initcallToken(line, function string) string {
-	if function == "" {
-		return ""
-	}
-	for tok := range kernelarg.Tokens(line) {
-		if tok == "--" {
-			break
-		}
-		param, val := kernelarg.Split(tok)
-		if strings.ReplaceAll(param, "-", "_") == "initcall_blacklist" && slices.Contains(strings.Split(val, ","), function) {
-			return tok
+	for p := range parameters(line) {
+		if p.is("initcall_blacklist") && function != "" && slices.Contains(strings.Split(p.value, ","), function) {
+			return p.token
 		}
 	}
 	return ""
@@ -61,19 +69,16 @@ func initcallToken(line, function string) string {
 // process_sysctl_arg). Without such a token, a sysctl sets it later.
 func noModuleToken(line string) string {
 	var nomodule, sysctl string
-	for tok := range kernelarg.Tokens(line) {
-		if tok == "--" {
-			break
-		}
-		switch param, val := kernelarg.Split(tok); strings.ReplaceAll(param, "/", ".") {
+	for p := range parameters(line) {
+		switch strings.ReplaceAll(p.name, "/", ".") {
 		case "nomodule":
-			if !kernelBool(val) {
-				tok = ""
+			nomodule = ""
+			if kernelBool(p.value) {
+				nomodule = p.token
 			}
-			nomodule = tok
 		case "sysctl.kernel.modules_disabled":
-			if n, err := strconv.ParseInt(val, 0, 0); err == nil && n == 1 {
-				sysctl = tok
+			if n, err := strconv.ParseInt(p.value, 0, 0); err == nil && n == 1 {
+				sysctl = p.token
 			}
 		}
 	}
@@ -89,19 +94,9 @@ func kernelBool(val string) bool {
 // if there is none (kernel/module/signing.c, sig_enforce; security/lockdown/lockdown.c,
 // lockdown_param).
 func signedOnlyToken(line string) string {
-	for tok := range kernelarg.Tokens(line) {
-		if tok == "--" {
-			break
-		}
-		switch param, val := kernelarg.Split(tok); strings.ReplaceAll(param, "-", "_") {
-		case "module.sig_enforce":
-			if kernelBool(val) {
-				return tok
-			}
-		case "lockdown":
-			if val == "integrity" || val == "confidentiality" {
-				return tok
-			}
+	for p := range parameters(line) {
+		if p.is("module.sig_enforce") && kernelBool(p.value) || p.is("lockdown") && (p.value == "integrity" || p.value == "confidentiality") {
+			return p.token
 		}
 	}
 	return ""
@@ -110,10 +105,5 @@ func signedOnlyToken(line string) string {
 // deniedByKernel is the kernel's test of a module against module_blacklist=
 // (kernel/module/main.c, blacklisted): pieces between commas, byte for byte.
 func deniedByKernel(list, module string) bool {
-	for name := range strings.SplitSeq(list, ",") {
-		if name == module {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(strings.Split(list, ","), module)
 }
