@@ -2,6 +2,7 @@ package kmod
 
 import (
 	"context"
+	"slices"
 
 	"github.com/sctp-agent/sctp-agent/internal/fnmatch"
 )
@@ -121,6 +122,14 @@ const (
 	moduleCost = 10  // a module, remembered
 	needCost   = 100 // a needed module in an index, kept
 )
+
+// copy is a host of which something else holds. What could not be read is noted in
+// each by itself.
+func (h *host) copy() *host {
+	other := *h
+	other.problems = slices.Clip(h.problems)
+	return &other
+}
 
 // spend takes n from the work that is left. Once it returns false, the caller stops
 // with what it has, and every further answer is unknown.

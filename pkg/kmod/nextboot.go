@@ -65,14 +65,13 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	}
 	h.nextKernel(sources, &next)
 
-	nh := *h // with the next boot's arguments and sysctls
-	nh.problems = slices.Clip(h.problems)
+	nh := h.copy()  // with the next boot's arguments and sysctls
 	if !h.builtin { // no file and no sysctl decides about built-in code
 		h.nextWithoutRun(m, now, &next)
 	}
 	nh.nextArguments(sources, &next)
 	if h.locked != nil && !h.modulesDisabled && now.loadsLate() {
-		next.Pending, next.Known = append(next.Pending, *h.locked), false
+		next.pend(*h.locked, false)
 	}
 	if h.otherDeployment(sources) {
 		next.doubt(sources.Entries[0].File, "is the default, another deployment of OSTree, which has an /etc of its own")
@@ -85,7 +84,7 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 		return e.File == procCmdline && (e.Cause == CauseDeniedByKernel || e.Cause == CauseLoadingDisabled)
 	}
 	if changes != nil && !slices.ContainsFunc(now.boot.Decision.Evidence, refused) {
-		next.Pending, next.Known = append(next.Pending, *changes), false
+		next.pend(*changes, false)
 	}
 	if !h.builtin {
 		h.nextRoot(sources, &next)
@@ -96,7 +95,7 @@ func (h *host) nextBoot(m Module, now replayed) NextBoot {
 	}
 	next.Pending = next.Pending[:min(len(next.Pending), maxPending)]
 	if len(next.Pending) > 0 && next.Known {
-		r := replay(&nh, m)
+		r := replay(nh, m)
 		next.Autoload, next.BootLoad = r.autoload, r.boot
 		now = r
 	}
@@ -111,9 +110,9 @@ func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
 	if h.builtin || !slices.ContainsFunc(slices.Collect(maps.Keys(h.states)), func(name string) bool { return name != h.target && h.states[name] == StateLoaded }) {
 		return
 	}
-	fresh := *h
-	fresh.nothingLoaded, fresh.problems = true, slices.Clip(h.problems)
-	then := replay(&fresh, m)
+	fresh := h.copy()
+	fresh.nothingLoaded = true
+	then := replay(fresh, m)
 	next.stops(then)
 	for _, d := range [][2]Decision{{now.boot.Decision, then.boot.Decision}, {now.autoload, then.autoload}} {
 		if !next.Known || d[0].Allowed == d[1].Allowed || len(d[1].Evidence) == 0 {
@@ -121,17 +120,24 @@ func (h *host) nextFromNothing(m Module, now replayed, next *NextBoot) {
 		}
 		e := d[1].Evidence[0]
 		e.Effect, e.Cause = strings.TrimPrefix(e.Effect+"; what is loaded now may not be so at the next boot", "; "), CauseNone
-		next.Pending = append(next.Pending, e)
-		if next.Known = d[1].Cause == CauseDeniedByKernel; next.Known {
+		if next.pend(e, d[1].Cause == CauseDeniedByKernel); next.Known {
 			next.Autoload, next.BootLoad = then.autoload, then.boot
 		}
 		return
 	}
 }
 
+// pend adds what the next boot may have, and says whether it surely has it.
+func (next *NextBoot) pend(e Evidence, known bool) {
+	if !slices.Contains(next.Pending, e) {
+		next.Pending = append(next.Pending, e)
+	}
+	next.Known = next.Known && known
+}
+
 // doubt: because of a file, the next boot is not known.
 func (next *NextBoot) doubt(file, effect string) {
-	next.Pending, next.Known = append(next.Pending, Evidence{File: printableName(file), Effect: effect}), false
+	next.pend(Evidence{File: printableName(file), Effect: effect}, false)
 }
 
 // stops adds what stops the module in a boot that may come.
@@ -151,18 +157,14 @@ func (r replayed) loadsLate() bool {
 func (h *host) nextArguments(s bootloader.Sources, next *NextBoot) {
 	const notNow = "is not among this boot's arguments"
 	now := h.relevant(bootloader.AppendArguments(nil, h.cmdline, procCmdline, 1))
-	add := func(a bootloader.Argument, effect string) {
-		e := source{file: printableName(a.File), line: a.Line, text: a.Token}.evidence(CauseNone, effect)
-		if !slices.Contains(next.Pending, e) {
-			next.Pending = append(next.Pending, e)
-		}
+	add := func(a bootloader.Argument, effect string, known bool) {
+		next.pend(source{file: printableName(a.File), line: a.Line, text: a.Token}.evidence(CauseNone, effect), known)
 	}
 	sure := s.Sure || s.Complete && h.agree(s)
 	for i, entry := range s.Entries {
 		arguments, missing, known := s.Arguments(entry)
 		if missing != "" && !h.builtin {
-			add(bootloader.Argument{Token: missing, File: entry.File, Line: entry.Line()}, "is set in no file that was read")
-			next.Known = false
+			add(bootloader.Argument{Token: missing, File: entry.File, Line: entry.Line()}, "is set in no file that was read", false)
 		}
 		if !known {
 			continue
@@ -171,20 +173,17 @@ func (h *host) nextArguments(s bootloader.Sources, next *NextBoot) {
 		differs := false
 		for key, a := range ordered(then) {
 			if a.Maybe {
-				add(a, "is an argument of GRUB's under a condition")
-				next.Known = false
+				add(a, "is an argument of GRUB's under a condition", false)
 			} else if _, ok := now[key]; !ok {
-				add(a, notNow)
 				differs = true
 				// Some versions of dracut make a file in /run of it.
-				next.Known = next.Known && !strings.HasPrefix(key, "rd") && h.insists(key) && (!strings.HasPrefix(key, "sysctl.") || h.takesSysctls(entry))
+				add(a, notNow, !strings.HasPrefix(key, "rd") && h.insists(key) && (!strings.HasPrefix(key, "sysctl.") || h.takesSysctls(entry)))
 			}
 		}
 		for key, a := range ordered(now) {
 			if _, ok := then[key]; !ok && !strings.HasPrefix(key, "rd") {
-				add(bootloader.Argument{File: entry.File, Line: entry.Line()}, "does not have the argument "+printable(a.Token)+" of this boot")
+				add(bootloader.Argument{File: entry.File, Line: entry.Line()}, "does not have the argument "+printable(a.Token)+" of this boot", signedOnlyToken(key) == "") // it may insist without that
 				differs = true
-				next.Known = next.Known && signedOnlyToken(key) == "" // it may insist without that
 			}
 		}
 		switch {
@@ -197,16 +196,14 @@ func (h *host) nextArguments(s bootloader.Sources, next *NextBoot) {
 	hints := h.relevant(s.Hints)
 	for key, a := range ordered(now) {
 		if _, ok := hints[key]; !ok && len(s.Entries) == 0 && s.Elsewhere != "" {
-			add(bootloader.Argument{File: s.Elsewhere}, "does not have the argument "+printable(a.Token)+" of this boot")
-			next.Known = false
+			add(bootloader.Argument{File: s.Elsewhere}, "does not have the argument "+printable(a.Token)+" of this boot", false)
 		}
 	}
 	for key, a := range ordered(hints) {
 		if _, ok := now[key]; !ok {
-			add(a, notNow)
 			// Only what the boot loader has counts, until its configuration is
 			// written again.
-			next.Known = next.Known && sure
+			add(a, notNow, sure)
 		}
 	}
 }
@@ -228,8 +225,7 @@ func (h *host) nextEFI(now replayed, next *NextBoot) {
 	kept := relevant(h.efiArguments(systemd), efiOptions)
 	for key, a := range ordered(kept) {
 		if !strings.HasPrefix(key, "modules_load") {
-			next.Pending = append(next.Pending, source{file: a.File, line: 1, text: a.Token}.evidence(CauseNone, "is added by the firmware (see \"bootctl systemd-efi-options\"): what systemd starts with it is not known"))
-			next.Known = false
+			next.pend(source{file: a.File, line: 1, text: a.Token}.evidence(CauseNone, "is added by the firmware (see \"bootctl systemd-efi-options\"): what systemd starts with it is not known"), false)
 		}
 	}
 	data, err := h.sys.ReadFile("firmware/efi/efivars/" + efiVariable)
@@ -394,10 +390,7 @@ func (h *host) nextSysctls(m Module, now replayed, next *NextBoot) {
 			list = parseSysctl(list, f.path, f.data, systemd)
 		}
 	}
-	pend := func(s sysctlLine, effect string) {
-		next.Pending = append(next.Pending, s.evidence(CauseNone, effect))
-		next.Known = next.Known && !strings.HasPrefix(s.file, "/run/")
-	}
+	lasts := func(s sysctlLine) bool { return !strings.HasPrefix(s.file, "/run/") }
 	writes := h.sysctlWrites(list, "kernel/modules_disabled")
 	at := slices.IndexFunc(writes, func(s sysctlLine) bool { return isOne(s.value) })
 	if at >= 0 {
@@ -405,9 +398,7 @@ func (h *host) nextSysctls(m Module, now replayed, next *NextBoot) {
 	}
 	switch {
 	case at >= 0 && !h.modulesDisabled:
-		known := next.Known && !now.loadsLate()
-		pend(writes[at], "is not in force in this boot; it switches module loading off after modules-load.d was read")
-		next.Known = next.Known || known
+		next.pend(writes[at].evidence(CauseNone, "is not in force in this boot; it switches module loading off after modules-load.d was read"), lasts(writes[at]) || !now.loadsLate())
 		h.modulesDisabled = true
 	case at < 0 && h.modulesDisabled && noModuleToken(h.cmdline) == "":
 		h.nextWithModules(m, next)
@@ -415,14 +406,14 @@ func (h *host) nextSysctls(m Module, now replayed, next *NextBoot) {
 	if writes := h.sysctlWrites(list, "kernel/modprobe"); len(writes) > 0 {
 		s := writes[len(writes)-1]
 		if h.helperName != nil && *h.helperName != s.value {
-			pend(s, "is not in force in this boot")
+			next.pend(s.evidence(CauseNone, "is not in force in this boot"), lasts(s))
 			h.helper = h.helperNamed(s.value, s.evidence(CauseLoadingDisabled, ""))
 		}
 	}
 	// What this one takes, no write gives back.
 	if writes := h.sysctlWrites(list, helperSet); len(writes) > 0 && h.helper.isModprobe != AnswerFalse {
 		if s := writes[len(writes)-1]; confines(s.value) {
-			pend(s, confinesEffect)
+			next.pend(s.evidence(CauseNone, confinesEffect), lasts(s))
 			h.helper = loader{AnswerFalse, s.evidence(CauseLoadingDisabled, confinesEffect)}
 		}
 	}
@@ -431,11 +422,10 @@ func (h *host) nextSysctls(m Module, now replayed, next *NextBoot) {
 // nextWithModules: no file says what has switched module loading off. Without it, a
 // unit may load the module.
 func (h *host) nextWithModules(m Module, next *NextBoot) {
-	other := *h
-	other.modulesDisabled, other.problems = false, slices.Clip(h.problems)
-	if replay(&other, m).boot.Requested != replay(h, m).boot.Requested {
-		next.Known = false
-		next.Pending = append(next.Pending, Evidence{File: modulesDisabledFile, Line: 1, Text: "1", Effect: "is in force, and no file of sysctl.d sets it"})
+	other := h.copy()
+	other.modulesDisabled = false
+	if replay(other, m).boot.Requested != replay(h, m).boot.Requested {
+		next.pend(Evidence{File: modulesDisabledFile, Line: 1, Text: "1", Effect: "is in force, and no file of sysctl.d sets it"}, false)
 	}
 }
 
@@ -456,18 +446,15 @@ func helperArgument(line string) Evidence {
 // nextKernel looks for the kernel of the next boot, if that decides: its index has no
 // such module, or it has the module, and the running kernel's has not.
 func (h *host) nextKernel(s bootloader.Sources, next *NextBoot) {
-	release, dir, chosen := "", "", false
-	switch {
-	case s.Sure:
+	release, dir, chosen, ostree := "", "", s.Sure, false
+	if s.Sure {
 		release, dir = h.entryKernel(s.Entries[0])
-		chosen = true
+		ostree = s.Entries[0].OSTree()
+		if strings.HasPrefix(release, "0-rescue") && !h.builtin {
+			next.doubt(s.Entries[0].File, "is the default, a rescue kernel: which release it is is not known")
+		}
 	}
-	if s.Sure && strings.HasPrefix(release, "0-rescue") && !h.builtin {
-		next.doubt(s.Entries[0].File, "is the default, a rescue kernel: which release it is is not known")
-	}
-	switch ostree := s.Sure && s.Entries[0].OSTree(); {
-	case bootloader.IsRelease(release) || s.Staged || ostree:
-	default: // the default kernel's file does not have its release in its name
+	if !bootloader.IsRelease(release) && !s.Staged && !ostree { // the default kernel's file does not have its release in its name
 		chosen = false
 		release = h.newestKernel()
 		dir = moduleDir(release)
@@ -480,7 +467,7 @@ func (h *host) nextKernel(s bootloader.Sources, next *NextBoot) {
 	switch {
 	case has == AnswerTrue && h.state == StateAbsent && !h.replaced:
 		by.Effect = fmt.Sprintf("lists %s, and the next boot may bring this kernel", h.target)
-		next.Pending, next.Known = append(next.Pending, by), false
+		next.pend(by, false)
 	case release == h.kern.Release:
 		// Not this boot's deployment, or another way to it.
 	case has == AnswerFalse, has == AnswerUnknown && chosen && bootloader.IsRelease(release):
@@ -515,7 +502,7 @@ func (h *host) anyKernel(s bootloader.Sources, next *NextBoot) {
 				which = fmt.Sprintf("the default of GRUB, %q,", printable(name))
 			}
 			by.Effect = fmt.Sprintf("%s %s, and %s may be this kernel", verb, h.target, which)
-			next.Pending, next.Known = append(next.Pending, by), false
+			next.pend(by, false)
 		}
 	}
 }
@@ -655,29 +642,27 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 	if len(files) == 0 {
 		return
 	}
-	other := *h
+	other := h.copy()
 	other.Tree = h.Checked(func(name string) error {
 		if h.leavesDisk(name) {
 			return fs.ErrNotExist
 		}
 		return nil
 	})
-	other.problems = slices.Clip(h.problems)
 	other.notes = nil
 	other.gatherConfigs()
 	other.gatherUnits()
-	then := replay(&other, m)
+	then := replay(other, m)
 	next.stops(then)
 	if then.autoload.Allowed == now.autoload.Allowed && then.boot.Requested == now.boot.Requested && then.boot.Decision.Allowed == now.boot.Decision.Allowed {
 		return
 	}
-	next.Known = false
 	for _, file := range files {
 		effect := "is gone at the next boot, unless something creates it again"
 		if !volatile(file) {
 			effect = "leads to what " + effect
 		}
-		next.Pending = append(next.Pending, Evidence{File: file, Effect: effect})
+		next.pend(Evidence{File: file, Effect: effect}, false)
 	}
 }
 
