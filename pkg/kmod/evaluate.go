@@ -39,10 +39,13 @@ type evaluation struct {
 	callers []decided
 	stops   []Evidence
 
-	byName       Decision
-	autoload     Decision
-	autoloadIPv6 Decision
-	boot         BootLoad
+	answers
+}
+
+// answers are those by caller.
+type answers struct {
+	byName, autoload, autoloadIPv6 Decision
+	boot                           BootLoad
 }
 
 // evaluate answers for the callers that systemd has no part in.
@@ -122,15 +125,15 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 	h := ev.host
 	if h.builtin {
 		if e := h.initRefused(); e != nil {
-			return Decision{Allowed: AnswerFalse, Cause: e.Cause, Evidence: []Evidence{*e}}
+			return decision(AnswerFalse, []Evidence{*e})
 		}
-		return Decision{Allowed: AnswerTrue, Evidence: []Evidence{h.builtinBy}}
+		return decision(AnswerTrue, []Evidence{h.builtinBy})
 	}
 	if len(names) == 0 {
-		return Decision{Allowed: AnswerFalse, Cause: CauseMissing, Evidence: []Evidence{{
+		return decision(AnswerFalse, []Evidence{{
 			File: path.Join(h.moddir, indexAliases), Cause: CauseMissing,
 			Effect: "no protocol alias is known for " + ev.mod.Name + ", so no program's request loads it",
-		}}}
+		}})
 	}
 	kern := h.newKernel()
 	run(kern)
@@ -178,8 +181,13 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 		ev.stops = append(ev.stops, blockers...)
 	}
 	ev.doubt(&d)
-	d.Evidence = tidy(d.Evidence, d.Allowed)
-	if d.Allowed != AnswerTrue && len(d.Evidence) > 0 {
+	return decision(d.Allowed, d.Evidence)
+}
+
+// decision is an answer with the evidence in lists. What comes first is its cause.
+func decision(allowed Answer, lists ...[]Evidence) Decision {
+	d := Decision{Allowed: allowed, Evidence: tidy(allowed, lists...)}
+	if allowed != AnswerTrue && len(d.Evidence) > 0 {
 		d.Cause = d.Evidence[0].Cause
 	}
 	return d
@@ -234,15 +242,14 @@ func (ev *evaluation) mayBeHidden(file string) bool {
 
 // tidy sorts evidence by the order in which the mechanisms act and drops
 // repetitions. For an unknown answer, what makes it unknown comes first.
-func tidy(list []Evidence, allowed Answer) []Evidence {
+func tidy(allowed Answer, lists ...[]Evidence) []Evidence {
 	rank := func(e Evidence) int {
-		switch {
-		case allowed == AnswerUnknown && e.Cause != CauseNone && !e.Cause.Before(CauseCustomInstall):
+		if allowed == AnswerUnknown && e.Cause != CauseNone && !e.Cause.Before(CauseCustomInstall) {
 			return -e.Cause.rank()
 		}
 		return e.Cause.rank()
 	}
-	list = slices.Clone(list)
+	list := slices.Concat(lists...)
 	slices.SortStableFunc(list, func(a, b Evidence) int { return cmp.Compare(rank(a), rank(b)) })
 	var out []Evidence
 	seen := map[Evidence]bool{}

@@ -82,9 +82,8 @@ func inspect(ctx context.Context, files hostFiles, opts Options, m Module) *Insp
 
 // replayed is what the tools would do, merged over the versions in question.
 type replayed struct {
-	byName, autoload, autoloadIPv6 Decision
-	boot                           BootLoad
-	emptied                        []Evidence
+	answers
+	emptied []Evidence
 	// last is the evaluation under the last version.
 	last *evaluation
 }
@@ -97,18 +96,16 @@ func replay(h *host, m Module) replayed {
 		r.last = nil // one at a time: each holds all rules
 		ev := h.evaluate(m, kmod)
 		r.last = ev
-		if i == 0 {
-			r.byName, r.autoload, r.autoloadIPv6 = ev.byName, ev.autoload, ev.autoloadIPv6
-		} else {
-			r.byName = merge(r.byName, ev.byName)
-			r.autoload = merge(r.autoload, ev.autoload)
-			r.autoloadIPv6 = merge(r.autoloadIPv6, ev.autoloadIPv6)
-		}
 		for j, systemd := range h.systemds {
-			if ev.evaluateBoot(systemd); i == 0 && j == 0 {
-				r.boot = ev.boot
-			} else {
+			switch ev.evaluateBoot(systemd); {
+			case j > 0:
 				r.boot = mergeBoot(r.boot, ev.boot)
+			case i > 0:
+				r.answers = answers{
+					merge(r.byName, ev.byName), merge(r.autoload, ev.autoload), merge(r.autoloadIPv6, ev.autoloadIPv6), mergeBoot(r.boot, ev.boot),
+				}
+			default:
+				r.answers = ev.answers
 			}
 		}
 		r.emptied = append(r.emptied, ev.explainEmptied()...)
@@ -147,21 +144,16 @@ func (h *host) takenNames() (names []string) {
 func merge(a, b Decision) Decision {
 	if a.Allowed == b.Allowed {
 		// The later version's reasons are as good as the earlier one's.
-		b.Evidence = tidy(append(slices.Clone(b.Evidence), a.Evidence...), b.Allowed)
-		if len(b.Evidence) > 0 && b.Allowed != AnswerTrue {
-			b.Cause = b.Evidence[0].Cause
-		}
-		return b
+		return decision(b.Allowed, b.Evidence, a.Evidence)
 	}
-	evidence := tidy(append(slices.Clone(a.Evidence), b.Evidence...), AnswerFalse)
-	return Decision{Allowed: AnswerUnknown, Cause: CauseVersionsDiffer, Evidence: evidence}
+	return Decision{Allowed: AnswerUnknown, Cause: CauseVersionsDiffer, Evidence: tidy(AnswerFalse, a.Evidence, b.Evidence)}
 }
 
 func mergeBoot(a, b BootLoad) BootLoad {
 	out := b
 	out.Decision = merge(a.Decision, b.Decision)
-	out.LoadedBy = tidy(append(slices.Clone(a.LoadedBy), b.LoadedBy...), AnswerTrue)
-	out.RequestedBy = tidy(append(slices.Clone(a.RequestedBy), b.RequestedBy...), AnswerTrue)
+	out.LoadedBy = tidy(AnswerTrue, a.LoadedBy, b.LoadedBy)
+	out.RequestedBy = tidy(AnswerTrue, a.RequestedBy, b.RequestedBy)
 	if a.Requested != b.Requested {
 		out.Requested = AnswerUnknown
 	}

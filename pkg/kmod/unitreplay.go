@@ -20,14 +20,13 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 	case AnswerFalse:
 		boot.NotRun = &h.loadUnit.by
 		list := slices.DeleteFunc(slices.Clone(boot.Decision.Evidence), func(e Evidence) bool { return !e.Cause.Before(CauseUnit) })
-		boot.Decision = Decision{Allowed: AnswerFalse, Evidence: tidy(slices.Concat(list, []Evidence{h.loadUnit.by}, h.loadUnit.also), AnswerFalse)}
-		boot.Decision.Cause = boot.Decision.Evidence[0].Cause
+		boot.Decision = decision(AnswerFalse, list, []Evidence{h.loadUnit.by}, h.loadUnit.also)
 	case AnswerUnknown:
 		if h.unitsErr == nil {
 			boot.NotRun = &h.loadUnit.by
 		}
 		if boot.Decision.Allowed == AnswerTrue {
-			boot.Decision = Decision{Allowed: AnswerUnknown, Cause: h.loadUnit.by.Cause, Evidence: []Evidence{h.loadUnit.by}}
+			boot.Decision = decision(AnswerUnknown, []Evidence{h.loadUnit.by})
 		}
 	}
 	loaded, unsure, removed := ev.replayUnits(&boot)
@@ -54,8 +53,7 @@ func (ev *evaluation) withUnits(boot BootLoad) BootLoad {
 		boot.Requested = AnswerUnknown
 	}
 	boot.RequestedBy = append(boot.RequestedBy, unsure...)
-	boot.Decision = Decision{Allowed: AnswerUnknown, Evidence: tidy(append(slices.Clone(boot.Decision.Evidence), unsure...), AnswerUnknown)}
-	boot.Decision.Cause = boot.Decision.Evidence[0].Cause
+	boot.Decision = decision(AnswerUnknown, boot.Decision.Evidence, unsure)
 	return boot
 }
 
@@ -146,7 +144,7 @@ func (ev *evaluation) replayUnits(boot *BootLoad) (loaded bool, unsure []Evidenc
 			}
 			boot.Requested, loaded = AnswerTrue, true
 			boot.RequestedBy = append(boot.RequestedBy, e)
-			boot.Decision = Decision{Allowed: AnswerTrue, Evidence: []Evidence{e}}
+			boot.Decision = decision(AnswerTrue, []Evidence{e})
 		case kern.inserted[h.target], len(kern.unsure) > 0,
 			effect == commandUnknown && (c.doubt == notRun || strings.Contains(text, h.target)):
 			if c.doubt == "" {
