@@ -12,37 +12,51 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
 )
 
-// findings collects what is worth a warning besides the answers.
-func (ev *evaluation) findings() []Finding {
-	var list []Finding
-	list = append(list, ev.incomplete()...)
-	list = append(list, ev.conflicts()...)
-	list = append(list, ev.unusedDirectives()...)
-	list = append(list, ev.unusedRequests()...)
-	list = append(list, ev.unusedTokens()...)
-	return list
+// findings are what is worth a warning besides the answers, the first ones if there are
+// very many.
+type findings []Finding
+
+func (f *findings) full() bool { return len(*f) > maxListed }
+
+func (f *findings) add(kind FindingKind, message string, evidence ...Evidence) {
+	if !f.full() {
+		*f = append(*f, Finding{Kind: kind, Evidence: evidence, Message: message})
+	}
+}
+
+// unused adds a line that seems meant for the module and does nothing.
+func (f *findings) unused(line source, why string) {
+	e := line.evidence(CauseNone, "has no effect: "+why)
+	f.add(FindingUnused, fmt.Sprintf("%s: \"%s\" %s", e.Place(), e.Text, e.Effect), e)
+}
+
+func (ev *evaluation) findings() (f findings) {
+	ev.incomplete(&f)
+	ev.conflicts(&f)
+	ev.unusedDirectives(&f)
+	ev.unusedRequests(&f)
+	ev.unusedTokens(&f)
+	return f
 }
 
 // incomplete lists what was skipped because of what it is, not because of who
 // reads it.
-func (ev *evaluation) incomplete() []Finding {
-	var list []Finding
+func (ev *evaluation) incomplete(f *findings) {
 	add := func(file string, err error) {
-		if err == nil || len(list) > maxListed {
+		if err == nil {
 			return
 		}
-		f := Finding{Kind: FindingIncomplete, Evidence: []Evidence{{File: file, Effect: hostroot.Bare(err).Error(), Cause: CauseUnreadable}}}
+		why := hostroot.Bare(err).Error()
+		message := file + " could not be read: " + why
 		switch {
 		case errors.Is(err, hostroot.ErrNotRegular):
-			f.Message = fmt.Sprintf("%s is not a regular file and was not opened; modprobe and systemd would open it, and may block forever", file)
+			message = file + " is not a regular file and was not opened; modprobe and systemd would open it, and may block forever"
 		case errors.Is(err, hostroot.ErrTooLarge):
-			f.Message = fmt.Sprintf("%s is too large to be read", file)
+			message = file + " is too large to be read"
 		case errors.Is(err, errTooMuch):
-			f.Message = fmt.Sprintf("%s was not read to the end: with the directories that add to it, it has more than any real configuration", file)
-		default:
-			f.Message = fmt.Sprintf("%s could not be read: %s", file, hostroot.Bare(err).Error())
+			message = file + " was not read to the end: with the directories that add to it, it has more than any real configuration"
 		}
-		list = append(list, f)
+		f.add(FindingIncomplete, message, Evidence{File: file, Effect: why, Cause: CauseUnreadable})
 	}
 	for _, set := range []configSet{ev.modprobeSet, ev.loadSet} {
 		for _, d := range set.dirErrs {
@@ -53,53 +67,39 @@ func (ev *evaluation) incomplete() []Finding {
 		}
 	}
 	for _, e := range ev.host.problems {
-		list = append(list, Finding{Kind: FindingIncomplete, Evidence: []Evidence{e}, Message: e.File + " " + e.Effect})
+		f.add(FindingIncomplete, e.File+" "+e.Effect, e)
 	}
-	return list
 }
 
 // conflicts names the line that stops the module although another line asks
 // for it.
-func (ev *evaluation) conflicts() []Finding {
+func (ev *evaluation) conflicts(f *findings) {
 	boot := ev.boot
 	if boot.Requested != AnswerTrue || boot.Allowed == AnswerTrue {
-		return nil
+		return
 	}
 	for _, stop := range boot.Evidence {
-		if stop.Cause != CauseBlacklist && stop.Cause != CauseInstall && stop.Cause != CauseAlias && stop.Cause != CauseDeniedByKernel {
-			continue
+		// Without a line there is no file that could be edited.
+		if stop.Line > 0 && slices.Contains([]Cause{CauseBlacklist, CauseInstall, CauseAlias, CauseDeniedByKernel}, stop.Cause) {
+			ask := boot.RequestedBy[0]
+			f.add(FindingConflict, fmt.Sprintf("%s (\"%s\") disables %s, although %s (\"%s\") asks for it at boot",
+				stop.Place(), stop.Text, ev.mod.Name, ask.Place(), ask.Text), stop, ask)
+			return
 		}
-		if stop.Line == 0 {
-			continue // no line, so no file that could be edited
-		}
-		ask := boot.RequestedBy[0]
-		return []Finding{{
-			Kind:     FindingConflict,
-			Evidence: []Evidence{stop, ask},
-			Message: fmt.Sprintf("%s (\"%s\") disables %s, although %s (\"%s\") asks for it at boot",
-				stop.Place(), stop.Text, ev.mod.Name, ask.Place(), ask.Text),
-		}}
 	}
-	return nil
-}
-
-func unused(e Evidence, why string) Finding {
-	e.Effect = "has no effect: " + why
-	return Finding{Kind: FindingUnused, Evidence: []Evidence{e}, Message: fmt.Sprintf("%s: \"%s\" has no effect: %s", e.Place(), e.Text, why)}
 }
 
 // unusedDirectives looks for lines of modprobe.d that seem meant for the module
 // and do nothing.
-func (ev *evaluation) unusedDirectives() []Finding {
-	var list []Finding
-	for _, l := range ev.cfg.ignored {
-		if why, ok := ev.whyIgnored(l.text); ok && len(list) <= maxListed {
-			list = append(list, unused(l.evidence(CauseNone, ""), why))
+func (ev *evaluation) unusedDirectives(f *findings) {
+	for _, line := range ev.cfg.ignored {
+		if why, ok := ev.whyIgnored(line.text); ok {
+			f.unused(line, why)
 		}
 	}
-	named := func(src source, name string) {
-		if why, ok := ev.whyMissed(name); ok && len(list) <= maxListed {
-			list = append(list, unused(src.evidence(CauseNone, ""), why))
+	named := func(line source, name string) {
+		if why, ok := ev.whyMissed(name); ok {
+			f.unused(line, why)
 		}
 	}
 	for _, b := range ev.cfg.blacklists {
@@ -111,17 +111,16 @@ func (ev *evaluation) unusedDirectives() []Finding {
 		named(c.source, c.pattern)
 	}
 	byPath := ev.modprobeSet.byPath()
-	for _, f := range ev.modprobeSet.shadowed {
-		if by := byPath[f.shadowedBy]; by != nil && len(list) <= maxListed {
-			list = append(list, ev.shadowed(f, by)...)
+	for _, file := range ev.modprobeSet.shadowed {
+		if by := byPath[file.shadowedBy]; by != nil {
+			ev.shadowed(f, file, by)
 		}
 	}
-	for _, f := range ev.modprobeSet.strays {
-		if len(list) <= maxListed && straysFor(ev.mod.Name, f.name) {
-			list = append(list, ev.unread(f, &policy{}, notConf)...)
+	for _, file := range ev.modprobeSet.strays {
+		if straysFor(ev.mod.Name, file.name) {
+			ev.unread(f, file, &policy{}, notConf)
 		}
 	}
-	return list
 }
 
 // whyIgnored explains a line that libkmod calls bad, if it seems meant for the
@@ -215,13 +214,12 @@ func nearly(a, b string) bool {
 // shadowed reports directives for the module in a file that another file of the
 // same name replaces. An empty file of the same name turns it off on purpose, and
 // needs no warning.
-func (ev *evaluation) shadowed(f configFile, by *configFile) []Finding {
+func (ev *evaluation) shadowed(f *findings, file configFile, by *configFile) {
 	hiding := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
-	hiding.parseModprobeFile(f.shadowedBy, by.data)
-	if len(hiding.blacklists)+len(hiding.installs)+len(hiding.aliases)+len(hiding.softdeps)+len(hiding.ignored)+hiding.others == 0 {
-		return nil
+	hiding.parseModprobeFile(file.shadowedBy, by.data)
+	if len(hiding.blacklists)+len(hiding.installs)+len(hiding.aliases)+len(hiding.softdeps)+len(hiding.ignored)+hiding.others > 0 {
+		ev.unread(f, file, hiding, file.shadowedBy+sameName)
 	}
-	return ev.unread(f, hiding, f.shadowedBy+sameName)
 }
 
 const (
@@ -231,22 +229,21 @@ const (
 
 // unread reports the directives for the module in a file that is not read, except
 // those that the file read instead has, too.
-func (ev *evaluation) unread(f configFile, instead *policy, why string) (list []Finding) {
+func (ev *evaluation) unread(f *findings, file configFile, instead *policy, why string) {
 	hidden := &policy{kmod: ev.cfg.kmod, target: ev.mod.Name}
-	hidden.parseModprobeFile(f.path, f.data)
+	hidden.parseModprobeFile(file.path, file.data)
 	for _, b := range hidden.blacklists {
 		same := func(o blacklistRule) bool { return o.name == b.name }
-		if b.name == ev.mod.Name && len(list) <= maxListed && ev.host.spend(len(instead.blacklists)) && !slices.ContainsFunc(instead.blacklists, same) {
-			list = append(list, unused(b.evidence(CauseNone, ""), why))
+		if b.name == ev.mod.Name && !f.full() && ev.host.spend(len(instead.blacklists)) && !slices.ContainsFunc(instead.blacklists, same) {
+			f.unused(b.source, why)
 		}
 	}
 	for _, c := range hidden.installs {
 		same := func(o commandRule) bool { return o.pattern == c.pattern && o.command == c.command }
-		if fnmatch.Match(c.pattern, ev.mod.Name) && len(list) <= maxListed && ev.host.spend(len(instead.installs)) && !slices.ContainsFunc(instead.installs, same) {
-			list = append(list, unused(c.evidence(CauseNone, ""), why))
+		if fnmatch.Match(c.pattern, ev.mod.Name) && !f.full() && ev.host.spend(len(instead.installs)) && !slices.ContainsFunc(instead.installs, same) {
+			f.unused(c.source, why)
 		}
 	}
-	return list
 }
 
 // straysFor reports whether a file in modprobe.d is named after the module, and is
@@ -264,18 +261,14 @@ func straysFor(target, name string) bool {
 
 // unusedRequests looks for lines of modules-load.d that seem meant for the
 // module and ask for something that does not exist.
-func (ev *evaluation) unusedRequests() []Finding {
-	var list []Finding
+func (ev *evaluation) unusedRequests(f *findings) {
 	target := ev.mod.Name
 	for _, r := range ev.requests {
-		if r.file == procCmdline || len(list) > maxListed {
+		words := strings.Fields(r.name)
+		if r.file == procCmdline || len(words) == 0 || f.full() {
 			continue
 		}
 		if _, ok := ev.asksFor(r.name); ok {
-			continue
-		}
-		words := strings.Fields(r.name)
-		if len(words) == 0 {
 			continue
 		}
 		names, _, _ := strings.Cut(r.name, "#")
@@ -283,84 +276,69 @@ func (ev *evaluation) unusedRequests() []Finding {
 		switch {
 		case len(words) == 1 && bare(words[0]) == target && strings.Contains(words[0], "#"),
 			len(words) > 1 && bare(words[0]) == target && strings.HasPrefix(words[1], "#"):
-			list = append(list, unused(r.evidence(CauseNone, ""), "a comment cannot follow a module's name here; the whole line is read as the name"))
+			f.unused(r.source, "a comment cannot follow a module's name here; the whole line is read as the name")
 		case len(each) > 1 && slices.ContainsFunc(each, func(word string) bool { return bare(word) == target }):
-			list = append(list, unused(r.evidence(CauseNone, ""), "a line here is one module's name and nothing else"))
+			f.unused(r.source, "a line here is one module's name and nothing else")
 		case len(words) == 1:
 			if why, ok := ev.whyMissed(r.name); ok {
-				list = append(list, unused(r.evidence(CauseNone, ""), why))
+				f.unused(r.source, why)
 			}
 		}
+	}
+	asks := func(l logicalLine) bool {
+		norm, ok := normalizeAlias(l.text)
+		return ok && norm == target
 	}
 	byPath := ev.loadSet.byPath()
-	for _, f := range ev.loadSet.shadowed {
-		by := byPath[f.shadowedBy]
-		if by == nil || len(modulesLoadLines(by.data, ev.systemd)) == 0 {
+	for _, file := range ev.loadSet.shadowed {
+		by := byPath[file.shadowedBy]
+		if by == nil {
 			continue
 		}
-		has := func(data []byte) (logicalLine, bool) {
-			for _, l := range modulesLoadLines(data, ev.systemd) {
-				if norm, ok := normalizeAlias(l.text); ok && norm == target {
-					return l, true
-				}
-			}
-			return logicalLine{}, false
-		}
-		if _, ok := has(by.data); ok {
-			continue
-		}
-		if l, ok := has(f.data); ok {
-			e := Evidence{File: f.path, Line: l.number, Text: printable(l.text)}
-			list = append(list, unused(e, f.shadowedBy+sameName))
+		instead, lines := modulesLoadLines(by.data, ev.systemd), modulesLoadLines(file.data, ev.systemd)
+		if at := slices.IndexFunc(lines, asks); at >= 0 && len(instead) > 0 && !slices.ContainsFunc(instead, asks) {
+			f.unused(source{file: file.path, line: lines[at].number, text: lines[at].text}, file.shadowedBy+sameName)
 		}
 	}
-	for _, f := range ev.loadSet.strays {
-		if strings.Contains(f.name, target) && path.Ext(f.name) == "" {
-			list = append(list, unused(Evidence{File: f.path, Text: printable(f.name)}, notConf))
+	for _, file := range ev.loadSet.strays {
+		if strings.Contains(file.name, target) && path.Ext(file.name) == "" {
+			f.unused(source{file: file.path, text: file.name}, notConf)
 		}
 	}
-	return list
 }
 
 // unusedTokens looks for words of the kernel command line that seem meant for
 // the module and do nothing.
-func (ev *evaluation) unusedTokens() []Finding {
+func (ev *evaluation) unusedTokens(f *findings) {
 	target := ev.mod.Name
-	var list []Finding
 	for tok := range kernelarg.Tokens(ev.host.cmdline) {
-		e := Evidence{File: procCmdline, Line: 1, Text: printable(tok)}
+		line := source{file: procCmdline, line: 1, text: tok}
 		key, value, ok := strings.Cut(strings.Trim(tok, `"'`), "=")
 		if !ok || !slices.ContainsFunc(strings.Split(value, ","), func(s string) bool { return bare(s) == target }) {
 			continue
 		}
 		plain := strings.ReplaceAll(key, "-", "_")
-		effective := func() bool {
-			for _, b := range ev.cfg.blacklists {
-				if b.file == procCmdline && b.name == target && strings.Contains(tok, b.text) {
-					return true
-				}
-			}
-			return false
+		inForce := func(b blacklistRule) bool {
+			return b.file == procCmdline && b.name == target && strings.Contains(tok, b.text)
 		}
 		switch {
 		case key == "modprobe.blacklist":
-			if !effective() {
-				list = append(list, unused(e, "modprobe takes the names here literally, quotes and dashes included"))
+			if !slices.ContainsFunc(ev.cfg.blacklists, inForce) {
+				f.unused(line, "modprobe takes the names here literally, quotes and dashes included")
 			}
 		case plain == "module_blacklist":
 			if !deniedByKernel(ev.host.denied, target) {
-				list = append(list, unused(e, "the kernel's list in force does not name "+target))
+				f.unused(line, "the kernel's list in force does not name "+target)
 			}
 		case plain == "modprobe_blacklist", plain == "modules_blacklist", plain == "module.blacklist", plain == "blacklist", plain == "modprobe.black_list":
-			list = append(list, unused(e, "no program knows this parameter; modprobe.blacklist= and module_blacklist= exist"))
+			f.unused(line, "no program knows this parameter; modprobe.blacklist= and module_blacklist= exist")
 		case (plain == "rd.driver.blacklist" || plain == "rdblacklist") && ev.blacklistedInRun():
 			// Newer dracut turns it into a file below /run, which outlives
 			// the initial RAM disk.
 		case plain == "rd.modprobe.blacklist", plain == "rd.driver.blacklist", plain == "rdblacklist", plain == "rd.modules_load":
-			list = append(list, unused(e, "it applies to the initial RAM disk only"))
+			f.unused(line, "it applies to the initial RAM disk only")
 		}
 	}
-	return list
 }
 
 func (ev *evaluation) blacklistedInRun() bool {

@@ -70,7 +70,7 @@ func FuzzModprobeFile(f *testing.F) {
 			}
 		}
 		for _, i := range p.ignored {
-			check(i.source)
+			check(i)
 		}
 	})
 }

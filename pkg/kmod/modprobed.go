@@ -43,10 +43,6 @@ type (
 		pattern   string
 		pre, post []string
 	}
-	// ignoredLine is a line that libkmod reports as bad and skips.
-	ignoredLine struct {
-		source
-	}
 )
 
 // policy is the whole configuration in the order in which libkmod holds it:
@@ -59,8 +55,8 @@ type policy struct {
 	removes    []commandRule
 	aliases    []aliasRule
 	softdeps   []softdepRule
-	ignored    []ignoredLine
-	others     int // lines of which nothing is kept
+	ignored    []source // lines that libkmod reports as bad and skips
+	others     int      // lines of which nothing is kept
 }
 
 // without is the policy without some lines and files.
@@ -95,7 +91,7 @@ func (p *policy) parseModprobeFile(file string, data []byte) {
 		}
 		if !p.parseDirective(src, keyword, rest) {
 			if mentions(line.text, p.target) {
-				p.ignored = append(p.ignored, ignoredLine{src})
+				p.ignored = append(p.ignored, src)
 			} else {
 				p.others++
 			}
