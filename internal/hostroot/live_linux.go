@@ -22,7 +22,8 @@ var errBadListing = errors.New("its list of entries is damaged")
 // they answer.
 func Open(name string) (*Tree, error) { return openLive(name, true) }
 
-// OpenLocal is for who lives long: it never enters file systems of the network.
+// OpenLocal is Open for a long-running process: it never enters file systems of the
+// network.
 func OpenLocal(name string) (*Tree, error) { return openLive(name, false) }
 
 func openLive(name string, remote bool) (*Tree, error) {

@@ -34,7 +34,7 @@ half a line
 }
 
 // TestRemoteThatAnswers: of a file system of the network that answers, files are read as
-// any others, but not by who lives long.
+// any others, but not with OpenLocal.
 func TestRemoteThatAnswers(t *testing.T) {
 	root := t.TempDir()
 	if err := errors.Join(os.Mkdir(filepath.Join(root, "share"), 0o755), os.WriteFile(filepath.Join(root, "share/load"), []byte("x"), 0o644)); err != nil {

@@ -91,7 +91,8 @@ type host struct {
 	// along are patterns of modules that modprobe.d has the target brought along with, and
 	// started the units that scripts and udev start.
 	along, started []string
-	// called has the names in scripts that were followed, to which depth, and in vain.
+	// called has the names in scripts that were followed without finding the target, and to
+	// which depth.
 	called map[string]int
 	// askedArguments are arguments that conditions of these units ask for.
 	askedArguments []string
