@@ -105,7 +105,7 @@ func proveStreams(ctx context.Context, e *env) error {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.Canceled): // no answer
 		return stopped(result.StageSend, err, "send on stream %d of %d", streams, streams)
-	case err != unix.EINVAL:
+	case !errors.Is(err, unix.EINVAL):
 		return wrong("sending on stream %d of %d gave %v, not EINVAL", streams, streams, err)
 	}
 	return a.shutdown(ctx)

@@ -86,8 +86,7 @@ func TestBootedOtherwise(t *testing.T) {
 	}
 }
 
-// TestGrowth and TestInterleavingLate are in the package, to reach what one probe
-// consists of.
+// TestGrowth and TestSteps are in the package, to reach what one probe consists of.
 func TestGrowth(t *testing.T) {
 	t.Parallel()
 	args := []string{"-test.run=^TestGrowth$", "-test.timeout=30m"}
@@ -97,7 +96,9 @@ func TestGrowth(t *testing.T) {
 	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", args...)
 }
 
-func TestInterleavingLate(t *testing.T) {
+// TestSteps are the checks' steps on a machine that comes too late to them.
+func TestSteps(t *testing.T) {
 	t.Parallel()
-	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe", "-test.run=^TestInterleavingLate$")
+	boot(t, guest.Config{}).RunGoTest(t.Context(), t, "github.com/sctp-agent/sctp-agent/pkg/probe",
+		"-test.run=^Test(InterleavingLate|DeadlineAnywhere|GivenUpBeforeItIsSent)$")
 }
