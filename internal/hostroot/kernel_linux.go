@@ -32,6 +32,12 @@ func (k *Kernel) Close() error {
 	return k.dir.Close()
 }
 
+// IsProc reports whether it is the running kernel's procfs.
+func (k *Kernel) IsProc() bool {
+	var st unix.Statfs_t
+	return k.err == nil && unix.Fstatfs(int(k.dir.Fd()), &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
+}
+
 // Stat describes a file, by its name relative to the directory.
 func (k *Kernel) Stat(name string) (Info, error) {
 	if k.err != nil {

@@ -217,7 +217,7 @@ func (ev *evaluation) doubt(d *Decision) {
 			case CauseDeniedByKernel, CauseLoadingDisabled:
 				return
 			case CauseMissing:
-				if len(ev.host.problems) == 0 {
+				if len(ev.host.problems) == 0 || e.File == ProcModules {
 					return
 				}
 			case CauseBlacklist:
@@ -364,6 +364,7 @@ func (ev *evaluation) explainKernel() []Evidence {
 	names := []string{h.target}
 	file, err := h.file, h.fileErr
 	switch {
+	case h.noModules: // which kernelRefusals has
 	case file == "":
 		if x := h.index(indexDep); x.err == nil || hostroot.Absent(x.err) {
 			list = append(list, h.noModule())

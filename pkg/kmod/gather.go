@@ -25,6 +25,8 @@ func gather(ctx context.Context, files hostFiles, opts Options, m Module) *host 
 	} else {
 		h.moddir = moduleDir(h.kern.Release)
 	}
+	// What is asked for on request only may be compiled in without a trace in /sys.
+	h.noModules = !m.OnRequest && !files.takesModules()
 	h.readKernelPolicy()
 	h.release = readOSRelease(h.Tree)
 	h.userland = h.readUserland()

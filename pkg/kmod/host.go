@@ -47,6 +47,8 @@ type host struct {
 	// noModuleDir: there is no directory for this kernel's modules; replaced:
 	// there is one of another kernel's.
 	noModuleDir, replaced bool
+	// noModules: this kernel takes none.
+	noModules bool
 	// builtin: the target is compiled into the kernel; builtinBy is the evidence.
 	builtin   bool
 	builtinBy Evidence

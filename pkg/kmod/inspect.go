@@ -124,7 +124,7 @@ func conclude(h *host, r replayed) *Inspection {
 	if h.fileErr == nil {
 		ins.Path = h.file
 	}
-	if ins.State == StateAbsent && len(h.problems) > 0 {
+	if ins.State == StateAbsent && len(h.problems) > 0 && !h.noModules {
 		ins.State = StateUnknown
 	}
 	ins.bound()

@@ -8,6 +8,10 @@ import (
 	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
 )
 
+// ProcModules is the evidence of a kernel that was built without loadable modules: the
+// file is not there.
+const ProcModules = "/proc/modules"
+
 const modulesDisabledFile = "/proc/sys/kernel/modules_disabled"
 
 // kernelRefuses is why the kernel would not accept a module, nil if it would
@@ -20,6 +24,9 @@ func (h *host) kernelRefuses(name string) *Evidence {
 		}
 		return &Evidence{File: modulesDisabledFile, Line: 1, Text: "1", Cause: CauseLoadingDisabled,
 			Effect: "no module can be loaded any more until the next boot"}
+	}
+	if h.noModules {
+		return &Evidence{File: ProcModules, Cause: CauseMissing, Effect: "is not there: this kernel was built without loadable modules, and without " + h.target}
 	}
 	if deniedByKernel(h.denied, name) {
 		names := []string{name}

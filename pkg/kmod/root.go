@@ -63,6 +63,21 @@ func (f hostFiles) Close() error {
 	return errors.Join(f.Tree.Close(), f.proc.Close(), f.sys.Close())
 }
 
+// takesModules reports whether the running kernel has loadable modules at all: one that
+// was built without them (CONFIG_MODULES) has neither of these files. Where /proc is not
+// the running kernel's, that cannot be told.
+func (f hostFiles) takesModules() bool {
+	if proc, ok := f.proc.(interface{ IsProc() bool }); !ok || !proc.IsProc() {
+		return true
+	}
+	for _, name := range []string{"modules", "sys/kernel/modules_disabled"} {
+		if _, err := f.proc.Stat(name); !hostroot.Absent(err) {
+			return true
+		}
+	}
+	return false
+}
+
 // openFS opens the given file system, until ctx ends.
 func (o Options) openFS(ctx context.Context) (hostFiles, error) {
 	tree, err := hostroot.FromFS(o.FS)

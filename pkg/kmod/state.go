@@ -69,6 +69,8 @@ func (h *host) readState() State {
 		return listed
 	}
 	switch {
+	case h.noModules:
+		return StateAbsent
 	case h.file != "" && h.fileErr == nil:
 		return StateLoadable
 	case h.fileErr != nil && !hostroot.Absent(h.fileErr):

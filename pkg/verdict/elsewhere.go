@@ -43,7 +43,8 @@ func rootElsewhere(i *kmod.Inspection) string {
 }
 
 // withoutRoot is the inspection without the answers from the root. What the kernel
-// itself decides stays: its command line, and kernel.modules_disabled.
+// itself decides stays: its command line, kernel.modules_disabled, and that it has no
+// loadable modules.
 func withoutRoot(i *kmod.Inspection, why string) *kmod.Inspection {
 	out := *i
 	unknown := kmod.Decision{
@@ -65,7 +66,7 @@ func withoutRoot(i *kmod.Inspection, why string) *kmod.Inspection {
 		}
 	}
 	out.BootLoad.Requested, out.BootLoad.RequestedBy, out.BootLoad.Unit = kmod.AnswerUnknown, nil, kmod.UnitUnknown
-	if out.State == kmod.StateAbsent || out.State == kmod.StateLoadable {
+	if out.State == kmod.StateAbsent && out.ByName.Cause != kmod.CauseMissing || out.State == kmod.StateLoadable {
 		// Not in the kernel, and whether a file of it is there is not known.
 		out.State = kmod.StateUnknown
 	}
@@ -78,6 +79,8 @@ func withoutRoot(i *kmod.Inspection, why string) *kmod.Inspection {
 
 func decidedByKernel(e kmod.Evidence) bool {
 	switch e.Cause {
+	case kmod.CauseMissing:
+		return e.File == kmod.ProcModules
 	case kmod.CauseDeniedByKernel:
 		return e.File == procCmdline
 	case kmod.CauseLoadingDisabled:
@@ -88,7 +91,7 @@ func decidedByKernel(e kmod.Evidence) bool {
 }
 
 func decidedByKernelAlone(d kmod.Decision) bool {
-	return d.Cause == kmod.CauseDeniedByKernel || d.Cause == kmod.CauseLoadingDisabled
+	return d.Cause == kmod.CauseMissing || d.Cause == kmod.CauseDeniedByKernel || d.Cause == kmod.CauseLoadingDisabled
 }
 
 // modulesDisabled is how evidence names the sysctl that ends all loading.

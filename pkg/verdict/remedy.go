@@ -140,6 +140,10 @@ func lookAt(file string) Remedy {
 // boot that has it to load it.
 func (p Platform) installModule(i *kmod.Inspection) []Remedy {
 	step := Remedy{Action: ActionInstallModule, Text: p.missing}
+	if slices.ContainsFunc(i.ByName.Evidence, func(e kmod.Evidence) bool { return e.File == kmod.ProcModules }) {
+		step.Text = "use a kernel with CONFIG_IP_SCTP: no package adds a module to this one"
+		return []Remedy{step}
+	}
 	name := p.packageOf(i.Userland, i.Kernel.Release)
 	if name == "" {
 		if p.missing == "" {
