@@ -149,10 +149,12 @@ func conclude(f Facts, i *kmod.Inspection, elsewhere string) conclusion {
 			return concludeNotLoaded(i)
 		}
 		return conclusion{ReasonModuleNotLoaded, fmt.Sprintf("%s is not in the kernel, and what would load it is decided elsewhere: %s", i.Module, elsewhere)}
-	case i.State == kmod.StateUnknown && elsewhere != "":
-		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read in /proc/modules and /sys/module", i.Module)}
 	case i.State == kmod.StateUnknown:
-		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, because(i))}
+		at := " in /proc/modules and /sys/module"
+		if elsewhere == "" && i.ByName.Cause == kmod.CauseUnreadable {
+			at = by(i.ByName)
+		}
+		return conclusion{ReasonInspectionFailed, fmt.Sprintf("whether the module %s is in the kernel could not be read%s", i.Module, at)}
 	default:
 		c := concludeNotLoaded(i)
 		if c.reason == ReasonModuleNotLoaded && f.Probe.Attempted && len(f.Probe.Checks) > 0 {
@@ -228,7 +230,7 @@ func concludeInKernel(f Facts, i *kmod.Inspection) conclusion {
 // several mechanisms apply, the first in the order of loading is the reason.
 func concludeNotLoaded(i *kmod.Inspection) conclusion {
 	if i.State == kmod.StateAbsent {
-		return conclusion{ReasonModuleMissing, fmt.Sprintf("kernel %s has no module %s, on disk or built in%s", i.Kernel.Release, i.Module, because(i))}
+		return conclusion{ReasonModuleMissing, fmt.Sprintf("kernel %s has no module %s, on disk or built in%s", i.Kernel.Release, i.Module, by(i.ByName))}
 	}
 	boot := i.BootLoad
 	if boot.Requested == kmod.AnswerTrue && boot.Allowed == kmod.AnswerTrue {
@@ -362,9 +364,6 @@ func bootAllowed(d kmod.Decision) kmod.Answer {
 
 // procCmdline is how evidence names the kernel command line.
 const procCmdline = "/proc/cmdline"
-
-// because is what kept the state from being known, as the end of a sentence.
-func because(i *kmod.Inspection) string { return by(i.ByName) }
 
 // by names the evidence that decides, as the end of a sentence.
 func by(d kmod.Decision) string {

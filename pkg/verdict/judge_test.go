@@ -451,6 +451,14 @@ func TestJudge(t *testing.T) {
 			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootOnDemand, remedy: []string{"read"},
 		},
 		{
+			story: "the state may not be read; that a line stops modprobe is not why",
+			facts: Facts{Inspection: host(func(i *kmod.Inspection) {
+				i.State, i.ByName = kmod.StateUnknown, stoppedBy(kmod.Evidence{File: "/etc/modprobe.d/f.conf", Line: 1, Text: "install sctp /bin/false", Cause: kmod.CauseInstall})
+			})},
+			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootOnDemand,
+			says: []string{"could not be read in /proc/modules and /sys/module"}, remedy: []string{"right to read /proc and /sys"},
+		},
+		{
 			story: "the state may not be read, and the root is a container's",
 			facts: Facts{Inspection: host(func(i *kmod.Inspection) { i.State, i.Userland.Container = kmod.StateUnknown, "/.dockerenv" })},
 			ready: kmod.AnswerUnknown, reason: ReasonInspectionFailed, onBoot: OnBootUnknown, warnings: []Reason{ReasonHostRootIncomplete},
