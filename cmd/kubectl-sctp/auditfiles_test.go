@@ -382,6 +382,7 @@ func TestAuditForms(t *testing.T) {
 		"UTF-16":              {utf16, ""},
 		"compressed":          {gz.String(), ""},
 		"with broken items":   {`[7,"x",null,{"apiVersion":"v1","kind":"Pod","metadata":{}},` + items + `]`, "item 3: a Pod has no name"},
+		"with a wrong type":   {`[{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"hostNetwork":"yes"}},` + items + `]`, "Pod p: spec.hostNetwork is of the type string, want bool"},
 		"with lists too deep": {strings.Repeat(`{"kind":"List","items":[`, 9) + strings.Repeat("]}", 9) + list, "lists nested"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -56,11 +56,14 @@ func ReadIntent(r io.Reader) (Intent, error) {
 	if documents > 1 {
 		return in, errors.New("more than one document: what is required and accepted is one")
 	}
-	if err := yaml.UnmarshalStrict(text, &in); err != nil {
-		return in, err
-	}
-	if in.APIVersion != APIVersion || in.Kind != IntentKind {
+	err = yaml.UnmarshalStrict(text, &in)
+	switch {
+	case err != nil && in.Kind == "":
+		return in, manifest.InWords(err)
+	case in.APIVersion != APIVersion || in.Kind != IntentKind:
 		return in, fmt.Errorf("it is a %q of %q, want a %q of %q", in.Kind, in.APIVersion, IntentKind, APIVersion)
+	case err != nil:
+		return in, manifest.InWords(err)
 	}
 	return in, in.Check()
 }
@@ -174,7 +177,7 @@ func ReadBaseline(in io.Reader) (Result, error) {
 			err = json.Unmarshal(value, &r)
 		}
 		if err != nil {
-			return r, err
+			return r, manifest.InWords(err)
 		}
 		break // of a result that was watched, the first one
 	}

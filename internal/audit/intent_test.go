@@ -19,7 +19,10 @@ func TestReadIntent(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"kind: AuditIntent":                          `of ""`,
-		intentHead + "acept: []":                     "acept",
+		intentHead + "acept: []":                     `unknown field "acept"`,
+		intentHead + "require: 5":                    "require is of the type number, want array",
+		"kind: [x]":                                  "kind is of the type array, want string",
+		"kind: Service\nmetadata: {name: s}":         `it is a "Service" of ""`,
 		intentHead + "accept: [{why: x}]":            "accept everything",
 		intentHead + "accept: [{kind: NodeUnprovd}]": "NodeUnprovd",
 		intentHead + "require: ['a in']":             `"a in"`,
@@ -27,7 +30,7 @@ func TestReadIntent(t *testing.T) {
 		intentHead + "accept: [{kind: X, kind: Y}]":  "already",
 		intentHead + "---\n" + intentHead:            "more than one document",
 	} {
-		if _, err := ReadIntent(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := ReadIntent(strings.NewReader(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "json: ") {
 			t.Errorf("%q: %v, want %q", text, err, want)
 		}
 	}

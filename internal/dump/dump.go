@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/manifest"
 	"github.com/sctp-agent/sctp-agent/internal/tarball"
 )
 
@@ -193,7 +194,7 @@ func (d *Dump) Unread() []string { return d.unread }
 func (d *Dump) Broken() map[string][]string { return d.broken }
 
 func (d *Dump) isBroken(resource schema.GroupResource, where string, err error) {
-	d.broken[resource.Resource] = append(d.broken[resource.Resource], where+": "+err.Error())
+	d.broken[resource.Resource] = append(d.broken[resource.Resource], where+": "+manifest.InWords(err).Error())
 }
 
 // named reports whether a file of a dump has objects, by its name.

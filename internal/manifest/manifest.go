@@ -4,12 +4,15 @@ package manifest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
+	"strings"
 	"unicode/utf16"
 )
 
@@ -107,4 +110,34 @@ func values(document []byte) iter.Seq2[json.RawMessage, error] {
 		}
 		yield(raw, err)
 	}
+}
+
+// InWords is the error of decoding a value of a wrong type, or a field that is not
+// known, without Go's words for it.
+func InWords(err error) error {
+	before, why, _ := strings.Cut(err.Error(), "json: ")
+	before = strings.TrimPrefix(before, "error unmarshaling JSON: while decoding JSON: ") // of sigs.k8s.io/yaml
+	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case ok:
+		return fmt.Errorf("%s%s is of the type %s, want %s", before, cmp.Or(wrong.Field, "it"), wrong.Value, typeOf(wrong.Type.Kind()))
+	case strings.HasPrefix(why, "unknown field"):
+		return errors.New(before + why)
+	}
+	return err
+}
+
+// typeOf is the type of JSON that is decoded into a Go type.
+func typeOf(kind reflect.Kind) string {
+	switch {
+	case kind == reflect.String:
+		return "string"
+	case kind == reflect.Bool:
+		return "bool"
+	case kind == reflect.Slice:
+		return "array"
+	case kind >= reflect.Int && kind <= reflect.Float64:
+		return "number"
+	}
+	return "object"
 }

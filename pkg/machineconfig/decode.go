@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -143,7 +142,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 			"apiVersion": &o.APIVersion, "kind": &o.Kind, "metadata": &o.Metadata, "items": &o.Items, "spec": &o.Spec, "ignition": &o.Ignition, "variant": &o.Variant,
 		})
 		if err != nil {
-			return fmt.Errorf("not a manifest: %w", err)
+			return manifest.InWords(fmt.Errorf("not a manifest: %w", err))
 		}
 	default:
 		text := string(raw)
@@ -170,7 +169,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 		}
 		var items []json.RawMessage
 		if err := json.Unmarshal(o.Items, &items); err != nil && len(o.Items) > 0 {
-			return fmt.Errorf("not a list: %w", err)
+			return manifest.InWords(fmt.Errorf("not a list: %w", err))
 		}
 		for i, item := range items {
 			if err := d.take(item, source, strings.TrimSuffix(o.Kind, "List"), depth+1); err != nil {
@@ -182,7 +181,7 @@ func (d *decoder) take(raw json.RawMessage, source, kind string, depth int) erro
 	case o.Kind == "" && len(o.Ignition) > 0:
 		c, err := DecodeConfig(raw)
 		if err != nil {
-			return inWords(err)
+			return manifest.InWords(err)
 		}
 		c.Name, c.firstBoot = source, nil // all of it is for a first boot
 		d.configs = append(d.configs, c)
@@ -313,7 +312,7 @@ func (d *decoder) machineConfig(o value, source string) {
 		return refused
 	})
 	if err != nil {
-		err = inWords(err)
+		err = manifest.InWords(err)
 		c = Config{Unread: []Unread{{Err: err}}}
 		d.broken++
 		d.fail(fmt.Errorf("%s %s: %w", Kind, cmp.Or(meta.Name, "without a name"), err))
@@ -346,17 +345,6 @@ func (d *decoder) machineConfig(o value, source string) {
 	}
 	c.KernelArguments = append(c.KernelArguments, spec.KernelArguments...)
 	d.configs = append(d.configs, c)
-}
-
-// inWords is the error of a value of a wrong type, without Go's words for it.
-func inWords(err error) error {
-	wrong, ok := errors.AsType[*json.UnmarshalTypeError](err)
-	if !ok {
-		return err
-	}
-	before, _, _ := strings.Cut(err.Error(), "json: ")
-	want := map[reflect.Kind]string{reflect.String: "string", reflect.Bool: "bool", reflect.Int: "number", reflect.Slice: "array"}[wrong.Type.Kind()]
-	return fmt.Errorf("%s%s is of the type %s, want %s", before, cmp.Or(wrong.Field, "it"), wrong.Value, cmp.Or(want, "object"))
 }
 
 // unmarshal decodes a field that may be absent.

@@ -855,6 +855,7 @@ func TestDecode(t *testing.T) {
 		"a mode in quotes":     {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"config":{"storage":{"files":[{"mode":"0644"}]}}}}`, nil, "input: MachineConfig n: spec.config: storage.files.mode is of the type string, want number"},
 		"a pool's selector":    {`{"kind":"MachineConfigPool","metadata":{"name":"n"},"spec":{"machineConfigSelector":{"matchLabels":["a"]}}}`, nil, "MachineConfigPool n: spec: machineConfigSelector.matchLabels is of the type array, want object"},
 		"arguments in a row":   {`{"kind":"MachineConfig","metadata":{"name":"n"},"spec":{"kernelArguments":"quiet"}}`, nil, "spec: kernelArguments: it is of the type string, want array"},
+		"a kind in a row":      {"kind: [MachineConfig]\n", nil, "not a manifest: kind: it is of the type array, want string"},
 		"lists in lists":       {strings.Repeat(`{"kind":"List","items":[`, 9) + documented + strings.Repeat("]}", 9), nil, "nested"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,8 @@ package machineconfig
 import (
 	"fmt"
 	"slices"
+
+	"github.com/sctp-agent/sctp-agent/internal/manifest"
 )
 
 const poolKind = Kind + "Pool"
@@ -32,7 +34,7 @@ func (d *decoder) pool(o value) error {
 		err = unmarshal(o.Spec, "spec", &spec)
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", poolKind, meta.Name, inWords(err))
+		return fmt.Errorf("%s %s: %w", poolKind, meta.Name, manifest.InWords(err))
 	}
 	d.others = true
 	if s := &spec.Selector; len(s.Labels)+len(s.Expressions) > 0 {
