@@ -281,6 +281,7 @@ func (ev *evaluation) explain(who caller, names []string) (blockers, helpers []E
 		b.add(blockers)
 		h.add(helpers)
 	}
+	ev.onceGone(map[source]bool{}, false, []decided{{who, names}}, nil, &b)
 	return b.list, h.list
 }
 
@@ -298,34 +299,36 @@ func (ev *evaluation) explainEmptied() []Evidence {
 	if has := ev.modprobeSet.byPath()[vendor.file]; len(ev.stops) == 0 && (has == nil || len(has.data) == 0) {
 		return nil
 	}
-	other := *ev
 	for _, files := range []bool{true, false} {
-		gone := map[source]bool{vendor: true}
-		for n := range maxListed {
-			before := len(gone)
-			for _, e := range slices.Concat(ev.stops, found.list) {
-				if line := (source{file: e.File, line: e.Line}); e.Line > 0 && e.File != procCmdline {
-					if files {
-						line.line = 0
-					}
-					gone[line] = true
+		ev.onceGone(map[source]bool{vendor: true}, files, ev.callers, ev.stops, &found)
+	}
+	return found.list
+}
+
+// onceGone adds to found what would stop the callers if the lines of what is known to,
+// and of what is found, were gone, or their files empty.
+func (ev *evaluation) onceGone(gone map[source]bool, files bool, callers []decided, known []Evidence, found *evidenceSet) {
+	other := *ev
+	for n := range maxListed {
+		before := len(gone)
+		for _, e := range slices.Concat(known, found.list) {
+			if line := (source{file: e.File, line: e.Line}); e.Line > 0 && e.File != procCmdline {
+				if files {
+					line.line = 0
 				}
+				gone[line] = true
 			}
-			if n > 0 && len(gone) == before {
-				break
-			}
-			if other.cfg = ev.cfg.without(gone); other.cfg.changes() == ev.cfg.changes() {
-				break // blacklist lines keep no others from taking part
-			}
-			for _, c := range ev.callers {
-				for _, name := range c.names {
-					list, _ := other.explainName(c.who, name)
-					found.add(list)
-				}
+		}
+		if other.cfg = ev.cfg.without(gone); n > 0 && len(gone) == before || other.cfg.changes() == ev.cfg.changes() {
+			break // blacklist lines keep no others from taking part
+		}
+		for _, c := range callers {
+			for _, name := range c.names {
+				list, _ := other.explainName(c.who, name)
+				found.add(list)
 			}
 		}
 	}
-	return found.list
 }
 
 // evidenceSet holds the evidence for many names: each line once, and of each cause
@@ -625,7 +628,15 @@ func (ev *evaluation) bootLoad() BootLoad {
 		boot.Requested = AnswerUnknown
 		boot.RequestedBy = problems
 	}
-	boot.Decision = ev.decide(callerBootLoad, []string{ev.mod.Name})
+	// What would stop a request, and those that an alias leads elsewhere.
+	names = []string{ev.mod.Name}
+	direct := ev.cfg.withoutAliases()
+	for _, r := range ev.requests {
+		if len(ev.cfg.aliases) > 0 && ev.lookUpRequest(direct, r.name) != "" {
+			names = append(names, r.name)
+		}
+	}
+	boot.Decision = ev.decide(callerBootLoad, names)
 	return boot
 }
 
@@ -659,19 +670,19 @@ func (ev *evaluation) mayConcern(name string, unsure []Evidence) bool {
 func (ev *evaluation) asksFor(name string) (how string, ok bool) {
 	how, known := ev.asks[name]
 	if !known {
-		how = ev.lookUpRequest(name)
+		how = ev.lookUpRequest(ev.cfg, name)
 		hostroot.Remember(ev.asks, name, how)
 	}
 	return how, how != ""
 }
 
-func (ev *evaluation) lookUpRequest(name string) (how string) {
+func (ev *evaluation) lookUpRequest(cfg *policy, name string) (how string) {
 	h := ev.host
 	const direct = "asks for the module at boot"
 	if norm, ok := normalizeAlias(name); ok && norm == h.target {
 		return direct
 	}
-	p := h.newProcess(ev.cfg, h.newKernel())
+	p := h.newProcess(cfg, h.newKernel())
 	mods, _ := p.lookup(name)
 	for _, m := range mods {
 		if m.name == h.target {

@@ -67,6 +67,13 @@ func (p *policy) without(gone map[source]bool) *policy {
 	return &out
 }
 
+// withoutAliases is the policy without its aliases.
+func (p *policy) withoutAliases() *policy {
+	out := *p
+	out.aliases = nil
+	return &out
+}
+
 // changes is how many rules there are that change what a name leads to.
 func (p *policy) changes() int {
 	return len(p.installs) + len(p.removes) + len(p.aliases) + len(p.softdeps)

@@ -28,12 +28,21 @@ func TestEvidenceIsAllOfIt(t *testing.T) {
 		roots = min(roots, 40)
 	}
 	dir := place(t)
-	fixed := 0
+	type host struct {
+		name string
+		*hostcase.Case
+	}
+	var hosts []host
+	for name, c := range cases(t) {
+		hosts = append(hosts, host{name, c})
+	}
 	for n := range roots {
-		v := Versions[n%len(Versions)]
-		c := Generate(v, *evidenceSeed, n)
+		hosts = append(hosts, host{fmt.Sprint("root ", n), Generate(Versions[n%len(Versions)], *evidenceSeed, n)})
+	}
+	fixed := 0
+	for _, h := range hosts {
 		for caller := range 4 {
-			c := *c
+			c := *h.Case
 			c.Entries = slices.Clone(c.Entries)
 			var before string // the root as it was, and what was removed from it
 			var removed []kmod.Evidence
@@ -46,16 +55,16 @@ func TestEvidenceIsAllOfIt(t *testing.T) {
 					break
 				}
 				if len(d.Evidence) == 0 || d.Cause == kmod.CauseNone {
-					t.Fatalf("root %d, %s: false without a reason\n%s", n, Callers[caller], c.Format())
+					t.Fatalf("%s, %s: false without a reason\n%s", h.name, Callers[caller], c.Format())
 				}
 				if d.Evidence[0].Cause != d.Cause {
-					t.Errorf("root %d, %s: the first evidence is not for the cause", n, Callers[caller])
+					t.Errorf("%s, %s: the first evidence is not for the cause", h.name, Callers[caller])
 				}
-				if slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause.Before(kmod.CauseInstall) }) {
-					break // not a matter of configuration
+				if slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.Cause.Before(kmod.CauseInstall) || e.Cause == kmod.CauseUnit }) {
+					break // not a matter of modprobe.d
 				}
 				if removed != nil {
-					t.Errorf("root %d, %s: removed %q, and still %s: %q\n%s", n, Callers[caller], removed, d.Allowed, d.Evidence, before)
+					t.Errorf("%s, %s: removed %q, and still %s: %q\n%s", h.name, Callers[caller], removed, d.Allowed, d.Evidence, before)
 					break
 				}
 				before = c.Format()
@@ -146,8 +155,8 @@ func resolve(c *hostcase.Case, name string) (string, bool) {
 				}
 				name = strings.TrimPrefix(filepath.Clean(target+strings.TrimPrefix(name, e.Path)), "/")
 				moved = true
-			case e.Path == name:
-				return name, true
+			case e.Path == name, !c.Split && "usr/"+e.Path == name:
+				return e.Path, true
 			}
 			if moved {
 				break
