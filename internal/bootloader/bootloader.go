@@ -43,8 +43,8 @@ var (
 	// Flatcar's GRUB, extlinux, U-Boot of Armbian and BeagleBoard; systemd-boot's are in esps.
 	otherLoaders = []string{"/oem/grub.cfg", "/usr/share/oem/grub.cfg", "/boot/extlinux/extlinux.conf", "/boot/armbianEnv.txt", "/boot/uEnv.txt"}
 	// sources are what other configurations and unified images are made from: ukify(1), zipl(8),
-	// u-boot-update(8), flash-kernel(8), mkinitcpio(8).
-	sources    = []string{"/etc/kernel/uki.conf", "/etc/zipl.conf", "/etc/default/u-boot", "/etc/default/flash-kernel"}
+	// u-boot-update(8), flash-kernel(8), mkinitcpio(8); tuned writes its file for grub-mkconfig.
+	sources    = []string{"/etc/kernel/uki.conf", "/etc/zipl.conf", "/etc/default/u-boot", "/etc/default/flash-kernel", "/etc/tuned/bootcmdline"}
 	cmdlineDir = "/etc/cmdline.d"
 	esps       = []string{"/efi", "/boot/efi"}
 )

@@ -25,7 +25,7 @@ func lines(data []byte) iter.Seq2[int, string] {
 }
 
 // assigned are the variables of kernel arguments in files of otherLoaders and sources.
-var assigned = []string{"set linux_append", "extraargs", "cmdline", "Cmdline", "parameters", "U_BOOT_PARAMETERS", "LINUX_KERNEL_CMDLINE"}
+var assigned = []string{"set linux_append", "extraargs", "cmdline", "Cmdline", "parameters", "U_BOOT_PARAMETERS", "LINUX_KERNEL_CMDLINE", "TUNED_BOOT_CMDLINE"}
 
 // parseOtherLoader reads the lines of kernel arguments of an entry of the Boot Loader
 // Specification, of extlinux, or of a file that assigns them to a variable.

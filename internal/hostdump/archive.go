@@ -32,7 +32,7 @@ const maxSmall = 256 << 10
 // wanted are other files whose content decides something, as they are named below
 // the host's root; all others are kept by name.
 var wanted = regexp.MustCompile(`^(?:[^/]+/){0,3}(?:` + strings.Join([]string{
-	`(?:lib|usr/lib|usr/local/lib)/(?:modprobe\.d|modules-load\.d|sysctl\.d|systemd/system)(?:/.*)?`,
+	`(?:lib|usr/lib|usr/local/lib)/(?:modprobe\.d|modules-load\.d|sysctl\.d|systemd/system|udev/rules\.d)(?:/.*)?`,
 	`usr/lib/os-release`, `usr/lib/bootc/kargs\.d/.*`, `hostname`,
 	`(?:usr/)?lib/modules/[^/]+/modules\.[a-z.]+`,
 	`(?:usr/)?s?bin/(?:kmod|modprobe|busybox)`,

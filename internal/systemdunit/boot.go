@@ -74,9 +74,11 @@ func (s *Set) pulledByOthers() (names []string) {
 	return names
 }
 
-// early are the targets that come before whatever has the default dependencies
-// (systemd.special(7)).
+// early are the targets that come before whatever has the default dependencies, and
+// Emergency is one that comes without them (systemd.special(7)).
 var early = []string{"sysinit.target", "basic.target"}
+
+const Emergency = "emergency.target"
 
 // Started are the services, and sockets with commands, that a boot into the target
 // starts, as far as units bring each other along, and those that it may start
@@ -88,7 +90,10 @@ func (s *Set) Started(target string, also ...string) (services []*Unit) {
 			target = "graphical.target"
 		}
 	}
-	roots := append(slices.Clone(early), append([]string{target}, also...)...)
+	roots := append([]string{target}, also...)
+	if s.AliasOf(target) != Emergency {
+		roots = append(slices.Clone(early), roots...)
+	}
 	if u := s.Load(target); u.File == "" {
 		roots = append(roots, "multi-user.target")
 	}

@@ -126,7 +126,7 @@ func (s *Set) doubt(u *Unit) *Setting {
 		if slices.Contains(perpetual, v.Value) {
 			continue
 		}
-		other := s.Load(s.aliasOf(v.Value))
+		other := s.Load(s.AliasOf(v.Value))
 		missing := other.File == "" && !slices.Contains(early, v.Value) // not all of a host is in each root
 		if kind := path.Ext(v.Value); kind == ".slice" {
 			missing = strings.Contains("-"+strings.TrimSuffix(v.Value, kind)+"-", "--") // systemd makes the others
@@ -147,7 +147,7 @@ func (s *Set) doubt(u *Unit) *Setting {
 // then. One that is bound to it needs it to be running, besides.
 func (s *Set) failsBefore(u, other *Unit, setting string) bool {
 	named := func(of *Unit, key, name string) bool {
-		return slices.ContainsFunc(s.named(of, key), func(v Setting) bool { return s.aliasOf(v.Value) == name })
+		return slices.ContainsFunc(s.named(of, key), func(v Setting) bool { return s.AliasOf(v.Value) == name })
 	}
 	if !named(other, "After", u.Name) && !named(u, "Before", other.Name) {
 		return false

@@ -23,7 +23,7 @@ func (s *Set) findAliases() map[string][]string {
 			if !slices.Contains(dirSuffixes, suffix) {
 				continue
 			}
-			if name := s.aliasOf(alias); name != alias && !slices.Contains(aliases[name], alias) {
+			if name := s.AliasOf(alias); name != alias && !slices.Contains(aliases[name], alias) {
 				aliases[name] = append(aliases[name], alias)
 			}
 		}
@@ -53,8 +53,8 @@ func (s *Set) entry(d unitDir, name string) (mode fs.FileMode, ok bool) {
 	return mode, !slices.Contains(Dirs(), dir) && !slices.Contains(Dirs(), "/usr"+dir)
 }
 
-// aliasOf follows the links of a name to the unit that it is an alias of.
-func (s *Set) aliasOf(name string) string {
+// AliasOf follows the links of a name to the unit that it is an alias of.
+func (s *Set) AliasOf(name string) string {
 	for range 8 {
 		target := name
 		for _, d := range s.dirs {
@@ -272,7 +272,7 @@ func (s *Set) instances(u *Unit, v Setting) (list []Setting) {
 		instances[0] = strings.TrimSuffix(u.Name, path.Ext(u.Name))
 		for _, d := range s.dirs {
 			for name := range d.entries {
-				if name != u.Name && s.aliasOf(name) == u.Name {
+				if name != u.Name && s.AliasOf(name) == u.Name {
 					instances = append(instances, strings.TrimSuffix(name, path.Ext(name)))
 				}
 			}

@@ -21,7 +21,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 	for _, target := range early {
 		u := s.Load(target)
 		for _, link := range append(s.linked(u, ".wants"), s.linked(u, ".requires")...) {
-			wanted := s.Load(s.aliasOf(link.Value))
+			wanted := s.Load(s.AliasOf(link.Value))
 			if isEarly[wanted.Name] = true; path.Ext(wanted.Name) != ".service" {
 				continue
 			}
@@ -33,7 +33,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 				s.against[wanted.Name] = Setting{Section: "Install", Key: "WantedBy", Value: target, File: link.File}
 			}
 			for _, v := range s.named(wanted, "After") {
-				if later, _ := s.Load(s.aliasOf(v.Value)).late(); later || path.Ext(v.Value) == ".target" && !slices.Contains(beforeSysinit, v.Value) {
+				if later, _ := s.Load(s.AliasOf(v.Value)).late(); later || path.Ext(v.Value) == ".target" && !slices.Contains(beforeSysinit, v.Value) {
 					s.against[wanted.Name] = v
 				}
 			}
@@ -42,7 +42,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 	for _, name := range order {
 		u := s.Load(name)
 		for _, v := range s.named(u, "Conflicts") {
-			other := s.aliasOf(v.Value)
+			other := s.AliasOf(v.Value)
 			if _, there := brings[other]; (there || !slices.Contains(kinds, path.Ext(other))) && other != name {
 				s.against[other], s.against[name] = v, v
 			}
@@ -51,7 +51,7 @@ func (s *Set) findConflicts(order []string, brings map[string][]string) {
 			continue
 		}
 		for _, v := range s.named(u, "Before") {
-			switch other := s.aliasOf(v.Value); {
+			switch other := s.AliasOf(v.Value); {
 			case slices.Contains(early, other):
 				s.against[name] = v
 			case isEarly[other] && other != name:
@@ -97,14 +97,14 @@ func (s *Set) findCycles(order []string, brings map[string][]string) {
 	for _, name := range order {
 		u := s.Load(name)
 		for _, v := range s.named(u, "Before") {
-			add(name, s.aliasOf(v.Value), v)
+			add(name, s.AliasOf(v.Value), v)
 		}
 		for _, v := range s.named(u, "After", "Sockets") {
-			add(s.aliasOf(v.Value), name, v)
+			add(s.AliasOf(v.Value), name, v)
 		}
 		if section, ok := sections[path.Ext(name)]; ok {
 			for _, other := range u.triggers() {
-				add(name, s.aliasOf(other), Setting{Section: section, Key: "Unit", Value: other, File: u.File})
+				add(name, s.AliasOf(other), Setting{Section: section, Key: "Unit", Value: other, File: u.File})
 			}
 		}
 		if late, _ := u.late(); late {
@@ -120,7 +120,7 @@ func (s *Set) findCycles(order []string, brings map[string][]string) {
 			continue
 		}
 		for _, other := range brings[name] {
-			other = s.aliasOf(other)
+			other = s.AliasOf(other)
 			if _, later := by[[2]string{name, other}]; !later && s.Load(other).defaults() {
 				add(other, name, Setting{})
 			}

@@ -335,6 +335,7 @@ func (ev *evaluation) unusedTokens(f *findings) {
 		case (plain == "rd.driver.blacklist" || plain == "rdblacklist") && ev.blacklistedInRun():
 			// Newer dracut turns it into a file below /run, which outlives
 			// the initial RAM disk.
+		case plain == "rd.modules_load" && ev.host.initState(target) == StateLoaded: // perhaps by this
 		case plain == "rd.modprobe.blacklist", plain == "rd.driver.blacklist", plain == "rdblacklist", plain == "rd.modules_load":
 			f.unused(line, "it applies to the initial RAM disk only")
 		}

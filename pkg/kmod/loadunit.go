@@ -73,6 +73,8 @@ func unclear(state UnitState, e Evidence) loadUnit {
 	return loadUnit{state: state, runs: AnswerUnknown, by: e}
 }
 
+const lessStarted = "starts less than the whole system: whether " + modulesLoadUnit + " runs is not known"
+
 // stoppedByArgument is the unit where an argument of the kernel's masks it, or has
 // something else started than the whole system.
 func stoppedByArgument(words []string) (unit loadUnit, found bool) {
@@ -83,7 +85,7 @@ func stoppedByArgument(words []string) (unit loadUnit, found bool) {
 			e.Effect = "masks " + modulesLoadUnit + ", which reads modules-load.d"
 			return stopped(UnitMasked, e), true
 		case w == "emergency", w == "-b", w == "systemd.unit=emergency.target", key == "systemd.run", key == "init" && path.Base(value) != "systemd" && value != initPaths[0]:
-			e.Effect = "starts less than the whole system: whether " + modulesLoadUnit + " runs is not known"
+			e.Effect = lessStarted
 		case volatileRoot(key, value):
 			e.Effect = "makes a new root directory at each boot: what is written to it is gone then"
 		default:
@@ -104,6 +106,11 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	}
 	if h.newEtc != nil {
 		unit := unclear(UnitUnknown, *h.newEtc)
+		unit.other = true
+		return unit
+	}
+	if units.AliasOf("default.target") == systemdunit.Emergency {
+		unit := unclear(UnitUnknown, Evidence{File: units.Load("default.target").File, Effect: lessStarted})
 		unit.other = true
 		return unit
 	}

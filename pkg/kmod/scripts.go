@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/sctp-agent/sctp-agent/internal/hostroot"
+	"github.com/sctp-agent/sctp-agent/internal/kernelarg"
 	"github.com/sctp-agent/sctp-agent/internal/pattern"
 	"github.com/sctp-agent/sctp-agent/internal/systemdunit"
 )
@@ -293,7 +294,7 @@ func (h *host) isScript(name string) bool {
 var mentionDirs = []string{
 	"/etc/rcS.d", "/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d", "/etc/rc.d/rc2.d", "/etc/rc.d/rc3.d", "/etc/rc.d/rc4.d", "/etc/rc.d/rc5.d",
 	"/etc/cron.d", "/etc/cron.hourly", "/etc/cron.daily", "/var/spool/cron", "/var/spool/cron/crontabs", "/var/spool/cron/tabs",
-	"/etc/udev/rules.d", "/usr/local/lib/udev/rules.d", "/etc/sysconfig/modules",
+	"/etc/udev/rules.d", "/usr/local/lib/udev/rules.d", "/usr/lib/udev/rules.d", "/etc/sysconfig/modules",
 	"/etc/NetworkManager/dispatcher.d", "/etc/NetworkManager/dispatcher.d/pre-up.d", "/etc/NetworkManager/dispatcher.d/no-wait.d", "/usr/lib/NetworkManager/dispatcher.d",
 	"/etc/network/interfaces.d", "/etc/network/if-pre-up.d", "/etc/network/if-up.d",
 	"/etc/dhcp/dhclient-enter-hooks.d", "/etc/dhcp/dhclient-exit-hooks.d", "/etc/dhcp/dhclient.d", "/etc/ppp/ip-up.d",
@@ -310,18 +311,27 @@ var mentionDirs = []string{
 // mentionParents have directories of such files: of each profile of tuned that is the host's
 // own (tuned-profiles(7)), of each state of an interface (networkd-dispatcher(8)), and of
 // Quadlet's units (podman-systemd.unit(5)).
-var mentionParents = []string{"/etc/tuned", "/etc/tuned/profiles", "/etc/networkd-dispatcher", "/usr/lib/networkd-dispatcher", "/etc/containers/systemd", "/usr/share/containers/systemd"}
+var mentionParents = []string{tunedProfiles, tunedProfiles + "/profiles", "/etc/networkd-dispatcher", "/usr/lib/networkd-dispatcher", "/etc/containers/systemd", "/usr/share/containers/systemd"}
 
 var mentionFiles = []string{
 	"/etc/crontab", "/etc/anacrontab", "/etc/network/interfaces", "/sbin/ifup-local", "/etc/rc.modules",
 	"/etc/cloud/cloud.cfg", "/var/lib/cloud/instance/cloud-config.txt", "/var/lib/cloud/instance/user-data.txt",
 }
 
+// tunedProfiles has a directory for each profile of tuned that is the host's own.
+const tunedProfiles = "/etc/tuned"
+
+// earlyArguments have the initial RAM disk load modules (dracut.cmdline(7),
+// systemd-modules-load.service(8)).
+var earlyArguments = strings.Fields("rd.driver.pre rd.driver.post rdloaddriver rdinsmodpost rd.modules_load")
+
 // moduleLists are files, or directories of them, in which scripts of packages find the names of
 // modules to load: in the words of a line, or in those of a variable. unit is the service that runs the
 // script, "" for what is made into the initial RAM disk, which loads them before the host's
-// root is there (initramfs-tools(7), dracut.conf(5), mkinitcpio(8)).
+// root is there (initramfs-tools(7), dracut.conf(5), mkinitcpio(8)). What tuned's profiles have
+// of a module are its options, and "+r" to load it again (plugin_modules.py).
 var moduleLists = []struct{ name, variable, unit string }{
+	{tunedProfiles, "", "tuned.service"}, {tunedProfiles + "/profiles", "", "tuned.service"},
 	{"/etc/sysconfig/iptables-config", "IPTABLES_MODULES", "iptables.service"}, // RHEL's iptables-services
 	{"/etc/sysconfig/ip6tables-config", "IP6TABLES_MODULES", "ip6tables.service"},
 	{"/etc/default/ufw", "IPT_MODULES", "ufw.service"},
@@ -330,8 +340,15 @@ var moduleLists = []struct{ name, variable, unit string }{
 	{"/etc/mkinitcpio.conf", "MODULES", ""}, {"/etc/mkinitcpio.conf.d", "MODULES", ""},
 }
 
-// gatherModuleLists keeps their lines that name the target.
+// gatherModuleLists keeps their lines that name the target. One that is not in the kernel
+// was not in the initial RAM disk.
 func (h *host) gatherModuleLists(services []*systemdunit.Unit) {
+	for tok := range kernelarg.Tokens(h.cmdline) {
+		key, value, _ := strings.Cut(tok, "=")
+		if slices.Contains(earlyArguments, strings.ReplaceAll(key, "-", "_")) && slices.Contains(strings.Split(value, ","), h.target) && h.initState(h.target) == StateLoaded {
+			h.unitCommands = append(h.unitCommands, unitCommand{source: source{file: procCmdline, line: 1, text: tok}, args: []string{tok}, doubt: notRun})
+		}
+	}
 	for _, list := range moduleLists {
 		if list.unit != "" && h.hasInit() && !slices.ContainsFunc(services, func(u *systemdunit.Unit) bool { return u.Name == list.unit }) {
 			continue
@@ -339,7 +356,10 @@ func (h *host) gatherModuleLists(services []*systemdunit.Unit) {
 		names := []string{list.name}
 		entries, _ := h.ReadDir(list.name)
 		for _, e := range entries {
-			if path.Ext(e.Name) == ".conf" {
+			switch {
+			case strings.HasPrefix(list.name, tunedProfiles):
+				names = append(names, path.Join(list.name, e.Name, "tuned.conf"))
+			case path.Ext(e.Name) == ".conf":
 				names = append(names, path.Join(list.name, e.Name))
 			}
 		}
@@ -349,7 +369,7 @@ func (h *host) gatherModuleLists(services []*systemdunit.Unit) {
 				number++
 				text := strings.TrimSpace(string(raw))
 				words := strings.FieldsFunc(text, func(r rune) bool { return r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-				if len(words) == 0 || text[0] == '#' || list.variable != "" && words[0] != list.variable || list.variable == "" && words[0] != h.target {
+				if len(words) == 0 || text[0] == '#' || list.unit == "tuned.service" && !strings.Contains(text, "+r") || list.variable != "" && words[0] != list.variable || list.variable == "" && words[0] != h.target {
 					continue
 				}
 				if slices.Contains(words, h.target) {

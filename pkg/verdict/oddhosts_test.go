@@ -476,6 +476,7 @@ func strangeHosts() (list []strangeHost) {
 		"efi/loader/entries/a.conf": "title x\noptions ro module_blacklist=sctp\n", "boot/efi/loader/entries/a.conf": "options\tro\noptions\tmodule_blacklist=sctp\n",
 		"boot/armbianEnv.txt": "verbosity=1\nextraargs=cma=64M module_blacklist=sctp\n", "boot/uEnv.txt": "uname_r=6.1\ncmdline=coherent_pool=1M module_blacklist=sctp\n", "etc/cmdline.d/security.conf": "# why\nmodule_blacklist=sctp\n", "etc/kernel/uki.conf": "[UKI]\nCmdline=root=x module_blacklist=sctp\n",
 		"etc/zipl.conf": "[linux]\n\tparameters = \"root=x module_blacklist=sctp\"\n", "etc/default/u-boot": "U_BOOT_PARAMETERS=\"ro module_blacklist=sctp\"\n", "etc/default/flash-kernel": "LINUX_KERNEL_CMDLINE=\"module_blacklist=sctp\"\n",
+		"etc/tuned/bootcmdline": "# why\nTUNED_BOOT_CMDLINE=\"isolcpus=1 module_blacklist=sctp\"\n",
 	} {
 		add("arguments: "+name, whole(requested, file(name, text)), "unknown;warnings~="+name)
 		add("arguments: "+name+" beside the entry", whole(requested, entry("a", release, "ro"), file(name, text)), "loaded;warnings~="+name)
@@ -1037,7 +1038,7 @@ func strangeHosts() (list []strangeHost) {
 	add("unit: interfaces", whole(blacklisted, file("etc/network/interfaces", "auto eth0\niface eth0 inet dhcp\n    pre-up modprobe sctp\n")), "unknown")
 	add("unit: if-up.d", whole(blacklisted, file("etc/network/if-up.d/sctp", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
 	add("unit: networkd-dispatcher", whole(blacklisted, file("etc/networkd-dispatcher/routable.d/sctp", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
-	add("unit: udev in usr/lib", whole(blacklisted, file("usr/lib/udev/rules.d/99.rules", "ACTION==\"add\", RUN+=\"/sbin/modprobe sctp\"\n")), "onboot=unknown|blocked")
+	add("unit: udev in usr/lib", whole(blacklisted, file("usr/lib/udev/rules.d/99.rules", "ACTION==\"add\", RUN+=\"/sbin/modprobe sctp\"\n")), "unknown;warnings~=/usr/lib/udev/rules.d/99.rules:1")
 	add("unit: tuned", whole(blacklisted, file("etc/tuned/ran/script.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/active_profile", "ran\n")), "unknown")
 	add("unit: tuned's new place", whole(blacklisted, file("etc/tuned/profiles/ran/load.sh", "#!/bin/sh\nmodprobe sctp\n"), file("etc/tuned/profiles/ran/tuned.conf", "[script]\nscript=load.sh\n")), "unknown")
 	add("unit: rc.modules", whole(blacklisted, file("etc/rc.modules", "#!/bin/sh\nmodprobe sctp\n")), "unknown")
@@ -1546,6 +1547,32 @@ func strangeHosts() (list []strangeHost) {
 	for setting, want := range map[string]string{"TimeoutStopFailureMode=abort": "loaded", "RestartMode=direct": "loaded", "StartupCPUWeight=10": "loaded", "PrivateMounts=yes": "loaded", "MountFlags=slave": "loaded", "PrivateIPC=yes": "loaded", "DelegateSubgroup=x": "loaded", "WorkingDirectory=/etc": "loaded", "WorkingDirectory=/nowhere": "unknown", "SecureBits=noroot": "unknown", "New=x": "unknown"} {
 		add("unit: "+setting, oneshot("ExecStart=/sbin/modprobe sctp\n"+setting, blacklisted), want)
 		add("unit: all have "+setting, oneshot("ExecStart=/sbin/modprobe sctp", blacklisted, file("usr/lib/systemd/system/service.d/10-x.conf", "[Service]\n"+setting+"\n")), want)
+	}
+	// What the initial RAM disk loads is loaded all the same; what it has not loaded is not in it.
+	for _, argument := range []string{"rd.driver.pre=sctp", "rd.driver.post=dccp,sctp", "rdloaddriver=sctp", "rdinsmodpost=sctp", "rd.modules_load=sctp", "rd.modules-load=sctp"} {
+		add("mention: "+argument, loaded(cmdline("ro "+argument, blacklisted)), "unknown;warnings~=/proc/cmdline:1;warnings~!=has no effect")
+		add("mention: not loaded, "+argument, cmdline("ro "+argument, blacklisted), "blocked")
+		add("mention: another module, "+argument, loaded(cmdline("ro "+strings.ReplaceAll(argument, "sctp", "rds"), blacklisted)), "blocked")
+	}
+	// Modules that a profile of tuned has loaded again (plugin_modules.py), which starts them.
+	for line, want := range map[string]string{"sctp=+r": "unknown", "sctp = +r, no_checksums=1": "unknown", "sctp=no_checksums=1": "blocked", "rds=+r": "blocked", "#sctp=+r": "blocked"} {
+		for _, dir := range []string{"etc/tuned/telco", "etc/tuned/profiles/telco"} {
+			profile := file(dir+"/tuned.conf", "[main]\nsummary=x\n[modules]\n"+line+"\n")
+			tuned := file("usr/lib/systemd/system/tuned.service", "[Service]\nType=dbus\nBusName=com.redhat.tuned\nExecStart=/usr/sbin/tuned -l -P\n")
+			add("mention: tuned, "+dir+", "+line, whole(blacklisted, profile, tuned, link("etc/systemd/system/multi-user.target.wants/tuned.service", "/usr/lib/systemd/system/tuned.service")), want)
+			add("mention: tuned is not started, "+dir+", "+line, whole(blacklisted, profile, tuned), "blocked")
+		}
+	}
+	// The emergency target comes without what all other boots start.
+	inSysinit := func(es ...hostcase.Entry) []hostcase.Entry {
+		return append(es, file("etc/systemd/system/s.service", "[Unit]\nDefaultDependencies=no\n[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/sysinit.target.wants/s.service", "../s.service"))
+	}
+	for target, want := range map[string]string{"emergency": "unknown", "rescue": "loaded", "multi-user": "loaded"} {
+		byDefault := link("etc/systemd/system/default.target", "/usr/lib/systemd/system/"+target+".target")
+		add("target: default, "+target, whole(requested, byDefault), want)
+		add("target: default, a unit, "+target, whole(inSysinit(byDefault)...), want)
+		add("target: by an argument, "+target, cmdline("ro systemd.unit="+target+".target", requested), want)
+		add("target: by an argument, a unit, "+target, cmdline("ro systemd.unit="+target+".target", inSysinit()...), want)
 	}
 	// Masks by an argument are the work of a generator.
 	generators := func(es ...hostcase.Entry) *hostcase.Case {
