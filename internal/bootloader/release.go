@@ -1,6 +1,9 @@
 package bootloader
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // CompareReleases orders versions of kernels as rpm does (rpmvercmp), and except
 // for unusual characters as "sort -V": runs of digits by their number, others by
@@ -55,15 +58,14 @@ func run(s string) string {
 	return s[:n]
 }
 
-// Flavour is the kind of a kernel (-generic, -cloud-amd64, +debug): all of its
-// release but the numbers.
+// Flavour is the kind of a kernel (-generic, -cloud-amd64, +debug): the words of its
+// release, in whatever order (RHEL 9 has had .rt14 and +rt), but those that count, as
+// numbers do: of candidates, Debian's backports, service packs.
 func Flavour(release string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x80 && (isLetter(byte(r)) || r == '+') {
-			return r
-		}
-		return -1
-	}, release)
+	words := strings.FieldsFunc(release, func(r rune) bool { return r >= 0x80 || !isLetter(byte(r)) })
+	words = slices.DeleteFunc(words, func(w string) bool { return slices.Contains([]string{"rc", "bpo", "deb", "sp"}, w) })
+	slices.Sort(words)
+	return strings.Join(words, " ")
 }
 
 // IsRelease tells a kernel's release from other names of a kernel's file.

@@ -207,6 +207,9 @@ func (h *host) insertedAnyway(run func(*kernelImage)) bool {
 // is missing. No other line revokes a blacklist line, but a directory of higher
 // rank may hide its file.
 func (ev *evaluation) doubt(d *Decision) {
+	if e := ev.host.selinux; e != nil && d.Allowed == AnswerTrue {
+		d.Allowed, d.Evidence = AnswerUnknown, append([]Evidence{*e}, d.Evidence...)
+	}
 	problems := append(slices.Clone(ev.host.problems), ev.modprobeSet.problems()...)
 	if len(problems) == 0 {
 		return

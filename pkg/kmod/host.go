@@ -66,7 +66,8 @@ type host struct {
 	denied          string // the value of module_blacklist=
 	deniedBy        Evidence
 	modulesDisabled bool
-	signedOnly      string // what makes it insist on signatures, "" if nothing
+	signedOnly      string    // what makes it insist on signatures, "" if nothing
+	selinux         *Evidence // because of which nothing may be let load modules
 
 	// helper is the program that kernel.modprobe names, byHand the one that an
 	// administrator runs.

@@ -1,6 +1,7 @@
 package kmod
 
 import (
+	"bytes"
 	"cmp"
 	"strings"
 
@@ -182,6 +183,21 @@ func (h *host) readSignedOnly() {
 	}
 }
 
+// readSELinux reads the boolean because of which SELinux lets modprobe, which the kernel and
+// systemd start in domains of their own, load nothing (the reference policy's kernel.te,
+// can_load_kernmodule). Whether it lets a program that is not confined is up to the policy.
+func (h *host) readSELinux() {
+	const dir, boolean = "/sys/fs/selinux/", "booleans/secure_mode_insmod" // "1 1": as it is, and as it is to be
+	is := func(name string) bool {
+		data, _, err := readFile(h.Tree, dir+name, 16)
+		return err == nil && bytes.HasPrefix(data, []byte("1"))
+	}
+	if is(boolean) && is("enforce") {
+		h.selinux = &Evidence{File: dir + boolean, Line: 1, Text: "1", Cause: CauseUnclear,
+			Effect: "is on: SELinux may let nothing load modules (setsebool -P secure_mode_insmod off)"}
+	}
+}
+
 // readKernelPolicy reads what makes the kernel itself refuse modules or not ask
 // for them.
 func (h *host) readKernelPolicy() {
@@ -192,6 +208,7 @@ func (h *host) readKernelPolicy() {
 	}
 	h.readHelper()
 	h.readSignedOnly()
+	h.readSELinux()
 	h.cmdline, h.cmdlineErr = h.proc.ReadFile("cmdline")
 	if h.cmdlineErr == nil && len(h.cmdline) > maxCmdline {
 		h.cmdline, h.cmdlineErr = "", hostroot.ErrTooLarge

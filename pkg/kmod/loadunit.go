@@ -122,7 +122,14 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	u, partial := units.Load(modulesLoadUnit), false
 	switch {
 	case u.Masked:
-		return stopped(UnitMasked, Evidence{File: u.File, Effect: "masks the unit that reads modules-load.d (run \"systemctl unmask " + modulesLoadUnit + "\")"})
+		effect := "masks the unit that reads modules-load.d"
+		switch path.Dir(u.File) { // where systemctl(1) unmasks
+		case "/etc/systemd/system":
+			effect += " (run \"systemctl unmask " + modulesLoadUnit + "\")"
+		case "/run/systemd/system":
+			effect += " (run \"systemctl unmask --runtime " + modulesLoadUnit + "\")"
+		}
+		return stopped(UnitMasked, Evidence{File: u.File, Effect: effect})
 	case u.Err != nil:
 		return unclear(UnitUnknown, unreadable(u.File, u.Err))
 	case u.File == "" && units.Err != nil:

@@ -1574,6 +1574,26 @@ func strangeHosts() (list []strangeHost) {
 		add("target: by an argument, "+target, cmdline("ro systemd.unit="+target+".target", requested), want)
 		add("target: by an argument, a unit, "+target, cmdline("ro systemd.unit="+target+".target", inSysinit()...), want)
 	}
+	// The advice about a mask is for where systemctl removes one.
+	for dir, want := range map[string]string{
+		"etc/systemd/system": "warnings~=(run \"systemctl unmask systemd-modules-load.service\")", "run/systemd/system": "warnings~=(run \"systemctl unmask --runtime systemd-modules-load.service\")",
+		"usr/local/lib/systemd/system": "warnings~!=unmask;commands~=rm /usr/local/lib/systemd/system/systemd-modules-load.service", "etc/systemd/system.control": "warnings~!=unmask;commands~=rm /etc/systemd/system.control/systemd-modules-load.service",
+	} {
+		add("mask: in "+dir, whole(requested, link(dir+"/systemd-modules-load.service", "/dev/null")), "onboot=on-demand|unknown;"+want)
+	}
+	// A boolean of SELinux.
+	insmod := func(boolean, enforce string) []hostcase.Entry {
+		return []hostcase.Entry{file("sys/fs/selinux/booleans/secure_mode_insmod", boolean), file("sys/fs/selinux/enforce", enforce)}
+	}
+	const boolean = "onboot=unknown;autoload=unknown;modprobe=unknown;boot=unknown"
+	add("SELinux: lets nothing load modules", whole(append(insmod("1 1", "1"), requested)...), boolean)
+	add("SELinux: lets nothing load modules, not requested", whole(insmod("1 1", "1")...), "onboot=unknown;autoload=unknown")
+	add("SELinux: lets nothing load modules, loaded", loaded(whole(append(insmod("1 1", "1"), requested)...)), boolean)
+	add("SELinux: lets nothing load modules, a unit", oneshot("ExecStart=/sbin/modprobe sctp", insmod("1 1", "1")...), "unknown")
+	add("SELinux: lets nothing load modules, a blacklist", whole(append(insmod("1 1", "1"), requested, blacklisted)...), "blocked;autoload=false;modprobe=unknown")
+	add("SELinux: lets nothing load modules, compiled in", with(whole(insmod("1 1", "1")...), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil; c.Builtin = []string{"sctp"} }), "loaded")
+	add("SELinux: the boolean is off", whole(append(insmod("0 0", "1"), requested)...), "loaded;modprobe=true")
+	add("SELinux: permissive", whole(append(insmod("1 1", "0"), requested)...), "loaded;modprobe=true")
 	// Masks by an argument are the work of a generator.
 	generators := func(es ...hostcase.Entry) *hostcase.Case {
 		return cmdline("ro systemd.mask=systemd-modules-load.service", append(es, requested, file("usr/lib/systemd/system-generators/systemd-fstab-generator", elf))...)

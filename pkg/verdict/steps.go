@@ -121,7 +121,7 @@ func unitStep(e kmod.Evidence) Remedy {
 		return request(kmod.SCTP().Name, LoadRequest)
 	case shipped:
 		step.Text = "restore " + unit + " from the package of systemd"
-	case path.Base(e.File) == unit && e.Text == "" && strings.Contains(e.Effect, "unmask") && strings.HasSuffix(path.Dir(e.File), "/systemd/system") && !strings.HasPrefix(e.File, "/usr/"):
+	case strings.Contains(e.Effect, "unmask"):
 		step.Text = "unmask the unit that reads modules-load.d (" + e.File + ")"
 		step.Command = "systemctl unmask " + unit
 		if strings.HasPrefix(e.File, "/run/") {
