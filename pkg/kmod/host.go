@@ -97,6 +97,9 @@ type host struct {
 	// called has the names in scripts that were followed without finding the target, and to
 	// which depth.
 	called map[string]int
+	// late are directories of file systems that the boot mounts after it has read files
+	// about modules.
+	late []string
 	// askedArguments are arguments that conditions of these units ask for.
 	askedArguments []string
 

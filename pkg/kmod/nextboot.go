@@ -636,8 +636,10 @@ func (h *host) kernelHas(dir string) (has Answer, by Evidence) {
 
 // nextWithoutRun replays this boot without the files in /run, if some of them take
 // part: the next boot begins without them (a mask made by "systemctl mask
-// --runtime", say). Whether something creates them again is not in any file.
+// --runtime", say). Whether something creates them again is not in any file. Those of a
+// file system of its own come after units and modules-load.d have been read (systemctl(1), "link").
 func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
+	h.late = h.lateMounts()
 	files := h.inRun(now)
 	if len(files) == 0 {
 		return
@@ -659,7 +661,10 @@ func (h *host) nextWithoutRun(m Module, now replayed, next *NextBoot) {
 	}
 	for _, file := range files {
 		effect := "is gone at the next boot, unless something creates it again"
-		if !volatile(file) {
+		switch at, _ := h.Resolve(file); {
+		case below(h.late, file), below(h.late, path.Join("/", at)):
+			effect = "is on a file system that " + fstab + " mounts after systemd has read its units and modules-load.d"
+		case !volatile(file):
 			effect = "leads to what " + effect
 		}
 		next.pend(Evidence{File: file, Effect: effect}, false)
@@ -697,10 +702,31 @@ func (h *host) inRun(now replayed) (files []string) {
 	return files
 }
 
-// leavesDisk reports whether a name leads out of the disk, to what no boot keeps.
+// leavesDisk reports whether a name leads out of the disk that a boot begins with, to what no
+// boot keeps, or what is mounted later.
 func (h *host) leavesDisk(name string) bool {
+	leaves := func(name string) bool { return volatile(name) || below(h.late, name) }
 	at, err := h.Resolve(name)
-	return volatile(name) || err == nil && volatile(path.Join("/", at))
+	return leaves(name) || err == nil && leaves(path.Join("/", at))
+}
+
+const fstab = "/etc/fstab"
+
+// lateMounts are where the next boot mounts file systems that the initial RAM disk does not
+// (fstab(5), systemd.mount(5)).
+func (h *host) lateMounts() (dirs []string) {
+	for _, text := range h.lines(fstab) {
+		fields := strings.Fields(text)
+		if len(fields) > 3 && fields[0][0] != '#' && path.IsAbs(fields[1]) && !slices.Contains([]string{"/", "/usr", "/etc"}, fields[1]) && !strings.Contains(fields[3], "x-initrd.mount") {
+			dirs = append(dirs, fields[1])
+		}
+	}
+	return dirs
+}
+
+// below reports whether a name is one of the directories, or in one.
+func below(dirs []string, name string) bool {
+	return slices.ContainsFunc(dirs, func(dir string) bool { return name == dir || strings.HasPrefix(name, dir+"/") })
 }
 
 // newestKernel is the newest kernel of this one's flavour that has an index, this

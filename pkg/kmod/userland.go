@@ -30,9 +30,9 @@ type Userland struct {
 
 // containerFiles mark the root of a container: systemd writes the first one when
 // it is told that it runs in one (systemd(1), $container), and its nspawn the second
-// one (https://systemd.io/CONTAINER_INTERFACE); podman, docker and kind's node image
-// have the others.
-var containerFiles = []string{"/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv", "/kind"}
+// one (https://systemd.io/CONTAINER_INTERFACE); podman, docker, kind's node image and LXC, where
+// it lets containers run in containers (nesting.conf), have the others.
+var containerFiles = []string{"/run/systemd/container", "/run/host/container-manager", "/run/.containerenv", "/.dockerenv", "/kind", "/dev/.lxc"}
 
 // readUserland finds out what kind of host it is.
 func (h *host) readUserland() Userland {
@@ -97,7 +97,6 @@ func (h *host) volatileEtc() *Evidence {
 			}
 		}
 	}
-	const fstab = "/etc/fstab"
 	for number, text := range h.lines(fstab) {
 		fields := strings.Fields(text)
 		if len(fields) < 4 || fields[0][0] == '#' || fields[1] != "/etc" && !strings.HasPrefix(fields[1], "/etc/mod") {

@@ -746,7 +746,7 @@ func strangeHosts() (list []strangeHost) {
 	add("needed: not loaded, install stops it", whole(requested, noCRC), "blocked")
 
 	// Roots that are not the machine's.
-	for _, mark := range []string{"run/systemd/container", "run/.containerenv", ".dockerenv", "kind"} {
+	for _, mark := range []string{"run/systemd/container", "run/.containerenv", ".dockerenv", "kind", "dev/.lxc/proc"} {
 		add("container: loaded "+mark, loaded(whole(requested, file(mark, ""))), "unknown;warnings~=HostRootIncomplete")
 		add("container: not loaded "+mark, whole(blacklisted, file(mark, "")), "unknown")
 	}
@@ -1594,6 +1594,24 @@ func strangeHosts() (list []strangeHost) {
 	add("SELinux: lets nothing load modules, compiled in", with(whole(insmod("1 1", "1")...), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil; c.Builtin = []string{"sctp"} }), "loaded")
 	add("SELinux: the boolean is off", whole(append(insmod("0 0", "1"), requested)...), "loaded;modprobe=true")
 	add("SELinux: permissive", whole(append(insmod("1 1", "0"), requested)...), "loaded;modprobe=true")
+	// Files of file systems that are mounted when units and modules-load.d have been read, as
+	// /usr/local is on SUSE's Btrfs.
+	fstab := func(lines string) hostcase.Entry { return file("etc/fstab", "UUID=1 / btrfs defaults 0 0\n"+lines) }
+	inLocal, inOpt := file("usr/local/lib/modules-load.d/s.conf", "sctp\n"), file("opt/s.conf", "sctp\n")
+	const mountsLocal, mountsOpt = "UUID=1 /usr/local btrfs subvol=/@/usr/local 0 0\n", "UUID=2 /opt xfs defaults 0 0\n"
+	add("mounted later: the request", whole(fstab(mountsLocal), inLocal), "unknown;warnings~=/usr/local/lib/modules-load.d/s.conf is on a file system that /etc/fstab mounts after")
+	add("mounted later: the request, with another", whole(fstab(mountsLocal), inLocal, requested), "loaded;warnings~!=fstab")
+	add("mounted later: what a request leads to", whole(fstab(mountsOpt), inOpt, link("etc/modules-load.d/s.conf", "/opt/s.conf")), "unknown;warnings~=/etc/modules-load.d/s.conf")
+	add("mounted later: a mask", whole(requested, fstab(mountsLocal), link("usr/local/lib/systemd/system/systemd-modules-load.service", "/dev/null")), "unknown")
+	add("mounted later: a blacklist", whole(requested, fstab(mountsOpt), file("opt/b.conf", "blacklist sctp\n"), link("etc/modprobe.d/b.conf", "/opt/b.conf")), "unknown;autoload=false")
+	ownUnit := func(lines string) *hostcase.Case {
+		return whole(blacklisted, fstab(lines), file("opt/x/s.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe sctp\n"), link("etc/systemd/system/s.service", "/opt/x/s.service"), link("etc/systemd/system/multi-user.target.wants/s.service", "/opt/x/s.service"))
+	}
+	add("mounted later: a unit", ownUnit(mountsOpt), "unknown;warnings~=/etc/systemd/system/s.service")
+	add("mounted later: another directory", ownUnit(mountsLocal), "loaded")
+	for _, line := range []string{"UUID=1 /home btrfs subvol=/@/home 0 0", "UUID=1 /usr/local btrfs x-initrd.mount 0 0", "#UUID=1 /usr/local btrfs defaults 0 0", "UUID=1 /usr ext4 defaults 0 0", "UUID=1 none swap sw 0 0", "/usr/local"} {
+		add("mounted later: not, "+line, whole(fstab(line+"\n"), inLocal), "loaded")
+	}
 	// Masks by an argument are the work of a generator.
 	generators := func(es ...hostcase.Entry) *hostcase.Case {
 		return cmdline("ro systemd.mask=systemd-modules-load.service", append(es, requested, file("usr/lib/systemd/system-generators/systemd-fstab-generator", elf))...)
