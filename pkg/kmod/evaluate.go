@@ -108,6 +108,11 @@ func (set configSet) problems() []Evidence {
 
 // decide answers for one caller that asks for the names in turn.
 func (ev *evaluation) decide(who caller, names []string) Decision {
+	answer := func(ev *evaluation) Decision { return ev.decideNames(who, names) }
+	return ev.settle(answer(ev), answer)
+}
+
+func (ev *evaluation) decideNames(who caller, names []string) Decision {
 	return ev.decideRun(who, names, func(kern *kernelImage) {
 		for _, name := range names {
 			p := ev.host.newProcess(ev.cfg, kern)
@@ -120,7 +125,36 @@ func (ev *evaluation) decide(who caller, names []string) Decision {
 	})
 }
 
-// decideRun answers for the names; run replays what asks for them.
+// settle completes an answer: with the lines that are behind those in its evidence, of
+// which an administrator who removes these should know, and with what could not be read.
+func (ev *evaluation) settle(d Decision, again func(*evaluation) Decision) Decision {
+	next, gone := *ev, map[source]bool{}
+	for d.Allowed == AnswerFalse && len(gone) < maxListed {
+		before := len(gone)
+		for _, e := range d.Evidence {
+			if e.Line > 0 {
+				gone[e.source()] = true
+			}
+		}
+		if len(gone) == before {
+			break
+		}
+		next.cfg, next.asks, next.callers = ev.cfg.without(gone), map[string]string{}, nil
+		behind := again(&next)
+		if behind.Allowed != AnswerFalse && behind.Cause != CauseCustomInstall {
+			break
+		}
+		d = decision(AnswerFalse, d.Evidence, behind.Evidence)
+	}
+	if d.Allowed != AnswerTrue {
+		ev.stops = append(ev.stops, d.Evidence...)
+	}
+	ev.doubt(&d)
+	return decision(d.Allowed, d.Evidence)
+}
+
+// decideRun answers for the names, as far as everything could be read; run replays what
+// asks for them.
 func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImage)) Decision {
 	h := ev.host
 	if h.builtin {
@@ -135,6 +169,7 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 			Effect: "no protocol alias is known for " + ev.mod.Name + ", so no program's request loads it",
 		}})
 	}
+	ev.callers = append(ev.callers, decided{who, names})
 	kern := h.newKernel()
 	run(kern)
 	inserted, unsure := kern.inserted[h.target], kern.unsure
@@ -155,33 +190,20 @@ func (ev *evaluation) decideRun(who caller, names []string, run func(*kernelImag
 		// Another program than modprobe is not bound to modprobe.d.
 		inserted, unsure = false, append(unsure, l.by)
 	}
-
-	d := Decision{Allowed: AnswerFalse}
 	switch {
 	case inserted:
-		d.Allowed = AnswerTrue
-		d.Evidence = helpers
+		return decision(AnswerTrue, helpers)
 	case len(unsure) > 0:
-		d.Allowed = AnswerUnknown
-		d.Evidence = append(slices.Clone(unsure), blockers...)
-	default:
-		d.Evidence = blockers
-		if len(blockers) == 0 {
-			d.Evidence = kern.stops
-		}
-		if len(d.Evidence) == 0 && len(h.problems) == 0 {
-			d.Evidence = []Evidence{{
-				File: path.Join(h.moddir, indexAliases), Cause: CauseMissing,
-				Effect: "nothing leads from " + strings.Join(names, " or ") + " to " + h.target,
-			}}
-		}
+		return decision(AnswerUnknown, unsure, blockers)
+	case len(blockers) > 0:
+		return decision(AnswerFalse, blockers)
+	case len(kern.stops) == 0 && len(h.problems) == 0:
+		return decision(AnswerFalse, []Evidence{{
+			File: path.Join(h.moddir, indexAliases), Cause: CauseMissing,
+			Effect: "nothing leads from " + strings.Join(names, " or ") + " to " + h.target,
+		}})
 	}
-	ev.callers = append(ev.callers, decided{who, names})
-	if !inserted {
-		ev.stops = append(ev.stops, blockers...)
-	}
-	ev.doubt(&d)
-	return decision(d.Allowed, d.Evidence)
+	return decision(AnswerFalse, kern.stops)
 }
 
 // decision is an answer with the evidence in lists. What comes first is its cause.
@@ -284,7 +306,6 @@ func (ev *evaluation) explain(who caller, names []string) (blockers, helpers []E
 		b.add(blockers)
 		h.add(helpers)
 	}
-	ev.onceGone(map[source]bool{}, false, []decided{{who, names}}, nil, &b)
 	return b.list, h.list
 }
 
@@ -302,36 +323,34 @@ func (ev *evaluation) explainEmptied() []Evidence {
 	if has := ev.modprobeSet.byPath()[vendor.file]; len(ev.stops) == 0 && (has == nil || len(has.data) == 0) {
 		return nil
 	}
+	other := *ev
 	for _, files := range []bool{true, false} {
-		ev.onceGone(map[source]bool{vendor: true}, files, ev.callers, ev.stops, &found)
+		gone := map[source]bool{vendor: true}
+		for n := range maxListed {
+			before := len(gone)
+			for _, e := range slices.Concat(ev.stops, found.list) {
+				if line := e.source(); line.line > 0 && line.file != procCmdline {
+					if files {
+						line.line = 0
+					}
+					gone[line] = true
+				}
+			}
+			if n > 0 && len(gone) == before {
+				break
+			}
+			if other.cfg = ev.cfg.without(gone); other.cfg.changes() == ev.cfg.changes() {
+				break // blacklist lines keep no others from taking part
+			}
+			for _, c := range ev.callers {
+				for _, name := range c.names {
+					list, _ := other.explainName(c.who, name)
+					found.add(list)
+				}
+			}
+		}
 	}
 	return found.list
-}
-
-// onceGone adds to found what would stop the callers if the lines of what is known to,
-// and of what is found, were gone, or their files empty.
-func (ev *evaluation) onceGone(gone map[source]bool, files bool, callers []decided, known []Evidence, found *evidenceSet) {
-	other := *ev
-	for n := range maxListed {
-		before := len(gone)
-		for _, e := range slices.Concat(known, found.list) {
-			if line := (source{file: e.File, line: e.Line}); e.Line > 0 && e.File != procCmdline {
-				if files {
-					line.line = 0
-				}
-				gone[line] = true
-			}
-		}
-		if other.cfg = ev.cfg.without(gone); n > 0 && len(gone) == before || other.cfg.changes() == ev.cfg.changes() {
-			break // blacklist lines keep no others from taking part
-		}
-		for _, c := range callers {
-			for _, name := range c.names {
-				list, _ := other.explainName(c.who, name)
-				found.add(list)
-			}
-		}
-	}
 }
 
 // evidenceSet holds the evidence for many names: each line once, and of each cause
@@ -429,11 +448,9 @@ func (ev *evaluation) explainName(who caller, name string) (blockers, helpers []
 	}
 	if entry == nil {
 		diverted := ev.explainDiversion(name, err)
-		blockers = append(blockers, diverted...)
-		if len(diverted) == 0 && name != h.target {
-			return nil, nil // a name that resolves to nothing
+		if len(diverted) > 0 || name != h.target {
+			return diverted, nil
 		}
-		// What would stop the request if it got here.
 		entry = p.newFromName(h.target)
 		entry.viaAlias = who == callerAutoload
 		list = p.freshList(entry, false)
@@ -525,21 +542,7 @@ func (ev *evaluation) explainInstall(p *process, m *module) (blockers, helpers [
 	if first.Cause == CauseNone {
 		return nil, []Evidence{first}
 	}
-	blockers = []Evidence{first}
-	// Where that line is gone, the next one that matches is in force, up to one
-	// that loads the module.
-	for i := range ev.cfg.installs {
-		c := &ev.cfg.installs[i]
-		if c.source == rule.source || !h.matches(c.pattern, m.name) {
-			continue
-		}
-		next := ev.installEffect(m, c)
-		if next.Cause == CauseNone || len(blockers) > maxListed {
-			break
-		}
-		blockers = append(blockers, next)
-	}
-	return blockers, nil
+	return []Evidence{first}, nil
 }
 
 // installEffect is what one install command does instead of loading a module. Its
@@ -566,6 +569,12 @@ func (ev *evaluation) installEffect(m *module, rule *commandRule) Evidence {
 // bootLoad answers for systemd-modules-load: it asks for all names in turn, in
 // one process.
 func (ev *evaluation) bootLoad() BootLoad {
+	boot := ev.decideRequests()
+	boot.Decision = ev.settle(boot.Decision, func(ev *evaluation) Decision { return ev.decideRequests().Decision })
+	return boot
+}
+
+func (ev *evaluation) decideRequests() BootLoad {
 	h := ev.host
 	boot := BootLoad{Requested: AnswerFalse}
 	var names []string
@@ -631,15 +640,7 @@ func (ev *evaluation) bootLoad() BootLoad {
 		boot.Requested = AnswerUnknown
 		boot.RequestedBy = problems
 	}
-	// What would stop a request, and those that an alias leads elsewhere.
-	names = []string{ev.mod.Name}
-	direct := ev.cfg.withoutAliases()
-	for _, r := range ev.requests {
-		if len(ev.cfg.aliases) > 0 && ev.lookUpRequest(direct, r.name) != "" {
-			names = append(names, r.name)
-		}
-	}
-	boot.Decision = ev.decide(callerBootLoad, names)
+	boot.Decision = ev.decideNames(callerBootLoad, []string{ev.mod.Name})
 	return boot
 }
 
@@ -673,19 +674,19 @@ func (ev *evaluation) mayConcern(name string, unsure []Evidence) bool {
 func (ev *evaluation) asksFor(name string) (how string, ok bool) {
 	how, known := ev.asks[name]
 	if !known {
-		how = ev.lookUpRequest(ev.cfg, name)
+		how = ev.lookUpRequest(name)
 		hostroot.Remember(ev.asks, name, how)
 	}
 	return how, how != ""
 }
 
-func (ev *evaluation) lookUpRequest(cfg *policy, name string) (how string) {
+func (ev *evaluation) lookUpRequest(name string) (how string) {
 	h := ev.host
 	const direct = "asks for the module at boot"
 	if norm, ok := normalizeAlias(name); ok && norm == h.target {
 		return direct
 	}
-	p := h.newProcess(cfg, h.newKernel())
+	p := h.newProcess(ev.cfg, h.newKernel())
 	mods, _ := p.lookup(name)
 	for _, m := range mods {
 		if m.name == h.target {

@@ -18,7 +18,18 @@ func (s source) evidence(cause Cause, effect string) Evidence {
 
 // in reports whether the line, or its whole file, is in a set.
 func (s source) in(set map[source]bool) bool {
+	if s.file == procCmdline {
+		return set[source{s.file, s.line, printable(s.text)}]
+	}
 	return set[source{file: s.file}] || set[source{file: s.file, line: s.line}]
+}
+
+// source is the line of the evidence; of the kernel's command line, the argument.
+func (e Evidence) source() source {
+	if e.File == procCmdline {
+		return source{e.File, e.Line, e.Text}
+	}
+	return source{file: e.File, line: e.Line}
 }
 
 type (
@@ -64,13 +75,6 @@ func (p *policy) without(gone map[source]bool) *policy {
 	out := *p
 	out.blacklists, out.installs, out.removes = outside(p.blacklists, gone), outside(p.installs, gone), outside(p.removes, gone)
 	out.aliases, out.softdeps = outside(p.aliases, gone), outside(p.softdeps, gone)
-	return &out
-}
-
-// withoutAliases is the policy without its aliases.
-func (p *policy) withoutAliases() *policy {
-	out := *p
-	out.aliases = nil
 	return &out
 }
 
