@@ -68,6 +68,19 @@ func (r resource) isOther(data []byte) bool {
 	return h != nil && *h != fmt.Sprintf("sha512-%x", sha512.Sum512(data)) && *h != fmt.Sprintf("sha256-%x", sha256.Sum256(data))
 }
 
+// encodedOnceMore is how contents about sctp are still encoded after all that their
+// source names was undone, "" if they are not.
+func encodedOnceMore(data []byte) string {
+	text, err := base64.StdEncoding.DecodeString(string(bytes.TrimSpace(data)))
+	switch {
+	case bytes.HasPrefix(data, []byte("\x1f\x8b")):
+		return "compressed data: \"compression\": \"gzip\" is missing"
+	case err == nil && bytes.Contains(text, []byte("sctp")):
+		return fmt.Sprintf("the base64 text of %q: \";base64\" is missing in its source, or it was encoded twice", clip(string(text)))
+	}
+	return ""
+}
+
 // redacted is the field that the machine-config-operator's mco-sanitize puts in place of
 // contents of files, units and drop-ins (devex/cmd/mco-sanitize/redactor.go).
 const redacted = "_REDACTED"

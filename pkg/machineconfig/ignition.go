@@ -136,6 +136,9 @@ func DecodeConfig(raw json.RawMessage) (Config, error) {
 		if file.Err == nil && f.Contents.isOther(file.Contents) {
 			c.Notes = append(c.Notes, "verification.hash is not that of the contents: Ignition fails on a new node: "+clip(f.Path))
 		}
+		if how := encodedOnceMore(file.Contents); how != "" && relevant(f.Path) {
+			c.Notes = append(c.Notes, "the node gets "+clip(f.Path)+" as "+how)
+		}
 		if appends(f.Append) {
 			c.unfit = append(c.unfit, clip(f.Path)+" has an append section") // which those of other configurations do not replace
 			if file.Err == nil {

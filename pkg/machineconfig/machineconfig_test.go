@@ -572,6 +572,12 @@ func TestJudge(t *testing.T) {
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "MachineConfig args: only a node's first boot applies Ignition's kernelArguments"},
 		{"Ignition's kernel arguments that are taken away, beside the files", []string{strings.Replace(machineConfig("a", "worker", `"kernelArguments":{"shouldNotExist":["quiet"]},"storage":{"files":[`+file(empty, "data:,")+`,`+file(load, "data:,sctp")+`]}`, ""), "3.2.0", "3.3.0", 1)},
 			kmod.AnswerUnknown, verdict.OnBootUnknown, "use spec.kernelArguments"},
+		{"base64 that nothing names", []string{object("a", file(empty, "data:,")+","+file(load, "data:,c2N0cA=="))},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, `the node gets /etc/modules-load.d/sctp-load.conf as the base64 text of "sctp"`},
+		{"base64 of base64", []string{object("a", file(empty, "data:,")+","+file(load, "data:;base64,YzJOMGNBPT0="))},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, "or it was encoded twice"},
+		{"gzip that nothing names", []string{object("a", file(empty, "data:,")+","+file(load, "data:;base64,H4sIAAAAAAAAAytOLikAAKhrRWAEAAAA"))},
+			kmod.AnswerFalse, verdict.OnBootOnDemand, `as compressed data: "compression": "gzip" is missing`},
 		{"disabled, which does nothing to a unit without [Install]", []string{enabling, unit("m", `"name":"systemd-modules-load.service","enabled":false`)},
 			kmod.AnswerTrue, verdict.OnBootLoaded, ""},
 	} {
