@@ -62,14 +62,15 @@ func (p *process) runInstall(m *module, rule *commandRule) error {
 	return nil
 }
 
-// shellWord is one word of a command, one operator, or a redirection to nothing.
+// shellWord is one word of a command, one operator, or a redirection to nothing, or to a log,
+// which may fail.
 type shellWord struct {
-	text                       string
-	operator, quoted, redirect bool
+	text                                string
+	operator, quoted, redirect, mayFail bool
 }
 
 // shellWords splits a command of plain words, quotes, values of variables, ";", "&&",
-// "||", parentheses, redirections to /dev/null and a comment. ok is false for anything else the
+// "||", parentheses, redirections to /dev/null or a log, and a comment. ok is false for anything else the
 // shell would interpret.
 func shellWords(s string) (words []shellWord, ok bool) {
 	i := 0
@@ -96,6 +97,11 @@ func shellWords(s string) (words []shellWord, ok bool) {
 				i += n
 				continue
 			}
+			if log := logRedirect().FindString(s[i:]); log != "" && (i+len(log) == len(s) || ends(s[i+len(log)])) {
+				words = append(words, shellWord{text: log, redirect: true, mayFail: true})
+				i += len(log)
+				continue
+			}
 			word, n, ok := shellWordAt(s[i:])
 			if !ok {
 				return nil, false
@@ -119,6 +125,9 @@ func nullRedirect(s string) (n int, ok bool) {
 	}
 	return 0, false
 }
+
+// logRedirect is a redirection to the kernel's log, to the console or to a file of /var/log.
+var logRedirect = pattern.MustCompile(`^[12]?>>?[ \t]*(?:/dev/(?:kmsg|console)|/var/log/[\w-]+(?:[./][\w-]+)*)`)
 
 // expansion is a variable's or parameter's value, in whose place a word has expanded,
 // which is in no word of a shell.
@@ -216,7 +225,12 @@ func (p *process) run(n *shellNode) (effect commandEffect, leave leaving) {
 		}
 		return effect, leave
 	case "":
-		if len(n.args) == 0 {
+		switch {
+		case n.mayFail && len(n.args) > 0 && harmless(n.args[0]) && n.args[0] != ":" && n.args[0] != "exit":
+			return commandHarmless, stays
+		case n.mayFail:
+			return commandUnknown, stays
+		case len(n.args) == 0:
 			return commandSucceeds, stays // a redirection alone
 		}
 		return p.command(n.args)

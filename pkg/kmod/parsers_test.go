@@ -95,22 +95,25 @@ func TestModulesLoadLines(t *testing.T) {
 
 func TestShellWords(t *testing.T) {
 	for command, want := range map[string]string{
-		"/bin/true":                     "/bin/true",
-		"/bin/true # why; not":          "/bin/true",
-		"echo 'a b'; false":             "echo|a b|;|false",
-		"a>/dev/null":                   "?", // a redirection sticks to the word before it
-		"a >/dev/null 2>&1 && b || c":   "a|>/dev/null|2>&1|&&|b||||c",
-		"(a;b)>/dev/null":               "(|a|;|b|)|>/dev/null",
-		"! { a}; }":                     "?",
-		"! { a; };":                     "!|{|a|;|}|;",
-		"a | b":                         "?",
-		"a & b":                         "?",
-		"$(x)":                          "?",
-		`"a$b" c$1`:                     "a\x00|c\x00",
-		`"a$(b)"`:                       "?",
-		"a\nb":                          "?",
-		"/bin/true;/bin/false":          "/bin/true|;|/bin/false",
-		"modprobe -i sctp x=\"1 2\" # ": "modprobe|-i|sctp|x=1 2",
+		"/bin/true":                        "/bin/true",
+		"/bin/true # why; not":             "/bin/true",
+		"echo 'a b'; false":                "echo|a b|;|false",
+		"a>/dev/null":                      "?", // a redirection sticks to the word before it
+		"a >/dev/null 2>&1 && b || c":      "a|>/dev/null|2>&1|&&|b||||c",
+		"a >/dev/kmsg; b 1>> /dev/console": "a|>/dev/kmsg|;|b|1>> /dev/console",
+		"a >/dev/kmsg.x":                   "?",
+		"a >/dev/sda":                      "?",
+		"(a;b)>/dev/null":                  "(|a|;|b|)|>/dev/null",
+		"! { a}; }":                        "?",
+		"! { a; };":                        "!|{|a|;|}|;",
+		"a | b":                            "?",
+		"a & b":                            "?",
+		"$(x)":                             "?",
+		`"a$b" c$1`:                        "a\x00|c\x00",
+		`"a$(b)"`:                          "?",
+		"a\nb":                             "?",
+		"/bin/true;/bin/false":             "/bin/true|;|/bin/false",
+		"modprobe -i sctp x=\"1 2\" # ":    "modprobe|-i|sctp|x=1 2",
 	} {
 		words, ok := shellWords(command)
 		got := "?"

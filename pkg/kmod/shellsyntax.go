@@ -14,12 +14,14 @@ var (
 )
 
 // shellNode is a command: a simple one with its words, or one of a kind with its parts.
-// Those of ";" and of "&&" are run in turn; operators are what is between the latter.
+// Those of ";" and of "&&" are run in turn; operators are what is between the latter. mayFail: its
+// redirection may, and then it is not run.
 type shellNode struct {
 	kind      string
 	args      []string
 	parts     []*shellNode
 	operators []string
+	mayFail   bool
 }
 
 // shellParser reads a command line to its end; a shell runs nothing of one with an error
@@ -95,6 +97,7 @@ func (s *shellParser) one() *shellNode {
 		s.words = s.words[1:]
 		n.kind, n.parts = map[string]string{"(": "(", "{": ";"}[word], []*shellNode{s.list(map[string]string{"(": ")", "{": "}"}[word])}
 		for len(s.words) > 0 && s.words[0].redirect {
+			s.unknown = s.unknown || s.words[0].mayFail
 			s.words = s.words[1:]
 		}
 		s.bad = s.bad || len(s.words) > 0 && s.next(true) != "}" && (!s.words[0].operator || s.words[0].text == "(") // a word after it
@@ -107,7 +110,7 @@ func (s *shellParser) one() *shellNode {
 	for len(s.words) > 0 && !s.words[0].operator {
 		switch w := s.words[0]; {
 		case w.redirect:
-			redirected = true
+			redirected, n.mayFail = true, n.mayFail || w.mayFail
 		case redirected && len(n.args) == 0 && (slices.Contains(reservedFirst, w.text) || slices.Contains(reservedNext, w.text)):
 			s.unknown = true
 		default:

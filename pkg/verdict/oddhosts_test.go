@@ -861,6 +861,7 @@ func strangeHosts() (list []strangeHost) {
 	packaged("image mode", "ID=rhel\nVERSION_ID=9.6\n", "5.14.0-570.el9.x86_64", "add the package kernel-modules-extra to the image", file("run/ostree-booted", ""))
 	packaged("image mode rt", "ID=rhel\nVERSION_ID=9.6\n", "5.14.0-570.el9.x86_64+rt", "add the package kernel-rt-modules-extra to the image", file("run/ostree-booted", ""))
 	packaged("sles", "ID=\"sles\"\nVERSION_ID=15.6\n", "6.4.0-150600.23.7-default", "kernel-default")
+	packaged("sles for sap", "ID=\"sles_sap\"\nVERSION_ID=15.5\n", "5.14.21-150500.55.7-default", "install the package kernel-default")
 	packaged("leap", "ID=\"opensuse-leap\"\nVERSION_ID=15.6\n", "6.4.0-150600.23.7-rt", "kernel-rt")
 	for release, command := range map[string]string{"3.10.0-1160.119.1.el7.x86_64": "yum install kernel-3", "5.10.239-236.958.amzn2.x86_64": "yum install kernel-5", "5.14.0-427.13.1.el9_4.x86_64": "dnf install kernel-modules-extra-5"} {
 		add("platform: "+command, lacks(map[bool]string{true: "ID=amzn\nVERSION_ID=2\n", false: "ID=rhel\n"}[strings.Contains(release, "amzn")], release), "reason=ModuleMissing;commands~="+command)
@@ -1611,6 +1612,10 @@ func strangeHosts() (list []strangeHost) {
 	add("mounted later: another directory", ownUnit(mountsLocal), "loaded")
 	for _, line := range []string{"UUID=1 /home btrfs subvol=/@/home 0 0", "UUID=1 /usr/local btrfs x-initrd.mount 0 0", "#UUID=1 /usr/local btrfs defaults 0 0", "UUID=1 /usr ext4 defaults 0 0", "UUID=1 none swap sw 0 0", "/usr/local"} {
 		add("mounted later: not, "+line, whole(fstab(line+"\n"), inLocal), "loaded")
+	}
+	// What is written to a log loads nothing.
+	for _, command := range []string{"/bin/echo blocked > /dev/kmsg; /bin/false", "/bin/sh -c 'echo blocked >> /var/log/modprobe.log; exit 1'", "/bin/sh -c 'echo blocked >/dev/kmsg && exit 0'"} {
+		add("install: "+command, whole(file("usr/bin/echo", elf), file("etc/modprobe.d/x.conf", "install sctp "+command+"\n")), "blocked;autoload=false;modprobe=false;reason=ModuleInstallOverridden")
 	}
 	// Masks by an argument are the work of a generator.
 	generators := func(es ...hostcase.Entry) *hostcase.Case {

@@ -186,7 +186,9 @@ func Platforms() []Platform {
 		},
 		{
 			Name: "sles", Source: "https://documentation.suse.com/sles/15-SP6/html/SLES-all/cha-mod.html",
-			matches:  func(u kmod.Userland) bool { return u.ID == "sles" || strings.HasPrefix(u.ID, "opensuse") },
+			matches: func(u kmod.Userland) bool {
+				return strings.HasPrefix(u.ID, "sles") || strings.HasPrefix(u.ID, "opensuse")
+			},
 			packages: susePackage, install: "zypper install", argumentAt: "/etc/default/grub (then run grub2-mkconfig -o /boot/grub2/grub.cfg)" + sdbootutil,
 		},
 		{
