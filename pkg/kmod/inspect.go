@@ -131,11 +131,13 @@ func conclude(h *host, r replayed) *Inspection {
 	return ins
 }
 
-// takenNames are those in /etc/modules-load.d.
+// takenNames are those of files in the directories of modules-load.d.
 func (h *host) takenNames() (names []string) {
-	if d := h.modulesLoad.dirs[modulesLoadDirs(latestSystemdRules)[0]]; d != nil {
-		for _, e := range d.entries[:min(len(d.entries), maxListed)] {
-			names = append(names, printableName(e.name))
+	for _, dir := range modulesLoadDirs(latestSystemdRules) {
+		if d := h.modulesLoad.dirs[dir]; d != nil {
+			for _, e := range d.entries[:min(len(d.entries), maxListed)] {
+				names = append(names, printableName(e.name))
+			}
 		}
 	}
 	return names

@@ -205,8 +205,8 @@ type BootLoad struct {
 	Doubts []Evidence
 	// LoadedBy holds the commands of other units that load the module, or may.
 	LoadedBy []Evidence
-	// Taken are the names in /etc/modules-load.d: a file that is written there replaces one
-	// of them, or follows its link.
+	// Taken are the names in modules-load.d: a file that is written to /etc/modules-load.d
+	// replaces one of them, follows its link, or hides a package's.
 	Taken []string
 	// Requested reports whether modules-load.d, modules_load= or a unit asks for
 	// the module (directly or through an alias).

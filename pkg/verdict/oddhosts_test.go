@@ -1617,6 +1617,10 @@ func strangeHosts() (list []strangeHost) {
 	for _, command := range []string{"/bin/echo blocked > /dev/kmsg; /bin/false", "/bin/sh -c 'echo blocked >> /var/log/modprobe.log; exit 1'", "/bin/sh -c 'echo blocked >/dev/kmsg && exit 0'"} {
 		add("install: "+command, whole(file("usr/bin/echo", elf), file("etc/modprobe.d/x.conf", "install sctp "+command+"\n")), "blocked;autoload=false;modprobe=false;reason=ModuleInstallOverridden")
 	}
+	// The file that asks for the module hides no other of its name.
+	for _, dir := range []string{"etc", "usr/lib", "usr/local/lib"} {
+		add("request: beside one in "+dir, whole(file(dir+"/modules-load.d/sctp-load.conf", "dummy\n")), "on-demand;commands~=echo sctp > /etc/modules-load.d/sctp-load-2.conf")
+	}
 	// Masks by an argument are the work of a generator.
 	generators := func(es ...hostcase.Entry) *hostcase.Case {
 		return cmdline("ro systemd.mask=systemd-modules-load.service", append(es, requested, file("usr/lib/systemd/system-generators/systemd-fstab-generator", elf))...)
