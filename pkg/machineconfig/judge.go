@@ -402,7 +402,7 @@ func (e *Effect) conclude(unread []string) {
 	case verdict.OnBootOnDemand:
 		e.Enabled, e.Message = kmod.AnswerFalse, "nothing requests sctp at boot; the first SCTP socket loads it"
 	case verdict.OnBootBlocked:
-		e.Enabled, e.Message = kmod.AnswerFalse, "the next boot does not load sctp, and no program can"
+		e.Enabled, e.Message = kmod.AnswerFalse, "the next boot does not load sctp, and an SCTP socket does not either"
 	default:
 		e.Enabled, e.Message = kmod.AnswerUnknown, "what the next boot brings is not known"
 	}
