@@ -183,18 +183,21 @@ func (h *host) readSignedOnly() {
 	}
 }
 
+// InsmodBoolean is a boolean of SELinux: "1 1" is that it is on, and will be.
+const InsmodBoolean = selinuxDir + "booleans/secure_mode_insmod"
+
+const selinuxDir = "/sys/fs/selinux/"
+
 // readSELinux reads the boolean because of which SELinux lets modprobe, which the kernel and
 // systemd start in domains of their own, load nothing (the reference policy's kernel.te,
 // can_load_kernmodule). Whether it lets a program that is not confined is up to the policy.
 func (h *host) readSELinux() {
-	const dir, boolean = "/sys/fs/selinux/", "booleans/secure_mode_insmod" // "1 1": as it is, and as it is to be
 	is := func(name string) bool {
-		data, _, err := readFile(h.Tree, dir+name, 16)
+		data, _, err := readFile(h.Tree, name, 16)
 		return err == nil && bytes.HasPrefix(data, []byte("1"))
 	}
-	if is(boolean) && is("enforce") {
-		h.selinux = &Evidence{File: dir + boolean, Line: 1, Text: "1", Cause: CauseUnclear,
-			Effect: "is on: SELinux may let nothing load modules (setsebool -P secure_mode_insmod off)"}
+	if is(InsmodBoolean) && is(selinuxDir+"enforce") {
+		h.selinux = &Evidence{File: InsmodBoolean, Line: 1, Text: "1", Cause: CauseUnclear, Effect: "is on: SELinux may let nothing load modules"}
 	}
 }
 

@@ -1587,11 +1587,12 @@ func strangeHosts() (list []strangeHost) {
 		return []hostcase.Entry{file("sys/fs/selinux/booleans/secure_mode_insmod", boolean), file("sys/fs/selinux/enforce", enforce)}
 	}
 	const boolean = "onboot=unknown;autoload=unknown;modprobe=unknown;boot=unknown"
-	add("SELinux: lets nothing load modules", whole(append(insmod("1 1", "1"), requested)...), boolean)
-	add("SELinux: lets nothing load modules, not requested", whole(insmod("1 1", "1")...), "onboot=unknown;autoload=unknown")
+	const off = "commands=setsebool -P secure_mode_insmod off\n"
+	add("SELinux: lets nothing load modules", whole(append(insmod("1 1", "1"), requested)...), boolean+";"+off+"modprobe sctp\n")
+	add("SELinux: lets nothing load modules, not requested", whole(insmod("1 1", "1")...), "onboot=unknown;autoload=unknown;"+off+"echo sctp > /etc/modules-load.d/sctp-load.conf\nmodprobe sctp\n")
 	add("SELinux: lets nothing load modules, loaded", loaded(whole(append(insmod("1 1", "1"), requested)...)), boolean)
 	add("SELinux: lets nothing load modules, a unit", oneshot("ExecStart=/sbin/modprobe sctp", insmod("1 1", "1")...), "unknown")
-	add("SELinux: lets nothing load modules, a blacklist", whole(append(insmod("1 1", "1"), requested, blacklisted)...), "blocked;autoload=false;modprobe=unknown")
+	add("SELinux: lets nothing load modules, a blacklist", whole(append(insmod("1 1", "1"), requested, blacklisted)...), "blocked;autoload=false;modprobe=unknown;"+off+"sed -i '1s/^/#/' /etc/modprobe.d/b.conf\nmodprobe sctp\n")
 	add("SELinux: lets nothing load modules, compiled in", with(whole(insmod("1 1", "1")...), func(c *hostcase.Case) { c.Modules, c.Aliases = nil, nil; c.Builtin = []string{"sctp"} }), "loaded")
 	add("SELinux: the boolean is off", whole(append(insmod("0 0", "1"), requested)...), "loaded;modprobe=true")
 	add("SELinux: permissive", whole(append(insmod("1 1", "0"), requested)...), "loaded;modprobe=true")

@@ -36,7 +36,7 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 		}
 		return nil
 	case ReasonModuleBlacklisted, ReasonModuleInstallOverridden, ReasonModuleAliasDisabled, ReasonModuleDeniedByKernel, ReasonModuleLoadingDisabled, ReasonModuleNotLoaded:
-		return p.atBoot(nextInspection(i))
+		return append(insmodBoolean(i.ByName), p.atBoot(nextInspection(i))...)
 	case ReasonModuleMissing:
 		return p.installModule(i)
 	case ReasonModuleLoadFailed:
@@ -67,6 +67,12 @@ func remedies(f Facts, i *kmod.Inspection, r Report) []Remedy {
 	case ReasonInspectionFailed:
 		if f.Probe.Attempted && i.State.InKernel() {
 			return one(ActionRetry, "retry when the node is less busy, or give the probe more time with --timeout; if the message stays the same, fix the cause in it", "")
+		}
+		if steps := insmodBoolean(i.Autoload); steps != nil {
+			if i.BootLoad.Requested != kmod.AnswerTrue {
+				steps = append(steps, request(i.Module, newRequest(i)))
+			}
+			return append(steps, p.takeEffect(i))
 		}
 		first := readable(f, i)
 		if steps := doubtful(i); slices.Contains(steps, first) {
@@ -130,6 +136,14 @@ func readable(f Facts, i *kmod.Inspection) Remedy {
 		}
 	}
 	return Remedy{Action: ActionAllow, Text: "give the agent the right to read /proc and /sys, then retry"}
+}
+
+// insmodBoolean is the step after which SELinux lets modprobe load modules.
+func insmodBoolean(d kmod.Decision) []Remedy {
+	if !slices.ContainsFunc(d.Evidence, func(e kmod.Evidence) bool { return e.File == kmod.InsmodBoolean }) {
+		return nil
+	}
+	return []Remedy{{Action: ActionChangeSettings, File: kmod.InsmodBoolean, Line: 1, Text: "switch SELinux's boolean secure_mode_insmod off", Command: "setsebool -P secure_mode_insmod off"}}
 }
 
 func lookAt(file string) Remedy {
