@@ -84,7 +84,11 @@ func (s *Set) isAlias(name, target string) bool {
 	fits := !strings.Contains(name, "@") && !strings.Contains(target, "@.") ||
 		strings.Contains(name, "@") && strings.Contains(target, "@") && (&Unit{Name: name}).instance() == (&Unit{Name: target}).instance()
 	return fits && target != name && path.Ext(target) == path.Ext(name) &&
-		slices.ContainsFunc(s.dirs, func(d unitDir) bool { _, ok := d.entries[target]; return ok })
+		slices.ContainsFunc(s.dirs, func(d unitDir) bool {
+			_, ok := d.entries[target]
+			_, template := d.entries[templateOf(target)]
+			return ok || template
+		})
 }
 
 // dirNames are the names of directories that add to a unit, without their suffixes: its

@@ -141,6 +141,8 @@ func (h *host) readLoadUnit(units *systemdunit.Set, words []string, whole bool) 
 	}
 	pulled, masked := units.Pulled("sysinit.target", modulesLoadUnit)
 	switch {
+	case masked != "" && slices.ContainsFunc(units.Started(""), func(u *systemdunit.Unit) bool { return u.Name == modulesLoadUnit }):
+		return unclear(UnitUnknown, Evidence{File: masked, Effect: "replaces the link that starts " + modulesLoadUnit + " at boot, and another unit may start it"})
 	case masked != "":
 		return stopped(UnitMasked, Evidence{File: masked, Effect: "replaces the link that starts " + modulesLoadUnit + " at boot"})
 	case !pulled && whole && !partial:

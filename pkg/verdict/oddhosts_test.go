@@ -1582,6 +1582,15 @@ func strangeHosts() (list []strangeHost) {
 	} {
 		add("mask: in "+dir, whole(requested, link(dir+"/systemd-modules-load.service", "/dev/null")), "onboot=on-demand|unknown;"+want)
 	}
+	unlinked := link("etc/systemd/system/sysinit.target.wants/systemd-modules-load.service", "/dev/null")
+	add("mask: of the link", whole(requested, unlinked), "onboot=on-demand")
+	add("mask: of the link, and another unit wants it", whole(requested, unlinked, file("etc/systemd/system/x.service", "[Unit]\nWants=systemd-modules-load.service\n[Service]\nExecStart=/bin/true\n"),
+		link("etc/systemd/system/multi-user.target.wants/x.service", "../x.service")), "unknown")
+	add("mask: of the link, and all targets want it", whole(requested, unlinked,
+		link("etc/systemd/system/target.wants/systemd-modules-load.service", "/usr/lib/systemd/system/systemd-modules-load.service")), "unknown")
+	// A name of an instance may be a link to another instance, of which there is the template alone.
+	add("unit: an alias of an instance", whole(blacklisted, file("usr/lib/systemd/system/load@.service", "[Service]\nType=oneshot\nExecStart=/sbin/modprobe %i\n"),
+		link("etc/systemd/system/t@sctp.service", "load@sctp.service"), link("etc/systemd/system/multi-user.target.wants/t@sctp.service", "../t@sctp.service")), "loaded|unknown")
 	// A boolean of SELinux.
 	insmod := func(boolean, enforce string) []hostcase.Entry {
 		return []hostcase.Entry{file("sys/fs/selinux/booleans/secure_mode_insmod", boolean), file("sys/fs/selinux/enforce", enforce)}
