@@ -25,6 +25,7 @@ func TestCircles(t *testing.T) {
 		"a socket's own service":                 {[]string{"w.service -> " + load, "w.socket: [Socket]; ListenStream=/x"}, load + " w.socket"},
 		"a timer's unit":                         {[]string{"w.timer: [Timer]; OnBootSec=1; Unit=" + load}, load + " w.timer"},
 		"an early socket's service":              {[]string{"w.socket: DefaultDependencies=no; [Socket]; ListenStream=/x; Service=" + load}, ""},
+		"an early socket, values that are none":  {[]string{"w.socket: DefaultDependencies=no; DefaultDependencies=maybe; DefaultDependencies=; [Socket]; ListenStream=/x; Service=" + load}, ""},
 		"the sockets of a drop-in":               {[]string{load + ".d/x.conf: [Service]; Sockets=w.socket", "w.socket: [Socket]; ListenStream=/x; Service=" + load}, load + " w.socket"},
 		"over a third unit":                      {[]string{"a.service: Before=b.service; [Service]; ExecStart=/bin/x", "b.service: DefaultDependencies=no; Before=" + load + "; [Service]; ExecStart=/bin/x"}, load + " a.service b.service"},
 		"two services":                           {[]string{"a.service: After=b.service; [Service]; ExecStart=/bin/x", "b.service: After=a.service; [Service]; ExecStart=/bin/x"}, "a.service b.service"},

@@ -73,10 +73,8 @@ func (s *Set) HindranceOf(u *Unit, command Setting) (by Setting, found bool) {
 		rights = command.prefixes()
 	}
 	// Not documented any more, and in force (src/core/service.c, permissions_start_only).
-	for _, v := range u.Values("Service", "PermissionsStartOnly") {
-		if isYes(v.Value) && command.Key != "ExecStart" && command.Key != "" {
-			rights += "+"
-		}
+	if only, _ := u.boolean("Service", "PermissionsStartOnly", false); only && command.Key != "ExecStart" && command.Key != "" {
+		rights += "+"
 	}
 	for _, v := range u.Settings {
 		if s.hinders(v) && !s.lifted(v, rights) {
@@ -267,10 +265,7 @@ func (u *Unit) kind() string {
 
 // remains reports whether a service counts as running when its commands have ended.
 func (u *Unit) remains() bool {
-	remains := false
-	for _, v := range u.Values("Service", "RemainAfterExit") {
-		remains = isYes(v.Value)
-	}
+	remains, _ := u.boolean("Service", "RemainAfterExit", false)
 	return remains
 }
 
@@ -372,4 +367,17 @@ func isNo(value string) bool {
 
 func isYes(value string) bool {
 	return slices.Contains([]string{"1", "yes", "y", "true", "t", "on"}, strings.ToLower(value))
+}
+
+// boolean is what the last valid assignment of a setting makes of it, and that
+// assignment, if there is one: systemd ignores the others, an empty one included
+// (src/shared/conf-parser.c, config_parse_bool).
+func (u *Unit) boolean(section, key string, otherwise bool) (value bool, by Setting) {
+	value = otherwise
+	for _, v := range u.Settings {
+		if yes := isYes(v.Value); v.Section == section && v.Key == key && (yes || isNo(v.Value)) {
+			value, by = yes, v
+		}
+	}
+	return value, by
 }

@@ -42,19 +42,12 @@ func templateOf(name string) string {
 // sysinit.target (systemd.service(5), "Default Dependencies"), and by which
 // setting, if there is one.
 func (u *Unit) late() (late bool, by Setting) {
-	late = path.Ext(u.Name) != ".target"
-	for _, v := range u.Values("Unit", "DefaultDependencies") {
-		late, by = late && !isNo(v.Value) || isYes(v.Value), v
-	}
-	return late, by
+	return u.boolean("Unit", "DefaultDependencies", path.Ext(u.Name) != ".target")
 }
 
 // defaults reports whether a unit has the default dependencies of its type.
 func (u *Unit) defaults() bool {
-	yes := true
-	for _, v := range u.Values("Unit", "DefaultDependencies") {
-		yes = yes && !isNo(v.Value) || isYes(v.Value)
-	}
+	yes, _ := u.boolean("Unit", "DefaultDependencies", true)
 	return yes
 }
 

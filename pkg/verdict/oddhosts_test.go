@@ -956,6 +956,11 @@ func strangeHosts() (list []strangeHost) {
 	const removesIt = "ExecStop=/sbin/modprobe -r sctp"
 	add("unit: oneshot, removed at once", oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit=no\n"+removesIt), "unknown")
 	add("unit: oneshot, removed when it is stopped", oneshot("ExecStart=/sbin/modprobe sctp\n"+removesIt), "loaded")
+	// systemd ignores a value that is none, and an empty one.
+	for _, ignored := range []string{"maybe", ""} {
+		add("unit: oneshot, removed when it is stopped, RemainAfterExit="+ignored, oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit="+ignored+"\n"+removesIt), "loaded")
+		add("unit: oneshot, removed at once, RemainAfterExit="+ignored, oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit=no\nRemainAfterExit="+ignored+"\n"+removesIt), "unknown")
+	}
 	add("unit: oneshot, another one removed at once", oneshot("ExecStart=/sbin/modprobe sctp\nRemainAfterExit=no\nExecStop=/sbin/modprobe -r dccp"), "loaded")
 	add("unit: simple, removed at once", unit("[Service]\nExecStart=/sbin/modprobe sctp\nExecStopPost=/sbin/modprobe -r sctp\n"), "unknown")
 	add("unit: a daemon, removed when it is stopped", unit("[Service]\nExecStartPre=/sbin/modprobe sctp\nExecStart=/usr/bin/true --for-ever\n"+removesIt+"\n"), "loaded")
@@ -1540,7 +1545,7 @@ func strangeHosts() (list []strangeHost) {
 		"ExecStartPre=+/sbin/modprobe sctp\nUser=gnb\nGroup=gone": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nUser=gnb\nCapabilityBoundingSet=CAP_NET_RAW\nProtectKernelModules=yes\nPrivateDevices=yes": "loaded",
 		"ExecStartPre=!/sbin/modprobe sctp\nUser=gnb\nProtectKernelModules=yes": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nRootDirectory=/srv": "unknown", "ExecStartPre=+/bin/true\nExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown",
 		"ExecStartPre=+/bin/true ; /sbin/modprobe sctp\nUser=gnb": "unknown", "ExecStartPre=+/sbin/modprobe sctp\nSystemCallFilter=~@module\nUser=gnb": "loaded",
-		"PermissionsStartOnly=true\nExecStartPre=/sbin/modprobe sctp\nUser=gnb\nGroup=gnb": "loaded", "PermissionsStartOnly=true\nExecStartPre=/sbin/modprobe sctp": "loaded", "PermissionsStartOnly=no\nExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown",
+		"PermissionsStartOnly=true\nExecStartPre=/sbin/modprobe sctp\nUser=gnb\nGroup=gnb": "loaded", "PermissionsStartOnly=true\nExecStartPre=/sbin/modprobe sctp": "loaded", "PermissionsStartOnly=no\nExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown", "PermissionsStartOnly=true\nPermissionsStartOnly=no\nExecStartPre=/sbin/modprobe sctp\nUser=gnb": "unknown",
 	} {
 		add("unit: rights: "+text, unit("[Service]\n"+text+"\nExecStart=/usr/bin/true --for-ever\n", blacklisted, file("etc/passwd", "root:x:0:0::/root:/bin/sh\ngnb:x:990:990::/:/sbin/nologin\n"), file("etc/group", "root:x:0:\ngnb:x:990:\n")), want)
 	}
