@@ -65,17 +65,13 @@ func (f hostFiles) Close() error {
 
 // takesModules reports whether the running kernel has loadable modules at all: one that
 // was built without them (CONFIG_MODULES) has neither of these files. Where /proc is not
-// the running kernel's, that cannot be told.
+// the running kernel's, or does not show its files (proc(5), subset=pid), that cannot be told.
 func (f hostFiles) takesModules() bool {
 	if proc, ok := f.proc.(interface{ IsProc() bool }); !ok || !proc.IsProc() {
 		return true
 	}
-	for _, name := range []string{"modules", "sys/kernel/modules_disabled"} {
-		if _, err := f.proc.Stat(name); !hostroot.Absent(err) {
-			return true
-		}
-	}
-	return false
+	has := func(name string) bool { _, err := f.proc.Stat(name); return !hostroot.Absent(err) }
+	return !has("sys/kernel/osrelease") || has("modules") || has("sys/kernel/modules_disabled")
 }
 
 // openFS opens the given file system, until ctx ends.

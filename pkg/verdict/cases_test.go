@@ -1,13 +1,11 @@
 package verdict_test
 
 import (
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/probe/result"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -83,19 +81,7 @@ func TestCases(t *testing.T) {
 
 func assessCase(t *testing.T, name string) verdict.Report {
 	t.Helper()
-	text, err := os.Open(filepath.Join("../kmod/testdata/cases", name+".case"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer text.Close()
-	c, err := hostcase.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := t.TempDir()
-	if err := c.Build(root); err != nil {
-		t.Fatal(err)
-	}
+	c, root := built(t, filepath.Join("../kmod/testdata/cases", name+".case"))
 	return assess(t, root, c)
 }
 

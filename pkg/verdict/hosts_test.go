@@ -32,19 +32,7 @@ func TestHosts(t *testing.T) {
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".case")
 		t.Run(name, func(t *testing.T) {
-			text, err := os.Open(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer text.Close()
-			c, err := hostcase.Parse(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			root := t.TempDir()
-			if err := c.Build(root); err != nil {
-				t.Fatal(err)
-			}
+			c, root := built(t, file)
 			r := assess(t, root, c)
 			seen[r.Host.Platform] = true
 			got := describe(c.Story, r)
@@ -73,6 +61,24 @@ func TestHosts(t *testing.T) {
 			t.Errorf("no host root of platform %s", p.Name)
 		}
 	}
+}
+
+// built reads a case, and builds its root.
+func built(t *testing.T, file string) (c *hostcase.Case, root string) {
+	t.Helper()
+	text, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	if c, err = hostcase.Parse(text); err != nil {
+		t.Fatal(err)
+	}
+	root = t.TempDir()
+	if err := c.Build(root); err != nil {
+		t.Fatal(err)
+	}
+	return c, root
 }
 
 // assess is the report of a host root.

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/sctp-agent/sctp-agent/internal/hostcase"
 	"github.com/sctp-agent/sctp-agent/pkg/kmod"
 	"github.com/sctp-agent/sctp-agent/pkg/verdict"
@@ -21,31 +23,41 @@ func TestKernelWithoutModules(t *testing.T) {
 	}
 	for _, name := range []string{"debian", "rhel-9-missing", "kind"} {
 		t.Run(name, func(t *testing.T) {
-			text, err := os.Open("testdata/hosts/" + name + ".case")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer text.Close()
-			c, err := hostcase.Parse(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			root := t.TempDir()
-			if err := c.Build(root); err != nil {
-				t.Fatal(err)
-			}
-			i, err := kmod.Inspect(t.Context(), kmod.Options{
-				Root: root, Proc: "/proc", Sys: filepath.Join(root, "sys"), // one without /sys/module/sctp
-				KernelRelease: c.Want["release"], KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
-			}, kmod.SCTP())
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := verdict.Judge(verdict.Facts{Inspection: i})
+			c, root := built(t, "testdata/hosts/"+name+".case")
+			r := assessWith(t, root, "/proc", c)
 			if r.Reason != verdict.ReasonModuleMissing || r.Module.State != kmod.StateAbsent || r.OnBoot != verdict.OnBootBlocked ||
 				r.Policy.Modprobe.Allowed != kmod.AnswerFalse || !strings.Contains(r.Remedy, "CONFIG_IP_SCTP") {
 				t.Error(describe(c.Story, r))
 			}
 		})
 	}
+}
+
+// A /proc that shows processes alone (ProcSubset=pid of a service) does not tell that.
+func TestProcOfProcessesAlone(t *testing.T) {
+	proc := t.TempDir()
+	switch err := unix.Mount("proc", proc, "proc", 0, "subset=pid"); {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EINVAL): // no right to, before Linux 5.8
+		t.Skipf("such a /proc cannot be mounted here: %v", err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	defer unix.Unmount(proc, unix.MNT_DETACH)
+	c, root := built(t, "testdata/hosts/debian.case")
+	if r := assessWith(t, root, proc, c); r.Reason == verdict.ReasonModuleMissing || r.Module.State == kmod.StateAbsent {
+		t.Error(describe(c.Story, r))
+	}
+}
+
+// assessWith judges a host root beside another /proc; its /sys has no module.
+func assessWith(t *testing.T, root, proc string, c *hostcase.Case) verdict.Report {
+	t.Helper()
+	i, err := kmod.Inspect(t.Context(), kmod.Options{
+		Root: root, Proc: proc, Sys: filepath.Join(root, "sys"),
+		KernelRelease: c.Want["release"], KmodVersion: c.Kmod, SystemdVersion: c.Systemd,
+	}, kmod.SCTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return verdict.Judge(verdict.Facts{Inspection: i})
 }
